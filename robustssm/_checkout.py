@@ -1,0 +1,27 @@
+"""Find attacks/, evaluations/ and figures/ when Python starts in a checkout."""
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent
+BESIDE = frozenset({"robustssm.attacks", "robustssm.evaluations", "robustssm.figures"})
+
+
+class CheckoutFinder:
+    """Meta path finder for the three folders; every other name is left to Python."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of one of the three folders, None for any other name."""
+        return PathFinder.find_spec(name, [str(ROOT)]) if name in BESIDE else None
+
+
+def find_folders_beside() -> None:
+    """Register the finder; an installed copy has no setup.py beside it and needs none."""
+    if (ROOT / "setup.py").is_file() and CheckoutFinder not in sys.meta_path:
+        sys.meta_path.insert(0, CheckoutFinder)

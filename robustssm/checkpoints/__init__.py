@@ -1,0 +1,11 @@
+"""Reading and writing trained networks."""
+
+from robustssm.checkpoints.native import (
+    Card,
+    Checkpoint,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+)
+
+__all__ = ["Card", "Checkpoint", "load_checkpoint", "read_card", "save_checkpoint"]

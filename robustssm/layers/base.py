@@ -1,0 +1,72 @@
+"""What every SSM layer is: a causal linear map with a step size per channel."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from robustssm.layers.convolution import fft_convolution, toeplitz_operator
+
+
+class SSMLayer(nn.Module, ABC):
+    """A linear state-space layer (batch, length, channels) -> (batch, length, channels).
+
+    Subclasses write `step_size`, `impulse`, `convolve` and `recurrence`; parameters of the
+    dynamics carry the attribute `ssm = True`, by which training gives them their own rate.
+    Kernels are computed in complex128 whatever the dtype of the parameters. Outside training
+    the causal operator is built once per (length, dtype, device) and kept until a parameter
+    changes.
+    """
+
+    def __init__(self, d: int, feedthrough: bool) -> None:
+        super().__init__()
+        self.d = d
+        self.D = nn.Parameter(torch.randn(d)) if feedthrough else None
+        self._operators: dict[tuple[object, ...], Callable[[Tensor], Tensor]] = {}
+
+    def dynamics(self, parameter: Tensor, trainable: bool = True) -> nn.Parameter:
+        """Return `parameter` as a float32 Parameter of the dynamics (own learning rate)."""
+        result = nn.Parameter(parameter.float(), requires_grad=trainable)
+        result.ssm = True  # type: ignore[attr-defined]
+        return result
+
+    @abstractmethod
+    def step_size(self) -> Tensor:
+        """Return dt per channel, shape (channels,), float64."""
+
+    @abstractmethod
+    def impulse(self, L: int) -> Tensor:
+        """Return what the convolution needs for length L: one sequence a channel or state."""
+
+    @abstractmethod
+    def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the layer's output without D u; `operator` convolves (batch, length, k)."""
+
+    @abstractmethod
+    def recurrence(self, u: Tensor) -> Tensor:
+        """Return the same output as `forward`, step by step through the state."""
+
+    def feed_through(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return y + D u, or y where the layer has no D."""
+        return y if self.D is None else y + self.D.to(u.dtype) * u
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Return the causal convolution of u (batch, length, channels) with the layer."""
+        return self.feed_through(u, self.convolve(u, self._operator(u)))
+
+    def _operator(self, u: Tensor) -> Callable[[Tensor], Tensor]:
+        L = u.shape[1]
+        differentiable = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+        if self.training or differentiable:
+            return fft_convolution(self.impulse(L), u.dtype)
+        versions = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        key = (L, u.dtype, u.device, versions)
+        if key not in self._operators:
+            self._operators.clear()
+            with torch.no_grad():
+                self._operators[key] = toeplitz_operator(self.impulse(L), u.dtype)
+        return self._operators[key]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_operators": {}}

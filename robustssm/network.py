@@ -1,0 +1,159 @@
+"""A sequence classifier: normalise, encode, blocks of an SSM layer and a GLU, pool, decode.
+
+The default block is that of the PTD paper's robustness test (arXiv 2310.01698, section 5.2 and
+its released script): no residual, no D, GELU, GLU, LayerNorm after the block.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustssm.errors import ShapeError, UsageError
+from robustssm.initializations import initialization, parse
+from robustssm.layers import LAYERS, SSMLayer
+
+_CHOICES = {
+    "norm": ("layer", "batch"),
+    "pooling": ("mean", "last"),
+    "discretization": ("default", "zoh", "bilinear"),
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that fixes a network's shape and function apart from its weights.
+
+    init: name of the initialisation; n: state size; d_model: channels. `discretization`
+    default is bilinear for s4 and zoh for the rest.
+    """
+
+    init: str
+    n: int = 32
+    d_model: int = 32
+    layers: int = 3
+    d_input: int = 1
+    d_output: int = 10
+    dropout: float = 0.1
+    norm: str = "layer"
+    prenorm: bool = False
+    residual: bool = False
+    feedthrough: bool = False
+    pooling: str = "mean"
+    discretization: str = "default"
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+
+    def __post_init__(self) -> None:
+        parse(self.init)
+        for key, allowed in _CHOICES.items():
+            if getattr(self, key) not in allowed:
+                raise UsageError(
+                    f"architecture: {key} is {getattr(self, key)!r}, expected one of {allowed}"
+                )
+        for key in ("n", "d_model", "layers", "d_input", "d_output"):
+            if getattr(self, key) < 1:
+                raise UsageError(f"architecture: {key} is {getattr(self, key)}, expected >= 1")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields, as they stand on a checkpoint's card."""
+        return asdict(self)
+
+
+class Normalisation(nn.Module):
+    """LayerNorm or BatchNorm over the channels of (batch, length, channels)."""
+
+    def __init__(self, kind: str, d: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.norm: nn.Module = nn.LayerNorm(d) if kind == "layer" else nn.BatchNorm1d(d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x normalised."""
+        if self.kind == "layer":
+            return self.norm(x)  # type: ignore[no-any-return]
+        return self.norm(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """[norm] -> SSM -> GELU -> dropout -> GLU -> dropout [+ residual] -> [norm]."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.prenorm, self.residual = a.prenorm, a.residual
+        self.norm = Normalisation(a.norm, a.d_model)
+        init = initialization(a.init, a.n)
+        options: dict[str, object] = {
+            "dt_min": a.dt_min,
+            "dt_max": a.dt_max,
+            "feedthrough": a.feedthrough,
+        }
+        if a.discretization != "default":
+            options["discretization"] = a.discretization
+        self.ssm: SSMLayer = LAYERS[init.name.family](init, a.d_model, **options)
+        self.output = nn.Linear(a.d_model, 2 * a.d_model)
+        self.dropout = nn.Dropout(a.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, shape of x (batch, length, channels)."""
+        y = self.norm(x) if self.prenorm else x
+        y = self.dropout(nn.functional.gelu(self.ssm(y)))
+        y = self.dropout(nn.functional.glu(self.output(y)))
+        y = x + y if self.residual else y
+        return y if self.prenorm else self.norm(y)  # type: ignore[no-any-return]
+
+
+class Network(nn.Module):
+    """A sequence classifier on raw inputs (batch, length, d_input); returns logits.
+
+    The input's mean and standard deviation are buffers, so that perturbations act on raw data.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.architecture = a
+        self.register_buffer("mean", torch.zeros(a.d_input))
+        self.register_buffer("std", torch.ones(a.d_input))
+        self.encoder = nn.Linear(a.d_input, a.d_model)
+        self.blocks = nn.ModuleList(Block(a) for _ in range(a.layers))
+        self.final_norm = Normalisation(a.norm, a.d_model) if a.prenorm else nn.Identity()
+        self.decoder = nn.Linear(a.d_model, a.d_output)
+
+    def ssm_layers(self) -> list[SSMLayer]:
+        """Return the SSM layers in order."""
+        return [block.ssm for block in self.blocks]  # type: ignore[misc]
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (batch, d_output); samples end after `lengths` steps where given."""
+        if x.ndim != 3 or x.shape[2] != self.architecture.d_input:
+            raise ShapeError(
+                f"network: input has shape {tuple(x.shape)}, expected (batch, length, "
+                f"{self.architecture.d_input})"
+            )
+        x = self.encoder((x - self.mean) / self.std)
+        for block in self.blocks:
+            x = block(x)
+        # A sum over products instead of a matrix product, whose rounding would depend on the
+        # number of samples in the batch.
+        pooled = self._pool(self.final_norm(x), lengths)
+        return (pooled[:, None, :] * self.decoder.weight).sum(-1) + self.decoder.bias
+
+    def _pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        if lengths is None:
+            return x.mean(1) if self.architecture.pooling == "mean" else x[:, -1]
+        if self.architecture.pooling == "last":
+            return x[torch.arange(len(x), device=x.device), lengths - 1]
+        valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        return (x * valid[..., None]).sum(1) / lengths[:, None]
+
+
+def build_network(architecture: Architecture, seed: int = 0) -> Network:
+    """Return a freshly initialised network; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(architecture)

@@ -1,0 +1,183 @@
+"""The spectrum of the normal part of HiPPO-LegS and of the rank-one family, in closed form.
+
+Eigenvalues of A_N = A + P P^T are -1/2 +- i y_k; those of A + t P P^T solve phi_n = -1 / tau with
+tau = t / (2 - t). Eigenvectors are x(lambda) of `hippo.state` in both cases, since
+(lambda - A_t) v = 0 makes v a multiple of (lambda - A)^-1 P.
+
+Reference: arXiv 2206.11893, section 3 (normal part); the rank-one family is this project's own.
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from robustssm.errors import StabilityError, UsageError
+from robustssm.hippo import (
+    EXPLICIT,
+    FLOOR,
+    check_order,
+    derivative_atan,
+    integral_atan,
+    phi,
+    state,
+)
+from robustssm.typing import ComplexArray, FloatArray
+
+# B_{2k}(1/2) / (2k)!, k = 1..5: corrections of the midpoint rule.
+MIDPOINT = (-1 / 24, 7 / 5760, -31 / 967680, 127 / 154828800, -73 / 3503554560)
+
+
+def spikes(n: int, count: int | None = None) -> FloatArray:
+    """Return the eigenfrequencies y_1 > y_2 > ... > 0 of A_N, eigenvalues -1/2 +- i y_k.
+
+    y_k solves M(y) = sum_{j<n} atan(a_j / y) = (2k-1) pi/2, in O(1) each: M for y > n, its
+    complement sum atan(y / a_j) for y <= n, so that the smallest are accurate to eps as well.
+    An odd n has the eigenvalue -1/2 besides. y_k = n^2/q - q/6 + O(n^-2), q = (2k-1) pi.
+    """
+    available = check_order(n) // 2
+    count = available if count is None else count
+    if not 0 <= count <= available:
+        raise UsageError(f"spikes: count is {count}, expected 0 to {available} for n = {n}")
+    k = np.arange(1, count + 1)
+    target = (2 * k - 1) * (np.pi / 2)
+    complement = (n - 2 * k + 1) * (np.pi / 2)
+    # The smallest eigenfrequency exceeds pi / (4 sum 1 / a_j); both functions are monotone, M
+    # convex and its complement concave, so a Newton step from below stays below the root.
+    low = np.full(count, np.pi / (4.0 * np.sum(1.0 / (np.arange(n) + 0.5))))
+    high = np.full(count, 2.0 * n * n / np.pi)
+    y = np.clip(n * n / (2.0 * target) - target / 3.0, low, high)
+    for _ in range(80):
+        upper = y > n
+        atan_sum, slope = _angle_sums(n, y)
+        residual = np.where(upper, atan_sum - target, complement - (n * (np.pi / 2) - atan_sum))
+        small = ~upper
+        if small.any():
+            residual[small] = complement[small] - _complement_sum(n, y[small])
+        low = np.where(residual > 0, np.maximum(low, y), low)
+        high = np.where(residual < 0, np.minimum(high, y), high)
+        step = residual / slope
+        new = y + step
+        outside = (new <= low) | (new >= high)
+        new = np.where(outside & (residual != 0), np.sqrt(low * high), new)
+        if np.all(np.abs(new - y) <= 2e-16 * y):
+            break
+        y = new
+    return y
+
+
+def _angle_sums(n: int, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return M(y) = sum atan(a_j / y) and -M'(y) = sum a_j / (a_j^2 + y^2)."""
+    J = min(EXPLICIT, n)
+    M, slope = np.zeros_like(y), np.zeros_like(y)
+    for j in range(J):
+        a = j + 0.5
+        M += np.arctan(a / y)
+        slope += a / (a * a + y * y)
+    if n > J:
+        M += integral_atan(n, y) - integral_atan(J, y)
+        slope += 0.5 * np.log1p((n * n - J * J) / (J * J + y * y))
+        for k, weight in enumerate(MIDPOINT, start=1):
+            M += weight * (derivative_atan(n, y, k) - derivative_atan(J, y, k))
+            slope += weight * (_derivative_log(n, y, k) - _derivative_log(J, y, k))
+    return M, slope
+
+
+def _complement_sum(n: int, y: FloatArray) -> FloatArray:
+    """Return Theta(y) = sum atan(y / a_j), accurate where y << n."""
+    J = min(EXPLICIT, n)
+    theta = np.zeros_like(y)
+    for j in range(J):
+        theta += np.arctan(y / (j + 0.5))
+    if n > J:
+        theta += n * np.arctan(y / n) - J * np.arctan(y / J)
+        theta += 0.5 * y * np.log1p((n * n - J * J) / (J * J + y * y))
+        for k, weight in enumerate(MIDPOINT, start=1):
+            theta -= weight * (derivative_atan(n, y, k) - derivative_atan(J, y, k))
+    return theta
+
+
+def _derivative_log(x: float, y: FloatArray, k: int) -> FloatArray:
+    """Return the (2k-1)-th derivative of t / (t^2 + y^2) in t at x, from Re 1 / (t + i y)."""
+    m = 2 * k - 1
+    factorial = float(np.prod(np.arange(1, m + 1), initial=1.0))
+    return -factorial * np.real(1.0 / (x + 1j * y) ** (m + 1))
+
+
+def normal_eigenpairs(n: int) -> tuple[ComplexArray, ComplexArray]:
+    """Return eigenvalues (n,) and unitary eigenvectors (n, n) of A_N, in closed form.
+
+    v_k = x(lambda_k) / sqrt(N_k) with N_k = 2 sum a_i / (a_i^2 + y_k^2); then v_k^* B is
+    2 / sqrt(N_k), real and positive. Order: y descending over all n, conjugates mirrored.
+    """
+    y = spikes(n)
+    y = np.concatenate([y, np.zeros(n % 2), -y[::-1]])
+    eigenvalues = -0.5 + 1j * y
+    V = state(n, eigenvalues) if n > 1 else np.ones((1, 1), dtype=np.complex128)
+    _, slope = _angle_sums(n, np.maximum(np.abs(y), FLOOR))
+    V = V / np.sqrt(2.0 * slope) if n > 1 else V
+    return eigenvalues, V
+
+
+def damped_eigenvalues(n: int, tau: float) -> ComplexArray:
+    """Return the n eigenvalues of the rank-one family, phi_n(lambda) = -1 / tau, 0 < tau <= 1.
+
+    Followed from those of the normal part (tau = 1) by d z / d ln(1/tau) = 1 / L(z), where
+    z = lambda + 1/2 and L = sum 2 a_i / (z^2 - a_i^2): Runge-Kutta steps, then Newton on
+    ln phi. Raises StabilityError for tau below 1.5 tau_c, where the lowest pair collides
+    (`defective_tau`) and the conjugate path does not exist.
+    """
+    if not 0.0 < tau <= 1.0:
+        raise UsageError(f"rank-one PTD: tau is {tau:g}, expected 0 < tau <= 1")
+    limit = 1.5 * defective_tau(n)
+    if tau < limit:
+        raise StabilityError(
+            f"rank-one PTD: tau is {tau:g}, expected at least {limit:.3g} at n = {n}, where the "
+            "matrix is nearly defective; choose a larger tau"
+        )
+    y = np.concatenate([spikes(n), np.zeros(n % 2)])
+    z = 1j * y
+    span = -np.log(tau)
+    steps = int(np.ceil(4.0 * span)) + 1
+    h = span / steps
+    for _ in range(steps):
+        k1 = 1.0 / _log_phi_slope(n, z)
+        k2 = 1.0 / _log_phi_slope(n, z + 0.5 * h * k1)
+        k3 = 1.0 / _log_phi_slope(n, z + 0.5 * h * k2)
+        k4 = 1.0 / _log_phi_slope(n, z + h * k3)
+        z = z + (h / 6.0) * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+    for _ in range(4):
+        value = phi(n, z - 0.5)
+        z = z - np.log(-tau * value) / _log_phi_slope(n, z)
+    if n % 2:
+        z[-1] = z[-1].real
+    upper, real = z[: n // 2], z[n // 2 :]
+    return np.concatenate([upper, real, np.conj(upper[::-1])]) - 0.5
+
+
+def _log_phi_slope(n: int, z: ComplexArray) -> ComplexArray:
+    """Return L(z) = d ln phi_n / dz = sum_i 2 a_i / (z^2 - a_i^2), summed in blocks of i."""
+    total = np.zeros_like(z)
+    square = (z * z)[:, None]
+    block = max(1, 2_000_000 // max(1, len(z)))
+    for start in range(0, n, block):
+        a = np.arange(start, min(start + block, n)) + 0.5
+        total += np.sum(2.0 * a / (square - a * a), axis=1)
+    return total
+
+
+def defective_tau(n: int) -> float:
+    """Return tau_c(n) = 1 / min |phi_n(s)|, s in (-2, -1) (n even) or (-3, -2) (n odd).
+
+    There the lowest conjugate pair (n odd: the real eigenvalue and its neighbour) of the
+    rank-one family meets, and the matrix is defective. 0 for n = 1.
+    """
+    if n == 1:
+        return 0.0
+    right = -1.0 if n % 2 == 0 else -2.0
+    i = np.arange(n)
+
+    def log_modulus(s: float) -> float:
+        return float(np.sum(np.log(np.abs(s - i)) - np.log(np.abs(s + i + 1.0))))
+
+    bounds = (right - 1.0 + 1e-9, right - 1e-9)
+    found = minimize_scalar(log_modulus, bounds=bounds, method="bounded", options={"xatol": 1e-10})
+    return float(np.exp(-found.fun))

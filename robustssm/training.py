@@ -1,0 +1,209 @@
+"""Training: AdamW with cosine decay, a rate of its own for the dynamics, exact resume.
+
+Randomness of an epoch (order of samples, dropout) is seeded by (seed, epoch) alone, so a run
+that was interrupted after any epoch continues to the same bytes. On one CPU thread two runs of
+the same command give the same file.
+
+Settings follow the released robustness test of arXiv 2310.01698 (AdamW, rate 0.01, dynamics
+0.001, weight decay 0.05 except on the dynamics, dropout 0.1).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from robustssm.checkpoints.native import Card, save_checkpoint, versions, write_atomically
+from robustssm.errors import UsageError
+from robustssm.execution import one_thread
+from robustssm.initializations import initialization
+from robustssm.network import Architecture, Network, build_network
+from robustssm.tasks import Split, Task, load_task
+
+# Samples come in whole blocks of this many rows, empty ones added: then a sample's logits are the
+# same bits whatever the batch size (matrix products treat their last few rows differently).
+ROW_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """epochs; batch_size; lr and ssm_lr (peak rates); weight_decay (not on the dynamics)."""
+
+    epochs: int = 30
+    batch_size: int = 64
+    lr: float = 1e-2
+    ssm_lr: float = 1e-3
+    weight_decay: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "lr", "ssm_lr"):
+            if not getattr(self, key) > 0:
+                raise UsageError(f"training: {key} is {getattr(self, key)}, expected > 0")
+
+
+def parameter_groups(network: Network, config: TrainingConfig) -> list[dict[str, object]]:
+    """Return AdamW's two groups: the dynamics (A, B, P, dt) and everything else."""
+    dynamics, rest = [], []
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            (dynamics if getattr(parameter, "ssm", False) else rest).append(parameter)
+    return [
+        {"params": rest, "peak": config.lr, "weight_decay": config.weight_decay},
+        {"params": dynamics, "peak": config.ssm_lr, "weight_decay": 0.0},
+    ]
+
+
+def padded(x: Tensor) -> Tensor:
+    """Return x (batch, ...) with empty rows added up to a multiple of ROW_BLOCK."""
+    missing = -len(x) % ROW_BLOCK
+    return torch.cat([x, x.new_zeros((missing, *x.shape[1:]))]) if missing else x
+
+
+@torch.no_grad()
+def logits(network: Network, inputs: Tensor, batch_size: int = 64) -> Tensor:
+    """Return the network's logits (N, classes) on inputs (N, L, channels), in eval mode."""
+    was_training = network.training
+    network.eval()
+    parts = [
+        network(padded(chunk))[: len(chunk)] for chunk in inputs.split(max(1, batch_size), dim=0)
+    ]
+    network.train(was_training)
+    return torch.cat(parts)
+
+
+def accuracy(network: Network, split: Split) -> float:
+    """Return the share of samples of `split` that the network gets right."""
+    predicted = logits(network, torch.from_numpy(split.inputs)).argmax(1)
+    return float((predicted == torch.from_numpy(split.labels)).double().mean())
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"epoch {seed} {epoch}".encode()).digest()[:7], "big")
+
+
+def train(
+    architecture: Architecture,
+    task_spec: str,
+    config: TrainingConfig,
+    output: Path,
+    *,
+    command: str,
+    report: Callable[[int, float, float], None] = lambda epoch, loss, accuracy: None,
+    stop_after: int | None = None,
+) -> Card | None:
+    """Train a network and write its checkpoint to `output`; return its card.
+
+    Continues from `output` + ".state" where that exists (UsageError if it belongs to another
+    run). `report(epoch, training loss, validation accuracy)` is called after every epoch.
+    stop_after: end after so many epochs with the state saved, and return None.
+    """
+    task = load_task(task_spec)
+    network = build_network(architecture, config.seed)
+    network.mean.copy_(torch.from_numpy(task.mean))
+    network.std.copy_(torch.from_numpy(task.std))
+    optimizer = torch.optim.AdamW(parameter_groups(network, config))  # type: ignore[arg-type]
+    identity = json.dumps(
+        {"architecture": asdict(architecture), "config": asdict(config), "task": task.content_hash},
+        sort_keys=True,
+    )
+    state_path = output.with_name(output.name + ".state")
+    first = _restore(state_path, identity, network, optimizer)
+    with one_thread():
+        for epoch in range(first, config.epochs):
+            loss = _train_epoch(network, optimizer, task, config, epoch)
+            report(epoch, loss, accuracy(network, task.splits["validation"]))
+            _save_state(state_path, identity, epoch + 1, network, optimizer)
+            if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:
+                return None
+        clean_accuracy = accuracy(network, task.splits["test"])
+    card = Card(
+        architecture=architecture.to_dict(),
+        init_diagnostics=initialization(architecture.init, architecture.n).diagnostics,
+        task=task.spec,
+        task_hash=task.content_hash,
+        train_seed=config.seed,
+        training=asdict(config),
+        clean_accuracy=clean_accuracy,
+        n_test=len(task.splits["test"]),
+        command=command,
+        versions=versions(),
+    )
+    card = save_checkpoint(output, network, card)
+    state_path.unlink(missing_ok=True)
+    return card
+
+
+def _train_epoch(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    task: Task,
+    config: TrainingConfig,
+    epoch: int,
+) -> float:
+    """Run one epoch; return the mean training loss."""
+    split = task.splits["train"]
+    inputs, labels = torch.from_numpy(split.inputs), torch.from_numpy(split.labels)
+    total = 0.0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_epoch_seed(config.seed, epoch))
+        network.train()
+        batches = torch.randperm(len(split)).split(config.batch_size)
+        for number, index in enumerate(batches):
+            progress = (epoch + number / len(batches)) / config.epochs
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * 0.5 * (1.0 + math.cos(math.pi * progress))
+            loss = nn.functional.cross_entropy(network(inputs[index]), labels[index])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += float(loss.detach()) * len(index)
+    network.eval()
+    return total / len(split)
+
+
+def _save_state(
+    path: Path, identity: str, epoch: int, network: Network, optimizer: torch.optim.Optimizer
+) -> None:
+    tensors = {f"model.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    for number, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{k}": v.clone() for k, v in slots.items()}
+    metadata = {"identity": identity, "epoch": str(epoch)}
+    write_atomically(path, save_tensors(tensors, metadata=metadata))
+
+
+def _restore(
+    path: Path, identity: str, network: Network, optimizer: torch.optim.Optimizer
+) -> int:
+    """Load a saved state into both and return the epoch to go on with, 0 where none."""
+    if not path.exists():
+        return 0
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_tensors(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise UsageError(f"training: {path} is damaged ({error}); delete it to start over") from None
+    if metadata.get("identity") != identity:
+        raise UsageError(
+            f"training: {path} belongs to a run with other settings or data; finish that run "
+            "with its own command, or delete the file to start over"
+        )
+    network.load_state_dict(
+        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    )
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, number, slot = key.split(".")
+            slots.setdefault(int(number), {})[slot] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+    return int(metadata["epoch"])

@@ -1,0 +1,18 @@
+"""Array types, and the glossary of letters used throughout.
+
+A, B, C, D   state, input, output and feedthrough matrices
+P            low-rank factor of HiPPO: A = A_N - P P^T with A_N normal
+n            state dimension (order of the real system)
+L            sequence length
+b, d         batch and channel axes
+dt           step size, units of the system's own time per sample
+omega        angular frequency, rad per unit of the system's own time
+theta        angular frequency, rad per sample
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+ComplexArray = npt.NDArray[np.complex128]
+IntArray = npt.NDArray[np.int64]

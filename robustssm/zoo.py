@@ -1,0 +1,117 @@
+"""The bundled trained checkpoints, and the model names of every command.
+
+`s4d` is the bundled checkpoint of training seed 0, `s4d/2` of seed 2, `s4d/*` all seeds;
+`name=path` is a checkpoint file under a name of your own.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import joblib
+
+from robustssm.checkpoints import Card, Checkpoint, load_checkpoint
+from robustssm.checkpoints.native import write_atomically
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.initializations import NAMES
+from robustssm.network import Architecture
+from robustssm.tasks import load_task
+from robustssm.training import TrainingConfig, accuracy, train
+
+FOLDER = Path(__file__).parent / "zoo"
+SEEDS = (0, 1, 2)
+TASK = "digits"
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model as a user named it: label, training seed (None: the card says) and file."""
+
+    label: str
+    path: Path
+    train_seed: int | None = None
+
+    def __str__(self) -> str:
+        return self.label if self.train_seed is None else f"{self.label}/{self.train_seed}"
+
+
+def zoo_path(name: str, seed: int, folder: Path = FOLDER) -> Path:
+    """Return the file of a bundled checkpoint."""
+    return folder / f"{name}-{seed}.safetensors"
+
+
+def resolve(text: str) -> list[ModelRef]:
+    """Return the models that a comma-separated list names; UsageError says what is allowed."""
+    models: list[ModelRef] = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        if "=" in item:
+            label, _, path = item.partition("=")
+            models.append(ModelRef(label, Path(path).expanduser()))
+            continue
+        name, _, seed = item.partition("/")
+        if name not in NAMES:
+            raise UsageError(
+                f"model: {name!r} is unknown, expected one of {', '.join(NAMES)}, with /SEED or "
+                "/* for training seeds, or name=path"
+            )
+        if seed not in ("", "*", *map(str, SEEDS)):
+            raise UsageError(f"model: {item!r} has no bundled seed {seed!r}, expected 0, 1, 2 or *")
+        seeds = SEEDS if seed == "*" else (int(seed or 0),)
+        models.extend(ModelRef(name, zoo_path(name, s), s) for s in seeds)
+    if not models:
+        raise UsageError("model: the list is empty, expected names as in s4d,s4ptd/*")
+    names = [str(model) for model in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"model: {', '.join(twice)} is named twice; name each model once")
+    return models
+
+
+def verify(checkpoint: Checkpoint) -> float:
+    """Return the measured clean test accuracy; RejectedInputError where it is not the card's."""
+    card = checkpoint.card
+    task = load_task(card.task)
+    if task.content_hash != card.task_hash:
+        raise RejectedInputError(
+            f"checkpoint: card says data hash {card.task_hash[:12]} for {card.task}, here it is "
+            f"{task.content_hash[:12]}; the data differ from those of the training"
+        )
+    measured = accuracy(checkpoint.network, task.splits["test"])
+    # One sample's slack: another machine's rounding may flip a tie.
+    if abs(measured - card.clean_accuracy) > 1.5 / card.n_test:
+        raise RejectedInputError(
+            f"checkpoint: clean accuracy is {measured:.4f}, the card says {card.clean_accuracy:.4f}"
+        )
+    return measured
+
+
+def _train_one(name: str, seed: int, config: dict[str, object], folder: Path) -> tuple[str, Card]:
+    path = zoo_path(name, seed, folder)
+    if path.exists():
+        return str(path.name), load_checkpoint(path).card
+    settings = TrainingConfig(**{**config, "seed": seed})  # type: ignore[arg-type]
+    command = f"robustssm train --init {name} --seed {seed} --output {path.name}"
+    card = train(Architecture(name), TASK, settings, path, command=command)
+    assert card is not None
+    write_atomically(path.with_suffix(".json"), (card.to_json() + "\n").encode())
+    return str(path.name), card
+
+
+def build(
+    folder: Path,
+    *,
+    names: tuple[str, ...] = NAMES,
+    seeds: tuple[int, ...] = SEEDS,
+    config: TrainingConfig | None = None,
+    jobs: int = 1,
+    report: Callable[[str, Card], None] = lambda name, card: None,
+) -> None:
+    """Train every name and seed that `folder` lacks; interrupted trainings continue."""
+    settings = asdict(config or TrainingConfig())
+    cells = [(name, seed) for seed in seeds for name in names]
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    finished: Iterator[tuple[str, Card]] = parallel(
+        joblib.delayed(_train_one)(name, seed, settings, folder) for name, seed in cells
+    )
+    for name, card in finished:
+        report(name, card)
