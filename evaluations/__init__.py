@@ -1,0 +1,1 @@
+"""What is measured: sweeps, their statistics, transfer functions and convergence."""

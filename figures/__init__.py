@@ -1,0 +1,1 @@
+"""What is shown: one figure a file, `data` -> frame, `draw` -> picture."""

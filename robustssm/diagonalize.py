@@ -95,9 +95,7 @@ def rank_one(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
     P = hippo.low_rank(n)
     relative = float(t * np.dot(P, P) / np.linalg.norm(A, 2))
     V = hippo.state(n, eigenvalues)
-    return _finish(
-        "rank1", A + t * np.outer(P, P), eigenvalues, V, (1.0 - 0.5 * t) * B, relative
-    )
+    return _finish("rank1", A + t * np.outer(P, P), eigenvalues, V, (1.0 - 0.5 * t) * B, relative)
 
 
 def perturb(E: FloatArray, method: str = "given") -> Diagonalization:
@@ -173,9 +171,7 @@ def diagonalize(n: int, method: str, *, tau: float = DEFAULT_TAU, seed: int = 0)
             return perturb(random_perturbation(n, seed), "random")
         case "optimized":
             return perturb(shipped_perturbation(n)[0], "optimized")
-    raise UsageError(
-        f"PTD: method is {method!r}, expected one of normal, rank1, random, optimized"
-    )
+    raise UsageError(f"PTD: method is {method!r}, expected one of normal, rank1, random, optimized")
 
 
 __all__ = [

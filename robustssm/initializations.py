@@ -80,9 +80,7 @@ def parse(text: str) -> Name:
     """Return the Name that `text` spells; raise UsageError naming what is allowed."""
     base, *settings = text.strip().split(":")
     if base not in _TABLE:
-        raise UsageError(
-            f"initialisation: {base!r} is unknown, expected one of {', '.join(NAMES)}"
-        )
+        raise UsageError(f"initialisation: {base!r} is unknown, expected one of {', '.join(NAMES)}")
     parameters = dict(_PARAMETERS.get(base, {}))
     for setting in settings:
         key, _, value = setting.partition("=")

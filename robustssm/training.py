@@ -180,9 +180,7 @@ def _save_state(
     write_atomically(path, save_tensors(tensors, metadata=metadata))
 
 
-def _restore(
-    path: Path, identity: str, network: Network, optimizer: torch.optim.Optimizer
-) -> int:
+def _restore(path: Path, identity: str, network: Network, optimizer: torch.optim.Optimizer) -> int:
     """Load a saved state into both and return the epoch to go on with, 0 where none."""
     if not path.exists():
         return 0
@@ -191,7 +189,9 @@ def _restore(
             metadata = file.metadata() or {}
         tensors = load_tensors(path.read_bytes())
     except safetensors.SafetensorError as error:
-        raise UsageError(f"training: {path} is damaged ({error}); delete it to start over") from None
+        raise UsageError(
+            f"training: {path} is damaged ({error}); delete it to start over"
+        ) from None
     if metadata.get("identity") != identity:
         raise UsageError(
             f"training: {path} belongs to a run with other settings or data; finish that run "

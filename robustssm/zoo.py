@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -21,6 +21,11 @@ from robustssm.training import TrainingConfig, accuracy, train
 FOLDER = Path(__file__).parent / "zoo"
 SEEDS = (0, 1, 2)
 TASK = "digits"
+# Where the default training falls short of the others' accuracy: S5 has one step size a state
+# and 16 states for all channels, and learns them at a higher rate.
+RECIPES: dict[str, dict[str, float]] = {
+    name: {"epochs": 40, "ssm_lr": 4e-3} for name in ("s5", "s5ptd", "s5ptd-rank1")
+}
 
 
 @dataclass(frozen=True)
@@ -85,16 +90,24 @@ def verify(checkpoint: Checkpoint) -> float:
     return measured
 
 
-def _train_one(name: str, seed: int, config: dict[str, object], folder: Path) -> tuple[str, Card]:
+def recipe(name: str, seed: int) -> tuple[TrainingConfig, str]:
+    """Return the training of a bundled checkpoint and the command that runs it."""
+    settings = RECIPES.get(name, {})
+    config = TrainingConfig(**{**settings, "seed": seed})  # type: ignore[arg-type]
+    options = "".join(f" --{key.replace('_', '-')} {value:g}" for key, value in settings.items())
+    output = zoo_path(name, seed).name
+    return config, f"robustssm train --init {name} --seed {seed}{options} --output {output}"
+
+
+def _train_one(name: str, seed: int, folder: Path) -> tuple[str, Card]:
     path = zoo_path(name, seed, folder)
     if path.exists():
-        return str(path.name), load_checkpoint(path).card
-    settings = TrainingConfig(**{**config, "seed": seed})  # type: ignore[arg-type]
-    command = f"robustssm train --init {name} --seed {seed} --output {path.name}"
-    card = train(Architecture(name), TASK, settings, path, command=command)
+        return path.name, load_checkpoint(path).card
+    config, command = recipe(name, seed)
+    card = train(Architecture(name), TASK, config, path, command=command)
     assert card is not None
     write_atomically(path.with_suffix(".json"), (card.to_json() + "\n").encode())
-    return str(path.name), card
+    return path.name, card
 
 
 def build(
@@ -102,16 +115,14 @@ def build(
     *,
     names: tuple[str, ...] = NAMES,
     seeds: tuple[int, ...] = SEEDS,
-    config: TrainingConfig | None = None,
     jobs: int = 1,
     report: Callable[[str, Card], None] = lambda name, card: None,
 ) -> None:
     """Train every name and seed that `folder` lacks; interrupted trainings continue."""
-    settings = asdict(config or TrainingConfig())
     cells = [(name, seed) for seed in seeds for name in names]
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     finished: Iterator[tuple[str, Card]] = parallel(
-        joblib.delayed(_train_one)(name, seed, settings, folder) for name, seed in cells
+        joblib.delayed(_train_one)(name, seed, folder) for name, seed in cells
     )
     for name, card in finished:
         report(name, card)

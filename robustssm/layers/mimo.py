@@ -59,7 +59,9 @@ class S5(SSMLayer):
     def _discrete(self) -> tuple[Tensor, Tensor]:
         """Return log Abar (m,) and Bbar (m, d)."""
         A = torch.complex(-torch.exp(self.log_neg_real.double()), self.imag.double())
-        log_Abar, factor = discrete_diagonal(A, torch.exp(self.log_dt.double()), self.discretization)
+        log_Abar, factor = discrete_diagonal(
+            A, torch.exp(self.log_dt.double()), self.discretization
+        )
         return log_Abar, complex128(self.B) * factor[:, None]
 
     def impulse(self, L: int) -> Tensor:

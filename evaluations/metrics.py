@@ -1,0 +1,129 @@
+"""Curves with intervals: from rows per sample to one tidy row a (model, seed, mode, eps)."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from robustssm.evaluations.plan import Plan
+from robustssm.evaluations.store import RunDirectory
+from robustssm.typing import FloatArray
+
+CONFIDENCE = 0.95
+
+
+def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Wilson's interval for a share of n; it never has zero width.
+
+    Reference: Wilson, J. Am. Stat. Assoc. 22 (1927), p. 209.
+    """
+    interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def seed_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Student's interval of the mean over training seeds, inside [0, 1].
+
+    Seeds are the replicates, never the samples. NaN where there is a single seed.
+    """
+    array: FloatArray = np.asarray(list(values), dtype=np.float64)
+    if len(array) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + confidence / 2, len(array) - 1) * stats.sem(array)
+    return max(0.0, float(array.mean() - half)), min(1.0, float(array.mean() + half))
+
+
+def summarise(plan: Plan, run: RunDirectory) -> pd.DataFrame:
+    """Return summary.csv: one row a model, training seed, mode and eps with results.
+
+    Rows of eps = 0 are the clean evaluation. Cells that have no results are left out.
+    """
+    clean: dict[tuple[str, int], float] = {}
+    rows = []
+    for cell in plan.cells:
+        if not run.cell_path(cell.id).is_file():
+            continue
+        result = run.read(cell.id)
+        n, right = len(result), int(result["correct"].sum())
+        key = (cell.model.ref.label, cell.model.train_seed)
+        if cell.perturbation is None:
+            clean[key] = right / n
+        low, high = wilson(right, n)
+        rows.append(
+            {
+                "model": key[0],
+                "train_seed": key[1],
+                "task": cell.task.spec,
+                "noise": plan.noise if cell.perturbation else "clean",
+                "inject": cell.inject,
+                "mode": cell.mode,
+                "mode_unit": cell.mode_unit,
+                "eps": cell.eps,
+                "eps_unit": cell.unit,
+                "n": n,
+                "accuracy": right / n,
+                "ci_low": low,
+                "ci_high": high,
+                "clean_accuracy": clean.get(key, float("nan")),
+                "delivered_rms": float(np.sqrt(np.mean(result["delivered_rms"] ** 2))),
+                "in_band_share": float(result["in_band_share"].mean()),
+                "cell": cell.id,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a model, mode and eps: accuracy, interval and the number of seeds.
+
+    One seed: Wilson's interval over its samples. More: the mean over seeds and Student's
+    interval of that mean (column `interval` says which).
+    """
+    rows = []
+    keys = ["model", "noise", "inject", "mode", "mode_unit", "eps", "eps_unit"]
+    for values, group in summary.groupby(keys, sort=False, dropna=False):
+        row = dict(zip(keys, values, strict=True))
+        row["accuracy"] = group["accuracy"].mean()
+        row["seeds"], row["n"] = len(group), int(group["n"].iloc[0])
+        row["clean_accuracy"] = group["clean_accuracy"].mean()
+        row["lowest"], row["highest"] = group["accuracy"].min(), group["accuracy"].max()
+        if len(group) == 1:
+            row["ci_low"], row["ci_high"] = group["ci_low"].iloc[0], group["ci_high"].iloc[0]
+            row["interval"] = "wilson"
+        else:
+            row["ci_low"], row["ci_high"] = seed_interval(group["accuracy"])
+            row["interval"] = "student over seeds"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def overview(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a model and eps: mean over modes, and the worst mode with its interval.
+
+    The worst mode is chosen and reported on the same samples, so its accuracy is biased
+    downwards a little where many modes were tried.
+    """
+    curves = over_seeds(summary[summary["eps"] > 0.0])
+    rows = []
+    for (model, eps), group in curves.groupby(["model", "eps"], sort=False):
+        worst = group.loc[group["accuracy"].idxmin()]
+        rows.append(
+            {
+                "model": model,
+                "seeds": int(worst["seeds"]),
+                "n": int(worst["n"]),
+                "clean_accuracy": worst["clean_accuracy"],
+                "eps": eps,
+                "eps_unit": worst["eps_unit"],
+                "modes": len(group),
+                "acc_mean_over_modes": group["accuracy"].mean(),
+                "acc_worst_over_modes": worst["accuracy"],
+                "worst_mode": worst["mode"],
+                "ci_low": worst["ci_low"],
+                "ci_high": worst["ci_high"],
+                "lowest_seed": worst["lowest"],
+                "highest_seed": worst["highest"],
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,54 @@
+"""From a run's cells to its tables: summary.csv, tests.csv and the overview that is shown."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from robustssm.evaluations.metrics import overview, summarise
+from robustssm.evaluations.plan import Plan
+from robustssm.evaluations.significance import paired_tests
+from robustssm.evaluations.store import RunDirectory, write_csv
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of a run: one row a cell and model, one a test, one a model and eps."""
+
+    summary: pd.DataFrame
+    tests: pd.DataFrame
+    overview: pd.DataFrame
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the three tables as lists of records."""
+        return {
+            "summary": self.summary.to_dict("records"),
+            "tests": self.tests.to_dict("records"),
+            "overview": self.overview.to_dict("records"),
+        }
+
+    def verdicts(self) -> list[str]:
+        """Return one line a pair of models: at how many conditions they differ, corrected."""
+        if self.tests.empty:
+            return []
+        lines = []
+        perturbed = self.tests[self.tests["eps"] > 0.0]
+        for (a, b), group in perturbed.groupby(["model_a", "model_b"], sort=False):
+            found = group[group["p_holm"] < 0.05]
+            better_a = int((found["difference"] > 0).sum())
+            lines.append(
+                f"{a} against {b}: {better_a} conditions where {a} is better, "
+                f"{len(found) - better_a} where {b} is, of {len(group)} "
+                "(McNemar exact, Holm-adjusted p < 0.05)"
+            )
+        return lines
+
+
+def finish(plan: Plan, run: RunDirectory) -> Results:
+    """Write summary.csv and tests.csv of what the run holds so far, and return the tables."""
+    summary = summarise(plan, run)
+    tests = paired_tests(plan, run)
+    write_csv(run.path / "summary.csv", summary)
+    write_csv(run.path / "tests.csv", tests)
+    perturbed = not summary.empty and bool((summary["eps"] > 0.0).any())
+    return Results(summary, tests, overview(summary) if perturbed else pd.DataFrame())

@@ -1,0 +1,91 @@
+"""Paired tests: two models on the same perturbed samples."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from robustssm.evaluations.plan import Cell, Plan
+from robustssm.evaluations.store import RunDirectory
+from robustssm.typing import FloatArray
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return McNemar's exact two-sided p from the counts of discordant pairs; 1 where none.
+
+    Reference: McNemar, Psychometrika 12 (1947); exact binomial form.
+    """
+    discordant = only_first + only_second
+    if discordant == 0:
+        return 1.0
+    return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+
+
+def holm(p: FloatArray) -> FloatArray:
+    """Return Holm's adjusted p-values, family-wise, shape of p.
+
+    Reference: Holm, Scand. J. Stat. 6 (1979), p. 65.
+    """
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * (len(p) - np.arange(len(p)))
+    adjusted = np.empty_like(scaled)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return adjusted
+
+
+def pairs(plan: Plan) -> list[tuple[str, int, str, int]]:
+    """Return (model, seed, model, seed) to compare: two names, equal training seeds.
+
+    Where no two names share a seed, every pair of different names.
+    """
+    models = [(m.ref.label, m.train_seed) for m in plan.models]
+    different = [(a, b) for a, b in combinations(models, 2) if a[0] != b[0]]
+    paired = [(a, b) for a, b in different if a[1] == b[1]] or different
+    return [(*a, *b) for a, b in paired]
+
+
+def paired_tests(plan: Plan, run: RunDirectory) -> pd.DataFrame:
+    """Return tests.csv: McNemar's exact test for every pair of models, mode and eps.
+
+    a_only and b_only count the samples that one model alone gets right. p_holm is adjusted over
+    all tests of the sweep. Cells without results are left out.
+    """
+    by_condition: dict[tuple[float, str, float], dict[tuple[str, int], Cell]] = {}
+    for cell in plan.cells:
+        if run.cell_path(cell.id).is_file():
+            key = (cell.mode, cell.mode_unit, cell.eps)
+            model = (cell.model.ref.label, cell.model.train_seed)
+            by_condition.setdefault(key, {})[model] = cell
+    rows = []
+    for (mode, unit, eps), cells in by_condition.items():
+        right = {
+            model: run.read(cell.id).set_index("sample_id")["correct"]
+            for model, cell in cells.items()
+        }
+        for a, seed_a, b, seed_b in pairs(plan):
+            if (a, seed_a) not in right or (b, seed_b) not in right:
+                continue
+            first, second = right[a, seed_a].align(right[b, seed_b], join="inner")
+            a_only, b_only = int((first & ~second).sum()), int((second & ~first).sum())
+            rows.append(
+                {
+                    "model_a": a,
+                    "seed_a": seed_a,
+                    "model_b": b,
+                    "seed_b": seed_b,
+                    "noise": plan.noise if eps > 0 else "clean",
+                    "mode": mode,
+                    "mode_unit": unit,
+                    "eps": eps,
+                    "n": len(first),
+                    "a_only": a_only,
+                    "b_only": b_only,
+                    "difference": (a_only - b_only) / len(first),
+                    "p": mcnemar(a_only, b_only),
+                }
+            )
+    tests = pd.DataFrame(rows)
+    if len(tests):
+        tests["p_holm"] = holm(tests["p"].to_numpy(dtype=np.float64))
+    return tests

@@ -1,0 +1,187 @@
+"""The transfer functions of the initialisations: |G|, |G - G_HiPPO|, and both errors against n.
+
+Three figures from one `TransferResult`: `transfer`, `error` and `convergence`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.convergence import HIPPO, TransferResult
+from robustssm.figures.style import Look, label_powers, look, new_figure, save, style
+
+FIGURES = ("transfer", "error", "convergence")
+# Buckets of log omega; each keeps its lowest and highest point, so that no spike is lost.
+BUCKETS = 2000
+# The lowest omega shown; a sup attained at omega = 0 is marked there.
+LOWEST = 1e-2
+# Decades of error that are shown below the largest one.
+DECADES = 7
+HEIGHT = 3.6
+OMEGA = "ω (rad per unit time)"
+
+
+def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
+    """Return what a figure shows, tidy.
+
+    transfer, error: system, label, omega, magnitude or error, n, readout, grid_points (searched),
+    sup_error, sup_omega; thinned to the extremes of 2000 buckets of omega in [1e-2, 10 n^2].
+    convergence: system, label, n, sup_error, sup_omega, weak_error, readout.
+    """
+    _check(figure)
+    if figure == "convergence":
+        return result.frames["convergence"]
+    column = "magnitude" if figure == "transfer" else "error"
+    frame = result.frames["curves"]
+    frame = frame[(frame["omega"] >= LOWEST) & (frame["omega"] <= 10.0 * result.n**2)]
+    if figure == "error":
+        frame = frame[frame["system"] != HIPPO]
+    frame = _extremes(frame, column).drop(columns="error" if figure == "transfer" else "magnitude")
+    sup = {system: measure.sup for system, measure in result.systems.items()}
+    frame["sup_error"] = [sup[system].value for system in frame["system"]]
+    frame["sup_omega"] = [sup[system].at for system in frame["system"]]
+    return frame.reset_index(drop=True)
+
+
+def _extremes(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the rows with the lowest and highest `column` of every system and bucket."""
+    position = np.log(frame["omega"])
+    span = position.max() - position.min()
+    bucket = ((position - position.min()) / span * BUCKETS).astype(np.int64)
+    grouped = frame.groupby([frame["system"], bucket], sort=False)[column]
+    rows = np.union1d(grouped.idxmin().to_numpy(), grouped.idxmax().to_numpy())
+    return frame.loc[rows].copy()
+
+
+def draw(frame: pd.DataFrame, axes: Sequence[Axes], figure: str = "transfer") -> None:
+    """Draw the frame of `data`: on one axes, or on two (strong, weak) for `convergence`."""
+    _check(figure)
+    if figure == "convergence":
+        _draw_convergence(frame, axes[0], axes[1])
+    elif figure == "transfer":
+        _draw_transfer(frame, axes[0])
+    else:
+        _draw_error(frame, axes[0])
+
+
+def _draw_transfer(frame: pd.DataFrame, axes: Axes) -> None:
+    for system, label, rows, properties in _systems(frame):
+        line = properties | {"marker": ""}
+        if system != HIPPO:
+            line |= {"linewidth": 0.8 if system == "s4d" else 1.2}
+        axes.loglog(rows["omega"], rows["magnitude"], label=label, **line)
+    n, readout = frame["n"].iloc[0], frame["readout"].iloc[0]
+    _frequency_axis(axes, float(frame["omega"].max()), int(n))
+    axes.set_ylim(top=3.0 * float(frame["magnitude"].max()))
+    axes.set_ylabel("|G(iω)|")
+    axes.set_title(
+        f"Transfer functions of the initialisations, n = {n}, readout {readout}\n"
+        f"{_grid(frame)} frequencies each, every pole and every S4D spike among them"
+    )
+    axes.legend(loc="lower left")
+
+
+def _draw_error(frame: pd.DataFrame, axes: Axes) -> None:
+    for system, label, rows, properties in _systems(frame):
+        line = properties | {"marker": ""}
+        if system != HIPPO:
+            line |= {"linewidth": 0.8 if system == "s4d" else 1.2}
+        sup, at = rows["sup_error"].iloc[0], rows["sup_omega"].iloc[0]
+        axes.loglog(
+            rows["omega"], rows["error"], label=f"{label}: {sup:.3g} at ω = {at:.4g}", **line
+        )
+        mark = {"color": properties["color"], "marker": properties["marker"], "zorder": 5}
+        axes.loglog([max(at, LOWEST)], [sup], linestyle="", markersize=5, clip_on=False, **mark)
+    n, readout = frame["n"].iloc[0], frame["readout"].iloc[0]
+    _frequency_axis(axes, float(frame["omega"].max()), int(n))
+    largest = float(frame["sup_error"].max())
+    axes.set_ylim(largest * 10.0**-DECADES, 10.0 * largest)
+    axes.set_ylabel(r"$|G_{\mathrm{init}}(i\omega) - G_{\mathrm{HiPPO}}(i\omega)|$")
+    axes.set_title(
+        f"Distance from HiPPO, n = {n}, readout {readout}. Marked: the sup over ω, attained\n"
+        f"on a refined grid of {_grid(frame)} frequencies, so a lower bound"
+    )
+    _legend_below(axes, columns=2)
+
+
+def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
+    for _, label, rows, properties in _systems(frame):
+        strong.loglog(rows["n"], rows["sup_error"], label=label, **properties)
+        weak.loglog(rows["n"], rows["weak_error"], label=label, **properties)
+    sizes = sorted(set(frame["n"]))
+    for axes in (strong, weak):
+        label_powers(axes.yaxis)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(n) for n in sizes])
+        axes.minorticks_off()
+        axes.set_xlabel("state size n")
+    readout = frame["readout"].iloc[0]
+    strong.set_ylabel(r"$\sup_\omega |G_{\mathrm{init}} - G_{\mathrm{HiPPO}}|$")
+    weak.set_ylabel(r"$\|(G_{\mathrm{init}} - G_{\mathrm{HiPPO}})\,u\|_2$, $u = e^{-t}$")
+    strong.set_title(
+        f"Strong: worst frequency, readout {readout}\nattained on a refined grid, a lower bound"
+    )
+    weak.set_title(f"Weak: one smooth input, readout {readout}\nquadrature with resolved poles")
+    _legend_below(strong, columns=3)
+
+
+def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, Look]]:
+    """Return system, label, rows and look, in the order of the frame."""
+    seen: list[str] = []
+    parts = []
+    for key, rows in frame.groupby("system", sort=False):
+        system = str(key)
+        base = system.split(":")[0]
+        parts.append((system, str(rows["label"].iloc[0]), rows, look(system, seen.count(base))))
+        seen.append(base)
+    return parts
+
+
+def _frequency_axis(axes: Axes, end: float, n: int) -> None:
+    """Label omega, and mark the frequency of S4D's first spike."""
+    label_powers(axes.xaxis, axes.yaxis)
+    axes.set_xlim(LOWEST, end)
+    axes.set_xlabel(OMEGA)
+    axes.axvline(n * n / np.pi, color="0.4", linewidth=0.6, zorder=1.5)
+    axes.annotate(
+        "n²/π",
+        (n * n / np.pi, 0.99),
+        (3, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        color="0.3",
+        va="top",
+    )
+
+
+def _legend_below(axes: Axes, columns: int) -> None:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+
+
+def _grid(frame: pd.DataFrame) -> str:
+    low, high = frame["grid_points"].min(), frame["grid_points"].max()
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _check(figure: str) -> None:
+    if figure not in FIGURES:
+        raise UsageError(f"transfer: figure is {figure!r}, expected one of {', '.join(FIGURES)}")
+
+
+def draw_all(result: TransferResult, folder: Path) -> list[Path]:
+    """Write the three figures to `folder` as pdf, png and csv; return the nine paths."""
+    paths = []
+    for figure in FIGURES:
+        frame = data(result, figure)
+        with style():
+            canvas, axes = new_figure(height=HEIGHT, columns=2 if figure == "convergence" else 1)
+            draw(frame, axes, figure)
+            paths += save(canvas, frame, Path(folder) / figure)
+    return paths

@@ -1,0 +1,51 @@
+"""The command line: options in, one call out. Heavy imports stay inside the commands."""
+
+from typing import Any
+
+import click
+
+from robustssm import __version__
+from robustssm.commands.common import CommandError
+from robustssm.commands.sweep import sweep
+from robustssm.commands.train import train
+from robustssm.commands.transfer import ptd, transfer
+from robustssm.commands.zoo import zoo
+from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
+
+
+class Commands(click.Group):
+    """Turns this project's errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke the command."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise CommandError(str(error), 2) from error
+        except (RejectedInputError, StabilityError) as error:
+            raise CommandError(str(error), 4) from error
+        except RobustssmError as error:
+            raise CommandError(str(error), 1) from error
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ROBUSTSSM"},
+)
+@click.version_option(__version__, prog_name="robustssm")
+def main() -> None:
+    """What a perturbation at one frequency does to a state-space sequence model.
+
+    \b
+    Examples:
+      robustssm sweep --model s4d,s4ptd --noise fourier --modes 1-64
+      robustssm transfer --n 256
+    """
+
+
+for command in (sweep, transfer, ptd, train, zoo):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

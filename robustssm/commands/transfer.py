@@ -1,0 +1,148 @@
+"""`robustssm transfer` and `robustssm ptd`: initialisations as linear systems."""
+
+from pathlib import Path
+
+import click
+
+from robustssm.commands.common import FORMATS
+from robustssm.errors import UsageError
+
+
+@click.command()
+@click.option(
+    "-n",
+    "--state-size",
+    "--n",
+    "n",
+    default=64,
+    show_default=True,
+    help="State size of every system.",
+)
+@click.option(
+    "--readout",
+    default="e0",
+    show_default=True,
+    help="C in HiPPO coordinates: e0, ones, random:SEED, or a .npy file of n numbers.",
+)
+@click.option("--omega", help="Also print G at these frequencies, rad per unit time: 1,20860.2.")
+@click.option("--init", "inits", help="Initialisations. Default: all.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder of figures and tables. Default: runs/transfer-n<n>-<readout>.",
+)
+@click.option("--figures/--no-figures", default=True, show_default=True)
+@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
+def transfer(
+    n: int,
+    readout: str,
+    omega: str | None,
+    inits: str | None,
+    output: Path | None,
+    figures: bool,
+    style: str,
+) -> None:
+    """Compare the transfer function of every initialisation with HiPPO's.
+
+    Sup error (strong), H2 error, and output error for a smooth input (weak), by closed forms
+    where they exist. Frequencies in rad per unit of the system's own time.
+
+    \b
+    Examples:
+      robustssm transfer --n 256
+      robustssm transfer --n 256 --format json --omega 1,20860.2
+    """
+    from robustssm import ui
+    from robustssm.evaluations import convergence
+    from robustssm.evaluations.plan import parse_numbers
+    from robustssm.initializations import NAMES
+
+    names = tuple(inits.split(",")) if inits else NAMES
+    result = convergence.transfer(n, readout, parse_numbers(omega, "omega") if omega else (), names)
+    if figures:
+        from robustssm.figures import transfer as drawing
+
+        label = Path(readout).stem.replace(":", "-")
+        folder = output or Path("runs") / f"transfer-n{n}-{label}"
+        drawing.draw_all(result, folder)
+        ui.note(f"figures and their data: {folder}")
+    if style == "json":
+        ui.emit_json(result.to_json())
+        return
+    table = result.table()
+    if style == "csv":
+        click.echo(table.to_csv(index=False), nl=False)
+        return
+    rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    ui.emit_table(
+        f"n = {n}, readout {readout}; omega in rad per unit time",
+        [str(column).replace("_", " ") for column in table.columns],
+        rows,
+        style,
+    )
+    for name, reason in result.to_json()["unavailable"].items():
+        ui.note(f"{name}: {reason}")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.6g}"
+    return str(value)
+
+
+@click.command()
+@click.option(
+    "-n", "--state-size", "--n", "sizes", default="16,32,64", show_default=True, help="State sizes."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["all", "optimized"]),
+    default="all",
+    show_default=True,
+    help="optimized with -o: make the paper's E again.",
+)
+@click.option("--restarts", default=8, show_default=True, help="Starts of the optimiser.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the optimiser's starts.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder to write n<N>.npz to, with --method optimized.",
+)
+@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
+def ptd(sizes: str, method: str, restarts: int, seed: int, output: Path | None, style: str) -> None:
+    """Show the perturb-then-diagonalize initialisations, or make the optimised ones again.
+
+    \b
+    Examples:
+      robustssm ptd -n 16,32,64
+      robustssm ptd --method optimized -n 16 --seed 0 -o matrices
+    """
+    from robustssm import ui
+    from robustssm.evaluations import convergence
+    from robustssm.evaluations.plan import parse_modes
+
+    orders = parse_modes(sizes)
+    if method == "optimized":
+        from robustssm.ptd_optimizer import optimize, save
+
+        if output is None:
+            raise UsageError("ptd: --method optimized needs -o FOLDER to write the matrices to")
+        for n in orders:
+            path = save(optimize(n, seed=seed, restarts=restarts), output)
+            ui.note(f"wrote {path}")
+        return
+    table = convergence.ptd_table(orders)
+    if style == "json":
+        ui.emit_json({"rows": table.to_dict("records")})
+    elif style == "csv":
+        click.echo(table.to_csv(index=False), nl=False)
+    else:
+        rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+        ui.emit_table(
+            "Perturb-then-diagonalize, readout e0",
+            [str(column).replace("_", " ") for column in table.columns],
+            rows,
+            style,
+        )

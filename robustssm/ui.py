@@ -1,0 +1,99 @@
+"""What a terminal shows: tables on stdout, progress and notes on stderr."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+# Seconds between two plain progress lines where stderr is not a terminal.
+PLAIN_INTERVAL = 15.0
+
+
+def note(message: str) -> None:
+    """Print a line on stderr."""
+    click.echo(message, err=True)
+
+
+def emit_json(content: dict[str, Any]) -> None:
+    """Print strict JSON on stdout: NaN and infinities become null."""
+    click.echo(json.dumps(finite(content), allow_nan=False))
+
+
+def finite(value: Any) -> Any:
+    """Return `value` with every float that JSON cannot hold replaced by None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def emit_table(title: str, columns: list[str], rows: list[list[str]], style: str) -> None:
+    """Print rows on stdout as a `table` (rich) or as `md` (Markdown)."""
+    if style == "md":
+        click.echo("| " + " | ".join(columns) + " |")
+        click.echo("|" + "---|" * len(columns))
+        for row in rows:
+            click.echo("| " + " | ".join(row) + " |")
+        return
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+@contextmanager
+def progress(total: int, what: str, mode: str = "auto") -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each of `total` pieces of work.
+
+    mode: `bar`, `plain` (a line now and then), `none`, or `auto`: bar on a terminal, else plain.
+    """
+    if mode == "auto":
+        mode = "bar" if sys.stderr.isatty() else "plain"
+    if mode == "none" or total == 0:
+        yield lambda: None
+        return
+    if mode == "plain":
+        yield _plain(total, what)
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def _plain(total: int, what: str) -> Callable[[], None]:
+    start = last = time.monotonic()
+    done = 0
+
+    def advance() -> None:
+        nonlocal done, last
+        done += 1
+        now = time.monotonic()
+        if done == total or now - last >= PLAIN_INTERVAL:
+            last = now
+            left = (now - start) / done * (total - done)
+            note(f"{what}: {done}/{total}, {left:.0f} s left")
+
+    return advance

@@ -1,0 +1,39 @@
+"""Fixtures: reference values where they are at hand, and small checkpoints made here."""
+
+from pathlib import Path
+
+import pytest
+
+from robustssm.network import Architecture
+from robustssm.training import TrainingConfig, train
+
+GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    if not GOLDEN.is_dir():
+        pytest.skip("no shared/golden beside the checkout: comparison with stored values left out")
+    return GOLDEN
+
+
+def small_architecture(init: str) -> Architecture:
+    return Architecture(init, n=8, d_model=8, layers=2)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two barely trained checkpoints on 64-step digits."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    paths = {}
+    for init in ("s4d", "s4ptd-rank1"):
+        paths[init] = folder / f"{init}.safetensors"
+        config = TrainingConfig(epochs=2)
+        train(small_architecture(init), "digits:side=8", config, paths[init], command="test")
+    return paths
+
+
+@pytest.fixture
+def models(checkpoints: dict[str, Path]) -> str:
+    """The same two as a --model list."""
+    return ",".join(f"{name.replace('-', '_')}={path}" for name, path in checkpoints.items())

@@ -1,0 +1,60 @@
+"""Training: the same bytes twice, and after an interruption."""
+
+from pathlib import Path
+
+import pytest
+
+from robustssm.checkpoints import load_checkpoint
+from robustssm.errors import UsageError
+from robustssm.network import Architecture, build_network
+from robustssm.training import TrainingConfig, parameter_groups, train
+
+SMALL = Architecture("s4d", n=8, d_model=8, layers=1)
+TASK = "digits:side=8"
+
+
+def test_interrupted_training_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=3)
+    straight, broken = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    losses: list[float] = []
+    train(SMALL, TASK, config, straight, command="c", report=lambda e, l, a: losses.append(l))
+    assert losses[-1] < losses[0]
+    assert train(SMALL, TASK, config, broken, command="c", stop_after=1) is None
+    assert not broken.exists()
+    assert train(SMALL, TASK, config, broken, command="c", stop_after=2) is None
+    train(SMALL, TASK, config, broken, command="c")
+    assert broken.read_bytes() == straight.read_bytes()
+    assert [p.name for p in tmp_path.iterdir() if p.name.endswith(".state")] == []
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    train(SMALL, TASK, TrainingConfig(epochs=3), path, command="c", stop_after=1)
+    with pytest.raises(UsageError, match="other settings"):
+        train(SMALL, TASK, TrainingConfig(epochs=4), path, command="c")
+    state = tmp_path / "a.safetensors.state"
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(UsageError, match="damaged"):
+        train(SMALL, TASK, TrainingConfig(epochs=3), path, command="c")
+
+
+def test_dynamics_have_their_own_rate_and_no_decay() -> None:
+    rest, dynamics = parameter_groups(build_network(SMALL), TrainingConfig())
+    assert (rest["peak"], dynamics["peak"], dynamics["weight_decay"]) == (1e-2, 1e-3, 0.0)
+    names = {id(p): n for n, p in build_network(SMALL).named_parameters()}
+    assert len(rest["params"]) + len(dynamics["params"]) == len(names)  # type: ignore[arg-type]
+    assert len(dynamics["params"]) == 4  # type: ignore[arg-type]  # dt, Re A, Im A, B
+
+
+def test_the_card_says_what_was_done(checkpoints: dict[str, Path]) -> None:
+    card = load_checkpoint(checkpoints["s4ptd-rank1"]).card
+    assert card.architecture["init"] == "s4ptd-rank1"
+    assert card.init_diagnostics["max_real"] < -0.5
+    assert (card.task, card.train_seed, card.n_test) == ("digits:side=8", 0, 539)
+    assert 0.1 < card.clean_accuracy < 1.0
+    assert card.training["epochs"] == 2 and "torch" in card.versions
+
+
+def test_impossible_settings() -> None:
+    with pytest.raises(UsageError, match="epochs is 0"):
+        TrainingConfig(epochs=0)
