@@ -1,0 +1,107 @@
+"""Plans: the mode grammar, identity by content, and refusals before anything is computed."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.evaluations.plan import Plan, make_plan, parse_modes, parse_numbers
+from robustssm.spectrum import spikes
+from robustssm.zoo import resolve
+
+
+@given(st.sets(st.integers(0, 10**6), min_size=1, max_size=20))
+def test_modes_can_be_listed(modes: set[int]) -> None:
+    assert parse_modes(",".join(map(str, modes))) == tuple(sorted(modes))
+
+
+@given(low=st.integers(0, 500), span=st.integers(0, 100))
+def test_ranges_include_both_ends(low: int, span: int) -> None:
+    assert parse_modes(f"{low}-{low + span}") == tuple(range(low, low + span + 1))
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "5-3", "1.5", "1,,2", "0-99999999"])
+def test_bad_modes(text: str) -> None:
+    with pytest.raises(UsageError, match="modes:"):
+        parse_modes(text)
+
+
+def test_numbers() -> None:
+    assert parse_numbers("0.3,0.1,0.3", "eps") == (0.3, 0.1)
+    with pytest.raises(UsageError, match="eps: 'x' is not a number"):
+        parse_numbers("0.1,x", "eps")
+
+
+def plan_of(path: Path, **options: object) -> Plan:
+    settings: dict[str, object] = {"noise": "fourier", "modes": (1, 2), "eps": (0.1, 1.0)}
+    return make_plan(resolve(f"m={path}"), **{**settings, **options})  # type: ignore[arg-type]
+
+
+def test_cells_are_identified_by_content(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    first = plan_of(checkpoints["s4d"])
+    assert len(first.cells) == 1 + 2 * 2
+    copy = tmp_path / "renamed.safetensors"
+    copy.write_bytes(checkpoints["s4d"].read_bytes())
+    assert [c.id for c in plan_of(copy).cells] == [c.id for c in first.cells]
+    assert plan_of(copy).id == first.id
+    others = [
+        plan_of(checkpoints["s4ptd-rank1"]),
+        plan_of(checkpoints["s4d"], seed=1),
+        plan_of(checkpoints["s4d"], limit=10),
+    ]
+    for other in others:
+        ids = {c.id for c in other.cells if c.perturbation}
+        assert not ids & {c.id for c in first.cells}
+    # eps = 0 is the clean evaluation, which every plan has; it is not planned twice.
+    assert plan_of(checkpoints["s4d"], eps=(0.0, 0.1, 1.0)).id == first.id
+
+
+def test_resonance_counts_the_spikes_of_the_models_own_state_size(
+    checkpoints: dict[str, Path],
+) -> None:
+    cells = plan_of(checkpoints["s4d"], noise="resonance", modes=(1, 4)).cells[1:]
+    frequencies = spikes(8)
+    assert [repr(c.perturbation) for c in cells[::2]] == [
+        f"Resonance(omega={float(frequencies[k])!r})" for k in (0, 3)
+    ]
+    assert {c.inject for c in cells} == {"layers"} and {c.mode_unit for c in cells} == {"spike"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modes": (33,)}, "Nyquist bin 32"),
+        ({"eps": (-1.0,)}, "not a strength"),
+        ({"noise": "hum"}, "expected one of fourier, resonance"),
+        ({"inject": "layers"}, "acts at 'input'"),
+        ({"omega": (1.0,)}, "belongs to resonance"),
+        ({"noise": "resonance", "modes": (5,)}, "expected 1-4"),
+        ({"limit": 0}, "at least 1"),
+        ({"task": "cats"}, "task: 'cats' is unknown"),
+    ],
+)
+def test_refusals(checkpoints: dict[str, Path], options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_of(checkpoints["s4d"], **options)
+
+
+def test_another_task_needs_to_be_named(checkpoints: dict[str, Path]) -> None:
+    from robustssm.zoo import zoo_path
+
+    models = resolve(f"a={checkpoints['s4d']},b={zoo_path('s4d', 0)}")
+    with pytest.raises(UsageError, match="name one by --task"):
+        make_plan(models, noise="fourier")
+    assert make_plan(models, noise="fourier", task="digits:side=8").task.length == 64
+
+
+def test_model_names() -> None:
+    assert [str(m) for m in resolve("s4d,s4ptd/2")] == ["s4d/0", "s4ptd/2"]
+    assert [str(m) for m in resolve("s5/*")] == ["s5/0", "s5/1", "s5/2"]
+    for text, message in [("s9", "unknown"), ("s4d/7", "seed '7'"), ("", "empty"),
+                          ("s4d,s4d/0", "twice")]:  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            resolve(text)
+    with pytest.raises(RejectedInputError, match="no such file"):
+        make_plan(resolve("x=nowhere.safetensors"), noise="fourier")

@@ -1,0 +1,65 @@
+"""Robustness figures: the frame that is drawn, and what the picture says of it."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from robustssm.figures import robustness
+
+
+def summary(modes: tuple[int, ...], seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
+    rows = [
+        {
+            "model": model, "train_seed": seed, "task": "digits:side=8",
+            "noise": "fourier" if eps else "clean", "inject": "input", "mode": float(mode),
+            "mode_unit": "bin", "eps": eps, "eps_unit": "std", "n": 539,
+            "accuracy": 0.9 - 0.01 * mode - eps / 5, "ci_low": 0.5, "ci_high": 0.95,
+            "clean_accuracy": 0.97,
+        }
+        for model in ("s4d", "s4ptd") for seed in seeds for mode in modes for eps in (0, 0.1, 1.0)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_frame_leaves_out_the_clean_rows() -> None:
+    frame = robustness.data(summary((1, 2, 3)))
+    assert (frame["eps"] > 0).all() and len(frame) == 2 * 3 * 2
+    assert {"accuracy", "ci_low", "ci_high", "clean_accuracy", "seeds"} <= set(frame)
+
+
+def test_one_panel_a_strength_one_line_a_model() -> None:
+    frame = robustness.data(summary((1, 2, 3)))
+    axes = list(Figure().subplots(2, 1))
+    robustness.draw_modes(frame, axes, chance=0.1, length=64)
+    for panel, eps in zip(axes, (0.1, 1.0), strict=True):
+        assert f"eps = {eps:g} std" in panel.get_title(loc="left")
+        assert panel.get_ylim() == (0, 1.02)
+        curves = [line for line in panel.lines if len(line.get_xdata()) == 3]
+        assert len(curves) == 2 and len(panel.collections) == 2  # ribbons
+        assert curves[0].get_linestyle() != curves[1].get_linestyle()
+        drawn = frame[(frame["eps"] == eps) & (frame["model"] == "s4d")]["accuracy"]
+        assert list(curves[0].get_ydata()) == list(drawn)
+    assert "cycles per sequence" in axes[-1].get_xlabel()
+
+
+def test_the_caption_says_n_seeds_and_interval() -> None:
+    frame = robustness.data(summary((1,), seeds=(0, 1, 2)))
+    text = robustness.caption(frame, "fourier", "digits:side=8", partial=True)
+    for part in ("n = 539", "3 training seeds", "Student", "PARTIAL", "chance"):
+        assert part in text
+
+
+@pytest.mark.parametrize("modes", [(1,), (1, 2, 5)])
+def test_files_and_their_data(modes: tuple[int, ...], tmp_path: Path) -> None:
+    files = robustness.draw_all(
+        summary(modes), tmp_path, chance=0.1, length=64, partial=False
+    )
+    assert {p.suffix for p in files} == {".pdf", ".png", ".csv"}
+    stored = pd.read_csv(tmp_path / "robustness.csv")
+    assert len(stored) == 2 * 2 * len(modes)
+    again = tmp_path / "again"
+    robustness.draw_all(summary(modes), again, chance=0.1, length=64, partial=False)
+    for file in files:
+        assert (again / file.name).read_bytes() == file.read_bytes()

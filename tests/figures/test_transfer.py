@@ -1,0 +1,112 @@
+"""The transfer figures: their frames, their artists and their files; no pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import rcParams
+
+from robustssm import hippo
+from robustssm.errors import UsageError
+from robustssm.evaluations.convergence import TransferResult, transfer
+from robustssm.figures import style
+from robustssm.figures.transfer import FIGURES, data, draw, draw_all
+
+
+@pytest.fixture(scope="module")
+def result() -> TransferResult:
+    return transfer(16, "random:0")
+
+
+def test_transfer_frame_holds_hippo_itself(result: TransferResult) -> None:
+    rows = data(result)
+    rows = rows[rows["system"] == "hippo"]
+    omega = rows["omega"].to_numpy()
+    exact = np.abs(hippo.transfer(result.C, 1j * omega))
+    np.testing.assert_array_equal(rows["magnitude"].to_numpy(), exact)
+    assert rows["label"].iloc[0] == "hippo (= s4, s4d-real)"
+
+
+def test_error_frame_reaches_the_spike(result: TransferResult) -> None:
+    frame = data(result, "error")
+    assert "hippo" not in set(frame["system"])
+    for _, rows in frame.groupby("system"):
+        # The grid point beside the refined maximum lies within a quarter half-width of it.
+        assert 0.9 * rows["sup_error"].iloc[0] <= rows["error"].max()
+        assert rows["error"].max() <= rows["sup_error"].iloc[0]
+
+
+def test_thinning_keeps_both_extremes(result: TransferResult) -> None:
+    full = result.frames["curves"]
+    full = full[(full["omega"] >= 1e-2) & (full["omega"] <= 10.0 * result.n**2)]
+    for column, figure in (("magnitude", "transfer"), ("error", "error")):
+        thin = data(result, figure).groupby("system")[column].agg(["min", "max"])
+        whole = full.groupby("system")[column].agg(["min", "max"]).loc[thin.index]
+        pd.testing.assert_frame_equal(thin, whole)
+
+
+def test_convergence_frame(result: TransferResult) -> None:
+    frame = data(result, "convergence")
+    s4d = frame[frame["system"] == "s4d"]
+    assert list(s4d["n"]) == [4, 8, 16]
+    assert s4d["sup_error"].iloc[-1] == result.systems["s4d"].sup.value
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_drawing_shows_the_frame(result: TransferResult, figure: str) -> None:
+    frame = data(result, figure)
+    before = frame.copy()
+    with style.style():
+        canvas, axes = style.new_figure(columns=2 if figure == "convergence" else 1)
+        draw(frame, axes, figure)
+    pd.testing.assert_frame_equal(frame, before)
+    lines = {line.get_label(): line for line in axes[0].get_lines()}
+    column = {"transfer": "magnitude", "error": "error", "convergence": "sup_error"}[figure]
+    for system, rows in frame.groupby("system"):
+        (label,) = [k for k in lines if str(k).startswith(rows["label"].iloc[0])]
+        np.testing.assert_array_equal(
+            lines[label].get_ydata(), rows[column].to_numpy(), str(system)
+        )
+    assert axes[0].get_xscale() == "log" and axes[0].get_yscale() == "log"
+    looks = [(line.get_color(), line.get_linestyle()) for line in lines.values()]
+    assert len(set(looks)) >= frame["system"].nunique()
+
+
+def test_files_are_the_same_bytes_again(result: TransferResult, tmp_path: Path) -> None:
+    first = draw_all(result, tmp_path / "a")
+    again = draw_all(result, tmp_path / "b")
+    names = [f"{figure}.{kind}" for figure in FIGURES for kind in ("pdf", "png", "csv")]
+    assert [path.name for path in first] == names
+    assert all(p.read_bytes() == q.read_bytes() for p, q in zip(first, again, strict=True))
+    stored = pd.read_csv(tmp_path / "a" / "error.csv")
+    pd.testing.assert_frame_equal(stored, data(result, "error"), check_dtype=False)
+
+
+def test_style_is_local_and_embeds_text() -> None:
+    before = rcParams["pdf.fonttype"], rcParams["font.size"]
+    with style.style():
+        assert rcParams["pdf.fonttype"] == 42
+    assert (rcParams["pdf.fonttype"], rcParams["font.size"]) == before
+
+
+def test_looks_of_one_name_differ_by_their_dash() -> None:
+    first, second = style.look("s4ptd-rank1:tau=0.5"), style.look("s4ptd-rank1:tau=0.1", 1)
+    assert first["color"] == second["color"] and first["linestyle"] != second["linestyle"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e-3, "10⁻³"), (1.0, "10⁰"), (1e12, "10¹²"), (2.0, "")]
+)
+def test_power_of_ten(value: float, text: str) -> None:
+    assert style.power_of_ten(value) == text
+
+
+def test_nothing_but_hippo_draws_one_figure(tmp_path: Path) -> None:
+    paths = draw_all(transfer(8, "e0", names=("s4",)), tmp_path)
+    assert [path.stem for path in paths] == ["transfer"] * 3
+
+
+def test_unknown_figure(result: TransferResult) -> None:
+    with pytest.raises(UsageError, match="expected one of transfer, error, convergence"):
+        data(result, "bode")

@@ -1,0 +1,168 @@
+"""The command line: help, exit codes, clean streams, nothing lost."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from robustssm.cli import main
+from robustssm.zoo import zoo_path
+
+COMMANDS = ["sweep", "transfer", "ptd", "train", "zoo build", "zoo verify"]
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def sweep(models: str, output: Path, *more: str) -> Result:
+    return call("sweep", "--model", models, "--noise", "fourier", "--modes", "1,3", "--limit", "40",
+                "--jobs", "1", "--output", str(output), *more)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_ends_in_an_example(command: str) -> None:
+    result = call(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert f"robustssm {command}" in result.stdout.partition("Example")[2]
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from robustssm.cli import main; "
+        "r = CliRunner().invoke(main, ['sweep', '--help']); "
+        "heavy = {'torch', 'numpy', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules); "
+        "print(r.exit_code, sorted(heavy))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "0 []"
+
+
+def test_sweep_leaves_the_run_directory_and_repeats_itself(models: str, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    first = sweep(models, output)
+    assert first.exit_code == 0, first.output
+    assert "14 cells computed" in first.stderr
+    names = {p.name for p in output.iterdir()}
+    assert names >= {"manifest.json", "plan.parquet", "cells", "summary.csv", "tests.csv", "figures"}
+    assert {p.suffix for p in (output / "figures").iterdir()} == {".pdf", ".png", ".csv"}
+    again = sweep(models, output)
+    assert "0 cells computed, 14 were there" in again.stderr
+    assert again.stdout == first.stdout
+    assert "PARTIAL" in first.stdout
+    header = (output / "summary.csv").read_text().splitlines()[0].split(",")
+    contract = (
+        "model,train_seed,task,noise,inject,mode,eps,eps_unit,n,accuracy,ci_low,ci_high,"
+        "clean_accuracy,delivered_rms"
+    )
+    assert set(contract.split(",")) <= set(header)
+
+
+def test_json_on_stdout_parses_while_progress_goes_to_stderr(models: str, tmp_path: Path) -> None:
+    result = sweep(models, tmp_path / "run", "--format", "json", "--progress", "plain")
+    content = json.loads(result.stdout)
+    assert content["partial"] is True and len(content["summary"]) == 14
+    assert "sweep: 14/14" in result.stderr
+    assert sweep(models, tmp_path / "run", "--format", "csv").stdout.startswith("model,train_seed")
+    assert sweep(models, tmp_path / "run", "--format", "md").stdout.startswith("| model |")
+
+
+def test_dry_run_writes_nothing(models: str, tmp_path: Path) -> None:
+    result = sweep(models, tmp_path / "run", "--dry-run")
+    assert result.exit_code == 0 and "14 of 14 cells" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("sweep", "--model", "s9", "--noise", "fourier"), 2, "model: 's9' is unknown"),
+        (("sweep", "--model", "s4d", "--noise", "fourier", "--modes", "200"), 2,
+         "mode 200 is beyond the Nyquist bin 128 of length-256 inputs, expected 0-128"),
+        (("sweep", "--model", "s4d", "--noise", "fourier", "--eps", "-1"), 2, "eps: -1"),
+        (("sweep", "--model", "s4d", "--noise", "hum"), 2, "'hum' is not one of"),
+        (("sweep", "--model", "x=none.safetensors", "--noise", "fourier"), 4, "no such file"),
+        (("sweep", "--model", "s4d", "--noise", "resonance", "--modes", "1", "--omega", "1"), 2,
+         "exclude each other"),
+        (("transfer", "--n", "0"), 2, "state size"),
+        (("transfer", "--n", "8", "--readout", "none.npy"), 2, "readout"),
+        (("ptd", "--method", "optimized"), 2, "needs -o"),
+        (("zoo", "verify", "--model", "s9"), 2, "unknown"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_line(
+    arguments: tuple[str, ...], code: int, message: str, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    result = call(*arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr and "Traceback" not in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_truncated_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(zoo_path("s4d", 0).read_bytes()[:1000])
+    result = sweep(f"cut={path}", tmp_path / "run")
+    assert result.exit_code == 4
+    assert "truncated" in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_directory_of_another_sweep(models: str, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    assert sweep(models, output).exit_code == 0
+    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+    result = sweep(models, output, "--seed", "1")
+    assert result.exit_code == 2 and "holds another sweep" in result.stderr
+    assert {p: p.read_bytes() for p in output.rglob("*") if p.is_file()} == before
+
+
+def test_failed_cells_exit_with_3(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    shutil.copy(checkpoints["s4d"], path)
+    # The header, and with it the card, stays readable; the weights are another model's.
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    result = sweep(f"bad={path}", tmp_path / "run")
+    assert result.exit_code == 3
+    assert "cells failed" in result.stderr and "altered" in result.stderr
+
+
+def test_train_writes_a_checkpoint_that_sweep_takes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    result = call("train", "--init", "s4ptd-rank1:tau=0.5", "-n", "8", "--d-model", "8", "--layers",
+                  "1", "--epochs", "1", "--data", "digits:side=8", "--output", str(path))  # fmt: skip
+    assert result.exit_code == 0 and "clean test accuracy" in result.stdout
+    assert call("train", "--init", "s4d", "--output", str(path)).exit_code == 2
+    assert sweep(f"mine={path}", tmp_path / "run").exit_code == 0
+
+
+def test_transfer_json_on_the_command_line(tmp_path: Path) -> None:
+    result = call("transfer", "--n", "16", "--format", "json", "--omega", "1,80.9",
+                  "--output", str(tmp_path))  # fmt: skip
+    content = json.loads(result.stdout)
+    assert content["n"] == 16 and content["readout"] == "e0"
+    values = content["inits"]["hippo"]["values"]
+    # e0 reads 1 / (1 + s).
+    assert values[0]["re"] == pytest.approx(0.5, abs=1e-15)
+    assert values[0]["im"] == pytest.approx(-0.5, abs=1e-15)
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_ptd_table(tmp_path: Path) -> None:
+    rows = json.loads(call("ptd", "-n", "16", "--format", "json").stdout)["rows"]
+    assert {row["init"] for row in rows} >= {"s4ptd", "s4ptd-random", "s4ptd-rank1"}
+    assert all(row["max_real"] < -0.25 for row in rows)
+
+
+def test_zoo_verify_measures_the_card() -> None:
+    result = call("zoo", "verify", "--model", "s4d", "--format", "json")
+    (row,) = json.loads(result.stdout)["models"]
+    assert row["clean_accuracy"] == pytest.approx(row["card"], abs=1.5 / 539)
