@@ -1,24 +1,24 @@
 """Robustness curves: accuracy against the mode, one panel a strength; or against the strength."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from robustssm.evaluations.metrics import over_seeds
-from robustssm.figures.style import save, style
+from robustssm.figures.style import PAGE, look, save, style
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
-LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 MODE_LABEL = {
     "bin": "Fourier mode (cycles per sequence)",
     "spike": "spike of S4D-LegS, counted from the highest frequency",
     "omega": "omega (rad per unit of the layer's time)",
 }
+DOTTED: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": (0, (1, 2))}
 
 
 def data(summary: pd.DataFrame) -> pd.DataFrame:
@@ -26,86 +26,72 @@ def data(summary: pd.DataFrame) -> pd.DataFrame:
     return over_seeds(summary[summary["eps"] > 0.0])
 
 
-def _styles(models: list[str]) -> dict[str, dict[str, object]]:
-    colours = sns.color_palette("colorblind", len(models))
-    return {
-        model: {
-            "color": colours[i],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": LINES[i % len(LINES)],
-        }
-        for i, model in enumerate(models)
-    }
-
-
-def _curve(axes: Axes, x: np.ndarray, group: pd.DataFrame, look: dict[str, object]) -> None:
-    """Draw one model's curve with its interval as a ribbon."""
-    axes.plot(x, group["accuracy"], label=group["model"].iloc[0], markersize=3, **look)
-    axes.fill_between(
-        x, group["ci_low"], group["ci_high"], color=look["color"], alpha=0.18, linewidth=0
-    )
+def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return each model's line properties; the same for a name in every figure."""
+    looks: dict[str, dict[str, Any]] = {}
+    for number, model in enumerate(dict.fromkeys(frame["model"])):
+        looks[model] = {"color": f"C{number}", "markersize": 3.5, **look(model)}
+        looks[model]["marker"] = looks[model]["marker"] or "."
+    return looks
 
 
 def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int) -> None:
-    """Draw accuracy against the mode, one panel for each eps, highest eps last."""
-    models = list(dict.fromkeys(frame["model"]))
-    looks = _styles(models)
+    """Draw accuracy against the mode, one panel for each eps, highest eps last.
+
+    Ribbons are the intervals, thin horizontal lines the clean accuracies.
+    """
     unit = frame["mode_unit"].iloc[0]
     for panel, (eps, part) in zip(axes, frame.groupby("eps"), strict=True):
-        for model in models:
+        for model, line in _looks(frame).items():
             group = part[part["model"] == model].sort_values("mode")
-            clean = group["clean_accuracy"].iloc[0]
-            panel.axhline(clean, color=looks[model]["color"], linewidth=0.6, alpha=0.6)
-            _curve(panel, group["mode"].to_numpy(), group, looks[model])
-        panel.axhline(chance, color="0.3", linewidth=0.8, linestyle=(0, (1, 2)))
+            colour = line["color"]
+            panel.axhline(group["clean_accuracy"].iloc[0], color=colour, linewidth=0.5)
+            panel.plot(group["mode"], group["accuracy"], label=model, **line)
+            panel.fill_between(
+                group["mode"], group["ci_low"], group["ci_high"], color=colour, alpha=0.2, lw=0
+            )
+        panel.axhline(chance, **DOTTED)
         panel.set(ylim=(0, 1.02), ylabel="accuracy")
-        panel.set_title(f"eps = {eps:g} {part['eps_unit'].iloc[0]}", loc="left")
+        label = f"eps = {eps:g} {part['eps_unit'].iloc[0]}"
+        panel.text(0.995, 0.06, label, ha="right", transform=panel.transAxes, fontsize=8.5)
     axes[-1].set_xlabel(MODE_LABEL[unit])
     if unit == "bin":
         nyquist = length // 2
         if frame["mode"].max() > 0.5 * nyquist:
             for panel in axes:
                 panel.axvline(nyquist, color="0.5", linewidth=0.8)
-        top = axes[0].secondary_xaxis("top", functions=(lambda k: k / length, lambda f: f * length))
+        top = axes[0].secondary_xaxis("top", functions=(_over(length), _over(1.0 / length)))
         top.set_xlabel("cycles per sample")
+
+
+def _over(length: float) -> Callable[[Any], Any]:
+    """Return k -> k / length, for numbers and arrays."""
+    return lambda k: np.asarray(k) / length
 
 
 def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
     """Draw accuracy against eps at one mode; the clean accuracy stands at the left end."""
-    models = list(dict.fromkeys(frame["model"]))
-    looks = _styles(models)
+    looks = _looks(frame)
     smallest = float(frame["eps"].min())
-    # Curves that nearly coincide are told apart by a shift of 2% each.
-    for number, model in enumerate(models):
+    clean = smallest / 2.5
+    for number, (model, line) in enumerate(looks.items()):
         group = frame[frame["model"] == model].sort_values("eps")
-        shift = 1.0 + 0.02 * (number - (len(models) - 1) / 2)
-        x = group["eps"].to_numpy() * shift
-        error = np.abs(group[["ci_low", "ci_high"]].to_numpy().T - group["accuracy"].to_numpy())
-        axes.errorbar(
-            x,
-            group["accuracy"],
-            yerror := np.nan_to_num(error),
-            capsize=2,
-            label=model,
-            markersize=4,
-            **looks[model],
-        )
-        assert yerror.shape[0] == 2
-        axes.plot(
-            smallest / 2.5 * shift,
-            group["clean_accuracy"].iloc[0],
-            **{**looks[model], "markersize": 4},
-        )
-    axes.axhline(chance, color="0.3", linewidth=0.8, linestyle=(0, (1, 2)))
+        # Intervals that nearly coincide are told apart by a shift of 3% each.
+        shift = 1.0 + 0.03 * (number - (len(looks) - 1) / 2)
+        accuracy = group["accuracy"].to_numpy()
+        bars = np.abs(group[["ci_low", "ci_high"]].to_numpy().T - accuracy)
+        axes.errorbar(group["eps"] * shift, accuracy, bars, capsize=2, label=model, **line)
+        axes.plot(clean * shift, group["clean_accuracy"].iloc[0], **line)
+    axes.axhline(chance, **DOTTED)
     axes.set_xscale("log")
-    ticks = [smallest / 2.5, *sorted(frame["eps"].unique())]
-    axes.set_xticks(ticks, ["clean", *(f"{tick:g}" for tick in ticks[1:])])
+    strengths = sorted(frame["eps"].unique())
+    axes.set_xticks([clean, *strengths], ["clean", *(f"{eps:g}" for eps in strengths)])
     axes.minorticks_off()
     axes.set(ylim=(0, 1.02), ylabel="accuracy", xlabel=f"eps ({frame['eps_unit'].iloc[0]})")
 
 
 def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
-    """Return one line that says what is shown: samples, seeds, interval."""
+    """Return what is shown: samples, seeds, interval."""
     seeds = sorted(frame["seeds"].unique())
     replicates = (
         "1 training seed" if seeds == [1] else f"{'/'.join(map(str, seeds))} training seeds"
@@ -115,10 +101,11 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
         "student over seeds": "mean and 95% Student intervals over seeds",
     }
     intervals = ", ".join(kind[name] for name in frame["interval"].unique())
+    clean = "; thin lines: clean accuracy" if len(frame["mode"].unique()) > 1 else ""
     limited = "; PARTIAL: --limit was set" if partial else ""
     return (
-        f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, {replicates}, "
-        f"{intervals}; dotted: chance{limited}"
+        f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, {replicates},\n"
+        f"{intervals}{clean}; dotted: chance{limited}"
     )
 
 
@@ -131,26 +118,19 @@ def draw_all(
     note = caption(frame, noise, str(summary["task"].iloc[0]), partial)
     with style():
         if len(frame["mode"].unique()) > 1:
-            strengths = frame["eps"].nunique()
-            figure, panels = plt.subplots(
-                strengths, 1, figsize=(6.75, 1.1 + 1.75 * strengths), sharex=True, squeeze=False
-            )
-            axes = list(panels[:, 0])
+            strengths = len(frame["eps"].unique())
+            figure = Figure(figsize=(PAGE, 1.2 + 1.75 * strengths))
+            axes = list(figure.subplots(strengths, 1, sharex=True, squeeze=False)[:, 0])
             draw_modes(frame, axes, chance, length)
         else:
-            figure, panel = plt.subplots(figsize=(6.75, 3.6))
-            axes = [panel]
-            draw_strengths(frame, panel, chance)
+            figure = Figure(figsize=(PAGE, 3.8))
+            axes = [figure.subplots()]
+            draw_strengths(frame, axes[0], chance)
             unit, mode = frame["mode_unit"].iloc[0], frame["mode"].iloc[0]
-            panel.set_title(f"{MODE_LABEL[unit].split(',')[0].split('(')[0].strip()} {mode:g}")
-        _finish(figure, axes[0], note)
-        files = save(figure, frame, folder / "robustness")
-        plt.close(figure)
-    return files
-
-
-def _finish(figure: Figure, axes: Axes, note: str) -> None:
-    """Put the legend above and the caption below."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
-    figure.supxlabel(note, fontsize=6.5, wrap=True)
+            what = {"bin": "Fourier mode {:g}", "spike": "spike {:g}", "omega": "omega = {:g}"}
+            axes[0].set_title(f"{noise} at {what[unit].format(mode)}", loc="left")
+        FigureCanvasAgg(figure)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
+        figure.supxlabel(note, fontsize=6.5)
+        return save(figure, frame, folder / "robustness")

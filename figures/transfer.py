@@ -22,6 +22,8 @@ LOWEST = 1e-2
 # Decades of error that are shown below the largest one.
 DECADES = 7
 HEIGHT = 3.6
+# State sizes labelled on an axis of half a page; beyond, every second one.
+MAX_LABELS = 8
 OMEGA = "ω (rad per unit time)"
 
 
@@ -40,7 +42,8 @@ def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
     frame = frame[(frame["omega"] >= LOWEST) & (frame["omega"] <= 10.0 * result.n**2)]
     if figure == "error":
         frame = frame[frame["system"] != HIPPO]
-    frame = _extremes(frame, column).drop(columns="error" if figure == "transfer" else "magnitude")
+    frame = _extremes(frame, column) if len(frame) else frame.copy()
+    frame = frame.drop(columns="error" if figure == "transfer" else "magnitude")
     sup = {system: measure.sup for system, measure in result.systems.items()}
     frame["sup_error"] = [sup[system].value for system in frame["system"]]
     frame["sup_omega"] = [sup[system].at for system in frame["system"]]
@@ -112,7 +115,7 @@ def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
     for _, label, rows, properties in _systems(frame):
         strong.loglog(rows["n"], rows["sup_error"], label=label, **properties)
         weak.loglog(rows["n"], rows["weak_error"], label=label, **properties)
-    sizes = sorted(set(frame["n"]))
+    sizes = _labelled(sorted(set(frame["n"])))
     for axes in (strong, weak):
         label_powers(axes.yaxis)
         axes.set_xscale("log", base=2)
@@ -139,6 +142,12 @@ def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, Look]]:
         parts.append((system, str(rows["label"].iloc[0]), rows, look(system, seen.count(base))))
         seen.append(base)
     return parts
+
+
+def _labelled(sizes: list[int]) -> list[int]:
+    """Return the sizes whose labels fit: n, and the powers of two clear of it and each other."""
+    powers = [n for n in sizes[:-1] if 1.5 * n < sizes[-1]]
+    return [*(powers if len(sizes) <= MAX_LABELS else powers[-2::-2][::-1]), sizes[-1]]
 
 
 def _frequency_axis(axes: Axes, end: float, n: int) -> None:
@@ -176,10 +185,15 @@ def _check(figure: str) -> None:
 
 
 def draw_all(result: TransferResult, folder: Path) -> list[Path]:
-    """Write the three figures to `folder` as pdf, png and csv; return the nine paths."""
+    """Write the three figures to `folder` as pdf, png and csv; return the nine paths.
+
+    Where nothing differs from HiPPO only `transfer` has something to show, and is written.
+    """
     paths = []
     for figure in FIGURES:
         frame = data(result, figure)
+        if frame.empty:
+            continue
         with style():
             canvas, axes = new_figure(height=HEIGHT, columns=2 if figure == "convergence" else 1)
             draw(frame, axes, figure)

@@ -73,7 +73,7 @@ def normal_part(n: int) -> FloatArray:
 def phi(n: int, s: ComplexArray) -> ComplexArray:
     """Return phi_n(s) = prod_{i<n} (s - i) / (s + i + 1), the shape of s."""
     s = np.asarray(s, dtype=np.complex128)
-    value = np.ones_like(s)
+    value = np.ones_like(s, dtype=np.complex128)
     for i in range(n):
         value *= (s - i) / (s + (i + 1))
     return value
@@ -86,8 +86,8 @@ def state(n: int, s: ComplexArray) -> ComplexArray:
     factors = np.empty((n, *s.shape), dtype=np.complex128)
     factors[0] = 1.0 / (s + 1.0)
     factors[1:] = (s - i[:-1]) / (s + (i[:-1] + 2.0))
-    b = input_vector(n).reshape(i.shape)
-    result: ComplexArray = b * np.cumprod(factors, axis=0)
+    result: ComplexArray = np.multiply.accumulate(factors, axis=0)
+    result *= input_vector(n).reshape(i.shape)
     return result
 
 

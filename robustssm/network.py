@@ -71,8 +71,8 @@ class Normalisation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return x normalised."""
         if self.kind == "layer":
-            return self.norm(x)  # type: ignore[no-any-return]
-        return self.norm(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
+            return self.norm(x)
+        return self.norm(x.transpose(1, 2)).transpose(1, 2)
 
 
 class Block(nn.Module):
@@ -91,7 +91,7 @@ class Block(nn.Module):
         }
         if a.discretization != "default":
             options["discretization"] = a.discretization
-        self.ssm: SSMLayer = LAYERS[init.name.family](init, a.d_model, **options)
+        self.ssm = LAYERS[init.name.family](init, a.d_model, **options)
         self.output = nn.Linear(a.d_model, 2 * a.d_model)
         self.dropout = nn.Dropout(a.dropout)
 
@@ -101,7 +101,7 @@ class Block(nn.Module):
         y = self.dropout(nn.functional.gelu(self.ssm(y)))
         y = self.dropout(nn.functional.glu(self.output(y)))
         y = x + y if self.residual else y
-        return y if self.prenorm else self.norm(y)  # type: ignore[no-any-return]
+        return y if self.prenorm else self.norm(y)
 
 
 class Network(nn.Module):

@@ -139,21 +139,22 @@ def damped_eigenvalues(n: int, tau: float) -> ComplexArray:
     steps = int(np.ceil(4.0 * span)) + 1
     h = span / steps
     for _ in range(steps):
-        k1 = 1.0 / _log_phi_slope(n, z)
-        k2 = 1.0 / _log_phi_slope(n, z + 0.5 * h * k1)
-        k3 = 1.0 / _log_phi_slope(n, z + 0.5 * h * k2)
-        k4 = 1.0 / _log_phi_slope(n, z + h * k3)
+        k1 = 1.0 / log_phi_slope(n, z)
+        k2 = 1.0 / log_phi_slope(n, z + 0.5 * h * k1)
+        k3 = 1.0 / log_phi_slope(n, z + 0.5 * h * k2)
+        k4 = 1.0 / log_phi_slope(n, z + h * k3)
         z = z + (h / 6.0) * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
     for _ in range(4):
         value = phi(n, z - 0.5)
-        z = z - np.log(-tau * value) / _log_phi_slope(n, z)
+        z = z - np.log(-tau * value) / log_phi_slope(n, z)
     if n % 2:
         z[-1] = z[-1].real
     upper, real = z[: n // 2], z[n // 2 :]
-    return np.concatenate([upper, real, np.conj(upper[::-1])]) - 0.5
+    centred: ComplexArray = np.concatenate([upper, real, np.conj(upper[::-1])])
+    return centred - 0.5
 
 
-def _log_phi_slope(n: int, z: ComplexArray) -> ComplexArray:
+def log_phi_slope(n: int, z: ComplexArray) -> ComplexArray:
     """Return L(z) = d ln phi_n / dz = sum_i 2 a_i / (z^2 - a_i^2), summed in blocks of i."""
     total = np.zeros_like(z)
     square = (z * z)[:, None]

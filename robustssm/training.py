@@ -52,7 +52,8 @@ class TrainingConfig:
 
 def parameter_groups(network: Network, config: TrainingConfig) -> list[dict[str, object]]:
     """Return AdamW's two groups: the dynamics (A, B, P, dt) and everything else."""
-    dynamics, rest = [], []
+    dynamics: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for parameter in network.parameters():
         if parameter.requires_grad:
             (dynamics if getattr(parameter, "ssm", False) else rest).append(parameter)
@@ -110,7 +111,7 @@ def train(
     network = build_network(architecture, config.seed)
     network.mean.copy_(torch.from_numpy(task.mean))
     network.std.copy_(torch.from_numpy(task.std))
-    optimizer = torch.optim.AdamW(parameter_groups(network, config))  # type: ignore[arg-type]
+    optimizer = torch.optim.AdamW(parameter_groups(network, config))
     identity = json.dumps(
         {"architecture": asdict(architecture), "config": asdict(config), "task": task.content_hash},
         sort_keys=True,
@@ -163,7 +164,7 @@ def _train_epoch(
                 group["lr"] = group["peak"] * 0.5 * (1.0 + math.cos(math.pi * progress))
             loss = nn.functional.cross_entropy(network(inputs[index]), labels[index])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += float(loss.detach()) * len(index)
     network.eval()

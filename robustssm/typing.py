@@ -10,9 +10,12 @@ omega        angular frequency, rad per unit of the system's own time
 theta        angular frequency, rad per sample
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
-ComplexArray = npt.NDArray[np.complex128]
+# complex128 in value; numpy types many complex operations no more closely than this.
+ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
 IntArray = npt.NDArray[np.int64]

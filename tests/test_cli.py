@@ -38,7 +38,9 @@ def test_help_imports_no_torch() -> None:
         "heavy = {'torch', 'numpy', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules); "
         "print(r.exit_code, sorted(heavy))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "0 []"
 
 
@@ -48,7 +50,14 @@ def test_sweep_leaves_the_run_directory_and_repeats_itself(models: str, tmp_path
     assert first.exit_code == 0, first.output
     assert "14 cells computed" in first.stderr
     names = {p.name for p in output.iterdir()}
-    assert names >= {"manifest.json", "plan.parquet", "cells", "summary.csv", "tests.csv", "figures"}
+    assert names >= {
+        "manifest.json",
+        "plan.parquet",
+        "cells",
+        "summary.csv",
+        "tests.csv",
+        "figures",
+    }
     assert {p.suffix for p in (output / "figures").iterdir()} == {".pdf", ".png", ".csv"}
     again = sweep(models, output)
     assert "0 cells computed, 14 were there" in again.stderr
@@ -138,7 +147,8 @@ def test_failed_cells_exit_with_3(checkpoints: dict[str, Path], tmp_path: Path) 
 def test_train_writes_a_checkpoint_that_sweep_takes(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     result = call("train", "--init", "s4ptd-rank1:tau=0.5", "-n", "8", "--d-model", "8", "--layers",
-                  "1", "--epochs", "1", "--data", "digits:side=8", "--output", str(path))  # fmt: skip
+                  "1", "--epochs", "1", "--data", "digits:side=8",
+                  "--output", str(path))  # fmt: skip
     assert result.exit_code == 0 and "clean test accuracy" in result.stdout
     assert call("train", "--init", "s4d", "--output", str(path)).exit_code == 2
     assert sweep(f"mine={path}", tmp_path / "run").exit_code == 0

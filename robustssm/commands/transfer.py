@@ -81,7 +81,7 @@ def transfer(
         rows,
         style,
     )
-    for name, reason in result.to_json()["unavailable"].items():
+    for name, reason in result.unavailable.items():
         ui.note(f"{name}: {reason}")
 
 
@@ -120,8 +120,8 @@ def ptd(sizes: str, method: str, restarts: int, seed: int, output: Path | None, 
       robustssm ptd --method optimized -n 16 --seed 0 -o matrices
     """
     from robustssm import ui
-    from robustssm.evaluations import convergence
     from robustssm.evaluations.plan import parse_modes
+    from robustssm.evaluations.trade_off import ptd_table
 
     orders = parse_modes(sizes)
     if method == "optimized":
@@ -133,7 +133,7 @@ def ptd(sizes: str, method: str, restarts: int, seed: int, output: Path | None, 
             path = save(optimize(n, seed=seed, restarts=restarts), output)
             ui.note(f"wrote {path}")
         return
-    table = convergence.ptd_table(orders)
+    table = ptd_table(orders)
     if style == "json":
         ui.emit_json({"rows": table.to_dict("records")})
     elif style == "csv":

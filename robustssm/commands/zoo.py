@@ -32,7 +32,8 @@ def build_zoo(output: Path, names: str | None, jobs: int | None, progress: str) 
       robustssm zoo build --model s4d --output zoo
     """
     from robustssm import ui
-    from robustssm.zoo import NAMES, SEEDS, build, resolve
+    from robustssm.initializations import NAMES
+    from robustssm.zoo import SEEDS, build, resolve
 
     chosen = tuple(ref.label for ref in resolve(names)) if names else NAMES
     with ui.progress(len(chosen) * len(SEEDS), "zoo", progress) as advance:
@@ -59,7 +60,8 @@ def verify_zoo(models: str, style: str) -> None:
     """
     from robustssm import ui
     from robustssm.checkpoints import load_checkpoint
-    from robustssm.zoo import NAMES, resolve, verify
+    from robustssm.initializations import NAMES
+    from robustssm.zoo import resolve, verify
 
     refs = resolve(",".join(f"{name}/*" for name in NAMES) if models == "all" else models)
     rows, records = [], []

@@ -52,7 +52,7 @@ def digits(side: int = DEFAULT_SIDE) -> Task:
             start = stop
         chosen["train"].extend(members[start:].tolist())
     splits = {}
-    for name, members in chosen.items():
-        index = np.sort(np.array(members, dtype=np.int64))
+    for name, listed in chosen.items():
+        index = np.sort(np.array(listed, dtype=np.int64))
         splits[name] = Split(inputs[index], labels[index], index)
     return Task(f"digits:side={side}", 10, splits)

@@ -102,7 +102,7 @@ def test_impossible_strengths(eps: float) -> None:
 
 
 def test_impossible_modes() -> None:
-    with pytest.raises(UsageError, match="Nyquist bin 32.*use --modes 1-32"):
+    with pytest.raises(UsageError, match=r"Nyquist bin 32.*use --modes 1-32"):
         perturbed(Fourier(33), torch.zeros(1, 64, 2), np.arange(1))
     with pytest.raises(UsageError, match="finite frequency"):
         Resonance(float("inf"))

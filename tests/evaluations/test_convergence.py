@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
-from robustssm import hippo
+from robustssm import hippo, spectrum
 from robustssm.diagonalize import rank_one
 from robustssm.errors import ShapeError, UsageError
 from robustssm.evaluations import conditioning, convergence, norms, responses
@@ -33,16 +33,22 @@ def golden(name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
+def unit(n: int, i: int) -> FloatArray:
+    C = np.zeros(n)
+    C[i] = 1.0
+    return C
+
+
 def golden_readout(name: str, n: int) -> FloatArray:
     match name:
         case "e0":
-            return np.eye(n)[0]
+            return unit(n, 0)
         case "elast":
-            return np.eye(n)[-1]
+            return unit(n, n - 1)
         case "ones":
             return np.ones(n)
         case "alt":
-            return (-1.0) ** np.arange(n)
+            return np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
         case "invB":
             return 1.0 / hippo.input_vector(n)
     values, u = [], n
@@ -88,30 +94,30 @@ def joint(name: str, C: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]
 
 
 def test_golden_sup_and_h2() -> None:
-    for row in golden("transfer_sup.csv").itertuples():
-        n = int(row.n)
-        known = responses.response(parse("s4d"), golden_readout(str(row.C), n))
+    for row in golden("transfer_sup.csv").to_dict("records"):
+        known = responses.response(parse("s4d"), golden_readout(row["C"], row["n"]))
         sup = norms.sup_error(known)
         # Refined to 1e-12 and, being attained, never above the true sup but by rounding.
-        assert sup.value == pytest.approx(row.sup_abs_diff, rel=1e-12)
+        assert sup.value == pytest.approx(row["sup_abs_diff"], rel=1e-12)
         # Flat top of half-width 1/2: 1e-6 of the width changes the value by 1e-12.
-        assert sup.at == pytest.approx(row.omega_peak, abs=1e-6)
+        assert sup.at == pytest.approx(row["omega_peak"], abs=1e-6)
         # The residues have n eps, and the sum of squares loses no digits at these sizes.
-        assert norms.h2_error(known) == pytest.approx(row.h2_diff, rel=1e-12)
+        assert norms.h2_error(known) == pytest.approx(row["h2_diff"], rel=1e-12)
 
 
 def test_golden_values() -> None:
     frame = golden("transfer_values.csv")
     frame = frame[(frame["n"] >= 2) & (frame["omega"] > 0.0)]
-    for (n, C), rows in frame.groupby(["n", "C"]):
-        readout = golden_readout(str(C), int(n))
+    for _, rows in frame.groupby(["n", "C"]):
+        n, C = int(rows["n"].iloc[0]), str(rows["C"].iloc[0])
+        readout = golden_readout(C, n)
         known = responses.response(parse("s4d"), readout)
         omega = rows["omega"].to_numpy()
         # Rounding omega alone moves a spike by 0.64 n^2 eps; the sum C x has its own condition.
         tolerance = 4.0 * n * n * EPS + 1e-13
-        scale = np.abs(readout) @ np.abs(hippo.state(int(n), 1j * omega))
+        scale = np.abs(readout) @ np.abs(hippo.state(n, 1j * omega))
         distance = np.abs(known.error(omega)) - rows["abs_diff"].to_numpy()
-        ratio = np.abs(hippo.normal_ratio(int(n), omega))
+        ratio = np.abs(hippo.normal_ratio(n, omega))
         assert np.all(np.abs(distance) <= tolerance * scale / ratio)
 
 
@@ -156,9 +162,15 @@ def test_h2_quadrature_equals_residues(name: str) -> None:
 
 
 def test_h2_without_cancellation_at_small_tau() -> None:
-    known = responses.response(parse("s4ptd-rank1:tau=0.001"), np.eye(64)[0])
-    # |D|^2 = |G|^2 tau^2 w^2 / (w^2 + n^2) (1 + O(tau)), and its integral is tau^2 / (2 (n + 1)).
-    assert norms.h2_error(known) == pytest.approx(1e-3 / np.sqrt(130.0), rel=1e-3)
+    n = 256
+    known = responses.response(parse("s4ptd-rank1:tau=0.0005"), unit(n, 0))
+    # The midpoint rule in theta, omega = n tan(theta): periodic and analytic, so it converges
+    # geometrically; the highest pole, 2e4 - 5e3 i, is wide enough for 2^15 points.
+    theta = (np.arange(2**15) + 0.5) * (0.5 * np.pi / 2**15)
+    omega = n * np.tan(theta)
+    density = np.abs(known.error(omega)) ** 2 * (n / np.cos(theta) ** 2)
+    # |D|^2 is 1e-9 of |G|^2: the residues alone would leave six digits.
+    assert norms.h2_error(known) == pytest.approx(np.sqrt(0.5 * density.mean()), rel=1e-10)
 
 
 @pytest.mark.parametrize("name", ["s4d-lin", "s4d-inv"])
@@ -174,7 +186,7 @@ def test_optimal_residues_interpolate(name: str) -> None:
 
 @pytest.mark.parametrize("n", [4, 8, 16, 32, 64, 128])
 def test_weak_error_of_s4d_is_half_over_n(n: int) -> None:
-    weak = norms.weak_error(responses.response(parse("s4d"), np.eye(n)[0]))
+    weak = norms.weak_error(responses.response(parse("s4d"), unit(n, 0)))
     # 1/(2n) is the leading term; the next one is -1/n^3 relative (measured 1.08/n^3 at n = 4).
     assert weak * 2 * n == pytest.approx(1.0, abs=1.2 / n**3 + 1e-10)
 
@@ -242,6 +254,14 @@ def test_small_sizes(n: int) -> None:
     assert list(result.frames["convergence"]["n"].unique()) == ([4, n] if n > 4 else [n])
 
 
+def test_convergence_keeps_what_is_missing_at_n() -> None:
+    result = convergence.transfer(12, "e0", names=("s4ptd", "s4d"))
+    frame = result.frames["convergence"]
+    assert "s4ptd" in result.unavailable and "s4ptd" not in result.systems
+    assert list(frame[frame["system"] == "s4ptd"]["n"]) == [4, 8]
+    assert list(frame[frame["system"] == "s4d"]["n"]) == [4, 8, 12]
+
+
 def test_unstable_names_keep_their_reason() -> None:
     # tau_c(2) = 0.0718: the default 0.1 is below 1.5 tau_c.
     assert "nearly defective" in convergence.transfer(2, "e0").unavailable["s4ptd-rank1"]
@@ -250,7 +270,7 @@ def test_unstable_names_keep_their_reason() -> None:
 @pytest.mark.parametrize("n", [16, 65, 128])
 def test_optimal_condition_equals_svd(n: int) -> None:
     made = rank_one(n, 0.1)
-    slope = np.abs(responses._log_phi_slope(n, made.eigenvalues + 0.5))
+    slope = np.abs(spectrum.log_phi_slope(n, made.eigenvalues + 0.5))
     V = hippo.state(n, made.eigenvalues) / np.sqrt(slope)
     kappa = conditioning.optimal_condition(n, made.eigenvalues[: (n + 1) // 2], 0.1)
     # Lanczos to 1e-9; V itself has n eps.
@@ -300,7 +320,7 @@ def test_readouts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["e1", "random", "random:-1", "random:x", "missing.npy", ""])
 def test_bad_readouts(text: str) -> None:
-    with pytest.raises(UsageError, match="readout: .*expected"):
+    with pytest.raises(UsageError, match=r"readout: .*expected"):
         convergence.read_readout(text, 8)
 
 

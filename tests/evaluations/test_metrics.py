@@ -49,7 +49,9 @@ def test_holm_keeps_the_family_wise_error_of_a_null() -> None:
 def test_seed_interval_by_hand() -> None:
     # Mean 0.9, standard deviation 0.02, t(0.975, 2) = 4.302653.
     half = 4.302653 * 0.02 / np.sqrt(3)
-    np.testing.assert_allclose(seed_interval([0.88, 0.9, 0.92]), (0.9 - half, 0.9 + half), atol=1e-6)
+    np.testing.assert_allclose(
+        seed_interval([0.88, 0.9, 0.92]), (0.9 - half, 0.9 + half), atol=1e-6
+    )
     assert np.isnan(seed_interval([0.9])).all()
 
 

@@ -34,7 +34,7 @@ def test_one_panel_a_strength_one_line_a_model() -> None:
     axes = list(Figure().subplots(2, 1))
     robustness.draw_modes(frame, axes, chance=0.1, length=64)
     for panel, eps in zip(axes, (0.1, 1.0), strict=True):
-        assert f"eps = {eps:g} std" in panel.get_title(loc="left")
+        assert [text.get_text() for text in panel.texts] == [f"eps = {eps:g} std"]
         assert panel.get_ylim() == (0, 1.02)
         curves = [line for line in panel.lines if len(line.get_xdata()) == 3]
         assert len(curves) == 2 and len(panel.collections) == 2  # ribbons
@@ -53,9 +53,7 @@ def test_the_caption_says_n_seeds_and_interval() -> None:
 
 @pytest.mark.parametrize("modes", [(1,), (1, 2, 5)])
 def test_files_and_their_data(modes: tuple[int, ...], tmp_path: Path) -> None:
-    files = robustness.draw_all(
-        summary(modes), tmp_path, chance=0.1, length=64, partial=False
-    )
+    files = robustness.draw_all(summary(modes), tmp_path, chance=0.1, length=64, partial=False)
     assert {p.suffix for p in files} == {".pdf", ".png", ".csv"}
     stored = pd.read_csv(tmp_path / "robustness.csv")
     assert len(stored) == 2 * 2 * len(modes)

@@ -58,7 +58,7 @@ def test_drawing_shows_the_frame(result: TransferResult, figure: str) -> None:
     frame = data(result, figure)
     before = frame.copy()
     with style.style():
-        canvas, axes = style.new_figure(columns=2 if figure == "convergence" else 1)
+        _, axes = style.new_figure(columns=2 if figure == "convergence" else 1)
         draw(frame, axes, figure)
     pd.testing.assert_frame_equal(frame, before)
     lines = {line.get_label(): line for line in axes[0].get_lines()}

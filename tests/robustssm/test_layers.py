@@ -159,7 +159,9 @@ def test_gradient_of_the_kernel_is_its_difference_quotient() -> None:
     assert isinstance(layer, S4)
 
     def kernel(imag: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(layer, {"imag": imag}, (torch.eye(16).double()[None, :, :2],))
+        return torch.func.functional_call(
+            layer, {"imag": imag}, (torch.eye(16).double()[None, :, :2],)
+        )
 
     assert torch.autograd.gradcheck(kernel, (layer.imag.detach().requires_grad_(),), atol=1e-5)
 

@@ -17,7 +17,7 @@ def test_interrupted_training_ends_in_the_same_bytes(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=3)
     straight, broken = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     losses: list[float] = []
-    train(SMALL, TASK, config, straight, command="c", report=lambda e, l, a: losses.append(l))
+    train(SMALL, TASK, config, straight, command="c", report=lambda e, loss, a: losses.append(loss))
     assert losses[-1] < losses[0]
     assert train(SMALL, TASK, config, broken, command="c", stop_after=1) is None
     assert not broken.exists()
