@@ -20,7 +20,7 @@ from scipy.linalg import cho_factor, cho_solve
 from robustssm import hippo
 from robustssm.errors import UsageError
 from robustssm.initializations import Name, formula_poles, initialization
-from robustssm.spectrum import log_phi_slope, damped_eigenvalues, spikes
+from robustssm.spectrum import damped_eigenvalues, log_phi_slope, spikes
 from robustssm.typing import ComplexArray, FloatArray
 
 # Entries of a (frequencies, poles) block: 1 MiB of float64, so that its passes stay in cache.
