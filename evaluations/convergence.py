@@ -48,6 +48,7 @@ class Measure:
     response: Response
     sup: Sup
     h2_error: float
+    weak_error: float
     max_real: float
     kappa: float | None
     relative_norm: float | None = None
@@ -61,6 +62,7 @@ class Measure:
             "sup_error": self.sup.value,
             "sup_omega": self.sup.at,
             "h2_error": self.h2_error,
+            "weak_error": self.weak_error,
             "kappa": self.kappa,
             "max_real": self.max_real,
             "spikes": [{"omega": w, "magnitude": m} for w, m in self.sup.peaks],
@@ -124,6 +126,7 @@ class TransferResult:
                 "sup_error": measure.sup.value,
                 "sup_omega": measure.sup.at,
                 "h2_error": measure.h2_error,
+                "weak_error": measure.weak_error,
                 "kappa": np.nan if measure.kappa is None else measure.kappa,
                 "max_real": measure.max_real,
                 "relative_norm": measure.relative_norm,
@@ -181,8 +184,9 @@ class TransferResult:
                     continue
                 sup = measure.sup if measure else sup_error(known)
                 row = {"system": system, "label": label, "n": n}
-                row |= {"sup_error": sup.value, "sup_omega": sup.at}
-                rows.append(row | {"weak_error": weak_error(known), "readout": self.readout})
+                weak = measure.weak_error if measure else weak_error(known)
+                row |= {"sup_error": sup.value, "sup_omega": sup.at, "weak_error": weak}
+                rows.append(row | {"readout": self.readout})
         columns = ["system", "label", "n", "sup_error", "sup_omega", "weak_error", "readout"]
         return pd.DataFrame(rows, columns=columns)
 
@@ -247,7 +251,7 @@ def _measure(name: Name, C: FloatArray) -> Measure:
     """Return the errors and the diagonalisation's quality of one system."""
     n = len(C)
     found = response(name, C)
-    sup, h2 = sup_error(found), h2_error(found)
+    errors = sup_error(found), h2_error(found), weak_error(found)
     if isinstance(found, Reference):
         log10 = hippo.log10_eigenvector_condition(n)
         kappa = 10.0**log10 if log10 < np.log10(np.finfo(np.float64).max) else None
@@ -258,25 +262,25 @@ def _measure(name: Name, C: FloatArray) -> Measure:
                 "G itself; that readout is not computed, its largest coefficient is at most 10^"
                 f"{log10_real_coefficient(C):.1f}"
             )
-        return Measure(found, sup, h2, -1.0, kappa, log10_kappa=log10, note=note)
+        return Measure(found, *errors, -1.0, kappa, log10_kappa=log10, note=note)
     max_real = float(found.poles.real.max())
     if name.method is None:
-        return Measure(found, sup, h2, max_real, 1.0, note="residues optimal in H2 for its poles")
+        return Measure(found, *errors, max_real, 1.0, note="residues optimal in H2 for its poles")
     if not isinstance(found, Damped):
         quality = initialization(str(name), n).diagnostics
         relative, kappa = quality["relative_norm"], quality["kappa"]
-        return Measure(found, sup, h2, max_real, kappa, relative)
+        return Measure(found, *errors, max_real, kappa, relative)
     # E = t P P^T, |P|^2 = n^2 / 2.
     relative = found.tau / (1.0 + found.tau) * n * n / spectral_norm(n)
     if found.tau == 1.0:
-        return Measure(found, sup, h2, max_real, 1.0, relative)
+        return Measure(found, *errors, max_real, 1.0, relative)
     if n <= MAX_DENSE:
         kappa = initialization(str(name), n).diagnostics["kappa"]
-        return Measure(found, sup, h2, max_real, kappa, relative, kappa_columns="unit")
+        return Measure(found, *errors, max_real, kappa, relative, kappa_columns="unit")
     if n > MAX_GRAM:
-        return Measure(found, sup, h2, max_real, None, relative, note=f"kappa: n > {MAX_GRAM}")
+        return Measure(found, *errors, max_real, None, relative, note=f"kappa: n > {MAX_GRAM}")
     kappa = optimal_condition(n, found.poles, found.tau)
-    return Measure(found, sup, h2, max_real, kappa, relative, kappa_columns="optimal")
+    return Measure(found, *errors, max_real, kappa, relative, kappa_columns="optimal")
 
 
 def read_readout(text: str, n: int) -> FloatArray:

@@ -120,7 +120,7 @@ def h2_error(system: Response) -> float:
 def weak_error(system: Response) -> float:
     """Return ||(G_a - G) u||_2 over time for the input u(t) = e^-t, from Parseval.
 
-    With HiPPO readout e0 the normal part has exactly 1 / (2n).
+    With readout e0 the normal part has 1 / (2n) up to a relative 1 / n^3.
     """
     if not len(system.poles):
         return 0.0

@@ -45,8 +45,8 @@ def transfer(
 ) -> None:
     """Compare the transfer function of every initialisation with HiPPO's.
 
-    Sup error (strong), H2 error, and output error for a smooth input (weak), by closed forms
-    where they exist. Frequencies in rad per unit of the system's own time.
+    Sup error (strong), H2 error, and L2 output error for the input e^-t (weak), by closed
+    forms where they exist. Frequencies in rad per unit of the system's own time.
 
     \b
     Examples:
