@@ -26,7 +26,7 @@ TASK = "digits"
 # eigenvectors (condition 300 at n = 32) make it slow to train.
 RECIPES: dict[str, dict[str, float]] = {
     "s4ptd-random": {"epochs": 60},
-    **{name: {"epochs": 40, "ssm_lr": 4e-3} for name in ("s5", "s5ptd", "s5ptd-rank1")},
+    **{name: {"epochs": 80, "ssm_lr": 4e-3} for name in ("s5", "s5ptd", "s5ptd-rank1")},
 }
 
 

@@ -68,7 +68,8 @@ def test_public_functions_are_documented() -> None:
         tree = ast.parse(path.read_text())
         classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
         for node in [*tree.body, *(inner for c in classes for inner in c.body)]:
-            named = isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"
-            if named and not ast.get_docstring(node):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name[0] == "_":
+                continue
+            if not ast.get_docstring(node):
                 missing.append(f"{path.name}: {node.name}")
     assert missing == []

@@ -26,10 +26,10 @@ def plan_for(models: str, noise: str = "fourier") -> Plan:
     return make_plan(resolve(models), noise=noise, modes=(1, 3), eps=(0.3, 1.0), limit=60)
 
 
-def run_in(folder: Path, plan: Plan, **options: int) -> dict[str, bytes]:
+def run_in(folder: Path, plan: Plan, batch_size: int = 64, jobs: int = 1) -> dict[str, bytes]:
     run = RunDirectory(folder)
     run.open(plan, [])
-    assert run_sweep(plan, run, **options) == {}
+    assert run_sweep(plan, run, batch_size=batch_size, jobs=jobs) == {}
     finish(plan, run)
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
             if p.is_file()}  # fmt: skip
@@ -121,6 +121,7 @@ def test_tests_are_paired_by_seed(models: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, difference, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_same_run(models: str, tmp_path: Path) -> None:
     """SIGKILL in mid-sweep; the resumed directory equals an uninterrupted one, byte by byte."""
     command = [
