@@ -17,14 +17,18 @@ from robustssm.attacks.base import Perturbation, Site
 from robustssm.errors import UsageError
 from robustssm.typing import FloatArray, IntArray
 
+# The draws are keyed by the frequency's digits: so many are the same on every machine, and
+# rounding moves a frequency by far less than a spike's half width of 1/2.
+DIGITS = 12
+
 
 @dataclass(frozen=True)
 class Resonance(Perturbation):
     """r cos(omega dt_h t), r uniform in [0, 1) per sample, channel and layer; |.| <= eps.
 
-    omega: rad per unit of the system's own time. For a layer whose step sizes belong to states
-    (S5), dt is their geometric mean. omega dt may exceed pi: the mode then aliases, as the
-    layer's own poles do.
+    omega: rad per unit of the system's own time, kept to 12 digits. For a layer whose step sizes
+    belong to states (S5), dt is their geometric mean. omega dt may exceed pi: the mode then
+    aliases, as the layer's own poles do.
     """
 
     omega: float
@@ -37,6 +41,7 @@ class Resonance(Perturbation):
             raise UsageError(
                 f"resonance: omega is {self.omega:g}, expected a finite frequency >= 0"
             )
+        object.__setattr__(self, "omega", float(f"{self.omega:.{DIGITS}g}"))
 
     def _wave(self, L: int, site: Site) -> FloatArray:
         """Return cos(omega dt_h t), shape (L, channels)."""

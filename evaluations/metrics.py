@@ -90,10 +90,10 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
         row["lowest"], row["highest"] = group["accuracy"].min(), group["accuracy"].max()
         if len(group) == 1:
             row["ci_low"], row["ci_high"] = group["ci_low"].iloc[0], group["ci_high"].iloc[0]
-            row["interval"] = "wilson"
+            row["interval"] = "samples (Wilson)"
         else:
             row["ci_low"], row["ci_high"] = seed_interval(group["accuracy"])
-            row["interval"] = "student over seeds"
+            row["interval"] = "seeds (Student)"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -122,6 +122,7 @@ def overview(summary: pd.DataFrame) -> pd.DataFrame:
                 "worst_mode": worst["mode"],
                 "ci_low": worst["ci_low"],
                 "ci_high": worst["ci_high"],
+                "interval": worst["interval"],
                 "lowest_seed": worst["lowest"],
                 "highest_seed": worst["highest"],
             }

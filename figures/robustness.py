@@ -97,8 +97,8 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
         "1 training seed" if seeds == [1] else f"{'/'.join(map(str, seeds))} training seeds"
     )
     kind = {
-        "wilson": "95% Wilson intervals",
-        "student over seeds": "mean and 95% Student intervals over seeds",
+        "samples (Wilson)": "95% Wilson intervals",
+        "seeds (Student)": "mean and 95% Student intervals over seeds",
     }
     intervals = ", ".join(kind[name] for name in frame["interval"].unique())
     clean = "; thin lines: clean accuracy" if len(frame["mode"].unique()) > 1 else ""

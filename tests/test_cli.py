@@ -176,3 +176,9 @@ def test_zoo_verify_measures_the_card() -> None:
     result = call("zoo", "verify", "--model", "s4d", "--format", "json")
     (row,) = json.loads(result.stdout)["models"]
     assert row["clean_accuracy"] == pytest.approx(row["card"], abs=1.5 / 539)
+
+
+def test_clean_accuracy_alone(models: str, tmp_path: Path) -> None:
+    result = sweep(models, tmp_path / "run", "--eps", "0", "--format", "md")
+    assert result.exit_code == 0
+    assert result.stdout.count("\n| s4") == 2

@@ -11,6 +11,8 @@ from robustssm.commands.common import FORMATS, PROGRESS, CommandError, cores
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from robustssm.evaluations.results import Results
 
 
@@ -176,34 +178,46 @@ def _show_sweep(results: "Results", path: Path, style: str, partial: bool) -> No
     if style == "csv":
         click.echo(results.summary.to_csv(index=False), nl=False)
         return
-    rows = [
-        [
-            row.model,
-            str(row.seeds),
-            str(row.n),
-            f"{row.clean_accuracy:.3f}",
-            f"{row.eps:g} {row.eps_unit}",
-            f"{row.acc_mean_over_modes:.3f}",
-            f"{row.acc_worst_over_modes:.3f}",
-            f"[{row.ci_low:.3f}, {row.ci_high:.3f}]",
-            f"{row.lowest_seed:.3f}..{row.highest_seed:.3f}",
-            f"{row.worst_mode:g}",
-        ]
-        for row in results.overview.itertuples()
-    ]
-    columns = [
-        "model",
-        "seeds",
-        "n",
-        "clean",
-        "eps",
-        "mean over modes",
-        "worst mode",
-        "95% interval",
-        "over seeds",
-        "at mode",
-    ]
     title = f"{path}" + (" PARTIAL (--limit)" if partial else "")
-    ui.emit_table(title, columns, rows, style)
+    if results.overview.empty:
+        ui.emit_table(title, *_clean(results.summary), style)
+    else:
+        ui.emit_table(title, *_overview(results.overview), style)
     for line in results.verdicts():
         click.echo(line)
+
+
+def _clean(summary: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of a run that holds clean evaluations only, or nothing."""
+    rows = [
+        [row.model, str(row.train_seed), str(row.n), f"{row.accuracy:.3f}"]
+        for row in summary.itertuples()
+    ]
+    return ["model", "seed", "n", "clean"], rows
+
+
+def _overview(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows that are shown; one mode needs no mean and no worst."""
+    single = bool((frame["modes"] == 1).all())
+    columns = ["model", "seeds", "n", "clean", "eps"]
+    columns += ["accuracy"] if single else ["mean over modes", "worst mode", "at mode"]
+    columns += ["95% interval", "of"]
+    several = bool((frame["seeds"] > 1).any())
+    columns += ["seeds from..to"] if several else []
+    rows = []
+    for row in frame.itertuples():
+        worst = f"{row.acc_worst_over_modes:.3f}"
+        mean = f"{row.acc_mean_over_modes:.3f}"
+        shown = [worst] if single else [mean, worst, f"{row.worst_mode:g}"]
+        spread = f"{row.lowest_seed:.3f}..{row.highest_seed:.3f}"
+        rows.append(
+            [
+                *(row.model, str(row.seeds), str(row.n), f"{row.clean_accuracy:.3f}"),
+                f"{row.eps:g} {row.eps_unit}",
+                *shown,
+                f"[{row.ci_low:.3f}, {row.ci_high:.3f}]",
+                row.interval,
+                *([spread] if several else []),
+            ]
+        )
+    return columns, rows

@@ -101,6 +101,12 @@ def test_impossible_strengths(eps: float) -> None:
         perturbed(Fourier(1), torch.zeros(1, 8, 2), np.arange(1), eps)
 
 
+def test_the_last_digits_of_a_frequency_change_no_draw() -> None:
+    omega = 325.42631540939873
+    assert Resonance(omega) == Resonance(np.nextafter(omega, 400.0)) == Resonance(325.426315409)
+    assert Resonance(omega) != Resonance(325.4263155)
+
+
 def test_impossible_modes() -> None:
     with pytest.raises(UsageError, match=r"Nyquist bin 32.*use --modes 1-32"):
         perturbed(Fourier(33), torch.zeros(1, 64, 2), np.arange(1))

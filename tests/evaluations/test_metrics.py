@@ -71,8 +71,8 @@ def test_aggregation_by_hand() -> None:
     curves = over_seeds(table)
     first = curves.iloc[0]
     assert first["accuracy"] == pytest.approx(0.85)
-    assert (first["seeds"], first["interval"]) == (2, "student over seeds")
-    assert curves.iloc[-1]["interval"] == "wilson"
+    assert (first["seeds"], first["interval"]) == (2, "seeds (Student)")
+    assert curves.iloc[-1]["interval"] == "samples (Wilson)"
     shown = overview(table).set_index("model")
     assert shown.loc["a", "acc_mean_over_modes"] == pytest.approx((0.85 + 0.6) / 2)
     assert shown.loc["a", "acc_worst_over_modes"] == pytest.approx(0.6)
