@@ -9,19 +9,19 @@ References: arXiv 2310.01698, section 3; arXiv 2206.11893 for the initialisation
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from robustssm import hippo
-from robustssm.errors import ShapeError, StabilityError, UsageError
+from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.conditioning import (
     log10_real_coefficient,
     optimal_condition,
     spectral_norm,
 )
 from robustssm.evaluations.norms import Sup, h2_error, sup_error, weak_error
+from robustssm.evaluations.readouts import read_readout
 from robustssm.evaluations.responses import (
     MAX_DENSE,
     MAX_GRAM,
@@ -107,7 +107,7 @@ class TransferResult:
         return {
             "n": self.n,
             "readout": self.readout,
-            "inits": {name: _finite(facts) for name, facts in inits.items()},
+            "inits": inits,
             "unavailable": dict(self.unavailable),
         }
 
@@ -191,18 +191,6 @@ class TransferResult:
         return pd.DataFrame(rows, columns=columns)
 
 
-def _finite(value: object) -> object:
-    """Return the value with None for every number that JSON cannot hold."""
-    match value:
-        case dict():
-            return {key: _finite(item) for key, item in value.items()}
-        case list():
-            return [_finite(item) for item in value]
-        case float():
-            return value if np.isfinite(value) else None
-    return value
-
-
 def transfer(
     n: int, readout: str, omega: tuple[float, ...] = (), names: tuple[str, ...] = NAMES
 ) -> TransferResult:
@@ -281,43 +269,3 @@ def _measure(name: Name, C: FloatArray) -> Measure:
         return Measure(found, *errors, max_real, None, relative, note=f"kappa: n > {MAX_GRAM}")
     kappa = optimal_condition(n, found.poles, found.tau)
     return Measure(found, *errors, max_real, kappa, relative, kappa_columns="optimal")
-
-
-def read_readout(text: str, n: int) -> FloatArray:
-    """Return the readout C (n,) in HiPPO's coordinates that `text` names.
-
-    e0 | ones | random:SEED (standard normal of default_rng(SEED)) | a .npy file of shape (n,).
-    Raises UsageError or ShapeError.
-    """
-    kind, colon, seed = text.partition(":")
-    if text == "e0":
-        C = np.zeros(n)
-        C[0] = 1.0
-        return C
-    if text == "ones":
-        return np.ones(n)
-    if kind == "random":
-        if not colon or not (seed.isascii() and seed.isdigit()):
-            raise UsageError(f"readout: {text!r} has no seed, expected random:SEED, SEED >= 0")
-        return np.random.default_rng(int(seed)).standard_normal(n)
-    path = Path(text)
-    if path.suffix != ".npy":
-        raise UsageError(
-            f"readout: {text!r} is unknown, expected e0, ones, random:SEED or a .npy file"
-        )
-    try:
-        C = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as reason:
-        cause = "does not exist" if not path.exists() else f"cannot be read ({reason})"
-        raise UsageError(
-            f"readout: {text} {cause}, expected a .npy file of {n} real numbers"
-        ) from None
-    if not isinstance(C, np.ndarray) or C.dtype.kind not in "fiu":
-        raise UsageError(f"readout: {text} does not hold real numbers, expected {n} of them")
-    if C.shape != (n,):
-        raise ShapeError(
-            f"readout: {text} has shape {C.shape}, expected ({n},); change the file or -n"
-        )
-    if not np.any(C):
-        raise UsageError(f"readout: {text} is all zero, expected a readout that sees the state")
-    return hippo.check_readout(C, n)

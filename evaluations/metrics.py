@@ -58,7 +58,6 @@ def summarise(plan: Plan, run: RunDirectory) -> pd.DataFrame:
                 "noise": plan.noise if cell.perturbation else "clean",
                 "inject": cell.inject,
                 "mode": cell.mode,
-                "mode_unit": cell.mode_unit,
                 "eps": cell.eps,
                 "eps_unit": cell.unit,
                 "n": n,
@@ -67,6 +66,7 @@ def summarise(plan: Plan, run: RunDirectory) -> pd.DataFrame:
                 "ci_high": high,
                 "clean_accuracy": clean.get(key, float("nan")),
                 "delivered_rms": float(np.sqrt(np.mean(result["delivered_rms"] ** 2))),
+                "mode_unit": cell.mode_unit,
                 "in_band_share": float(result["in_band_share"].mean()),
                 "cell": cell.id,
             }

@@ -78,7 +78,8 @@ class RunDirectory:
             for name in ("cells", "errors", "figures"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
         try:
-            (self.path / "cells").mkdir(parents=True, exist_ok=True)
+            for name in ("cells", "errors", "figures"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"output {self.path}: cannot be written ({error.strerror})") from None
         write_parquet(self.path / "plan.parquet", plan.frame())

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations.convergence import read_readout
 from robustssm.evaluations.norms import sup_error
+from robustssm.evaluations.readouts import read_readout
 from robustssm.evaluations.responses import response
 from robustssm.initializations import diagonalization, parse
 

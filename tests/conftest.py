@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from robustssm.network import Architecture
 from robustssm.training import TrainingConfig, train
+
+# Tests run side by side, one core each.
+torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
 

@@ -148,7 +148,7 @@ def sweep(
         sys.exit(130)
     computed = missing - len(errors)
     results = finish(plan, run)
-    if not results.overview.empty and (computed or not (run.path / "figures").is_dir()):
+    if not results.overview.empty and (computed or not any((run.path / "figures").iterdir())):
         from robustssm.figures import robustness
 
         robustness.draw_all(

@@ -11,7 +11,7 @@ from scipy.linalg import solve_continuous_lyapunov
 from robustssm import hippo, spectrum
 from robustssm.diagonalize import rank_one
 from robustssm.errors import ShapeError, UsageError
-from robustssm.evaluations import conditioning, convergence, norms, responses
+from robustssm.evaluations import conditioning, convergence, norms, readouts, responses
 from robustssm.initializations import NAMES, parse
 from robustssm.typing import FloatArray
 
@@ -313,15 +313,15 @@ def test_quadrature_panels_tile_the_interval() -> None:
 def test_readouts(tmp_path: Path) -> None:
     C = np.arange(1.0, 9.0)
     np.save(tmp_path / "c.npy", C)
-    np.testing.assert_array_equal(convergence.read_readout(str(tmp_path / "c.npy"), 8), C)
-    longer = convergence.read_readout("random:7", 9)
-    np.testing.assert_array_equal(longer[:8], convergence.read_readout("random:7", 8))
+    np.testing.assert_array_equal(readouts.read_readout(str(tmp_path / "c.npy"), 8), C)
+    longer = readouts.read_readout("random:7", 9)
+    np.testing.assert_array_equal(longer[:8], readouts.read_readout("random:7", 8))
 
 
 @pytest.mark.parametrize("text", ["e1", "random", "random:-1", "random:x", "missing.npy", ""])
 def test_bad_readouts(text: str) -> None:
     with pytest.raises(UsageError, match=r"readout: .*expected"):
-        convergence.read_readout(text, 8)
+        readouts.read_readout(text, 8)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_bad_readouts(text: str) -> None:
 def test_bad_readout_files(tmp_path: Path, stored: np.ndarray, error: type[Exception]) -> None:
     np.save(tmp_path / "c.npy", stored, allow_pickle=True)
     with pytest.raises(error, match="readout: "):
-        convergence.read_readout(str(tmp_path / "c.npy"), 8)
+        readouts.read_readout(str(tmp_path / "c.npy"), 8)
 
 
 def test_bad_omega_and_size() -> None:

@@ -1,0 +1,49 @@
+"""Readouts by name: C in HiPPO's coordinates."""
+
+from pathlib import Path
+
+import numpy as np
+
+from robustssm import hippo
+from robustssm.errors import ShapeError, UsageError
+from robustssm.typing import FloatArray
+
+
+def read_readout(text: str, n: int) -> FloatArray:
+    """Return the readout C (n,) in HiPPO's coordinates that `text` names.
+
+    e0 | ones | random:SEED (standard normal of default_rng(SEED)) | a .npy file of shape (n,).
+    Raises UsageError or ShapeError.
+    """
+    kind, colon, seed = text.partition(":")
+    if text == "e0":
+        C = np.zeros(n)
+        C[0] = 1.0
+        return C
+    if text == "ones":
+        return np.ones(n)
+    if kind == "random":
+        if not colon or not (seed.isascii() and seed.isdigit()):
+            raise UsageError(f"readout: {text!r} has no seed, expected random:SEED, SEED >= 0")
+        return np.random.default_rng(int(seed)).standard_normal(n)
+    path = Path(text)
+    if path.suffix != ".npy":
+        raise UsageError(
+            f"readout: {text!r} is unknown, expected e0, ones, random:SEED or a .npy file"
+        )
+    try:
+        C = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as reason:
+        cause = "does not exist" if not path.exists() else f"cannot be read ({reason})"
+        raise UsageError(
+            f"readout: {text} {cause}, expected a .npy file of {n} real numbers"
+        ) from None
+    if not isinstance(C, np.ndarray) or C.dtype.kind not in "fiu":
+        raise UsageError(f"readout: {text} does not hold real numbers, expected {n} of them")
+    if C.shape != (n,):
+        raise ShapeError(
+            f"readout: {text} has shape {C.shape}, expected ({n},); change the file or -n"
+        )
+    if not np.any(C):
+        raise UsageError(f"readout: {text} is all zero, expected a readout that sees the state")
+    return hippo.check_readout(C, n)
