@@ -103,7 +103,13 @@ class TransferResult:
             if system not in self.systems:
                 continue
             facts = self.systems[system].to_json(self.omega)
-            inits[name] = facts if name == system else {**facts, "same_as": system}
+            if name != system:
+                facts["same_as"] = system
+            if name == "s4":
+                # HiPPO's own eigenvectors are not what S4 stores.
+                facts |= {"kappa": 1.0, "note": "DPLR: V diagonalises the normal part, unitary"}
+                facts.pop("log10_kappa", None)
+            inits[name] = facts
         return {
             "n": self.n,
             "readout": self.readout,
