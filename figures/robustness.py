@@ -30,7 +30,7 @@ def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return each model's line properties; the same for a name in every figure."""
     looks: dict[str, dict[str, Any]] = {}
     for number, model in enumerate(dict.fromkeys(frame["model"])):
-        looks[model] = {"color": f"C{number}", "markersize": 3.5, **look(model)}
+        looks[model] = {"color": f"C{number}", "markersize": 2.5, **look(model)}
         looks[model]["marker"] = looks[model]["marker"] or "."
     return looks
 
@@ -53,7 +53,7 @@ def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int
         panel.axhline(chance, **DOTTED)
         panel.set(ylim=(0, 1.02), ylabel="accuracy")
         label = f"eps = {eps:g} {part['eps_unit'].iloc[0]}"
-        panel.text(0.995, 0.06, label, ha="right", transform=panel.transAxes, fontsize=8.5)
+        panel.text(0.995, 0.17, label, ha="right", transform=panel.transAxes, fontsize=8.5)
     axes[-1].set_xlabel(MODE_LABEL[unit])
     if unit == "bin":
         nyquist = length // 2
@@ -80,6 +80,7 @@ def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
         shift = 1.0 + 0.03 * (number - (len(looks) - 1) / 2)
         accuracy = group["accuracy"].to_numpy()
         bars = np.abs(group[["ci_low", "ci_high"]].to_numpy().T - accuracy)
+        line["markersize"] = 4.0
         axes.errorbar(group["eps"] * shift, accuracy, bars, capsize=2, label=model, **line)
         axes.plot(clean * shift, group["clean_accuracy"].iloc[0], **line)
     axes.axhline(chance, **DOTTED)
