@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -35,18 +36,39 @@ def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return looks
 
 
+def _dashes(linestyle: Any) -> Any:
+    """Return a matplotlib line style as seaborn spells it: on and off lengths, "" for solid."""
+    named = {"-": "", "--": (4, 1.5), "-.": (5, 1.5, 1, 1.5), ":": (1, 1.5)}
+    return named[linestyle] if isinstance(linestyle, str) else linestyle[1]
+
+
 def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int) -> None:
     """Draw accuracy against the mode, one panel for each eps, highest eps last.
 
     Ribbons are the intervals, thin horizontal lines the clean accuracies.
     """
     unit = frame["mode_unit"].iloc[0]
+    looks = _looks(frame)
     for panel, (eps, part) in zip(axes, frame.groupby("eps"), strict=True):
-        for model, line in _looks(frame).items():
-            group = part[part["model"] == model].sort_values("mode")
-            colour = line["color"]
+        sns.lineplot(
+            part,
+            x="mode",
+            y="accuracy",
+            hue="model",
+            style="model",
+            palette={model: line["color"] for model, line in looks.items()},
+            markers={model: line["marker"] for model, line in looks.items()},
+            dashes={model: _dashes(line["linestyle"]) for model, line in looks.items()},
+            markersize=3.5,
+            markeredgewidth=0,
+            errorbar=None,
+            ax=panel,
+        )
+        if legend := panel.get_legend():
+            legend.remove()
+        for model, group in part.sort_values("mode").groupby("model", sort=False):
+            colour = looks[str(model)]["color"]
             panel.axhline(group["clean_accuracy"].iloc[0], color=colour, linewidth=0.5)
-            panel.plot(group["mode"], group["accuracy"], label=model, **line)
             panel.fill_between(
                 group["mode"], group["ci_low"], group["ci_high"], color=colour, alpha=0.2, lw=0
             )
