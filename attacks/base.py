@@ -67,7 +67,7 @@ class Perturbation(ABC):
     def direction(
         self,
         valid: IntArray,
-        shape: tuple[int, ...] | torch.Size,
+        shape: tuple[int, ...],
         sample_id: IntArray,
         seed: int,
         site: Site,

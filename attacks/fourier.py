@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.errors import UsageError
@@ -40,7 +39,7 @@ class Fourier(Perturbation):
     def direction(
         self,
         valid: IntArray,
-        shape: tuple[int, ...] | torch.Size,
+        shape: tuple[int, ...],
         sample_id: IntArray,
         seed: int,
         site: Site,

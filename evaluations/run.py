@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from robustssm.attacks import Delivered, Site
 from robustssm.checkpoints import Checkpoint, load_checkpoint
-from robustssm.checkpoints.native import write_atomically
 from robustssm.errors import RejectedInputError
 from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import RunDirectory, write_parquet
 from robustssm.execution import one_thread
+from robustssm.files import write_atomically
+from robustssm.inference import padded
 from robustssm.network import Network
 from robustssm.tasks import Split
-from robustssm.training import padded
 from robustssm.typing import IntArray
 
 DEFAULT_BATCH = 64

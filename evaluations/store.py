@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustssm.checkpoints.native import versions, write_atomically
 from robustssm.errors import UsageError
 from robustssm.evaluations.plan import SCHEMA, Cell, Plan
+from robustssm.execution import versions
+from robustssm.files import write_atomically
 
 COLUMNS = (
     "sample_id",

@@ -1,4 +1,4 @@
-"""One CPU thread at a time: the same bytes whatever the machine's core count."""
+"""Where results come from: one CPU thread, so that core counts change no byte; versions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,3 +17,21 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that results depend on."""
+    import platform
+
+    import numpy
+    import scipy
+
+    from robustssm import __version__
+
+    return {
+        "robustssm": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+    }

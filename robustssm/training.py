@@ -21,16 +21,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from robustssm.checkpoints.native import Card, save_checkpoint, versions, write_atomically
+from robustssm.checkpoints.native import Card, save_checkpoint
 from robustssm.errors import UsageError
-from robustssm.execution import one_thread
+from robustssm.execution import one_thread, versions
+from robustssm.files import write_atomically
+from robustssm.inference import accuracy
 from robustssm.initializations import initialization
 from robustssm.network import Architecture, Network, build_network
-from robustssm.tasks import Split, Task, load_task
-
-# Samples come in whole blocks of this many rows, empty ones added: then a sample's logits are the
-# same bits whatever the batch size (matrix products treat their last few rows differently).
-ROW_BLOCK = 16
+from robustssm.tasks import Task, load_task
 
 
 @dataclass(frozen=True)
@@ -61,30 +59,6 @@ def parameter_groups(network: Network, config: TrainingConfig) -> list[dict[str,
         {"params": rest, "peak": config.lr, "weight_decay": config.weight_decay},
         {"params": dynamics, "peak": config.ssm_lr, "weight_decay": 0.0},
     ]
-
-
-def padded(x: Tensor) -> Tensor:
-    """Return x (batch, ...) with empty rows added up to a multiple of ROW_BLOCK."""
-    missing = -len(x) % ROW_BLOCK
-    return torch.cat([x, x.new_zeros((missing, *x.shape[1:]))]) if missing else x
-
-
-@torch.no_grad()
-def logits(network: Network, inputs: Tensor, batch_size: int = 64) -> Tensor:
-    """Return the network's logits (N, classes) on inputs (N, L, channels), in eval mode."""
-    was_training = network.training
-    network.eval()
-    parts = [
-        network(padded(chunk))[: len(chunk)] for chunk in inputs.split(max(1, batch_size), dim=0)
-    ]
-    network.train(was_training)
-    return torch.cat(parts)
-
-
-def accuracy(network: Network, split: Split) -> float:
-    """Return the share of samples of `split` that the network gets right."""
-    predicted = logits(network, torch.from_numpy(split.inputs)).argmax(1)
-    return float((predicted == torch.from_numpy(split.labels)).double().mean())
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

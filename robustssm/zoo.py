@@ -11,12 +11,13 @@ from pathlib import Path
 import joblib
 
 from robustssm.checkpoints import Card, Checkpoint, load_checkpoint
-from robustssm.checkpoints.native import write_atomically
 from robustssm.errors import RejectedInputError, UsageError
+from robustssm.files import write_atomically
+from robustssm.inference import accuracy
 from robustssm.initializations import NAMES
 from robustssm.network import Architecture
 from robustssm.tasks import load_task
-from robustssm.training import TrainingConfig, accuracy, train
+from robustssm.training import TrainingConfig, train
 
 FOLDER = Path(__file__).parent / "zoo"
 SEEDS = (0, 1, 2)

@@ -7,17 +7,16 @@ is another one.
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors
-import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from robustssm.errors import RejectedInputError, RobustssmError
+from robustssm.files import write_atomically
 from robustssm.network import Architecture, Network, build_network
 
 FORMAT = "robustssm-1"
@@ -70,17 +69,6 @@ def weights_hash(tensors: dict[str, Tensor]) -> str:
 def content_hash(weights: str, architecture: dict[str, object]) -> str:
     """Return the hash that identifies a checkpoint: of its weights and architecture."""
     return hashlib.sha256((weights + json.dumps(architecture, sort_keys=True)).encode()).hexdigest()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the final name, then move there: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, network: Network, card: Card) -> Card:
@@ -136,21 +124,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     network.eval().requires_grad_(False)
     return Checkpoint(network, card, content_hash(found, card.architecture))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that results depend on."""
-    import platform
-
-    import numpy
-    import scipy
-
-    from robustssm import __version__
-
-    return {
-        "robustssm": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
-    }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from robustssm.layers.convolution import fft_convolution, toeplitz_operator
+from robustssm.layers.convolution import fft_convolution
 
 
 class SSMLayer(nn.Module, ABC):
@@ -15,8 +15,8 @@ class SSMLayer(nn.Module, ABC):
     Subclasses write `step_size`, `impulse`, `convolve` and `recurrence`; parameters of the
     dynamics carry the attribute `ssm = True`, by which training gives them their own rate.
     Kernels are computed in complex128 whatever the dtype of the parameters. Outside training
-    the causal operator is built once per (length, dtype, device) and kept until a parameter
-    changes.
+    the kernel and its spectrum are built once per (length, dtype, device) and kept until a
+    parameter changes.
     """
 
     def __init__(self, d: int, feedthrough: bool) -> None:
@@ -65,7 +65,10 @@ class SSMLayer(nn.Module, ABC):
         if key not in self._operators:
             self._operators.clear()
             with torch.no_grad():
-                self._operators[key] = toeplitz_operator(self.impulse(L), u.dtype)
+                convolve = fft_convolution(self.impulse(L), u.dtype)
+            # Elementwise functions round by memory layout: contiguous, a sample's bits do not
+            # depend on its batch.
+            self._operators[key] = lambda v: convolve(v).contiguous()
         return self._operators[key]
 
     def __getstate__(self) -> dict[str, object]:

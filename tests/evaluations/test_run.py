@@ -18,7 +18,7 @@ from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import evaluate, run_sweep
 from robustssm.evaluations.store import COLUMNS, RunDirectory
-from robustssm.training import logits
+from robustssm.inference import logits
 from robustssm.zoo import resolve
 
 

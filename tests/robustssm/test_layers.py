@@ -9,8 +9,7 @@ from robustssm import hippo
 from robustssm.errors import UsageError
 from robustssm.initializations import NAMES, initialization
 from robustssm.layers import LAYERS, S4, S4D, SSMLayer
-from robustssm.layers import convolution as convolution_module
-from robustssm.layers.convolution import exponential_sums
+from robustssm.layers.convolution import exponential_sums, fft_convolution
 
 CASES = [(name, "default") for name in (*NAMES, "dss:kernel=exp")]
 CASES += [(name, "bilinear") for name in ("s4d", "s4d-real", "s4ptd", "s5")]
@@ -73,13 +72,18 @@ def test_fresh_layers_are_the_discretised_hippo_systems(name: str) -> None:
 
 
 @torch.no_grad()
-def test_toeplitz_operator_is_the_fft(monkeypatch: pytest.MonkeyPatch) -> None:
-    u = torch.randn(3, 60, 4, dtype=torch.float64)
-    for name in ("s4d", "s5"):
-        short = make(name)(u)
-        monkeypatch.setattr(convolution_module, "TOEPLITZ_LIMIT", 1)
-        torch.testing.assert_close(make(name)(u), short, rtol=1e-12, atol=1e-12)  # float64 FFT
-        monkeypatch.undo()
+def test_fft_convolution_is_the_sum() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for dtype in (torch.float64, torch.complex128):
+        for L in (1, 2, 17, 64):
+            kernel = torch.randn(3, L, dtype=dtype, generator=generator)
+            u = torch.randn(2, L, 3, dtype=dtype, generator=generator)
+            plain = torch.stack(
+                [sum(kernel[:, s] * u[:, t - s] for s in range(t + 1)) for t in range(L)], dim=1
+            )
+            # FFT of length 2L in float64: log2(2L) roundings of sums of size sqrt(L).
+            found = fft_convolution(kernel, torch.float64)(u)
+            torch.testing.assert_close(found, plain, rtol=0, atol=1e-13)
 
 
 def test_exponential_sums_are_the_plain_sum() -> None:
