@@ -10,11 +10,10 @@ right-hand side is phi_i. Hence B^T x = 1 - phi_n, and by Sherman and Morrison t
 half the input matrix (S4D-LegS) has the transfer function G / (1 + phi_n).
 
 On the imaginary axis |phi_n| = omega / sqrt(omega^2 + n^2), so that the difference
-G_diag - G = -G phi_n / (1 + phi_n)
-is O(omega / n) for fixed omega (weak convergence). At the frequencies y_k ~ n^2 / ((2k-1) pi) where
-phi_n turns through the negative axis, 1 + phi_n ~ n^2 / (2 y_k^2) and G ~ C B / (i y_k): the
-difference is 2 |C B| y_k / n^2, largest at k = 1, and its sup tends to (2 / pi) |C B| (no strong
-convergence).
+G_diag - G = -G phi_n / (1 + phi_n) is O(omega / n) for fixed omega (weak convergence). At the
+frequencies y_k ~ n^2 / ((2k-1) pi) where phi_n turns through the negative axis,
+1 + phi_n ~ n^2 / (2 y_k^2) and G ~ C B / (i y_k): the difference is 2 |C B| y_k / n^2, largest at
+k = 1, and its sup tends to (2 / pi) |C B| (no strong convergence).
 
 References: HiPPO, arXiv 2008.07669, eq. (5) for A and B; S4, arXiv 2111.00396, Theorem 1 for the
 low rank term; S4D, arXiv 2206.11893, section 3 for B / 2; arXiv 2310.01698, Lemma 1.
