@@ -198,6 +198,7 @@ def make_plan(
     omega: Sequence[float] = (),
     eps: Sequence[float] = DEFAULT_EPS,
     inject: str | None = None,
+    eps_unit: str | None = None,
     task: str | None = None,
     seed: int = 0,
     limit: int | None = None,
@@ -212,6 +213,11 @@ def make_plan(
     if inject not in (None, FAMILIES[noise].injection):
         raise UsageError(
             f"{noise}: acts at {FAMILIES[noise].injection!r}, not at {inject!r}; leave out --inject"
+        )
+    if eps_unit not in (None, FAMILIES[noise].unit):
+        raise UsageError(
+            f"{noise}: eps is in {FAMILIES[noise].unit!r}, not in {eps_unit!r}; leave out "
+            "--eps-unit"
         )
     if limit is not None and limit < 1:
         raise UsageError(f"limit: {limit} samples, expected at least 1")

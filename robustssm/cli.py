@@ -26,6 +26,9 @@ class Commands(click.Group):
             raise CommandError(str(error), 4) from error
         except RobustssmError as error:
             raise CommandError(str(error), 1) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted; what is finished is kept, the same command goes on", err=True)
+            ctx.exit(130)
 
 
 @click.group(

@@ -4,7 +4,7 @@
 `name=path` is a checkpoint file under a name of your own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +48,11 @@ def zoo_path(name: str, seed: int, folder: Path = FOLDER) -> Path:
     return folder / f"{name}-{seed}.safetensors"
 
 
-def resolve(text: str) -> list[ModelRef]:
-    """Return the models that a comma-separated list names; UsageError says what is allowed."""
+def resolve(text: str, checkpoints: Sequence[Path] = ()) -> list[ModelRef]:
+    """Return the models that a comma-separated list names, and files named by their stems.
+
+    Raises UsageError, which says what is allowed, for a name unknown, missing or given twice.
+    """
     models: list[ModelRef] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         if "=" in item:
@@ -66,8 +69,9 @@ def resolve(text: str) -> list[ModelRef]:
             raise UsageError(f"model: {item!r} has no bundled seed {seed!r}, expected 0, 1, 2 or *")
         seeds = SEEDS if seed == "*" else (int(seed or 0),)
         models.extend(ModelRef(name, zoo_path(name, s), s) for s in seeds)
+    models.extend(ModelRef(path.stem, path) for path in checkpoints)
     if not models:
-        raise UsageError("model: the list is empty, expected names as in s4d,s4ptd/*")
+        raise UsageError("model: none is named, expected as in --model s4d,s4ptd/*")
     names = [str(model) for model in models]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

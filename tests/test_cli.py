@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 from robustssm.zoo import zoo_path
 
@@ -182,3 +183,37 @@ def test_clean_accuracy_alone(models: str, tmp_path: Path) -> None:
     result = sweep(models, tmp_path / "run", "--eps", "0", "--format", "md")
     assert result.exit_code == 0
     assert result.stdout.count("\n| s4") == 2
+
+
+def test_checkpoints_are_named_by_their_stems(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    result = call("sweep", "--checkpoint", str(checkpoints["s4d"]), "--noise", "fourier", "--modes",
+                  "1", "--eps", "1", "--eps-unit", "std", "--limit", "20", "--jobs", "1",
+                  "--format", "json", "--output", str(tmp_path / "run"))  # fmt: skip
+    assert {row["model"] for row in json.loads(result.stdout)["summary"]} == {"s4d"}
+    nothing = call("sweep", "--noise", "fourier")
+    assert nothing.exit_code == 2 and "none is named" in nothing.stderr
+
+
+def test_interrupted_training_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robustssm import training
+
+    shape = ["-n", "8", "--d-model", "8", "--layers", "1", "--data", "digits:side=8"]
+    output = str(tmp_path / "a.safetensors")
+    arguments = ["train", "--init", "s4d", *shape, "--epochs", "2", "--output", output]
+    epoch = training._train_epoch
+
+    def interrupted(*parts: object) -> float:
+        if parts[-1] == 1:
+            raise KeyboardInterrupt
+        return epoch(*parts)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_train_epoch", interrupted)
+        result = call(*arguments)
+    assert result.exit_code == 130 and "goes on" in result.stderr
+    assert call(*arguments).exit_code == 0
+    call(*arguments[:-1], str(tmp_path / "straight.safetensors"))
+    first, second = (load_checkpoint(tmp_path / f"{n}.safetensors") for n in ("a", "straight"))
+    assert first.content_hash == second.content_hash

@@ -22,8 +22,15 @@ if TYPE_CHECKING:
     "--model",
     "models",
     multiple=True,
-    required=True,
     help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), name=path.",
+)
+@click.option(
+    "-c",
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Checkpoint files, named by their stems.",
 )
 @click.option(
     "--noise",
@@ -43,6 +50,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Strengths, beside the clean accuracy (fourier: RMS in input standard "
     "deviations; resonance: largest amplitude).",
+)
+@click.option(
+    "--eps-unit",
+    type=click.Choice(["std", "linf"]),
+    help="Unit of eps: follows from the noise; may be given to make sure.",
 )
 @click.option(
     "--inject",
@@ -73,10 +85,12 @@ if TYPE_CHECKING:
 @click.option("--progress", type=PROGRESS, default="auto", show_default=True)
 def sweep(
     models: tuple[str, ...],
+    checkpoints: tuple[Path, ...],
     noise: str,
     modes: str | None,
     omega: str | None,
     eps: str,
+    eps_unit: str | None,
     inject: str | None,
     task: str | None,
     seed: int,
@@ -109,12 +123,13 @@ def sweep(
     if modes and omega:
         raise UsageError("sweep: --modes and --omega exclude each other; give one of them")
     plan = make_plan(
-        resolve(",".join(models)),
+        resolve(",".join(models), checkpoints),
         noise=noise,
         modes=parse_modes(modes or ("1-64" if noise == "fourier" else "1")),
         omega=parse_numbers(omega, "omega") if omega else (),
         eps=parse_numbers(eps, "eps"),
         inject=inject,
+        eps_unit=eps_unit,
         task=task,
         seed=seed,
         limit=limit,

@@ -77,6 +77,7 @@ def test_resonance_counts_the_spikes_of_the_models_own_state_size(
         ({"eps": (-1.0,)}, "not a strength"),
         ({"noise": "hum"}, "expected one of fourier, resonance"),
         ({"inject": "layers"}, "acts at 'input'"),
+        ({"eps_unit": "linf"}, "eps is in 'std'"),
         ({"omega": (1.0,)}, "belongs to resonance"),
         ({"noise": "resonance", "modes": (5,)}, "expected 1-4"),
         ({"limit": 0}, "at least 1"),
@@ -100,7 +101,7 @@ def test_another_task_needs_to_be_named(checkpoints: dict[str, Path]) -> None:
 def test_model_names() -> None:
     assert [str(m) for m in resolve("s4d,s4ptd/2")] == ["s4d/0", "s4ptd/2"]
     assert [str(m) for m in resolve("s5/*")] == ["s5/0", "s5/1", "s5/2"]
-    for text, message in [("s9", "unknown"), ("s4d/7", "seed '7'"), ("", "empty"),
+    for text, message in [("s9", "unknown"), ("s4d/7", "seed '7'"), ("", "none is named"),
                           ("s4d,s4d/0", "twice")]:  # fmt: skip
         with pytest.raises(UsageError, match=message):
             resolve(text)
