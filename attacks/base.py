@@ -12,10 +12,6 @@ from robustssm.attacks.philox import uniform
 from robustssm.errors import UsageError
 from robustssm.typing import FloatArray, IntArray
 
-# Meaning of eps. std: root mean square of the perturbation, in standard deviations of the
-# task's training inputs. linf: largest absolute value, in the units of the perturbed signal.
-UNITS = ("std", "linf")
-
 
 @dataclass(frozen=True)
 class Site:
@@ -33,6 +29,8 @@ class Perturbation(ABC):
     """What is done to a signal (batch, length, channels), apart from how strongly.
 
     Subclasses are frozen dataclasses whose repr can be typed back; they write `direction`.
+    unit says what eps means. std: root mean square of the perturbation, in standard deviations
+    of the task's training inputs; linf: its largest absolute value, in the signal's own units.
     """
 
     unit: ClassVar[str]

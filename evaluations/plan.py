@@ -126,18 +126,20 @@ class Plan:
         )
 
 
-def parse_modes(text: str) -> tuple[int, ...]:
-    """Return the modes that `1-64`, `1,2,4` or `1-9,12` names, ascending; UsageError else."""
+def parse_modes(text: str, what: str = "modes") -> tuple[int, ...]:
+    """Return the integers that `1-64`, `1,2,4` or `1-9,12` names, ascending; UsageError else."""
     modes: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
-            raise UsageError(f"modes: {part.strip()!r} is not a mode, expected as in 1-64 or 1,2,4")
+            raise UsageError(
+                f"{what}: {part.strip()!r} is not a number, expected as in 1-64 or 1,2,4"
+            )
         low, high = int(first), int(last or first)
         if high < low:
-            raise UsageError(f"modes: {part.strip()!r} runs backwards, expected {high}-{low}")
+            raise UsageError(f"{what}: {part.strip()!r} runs backwards, expected {high}-{low}")
         if high > 10**7:
-            raise UsageError(f"modes: {part.strip()!r} is too large, expected below 10^7")
+            raise UsageError(f"{what}: {part.strip()!r} is too large, expected below 10^7")
         modes.update(range(low, high + 1))
     return tuple(sorted(modes))
 

@@ -17,7 +17,7 @@ from robustssm.attacks import Delivered, Site
 from robustssm.checkpoints import Checkpoint, load_checkpoint
 from robustssm.errors import RejectedInputError
 from robustssm.evaluations.plan import Cell, Plan
-from robustssm.evaluations.store import RunDirectory, write_parquet
+from robustssm.evaluations.store import COLUMNS, RunDirectory, write_parquet
 from robustssm.execution import one_thread
 from robustssm.files import write_atomically
 from robustssm.inference import padded
@@ -91,7 +91,8 @@ def evaluate(network: Network, cell: Cell, split: Split, batch_size: int) -> pd.
             with perturbed_layers(network, cell, sample_id, delivered):
                 logits = network(padded(x))
         frames.append(_rows(logits[: len(x)].double(), split.labels[part], sample_id, delivered))
-    return pd.concat(frames, ignore_index=True).sort_values("sample_id", ignore_index=True)
+    rows = pd.concat(frames, ignore_index=True).sort_values("sample_id", ignore_index=True)
+    return rows[list(COLUMNS)]
 
 
 def _rows(

@@ -19,6 +19,11 @@ MODE_LABEL = {
     "spike": "spike of S4D-LegS, counted from the highest frequency",
     "omega": "omega (rad per unit of the layer's time)",
 }
+# Line styles of models without a look of their own, as on and off lengths.
+SPARE_DASHES = tuple(
+    (0, on_off)
+    for on_off in [(1, 1), (6, 2), (4, 1, 1, 1), (2, 1), (8, 1), (3, 3), (5, 1, 2, 1), (1, 3)]
+)
 DOTTED: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": (0, (1, 2))}
 
 
@@ -28,11 +33,26 @@ def data(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return each model's line properties; the same for a name in every figure."""
+    """Return each model's line properties, no two alike.
+
+    A bundled name has the same look in every figure; a name without one, or whose look another
+    model of this figure has already (s5ptd is drawn as s4ptd), takes the next free look.
+    """
+    models = list(dict.fromkeys(frame["model"]))
+    spare = [
+        {"color": colour, "linestyle": dash, "marker": marker}
+        for colour, dash, marker in zip(
+            sns.color_palette("dark", 8), SPARE_DASHES, "PpH*8<>^", strict=True
+        )
+    ]
     looks: dict[str, dict[str, Any]] = {}
-    for number, model in enumerate(dict.fromkeys(frame["model"])):
-        looks[model] = {"color": f"C{number}", "markersize": 2.5, **look(model)}
-        looks[model]["marker"] = looks[model]["marker"] or "."
+    for model in models:
+        chosen = look(model)
+        taken = any(chosen.items() == other.items() for other in looks.values())
+        if "color" not in chosen or taken:
+            chosen = {**chosen, **spare[0]}
+            spare.append(spare.pop(0))
+        looks[model] = chosen
     return looks
 
 
@@ -102,7 +122,6 @@ def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
         shift = 1.0 + 0.03 * (number - (len(looks) - 1) / 2)
         accuracy = group["accuracy"].to_numpy()
         bars = np.abs(group[["ci_low", "ci_high"]].to_numpy().T - accuracy)
-        line["markersize"] = 4.0
         axes.errorbar(group["eps"] * shift, accuracy, bars, capsize=2, label=model, **line)
         axes.plot(clean * shift, group["clean_accuracy"].iloc[0], **line)
     axes.axhline(chance, **DOTTED)

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 SHEET = Path(__file__).with_name("robustssm.mplstyle")
-# Widths in inches: one column, a page.
-COLUMN, PAGE = 3.25, 6.75
+# Width of a page in inches.
+PAGE = 6.75
 
 Look = dict[str, Any]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -38,7 +38,7 @@ _LOOKS: dict[str, Look] = {
     "s4d-inv": {"color": "#029E73", "linestyle": "-.", "marker": ">", "zorder": 2.6},
     "s4d-real": {"color": "#ECE133", "linestyle": ":", "marker": "h", "zorder": 2.4},
     "s4ptd": {"color": "#CC78BC", "linestyle": (0, (4, 1.2)), "marker": "v", "zorder": 3.3},
-    "s4ptd-random": {"color": "#DE8F05", "linestyle": (0, (3, 1, 1, 1)), "marker": "x"},
+    "s4ptd-random": {"color": "#DE8F05", "linestyle": (0, (3, 1, 1, 1)), "marker": "X"},
     "s4ptd-rank1": {"color": "#024A73", "linestyle": "--", "marker": "o", "zorder": 3.6},
 }
 _LOOKS["s5ptd"], _LOOKS["s5ptd-rank1"] = _LOOKS["s4ptd"], _LOOKS["s4ptd-rank1"]

@@ -1,4 +1,4 @@
-"""Fixtures: reference values where they are at hand, and small checkpoints made here."""
+"""Fixtures: small checkpoints made here."""
 
 from pathlib import Path
 
@@ -10,15 +10,6 @@ from robustssm.training import TrainingConfig, train
 
 # Tests run side by side, one core each.
 torch.set_num_threads(1)
-
-GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
-
-
-@pytest.fixture(scope="session")
-def golden() -> Path:
-    if not GOLDEN.is_dir():
-        pytest.skip("no shared/golden beside the checkout: comparison with stored values left out")
-    return GOLDEN
 
 
 def small_architecture(init: str) -> Architecture:

@@ -13,7 +13,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 from robustssm.zoo import zoo_path
 
-COMMANDS = ["sweep", "transfer", "ptd", "train", "zoo build", "zoo verify"]
+COMMANDS = ["sweep", "transfer", "ptd", "train", "zoo", "zoo build", "zoo verify"]
 
 
 def call(*arguments: str) -> Result:
@@ -100,6 +100,8 @@ def test_dry_run_writes_nothing(models: str, tmp_path: Path) -> None:
          "exclude each other"),
         (("transfer", "--n", "0"), 2, "state size"),
         (("transfer", "--n", "8", "--readout", "none.npy"), 2, "readout"),
+        (("ptd", "-n", "x"), 2, "state size: 'x' is not a number"),
+        (("ptd", "-n", "0"), 2, "state size is 0"),
         (("ptd", "--method", "optimized"), 2, "needs -o"),
         (("zoo", "verify", "--model", "s9"), 2, "unknown"),
     ],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from robustssm.commands.common import FORMATS
+from robustssm.commands.common import FORMATS, PROGRESS
 from robustssm.errors import UsageError
 
 
@@ -34,6 +34,7 @@ from robustssm.errors import UsageError
 )
 @click.option("--figures/--no-figures", default=True, show_default=True)
 @click.option("--format", "style", type=FORMATS, default="table", show_default=True)
+@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
 def transfer(
     n: int,
     readout: str,
@@ -42,6 +43,7 @@ def transfer(
     output: Path | None,
     figures: bool,
     style: str,
+    progress: str,
 ) -> None:
     """Compare the transfer function of every initialisation with HiPPO's.
 
@@ -59,14 +61,18 @@ def transfer(
     from robustssm.initializations import NAMES
 
     names = tuple(inits.split(",")) if inits else NAMES
-    result = convergence.transfer(n, readout, parse_numbers(omega, "omega") if omega else (), names)
-    if figures:
-        from robustssm.figures import transfer as drawing
+    frequencies = parse_numbers(omega, "omega") if omega else ()
+    with ui.progress(2 if figures else 1, "transfer", progress) as advance:
+        result = convergence.transfer(n, readout, frequencies, names)
+        advance()
+        if figures:
+            from robustssm.figures import transfer as drawing
 
-        label = Path(readout).stem.replace(":", "-")
-        folder = output or Path("runs") / f"transfer-n{n}-{label}"
-        drawing.draw_all(result, folder)
-        ui.note(f"figures and their data: {folder}")
+            label = Path(readout).stem.replace(":", "-")
+            folder = output or Path("runs") / f"transfer-n{n}-{label}"
+            drawing.draw_all(result, folder)
+            advance()
+            ui.note(f"figures and their data: {folder}")
     if style == "json":
         ui.emit_json(result.to_json())
         return
@@ -111,7 +117,16 @@ def _cell(value: object) -> str:
     help="Folder to write n<N>.npz to, with --method optimized.",
 )
 @click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-def ptd(sizes: str, method: str, restarts: int, seed: int, output: Path | None, style: str) -> None:
+@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+def ptd(
+    sizes: str,
+    method: str,
+    restarts: int,
+    seed: int,
+    output: Path | None,
+    style: str,
+    progress: str,
+) -> None:
     """Show the perturb-then-diagonalize initialisations, or make the optimised ones again.
 
     \b
@@ -122,16 +137,19 @@ def ptd(sizes: str, method: str, restarts: int, seed: int, output: Path | None, 
     from robustssm import ui
     from robustssm.evaluations.plan import parse_modes
     from robustssm.evaluations.trade_off import ptd_table
+    from robustssm.hippo import check_order
 
-    orders = parse_modes(sizes)
+    orders = [check_order(n, minimum=2) for n in parse_modes(sizes, "state size")]
     if method == "optimized":
         from robustssm.ptd_optimizer import optimize, save
 
         if output is None:
             raise UsageError("ptd: --method optimized needs -o FOLDER to write the matrices to")
-        for n in orders:
-            path = save(optimize(n, seed=seed, restarts=restarts), output)
-            ui.note(f"wrote {path}")
+        with ui.progress(len(orders), "optimise", progress) as advance:
+            for n in orders:
+                path = save(optimize(n, seed=seed, restarts=restarts), output)
+                advance()
+                ui.note(f"wrote {path}")
         return
     table = ptd_table(orders)
     if style == "json":

@@ -9,7 +9,12 @@ from robustssm.commands.common import FORMATS, PROGRESS, cores
 
 @click.group()
 def zoo() -> None:
-    """The bundled trained checkpoints."""
+    """The bundled trained checkpoints.
+
+    \b
+    Example:
+      robustssm zoo verify --model all
+    """
 
 
 @zoo.command("build")
@@ -50,7 +55,8 @@ def build_zoo(output: Path, names: str | None, jobs: int | None, progress: str) 
     help="Models to verify, as in 's4d/*,s5/1', or all.",
 )
 @click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-def verify_zoo(models: str, style: str) -> None:
+@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+def verify_zoo(models: str, style: str, progress: str) -> None:
     """Check weights against their hashes and measure the clean accuracy on the card.
 
     \b
@@ -65,27 +71,29 @@ def verify_zoo(models: str, style: str) -> None:
 
     refs = resolve(",".join(f"{name}/*" for name in NAMES) if models == "all" else models)
     rows, records = [], []
-    for ref in refs:
-        checkpoint = load_checkpoint(ref.path)
-        card, measured = checkpoint.card, verify(checkpoint)
-        records.append(
-            {
-                "model": str(ref),
-                "content_hash": checkpoint.content_hash,
-                "clean_accuracy": measured,
-                "n": card.n_test,
-                "card": card.clean_accuracy,
-            }
-        )
-        rows.append(
-            [
-                str(ref),
-                checkpoint.content_hash[:12],
-                f"{measured:.4f}",
-                f"{card.clean_accuracy:.4f}",
-                str(card.n_test),
-            ]
-        )
+    with ui.progress(len(refs), "verify", progress) as advance:
+        for ref in refs:
+            checkpoint = load_checkpoint(ref.path)
+            card, measured = checkpoint.card, verify(checkpoint)
+            records.append(
+                {
+                    "model": str(ref),
+                    "content_hash": checkpoint.content_hash,
+                    "clean_accuracy": measured,
+                    "n": card.n_test,
+                    "card": card.clean_accuracy,
+                }
+            )
+            rows.append(
+                [
+                    str(ref),
+                    checkpoint.content_hash[:12],
+                    f"{measured:.4f}",
+                    f"{card.clean_accuracy:.4f}",
+                    str(card.n_test),
+                ]
+            )
+            advance()
     if style == "json":
         ui.emit_json({"models": records})
     elif style == "csv":

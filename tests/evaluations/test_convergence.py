@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
@@ -14,8 +13,8 @@ from robustssm.errors import ShapeError, UsageError
 from robustssm.evaluations import conditioning, convergence, norms, readouts, responses
 from robustssm.initializations import NAMES, parse
 from robustssm.typing import FloatArray
+from tests.reference import named_readout, stored
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 EPS = np.finfo(np.float64).eps
 # One of every kind of system; a new initialisation enters the tests here.
 SYSTEMS = ("s4d", "s4d-lin", "s4d-inv", "s4ptd", "s4ptd-random", "s4ptd-rank1")
@@ -26,36 +25,10 @@ def at_256() -> convergence.TransferResult:
     return convergence.transfer(256, "e0", omega=(1.0, 20860.2))
 
 
-def golden(name: str) -> pd.DataFrame:
-    path = GOLDEN / name
-    if not path.is_file():
-        pytest.skip(f"reference values {name} are not beside this checkout")
-    return pd.read_csv(path)
-
-
 def unit(n: int, i: int) -> FloatArray:
     C = np.zeros(n)
     C[i] = 1.0
     return C
-
-
-def golden_readout(name: str, n: int) -> FloatArray:
-    match name:
-        case "e0":
-            return unit(n, 0)
-        case "elast":
-            return unit(n, n - 1)
-        case "ones":
-            return np.ones(n)
-        case "alt":
-            return np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
-        case "invB":
-            return 1.0 / hippo.input_vector(n)
-    values, u = [], n
-    for _ in range(n):
-        u = (1664525 * u + 1013904223) % 2**32
-        values.append(u / 2**31 - 1.0)
-    return np.array(values)
 
 
 def state_space(name: str, C: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -94,8 +67,8 @@ def joint(name: str, C: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]
 
 
 def test_golden_sup_and_h2() -> None:
-    for row in golden("transfer_sup.csv").to_dict("records"):
-        known = responses.response(parse("s4d"), golden_readout(row["C"], row["n"]))
+    for row in stored("transfer_sup.csv").to_dict("records"):
+        known = responses.response(parse("s4d"), named_readout(row["C"], row["n"]))
         sup = norms.sup_error(known)
         # Refined to 1e-12 and, being attained, never above the true sup but by rounding.
         assert sup.value == pytest.approx(row["sup_abs_diff"], rel=1e-12)
@@ -106,11 +79,11 @@ def test_golden_sup_and_h2() -> None:
 
 
 def test_golden_values() -> None:
-    frame = golden("transfer_values.csv")
+    frame = stored("transfer_values.csv")
     frame = frame[(frame["n"] >= 2) & (frame["omega"] > 0.0)]
     for _, rows in frame.groupby(["n", "C"]):
         n, C = int(rows["n"].iloc[0]), str(rows["C"].iloc[0])
-        readout = golden_readout(C, n)
+        readout = named_readout(C, n)
         known = responses.response(parse("s4d"), readout)
         omega = rows["omega"].to_numpy()
         # Rounding omega alone moves a spike by 0.64 n^2 eps; the sum C x has its own condition.

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from robustssm.figures import robustness
+from robustssm.initializations import NAMES
 
 
 def summary(modes: tuple[int, ...], seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
@@ -42,6 +43,19 @@ def test_one_panel_a_strength_one_line_a_model() -> None:
         drawn = frame[(frame["eps"] == eps) & (frame["model"] == "s4d")]["accuracy"]
         assert list(curves[0].get_ydata()) == list(drawn)
     assert "cycles per sequence" in axes[-1].get_xlabel()
+
+
+def test_no_two_models_look_alike(tmp_path: Path) -> None:
+    """Every bundled name and some of a user's own in one figure."""
+    table = summary((1, 2, 3))
+    models = [*NAMES, "mine", "yours", "theirs"]
+    table = pd.concat([table[table["model"] == "s4d"].assign(model=name) for name in models])
+    axes = list(Figure().subplots(2, 1))
+    robustness.draw_modes(robustness.data(table), axes, chance=0.1, length=64)
+    curves = axes[0].lines[: len(models)]
+    looks = {(str(c.get_color()), c.get_marker(), str(c._dash_pattern)) for c in curves}
+    assert len(looks) == len(models)
+    assert len(robustness.draw_all(table, tmp_path, chance=0.1, length=64, partial=False)) == 3
 
 
 def test_the_caption_says_n_seeds_and_interval() -> None:

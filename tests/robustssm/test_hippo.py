@@ -1,36 +1,17 @@
 """HiPPO-LegS: closed forms against dense solves, identities and stored values."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm import hippo
 from robustssm.errors import ShapeError, UsageError
+from tests.reference import named_readout, stored
 
 EPS = np.finfo(float).eps
 orders = st.integers(1, 64)
 frequencies = st.floats(1e-3, 1e6)
-
-
-def named_readout(name: str, n: int) -> np.ndarray:
-    i = np.arange(n)
-    if name == "lcg":
-        u, values = n, []
-        for _ in range(n):
-            u = (1664525 * u + 1013904223) % 2**32
-            values.append(u / 2**31 - 1)
-        return np.array(values)
-    return {
-        "e0": (i == 0) * 1.0,
-        "elast": (i == n - 1) * 1.0,
-        "ones": np.ones(n),
-        "alt": (-1.0) ** i,
-        "invB": 1.0 / np.sqrt(2.0 * i + 1.0),
-    }[name]
 
 
 @given(n=orders, omega=frequencies)
@@ -85,18 +66,18 @@ def test_zero_and_negative_frequencies() -> None:
     assert pair[0] == np.conj(pair[1])
 
 
-def test_stored_values(golden: Path) -> None:
-    table = pd.read_csv(golden / "transfer_values.csv")
+def test_stored_values() -> None:
+    table = stored("transfer_values.csv")
     for (n, name), rows in table.groupby(["n", "C"]):
         omega, C = rows["omega"].to_numpy(), named_readout(name, n)
         G = hippo.transfer(C, 1j * omega)
         diagonal = G / hippo.normal_ratio(n, omega)
-        stored = (rows["re_dplr"] + 1j * rows["im_dplr"]).to_numpy()
-        stored_diagonal = (rows["re_diag"] + 1j * rows["im_diag"]).to_numpy()
+        exact = (rows["re_dplr"] + 1j * rows["im_dplr"]).to_numpy()
+        exact_diagonal = (rows["re_diag"] + 1j * rows["im_diag"]).to_numpy()
         # Tolerances of the files' README: 1e-13 off the spikes, 4 n^2 eps at them.
-        assert np.all(abs(G - stored) <= 1e-13 * abs(stored) + 1e-15)
+        assert np.all(abs(G - exact) <= 1e-13 * abs(exact) + 1e-15)
         bound = max(1e-13, 4 * n * n * EPS)
-        assert np.all(abs(diagonal - stored_diagonal) <= bound * abs(stored_diagonal) + 1e-15)
+        assert np.all(abs(diagonal - exact_diagonal) <= bound * abs(exact_diagonal) + 1e-15)
 
 
 @given(n=st.integers(1, 40), seed=st.integers(0, 99))

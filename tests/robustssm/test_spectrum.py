@@ -1,15 +1,13 @@
 """Eigenvalues in closed form against dense eigensolvers, identities and stored values."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 
 from robustssm import hippo
 from robustssm.diagonalize import rank_one
 from robustssm.errors import StabilityError, UsageError
 from robustssm.spectrum import damped_eigenvalues, defective_tau, normal_eigenpairs, spikes
+from tests.reference import stored
 
 EPS = np.finfo(float).eps
 
@@ -37,10 +35,10 @@ def test_sum_of_squares_is_the_frobenius_norm(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [8, 64, 256])
-def test_stored_eigenvalues(n: int, golden: Path) -> None:
-    stored = pd.read_csv(golden / f"transfer_eigs_n{n}.csv")["imag"].to_numpy()
+def test_stored_eigenvalues(n: int) -> None:
+    exact = stored(f"transfer_eigs_n{n}.csv")["imag"].to_numpy()
     # Relative, the smallest included: that is what the closed form is for.
-    np.testing.assert_allclose(spikes(n), stored, rtol=2e-15)
+    np.testing.assert_allclose(spikes(n), exact, rtol=2e-15)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 9, 33, 64])
