@@ -22,7 +22,7 @@ low rank term; S4D, arXiv 2206.11893, section 3 for B / 2; arXiv 2310.01698, Lem
 import numpy as np
 
 from robustssm.errors import ShapeError, UsageError
-from robustssm.typing import ComplexArray, FloatArray
+from robustssm.typing import Array, ComplexArray, FloatArray
 
 # Terms summed one by one before Euler-Maclaurin takes over; with five correction terms the
 # remainder is below 1e-16 relative (the first neglected term is about 2 (1 / 2 pi J)^12).
@@ -129,20 +129,35 @@ def phase(n: int, omega: FloatArray) -> FloatArray:
     return 2.0 * half
 
 
-def integral_atan(x: float, w: FloatArray) -> FloatArray:
-    """Return int_0^x atan(t / w) dt, by its series where x << w (no cancellation)."""
+def integral_atan(x: float, w: Array) -> Array:
+    """Return int_0^x atan(t / w) dt, Re w > 0, by its series where x << |w| (no cancellation)."""
     z = x / w
-    exact = x * np.arctan(z) - 0.5 * w * np.log1p(z * z)
-    q = np.minimum(z, 0.01) ** 2
+    small = np.abs(z) < 0.01
+    exact = x * np.arctan(z) - 0.5 * w * log1p(z * z)
+    q = np.where(small, z, 0.01) ** 2
     series = x * z * (0.5 - q * (1 / 12 - q * (1 / 30 - q * (1 / 56 - q / 90))))
-    return np.where(z < 0.01, series, exact)
+    result: Array = np.where(small, series, exact)
+    return result
 
 
-def derivative_atan(x: float, w: FloatArray, k: int) -> FloatArray:
-    """Return the (2k-1)-th derivative of atan(t / w) in t at x, from Im log(w + i t)."""
+def log1p(z: Array) -> Array:
+    """Return log(1 + z), accurate for small z; numpy's complex one loses the real part there."""
+    if np.isrealobj(z):
+        return np.log1p(z)
+    x, y = np.real(z), np.imag(z)
+    result: Array = 0.5 * np.log1p(x * (2.0 + x) + y * y) + 1j * np.arctan2(y, 1.0 + x)
+    return result
+
+
+def derivative_atan(x: float, w: Array, k: int) -> Array:
+    """Return the (2k-1)-th derivative of atan(t / w) in t at x, from log(w + i t)."""
     m = 2 * k - 1
     factorial = float(np.prod(np.arange(1, m), initial=1.0))
-    return factorial * np.imag((1j / (w + 1j * x)) ** m)
+    upper = (1j / (w + 1j * x)) ** m
+    if np.isrealobj(w):
+        return factorial * np.imag(upper)
+    result: Array = factorial * (upper - (-1j / (w - 1j * x)) ** m) / 2j
+    return result
 
 
 def normal_ratio(n: int, omega: FloatArray, tau: float = 1.0) -> ComplexArray:

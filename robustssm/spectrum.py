@@ -8,7 +8,7 @@ Reference: arXiv 2206.11893, section 3 (normal part); the rank-one family is thi
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 
 from robustssm.errors import StabilityError, UsageError
 from robustssm.hippo import (
@@ -17,10 +17,10 @@ from robustssm.hippo import (
     check_order,
     derivative_atan,
     integral_atan,
-    phi,
+    log1p,
     state,
 )
-from robustssm.typing import ComplexArray, FloatArray
+from robustssm.typing import Array, ComplexArray, FloatArray
 
 # B_{2k}(1/2) / (2k)!, k = 1..5: corrections of the midpoint rule.
 MIDPOINT = (-1 / 24, 7 / 5760, -31 / 967680, 127 / 154828800, -73 / 3503554560)
@@ -64,42 +64,47 @@ def spikes(n: int, count: int | None = None) -> FloatArray:
     return y
 
 
-def _angle_sums(n: int, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return M(y) = sum atan(a_j / y) and -M'(y) = sum a_j / (a_j^2 + y^2)."""
+def _angle_sums(n: int, w: Array) -> tuple[Array, Array]:
+    """Return M(w) = sum atan(a_j / w) and -M'(w) = sum a_j / (a_j^2 + w^2), Re w > 0."""
     J = min(EXPLICIT, n)
-    M, slope = np.zeros_like(y), np.zeros_like(y)
+    M, slope = np.zeros_like(w), np.zeros_like(w)
     for j in range(J):
         a = j + 0.5
-        M += np.arctan(a / y)
-        slope += a / (a * a + y * y)
+        M += np.arctan(a / w)
+        slope += a / (a * a + w * w)
     if n > J:
-        M += integral_atan(n, y) - integral_atan(J, y)
-        slope += 0.5 * np.log1p((n * n - J * J) / (J * J + y * y))
+        M += integral_atan(n, w) - integral_atan(J, w)
+        slope += 0.5 * log1p((n * n - J * J) / (J * J + w * w))
         for k, weight in enumerate(MIDPOINT, start=1):
-            M += weight * (derivative_atan(n, y, k) - derivative_atan(J, y, k))
-            slope += weight * (_derivative_log(n, y, k) - _derivative_log(J, y, k))
+            M += weight * (derivative_atan(n, w, k) - derivative_atan(J, w, k))
+            slope += weight * (_derivative_log(n, w, k) - _derivative_log(J, w, k))
     return M, slope
 
 
-def _complement_sum(n: int, y: FloatArray) -> FloatArray:
-    """Return Theta(y) = sum atan(y / a_j), accurate where y << n."""
+def _complement_sum(n: int, w: Array) -> Array:
+    """Return Theta(w) = sum atan(w / a_j), accurate where |w| << n."""
     J = min(EXPLICIT, n)
-    theta = np.zeros_like(y)
+    theta = np.zeros_like(w)
     for j in range(J):
-        theta += np.arctan(y / (j + 0.5))
+        theta += np.arctan(w / (j + 0.5))
     if n > J:
-        theta += n * np.arctan(y / n) - J * np.arctan(y / J)
-        theta += 0.5 * y * np.log1p((n * n - J * J) / (J * J + y * y))
+        theta += n * np.arctan(w / n) - J * np.arctan(w / J)
+        theta += 0.5 * w * log1p((n * n - J * J) / (J * J + w * w))
         for k, weight in enumerate(MIDPOINT, start=1):
-            theta -= weight * (derivative_atan(n, y, k) - derivative_atan(J, y, k))
+            theta -= weight * (derivative_atan(n, w, k) - derivative_atan(J, w, k))
     return theta
 
 
-def _derivative_log(x: float, y: FloatArray, k: int) -> FloatArray:
-    """Return the (2k-1)-th derivative of t / (t^2 + y^2) in t at x, from Re 1 / (t + i y)."""
+def _derivative_log(x: float, w: Array, k: int) -> Array:
+    """Return the (2k-1)-th derivative of t / (t^2 + w^2) in t at x, from 1 / (t + i w)."""
     m = 2 * k - 1
     factorial = float(np.prod(np.arange(1, m + 1), initial=1.0))
-    return -factorial * np.real(1.0 / (x + 1j * y) ** (m + 1))
+    result: Array
+    if np.isrealobj(w):
+        result = -factorial * np.real(1.0 / (x + 1j * w) ** (m + 1))
+        return result
+    result = -0.5 * factorial * ((x + 1j * w) ** -(m + 1.0) + (x - 1j * w) ** -(m + 1.0))
+    return result
 
 
 def normal_eigenpairs(n: int) -> tuple[ComplexArray, ComplexArray]:
@@ -120,10 +125,10 @@ def normal_eigenpairs(n: int) -> tuple[ComplexArray, ComplexArray]:
 def damped_eigenvalues(n: int, tau: float) -> ComplexArray:
     """Return the n eigenvalues of the rank-one family, phi_n(lambda) = -1 / tau, 0 < tau <= 1.
 
-    Followed from those of the normal part (tau = 1) by d z / d ln(1/tau) = 1 / L(z), where
-    z = lambda + 1/2 and L = sum 2 a_i / (z^2 - a_i^2): Runge-Kutta steps, then Newton on
-    ln phi. Raises StabilityError for tau below 1.5 tau_c, where the lowest pair collides
-    (`defective_tau`) and the conjugate path does not exist.
+    With lambda + 1/2 = i w this is 2 i M(w) = (2k-1) pi i - ln tau, k = 1..n/2, in O(1) each:
+    followed from those of the normal part (tau = 1) by d z / d ln(1/tau) = 1 / L(z), z = i w and
+    L = sum 2 a_i / (z^2 - a_i^2), then Newton. Raises StabilityError for tau below 1.5 tau_c,
+    where the lowest pair collides (`defective_tau`) and the conjugate path does not exist.
     """
     if not 0.0 < tau <= 1.0:
         raise UsageError(f"rank-one PTD: tau is {tau:g}, expected 0 < tau <= 1")
@@ -133,35 +138,56 @@ def damped_eigenvalues(n: int, tau: float) -> ComplexArray:
             f"rank-one PTD: tau is {tau:g}, expected at least {limit:.3g} at n = {n}, where the "
             "matrix is nearly defective; choose a larger tau"
         )
-    y = np.concatenate([spikes(n), np.zeros(n % 2)])
-    z = 1j * y
+    z = (1j * spikes(n)).astype(np.complex128)
     span = -np.log(tau)
     steps = int(np.ceil(4.0 * span)) + 1
     h = span / steps
-    for _ in range(steps):
+    for _ in range(steps if span else 0):
         k1 = 1.0 / log_phi_slope(n, z)
         k2 = 1.0 / log_phi_slope(n, z + 0.5 * h * k1)
         k3 = 1.0 / log_phi_slope(n, z + 0.5 * h * k2)
         k4 = 1.0 / log_phi_slope(n, z + h * k3)
         z = z + (h / 6.0) * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-    for _ in range(4):
-        value = phi(n, z - 0.5)
-        z = z - np.log(-tau * value) / log_phi_slope(n, z)
-    if n % 2:
-        z[-1] = z[-1].real
-    upper, real = z[: n // 2], z[n // 2 :]
-    centred: ComplexArray = np.concatenate([upper, real, np.conj(upper[::-1])])
+    k = np.arange(1, n // 2 + 1)
+    target = (2 * k - 1) * (np.pi / 2) - 0.5j * span
+    complement = (n - 2 * k + 1) * (np.pi / 2) + 0.5j * span
+    for _ in range(4 if span else 0):
+        w = -1j * z
+        M, slope = _angle_sums(n, w)
+        residual = np.where(np.abs(w) > n, M - target, complement - _complement_sum(n, w))
+        z = z + 1j * residual / slope
+    real = _damped_real(n, span) if n % 2 else np.zeros(0)
+    centred: ComplexArray = np.concatenate([z, real, np.conj(z[::-1])])
     return centred - 0.5
 
 
+def _damped_real(n: int, span: float) -> FloatArray:
+    """Return z = lambda + 1/2 of the real eigenvalue for odd n: ln |phi| = span, z <= 0."""
+    if span == 0.0:
+        return np.zeros(1)
+
+    def excess(z: float) -> float:
+        a = np.arange(n) + 0.5
+        return float(np.sum(np.log(np.abs(z - a)) - np.log(np.abs(z + a)))) - span
+
+    return np.array([brentq(excess, np.nextafter(-0.5, 0.0), 0.0, xtol=1e-16, rtol=8.9e-16)])
+
+
 def log_phi_slope(n: int, z: ComplexArray) -> ComplexArray:
-    """Return L(z) = d ln phi_n / dz = sum_i 2 a_i / (z^2 - a_i^2), summed in blocks of i."""
+    """Return L(z) = d ln phi_n / dz = sum_i 2 a_i / (z^2 - a_i^2), O(1) each; z off the real axis.
+
+    For real z, where the sum has poles, it is summed term by term in blocks.
+    """
+    z = np.asarray(z, dtype=np.complex128)
+    real = z.imag == 0.0
+    if not real.any():
+        w = np.where(z.imag > 0.0, -1j * z, 1j * z)
+        return -2.0 * _angle_sums(n, w)[1]
     total = np.zeros_like(z)
-    square = (z * z)[:, None]
-    block = max(1, 2_000_000 // max(1, len(z)))
-    for start in range(0, n, block):
-        a = np.arange(start, min(start + block, n)) + 0.5
-        total += np.sum(2.0 * a / (square - a * a), axis=1)
+    if not real.all():
+        total[~real] = log_phi_slope(n, z[~real])
+    a = np.arange(n) + 0.5
+    total[real] = [np.sum(2.0 * a / (x * x - a * a)) for x in z[real].real]
     return total
 
 
