@@ -10,7 +10,7 @@ omega        angular frequency, rad per unit of the system's own time
 theta        angular frequency, rad per sample
 """
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,5 +19,5 @@ FloatArray = npt.NDArray[np.float64]
 # complex128 in value; numpy types many complex operations no more closely than this.
 ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
 IntArray = npt.NDArray[np.int64]
-# A function of a real or of a complex array, of the same kind as its argument.
-Array = TypeVar("Array", npt.NDArray[np.float64], npt.NDArray[np.complexfloating[Any, Any]])
+# Real or complex, the result of the same kind as the argument.
+Array = npt.NDArray[Any]
