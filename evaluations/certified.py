@@ -19,7 +19,7 @@ from robustssm.evaluations.expansions import (
     check_stable,
 )
 from robustssm.evaluations.subdivision import Bracket, Enclosure, supremum
-from robustssm.typing import ComplexArray, FloatArray
+from robustssm.typing import Array, ComplexArray, FloatArray
 
 __all__ = ["Bracket", "PoleSum", "peak_gain", "peak_gains", "peak_gains_dense"]
 
@@ -38,7 +38,7 @@ def on_two_charts(enclosure: Enclosure, radius: FloatArray, rtol: float) -> list
     return [Bracket(*map(float, found)) for found in zip(best, bound, omega, strict=True)]
 
 
-def radius_of(poles: ComplexArray) -> FloatArray:
+def radius_of(poles: Array) -> FloatArray:
     """Return the geometric mean of |poles| along the last axis, 1 where there are none."""
     if not poles.shape[-1]:
         return np.ones(poles.shape[:-1])
@@ -66,7 +66,7 @@ def peak_gain(system: PoleSum, rtol: float = 1e-3) -> Bracket:
 
 
 def peak_gains(
-    poles: ComplexArray, residues: ComplexArray, D: FloatArray, rtol: float = 1e-3
+    poles: ComplexArray, residues: Array, D: FloatArray, rtol: float = 1e-3
 ) -> list[Bracket]:
     """Return `peak_gain` of many SISO systems at once: poles, residues (c, m), D (c,)."""
     if poles.shape != residues.shape or D.shape != poles.shape[:1]:
@@ -85,7 +85,7 @@ def peak_gains(
 
 
 def peak_gains_dense(
-    A: ComplexArray, B: ComplexArray, C: ComplexArray, D: FloatArray, rtol: float = 1e-3
+    A: Array, B: Array, C: Array, D: FloatArray, rtol: float = 1e-3
 ) -> list[Bracket]:
     """Return `peak_gain` of many real systems in state space, whose eigenvectors may be bad.
 

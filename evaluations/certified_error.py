@@ -1,16 +1,9 @@
 """Certified sup_omega |G_a - G_b| between two LegS systems with the same readout.
 
 G_t = G / (1 + tau phi_n), phi_n = r e^{i psi}: r = omega / hypot(omega, n) grows, psi falls: on
-[a, b] the smallest |1 + tau phi_n| is known from the ends alone, spikes included. G itself is
-interpolated at Chebyshev points of [a, b] = c + [-h, h]; with |G| <= K on the disc of radius R
-about i c the error is at most 4 K rho^(1-M) / (rho - 1), rho = R/h + sqrt((R/h)^2 - 1). K comes
-from |x_i(s)| = b_i |phi_i(s)| / |s + i + 1| and, where Re s >= -R and R <= c/4,
-
-    |phi_i(s)|^2 <= exp((16/9) (2R - 1)_+ S_i),  S_i = ln(1 + i^2/c^2) + 1/c >= sum 2j/(c^2 + j^2),
-
-while |phi_i| <= 1 on Re s >= -1/2.
-
-Reference: Trefethen, Approximation Theory and Approximation Practice (SIAM, 2013), theorem 8.2.
+[a, b] the smallest |1 + tau phi_n| is known from the ends alone, spikes included. Together with
+the bound of C x (`hippo_bounds`) that is first order in b - a and sees every spike; on short
+intervals D = G_a - G_b is interpolated as a whole, which is of second order near a peak.
 """
 
 from dataclasses import dataclass
@@ -21,13 +14,17 @@ from robustssm import hippo
 from robustssm.errors import ShapeError
 from robustssm.evaluations.certified import Bracket, peak_gain
 from robustssm.evaluations.expansions import TERMS, ColumnSums, PoleSum
+from robustssm.evaluations.hippo_bounds import (
+    MONOMIALS,
+    NODES,
+    HippoReadout,
+    interpolation_error,
+)
 from robustssm.evaluations.responses import (
     Damped,
     Diagonal,
     Reference,
     Response,
-    on_axis,
-    reference,
 )
 from robustssm.evaluations.subdivision import Enclosure, blocks, polynomial_bound, supremum
 from robustssm.spectrum import spikes
@@ -35,93 +32,8 @@ from robustssm.typing import ComplexArray, FloatArray, IntArray
 
 # Ratio of neighbouring ends of the first intervals.
 GROWTH = 1.25
-# Smallest parameter of the ellipse on which interpolation is used.
-SMALLEST_ELLIPSE = 2.0
-_ANGLES = (np.arange(TERMS) + 0.5) * (np.pi / TERMS)
-NODES = np.cos(_ANGLES)
-# Values at the nodes -> coefficients of 1, x, x^2, ...; loses about 1e-12 relative.
-MONOMIALS = np.linalg.inv(np.vander(NODES, increasing=True))
-
-
-@dataclass(frozen=True)
-class HippoReadout:
-    """C x(i omega) of HiPPO with its bounds: C (n,), or None for the state itself (all units)."""
-
-    n: int
-    C: FloatArray | None
-
-    @property
-    def weights(self) -> FloatArray:
-        """|C_i| b_i, (n,); for the state b_i."""
-        b = hippo.input_vector(self.n)
-        return b if self.C is None else np.abs(self.C) * b
-
-    def values(self, omega: FloatArray) -> ComplexArray:
-        """Return C x(i omega), shape (*omega.shape, p), p = 1 or n."""
-        s = on_axis(omega)
-        if self.C is None:
-            return np.moveaxis(hippo.state(self.n, s), 0, -1)
-        return reference(self.C, s)[..., None]
-
-    def norm(self, weights: FloatArray) -> FloatArray:
-        """Return the bound that moduli of the entries C_i x_i, (g, n), give."""
-        if self.C is None:
-            return np.linalg.norm(weights, axis=1)
-        return np.sum(weights, axis=1)
-
-    def envelope(self, low: FloatArray, high: FloatArray) -> FloatArray:
-        """Return sup |C x(i omega)| over [low, high] or more, from moduli of the entries."""
-        if self.C is None:
-            return self.n / np.hypot(low, self.n)
-        i = np.flatnonzero(self.C)
-        result = np.empty(len(low))
-        for part in blocks(len(low), len(i)):
-            a, b = low[part, None], high[part, None]
-            # |x_i| / b_i = omega / (hypot(omega, i) hypot(omega, i + 1)), largest at sqrt(i (i+1)).
-            w = np.clip(np.sqrt(i * (i + 1.0)), a, b)
-            with np.errstate(invalid="ignore"):
-                share = np.where(i == 0, 1.0, w / np.hypot(w, i)) / np.hypot(w, i + 1.0)
-            result[part] = np.sum(self.weights[i] * share, axis=1)
-        return result
-
-    def at_infinity(self) -> float:
-        """Return K with |C x(i omega)| <= K / omega."""
-        return float(self.n if self.C is None else np.sum(self.weights))
-
-    def expand(self, low: FloatArray, high: FloatArray) -> tuple[ComplexArray, FloatArray]:
-        """Return coefficients (g, M, p) of the interpolant in x and its error (g,), or inf."""
-        c, h = 0.5 * (low + high), 0.5 * (high - low)
-        last = 1 + (self.n - 1 if self.C is None else int(np.flatnonzero(self.C)[-1]))
-        safe = np.maximum(c, hippo.FLOOR)
-        growth = np.log1p((last / safe) ** 2) + 1.0 / safe
-        radius = np.where(c > 2.0, np.minimum(0.25 * c, 0.5 + 0.6 / growth), 0.5)
-        radius = np.maximum(radius, 0.5)
-        i = np.arange(last)[None, :]
-        tail = np.empty(len(c))
-        for part in blocks(len(c), last):
-            C, R = safe[part, None], radius[part, None]
-            S = np.log1p((i / C) ** 2) + 1.0 / C
-            excess = np.exp(np.maximum(2.0 * R - 1.0, 0.0) * (8.0 / 9.0) * S)
-            distance = np.hypot(c[part, None], i + 1.0)
-            away = np.where(R > 0.5, 0.75 * distance, distance - 0.5)
-            tail[part] = self.norm(self.weights[:last] * excess / away)
-        ratio = radius / np.maximum(h, 1e-300)
-        rho = ratio + np.sqrt(np.maximum(ratio * ratio - 1.0, 0.0))
-        near = rho >= SMALLEST_ELLIPSE
-        rho = np.where(near, rho, SMALLEST_ELLIPSE)
-        tail = np.where(near, 4.0 * tail * rho ** (1.0 - TERMS) / (rho - 1.0), np.inf)
-        values = self.values(c[:, None] + h[:, None] * NODES)
-        return np.einsum("jk,gkp->gjp", MONOMIALS, values), tail
-
-    def bounds(self, low: FloatArray, high: FloatArray) -> FloatArray:
-        """Return the smaller bound of |C x(i omega)| on [low, high]."""
-        envelope = self.envelope(low, high)
-        if self.C is None or np.count_nonzero(self.C) == 1:
-            return envelope
-        result = np.empty(len(low))
-        for part in blocks(len(low), TERMS):
-            result[part] = polynomial_bound(*self.expand(low[part], high[part]))
-        return np.minimum(envelope, result)
+# Intervals up to this long are interpolated as a whole; the disc has radius 1/4.
+SHORT = 0.125
 
 
 @dataclass(frozen=True)
@@ -135,15 +47,48 @@ class DampedDifference:
     def values(self, row: IntArray, at: FloatArray) -> FloatArray:
         """Return the modulus of the difference."""
         n = self.hippo.n
-        ratio = np.abs(hippo.normal_ratio(n, at, self.tau_a))
+        scale = abs(self.tau_a - self.tau_b) * at / np.hypot(at, n) / np.abs(self.denominator(at))
+        if self.hippo.C is None:
+            return scale * (n / np.hypot(at, n))
+        return scale * np.abs(self.hippo.values(at)[..., 0])
+
+    def denominator(self, omega: FloatArray) -> ComplexArray:
+        """Return (1 + tau_a phi) (1 + tau_b phi) at i omega."""
+        ratio = hippo.normal_ratio(self.hippo.n, omega, self.tau_a)
         if self.tau_b:
-            ratio = ratio * np.abs(hippo.normal_ratio(n, at, self.tau_b))
-        size = (
-            n / np.hypot(at, n) if self.hippo.C is None else np.abs(self.hippo.values(at)[..., 0])
-        )
-        return abs(self.tau_a - self.tau_b) * at / np.hypot(at, n) * size / ratio
+            ratio = ratio * hippo.normal_ratio(self.hippo.n, omega, self.tau_b)
+        return ratio
 
     def bounds(self, row: IntArray, low: FloatArray, high: FloatArray) -> FloatArray:
+        """Return the product of the factors' bounds, or that of an interpolant on short ones."""
+        result = self.factors(low, high)
+        short = high - low <= SHORT
+        if self.hippo.C is not None and short.any():
+            result[short] = np.minimum(result[short], self.interpolated(low[short], high[short]))
+        return result
+
+    def interpolated(self, low: FloatArray, high: FloatArray) -> FloatArray:
+        """Return the bound of the interpolant and its error, from the disc of radius 1/4.
+
+        There |phi|^2 <= exp(-S/2), S <= sum (2j+1) / |s + j + 1|^2, keeps 1 + tau phi from zero;
+        the sum is at least ln(1 + n^2/c^2) - 1/c - min(pi/(2c), n/c^2) over (1 + 1/(4c))^2.
+        """
+        n, c, h = self.hippo.n, 0.5 * (low + high), 0.5 * (high - low)
+        omega = c[:, None] + h[:, None] * NODES
+        r = omega / np.hypot(omega, n)
+        phi = r * np.exp(1j * hippo.phase(n, np.maximum(omega, hippo.FLOOR)))
+        values = self.hippo.values(omega)[..., 0] * phi / self.denominator(omega)
+        safe = np.maximum(c, hippo.FLOOR)
+        S = np.log1p((n / safe) ** 2) - 1.0 / safe - np.minimum(0.5 * np.pi / safe, n / safe**2)
+        largest = np.exp(-0.25 * np.maximum(S, 0.0) / (1.0 + 0.25 / np.maximum(safe, 1.0)) ** 2)
+        quarter = np.full_like(c, 0.25)
+        K = self.hippo.disc_bound(c, 2.0 * quarter) * largest * interpolation_error(quarter, h)
+        with np.errstate(divide="ignore"):
+            tail = K / ((1.0 - self.tau_a * largest) * (1.0 - self.tau_b * largest))
+        difference = abs(self.tau_a - self.tau_b)
+        return difference * polynomial_bound((values @ MONOMIALS.T)[:, :, None], tail)
+
+    def factors(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """Return the product of the factors' bounds."""
         n = self.hippo.n
         psi_low, psi_high = (

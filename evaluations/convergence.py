@@ -60,6 +60,7 @@ class Measure:
         """Return plain numbers; absent facts are absent keys, all but kappa."""
         facts: dict[str, object] = {
             "sup_error": self.sup.value,
+            "sup_error_high": self.sup.high,
             "sup_omega": self.sup.at,
             "h2_error": self.h2_error,
             "weak_error": self.weak_error,

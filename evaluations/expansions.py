@@ -17,7 +17,7 @@ import numpy as np
 
 from robustssm.errors import ShapeError, StabilityError, UsageError
 from robustssm.evaluations.subdivision import blocks, gram_bound, polynomial_bound
-from robustssm.typing import ComplexArray, FloatArray, IntArray
+from robustssm.typing import Array, ComplexArray, FloatArray, IntArray
 
 # Taylor terms: at q = 1/4 the remainder is 6e-8 of the terms' moduli, at 1/8 1e-11. For matrices,
 # where a product costs p q m and 1e-3 is asked for, fewer.
@@ -35,8 +35,8 @@ class PoleSum:
     """
 
     poles: ComplexArray
-    left: ComplexArray
-    right: ComplexArray
+    left: Array
+    right: Array
     D: FloatArray
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class PoleSum:
         return PoleSum(1.0 / self.poles, -scaled, self.right / self.poles[:, None], self.D - direct)
 
 
-def check_stable(poles: ComplexArray, *arrays: np.ndarray) -> None:
+def check_stable(poles: Array, *arrays: np.ndarray) -> None:
     """Raise UsageError for NaN or infinite numbers, StabilityError unless all Re poles < 0."""
     if not all(np.isfinite(a).all() for a in (poles, *arrays)):
         raise UsageError("peak gain: the system has NaN or infinite entries, expected numbers")
@@ -213,7 +213,7 @@ class MatrixSums(Matrices):
 class StateSpaces(Matrices):
     """Rows of dense systems: A (r, m, m), B (r, m, q), C (r, p, m), D (r, p, q)."""
 
-    def __init__(self, A: ComplexArray, B: ComplexArray, C: ComplexArray, D: FloatArray) -> None:
+    def __init__(self, A: Array, B: Array, C: Array, D: FloatArray) -> None:
         self.A, self.B, self.C, self.D = A, B, C, D
         self.inputs = D.shape[2]
 

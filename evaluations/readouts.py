@@ -12,14 +12,17 @@ from robustssm.typing import FloatArray
 def read_readout(text: str, n: int) -> FloatArray:
     """Return the readout C (n,) in HiPPO's coordinates that `text` names.
 
-    e0 | ones | random:SEED (standard normal of default_rng(SEED)) | a .npy file of shape (n,).
-    Raises UsageError or ShapeError.
+    e0, e1, ... (a unit vector) | ones | random:SEED (standard normal of default_rng(SEED)) |
+    numbers with commas, the rest being zero | a .npy file of shape (n,). Raises UsageError or
+    ShapeError.
     """
     kind, colon, seed = text.partition(":")
-    if text == "e0":
-        C = np.zeros(n)
-        C[0] = 1.0
-        return C
+    if text[:1] == "e" and text[1:].isascii() and text[1:].isdigit():
+        if int(text[1:]) >= n:
+            raise UsageError(f"readout: {text!r} is beyond the state, expected e0 to e{n - 1}")
+        return np.eye(1, n, int(text[1:]))[0]
+    if "," in text:
+        return _listed(text, n)
     if text == "ones":
         return np.ones(n)
     if kind == "random":
@@ -29,7 +32,8 @@ def read_readout(text: str, n: int) -> FloatArray:
     path = Path(text)
     if path.suffix != ".npy":
         raise UsageError(
-            f"readout: {text!r} is unknown, expected e0, ones, random:SEED or a .npy file"
+            f"readout: {text!r} is unknown, expected e0, e1, ..., ones, random:SEED, numbers with "
+            "commas or a .npy file"
         )
     try:
         C = np.load(path, allow_pickle=False)
@@ -47,3 +51,16 @@ def read_readout(text: str, n: int) -> FloatArray:
     if not np.any(C):
         raise UsageError(f"readout: {text} is all zero, expected a readout that sees the state")
     return hippo.check_readout(C, n)
+
+
+def _listed(text: str, n: int) -> FloatArray:
+    """Return the numbers of `text`, padded with zeros to n."""
+    try:
+        given = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        given = np.full(1, np.nan)
+    if not np.isfinite(given).all() or not given.any() or len(given) > n:
+        raise UsageError(
+            f"readout: {text!r} is no readout, expected at most {n} finite numbers, not all zero"
+        )
+    return np.concatenate([given, np.zeros(n - len(given))])

@@ -67,15 +67,15 @@ def style() -> Iterator[None]:
 
 
 def new_figure(
-    width: float = PAGE, height: float = 3.4, columns: int = 1
+    width: float = PAGE, height: float = 3.4, columns: int = 1, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of width x height inches and its axes, `columns` beside one another.
+    """Return a figure of width x height inches and its axes, row by row, `columns` in each.
 
     Call it inside `style()`.
     """
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, columns, squeeze=False).ravel())
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def power_of_ten(value: float, _position: object = None) -> str:

@@ -182,8 +182,7 @@ def log_phi_slope(n: int, z: ComplexArray) -> ComplexArray:
     real = z.imag == 0.0
     if not real.any():
         w = np.where(z.imag > 0.0, -1j * z, 1j * z)
-        slope: ComplexArray = -2.0 * _angle_sums(n, w)[1]
-        return slope
+        return np.asarray(-2.0 * _angle_sums(n, w)[1], dtype=np.complex128)
     total = np.zeros_like(z)
     if not real.all():
         total[~real] = log_phi_slope(n, z[~real])

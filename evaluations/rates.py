@@ -1,0 +1,205 @@
+"""Strong and weak convergence to HiPPO against the state size: `robustssm converge`.
+
+Strong: sup_omega |G_a - G|, a certified bracket. Weak: |(G_a - G) u|_2 for named inputs, by two
+routes, the exact sum of exponentials in time and Parseval's integral in frequency. A rate is the
+least-squares slope of log error against log n over the larger half of the sizes, with the 95%
+Student interval of that fit: it says how straight the points lie, since nothing here is random.
+
+Beside each stands what theory predicts (`evaluations.predictions`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from robustssm.errors import StabilityError, UsageError
+from robustssm.evaluations.certified_error import certified_error
+from robustssm.evaluations.inputs import parse_input
+from robustssm.evaluations.parseval import quadrature
+from robustssm.evaluations.predictions import Prediction, strong, weak
+from robustssm.evaluations.readouts import read_readout
+from robustssm.evaluations.responses import Damped, Reference, Response, response
+from robustssm.evaluations.time_domain import time_error
+from robustssm.hippo import check_order
+from robustssm.initializations import parse
+from robustssm.typing import FloatArray
+
+STRONG = "sup"
+SMALLEST, LARGEST = 2, 10**6
+# Dense systems (poles and residues) take n^3 operations to build and n^2 to certify.
+MAX_DIAGONAL = 1024
+# Below this an error of poles and residues is rounding; it is reported, not fitted.
+ROUNDING = 1e-13
+DENSE = "poles and residues"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Errors against n. errors: a row an (init, quantity, n); fits: a row an (init, quantity).
+
+    unavailable: init -> the sizes without rows, and why.
+    """
+
+    readout: str
+    errors: pd.DataFrame
+    fits: pd.DataFrame
+    unavailable: dict[str, str]
+
+
+def converge(
+    names: Sequence[str],
+    sizes: Sequence[int],
+    inputs: Sequence[str],
+    readout: str = "e0",
+    advance: Callable[[], None] = lambda: None,
+) -> Rates:
+    """Return errors and rates of the initialisations `names` at all sizes, smallest first.
+
+    sizes >= 2, at least two of them; inputs as `inputs.parse_input` takes them. `advance` is
+    called after each (name, size). Raises UsageError for what exists at no size.
+    """
+    sizes = sorted({check_order(n, minimum=SMALLEST) for n in sizes})
+    if len(sizes) < 2:
+        raise UsageError(f"converge: {len(sizes)} state size, expected at least two to fit a rate")
+    systems = {str(parse(name)): parse(name) for name in names}
+    for text in inputs:
+        parse_input(text, SMALLEST)
+    rows: list[dict[str, object]] = []
+    missing: dict[str, list[int]] = {}
+    reasons: dict[str, str] = {}
+    for label, name in systems.items():
+        for n in sizes:
+            try:
+                C = read_readout(readout, n)
+                if n > MAX_DIAGONAL and name.base in ("s4d-lin", "s4d-inv"):
+                    raise UsageError(f"{label}: poles and residues, up to n = {MAX_DIAGONAL} here")
+                system = response(name, C)
+                if isinstance(system, Reference):
+                    raise UsageError(f"{label} is HiPPO itself, with no error")
+                rows += _rows(label, system, inputs, readout)
+            except (UsageError, StabilityError) as reason:
+                missing.setdefault(label, []).append(n)
+                reasons.setdefault(label, str(reason))
+            advance()
+    unavailable = {
+        label: f"not at n = {', '.join(map(str, found))}: {reasons[label]}"
+        for label, found in missing.items()
+    }
+    if not rows:
+        raise UsageError(f"converge: nothing to compare; {'; '.join(unavailable.values())}")
+    errors = pd.DataFrame(rows)
+    return Rates(readout, errors, fit(errors), unavailable)
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return the state sizes of `4-4096` (its ends and the powers of two between) or `4,6,9`."""
+    sizes: set[int] = set()
+    for part in text.split(","):
+        ends = [int(end) if end.strip().isdigit() else 0 for end in part.split("-")]
+        if not 1 <= len(ends) <= 2 or not SMALLEST <= ends[0] <= ends[-1] <= LARGEST:
+            raise UsageError(
+                f"state size: {part.strip()!r}, expected as in 4-4096 or 4,6,9, within "
+                f"{SMALLEST} to {LARGEST}"
+            )
+        powers = {2**k for k in range(LARGEST.bit_length()) if ends[0] < 2**k < ends[-1]}
+        sizes |= powers | set(ends)
+    return tuple(sorted(sizes))
+
+
+def _rows(
+    label: str, system: Response, inputs: Sequence[str], readout: str
+) -> list[dict[str, object]]:
+    n = system.n
+    bracket = certified_error(system)
+    expected = strong(system)
+    base = {"init": label, "kind": _kind(system), "readout": readout, "n": n}
+    row = base | {"quantity": STRONG, "error": bracket.low, "other_route": bracket.high}
+    rows = [row | {"omega": bracket.omega} | _predicted(expected, n)]
+    signals = [parse_input(text, n) for text in inputs]
+    axis = quadrature(system, signals)
+    for signal in signals:
+        frequency = float(np.sqrt(axis.integral(signal)))
+        time = time_error(system, signal)
+        row = base | {
+            "quantity": signal.name,
+            "error": frequency,
+            "other_route": np.nan if time is None else time,
+            "omega": signal.value if signal.kind == "mode" else np.nan,
+        }
+        rows.append(row | _predicted(weak(system, signal), n))
+    return rows
+
+
+def _kind(system: Response) -> str:
+    return "rank-one family" if isinstance(system, Damped) else DENSE
+
+
+def _predicted(expected: Prediction | None, n: int) -> dict[str, object]:
+    if expected is None:
+        return {"predicted": np.nan, "predicted_rate": np.nan, "status": "", "bound": False}
+    return {
+        "predicted": expected.constant * n**expected.rate,
+        "predicted_rate": expected.rate,
+        "status": expected.status,
+        "bound": expected.bound,
+    }
+
+
+def fit(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an (init, quantity): the rate with its interval, and the last prediction.
+
+    agreement: largest relative difference of the two routes over n (for the sup the gap of the
+    bracket); ratio: error over prediction at the largest n (at most 1 where the prediction is a
+    bound).
+    """
+    rows = []
+    for (label, quantity), group in errors.groupby(["init", "quantity"], sort=False):
+        last = group.iloc[-1]
+        rate, low, high, points = slope(
+            group["n"].to_numpy(np.float64),
+            group["error"].to_numpy(np.float64),
+            ROUNDING if last["kind"] == DENSE else 0.0,
+        )
+        difference = np.abs(group["other_route"] - group["error"]) / group["error"]
+        rows.append(
+            {
+                "init": label,
+                "quantity": quantity,
+                "largest_n": int(last["n"]),
+                "error": float(last["error"]),
+                "rate": rate,
+                "rate_low": low,
+                "rate_high": high,
+                "points": points,
+                "predicted_rate": float(last["predicted_rate"]),
+                "ratio": float(last["error"] / last["predicted"]),
+                "bound": bool(last["bound"]),
+                "status": str(last["status"]),
+                "agreement": float(difference.max()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def slope(
+    n: FloatArray, error: FloatArray, rounding: float = 0.0
+) -> tuple[float, float, float, int]:
+    """Return the slope of log error against log n over the larger half, its 95% interval, points.
+
+    At least three points where there are that many; NaN where fewer than two are above `rounding`,
+    and no interval from two.
+    """
+    half = max(3, (len(n) + 1) // 2)
+    kept = (error > rounding) & (np.arange(len(n)) >= len(n) - half)
+    count = int(kept.sum())
+    if count < 2:
+        return np.nan, np.nan, np.nan, count
+    x, y = np.log(n[kept]), np.log(error[kept])
+    found = stats.linregress(x, y)
+    if count == 2:
+        return float(found.slope), np.nan, np.nan, count
+    width = float(stats.t.ppf(0.975, count - 2)) * float(found.stderr)
+    return float(found.slope), float(found.slope) - width, float(found.slope) + width, count

@@ -1,0 +1,99 @@
+"""Errors against the state size: strong (sup over frequencies) and weak (one input each).
+
+One figure, a panel a quantity, a line an initialisation; predictions as thin dotted lines.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from robustssm.evaluations.rates import STRONG, Rates
+from robustssm.figures.style import PAGE, label_powers, look, new_figure, save, style
+
+COLUMNS = 3
+PANEL_HEIGHT = 2.1
+TITLES = {
+    STRONG: "strong: sup over ω",
+    "impulse": "impulse",
+    "exp": "u = e⁻ᵗ",
+    "box": "u = 1 on [0, 1]",
+    "spike": "u = e⁻ᵗ cos(ω₁t), S4D's top spike",
+}
+_SUPERSCRIPT = str.maketrans("0123456789.", "⁰¹²³⁴⁵⁶⁷⁸⁹·")
+# Decades shown below the largest error of a panel.
+DECADES = 11
+
+
+def data(result: Rates) -> pd.DataFrame:
+    """Return a row an (init, quantity, n): error, other_route, predicted, rate of the fit."""
+    fits = result.fits[["init", "quantity", "rate", "rate_low", "rate_high"]]
+    return result.errors.merge(fits, on=["init", "quantity"], how="left", validate="many_to_one")
+
+
+def title(quantity: str) -> str:
+    """Return a panel's title."""
+    kind, _, value = quantity.partition(":")
+    if kind == "decay":
+        return f"|û| = O(1 / |s|{value.translate(_SUPERSCRIPT)})"
+    if kind == "mode":
+        return f"u = e⁻ᵗ cos({value} t)"
+    return TITLES[quantity]
+
+
+def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw one panel a quantity, in the order of the frame."""
+    for panel, (quantity, group) in zip(axes, frame.groupby("quantity", sort=False), strict=True):
+        seen: list[str] = []
+        for name, rows in group.groupby("init", sort=False):
+            base = str(name).split(":")[0]
+            properties = look(str(name), seen.count(base)) | {"markersize": 3}
+            seen.append(base)
+            panel.loglog(rows["n"], rows["error"], label=str(name), **properties)
+            dotted = {"color": "0.25", "linestyle": ":", "linewidth": 0.9, "zorder": 4.5}
+            panel.loglog(rows["n"], rows["predicted"], **dotted)
+        largest = float(group["error"].max())
+        lowest = max(0.3 * float(group["error"].min()), largest * 10.0**-DECADES)
+        panel.set_ylim(lowest, 3.0 * largest)
+        panel.set_title(title(str(quantity)))
+        _label_sizes(panel, sorted(set(group["n"])))
+    for panel in axes[max(0, len(axes) - COLUMNS) :]:
+        panel.set_xlabel("state size n")
+
+
+def _label_sizes(panel: Axes, sizes: list[int]) -> None:
+    """Label a power-of-two axis sparsely, and the other by powers of ten."""
+    label_powers(panel.yaxis)
+    panel.set_xscale("log", base=2)
+    step = int(np.ceil(len(sizes) / 4))
+    shown = sizes[::-step][::-1]
+    panel.set_xticks(shown, [str(n) for n in shown])
+    panel.minorticks_off()
+
+
+def draw_all(result: Rates, folder: Path) -> list[Path]:
+    """Write `convergence` to `folder` as pdf, png and csv; return the three paths."""
+    frame = data(result)
+    panels = frame["quantity"].nunique()
+    rows = int(np.ceil(panels / COLUMNS))
+    with style():
+        figure, axes = new_figure(PAGE, PANEL_HEIGHT * rows + 0.7, COLUMNS, rows)
+        draw(frame, axes[:panels])
+        for k in range(0, panels, COLUMNS):
+            axes[k].set_ylabel("error against HiPPO")
+        figure.suptitle(
+            f"Convergence to HiPPO, readout {result.readout}: sup |G - G_HiPPO| (certified to 1e-9 "
+            "relative)\nand ‖(G - G_HiPPO) u‖₂ (Parseval); dotted: prediction (a bound for the "
+            "sup of tau < 1)",
+            fontsize="medium",
+        )
+        handles, labels = axes[0].get_legend_handles_labels()
+        for empty in axes[panels:]:
+            empty.set_axis_off()
+        if panels < len(axes):
+            axes[panels].legend(handles, labels, loc="center")
+        else:
+            figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        return save(figure, frame, Path(folder) / "convergence")

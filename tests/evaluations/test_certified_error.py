@@ -1,0 +1,145 @@
+"""The certified distance between LegS systems: SLICOT, exact limits, and every readout."""
+
+import numpy as np
+import pytest
+import slycot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import block_diag
+
+from robustssm import hippo
+from robustssm.errors import ShapeError
+from robustssm.evaluations.certified_error import (
+    certified_error,
+    damped_difference,
+    paired,
+    worst_error,
+)
+from robustssm.evaluations.hippo_bounds import HippoReadout
+from robustssm.evaluations.responses import Response, damped, response
+from robustssm.initializations import diagonalization, parse
+from robustssm.typing import FloatArray
+
+SYSTEMS = ["s4d", "s4ptd-rank1:tau=0.3", "s4d-lin", "s4d-inv", "s4ptd", "s4ptd-random"]
+
+
+def dense(system: Response) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return (A, B, C) of G_a, blocks of its pairs."""
+    cells, B, C = [], [], []
+    for pole, residue in zip(system.poles, system.residues, strict=True):
+        if pole.imag:
+            cells.append(np.array([[pole.real, pole.imag], [-pole.imag, pole.real]]))
+            B += [2.0, 0.0]
+            C += [residue.real, residue.imag]
+        else:
+            cells.append(np.array([[pole.real]]))
+            B, C = [*B, 1.0], [*C, residue.real]
+    return block_diag(*cells), np.array(B), np.array(C)
+
+
+def slicot_error(system: Response) -> float:
+    A, B, C = dense(system)
+    A_H, B_H = hippo.legs(system.n)
+    joint = block_diag(A, A_H)
+    n = len(joint)
+    b, c = np.concatenate([B, B_H])[:, None], np.concatenate([C, -system.C])[None]
+    gain, _ = slycot.ab13dd(
+        "C", "I", "N", "Z", n, 1, 1, joint, np.eye(n), b, c, np.zeros((1, 1)), 1e-12
+    )
+    return float(gain)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("n", [4, 16, 64])
+@pytest.mark.parametrize("kind", ["e0", "random"])
+def test_bracket_against_slicot(name: str, n: int, kind: str) -> None:
+    C = np.eye(1, n)[0] if kind == "e0" else np.random.default_rng(0).standard_normal(n)
+    system = response(parse(name), C)
+    found, gain = certified_error(system), slicot_error(system)
+    # AB13DD's tolerance is 1e-12, its rounding on 2n = 128 states up to 1e-10 (random readouts).
+    assert found.low <= gain * (1.0 + 2e-10) and found.high >= gain * (1.0 - 2e-10)
+    assert found.high <= found.low * (1.0 + 1.001e-9)
+    # low is attained where it says.
+    at = np.abs(system.error(np.array([found.omega])))[0]
+    assert at == pytest.approx(found.low, rel=1e-12 if name[:3] == "s4d" else 1e-9)
+
+
+@pytest.mark.parametrize("n", [256, 4096, 65536])
+def test_theorem_a(n: int) -> None:
+    found = certified_error(damped(np.eye(1, n)[0], 1.0))
+    # The limit 2/pi is approached as 0.5 / n^2.
+    assert found.low == pytest.approx(2.0 / np.pi, rel=1.0 / n**2 + 1e-9)
+    assert found.relative_gap <= 1.001e-9
+    assert found.omega == pytest.approx(n * n / np.pi, rel=2.0 / n)
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.1, 0.5])
+def test_worst_readout_has_the_closed_bound(tau: float) -> None:
+    # sup over unit readouts <= tau max_r r sqrt(1 - r^2) / (1 - tau r), attained up to the phase.
+    r = np.linspace(0.0, 1.0, 200001)
+    bound = tau * np.max(r * np.sqrt(1.0 - r * r) / (1.0 - tau * r))
+    for n in (16, 256, 10**5):
+        found = damped_difference(HippoReadout(n, None), tau, 0.0)
+        # The grid of r misses the maximum by at most 1e-10.
+        assert found.high <= bound * (1.0 + 2e-9)
+    # A phase of pi comes within pi / (2 ln n) of the best frequency.
+    assert found.low == pytest.approx(bound, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["s4ptd", "s4ptd-rank1:tau=0.3"])
+def test_worst_readout_of_a_diagonalisation(name: str) -> None:
+    n = 16
+    known = diagonalization(parse(name), n)
+    found = worst_error(n, known.eigenvalues, known.V, known.B)
+    omega = np.geomspace(1e-2, 1e4, 4001)
+    s = 1j * omega[:, None]
+    x = ((known.V * known.B) @ (1.0 / (s - known.eigenvalues)).T) - hippo.state(n, s[:, 0])
+    assert np.linalg.norm(x, axis=0).max() <= found.high
+    # 4001 points on six decades resolve the curve's features (width >= 0.5) to some percent.
+    assert np.linalg.norm(x, axis=0).max() >= 0.95 * found.low
+    if "rank1" in name:
+        closed = damped_difference(HippoReadout(n, None), 0.3, 0.0)
+        # Two routes; the diagonalisation has kappa eps = 1e-14, its bracket 1e-6.
+        assert found.low == pytest.approx(closed.low, rel=2e-6)
+
+
+@given(
+    n=st.integers(2, 40),
+    seed=st.integers(0, 10**6),
+    taus=st.tuples(st.floats(0.15, 1.0), st.floats(0.15, 1.0)),
+)
+@settings(max_examples=20, deadline=None)
+def test_no_frequency_exceeds_high(n: int, seed: int, taus: tuple[float, float]) -> None:
+    C = np.random.default_rng(seed).standard_normal(n)
+    a, b = damped(C, taus[0]), damped(C, taus[1])
+    omega = np.concatenate([np.geomspace(1e-2, 1e3 * n, 300), a.poles.imag, b.poles.imag])
+    for found, values in (
+        (certified_error(a, rtol=1e-4), np.abs(a.error(omega))),
+        (certified_error(a, b, rtol=1e-4), np.abs(a.transfer(omega) - b.transfer(omega))),
+    ):
+        # Rounding: the difference of two transfer functions of size |C| sqrt(n).
+        slack = 1e-12 * np.abs(a.transfer(omega)).max()
+        assert values.max() <= found.high + slack
+        assert found.high <= found.low * (1.0 + 1.001e-4)
+
+
+def test_pairs_of_any_kind() -> None:
+    C = np.array([1.0, -0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0])
+    systems = [response(parse(name), C) for name in ("s4d", "s4ptd", "s4d-inv", "s4")]
+    omega = np.concatenate([[0.0], np.geomspace(1e-2, 1e3, 3000)])
+    for a in systems:
+        for b in systems:
+            found = certified_error(a, b, 1e-6)
+            values = np.abs(a.transfer(omega) - b.transfer(omega))
+            assert values.max() <= found.high + 1e-13
+            # 3000 points a five decades see a maximum to a percent.
+            assert values.max() >= 0.98 * found.low - 1e-13
+
+
+def test_zero_and_different_readouts() -> None:
+    found = certified_error(damped(np.zeros(8), 1.0))
+    assert (found.low, found.high) == (0.0, 0.0)
+    with pytest.raises(ShapeError, match="differ"):
+        certified_error(damped(np.ones(8), 1.0), damped(np.ones(4), 1.0))
+    poles, _ = paired(damped(np.eye(1, 9)[0], 1.0))
+    assert len(poles) == 9
