@@ -6,6 +6,8 @@ import click
 
 from robustssm import __version__
 from robustssm.commands.common import CommandError
+from robustssm.commands.converge import converge
+from robustssm.commands.gain import gain
 from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
 from robustssm.commands.transfer import ptd, transfer
@@ -46,7 +48,7 @@ def main() -> None:
     """
 
 
-for command in (sweep, transfer, ptd, train, zoo):
+for command in (sweep, transfer, converge, ptd, gain, train, zoo):
     main.add_command(command)
 
 
