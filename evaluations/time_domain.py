@@ -34,8 +34,8 @@ ASIDE = 1e-5
 def time_error(system: Response, signal: Input) -> float | None:
     """Return |(G_a - G) u|_2, or None where float64 cannot hold the sums.
 
-    None: dense systems beyond MAX_GRAMIAN states, or with residues that cancel; `decay` with readouts of more than MAX_SUPPORT
-    entries, or of all n.
+    None: dense systems beyond MAX_GRAMIAN states, or with residues that cancel; `decay` with
+    readouts of more than MAX_SUPPORT entries, or of all n.
     """
     if isinstance(system, Reference):
         return 0.0

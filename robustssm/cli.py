@@ -8,6 +8,7 @@ from robustssm import __version__
 from robustssm.commands.common import CommandError
 from robustssm.commands.converge import converge
 from robustssm.commands.gain import gain
+from robustssm.commands.pseudospectrum import pseudospectrum
 from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
 from robustssm.commands.transfer import ptd, transfer
@@ -48,7 +49,7 @@ def main() -> None:
     """
 
 
-for command in (sweep, transfer, converge, ptd, gain, train, zoo):
+for command in (sweep, transfer, converge, pseudospectrum, ptd, gain, train, zoo):
     main.add_command(command)
 
 

@@ -1,0 +1,138 @@
+"""`robustssm pseudospectrum`: how far from singular zI - M is, over the complex plane."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.errors import UsageError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@click.command()
+@click.option(
+    "-n", "--state-size", "--n", "n", default=64, show_default=True, help="State size of every M."
+)
+@click.option(
+    "--init",
+    "inits",
+    default="hippo,s4d,s4ptd-rank1",
+    show_default=True,
+    help="Initialisations: hippo (= s4), s4d, s4ptd-rank1:tau=0.1, s4ptd, s4ptd-random.",
+)
+@click.option(
+    "--window",
+    default="low",
+    show_default=True,
+    help="low: eigenvalues -1..-n of HiPPO and the imaginary axis; whole: all numerical ranges; "
+    "or LEFT,RIGHT,BOTTOM,TOP.",
+)
+@click.option("--grid", default="100x100", show_default=True, help="Points: 100x100, or 100.")
+@click.option(
+    "--point",
+    "points",
+    multiple=True,
+    metavar="RE,IM",
+    help="Print sigma_min at this point instead of a grid; may be repeated.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder of the figure and its data. Default: runs/pseudospectrum-n<n>.",
+)
+@click.option("--figures/--no-figures", default=True, show_default=True)
+@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
+@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+def pseudospectrum(
+    n: int,
+    inits: str,
+    window: str,
+    grid: str,
+    points: tuple[str, ...],
+    output: Path | None,
+    figures: bool,
+    style: str,
+    progress: str,
+) -> None:
+    """Compute pseudospectra: log10 sigma_min(zI - M) of HiPPO and of what stands for it.
+
+    sigma_min(zI - M) is the size of the smallest perturbation that makes z an eigenvalue.
+    For hippo, s4d and s4ptd-rank1 it has full relative accuracy, 1e-190 included; for s4ptd
+    and s4ptd-random, dense matrices, values at or below eps |M| are that floor. Abscissae:
+    rightmost real part of the eigenvalues, of the numerical range, and of the
+    eps-pseudospectrum (attained, a lower bound). Kreiss constant: a lower bound from the grid.
+
+    \b
+    Examples:
+      robustssm pseudospectrum --n 64 --init hippo,s4d,s4ptd-rank1
+      robustssm pseudospectrum --n 256 --window -1.5,0.5,-2,2 --grid 101
+      robustssm pseudospectrum --n 64 --init hippo --point -43.96,0
+    """
+    import numpy as np
+
+    from robustssm import ui
+    from robustssm.evaluations import pseudospectrum as evaluation
+
+    names = tuple(dict.fromkeys(name.strip() for name in inits.split(",") if name.strip()))
+    if not names:
+        raise UsageError("pseudospectrum: --init is empty, expected names such as hippo,s4d")
+    if points:
+        z = np.array([complex(*_numbers(point, "--point", 2)) for point in points])
+        table = evaluation.at_points(n, names, z)
+        content = {"n": n, "points": table.to_dict("records")}
+        _emit(table, content, f"sigma_min(zI - M), n = {n}", style)
+        return
+    chosen = window if window in ("low", "whole") else _numbers(window, "--window", 4)
+    with ui.progress(len(names) + (1 if figures else 0), "pseudospectrum", progress) as advance:
+        result = evaluation.pseudospectrum(n, names, chosen, _grid(grid), advance)
+        if figures:
+            from robustssm.figures import pseudospectrum as drawing
+
+            folder = output or Path("runs") / f"pseudospectrum-n{n}"
+            drawing.draw_all(result, folder)
+            advance()
+            ui.note(f"figure and its data: {folder}")
+    limits = ", ".join(f"{value:g}" for value in result.window)
+    title = f"n = {n}, window {limits}, grid {grid}; abscissae in rad per unit time"
+    _emit(result.table(), result.to_json(), title, style)
+
+
+def _emit(table: "DataFrame", content: dict[str, Any], title: str, style: str) -> None:
+    from robustssm import ui
+
+    if style == "json":
+        ui.emit_json(content)
+    elif style == "csv":
+        click.echo(table.to_csv(index=False), nl=False)
+    else:
+        columns = [str(column).replace("_", " ") for column in table.columns]
+        rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+        ui.emit_table(title, columns, rows, style)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.11g}" if isinstance(value, float) else str(value)
+
+
+def _numbers(text: str, option: str, count: int) -> tuple[float, ...]:
+    """Return `count` numbers with commas between, or raise UsageError."""
+    expected = {2: "RE,IM", 4: "low, whole or LEFT,RIGHT,BOTTOM,TOP"}[count]
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not all(abs(value) < float("inf") for value in numbers):
+        raise UsageError(f"pseudospectrum: {option} is {text!r}, expected {expected}, all finite")
+    return numbers
+
+
+def _grid(text: str) -> tuple[int, int]:
+    """Return columns and rows of `100x100` or `100`, or raise UsageError."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"pseudospectrum: --grid is {text!r}, expected 100x100 or one number")
+    return int(parts[0]), int(parts[-1])

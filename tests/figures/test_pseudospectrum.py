@@ -1,0 +1,63 @@
+"""The pseudospectrum figure: its frame, its artists and its files; no pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robustssm.evaluations.pseudospectrum import PseudospectrumResult, pseudospectrum
+from robustssm.figures import style
+from robustssm.figures.pseudospectrum import data, draw, draw_all, levels
+
+NAMES = ("hippo", "s4d", "s4ptd-rank1", "s4ptd")
+
+
+@pytest.fixture(scope="module")
+def result() -> PseudospectrumResult:
+    # Nodes fall on eigenvalues: -inf in the data, drawn at the floor.
+    return pseudospectrum(8, NAMES, (-10.0, 2.0, -4.0, 4.0), (13, 9))
+
+
+def test_frame_holds_the_result(result: PseudospectrumResult) -> None:
+    frame = data(result)
+    for name, known in result.systems.items():
+        rows = frame[frame["init"] == name]
+        assert dict(rows["kind"].value_counts()) == {"grid": 117, "eigenvalue": 8, "boundary": 190}
+        grid = rows[rows["kind"] == "grid"]
+        np.testing.assert_array_equal(grid["log10_sigma"], known.log10_sigma.ravel())
+        np.testing.assert_array_equal(grid["re"].unique(), known.real)
+        assert set(rows["accuracy"]) == {known.accuracy}
+    assert np.isneginf(frame["log10_sigma"]).any()
+
+
+def test_drawing_shows_the_frame(result: PseudospectrumResult) -> None:
+    frame = data(result)
+    before = frame.copy()
+    with style.style():
+        figure, axes = style.new_figure(columns=4)
+        draw(frame, axes)
+    pd.testing.assert_frame_equal(frame, before)
+    for axis, (name, known) in zip(axes, result.systems.items(), strict=True):
+        assert axis.get_title(loc="left") == f"{name}\n{known.accuracy}"
+        poles = axis.lines[-1]
+        np.testing.assert_array_equal(poles.get_xdata(), known.eigenvalues.real)
+    title = figure.get_suptitle()
+    assert "n = 8" in title and "13 x 9" in title
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1.0, 1.5), (-47.0, 1.5), (-190.0, 2.0), (0.1, 0.2), (1.0, 1.0)]
+)
+def test_levels_lie_inside_and_are_few(low: float, high: float) -> None:
+    steps = levels(pd.DataFrame({"log10_sigma": [low, high, np.nan, -np.inf]}))
+    assert 2 <= len(steps) <= 18 and np.all(np.diff(steps) > 0.0)
+    assert low <= steps[0] and steps[-1] <= max(high, low + 1e-3)
+
+
+def test_files_are_reproducible(result: PseudospectrumResult, tmp_path: Path) -> None:
+    first = draw_all(result, tmp_path / "a")
+    second = draw_all(result, tmp_path / "b")
+    assert [path.name for path in first] == [f"pseudospectrum{s}" for s in (".pdf", ".png", ".csv")]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
