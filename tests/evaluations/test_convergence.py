@@ -78,6 +78,9 @@ def test_golden_sup_and_h2() -> None:
         assert sup.at == pytest.approx(row["omega_peak"], abs=1e-6)
         # The residues have n eps, and the sum of squares loses no digits at these sizes.
         assert norms.h2_error(known) == pytest.approx(row["h2_diff"], rel=1e-12)
+        assert isinstance(known, responses.Damped)
+        assert norms.h2_norm(known) == pytest.approx(row["h2_diag"], rel=1e-12)
+        assert hippo.h2_norm(known.C) == pytest.approx(row["h2_dplr"], rel=1e-12)
 
 
 def test_golden_values() -> None:
@@ -138,6 +141,16 @@ def test_h2_without_cancellation_at_small_tau() -> None:
     density = np.abs(known.error(omega)) ** 2 * (n / np.cos(theta) ** 2)
     # |D|^2 is 1e-9 of |G|^2: <D, D> from differences of inner products would leave six digits.
     assert norms.h2_error(known) == pytest.approx(np.sqrt(0.5 * density.mean()), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["s4d", "s4ptd-rank1:tau=0.3", "s4ptd", "s4d-inv"])
+def test_h2_norm_is_that_of_the_gramian(name: str) -> None:
+    A, B, C = state_space(name, np.random.default_rng(1).standard_normal(16))
+    known = responses.response(parse(name), np.random.default_rng(1).standard_normal(16))
+    assert isinstance(known, responses.Damped | responses.Diagonal)
+    gramian = solve_continuous_lyapunov(A, -np.outer(B, B))
+    # Both routes have n eps times the conditioning of the poles, at most 1e3 here.
+    assert norms.h2_norm(known) == pytest.approx(np.sqrt(C @ gramian @ C), rel=1e-10)
 
 
 @pytest.mark.parametrize("name", ["s4d-lin", "s4d-inv"])
