@@ -201,16 +201,32 @@ def damped_difference(
     return _search(DampedDifference(readout, tau_a, tau_b), readout.n, none, rtol)
 
 
-def worst_error(
-    n: int, poles: ComplexArray, V: ComplexArray, B: ComplexArray, rtol: float = 1e-6
+def diagonalization_error(
+    poles: ComplexArray,
+    V: ComplexArray,
+    B: ComplexArray,
+    C: FloatArray | None = None,
+    rtol: float = 1e-6,
 ) -> Bracket:
-    """Return the bracket of sup_omega |V (i omega - Lambda)^-1 B - x(i omega)|_2.
+    """Return the bracket of sup_omega |C (V (i omega - Lambda)^-1 B - x(i omega))|.
 
-    That is the error for the worst readout |C| = 1 of a diagonalised system: poles (n,), V (n, n),
-    B (n,), all modes.
+    poles (n,), V (n, n), B (n,), all modes, Re < 0; C (n,), or None for the worst readout |C| = 1,
+    whose error is the 2-norm of the states' difference. Negative omega counts where the spectrum
+    is not closed under conjugation.
     """
-    difference = DiagonalDifference(HippoReadout(n, None), poles, (V * B).T)
-    return _search(difference, n, poles, rtol)
+    n = len(poles)
+    readout = HippoReadout(n, C)
+    residues = (V * B).T if C is None else ((C @ V) * B)[:, None]
+    found = _search(DiagonalDifference(readout, poles, residues), n, poles, rtol)
+    order, mirrored = np.lexsort((poles.imag, poles.real)), np.conj(poles)
+    other = np.lexsort((mirrored.imag, mirrored.real))
+    if np.allclose(poles[order], mirrored[other], rtol=1e-9):
+        return found
+    # x is real: at -omega the difference is the conjugate of that of the conjugate system.
+    second = _search(DiagonalDifference(readout, mirrored, np.conj(residues)), n, mirrored, rtol)
+    first = found.low >= second.low
+    omega = found.omega if first else -second.omega
+    return Bracket(max(found.low, second.low), max(found.high, second.high), omega)
 
 
 def _search(

@@ -1,25 +1,243 @@
-"""Perturb-then-diagonalize side by side: condition, size, stability, error (`robustssm ptd`)."""
+"""Perturb-then-diagonalize side by side, and one of them in full (`robustssm ptd`).
 
-from collections.abc import Sequence
+A report says what theory promises for the perturbation as well as what it does. Both bounds are
+for stable A + E and eps = |E|_2:
 
+    paper  |G_E - G| <= (2 ln n + 4) eps + O(sqrt(log n) eps^2) for |V B_E| = |C V^-1| = 1, hence
+           for unit B and C in HiPPO's coordinates: there the error is sup |x_E - x| / |B|, |B| = n;
+    sharp  |G_E - G| <= 2 |C| (eps + |B_E - B|) / (1 - 2 eps) for eps < 1/2 and HiPPO's B.
+
+The second: x_E - x = (i omega - A - E)^-1 (E x + B_E - B), the numerical range of A + E lies left
+of -1/2 + eps, and |x| <= 1. Vacuous: not below sup |x| = 1, the error of the zero system.
+
+References: arXiv 2310.01698, Theorem 3; the sharp bound is this project's own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
+from robustssm import hippo
+from robustssm.diagonalize import (
+    DEFAULT_TAU,
+    Diagonalization,
+    clipped,
+    corner_perturbation,
+    perturb,
+    random_perturbation,
+    rank_one,
+    scaled_random,
+    shipped_orders,
+    shipped_perturbation,
+)
 from robustssm.errors import StabilityError, UsageError
+from robustssm.evaluations.certified import Bracket
+from robustssm.evaluations.certified_error import diagonalization_error
 from robustssm.evaluations.norms import sup_error
 from robustssm.evaluations.readouts import read_readout
 from robustssm.evaluations.responses import response
 from robustssm.initializations import diagonalization, parse
+from robustssm.typing import ComplexArray, FloatArray
 
-# The normal part (S4D) is listed as the other end of the rank-one family.
+# s4d, the normal part, is the other end of the rank-one family.
 NAMES = ("s4ptd", "s4ptd-random", "s4ptd-rank1", "s4d")
+METHODS = ("rank1", "clipped", "optimized", "minimax", "random", "corner")
+# The condition that the shipped minimax matrices have, and the optimiser's iterations a stage.
+KAPPA, STEPS = 10.0, 800
+# Relative gap of the certified sup errors.
+RTOL = 1e-6
+
+
+@dataclass(frozen=True)
+class Made:
+    """An initialisation A + E with input B, how it was asked for, and its diagonalisation."""
+
+    method: str
+    E: FloatArray | ComplexArray
+    B: FloatArray
+    settings: dict[str, object]
+    found: Diagonalization
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound, the error in its own normalisation, and why either is missing."""
+
+    name: str
+    value: float | None
+    measured: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a user must know of an initialisation.
+
+    norm and relative_norm: |E|_2, over |A|_2; input_change: |B_E - B| / |B|; errors: certified
+    brackets of `worst`, the worst unit readout, and of each one asked for.
+    """
+
+    n: int
+    method: str
+    kappa: float
+    norm: float
+    relative_norm: float
+    input_change: float
+    max_real: float
+    backward_error: float
+    errors: dict[str, Bracket]
+    bounds: tuple[Bound, ...]
+
+    @property
+    def stable(self) -> bool:
+        """Whether every eigenvalue has a negative real part."""
+        return self.max_real < 0.0
+
+
+def make(
+    method: str,
+    n: int,
+    *,
+    tau: float | None = None,
+    size: float | None = None,
+    relative_norm: float | None = None,
+    seed: int = 0,
+    kappa: float | None = None,
+    free_input: bool = False,
+    steps: int | None = None,
+    stable: bool = True,
+) -> Made:
+    """Return one initialisation; settings left at None have their defaults.
+
+    rank1, clipped: tau. random, corner: size = |E|_2 or relative_norm = |E|_2 / |A|_2; random
+    without either takes the largest stable rung of its ladder. minimax: kappa, free_input, steps;
+    HiPPO's input at kappa 10 ships for some n, else, and where steps is given, it is computed.
+    optimized: shipped. Raises UsageError for settings of another method, StabilityError where
+    A + E is unstable unless `stable` is False.
+    """
+    given = {"tau": tau, "size": size, "relative_norm": relative_norm, "kappa": kappa}
+    sized = {"size", "relative_norm"}
+    own = {"rank1": {"tau"}, "clipped": {"tau"}, "random": sized, "corner": sized}
+    own["minimax"] = {"kappa"}
+    foreign = [k for k, v in given.items() if v is not None and k not in own.get(method, set())]
+    if foreign or (free_input and method != "minimax"):
+        extra = ", ".join([*foreign, *(["free input"] if free_input else [])]).replace("_", " ")
+        raise UsageError(f"ptd: {extra} does not belong to {method}; leave it out")
+    if size is not None and relative_norm is not None:
+        raise UsageError("ptd: size and relative norm both set |E|, expected one; leave one out")
+    for key, value in given.items():
+        if value is not None and not (np.isfinite(value) and value > 0.0):
+            raise UsageError(f"ptd: {key.replace('_', ' ')} is {value:g}, expected a number > 0")
+    A, B = hippo.legs(hippo.check_order(n, minimum=2))
+    if relative_norm is not None:
+        size = relative_norm * float(np.linalg.norm(A, 2))
+    settings: dict[str, object] = {}
+    match method:
+        case "rank1":
+            tau = DEFAULT_TAU if tau is None else tau
+            found = rank_one(n, tau)
+            t, P = 2.0 * tau / (1.0 + tau), hippo.low_rank(n)
+            E: FloatArray = t * np.outer(P, P)
+            return Made(method, E, (1.0 - 0.5 * t) * B, {"tau": tau}, found)
+        case "clipped":
+            found, E, B = clipped(n, DEFAULT_TAU if tau is None else tau)
+            return Made(method, E, B, {"tau": DEFAULT_TAU if tau is None else tau}, found)
+        case "random":
+            settings = {"seed": seed}
+            if size is None:
+                E = random_perturbation(n, seed)
+            else:
+                settings["size"] = size
+                E = scaled_random(n, seed, size / float(np.linalg.norm(A, 2)))
+        case "corner":
+            settings = {"size": 1.0 if size is None else size}
+            E = corner_perturbation(n, float(str(settings["size"])))
+        case "optimized":
+            E = shipped_perturbation(n)[0]
+        case "minimax":
+            target = KAPPA if kappa is None else kappa
+            settings = {"kappa": target, "free_input": free_input}
+            ships = target == KAPPA and not free_input and steps is None
+            if ships and n in shipped_orders("minimax-n"):
+                E = shipped_perturbation(n, "minimax-n")[0]
+            else:
+                from robustssm.ptd_minimax import minimax
+
+                steps = STEPS if steps is None else steps
+                solved = minimax(n, kappa=target, free_input=free_input, steps=steps)
+                settings["steps"] = steps
+                E, B = solved.E, solved.B
+        case _:
+            raise UsageError(f"ptd: method is {method!r}, expected one of {', '.join(METHODS)}")
+    return Made(method, E, B, settings, perturb(E, method, B=B, stable=stable))
+
+
+def report(made: Made, readouts: Mapping[str, FloatArray]) -> Report:
+    """Measure an initialisation; readouts are named C of shape (n,). Unstable: no errors."""
+    found, B = made.found, hippo.input_vector(len(made.B))
+    n, norm, change = len(B), float(np.linalg.norm(made.E, 2)), float(np.linalg.norm(made.B - B))
+    errors: dict[str, Bracket] = {}
+    if found.max_real < 0.0:
+        sups = sup_errors(found, [hippo.check_readout(C, n) for C in readouts.values()])
+        errors = dict(zip(["worst", *readouts], sups, strict=True))
+    return Report(
+        n=n,
+        method=made.method,
+        kappa=found.kappa,
+        norm=norm,
+        relative_norm=found.relative_norm,
+        input_change=change / float(np.linalg.norm(B)),
+        max_real=found.max_real,
+        backward_error=found.backward_error,
+        errors=errors,
+        bounds=bounds(n, norm, change, errors["worst"].low if errors else None),
+    )
+
+
+def bounds(n: int, eps: float, change: float, error: float | None) -> tuple[Bound, Bound]:
+    """Return the paper's bound and the sharp one for |E|_2 = eps, |B_E - B| = change.
+
+    error: the measured sup for the worst unit readout; None where A + E is unstable.
+    """
+    none = "unstable: no bound applies"
+    paper = (2.0 * np.log(n) + 4.0) * eps
+    where = "first order, for |V B| = |C V^-1| = 1: measured over |B| = n"
+    if change > 0.0:
+        first = Bound("paper", None, None, "does not apply: the input is not HiPPO's B")
+    elif error is None:
+        first = Bound("paper", None, None, none)
+    else:
+        verdict = "; vacuous, above sup |x| / n" if paper * n >= 1.0 else ""
+        first = Bound("paper", float(paper), error / n, where + verdict)
+    if error is None:
+        second = Bound("sharp", None, None, none)
+    elif eps >= 0.5:
+        second = Bound("sharp", None, error, "vacuous: needs |E| < 1/2")
+    else:
+        value = 2.0 * (eps + change) / (1.0 - 2.0 * eps)
+        verdict = "; vacuous, above sup |x| = 1" if value >= 1.0 else ""
+        second = Bound("sharp", float(value), error, "for |C| = 1 and B as given" + verdict)
+    return first, second
+
+
+def sup_errors(
+    found: Diagonalization, readouts: Sequence[FloatArray] = (), rtol: float = RTOL
+) -> list[Bracket]:
+    """Return the brackets of sup |x_E - x|_2 and of sup |C (x_E - x)| for each readout C (n,).
+
+    Assumes that A + E is stable.
+    """
+    system = found.eigenvalues, found.V, found.B
+    return [diagonalization_error(*system, C, rtol) for C in (None, *readouts)]
 
 
 def ptd_table(sizes: Sequence[int], names: Sequence[str] = NAMES) -> pd.DataFrame:
     """Return one row a size and initialisation, readout e0.
 
-    kappa: 2-norm condition of the unit eigenvectors; relative_norm: |E|_2 / |A|_2; sup_error:
-    sup |G_E - G| with the frequency where it is attained, rad per unit time. A name that does
-    not exist at a size has its reason in `note` and no numbers.
+    relative_norm: |E|_2 / |A|_2; sup_error: sup |G_E - G|, attained at sup_omega, rad per unit
+    time. A name that does not exist at a size has its reason in `note` and no numbers.
     """
     rows = []
     for n in sizes:

@@ -125,9 +125,7 @@ def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
     readout = frame["readout"].iloc[0]
     strong.set_ylabel(r"$\sup_\omega |G_{\mathrm{init}} - G_{\mathrm{HiPPO}}|$")
     weak.set_ylabel(r"$\|(G_{\mathrm{init}} - G_{\mathrm{HiPPO}})\,u\|_2$, $u = e^{-t}$")
-    strong.set_title(
-        f"Strong: worst frequency, readout {readout}\ncertified to 1e-9 relative"
-    )
+    strong.set_title(f"Strong: worst frequency, readout {readout}\ncertified to 1e-9 relative")
     weak.set_title(f"Weak: one smooth input, readout {readout}\nquadrature with resolved poles")
     _legend_below(strong, columns=3)
 

@@ -9,9 +9,10 @@ from robustssm.commands.common import CommandError
 from robustssm.commands.converge import converge
 from robustssm.commands.gain import gain
 from robustssm.commands.pseudospectrum import pseudospectrum
+from robustssm.commands.ptd import ptd
 from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
-from robustssm.commands.transfer import ptd, transfer
+from robustssm.commands.transfer import transfer
 from robustssm.commands.zoo import zoo
 from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
 

@@ -102,7 +102,7 @@ def test_dry_run_writes_nothing(models: str, tmp_path: Path) -> None:
         (("transfer", "--n", "8", "--readout", "none.npy"), 2, "readout"),
         (("ptd", "-n", "x"), 2, "state size: 'x' is not a number"),
         (("ptd", "-n", "0"), 2, "state size is 0"),
-        (("ptd", "--method", "optimized"), 2, "needs -o"),
+        (("ptd", "--method", "optimized", "--restarts", "8"), 2, "needs -o"),
         (("zoo", "verify", "--model", "s9"), 2, "unknown"),
     ],
 )  # fmt: skip

@@ -1,11 +1,10 @@
-"""`robustssm transfer` and `robustssm ptd`: initialisations as linear systems."""
+"""`robustssm transfer`: the transfer functions of the initialisations."""
 
 from pathlib import Path
 
 import click
 
 from robustssm.commands.common import FORMATS, PROGRESS
-from robustssm.errors import UsageError
 
 
 @click.command()
@@ -95,72 +94,3 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return "-" if value != value else f"{value:.6g}"
     return str(value)
-
-
-@click.command()
-@click.option(
-    "-n", "--state-size", "--n", "sizes", default="16,32,64", show_default=True, help="State sizes."
-)
-@click.option(
-    "--method",
-    type=click.Choice(["all", "optimized"]),
-    default="all",
-    show_default=True,
-    help="optimized with -o: make the paper's E again.",
-)
-@click.option("--restarts", default=8, show_default=True, help="Starts of the optimiser.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the optimiser's starts.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Folder to write n<N>.npz to, with --method optimized.",
-)
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
-def ptd(
-    sizes: str,
-    method: str,
-    restarts: int,
-    seed: int,
-    output: Path | None,
-    style: str,
-    progress: str,
-) -> None:
-    """Show the perturb-then-diagonalize initialisations, or make the optimised ones again.
-
-    \b
-    Examples:
-      robustssm ptd -n 16,32,64
-      robustssm ptd --method optimized -n 16 --seed 0 -o matrices
-    """
-    from robustssm import ui
-    from robustssm.evaluations.plan import parse_modes
-    from robustssm.evaluations.trade_off import ptd_table
-    from robustssm.hippo import check_order
-
-    orders = [check_order(n, minimum=2) for n in parse_modes(sizes, "state size")]
-    if method == "optimized":
-        from robustssm.ptd_optimizer import optimize, save
-
-        if output is None:
-            raise UsageError("ptd: --method optimized needs -o FOLDER to write the matrices to")
-        with ui.progress(len(orders), "optimise", progress) as advance:
-            for n in orders:
-                path = save(optimize(n, seed=seed, restarts=restarts), output)
-                advance()
-                ui.note(f"wrote {path}")
-        return
-    table = ptd_table(orders)
-    if style == "json":
-        ui.emit_json({"rows": table.to_dict("records")})
-    elif style == "csv":
-        click.echo(table.to_csv(index=False), nl=False)
-    else:
-        rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-        ui.emit_table(
-            "Perturb-then-diagonalize, readout e0",
-            [str(column).replace("_", " ") for column in table.columns],
-            rows,
-            style,
-        )

@@ -12,8 +12,8 @@ from robustssm.errors import ShapeError
 from robustssm.evaluations.certified_error import (
     certified_error,
     damped_difference,
+    diagonalization_error,
     paired,
-    worst_error,
 )
 from robustssm.evaluations.hippo_bounds import HippoReadout
 from robustssm.evaluations.responses import Response, damped, response
@@ -90,7 +90,7 @@ def test_worst_readout_has_the_closed_bound(tau: float) -> None:
 def test_worst_readout_of_a_diagonalisation(name: str) -> None:
     n = 16
     known = diagonalization(parse(name), n)
-    found = worst_error(n, known.eigenvalues, known.V, known.B)
+    found = diagonalization_error(known.eigenvalues, known.V, known.B)
     omega = np.geomspace(1e-2, 1e4, 4001)
     s = 1j * omega[:, None]
     x = ((known.V * known.B) @ (1.0 / (s - known.eigenvalues)).T) - hippo.state(n, s[:, 0])

@@ -5,11 +5,16 @@ import pytest
 
 from robustssm import hippo
 from robustssm.diagonalize import (
+    clipped,
+    corner_perturbation,
     diagonalize,
     perturb,
     random_perturbation,
+    rank_one,
+    scaled_random,
     shipped_orders,
     shipped_perturbation,
+    tau_of_kappa,
 )
 from robustssm.errors import StabilityError, UsageError
 
@@ -66,3 +71,63 @@ def test_random_perturbation_is_the_largest_stable_on_its_ladder() -> None:
     rung = np.log2(0.035 / norm)
     assert rung == pytest.approx(round(rung), abs=1e-9)
     assert round(rung) == 0 or np.linalg.eigvals(A + 2 * E).real.max() > -0.25
+
+
+@pytest.mark.parametrize("n", [4, 9, 16])
+def test_kappa_and_tau_of_the_rank_one_family(n: int) -> None:
+    for kappa in (1.5, 5.0):
+        # brentq to 1e-12 in log tau; kappa is smooth there.
+        assert rank_one(n, tau_of_kappa(n, kappa)).kappa == pytest.approx(kappa, rel=1e-9)
+    for kappa in (1.0, 0.5, 1e300, np.nan):
+        with pytest.raises(UsageError, match="expected 1 < kappa"):
+            tau_of_kappa(n, kappa)
+
+
+def test_corner_closes_the_chain() -> None:
+    E = corner_perturbation(8, 0.3)
+    assert np.count_nonzero(E) == 1 and E[0, 7] == 0.3
+    result = perturb(E, "corner")
+    assert result.method == "corner" and result.max_real < 0.0
+    # A_H's own eigenvectors have condition 7.7e4 at n = 8.
+    assert result.kappa < 1e3
+    with pytest.raises(UsageError, match="expected an integer >= 2"):
+        corner_perturbation(1)
+
+
+def test_random_of_a_given_size() -> None:
+    A, _ = hippo.legs(16)
+    E = scaled_random(16, 3, 0.1)
+    # One scaling of a norm.
+    assert np.linalg.norm(E, 2) == pytest.approx(0.1 * np.linalg.norm(A, 2), rel=1e-14)
+    ladder = random_perturbation(16, 3)
+    np.testing.assert_allclose(E / E[0, 0], ladder / ladder[0, 0], rtol=1e-12)
+
+
+def test_unstable_complex_and_other_inputs_on_request() -> None:
+    A, B = hippo.legs(4)
+    unstable = perturb(-2 * A, stable=False)
+    # A_H's own eigenvalues 1..4, negated twice, in a basis of condition 86.
+    assert unstable.max_real == pytest.approx(4.0, abs=1e-11)
+    E = 0.1j * np.random.default_rng(0).standard_normal((4, 4))
+    result = perturb(E, B=2.0 * B)
+    np.testing.assert_allclose((result.V * result.eigenvalues) @ result.V_inv, A + E, atol=1e-11)
+    np.testing.assert_allclose(result.V @ result.B, 2.0 * B, atol=1e-11)
+    with pytest.raises(UsageError, match="shape"):
+        perturb(E, B=np.ones(3))
+
+
+@pytest.mark.parametrize("n", [9, 16, 32])
+@pytest.mark.parametrize("tau", [0.3, 0.1])
+def test_clipped_is_similar_to_rank_one_and_better_conditioned(n: int, tau: float) -> None:
+    found, E, B = clipped(n, tau)
+    known = rank_one(n, tau)
+    assert found.kappa < known.kappa and found.max_real == known.max_real
+    dense = perturb(E, B=B)
+    # Eigenvalues of a matrix of size n^2 with kappa below 10: n^2 kappa eps, and backward errors.
+    scale = 100 * n * n * np.finfo(float).eps * known.kappa
+    np.testing.assert_allclose(
+        np.sort_complex(dense.eigenvalues), np.sort_complex(known.eigenvalues), atol=scale
+    )
+    assert dense.kappa == pytest.approx(found.kappa, rel=1e-9)
+    np.testing.assert_allclose(found.V @ found.B, B, atol=1e-10)
+    assert found.backward_error < scale

@@ -1,0 +1,232 @@
+"""Which perturbation buys the least error at a condition number (`robustssm ptd --study`).
+
+kappa(V) against sup_omega |x_E(i omega) - x(i omega)|_2, the error of the worst unit readout, for
+the rank-one family, the same clipped, corner, random and optimised perturbations and given
+matrices. Every stable row is set against the rank-one family at the same kappa:
+`ratio` is its error over theirs, an upper bound, since both sups are certified brackets.
+
+That error is at most tau g(tau), g(tau) = max_r r sqrt(1 - r^2) / (1 - tau r), for every n. The
+rank-one family changes the input matrix, too: B_t = (1 - t/2) B. Its rows with HiPPO's B, which
+every other E of the table has unless it says `free B`, are named `B kept`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import linregress
+from scipy.stats import t as student
+
+from robustssm import hippo
+from robustssm.diagonalize import defective_tau, perturb, rank_one, shipped_orders
+from robustssm.errors import RejectedInputError, StabilityError, UsageError
+from robustssm.evaluations.certified_error import damped_difference
+from robustssm.evaluations.hippo_bounds import HippoReadout
+from robustssm.evaluations.trade_off import KAPPA, STEPS, Made, make, sup_errors
+from robustssm.ptd_files import load_initialization, save_initialization
+from robustssm.typing import FloatArray
+
+TAUS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+KEPT = (0.5, 0.1, 0.01)
+CLIPPED = (0.3, 0.1, 0.05, 0.02)
+CORNERS = (0.01, 0.1, 1.0, 10.0, 100.0)
+# |E| / |A|, and the range of the paper's ablation (its section 5.3).
+RELATIVE = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+ABLATION = (1e-2, 1.0)
+SEEDS = (0, 1, 2)
+# Points of tau against kappa, log-linear between them: tau is within 1e-3 of that at kappa.
+CURVE = 48
+
+
+@dataclass(frozen=True)
+class Study:
+    """rows: one an initialisation. slopes: of log kappa on log |E| / |A|, one a size and method."""
+
+    rows: pd.DataFrame
+    slopes: pd.DataFrame
+
+
+def rank_one_curve(n: int) -> tuple[FloatArray, FloatArray]:
+    """Return log kappa, ascending, and log tau of the rank-one family, tau from 0.999 down."""
+    least = max(1.5 * defective_tau(n) * (1.0 + 1e-12), 1e-4)
+    taus = np.geomspace(0.999, least, CURVE)
+    kappas = np.array([rank_one(n, float(tau)).kappa for tau in taus])
+    return np.log(kappas), np.log(taus)
+
+
+def plan(
+    n: int, kappas: Sequence[float], free_input: bool
+) -> list[tuple[str, dict[str, float | bool | int]]]:
+    """Return (method, settings of `trade_off.make`) for every row of size n but given matrices."""
+    cells: list[tuple[str, dict[str, float | bool | int]]] = []
+    cells += [("rank1", {"tau": tau}) for tau in TAUS]
+    cells += [("rank1", {"tau": tau, "kept": True}) for tau in KEPT]
+    cells += [("clipped", {"tau": tau}) for tau in CLIPPED]
+    cells += [("corner", {"size": size}) for size in CORNERS]
+    cells += [("random", {"relative_norm": r, "seed": s}) for r in RELATIVE for s in SEEDS]
+    cells += [("optimized", {})] if n in shipped_orders() else []
+    wanted = list(kappas) or ([KAPPA] if n in shipped_orders("minimax-n") else [])
+    for kappa in wanted:
+        cells.append(("minimax", {"kappa": kappa}))
+        cells += [("minimax", {"kappa": kappa, "free_input": True})] if free_input else []
+    return cells
+
+
+def cached(n: int, settings: Mapping[str, float | bool | int], folder: Path | None) -> Made:
+    """Return a minimax initialisation, from `folder` where the same one lies there already."""
+    kappa, free = float(settings["kappa"]), bool(settings.get("free_input", False))
+    shipped = kappa == KAPPA and not free and n in shipped_orders("minimax-n")
+    if folder is None or shipped:
+        return make("minimax", n, kappa=kappa, free_input=free)
+    path = folder / f"minimax-n{n}-kappa{kappa:g}{'-free-input' if free else ''}.npz"
+    wanted = {"method": "minimax", "kappa": kappa, "free_input": free, "steps": STEPS}
+    if path.is_file():
+        stored = load_initialization(path)
+        if len(stored.E) == n and {k: stored.meta.get(k) for k in wanted} == wanted:
+            found = perturb(stored.E, "minimax", B=stored.B)
+            return Made("minimax", stored.E, stored.B, dict(settings), found)
+    made = make("minimax", n, kappa=kappa, free_input=free)
+    save_initialization(path, np.asarray(made.E, dtype=np.float64), made.B, wanted)
+    return made
+
+
+def study(
+    sizes: Sequence[int],
+    *,
+    matrices: Mapping[str, Path] | None = None,
+    kappas: Sequence[float] = (),
+    free_input: bool = False,
+    folder: Path | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Study:
+    """Measure every initialisation of every size; given matrices join at their own size.
+
+    kappas: condition numbers for new minimax optimisations, kept in `folder`; without any the
+    shipped ones are used. free_input: with a free input matrix besides. advance is called after
+    each size. Raises RejectedInputError for a given file that cannot be used.
+    """
+    given = {name: load_initialization(path) for name, path in (matrices or {}).items()}
+    rows = []
+    for n in dict.fromkeys([*sizes, *sorted(len(stored.E) for stored in given.values())]):
+        log_kappa, log_tau = rank_one_curve(hippo.check_order(n, minimum=2))
+        cells = plan(n, kappas, free_input) if n in sizes else []
+        for method, settings in cells:
+            row = {"n": n, "method": method, "settings": describe(settings)}
+            try:
+                if method == "minimax":
+                    made = cached(n, settings, folder)
+                elif settings.get("kept"):
+                    made = input_kept(make(method, n, tau=settings["tau"]))
+                else:
+                    made = make(method, n, stable=False, **settings)  # type: ignore[arg-type]
+            except StabilityError:
+                # Unstable ones are measured, so this is the rank-one family's guard.
+                rows.append({**row, "note": "tau is below 1.5 tau_c, nearly defective"})
+                continue
+            except UsageError as reason:
+                rows.append({**row, "note": str(reason)})
+                continue
+            rows.append({**row, **measure(made, log_kappa, log_tau)})
+        for name, stored in given.items():
+            if len(stored.E) == n:
+                found = perturb(stored.E, name, B=stored.B, stable=False)
+                made = Made("given", stored.E, stored.B, {}, found)
+                row = {"n": n, "method": "given", "settings": name}
+                rows.append({**row, **measure(made, log_kappa, log_tau)})
+        advance()
+    frame = pd.DataFrame(rows)
+    frame["pareto"] = pareto(frame)
+    frame["note"] = frame.pop("note")
+    return Study(frame, slopes(frame))
+
+
+def describe(settings: Mapping[str, float | bool | int]) -> str:
+    """Return the settings of a row in a few words."""
+    words = {"relative_norm": "|E|/|A|", "size": "|E|"}
+    spelled = [f"{words.get(key, key)}={value:g}" for key, value in settings.items()]
+    inputs = {"free_input=1": "free B", "kept=1": "B kept"}
+    return ", ".join(inputs.get(word, word) for word in spelled)
+
+
+def input_kept(made: Made) -> Made:
+    """Return the same A + E with HiPPO's input matrix."""
+    B = hippo.input_vector(len(made.B))
+    return replace(made, B=B, found=replace(made.found, B=made.found.V_inv @ B))
+
+
+def measure(made: Made, log_kappa: FloatArray, log_tau: FloatArray) -> dict[str, object]:
+    """Return the measured columns of a row; an unstable one has no error and says so."""
+    found = made.found
+    row: dict[str, object] = {
+        "kappa": found.kappa,
+        "relative_norm": found.relative_norm,
+        "kappa_times_relative_norm": found.kappa * found.relative_norm,
+        "input_change": float(
+            np.linalg.norm(made.B - hippo.input_vector(len(made.B))) / len(made.B)
+        ),
+        "max_real": found.max_real,
+        "stable": found.max_real < 0.0,
+    }
+    if found.max_real >= 0.0:
+        return {**row, "note": "unstable"}
+    worst = sup_errors(found)[0]
+    row |= {"worst_error": worst.low, "worst_high": worst.high, "worst_omega": worst.omega}
+    at = np.log(found.kappa)
+    if not log_kappa[0] <= at <= log_kappa[-1]:
+        return {**row, "note": "beyond the kappa of rank-one"}
+    tau = float(np.exp(np.interp(at, log_kappa, log_tau)))
+    other = damped_difference(HippoReadout(len(made.B), None), tau, 0.0).low
+    return {**row, "rank_one_error": other, "ratio": worst.high / other, "note": ""}
+
+
+def pareto(frame: pd.DataFrame) -> list[bool]:
+    """Return which stable rows no other stable row of their size beats in kappa and in error."""
+    front = pd.Series(False, index=frame.index)
+    measured = frame[frame["stable"].eq(True)] if "worst_error" in frame else frame.iloc[:0]
+    for _, rows in measured.groupby("n"):
+        best = np.inf
+        for index, row in rows.sort_values(["kappa", "worst_error"]).iterrows():
+            if row["worst_error"] < best:
+                best = row["worst_error"]
+                front[index] = True
+    return [bool(value) for value in front]
+
+
+def slopes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the least-squares slope of log kappa on log |E| / |A|, with its 95% t interval.
+
+    The claim kappa ~ 1 / |E| is a slope of -1. Stable and unstable rows count: kappa is of V alone.
+    One row a size, method and range of |E| / |A| (all of it, and the paper's own, ABLATION) that
+    holds at least three different sizes of E.
+    """
+    found = []
+    for (n, method), group in frame.dropna(subset=["kappa"]).groupby(["n", "method"], sort=False):
+        if method in ("given", "minimax"):
+            continue
+        group = group.drop_duplicates(["kappa", "relative_norm"])
+        inside = group["relative_norm"].between(ABLATION[0] * 0.999, ABLATION[1] * 1.001)
+        for what, rows in (("all", group), ("0.01 to 1", group[inside])):
+            if rows["relative_norm"].round(12).nunique() < 3:
+                continue
+            fit = linregress(np.log(rows["relative_norm"]), np.log(rows["kappa"]))
+            half = float(student.ppf(0.975, len(rows) - 2)) * fit.stderr
+            facts = {"n": n, "method": method, "range": what, "rows": len(rows)}
+            interval = {"ci_low": fit.slope - half, "ci_high": fit.slope + half}
+            found.append({**facts, "slope": fit.slope, **interval})
+    return pd.DataFrame(found)
+
+
+def read_matrices(specs: Sequence[str]) -> dict[str, Path]:
+    """Return {name: path} from `name=path` words, or `path` alone, named by its stem."""
+    found: dict[str, Path] = {}
+    for spec in specs:
+        name, equals, path = spec.partition("=")
+        name, path = (name, path) if equals else (Path(spec).stem, spec)
+        if not name or not path or name in found:
+            raise UsageError(f"ptd: matrix {spec!r}, expected name=path with names of their own")
+        if not Path(path).is_file():
+            raise RejectedInputError(f"ptd: matrix {path} does not exist, expected .mat or .npz")
+        found[name] = Path(path)
+    return found

@@ -1,0 +1,126 @@
+"""kappa(V) against the error of the worst unit readout, one panel a state size (`ptd --study`)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from robustssm.errors import UsageError
+from robustssm.figures.style import Look, label_powers, new_figure, save, style
+
+STEM = "ptd-trade-off"
+# Panels beside one another; further sizes are in the table.
+COLUMNS = 3
+HEIGHT = 4.1
+# One marker a method; fills from white to black tell them apart in grey.
+LOOKS: dict[str, Look] = {
+    "rank1": {"marker": "o", "color": "#024A73"},
+    "clipped": {"marker": "P", "color": "#029E73", "markersize": 6},
+    "minimax": {"marker": "*", "color": "#000000", "markersize": 9},
+    "corner": {"marker": "s", "color": "#56B4E9"},
+    "random": {"marker": "X", "color": "#DE8F05"},
+    "optimized": {"marker": "v", "color": "#CC78BC", "markersize": 7},
+    "given": {"marker": "D", "color": "#D55E00"},
+}
+LABELS = {
+    "rank1": "rank-one family",
+    "rank1-kept": "rank-one, B not rescaled",
+    "clipped": "rank-one, clipped",
+    "minimax": "least error at given κ",
+    "minimax-free": "the same, B free",
+    "corner": "one corner entry",
+    "random": "random",
+    "optimized": "paper's objective, stable",
+    "given": "given matrix",
+}
+
+
+def data(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what the figure shows, tidy: n, method, settings, kappa, worst_error, stable, pareto.
+
+    Rows without kappa (a method that does not exist at a size) are left out. `method` ends in
+    `-free` where the input matrix was free, in `-kept` where it is HiPPO's though the method
+    rescales it.
+    """
+    columns = ["n", "method", "settings", "kappa", "relative_norm", "worst_error", "stable"]
+    if "kappa" not in rows or rows["kappa"].dropna().empty:
+        raise UsageError("ptd study: no row has a condition number, expected at least one")
+    frame = rows.dropna(subset=["kappa"]).reindex(columns=[*columns, "pareto"])
+    for words, suffix in (("free B", "-free"), ("B kept", "-kept")):
+        other = frame["settings"].str.contains(words, regex=False)
+        frame["method"] = frame["method"].where(~other, frame["method"] + suffix)
+    frame["stable"] = frame["stable"].astype(bool)
+    return frame.reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw one panel a state size, as many as there are axes."""
+    sizes = list(dict.fromkeys(frame["n"]))[: len(axes)]
+    shown = frame[frame["n"].isin(sizes)]
+    kappa, error = shown["kappa"], shown["worst_error"].dropna()
+    for panel, n in zip(axes, sizes, strict=True):
+        rows = frame[frame["n"] == n]
+        _panel(panel, rows)
+        panel.set_title(f"n = {n}")
+        panel.set_xlabel("κ(V)")
+        panel.set_xlim(0.7 * kappa.min(), 2.0 * kappa.max())
+        if len(error):
+            panel.set_ylim(0.4 * error.min(), 8.0 * error.max())
+        label_powers(panel.xaxis, panel.yaxis)
+    axes[0].set_ylabel(r"$\sup_\omega \|x_E(i\omega) - x(i\omega)\|_2$")
+    figure = axes[0].get_figure(root=True)
+    assert isinstance(figure, Figure)
+    figure.suptitle(
+        "Conditioning bought with error of the worst unit readout, certified to 1e-6 relative.\n"
+        "Line: Pareto front. Hollow at the upper margin: A + E unstable, no error"
+    )
+    handles: dict[str, Artist] = {}
+    for panel in axes:
+        artists, labels = panel.get_legend_handles_labels()
+        handles |= dict(zip(labels, artists, strict=True))
+    figure.legend(list(handles.values()), list(handles), loc="outside lower left", ncols=3)
+
+
+def _panel(axes: Axes, rows: pd.DataFrame) -> None:
+    front = rows[rows["pareto"].astype(bool)].sort_values("kappa")
+    axes.loglog(front["kappa"], front["worst_error"], color="0.6", linewidth=1.0, label="_front")
+    for method, found in rows.groupby("method", sort=False):
+        base = str(method).split("-")[0]
+        look: Look = {"markersize": 5.0, "linestyle": ""} | LOOKS[base]
+        fill = "white" if base != method else look["color"]
+        stable = found[found["stable"]]
+        axes.loglog(
+            stable["kappa"],
+            stable["worst_error"],
+            label=LABELS[str(method)],
+            markerfacecolor=fill,
+            zorder=4 if base == "minimax" else 3,
+            **look,
+        )
+        unstable = found[~found["stable"]]
+        if len(unstable):
+            axes.plot(
+                unstable["kappa"],
+                np.full(len(unstable), 0.97),
+                transform=axes.get_xaxis_transform(),
+                markerfacecolor="none",
+                label=f"_{method} unstable",
+                **look,
+            )
+
+
+def draw_all(rows: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write the figure as pdf, png and csv, and every column as study.csv; return the paths."""
+    frame = data(rows)
+    sizes = frame["n"].nunique()
+    with style():
+        figure, axes = new_figure(height=HEIGHT, columns=min(sizes, COLUMNS))
+        draw(frame, axes)
+        paths = save(figure, frame, Path(folder) / STEM)
+    table = Path(folder) / "study.csv"
+    rows.to_csv(table, index=False)
+    return [*paths, table]

@@ -1,0 +1,286 @@
+"""`robustssm ptd`: make, inspect and compare perturb-then-diagonalize initialisations."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.errors import RejectedInputError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from robustssm.evaluations.trade_off import Made, Report
+
+METHODS = click.Choice(["all", "rank1", "clipped", "optimized", "minimax", "random", "corner"])
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--inspect", "inspected", type=click.Path(path_type=Path), help="The same as FILE.")
+@click.option(
+    "-n", "--state-size", "--n", "sizes", default="16,32,64", show_default=True, help="State sizes."
+)
+@click.option("--method", type=METHODS, default="all", show_default=True, help="Make this one.")
+@click.option("--tau", type=float, help="rank1, clipped: echo of the family, default 0.1.")
+@click.option("--size", type=float, help="random, corner: |E|, 2-norm.")
+@click.option("--relative-norm", type=float, help="random, corner: |E| / |A| instead.")
+@click.option("--kappa", "kappas", help="minimax: largest kappa, default 10; --study: a list.")
+@click.option("--free-input", is_flag=True, help="minimax: choose the input matrix, too.")
+@click.option("--steps", type=int, help="minimax: optimise anew, iterations a stage, else 800.")
+@click.option("--seed", default=0, show_default=True, help="random, optimized: seed.")
+@click.option("--restarts", type=int, help="optimized: optimise anew from this many starts.")
+@click.option(
+    "--readout", "readouts", default="e0", show_default=True, help="Readouts: e0,ones,random:0."
+)
+@click.option("--study", "studied", is_flag=True, help="kappa against error for every method.")
+@click.option("--matrix", "matrices", multiple=True, help="--study: name=path of .mat or .npz.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="FILE.npz; --study, restarts: a folder."
+)
+@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
+@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+def ptd(
+    file: Path | None,
+    inspected: Path | None,
+    sizes: str,
+    method: str,
+    tau: float | None,
+    size: float | None,
+    relative_norm: float | None,
+    kappas: str | None,
+    free_input: bool,
+    steps: int | None,
+    seed: int,
+    restarts: int | None,
+    readouts: str,
+    studied: bool,
+    matrices: tuple[str, ...],
+    output: Path | None,
+    style: str,
+    progress: str,
+) -> None:
+    """Make, inspect and compare the perturb-then-diagonalize initialisations of HiPPO-LegS.
+
+    With --method one A + E is made, reported and, with -o, saved. With FILE a saved one or a
+    MATLAB file of the PTD authors is reported. With --study all are compared. Else a table.
+
+    \b
+    Examples:
+      robustssm ptd -n 16,32,64
+      robustssm ptd --method rank1 --tau 0.05 -n 64 -o rank1.npz
+      robustssm ptd rank1.npz --readout e0,ones,random:0
+      robustssm ptd --method minimax --kappa 5 -n 32
+      robustssm ptd --study -n 16,32 --matrix theirs=ptb.mat -o runs/ptd
+      robustssm ptd --method optimized -n 16 --seed 0 --restarts 8 -o matrices
+    """
+    from robustssm.evaluations.plan import parse_modes, parse_numbers
+    from robustssm.hippo import check_order
+
+    if matrices and not studied:
+        raise UsageError("ptd: --matrix belongs to --study; give the file alone to inspect it")
+    if sum([bool(file), bool(inspected), studied, method != "all"]) > 1:
+        raise UsageError("ptd: FILE, --inspect, --study and --method exclude one another; keep one")
+    path = file or inspected
+    if path is not None:
+        _inspect(path, readouts, style)
+        return
+    orders = [check_order(n, minimum=2) for n in parse_modes(sizes, "state size")]
+    targets = parse_numbers(kappas, "kappa") if kappas else ()
+    if studied:
+        _study(orders, matrices, targets, free_input, output, style, progress)
+        return
+    if method == "all":
+        given = [tau, size, relative_norm, kappas, steps, restarts, output, free_input or None]
+        if any(value is not None for value in given):
+            raise UsageError("ptd: settings and -o belong to one method; add --method or --study")
+        _table(orders, style)
+        return
+    if method == "optimized" and (restarts or (output and output.suffix != ".npz")):
+        _optimize(orders, seed, restarts or 8, output, progress)
+        return
+    if len(orders) != 1 or len(targets) > 1:
+        raise UsageError(
+            f"ptd: --method {method} makes one initialisation; give one -n, one --kappa"
+        )
+    if output is not None and output.suffix != ".npz":
+        raise UsageError(f"ptd: -o is {output}, expected a name that ends in .npz")
+    if restarts is not None:
+        raise UsageError("ptd: --restarts belongs to --method optimized; leave it out")
+    from robustssm.evaluations.trade_off import make
+
+    made = make(
+        method,
+        orders[0],
+        tau=tau,
+        size=size,
+        relative_norm=relative_norm,
+        seed=seed,
+        kappa=targets[0] if targets else None,
+        free_input=free_input,
+        steps=steps,
+    )
+    _show(made, readouts, style, output)
+
+
+def _inspect(path: Path, readouts: str, style: str) -> None:
+    from robustssm import ui
+    from robustssm.diagonalize import perturb
+    from robustssm.evaluations.trade_off import Made
+    from robustssm.ptd_files import load_initialization
+
+    if not path.is_file():
+        raise RejectedInputError(f"ptd: {path} does not exist, expected an .npz or .mat file")
+    stored = load_initialization(path)
+    ui.note(f"{path}: sha256 {stored.sha256}")
+    method = str(stored.meta.get("method", "given"))
+    found = perturb(stored.E, method, B=stored.B, stable=False)
+    _show(Made(method, stored.E, stored.B, {}, found), readouts, style, None)
+
+
+def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
+    """Print the report of an initialisation and save it, where a name is given."""
+    import numpy as np
+
+    from robustssm import ui
+    from robustssm.evaluations.readouts import read_readout
+    from robustssm.evaluations.trade_off import report
+    from robustssm.ptd_files import save_initialization
+
+    named = {word.strip(): read_readout(word.strip(), len(made.B)) for word in readouts.split(",")}
+    result = report(made, named)
+    rows = _rows(result)
+    if style == "json":
+        ui.emit_json({"settings": made.settings, **_plain(result)})
+    elif style == "csv":
+        import pandas as pd
+
+        frame = pd.DataFrame(rows, columns=["quantity", "value", "note"])
+        click.echo(frame.to_csv(index=False), nl=False)
+    else:
+        settings = ", ".join(f"{key} {value}" for key, value in made.settings.items())
+        title = f"{made.method}, n = {result.n}" + (f", {settings}" if settings else "")
+        ui.emit_table(title, ["quantity", "value", "note"], rows, style)
+    if output is not None:
+        facts = {"kappa_measured": result.kappa, "max_real": result.max_real}
+        meta = {"method": made.method, **made.settings, **facts}
+        sha256 = save_initialization(output, np.asarray(made.E, dtype=np.float64), made.B, meta)
+        ui.note(f"wrote {output}: sha256 {sha256}")
+
+
+def _rows(result: "Report") -> list[list[str]]:
+    """Return quantity, value, note."""
+    rows = [
+        ["kappa(V)", f"{result.kappa:.6g}", "2-norm, unit eigenvectors"],
+        ["|E|", f"{result.norm:.6g}", "2-norm"],
+        ["|E| / |A|", f"{result.relative_norm:.6g}", ""],
+        ["|B_E - B| / |B|", f"{result.input_change:.6g}", "input matrix"],
+        ["max Re lambda", f"{result.max_real:.6g}", "" if result.stable else "unstable"],
+        ["backward error", f"{result.backward_error:.3g}", "relative, Frobenius"],
+    ]
+    for name, sup in result.errors.items():
+        who = "worst unit readout" if name == "worst" else f"readout {name}"
+        note = f"at omega = {sup.omega:.6g}; certified, at most {sup.relative_gap:.0e} above"
+        rows.append([f"sup error, {who}", f"{sup.low:.6g}", note])
+    if not result.stable:
+        rows.append(["sup error", "-", "unstable: no transfer function on the imaginary axis"])
+    for bound in result.bounds:
+        label = {"paper": "(2 ln n + 4) |E|", "sharp": "2 (|E| + |B_E - B|) / (1 - 2 |E|)"}
+        value = "-" if bound.value is None else f"{bound.value:.6g}"
+        error = "" if bound.measured is None else f"measured {bound.measured:.6g}; "
+        rows.append([f"bound {label[bound.name]}", value, error + bound.note])
+    return rows
+
+
+def _plain(result: "Report") -> dict[str, object]:
+    """Return the report as JSON holds it."""
+    from dataclasses import asdict
+
+    content = asdict(result) | {"stable": result.stable}
+    return content
+
+
+def _optimize(
+    orders: list[int], seed: int, restarts: int, output: Path | None, progress: str
+) -> None:
+    """Make the paper's E again and write n<N>.npz as the shipped files."""
+    from robustssm import ui
+    from robustssm.ptd_optimizer import optimize, save
+
+    if output is None:
+        raise UsageError("ptd: --restarts needs -o FOLDER to write the matrices to")
+    with ui.progress(len(orders), "optimise", progress) as advance:
+        for n in orders:
+            path = save(optimize(n, seed=seed, restarts=restarts), output)
+            advance()
+            ui.note(f"wrote {path}")
+
+
+def _study(
+    orders: list[int],
+    matrices: tuple[str, ...],
+    targets: tuple[float, ...],
+    free_input: bool,
+    output: Path | None,
+    style: str,
+    progress: str,
+) -> None:
+    from robustssm import ui
+    from robustssm.evaluations.ptd_study import read_matrices, study
+    from robustssm.figures import trade_off as drawing
+
+    if output is not None and output.suffix:
+        raise UsageError(f"ptd: -o is {output}, expected a folder for --study")
+    if free_input and not targets:
+        raise UsageError("ptd: --free-input needs --kappa with --study; add --kappa 10")
+    folder = output or Path("runs") / "ptd-study"
+    named = read_matrices(matrices)
+    with ui.progress(len(orders) + len(named), "ptd study", progress) as advance:
+        result = study(
+            orders,
+            matrices=named,
+            kappas=targets,
+            free_input=free_input,
+            folder=folder,
+            advance=advance,
+        )
+    drawing.draw_all(result.rows, folder)
+    result.slopes.to_csv(folder / "slopes.csv", index=False)
+    ui.note(f"figure and tables: {folder}")
+    if style == "json":
+        slopes = result.slopes.to_dict("records")
+        ui.emit_json({"rows": result.rows.to_dict("records"), "slopes": slopes})
+        return
+    hidden = ["input_change", "stable", "worst_high", "worst_omega", "rank_one_error"]
+    rows = result.rows if style == "csv" else result.rows.drop(columns=hidden, errors="ignore")
+    _frame("kappa against the error of the worst unit readout", rows, style)
+    if style != "csv":
+        _frame("slope of log kappa on log |E| / |A|, 95% interval", result.slopes, style)
+
+
+def _table(orders: list[int], style: str) -> None:
+    from robustssm import ui
+    from robustssm.evaluations.trade_off import ptd_table
+
+    table = ptd_table(orders)
+    if style == "json":
+        ui.emit_json({"rows": table.to_dict("records")})
+        return
+    _frame("Perturb-then-diagonalize, readout e0", table, style)
+
+
+def _frame(title: str, frame: "pd.DataFrame", style: str) -> None:
+    from robustssm import ui
+
+    if style == "csv":
+        click.echo(frame.to_csv(index=False), nl=False)
+        return
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    ui.emit_table(title, [str(column).replace("_", " ") for column in frame.columns], rows, style)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.5g}"
+    return str(value)

@@ -1,0 +1,144 @@
+"""Perturb-then-diagonalize initialisations as files; reading one executes nothing.
+
+Our file is an npz of E (n, n), B (n,) (left out where it is HiPPO's) and meta, a JSON text. The
+PTD authors' MATLAB files are read as well: `ptb` with E = -ptb, since their code computes
+A - ptb, or `Lam`, `V`, `Vinv` with E = V Lam Vinv - A. Their code stores -A in places; of
+V Lam Vinv and its negative the one nearer to A is taken.
+
+Reference: github.com/AnnanYu/Approximate_Diagonal, commit ec98d6a (arXiv 2310.01698).
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from robustssm import hippo
+from robustssm.errors import RejectedInputError
+from robustssm.files import write_atomically
+from robustssm.typing import ComplexArray, FloatArray
+
+# A larger matrix is not an initialisation that a dense eigensolver diagonalises in minutes.
+MAX_ORDER = 2048
+TOO_LARGE = 64 * 1024 * 1024 + 65536
+# What the readers of zip, npy and JSON raise for damaged or hostile bytes.
+DAMAGED = (
+    *(OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, NotImplementedError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An initialisation read from a file: E (n, n), B (n,), meta as found, sha256 of the file."""
+
+    E: FloatArray | ComplexArray
+    B: FloatArray
+    sha256: str
+    meta: dict[str, object] = field(default_factory=dict)
+
+
+def save_initialization(path: Path, E: FloatArray, B: FloatArray, meta: dict[str, object]) -> str:
+    """Write E, B and meta to `path`; the same content gives the same bytes. Return the sha256."""
+    text = json.dumps({"n": len(E), **meta}, sort_keys=True)
+    buffer = io.BytesIO()
+    arrays = {"E": np.asarray(E, dtype=np.float64), "meta": np.array(text)}
+    if not np.array_equal(B, hippo.input_vector(len(E))):
+        arrays["B"] = np.asarray(B, dtype=np.float64)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def load_initialization(path: Path) -> Stored:
+    """Read an npz of this project or a MATLAB file of the authors; RejectedInputError else."""
+    try:
+        size = path.stat().st_size
+        if size > TOO_LARGE:
+            raise _rejected(path, f"has {size} bytes", f"at most {TOO_LARGE}")
+        data = path.read_bytes()
+    except OSError as reason:
+        raise _rejected(path, f"cannot be read ({reason.strerror})", "a readable file") from None
+    sha256 = hashlib.sha256(data).hexdigest()
+    if path.suffix == ".mat":
+        E, B, meta = _matlab(path, data), None, dict[str, object]()
+    else:
+        E, B, meta = _npz(path, data)
+    E = _matrix(path, "E", E)
+    if not 1 <= len(E) <= MAX_ORDER:
+        raise _rejected(path, f"has order {len(E)}", f"1 to {MAX_ORDER}")
+    if B is None:
+        B = hippo.input_vector(len(E))
+    if B.shape != (len(E),) or B.dtype.kind not in "fiu" or not np.isfinite(B).all():
+        raise _rejected(path, f"B has shape {B.shape} and type {B.dtype}", f"{len(E)} real numbers")
+    return Stored(E, B.astype(np.float64), sha256, meta)
+
+
+def _npz(path: Path, data: bytes) -> tuple[np.ndarray, np.ndarray | None, dict[str, object]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > TOO_LARGE:
+                raise _rejected(path, "unpacks to more than it may", f"at most {TOO_LARGE} bytes")
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            if "E" not in stored:
+                found = ", ".join(stored.files) or "nothing"
+                raise _rejected(path, f"holds {found}", "an array E")
+            meta = json.loads(str(stored["meta"])) if "meta" in stored else {}
+            B = stored.get("B")
+            E = stored["E"]
+    except RejectedInputError:
+        raise
+    except DAMAGED as reason:
+        expected = "an npz of E and meta without objects, or a .mat file"
+        raise _rejected(path, f"cannot be read ({reason})", expected) from None
+    return E, B, meta if isinstance(meta, dict) else {}
+
+
+def _matlab(path: Path, data: bytes) -> np.ndarray:
+    from scipy.io import loadmat
+
+    names = ["ptb", "Lam", "V", "Vinv"]
+    try:
+        found = loadmat(io.BytesIO(data), variable_names=names)
+    except Exception as reason:  # a damaged file raises whatever its bytes lead the parser to
+        expected = "a MATLAB file, version 4 to 7.2"
+        raise _rejected(path, f"cannot be read ({reason})", expected) from None
+    if "ptb" in found:
+        return -_matrix(path, "ptb", found["ptb"])
+    if not {"Lam", "V", "Vinv"} <= set(found):
+        held = ", ".join(sorted(set(found) & set(names))) or "none of them"
+        raise _rejected(path, f"holds {held}", "ptb, or Lam, V and Vinv")
+    V, V_inv = _matrix(path, "V", found["V"]), _matrix(path, "Vinv", found["Vinv"])
+    Lam = np.asarray(found["Lam"])
+    Lam = np.diag(Lam) if Lam.ndim == 2 and Lam.shape == V.shape else Lam.ravel()
+    if Lam.shape != (len(V),) or V_inv.shape != V.shape or not np.isfinite(Lam).all():
+        shapes = f"Lam {np.shape(found['Lam'])}, V {V.shape}, Vinv {V_inv.shape}"
+        raise _rejected(path, f"has {shapes}", "n, (n, n) and (n, n)")
+    M = (V * Lam) @ V_inv
+    A, _ = hippo.legs(len(M))
+    candidates = [sign * M - A for sign in (1.0, -1.0)]
+    E = min(candidates, key=lambda E: float(np.linalg.norm(E)))
+    # A real matrix comes back from its eigenvectors with imaginary parts of kappa eps |A|.
+    real = np.abs(E.imag).max() <= 1e-12 * np.linalg.norm(A)
+    return E.real if real else E
+
+
+def _matrix(path: Path, name: str, value: np.ndarray) -> np.ndarray:
+    """Return a square finite float64 or complex128 matrix, or raise RejectedInputError."""
+    value = np.asarray(value)
+    if value.ndim != 2 or value.shape[0] != value.shape[1] or value.dtype.kind not in "fciu":
+        raise _rejected(
+            path, f"{name} has shape {value.shape} and type {value.dtype}", "a square of numbers"
+        )
+    if not np.isfinite(value).all():
+        raise _rejected(path, f"{name} has NaN or infinite entries", "finite numbers")
+    return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
+
+
+def _rejected(path: Path, got: str, expected: str) -> RejectedInputError:
+    return RejectedInputError(f"ptd: {path} {got}, expected {expected}; choose another file")

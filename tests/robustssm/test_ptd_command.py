@@ -1,0 +1,131 @@
+"""`robustssm ptd` on the command line: make, save, inspect, study, refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from robustssm import hippo
+from robustssm.commands.ptd import ptd
+from robustssm.errors import RejectedInputError, StabilityError, UsageError
+from robustssm.ptd_files import save_initialization
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(ptd, [*arguments, "--progress", "none"])
+
+
+def numbers(*arguments: str) -> dict[str, object]:
+    result = call(*arguments, "--format", "json")
+    assert result.exit_code == 0, result.output
+    content: dict[str, object] = json.loads(result.stdout)
+    return content
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--method", "rank1", "--tau", "0.2"),
+        ("--method", "clipped", "--tau", "0.2"),
+        ("--method", "random", "--seed", "3"),
+        ("--method", "random", "--relative-norm", "1e-3"),
+        ("--method", "corner", "--size", "0.5"),
+        ("--method", "optimized"),
+        ("--method", "minimax"),
+        ("--method", "minimax", "--kappa", "5", "--steps", "10", "--free-input"),
+    ],
+)
+def test_saved_and_inspected_are_the_same(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "made.npz"
+    readouts = ("--readout", "e0,ones,random:0")
+    made = numbers(*arguments, "-n", "16", "-o", str(path), *readouts)
+    for option in ([str(path)], ["--inspect", str(path)]):
+        again = numbers(*option, *readouts)
+        assert set(made["errors"]) == {"worst", "e0", "ones", "random:0"}  # type: ignore[call-overload]
+        for key in ("kappa", "norm", "relative_norm", "max_real", "input_change"):
+            # The closed form of rank1 and the dense eigensolver differ by kappa n eps.
+            assert again[key] == pytest.approx(made[key], rel=1e-9), key
+        assert again["method"] == made["method"] and again["stable"] is True
+        for name, error in made["errors"].items():  # type: ignore[attr-defined]
+            # Brackets 1e-6 wide, cut where rounding tells.
+            assert again["errors"][name]["low"] == pytest.approx(error["low"], rel=2e-6)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("style", ["table", "csv", "md"])
+def test_report_in_words(style: str, tmp_path: Path) -> None:
+    result = call("--method", "corner", "--size", "0.01", "-n", "8", "--format", style)
+    assert result.exit_code == 0
+    for word in ("kappa(V)", "max Re lambda", "worst unit readout", "(2 ln n + 4) |E|"):
+        assert word in result.stdout
+    path = tmp_path / "a.npz"
+    result = call("--method", "rank1", "-n", "8", "-o", str(path), "--format", style)
+    assert "does not apply" in result.stdout and "vacuous" in result.stdout
+    assert "sha256" in result.stderr and "sha256" not in result.stdout
+
+
+def test_an_unstable_file_is_reported_without_an_error(tmp_path: Path) -> None:
+    A, B = hippo.legs(8)
+    save_initialization(tmp_path / "bad.npz", -1.5 * A, B, {})
+    content = numbers(str(tmp_path / "bad.npz"))
+    assert content["stable"] is False and content["errors"] == {}
+    assert "unstable" in call(str(tmp_path / "bad.npz")).stdout
+
+
+def test_table_over_methods() -> None:
+    rows = numbers("-n", "16,32")["rows"]
+    assert isinstance(rows, list) and len(rows) == 8
+    assert "s4ptd-rank1" in call("-n", "16", "--format", "md").stdout
+
+
+def test_study(tmp_path: Path) -> None:
+    A, B = hippo.legs(8)
+    save_initialization(tmp_path / "bad.npz", -1.5 * A, B, {})
+    folder = tmp_path / "study"
+    matrix = f"theirs={tmp_path / 'bad.npz'}"
+    content = numbers("--study", "-n", "8", "--matrix", matrix, "-o", str(folder))
+    assert {row["method"] for row in content["rows"]} >= {"rank1", "given"}  # type: ignore[attr-defined]
+    assert content["slopes"]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"ptd-trade-off.pdf", "ptd-trade-off.png", "ptd-trade-off.csv", "study.csv",
+                     "slopes.csv"}  # fmt: skip
+    assert "| n |" in call("--study", "-n", "8", "-o", str(folder), "--format", "md").stdout
+
+
+def test_optimised_anew_into_a_folder(tmp_path: Path) -> None:
+    result = call("--method", "optimized", "-n", "4", "--restarts", "1", "-o", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "n4.npz", allow_pickle=False) as stored:
+        assert stored["E"].shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("-n", "0"), UsageError),
+        (("-n", "1", "--method", "rank1"), UsageError),
+        (("-n", "1.5"), UsageError),
+        (("--method", "rank1"), UsageError),
+        (("--method", "rank1", "-n", "8", "-o", "folder"), UsageError),
+        (("--method", "rank1", "-n", "8", "--restarts", "2"), UsageError),
+        (("--method", "optimized", "-n", "8", "--restarts", "2"), UsageError),
+        (("--method", "minimax", "-n", "8", "--kappa", "5,10"), UsageError),
+        (("--method", "minimax", "-n", "8", "--kappa", "x"), UsageError),
+        (("--method", "rank1", "-n", "8", "--readout", "nothing"), UsageError),
+        (("-n", "8", "--tau", "0.1"), UsageError),
+        (("-n", "8", "-o", "a.npz"), UsageError),
+        (("--matrix", "a=b.mat"), UsageError),
+        (("--study", "--method", "rank1"), UsageError),
+        (("--study", "-o", "a.npz"), UsageError),
+        (("--study", "-n", "8", "--free-input"), UsageError),
+        (("--method", "random", "-n", "16", "--relative-norm", "0.1"), StabilityError),
+        (("--method", "rank1", "-n", "16", "--tau", "1e-9"), StabilityError),
+        (("missing.npz",), RejectedInputError),
+        (("--study", "--matrix", "a=missing.mat"), RejectedInputError),
+    ],
+)
+def test_refusals(arguments: tuple[str, ...], error: type[Exception]) -> None:
+    result = call(*arguments)
+    assert isinstance(result.exception, error), result.output
+    assert "\n" not in str(result.exception)
