@@ -1,5 +1,6 @@
 """kappa(V) against the error of the worst unit readout, one panel a state size (`ptd --study`)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from robustssm.errors import UsageError
 from robustssm.figures.style import Look, label_powers, new_figure, save, style
 
 STEM = "ptd-trade-off"
-# Panels beside one another; further sizes are in the table.
+# Panels beside one another.
 COLUMNS = 3
-HEIGHT = 4.1
+# Inches of the title and the legend, and of a row of panels.
+MARGIN, HEIGHT = 1.3, 2.6
 # One marker a method; fills from white to black tell them apart in grey.
 LOOKS: dict[str, Look] = {
     "rank1": {"marker": "o", "color": "#024A73"},
@@ -58,10 +60,9 @@ def data(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw one panel a state size, as many as there are axes."""
-    sizes = list(dict.fromkeys(frame["n"]))[: len(axes)]
-    shown = frame[frame["n"].isin(sizes)]
-    kappa, error = shown["kappa"], shown["worst_error"].dropna()
+    """Draw one panel a state size."""
+    sizes = sorted(set(frame["n"]))
+    kappa, error = frame["kappa"], frame["worst_error"].dropna()
     for panel, n in zip(axes, sizes, strict=True):
         rows = frame[frame["n"] == n]
         _panel(panel, rows)
@@ -71,7 +72,8 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         if len(error):
             panel.set_ylim(0.4 * error.min(), 8.0 * error.max())
         label_powers(panel.xaxis, panel.yaxis)
-    axes[0].set_ylabel(r"$\sup_\omega \|x_E(i\omega) - x(i\omega)\|_2$")
+    for panel in axes[::COLUMNS]:
+        panel.set_ylabel(r"$\sup_\omega \|x_E(i\omega) - x(i\omega)\|_2$")
     figure = axes[0].get_figure(root=True)
     assert isinstance(figure, Figure)
     figure.suptitle(
@@ -117,9 +119,14 @@ def draw_all(rows: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the figure as pdf, png and csv, and every column as study.csv; return the paths."""
     frame = data(rows)
     sizes = frame["n"].nunique()
+    lines = math.ceil(sizes / COLUMNS)
     with style():
-        figure, axes = new_figure(height=HEIGHT, columns=min(sizes, COLUMNS))
-        draw(frame, axes)
+        figure, axes = new_figure(
+            height=MARGIN + HEIGHT * lines, columns=min(sizes, COLUMNS), rows=lines
+        )
+        for empty in axes[sizes:]:
+            empty.remove()
+        draw(frame, axes[:sizes])
         paths = save(figure, frame, Path(folder) / STEM)
     table = Path(folder) / "study.csv"
     rows.to_csv(table, index=False)
