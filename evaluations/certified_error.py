@@ -25,6 +25,7 @@ from robustssm.evaluations.responses import (
     Diagonal,
     Reference,
     Response,
+    paired,
 )
 from robustssm.evaluations.subdivision import Enclosure, blocks, polynomial_bound, supremum
 from robustssm.spectrum import spikes
@@ -155,13 +156,6 @@ class DiagonalDifference:
     def at_infinity(self) -> float:
         """Return K with |G_a - G| <= K / omega beyond twice the largest pole."""
         return 2.0 * float(np.sum(np.linalg.norm(self.residues, axis=1))) + self.hippo.at_infinity()
-
-
-def paired(system: Response) -> tuple[ComplexArray, ComplexArray]:
-    """Return all poles and residues, conjugates included."""
-    pair = system.poles.imag != 0.0
-    poles = np.concatenate([system.poles, np.conj(system.poles[pair])])
-    return poles, np.concatenate([system.residues, np.conj(system.residues[pair])])
 
 
 def certified_error(a: Response, b: Response | None = None, rtol: float = 1e-9) -> Bracket:

@@ -81,6 +81,13 @@ def reference(C: FloatArray, s: ComplexArray) -> ComplexArray:
     return hippo.transfer(C[: nonzero[-1] + 1], s)
 
 
+def paired(system: Response) -> tuple[ComplexArray, ComplexArray]:
+    """Return all poles and residues, conjugates included."""
+    pair = system.poles.imag != 0.0
+    poles = np.concatenate([system.poles, np.conj(system.poles[pair])])
+    return poles, np.concatenate([system.residues, np.conj(system.residues[pair])])
+
+
 class Reference(Response):
     """G itself: no error. Its own poles -1..-n are left out, their residues being astronomic."""
 

@@ -31,6 +31,17 @@ from robustssm.commands.common import FORMATS, PROGRESS
     type=click.Path(path_type=Path),
     help="Folder of figures and tables. Default: runs/transfer-n<n>-<readout>.",
 )
+@click.option("--grid", "grid", help="LOW,HIGH,COUNT: also write G on a log grid (grid.parquet).")
+@click.option(
+    "--device", default="auto", show_default=True, help="Of the grid: auto, cpu, cuda, cuda:1."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["complex128", "complex64"]),
+    default="complex128",
+    show_default=True,
+    help="Of the grid; omega and 1 + tau phi are float64 always.",
+)
 @click.option("--figures/--no-figures", default=True, show_default=True)
 @click.option("--format", "style", type=FORMATS, default="table", show_default=True)
 @click.option("--progress", type=PROGRESS, default="auto", show_default=True)
@@ -40,6 +51,9 @@ def transfer(
     omega: str | None,
     inits: str | None,
     output: Path | None,
+    grid: str | None,
+    device: str,
+    dtype: str,
     figures: bool,
     style: str,
     progress: str,
@@ -53,6 +67,7 @@ def transfer(
     Examples:
       robustssm transfer --n 256
       robustssm transfer --n 256 --format json --omega 1,20860.2
+      robustssm transfer --n 4096 --init s4,s4d --grid 1e-2,1e8,1000000 --device auto
     """
     from robustssm import ui
     from robustssm.evaluations import convergence
@@ -61,14 +76,28 @@ def transfer(
 
     names = tuple(inits.split(",")) if inits else NAMES
     frequencies = parse_numbers(omega, "omega") if omega else ()
-    with ui.progress(2 if figures else 1, "transfer", progress) as advance:
+    label = Path(readout).stem.replace(":", "-")
+    folder = output or Path("runs") / f"transfer-n{n}-{label}"
+    points = None
+    if grid:
+        from robustssm.evaluations import grids
+        from robustssm.transfer_grid import resolve_device
+
+        points, where = grids.parse_grid(grid, n), resolve_device(device)
+    with ui.progress(1 + figures + bool(grid), "transfer", progress) as advance:
         result = convergence.transfer(n, readout, frequencies, names)
         advance()
+        if points is not None:
+            import torch
+
+            table = grids.grid_table(result, points, str(where), getattr(torch, dtype))
+            folder.mkdir(parents=True, exist_ok=True)
+            table.to_parquet(folder / "grid.parquet", index=False)
+            advance()
+            ui.note(f"{len(points)} frequencies on {where}: {folder / 'grid.parquet'}")
         if figures:
             from robustssm.figures import transfer as drawing
 
-            label = Path(readout).stem.replace(":", "-")
-            folder = output or Path("runs") / f"transfer-n{n}-{label}"
             drawing.draw_all(result, folder)
             advance()
             ui.note(f"figures and their data: {folder}")

@@ -13,10 +13,9 @@ from robustssm.evaluations.certified_error import (
     certified_error,
     damped_difference,
     diagonalization_error,
-    paired,
 )
 from robustssm.evaluations.hippo_bounds import HippoReadout
-from robustssm.evaluations.responses import Response, damped, response
+from robustssm.evaluations.responses import Response, damped, paired, response
 from robustssm.initializations import diagonalization, parse
 from robustssm.typing import FloatArray
 

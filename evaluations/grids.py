@@ -1,0 +1,62 @@
+"""Transfer functions of the initialisations on a grid of frequencies, on CPU or GPU."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.convergence import TransferResult
+from robustssm.evaluations.responses import Damped, Reference, Response, paired
+from robustssm.transfer_grid import MEMORY, pole_grid, transfer_grid
+from robustssm.typing import FloatArray
+
+
+def parse_grid(text: str, n: int) -> FloatArray:
+    """Return the frequencies of `LOW,HIGH,COUNT`: logarithmic, rad per unit time.
+
+    Every S4D spike within the range is added with its flanks at -1/2, 0 and 1/2, since a spike of
+    half-width 1/2 falls between the points of a log grid. Raises UsageError.
+    """
+    from robustssm.spectrum import spikes
+
+    try:
+        low, high, count = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high, count = np.nan, np.nan, np.nan
+    if not (0.0 < low < high < np.inf and 2 <= count <= 10**9 and count == int(count)):
+        raise UsageError(f"grid: {text!r}, expected LOW,HIGH,COUNT with 0 < LOW < HIGH, COUNT >= 2")
+    centres = spikes(n)
+    flanks = np.concatenate([centres - 0.5, centres, centres + 0.5])
+    inside = flanks[(flanks >= low) & (flanks <= high)]
+    return np.unique(np.concatenate([np.geomspace(low, high, int(count)), inside]))
+
+
+def evaluate(
+    system: Response,
+    omega: FloatArray,
+    device: str = "auto",
+    dtype: torch.dtype = torch.complex128,
+    memory: int = MEMORY,
+) -> np.ndarray:
+    """Return G_a(i omega), the shape of omega, by `transfer_grid` or `pole_grid`.
+
+    complex64 applies to closed forms alone; sums over poles are complex128 always.
+    """
+    if isinstance(system, Damped | Reference):
+        tau = system.tau if isinstance(system, Damped) else 0.0
+        settings = {"tau": tau, "device": device, "dtype": dtype, "memory": memory}
+        return transfer_grid(system.C, omega, **settings).cpu().numpy()  # type: ignore[arg-type]
+    poles, residues = paired(system)
+    return pole_grid(poles, residues, omega, device=device, memory=memory).cpu().numpy()
+
+
+def grid_table(
+    result: TransferResult, omega: FloatArray, device: str, dtype: torch.dtype
+) -> pd.DataFrame:
+    """Return omega and re, im of every system of `result`, a column pair each."""
+    columns: dict[str, FloatArray] = {"omega": omega}
+    for name, measure in result.systems.items():
+        values = evaluate(measure.response, omega, device, dtype)
+        columns[f"{name} re"] = values.real.astype(np.float64)
+        columns[f"{name} im"] = values.imag.astype(np.float64)
+    return pd.DataFrame(columns)
