@@ -89,7 +89,9 @@ def converge(
         for label, found in missing.items()
     }
     if not rows:
-        raise UsageError(f"converge: nothing to compare; {'; '.join(unavailable.values())}")
+        raise UsageError(
+            f"converge: nothing to compare; {'; '.join(dict.fromkeys(unavailable.values()))}"
+        )
     errors = pd.DataFrame(rows)
     return Rates(readout, errors, fit(errors), unavailable)
 

@@ -47,6 +47,8 @@ def main() -> None:
     Examples:
       robustssm sweep --model s4d,s4ptd --noise fourier --modes 1-64
       robustssm transfer --n 256
+      robustssm converge --init s4d,s4ptd-rank1 --n 4-4096
+      robustssm gain 's4d/*'
     """
 
 

@@ -78,7 +78,7 @@ class Optimized:
     """A perturbation E, shape (n, n), float64 holding float32 values, and its diagnostics.
 
     kappa: 2-norm condition number of the unit eigenvectors of A + E; relative_norm: |E|_2 / |A|_2;
-    max_real: max Re lambda (1 / time); sup_error: sup_omega |G_E - G| for the readout e_0.
+    max_real: max Re lambda (1 / time); sup_error: the largest |G_E - G| found for the readout e_0.
     """
 
     E: FloatArray
@@ -258,7 +258,7 @@ def count_real(n: int, E: FloatArray) -> int:
 
 
 def sup_error(n: int, E: FloatArray, *, worst: bool = False) -> float:
-    """Return sup_omega |G_E - G| for the readout e_0, or with `worst` for the worst unit readout.
+    """Return the largest |G_E - G| found for the readout e_0, or with `worst` for any unit readout.
 
     The grid has |Im lambda_k| and offsets of multiples of |Re lambda_k|, a log grid and zero; the
     neighbourhoods of its four largest values are then refined four times.

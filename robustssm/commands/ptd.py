@@ -267,6 +267,11 @@ def _table(orders: list[int], style: str) -> None:
     if style == "json":
         ui.emit_json({"rows": table.to_dict("records")})
         return
+    if style != "csv":
+        # A reason is longer than a cell.
+        for row in table[table["note"] != ""].itertuples(index=False):
+            ui.note(f"{row.init}, n = {row.n}: {row.note}")
+        table = table.drop(columns="note")
     _frame("Perturb-then-diagonalize, readout e0", table, style)
 
 

@@ -104,6 +104,8 @@ def transfer(
     if style == "json":
         ui.emit_json(result.to_json())
         return
+    for name, reason in result.unavailable.items():
+        ui.note(f"{name}: {reason}")
     table = result.table()
     if style == "csv":
         click.echo(table.to_csv(index=False), nl=False)
@@ -115,8 +117,6 @@ def transfer(
         rows,
         style,
     )
-    for name, reason in result.unavailable.items():
-        ui.note(f"{name}: {reason}")
 
 
 def _cell(value: object) -> str:
