@@ -167,10 +167,7 @@ def certified_error(a: Response, b: Response | None = None, rtol: float = 1e-9) 
     if a.C.shape != b.C.shape or np.any(a.C != b.C):
         raise ShapeError(f"certified error: readouts of {a.n} and {b.n} numbers differ")
     if isinstance(a, Diagonal) and not isinstance(b, Reference):
-        poles, residues = zip(paired(a), paired(b), strict=True)
-        joined, signed = np.concatenate(poles), np.concatenate([residues[0], -residues[1]])
-        one = np.ones((len(joined), 1), dtype=np.complex128)
-        return peak_gain(PoleSum(joined, signed[None], one, np.zeros((1, 1))), rtol)
+        return peak_gain(pole_sum(a) - pole_sum(b), rtol)
     if isinstance(b, Diagonal):
         return certified_error(b, a, rtol)
     readout = HippoReadout(a.n, a.C)
@@ -183,6 +180,13 @@ def certified_error(a: Response, b: Response | None = None, rtol: float = 1e-9) 
         )
     taus = [system.tau if isinstance(system, Damped) else 0.0 for system in (a, b)]
     return damped_difference(readout, max(taus), min(taus), rtol)
+
+
+def pole_sum(system: Response) -> PoleSum:
+    """Return the system by all its poles and residues."""
+    poles, residues = paired(system)
+    one = np.ones((len(poles), 1))
+    return PoleSum(poles, residues[None], one, np.zeros((1, 1)))
 
 
 def damped_difference(

@@ -212,8 +212,7 @@ class Dense(LayerSystem):
 
     def peaks(self, rtol: float) -> list[Bracket]:
         """Return the certified peak gain of every channel, from the state space itself."""
-        M, B, C, D = self.state_space
-        return peak_gains_dense(M + 0j, B + 0j, C + 0j, D, rtol)
+        return peak_gains_dense(*self.state_space, rtol)
 
 
 @dataclass(frozen=True)
