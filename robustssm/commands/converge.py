@@ -114,7 +114,10 @@ _COLUMNS = [
 
 def _row(record: dict[str, float | str | bool]) -> list[str]:
     """Return one line of the table."""
-    low, high = float(record["rate_low"]), float(record["rate_high"])
+    # No negative zeros.
+    rate, low, high = (
+        round(float(record[key]), 3) + 0.0 for key in ("rate", "rate_low", "rate_high")
+    )
     interval = "" if low != low else f" [{low:.3f}, {high:.3f}]"
     known = record["status"]
     relation = "<= 1: " if record["bound"] else ""
@@ -125,7 +128,7 @@ def _row(record: dict[str, float | str | bool]) -> list[str]:
         "sup over omega" if strong else str(record["quantity"]),
         str(record["largest_n"]),
         f"{record['error']:.6g}",
-        f"{record['rate']:.3f}{interval}",
+        f"{rate:.3f}{interval}",
         f"{record['predicted_rate']:g} ({known})" if known else "-",
         f"{relation}{record['ratio']:.4f}" if known else "-",
         ("bracket " if strong else "") + (f"{agreement:.0e}" if agreement == agreement else "-"),
