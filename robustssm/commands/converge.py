@@ -67,16 +67,16 @@ def converge(
       robustssm converge --init s4d --readout 1.7320508,-1 --input impulse,decay:0.25
     """
     from robustssm import ui
-    from robustssm.evaluations import rates
+    from robustssm.evaluations import convergence
     from robustssm.evaluations.inputs import DEFAULT
 
     names = inits.split(",")
     wanted = inputs.split(",") if inputs else list(DEFAULT)
-    orders = rates.parse_sizes(sizes)
+    orders = convergence.parse_sizes(sizes)
     with ui.progress(len(names) * len(orders), "converge", progress) as advance:
-        result = rates.converge(names, orders, wanted, readout, advance)
+        result = convergence.converge(names, orders, wanted, readout, advance)
     if figures:
-        from robustssm.figures import rates as drawing
+        from robustssm.figures import convergence as drawing
 
         label = Path(readout).stem.replace(":", "-")
         folder = output or Path("runs") / f"converge-{label}"

@@ -70,7 +70,7 @@ def transfer(
       robustssm transfer --n 4096 --init s4,s4d --grid 1e-2,1e8,1000000 --device auto
     """
     from robustssm import ui
-    from robustssm.evaluations import convergence
+    from robustssm.evaluations import transfer as transfers
     from robustssm.evaluations.plan import parse_numbers
     from robustssm.initializations import NAMES
 
@@ -85,7 +85,7 @@ def transfer(
 
         points, where = grids.parse_grid(grid, n), resolve_device(device)
     with ui.progress(1 + figures + bool(grid), "transfer", progress) as advance:
-        result = convergence.transfer(n, readout, frequencies, names)
+        result = transfers.transfer(n, readout, frequencies, names)
         advance()
         if points is not None:
             import torch

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm.evaluations.rates import Rates, converge
-from robustssm.figures import rates
+from robustssm.evaluations.convergence import Rates, converge
+from robustssm.figures import convergence
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def result() -> Rates:
 
 
 def test_data_is_tidy(result: Rates) -> None:
-    frame = rates.data(result)
+    frame = convergence.data(result)
     assert len(frame) == 2 * 4 * 3
     assert frame.notna().loc[:, ["error", "rate", "readout", "n"]].all(axis=None)
     assert not frame.duplicated(["init", "quantity", "n"]).any()
@@ -27,17 +27,17 @@ def test_data_is_tidy(result: Rates) -> None:
     [("decay:0.75", "0·⁷⁵"), ("mode:10", "cos(10 t)"), ("spike", "spike"), ("sup", "strong")],
 )
 def test_titles(quantity: str, title: str) -> None:
-    assert title in rates.title(quantity).replace("⁰·", "0·")
+    assert title in convergence.title(quantity).replace("⁰·", "0·")
 
 
 def test_drawn_lines_are_the_data(result: Rates, tmp_path: Path) -> None:
-    paths = rates.draw_all(result, tmp_path)
+    paths = convergence.draw_all(result, tmp_path)
     assert [path.name for path in paths] == [f"convergence.{s}" for s in ("pdf", "png", "csv")]
     written = pd.read_csv(tmp_path / "convergence.csv")
-    np.testing.assert_allclose(written["error"], rates.data(result)["error"], rtol=1e-15)
+    np.testing.assert_allclose(written["error"], convergence.data(result)["error"], rtol=1e-15)
 
 
 def test_one_size_a_panel_and_missing_sizes() -> None:
     result = converge(["s4ptd", "s4d"], [256, 512], ["exp"])
-    frame = rates.data(result)
+    frame = convergence.data(result)
     assert set(frame.loc[frame["init"] == "s4ptd", "n"]) == {256}
