@@ -64,7 +64,7 @@ def converge(
     \b
     Examples:
       robustssm converge --init s4d,s4ptd-rank1,s4ptd --n 4-65536
-      robustssm converge --init s4d --readout 1.7320508,-1 --input impulse,decay:0.25
+      robustssm converge --init s4d --readout 1.7320508075688772,-1
     """
     from robustssm import ui
     from robustssm.evaluations import convergence
