@@ -74,6 +74,8 @@ def peak_gains(
             f"peak gain: poles {poles.shape}, residues {residues.shape}, D {D.shape}; expected "
             "(c, m), (c, m), (c,)"
         )
+    if not len(poles):
+        return []
     check_stable(poles, residues, D)
     scaled = residues / poles
     columns = ColumnSums(

@@ -193,7 +193,7 @@ def damped_difference(
     readout: HippoReadout, tau_a: float, tau_b: float, rtol: float = 1e-9
 ) -> Bracket:
     """Return the bracket of sup |G_a - G_b| in the rank-one family; 0 <= tau_b <= tau_a <= 1."""
-    if tau_a == tau_b:
+    if tau_a == tau_b or (readout.C is not None and not np.any(readout.C)):
         return Bracket(0.0, 0.0, 0.0)
     none = np.zeros(0, dtype=np.complex128)
     return _search(DampedDifference(readout, tau_a, tau_b), readout.n, none, rtol)
@@ -210,15 +210,21 @@ def diagonalization_error(
 
     poles (n,), V (n, n), B (n,), all modes, Re < 0; C (n,), or None for the worst readout |C| = 1,
     whose error is the 2-norm of the states' difference. Negative omega counts where the spectrum
-    is not closed under conjugation.
+    or the residues are not closed under conjugation.
     """
     n = len(poles)
+    if C is not None and not np.any(C):
+        return Bracket(0.0, 0.0, 0.0)
     readout = HippoReadout(n, C)
     residues = (V * B).T if C is None else ((C @ V) * B)[:, None]
     found = _search(DiagonalDifference(readout, poles, residues), n, poles, rtol)
     order, mirrored = np.lexsort((poles.imag, poles.real)), np.conj(poles)
     other = np.lexsort((mirrored.imag, mirrored.real))
-    if np.allclose(poles[order], mirrored[other], rtol=1e-9):
+    conjugate = np.conj(residues)[other]
+    scale = 1e-9 * float(np.abs(residues).max())
+    if np.allclose(poles[order], mirrored[other], rtol=1e-9, atol=0.0) and np.allclose(
+        residues[order], conjugate, rtol=1e-6, atol=scale
+    ):
         return found
     # x is real: at -omega the difference is the conjugate of that of the conjugate system.
     second = _search(DiagonalDifference(readout, mirrored, np.conj(residues)), n, mirrored, rtol)

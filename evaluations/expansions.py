@@ -79,6 +79,8 @@ def check_stable(poles: Array, *arrays: np.ndarray) -> None:
     """Raise UsageError for NaN or infinite numbers, StabilityError unless all Re poles < 0."""
     if not all(np.isfinite(a).all() for a in (poles, *arrays)):
         raise UsageError("peak gain: the system has NaN or infinite entries, expected numbers")
+    if poles.size and not 1e-100 < np.abs(poles).min() <= np.abs(poles).max() < 1e100:
+        raise UsageError("peak gain: a pole is beyond 1e-100 to 1e100; scale time or drop the pole")
     if poles.size and poles.real.max() >= 0.0:
         raise StabilityError(
             f"peak gain: a pole has Re = {poles.real.max():.3g}, expected < 0; the gain of an "

@@ -1,7 +1,7 @@
 """Norms of the error G_a - G of a `Response`: sup (strong), H2, and L2 for one input (weak).
 
 The sup is a bracket with a certificate; its local maxima are searched on a grid that holds every
-spike, and refined. The other two are exact up to rounding and quadrature (1e-11 relative).
+spike, and refined. The other two are exact up to rounding and quadrature (1e-8 relative at worst).
 """
 
 from dataclasses import dataclass

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import spherical_jn
 
+from robustssm import hippo
 from robustssm.evaluations.inputs import Input
 from robustssm.evaluations.responses import Response, on_axis, reference
 from robustssm.typing import Array, ComplexArray, FloatArray
@@ -95,12 +96,18 @@ def quadrature(system: Response, inputs: Sequence[Input] = ()) -> AxisQuadrature
 def slope_norm(C: FloatArray, signal: Input) -> float:
     """Return |s G(s) u^(s)|_2: n times it is what the error of the normal part tends to.
 
-    For inputs with |s G u^| in L2; omega up to 1e14, beyond which the rest is left out.
+    For inputs with |s G u^| in L2. Beyond omega = 1e14 s G is C B, which counts for `decay` alone:
+    elsewhere the rest is below 1e-14.
     """
-    axis = AxisQuadrature(signal.poles(), 1e14)
+    end = 1e14
+    axis = AxisQuadrature(signal.poles(), end)
     axis.square = np.abs(axis.omega * reference(C, on_axis(axis.omega))) ** 2
     axis.square_beyond = np.zeros(NODES)
-    return float(np.sqrt(axis.integral(signal)))
+    beyond = 0.0
+    if signal.kind == "decay" and signal.value > 0.5:
+        excess = 2.0 * signal.value - 1.0
+        beyond = float(C @ hippo.input_vector(len(C))) ** 2 * end**-excess / (np.pi * excess)
+    return float(np.sqrt(axis.integral(signal) + beyond))
 
 
 def squared_modulus(error: object, omega: FloatArray) -> FloatArray:

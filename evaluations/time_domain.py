@@ -21,21 +21,26 @@ from robustssm.typing import Array, ComplexArray, FloatArray
 
 # Largest dense Lyapunov equation: seconds.
 MAX_GRAMIAN = 640
+# The other sums, whose terms are bounded by moduli only, generously.
+EPS, CANCELLED = 2.2e-16, 1e-3
 # Largest relative correction by refinement with which a Gramian sum is still given.
 RESOLUTION = 1e-7
 # Readouts that reach further have no residues in float64: binom(2 J, J) at J = 12 is 2.7e6.
 MAX_SUPPORT = 12
 # End of the integral along the branch cut of `decay`: slow powers need decades.
 CUT_END = 1e40
-# D(1) D(-1) is 0 times infinity for a readout with C_0: the mean over 1 +- this is within 1e-9.
-ASIDE = 1e-5
+# D(1) D(-1) is 0 times infinity for a readout with C_0: its value this far off the real axis, where
+# for odd n a pole may lie as near as n tau, is within 1e-8.
+ASIDE = 1e-9j
+# A real pole nearer than this to -1 is not resolved by the nodes on the branch cut.
+NEAREST = 0.05
 
 
 def time_error(system: Response, signal: Input) -> float | None:
     """Return |(G_a - G) u|_2, or None where float64 cannot hold the sums.
 
     None: dense systems beyond MAX_GRAMIAN states, or with residues that cancel; `decay` with
-    readouts of more than MAX_SUPPORT entries, or of all n.
+    readouts of more than MAX_SUPPORT entries, or of all n, or beside a real pole near -1; n = 1.
     """
     if isinstance(system, Reference):
         return 0.0
@@ -44,6 +49,11 @@ def time_error(system: Response, signal: Input) -> float | None:
         return 0.0
     if signal.kind == "decay" and (support > MAX_SUPPORT or support == system.n):
         return None
+    if isinstance(system, Damped) and signal.kind in ("decay", "exp", "mode"):
+        # -1, of u^, is HiPPO's only pole; the cut from -1 on passes by a real pole.
+        real = system.poles[system.poles.imag == 0.0].real
+        if system.n == 1 or (signal.kind == "decay" and (1.0 + real < NEAREST).any()):
+            return None
     energy: float | None
     if isinstance(system, Damped):
         energy = _damped_energy(system, signal)
@@ -53,7 +63,7 @@ def time_error(system: Response, signal: Input) -> float | None:
         energy = _modal_energy(system, signal, support)
     else:
         energy = _gramian_energy(system, signal, support)
-    return None if energy is None else float(np.sqrt(max(energy, 0.0)))
+    return None if energy is None or energy < 0.0 else float(np.sqrt(energy))
 
 
 def _damped_energy(system: Damped, signal: Input) -> float:
@@ -66,8 +76,8 @@ def _damped_energy(system: Damped, signal: Input) -> float:
     for pole in signal.poles():
         # A pole of u^ has residue 1 or, for a mode, 1/2 at each of two.
         share = 1.0 / len(signal.poles())
-        at = np.array([1.0 - ASIDE, 1.0 + ASIDE]) if pole == -1.0 else -pole[None]
-        value = np.mean(_product(system, at)) * share * signal.transform(-pole[None])[0]
+        at = np.array([1.0 + ASIDE if pole == -1.0 else -pole])
+        value = _product(system, at)[0] * share * signal.transform(-pole[None])[0]
         energy += float(value.real)
     if signal.kind == "decay":
         return energy + _cut_energy(system, signal)
@@ -114,7 +124,7 @@ def _cut_nodes(q: float) -> tuple[FloatArray, FloatArray]:
     return np.concatenate([first, x.ravel()]), np.concatenate([first_weight, rest.ravel()])
 
 
-def _modal_energy(system: Response, signal: Input, support: int) -> float:
+def _modal_energy(system: Response, signal: Input, support: int) -> float | None:
     """Return the energy of the output for `decay`, u(t) as a sum of exponentials e^-at.
 
     t^(q-1) e^-t / Gamma(q) = sin(pi q) / pi int_1^inf (a - 1)^-q e^-at da, by the nodes of the cut.
@@ -128,7 +138,15 @@ def _modal_energy(system: Response, signal: Input, support: int) -> float:
     driven = -weight * (residues @ coupling)
     amplitudes = np.concatenate([own, driven])
     gram = -1.0 / (modes[:, None] + np.conj(modes))
-    return float((amplitudes @ gram @ np.conj(amplitudes)).real)
+    size = np.abs(amplitudes)
+    return _unless_cancelled(
+        float((amplitudes @ gram @ np.conj(amplitudes)).real), float(size @ np.abs(gram) @ size)
+    )
+
+
+def _unless_cancelled(energy: float, terms: float) -> float | None:
+    """Return the energy, or None where rounding of its terms may reach CANCELLED of it."""
+    return energy if EPS * terms <= CANCELLED * energy else None
 
 
 def _error_modes(system: Response, support: int) -> tuple[ComplexArray, ComplexArray]:
@@ -201,11 +219,12 @@ def _observability(A: FloatArray, C: FloatArray) -> FloatArray:
     return result
 
 
-def _box_energy(A: FloatArray, B: FloatArray, C: FloatArray) -> float:
+def _box_energy(A: FloatArray, B: FloatArray, C: FloatArray) -> float | None:
     """Return the energy for the box: v = A^-1 B, y = C (e^{At} - I) v on [0, 1], then free."""
     v = np.linalg.solve(A, B)
     w = expm(A) @ v
     Q = _observability(A, C)
     still = float(C @ v)
     moving = float(v @ Q @ v - w @ Q @ w) - 2.0 * still * float(C @ np.linalg.solve(A, w - v))
-    return moving + still**2 + float((w - v) @ Q @ (w - v))
+    energy = moving + still**2 + float((w - v) @ Q @ (w - v))
+    return _unless_cancelled(energy, 2.0 * float(np.linalg.norm(Q) * (v @ v + w @ w)) + still**2)

@@ -163,8 +163,8 @@ def damped_eigenvalues(n: int, tau: float) -> ComplexArray:
 
 def _damped_real(n: int, span: float) -> FloatArray:
     """Return z = lambda + 1/2 of the real eigenvalue for odd n: ln |phi| = span, z <= 0."""
-    if span == 0.0:
-        return np.zeros(1)
+    if n == 1 or span == 0.0:
+        return np.array([-0.5 * np.tanh(0.5 * span)])
 
     def excess(z: float) -> float:
         a = np.arange(n) + 0.5
@@ -176,7 +176,7 @@ def _damped_real(n: int, span: float) -> FloatArray:
 def log_phi_slope(n: int, z: ComplexArray) -> ComplexArray:
     """Return L(z) = d ln phi_n / dz = sum_i 2 a_i / (z^2 - a_i^2), O(1) each; z off the real axis.
 
-    For real z, where the sum has poles, it is summed term by term in blocks.
+    For real z, where the sum has poles, it is summed term by term.
     """
     z = np.asarray(z, dtype=np.complex128)
     real = z.imag == 0.0
@@ -194,8 +194,8 @@ def log_phi_slope(n: int, z: ComplexArray) -> ComplexArray:
 def defective_tau(n: int) -> float:
     """Return tau_c(n) = 1 / min |phi_n(s)|, s in (-2, -1) (n even) or (-3, -2) (n odd).
 
-    There the lowest conjugate pair (n odd: the real eigenvalue and its neighbour) of the
-    rank-one family meets, and the matrix is defective. 0 for n = 1.
+    There the lowest conjugate pair of the rank-one family meets on the real axis, and the matrix
+    is defective; for odd n the real eigenvalue stays apart, in (-1, -1/2). 0 for n = 1.
     """
     if n == 1:
         return 0.0

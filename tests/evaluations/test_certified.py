@@ -156,6 +156,9 @@ def test_polynomial_bounds_hold(seed: int, scale: float) -> None:
 
 def test_bad_systems() -> None:
     one = np.ones((1, 1))
+    assert peak_gains(np.zeros((0, 2), complex), np.zeros((0, 2)), np.zeros(0)) == []
+    with pytest.raises(UsageError, match="1e-100"):
+        peak_gains(np.array([[-1e-120 + 0j]]), one, np.zeros(1))
     with pytest.raises(StabilityError, match=r"Re = 0, expected < 0"):
         PoleSum(np.array([1j]), one, one, one)
     with pytest.raises(UsageError, match="NaN"):

@@ -142,3 +142,17 @@ def test_zero_and_different_readouts() -> None:
         certified_error(damped(np.ones(8), 1.0), damped(np.ones(4), 1.0))
     poles, _ = paired(damped(np.eye(1, 9)[0], 1.0))
     assert len(poles) == 9
+
+
+def test_both_signs_of_omega_where_the_residues_are_not_conjugate() -> None:
+    poles = np.array([-1.0 + 5.0j, -1.0 - 5.0j])
+    found = diagonalization_error(poles, np.eye(2) + 0j, np.array([1.0 + 0j, 30.0 + 0j]))
+    # The strong residue is that of the pole at -5.
+    assert found.omega == pytest.approx(-5.0, abs=0.05) and found.low > 29.0
+
+
+def test_a_readout_that_sees_nothing() -> None:
+    found = diagonalization_error(np.array([-1 + 0j]), np.eye(1) + 0j, np.ones(1) + 0j, np.zeros(1))
+    assert (found.low, found.high) == (0.0, 0.0)
+    found = damped_difference(HippoReadout(4, np.zeros(4)), 0.5, 0.0)
+    assert (found.low, found.high) == (0.0, 0.0)

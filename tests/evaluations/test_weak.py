@@ -118,3 +118,30 @@ def test_quadrature_panels_tile_the_interval() -> None:
 def test_bad_inputs(text: str) -> None:
     with pytest.raises(UsageError, match=r"input: .*expected one of"):
         parse_input(text, 8)
+
+
+@pytest.mark.parametrize(
+    ("n", "tau"), [(33, 1e-5), (17, 1e-4), (9, 1e-3), (9, 1e-2), (64, 1e-3), (1, 0.3)]
+)
+def test_a_real_pole_beside_minus_one(n: int, tau: float) -> None:
+    """For odd n the real eigenvalue comes within n tau of -1, the pole of e^-t."""
+    system = damped(np.eye(1, n)[0], tau)
+    for text in ("exp", "mode:0", "decay:0.25", "decay:0.75"):
+        signal = parse_input(text, n)
+        frequency = np.sqrt(parseval.quadrature(system, [signal]).integral(signal))
+        found = time_error(system, signal)
+        if found is None:
+            assert n == 1 or signal.kind == "decay"
+            continue
+        # D(1) D(-1) is taken 1e-9 beside a pole at a distance of n tau >= 1e-3 to 1e-4.
+        assert found == pytest.approx(frequency, rel=1e-7)
+
+
+def test_constant_of_a_slow_decay_in_closed_form() -> None:
+    from scipy.special import beta
+
+    for q in (0.51, 0.6, 0.75):
+        exact = np.sqrt(beta(1.5, q - 0.5) / (2.0 * np.pi))
+        # int w^2 (1 + w^2)^(-1-q) / pi, the tail beyond 1e14 in its leading term.
+        found = parseval.slope_norm(np.ones(1), parse_input(f"decay:{q}", 2))
+        assert found == pytest.approx(exact, rel=1e-9)
