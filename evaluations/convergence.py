@@ -65,6 +65,7 @@ def converge(
     if len(sizes) < 2:
         raise UsageError(f"converge: {len(sizes)} state size, expected at least two to fit a rate")
     systems = {str(parse(name)): parse(name) for name in names}
+    inputs = list(dict.fromkeys(inputs))
     for text in inputs:
         parse_input(text, SMALLEST)
     rows: list[dict[str, object]] = []
@@ -100,7 +101,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     """Return the state sizes of `4-4096` (its ends and the powers of two between) or `4,6,9`."""
     sizes: set[int] = set()
     for part in text.split(","):
-        ends = [int(end) if end.strip().isdigit() else 0 for end in part.split("-")]
+        ends = [int(end) if end.strip().isdecimal() else 0 for end in part.split("-")]
         if not 1 <= len(ends) <= 2 or not SMALLEST <= ends[0] <= ends[-1] <= LARGEST:
             raise UsageError(
                 f"state size: {part.strip()!r}, expected as in 4-4096 or 4,6,9, within "

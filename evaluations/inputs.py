@@ -105,8 +105,9 @@ def parse_input(text: str, n: int) -> Input:
         value = np.nan
     if kind == "decay" and 0.0 < value < 1.0:
         return Input(text, kind, value)
-    if kind == "mode" and 0.0 <= value < np.inf:
+    if kind == "mode" and 0.0 <= value < 1e100:
         return Input(text, kind, value)
     raise UsageError(
-        f"input: {text!r} is unknown, expected one of {', '.join(NAMES)} with 0 < Q < 1, W >= 0"
+        f"input: {text!r} is unknown, expected one of {', '.join(NAMES)} with 0 < Q < 1, "
+        "0 <= W < 1e100"
     )

@@ -131,7 +131,7 @@ def parse_modes(text: str, what: str = "modes") -> tuple[int, ...]:
     modes: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UsageError(
                 f"{what}: {part.strip()!r} is not a number, expected as in 1-64 or 1,2,4"
             )

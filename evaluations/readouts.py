@@ -63,4 +63,4 @@ def _listed(text: str, n: int) -> FloatArray:
         raise UsageError(
             f"readout: {text!r} is no readout, expected at most {n} finite numbers, not all zero"
         )
-    return np.concatenate([given, np.zeros(n - len(given))])
+    return hippo.check_readout(np.concatenate([given, np.zeros(n - len(given))]), n)

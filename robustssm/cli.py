@@ -30,6 +30,13 @@ class Commands(click.Group):
             raise CommandError(str(error), 4) from error
         except RobustssmError as error:
             raise CommandError(str(error), 1) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = f" {error.filename}" if error.filename else ""
+            raise CommandError(
+                f"file{where}: {error.strerror or error}; choose another", 1
+            ) from error
         except KeyboardInterrupt:
             click.echo("interrupted; what is finished is kept, the same command goes on", err=True)
             ctx.exit(130)

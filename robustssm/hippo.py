@@ -55,6 +55,11 @@ def check_readout(C: FloatArray, n: int) -> FloatArray:
         raise ShapeError(f"readout: C has shape {C.shape}, expected ({n},) for state size {n}")
     if not np.isfinite(C).all():
         raise UsageError("readout: C has NaN or infinite entries, expected finite numbers")
+    largest = float(np.abs(C).max())
+    if largest and not 1e-100 < largest < 1e100:
+        raise UsageError(
+            f"readout: C is as large as {largest:g}, expected 1e-100 to 1e100; scale it"
+        )
     return C
 
 

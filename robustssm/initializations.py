@@ -90,7 +90,7 @@ def parse(text: str) -> Name:
         parameters[key] = value
     if "tau" in parameters and not 0.0 < _number(base, "tau", parameters["tau"]) <= 1.0:
         raise UsageError(f"{base}: tau is {parameters['tau']}, expected 0 < tau <= 1")
-    if "seed" in parameters and not parameters["seed"].isdigit():
+    if "seed" in parameters and not parameters["seed"].isdecimal():
         raise UsageError(f"{base}: seed is {parameters['seed']!r}, expected an integer >= 0")
     if "kernel" in parameters and parameters["kernel"] not in ("softmax", "exp"):
         raise UsageError(f"{base}: kernel is {parameters['kernel']!r}, expected softmax or exp")

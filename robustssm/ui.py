@@ -50,7 +50,7 @@ def emit_table(title: str, columns: list[str], rows: list[list[str]], style: str
         click.echo("| " + " | ".join(columns) + " |")
         click.echo("|" + "---|" * len(columns))
         for row in rows:
-            click.echo("| " + " | ".join(row) + " |")
+            click.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
         return
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):

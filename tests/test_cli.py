@@ -219,3 +219,20 @@ def test_interrupted_training_says_how_to_go_on(
     call(*arguments[:-1], str(tmp_path / "straight.safetensors"))
     first, second = (load_checkpoint(tmp_path / f"{n}.safetensors") for n in ("a", "straight"))
     assert first.content_hash == second.content_hash
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("transfer", "--n", "4", "--no-figures", "--grid", "1,10,5"),
+        ("converge", "--n", "4,8", "--init", "s4d", "--input", "exp"),
+        ("ptd", "--study", "-n", "4"),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_line(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    found = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "file")])
+    assert found.exit_code == 1 and "exists; choose another" in found.stderr
+    assert "Traceback" not in found.output
