@@ -5,7 +5,7 @@ Composite Gauss-Legendre with panels no longer than their distance to the poles 
 |D|^2 is expanded in Legendre polynomials and the oscillation integrated exactly (Filon).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -110,9 +110,8 @@ def slope_norm(C: FloatArray, signal: Input) -> float:
     return float(np.sqrt(axis.integral(signal) + beyond))
 
 
-def squared_modulus(error: object, omega: FloatArray) -> FloatArray:
+def squared_modulus(error: Callable[[FloatArray], ComplexArray], omega: FloatArray) -> FloatArray:
     """Return |error(omega)|^2, by blocks of panels so that its intermediates stay small."""
-    assert callable(error)
     result = np.empty_like(omega)
     for start in range(0, len(omega), 4096):
         part = slice(start, start + 4096)

@@ -83,6 +83,19 @@ def ptd(
     if sum([bool(file), bool(inspected), studied, method != "all"]) > 1:
         raise UsageError("ptd: FILE, --inspect, --study and --method exclude one another; keep one")
     path = file or inspected
+    foreign: dict[str, object] = {
+        "--tau": tau,
+        "--size": size,
+        "--relative-norm": relative_norm,
+        "--steps": steps,
+        "--restarts": restarts,
+    }
+    if path is not None:
+        foreign |= {"--kappa": kappas, "--free-input": free_input or None, "-o": output}
+    given = [name for name, value in foreign.items() if value is not None]
+    if given and (studied or path is not None):
+        where = "--study" if studied else "a file to inspect"
+        raise UsageError(f"ptd: {', '.join(given)} does not belong to {where}; leave it out")
     if path is not None:
         _inspect(path, readouts, style)
         return
@@ -92,8 +105,7 @@ def ptd(
         _study(orders, matrices, targets, free_input, output, style, progress)
         return
     if method == "all":
-        given = [tau, size, relative_norm, kappas, steps, restarts, output, free_input or None]
-        if any(value is not None for value in given):
+        if given or kappas or output or free_input:
             raise UsageError("ptd: settings and -o belong to one method; add --method or --study")
         _table(orders, style)
         return

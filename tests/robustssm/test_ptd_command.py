@@ -129,3 +129,12 @@ def test_refusals(arguments: tuple[str, ...], error: type[Exception]) -> None:
     result = call(*arguments)
     assert isinstance(result.exception, error), result.output
     assert "\n" not in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--study", "--tau", "0.1", "-n", "4"), ("made.npz", "--kappa", "5")]
+)
+def test_settings_of_another_mode_are_refused(arguments: tuple[str, ...]) -> None:
+    result = call(*arguments)
+    assert isinstance(result.exception, UsageError)
+    assert "does not belong to" in str(result.exception)
