@@ -1,42 +1,112 @@
 """The contract of a perturbation: pure, budgeted, the same for a sample wherever it is drawn."""
 
+import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, final
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, replace
+from typing import ClassVar, TypeVar, dataclass_transform, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks.philox import uniform
+from robustssm.attacks import philox
+from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
-from robustssm.typing import FloatArray, IntArray
+from robustssm.inference import ROW_BLOCK
+from robustssm.typing import IntArray
+
+T = TypeVar("T")
+# Values perturbed at a time: what a processor's cache holds in float64.
+BLOCK_VALUES = 1 << 19
 
 
 @dataclass(frozen=True)
 class Site:
     """Where a perturbation acts: the input (layer None), or the input of an SSM layer.
 
-    scale: size of eps = 1 per channel, (channels,); dt: step sizes of the layer, (channels,).
+    scale: standard deviation per channel, (channels,), at the input; dt: step sizes of the layer,
+    (channels,). length: steps L that DFT bins count for (filled in by `perturb`); rate: samples
+    per second; image: (rows, columns) where a sequence is an image read row by row.
     """
 
     layer: int | None = None
-    scale: FloatArray | None = None
-    dt: FloatArray | None = None
+    scale: Tensor | None = None
+    dt: Tensor | None = None
+    length: int = 0
+    rate: float | None = None
+    image: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """`input` or `layers`."""
+        return "input" if self.layer is None else "layers"
 
 
-class Perturbation(ABC):
-    """What is done to a signal (batch, length, channels), apart from how strongly.
+@dataclass_transform(frozen_default=True)
+def family(cls: type[T]) -> type[T]:
+    """Make a perturbation a frozen dataclass whose repr shows what differs from the defaults."""
+    return dataclass(frozen=True, repr=False)(cls)
 
-    Subclasses are frozen dataclasses whose repr can be typed back; they write `direction`.
-    unit says what eps means. std: root mean square of the perturbation, in standard deviations
-    of the task's training inputs; linf: its largest absolute value, in the signal's own units.
+
+class Attack(ABC):  # noqa: B024
+    """What perturbations and adversaries share: a name to type, the unit of eps, the places.
+
+    unit: of eps, where none is given; sites: where it may act, the usual place first; strengths:
+    the only ones that there are, None for any.
     """
 
-    unit: ClassVar[str]
-    injection: ClassVar[str]  # "input" or "layers"
+    unit: ClassVar[str] = "std"
+    sites: ClassVar[tuple[str, ...]] = ("input", "layers")
+    strengths: ClassVar[tuple[float, ...] | None] = None
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        shown = []
+        for field in fields:
+            value = getattr(self, field.name)
+            if field.default is MISSING or value != field.default:
+                shown.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @property
+    def who(self) -> str:
+        """Name in messages."""
+        return type(self).__name__
+
+    def default_unit(self, site: str) -> str:
+        """Return the unit of eps at a site, where none is named."""
+        return "rms" if site == "layers" and self.unit == "std" else self.unit
+
+    def check_length(self, L: int, site: Site) -> None:  # noqa: B027
+        """Raise UsageError where this does not exist at sequence length L."""
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return each sample's energy of delta (batch, valid, channels) in the named band.
+
+        All of it, where none is named.
+        """
+        return delta.square().sum((1, 2))
+
+    def extended(self, x: Tensor) -> Tensor:
+        """Return x with the steps that this appends, still empty; usually x itself."""
+        return x
+
+
+class Perturbation(Attack):
+    """What is done to a signal (batch, length, channels), apart from how strongly.
+
+    Subclasses are decorated with `family`, write `direction`, and may narrow `in_band`. They see
+    valid steps only. standardised: whether the direction is in standard deviations of each
+    channel when eps is; fills: whether a direction is brought to eps exactly, or only bounded by
+    it in `unit`.
+    """
+
+    standardised: ClassVar[bool] = True
+    fills: ClassVar[bool] = True
 
     @final
+    @torch.no_grad()
     def perturb(
         self,
         x: Tensor,
@@ -44,92 +114,109 @@ class Perturbation(ABC):
         sample_id: IntArray,
         seed: int,
         *,
-        eps: float,
+        budget: Budget,
         site: Site,
     ) -> Tensor:
-        """Return x perturbed at strength eps, in `unit`; x itself where eps = 0.
+        """Return x perturbed within the budget; x itself where that is nothing.
 
-        x: (batch, length, channels); lengths: (batch,) valid steps or None; sample_id: (batch,).
-        Padding is never touched. Raises UsageError for eps that is negative or not finite.
+        x: (batch, length, channels), real floating point; lengths: (batch,) valid steps or None;
+        sample_id: (batch,). Padding is never touched, arithmetic is float64. The shape stays,
+        except where a perturbation appends steps (`extended`). Raises UsageError for what cannot
+        be done, naming who, what was given and what was expected.
         """
-        check_eps(eps)
-        if eps == 0.0:
+        self.check_input(x, lengths, site)
+        if budget.nothing:
             return x
-        valid = np.full(len(x), x.shape[1]) if lengths is None else lengths.cpu().numpy()
-        delta = eps * self.direction(valid, x.shape, np.asarray(sample_id), seed, site)
+        x = self.extended(x)
+        ids = np.asarray(sample_id)
+        site = replace(site, length=x.shape[1])
+        after = x.clone()
+        for rows, real, valid in blocks(lengths, x):
+            part, own = x[rows, :valid].double(), ids[rows.cpu().numpy()]
+            delta = self.direction(part, own, seed, site).expand_as(part)
+            if budget.unit == "std" and self.standardised and site.scale is not None:
+                delta = delta * site.scale
+            if self.fills or budget.unit != self.unit:
+                delta = budget.scaled(part, delta, site.scale, self.who, own)
+            else:
+                delta = budget.eps * delta
+            result = budget.clipped(part, delta, site.scale, self.who)
+            after[rows[:real], :valid] = result[:real].to(x.dtype)
+        return after
+
+    @final
+    def check_input(self, x: Tensor, lengths: Tensor | None, site: Site) -> None:
+        """Raise UsageError where this perturbation cannot act on x (batch, length, channels)."""
+        if x.ndim != 3:
+            raise UsageError(
+                f"{self.who}: input has shape {tuple(x.shape)}, expected (batch, length, channels)"
+            )
+        if not x.is_floating_point():
+            raise UsageError(
+                f"{self.who}: input is {str(x.dtype).removeprefix('torch.')}: tokens have no "
+                "amplitude; perturb embeddings instead, at layers"
+            )
+        if site.name not in self.sites:
+            raise UsageError(f"{self.who}: acts at {' or '.join(self.sites)}, not at {site.name!r}")
+        if not bool(torch.isfinite(x).all()):
+            raise UsageError(f"{self.who}: the input holds NaN or infinite values")
         if lengths is not None:
-            delta = delta * (np.arange(x.shape[1]) < valid[:, None])[..., None]
-        return x + torch.from_numpy(delta).to(x.device, x.dtype)
+            low, high = int(lengths.min()), int(lengths.max())
+            if lengths.shape != (len(x),) or low < 1 or high > x.shape[1]:
+                raise UsageError(
+                    f"{self.who}: lengths run from {low} to {high}, expected one for each of "
+                    f"{len(x)} samples, 1 to {x.shape[1]}"
+                )
+        self.check_length(x.shape[1], site)
 
     @abstractmethod
-    def direction(
-        self,
-        valid: IntArray,
-        shape: tuple[int, ...],
-        sample_id: IntArray,
-        seed: int,
-        site: Site,
-    ) -> FloatArray:
-        """Return the perturbation at eps = 1, broadcastable to `shape`, float64."""
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the perturbation of x (batch, valid, channels) at any strength, float64.
+
+        Broadcastable to x's shape.
+        """
+
+    def alternatives(self) -> "tuple[Perturbation, ...]":
+        """Return the perturbations of which a sample suffers the worst; usually this one alone."""
+        return (self,)
+
+    def _stream(self, seed: int, site: Site) -> str:
+        return f"{seed}|{self!r}|{site.layer}"
+
+    def draws(self, sample_id: IntArray, count: int, seed: int, site: Site, x: Tensor) -> Tensor:
+        """Return uniform draws in [0, 1), (samples, count), on x's device."""
+        return philox.uniform(self._stream(seed, site), sample_id, count, x.device)
+
+    def normals(self, sample_id: IntArray, count: int, seed: int, site: Site, x: Tensor) -> Tensor:
+        """Return standard normal draws, (samples, count), on x's device."""
+        return philox.normal(self._stream(seed, site), sample_id, count, x.device)
+
+
+class Transform(Perturbation):
+    """x -> T(x). eps in `mix` is the share x + eps (T(x) - x); other units scale T(x) - x."""
+
+    unit: ClassVar[str] = "mix"
+    standardised: ClassVar[bool] = False
 
     @abstractmethod
-    def in_band(self, delta: FloatArray, site: Site) -> FloatArray:
-        """Return each sample's energy of delta (batch, length, channels) at the named frequency."""
+    def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return T(x) of x (batch, valid, channels), float64, same shape."""
 
-    def check_length(self, L: int) -> None:  # noqa: B027
-        """Raise UsageError where the perturbation does not exist at sequence length L."""
-
-    def draws(self, sample_id: IntArray, count: int, seed: int, site: Site) -> FloatArray:
-        """Return uniform draws in [0, 1), (samples, count), of this perturbation at this site."""
-        return uniform(f"{seed}|{self!r}|{site.layer}", sample_id, count)
+    @final
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return T(x) - x."""
+        return self.transform(x, sample_id, seed, site) - x
 
 
-def check_eps(eps: float) -> float:
-    """Return eps, or raise UsageError where it is negative or not finite."""
-    if not (np.isfinite(eps) and eps >= 0.0):
-        raise UsageError(f"eps: {eps:g} is not a strength, expected a finite number >= 0")
-    return eps
+def blocks(lengths: Tensor | None, x: Tensor) -> Iterator[tuple[Tensor, int, int]]:
+    """Yield (rows, how many are real, valid steps): samples of one length, a few at a time.
 
-
-@dataclass
-class Delivered:
-    """What reached each sample of a batch, summed over the sites of one forward pass.
-
-    energy: sum of squares of the perturbation; largest: its maximum modulus; in_band: the part
-    of the energy at the named frequency. All (batch,); count is the number of perturbed values
-    per sample.
+    The last row is repeated to fill a block: arithmetic on constant shapes rounds a sample alike
+    whatever its batch is.
     """
-
-    energy: FloatArray
-    largest: FloatArray
-    in_band: FloatArray
-    count: int = 0
-
-    @classmethod
-    def nothing(cls, batch: int) -> "Delivered":
-        """Return the account of an untouched batch."""
-        return cls(np.zeros(batch), np.zeros(batch), np.zeros(batch))
-
-    def add(self, before: Tensor, after: Tensor, perturbation: Perturbation, site: Site) -> None:
-        """Book the difference of a site's signal after and before (batch, length, channels)."""
-        delta = (after.double() - before.double()).cpu().numpy()
-        self.energy += np.sum(delta**2, axis=(1, 2))
-        self.largest = np.maximum(self.largest, np.abs(delta).max(axis=(1, 2)))
-        self.in_band += perturbation.in_band(delta, site)
-        self.count += delta.shape[1] * delta.shape[2]
-
-    @property
-    def l2(self) -> FloatArray:
-        """Euclidean norm per sample."""
-        return np.sqrt(self.energy)
-
-    @property
-    def rms(self) -> FloatArray:
-        """Root mean square per sample, over all values of all perturbed sites."""
-        return np.sqrt(self.energy / max(self.count, 1))
-
-    @property
-    def share(self) -> FloatArray:
-        """Share of energy at the named frequency, 1 where nothing was added."""
-        safe = np.where(self.energy > 0.0, self.energy, 1.0)
-        return np.where(self.energy > 0.0, self.in_band / safe, 1.0)
+    size = min(ROW_BLOCK, max(1, BLOCK_VALUES // (x.shape[1] * x.shape[2])))
+    valid = torch.full((len(x),), x.shape[1]) if lengths is None else lengths.cpu()
+    for length in torch.unique(valid).tolist():
+        for rows in torch.nonzero(valid == length)[:, 0].split(size):
+            missing = rows[-1:].expand(size - len(rows))
+            yield torch.cat([rows, missing]).to(x.device), len(rows), int(length)

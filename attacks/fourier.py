@@ -1,72 +1,84 @@
-"""One Fourier mode of the input, random phase per sample.
+"""One Fourier mode.
 
 Reference: Yin et al., A Fourier Perspective on Model Robustness (arXiv 1906.08988), section 2,
 in one dimension and with the phase drawn instead of the sign.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+import math
 
-import numpy as np
+from torch import Tensor
 
-from robustssm.attacks.base import Perturbation, Site
+from robustssm.attacks.bands import sinusoid, tone_energy, waves, written
+from robustssm.attacks.base import Perturbation, Site, family
+from robustssm.attacks.channels import PHASES, Phased
+from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
-from robustssm.typing import FloatArray, IntArray
+from robustssm.typing import IntArray
+
+_MOST_PHASES = 1024
 
 
-@dataclass(frozen=True)
-class Fourier(Perturbation):
-    """cos(2 pi mode t / L + phase), scaled to root mean square eps in `std`.
+@family
+class Fourier(Phased):
+    """cos(2 pi f t + phase), every channel at the same root mean square.
 
-    mode: DFT bin 0..floor(L/2); the phase is uniform per sample and channel. With `lengths` the
-    frequency stays mode / L cycles per sample and the scale is that of the valid part.
+    mode: DFT bin 0..floor(L/2), or in cycles per sample or hertz as `frequency_unit` says.
+    phase: `random` (uniform per sample and channel), `cosine`, `sine`, radians, or `worst:P`, the
+    worst for each sample of P equally spaced ones. Where the sequence ends before L the frequency
+    stays, and the scale is that of the valid part.
     """
 
-    mode: int
+    mode: float
+    phase: str | float = "random"
+    channels: str = "independent"
+    frequency_unit: str = "bin"
 
-    unit: ClassVar[str] = "std"
-    injection: ClassVar[str] = "input"
-
-    def check_length(self, L: int) -> None:
-        """Raise UsageError for a mode beyond the Nyquist bin of length L."""
-        nyquist = L // 2
-        if not 0 <= self.mode <= nyquist:
+    def __post_init__(self) -> None:
+        self.check_channels()
+        object.__setattr__(self, "mode", written(self.mode, self.who))
+        if self._policy() not in ("random", "worst", "fixed"):
             raise UsageError(
-                f"fourier: mode {self.mode} is beyond the Nyquist bin {nyquist} of length-{L} "
-                f"inputs, expected 0-{nyquist}; use --modes 1-{nyquist}"
+                f"{self.who}: phase {self.phase!r} is unknown, expected random, cosine, sine, "
+                f"a number in radians, or worst:P with P from 1 to {_MOST_PHASES}"
             )
 
-    def direction(
-        self,
-        valid: IntArray,
-        shape: tuple[int, ...],
-        sample_id: IntArray,
-        seed: int,
-        site: Site,
-    ) -> FloatArray:
-        """Return the mode with root mean square `site.scale` over each sample's valid part."""
-        _, L, channels = shape
-        self.check_length(L)
-        phase = 2.0 * np.pi * self.draws(sample_id, channels, seed, site)
-        t = np.arange(L)
-        angle = 2.0 * np.pi * (self.mode * t % L) / L
-        # Where sin(angle) is rounding only (bins 0 and L/2) the mode is +-1 times the cosine.
-        sine = 0.0 if 2 * self.mode % L == 0 else 1.0
-        wave = (
-            np.cos(phase)[:, None, :] * np.cos(angle)[:, None]
-            - sine * np.sin(phase)[:, None, :] * np.sin(angle)[:, None]
-        )
-        inside = (t < valid[:, None])[..., None]
-        rms = np.sqrt(np.sum(wave**2 * inside, axis=1, keepdims=True) / valid[:, None, None])
-        scale = np.ones(channels) if site.scale is None else site.scale
-        return wave / rms * scale
+    def _policy(self) -> str:
+        if isinstance(self.phase, str):
+            name, _, count = self.phase.partition(":")
+            if name == "worst" and count.isdecimal() and 1 <= int(count) <= _MOST_PHASES:
+                return "worst"
+            if self.phase == "random":
+                return "random"
+            return "fixed" if self.phase in PHASES else "unknown"
+        return "fixed" if math.isfinite(self.phase) else "unknown"
 
-    def in_band(self, delta: FloatArray, site: Site) -> FloatArray:
-        """Return the energy in the mode's DFT bin (and its mirror), by Parseval."""
-        L = delta.shape[1]
-        t = np.arange(L)
-        basis = np.exp(-2j * np.pi * (self.mode * t % L) / L)
-        coefficient = np.einsum("btc,t->bc", delta, basis)
-        weight = 1.0 if 2 * self.mode % L == 0 else 2.0
-        result: FloatArray = weight / L * np.sum(np.abs(coefficient) ** 2, axis=1)
-        return result
+    def cycles(self, site: Site) -> float:
+        """Return the frequency in cycles per sample; UsageError beyond Nyquist."""
+        return cycles_per_sample(self.mode, self.frequency_unit, site.length, site.rate, self.who)
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError for a mode beyond Nyquist, or one that vanishes at every sample."""
+        f = cycles_per_sample(self.mode, self.frequency_unit, L, site.rate, self.who)
+        self.check_sine(f, f"mode {self.mode:g}", L)
+
+    def alternatives(self) -> tuple[Perturbation, ...]:
+        """Return the P phases of `worst:P`."""
+        if self._policy() != "worst":
+            return (self,)
+        P = int(str(self.phase).partition(":")[2])
+        return tuple(
+            Fourier(self.mode, 2.0 * math.pi * p / P, self.channels, self.frequency_unit)
+            for p in range(P)
+        )
+
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the mode with root mean square 1 in every channel that has it."""
+        if self._policy() == "worst":
+            raise UsageError(f"{self.who}: phase {self.phase} needs a model; use its alternatives")
+        cosine, sine = waves([self.cycles(site)], x.shape[1], x)
+        wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
+        return self.spread(wave, x, sample_id, seed, site)
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return the energy in sinusoids of this frequency."""
+        return tone_energy(delta, [self.cycles(site)])

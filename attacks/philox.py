@@ -1,66 +1,84 @@
 """Counter-based random numbers: a function of (key, sample id, index), and of nothing else.
 
-Philox 4x32-10 over whole arrays, so that a sample's draws do not depend on its batch, the order,
-the worker or the device.
+Philox 4x32-10 over whole arrays, in integer arithmetic that every device has, so that a sample's
+draws do not depend on its batch, the order, the worker or the device.
 
 Reference: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011), section 3.3.
 """
 
 import hashlib
+import math
 
-import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from robustssm.typing import FloatArray
+from robustssm.typing import IntArray
 
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
-_LOW = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
+_LOW = 0xFFFFFFFF
 _ROUNDS = 10
+# Counters worked on at a time on a CPU: what its cache holds.
+_CHUNK = 1 << 14
 
-UintArray = npt.NDArray[np.uint64]
 
-
-def philox(counter: UintArray, key: tuple[int, int]) -> UintArray:
+def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
     """Return four random 32-bit words for each counter.
 
-    counter has shape (4, ...), entries below 2^32 held in uint64; so has the result.
+    counter: int64 of shape (4, ...), entries in [0, 2^32); so has the result.
     """
-    c0, c1, c2, c3 = (c.astype(np.uint64) for c in counter)
+    c0, c1, c2, c3 = counter.unbind(0)
     k0, k1 = key
     for _ in range(_ROUNDS):
-        product0, product1 = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
-        c0, c1, c2, c3 = (
-            (product1 >> _HALF) ^ c1 ^ np.uint64(k0),
-            product1 & _LOW,
-            (product0 >> _HALF) ^ c3 ^ np.uint64(k1),
-            product0 & _LOW,
-        )
-        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
-    return np.stack([c0, c1, c2, c3])
+        # int64 products of two 32-bit words wrap, which leaves their 64 bits as they are.
+        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0 = (product1 >> 32).bitwise_and_(_LOW).bitwise_xor_(c1).bitwise_xor_(k0)
+        c2 = (product0 >> 32).bitwise_and_(_LOW).bitwise_xor_(c3).bitwise_xor_(k1)
+        c1, c3 = product1.bitwise_and_(_LOW), product0.bitwise_and_(_LOW)
+        k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
+    return torch.stack([c0, c1, c2, c3])
 
 
-def uniform(name: str, sample_id: npt.NDArray[np.int64], count: int) -> FloatArray:
-    """Return draws in [0, 1), shape (samples, count), keyed by `name` and each sample's id.
-
-    53 random bits a draw. sample_id: non-negative, below 2^63.
-    """
+def _key(name: str) -> tuple[int, int]:
     digest = hashlib.sha256(name.encode()).digest()
-    key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little"))
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
+
+def uniform(
+    name: str, sample_id: IntArray, count: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return draws in [0, 1), shape (samples, count), float64, keyed by `name` and sample id.
+
+    53 random bits a draw, the same bits on every device. sample_id: non-negative, below 2^63.
+    """
+    key = _key(name)
     blocks = -(-count // 2)
-    identity = np.asarray(sample_id, dtype=np.int64).astype(np.uint64)[:, None]
-    shape = (len(identity), blocks)
-    counter = np.stack(
-        [
-            np.broadcast_to(identity & _LOW, shape),
-            np.broadcast_to(identity >> _HALF, shape),
-            np.broadcast_to(np.arange(blocks, dtype=np.uint64), shape),
-            np.zeros(shape, dtype=np.uint64),
-        ]
-    )
-    words = philox(counter, key)
-    high, low = words[0::2] >> np.uint64(5), words[1::2] >> np.uint64(6)
-    draws = (high * np.uint64(1 << 26) + low).astype(np.float64) * 2.0**-53
-    result: FloatArray = np.moveaxis(draws, 0, -1).reshape(len(identity), 2 * blocks)[:, :count]
-    return result
+    identity = torch.as_tensor(sample_id, dtype=torch.int64, device=device)
+    total = len(identity) * blocks
+    result = torch.empty((total, 2), dtype=torch.float64, device=device)
+    chunk = _CHUNK if result.device.type == "cpu" else max(total, 1)
+    for start in range(0, total, chunk):
+        number = torch.arange(start, min(start + chunk, total), device=device)
+        sample = identity[number // blocks]
+        words = philox(
+            torch.stack([sample & _LOW, sample >> 32, number % blocks, torch.zeros_like(number)]),
+            key,
+        )
+        # 27 bits of one word and 26 of the next.
+        bits = ((words[0::2] >> 5) << 26) + (words[1::2] >> 6)
+        torch.mul(bits.T.double(), 2.0**-53, out=result[start : start + chunk])
+    return result.view(len(identity), 2 * blocks)[:, :count]
+
+
+def normal(
+    name: str, sample_id: IntArray, count: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return standard normal draws, shape (samples, count), float64, keyed as `uniform`.
+
+    Reference: Box and Muller, Ann. Math. Stat. 29 (1958), equation (1).
+    """
+    draws = uniform(name, sample_id, 2 * -(-count // 2), device)
+    radius = torch.sqrt(-2.0 * torch.log1p(-draws[:, 0::2]))
+    angle = 2.0 * math.pi * draws[:, 1::2]
+    pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+    return pairs.flatten(1)[:, :count]

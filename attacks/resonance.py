@@ -7,64 +7,57 @@ the frequency is exact and the draws are counter-based.
 Reference: arXiv 2310.01698, section 5.2, and the authors' released robustness script.
 """
 
-from dataclasses import dataclass
+import math
 from typing import ClassVar
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from robustssm.attacks.base import Perturbation, Site
+from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.errors import UsageError
-from robustssm.typing import FloatArray, IntArray
+from robustssm.typing import IntArray
 
 # The draws are keyed by the frequency's digits: so many are the same on every machine, and
 # rounding moves a frequency by far less than a spike's half width of 1/2.
 DIGITS = 12
 
 
-@dataclass(frozen=True)
+@family
 class Resonance(Perturbation):
-    """r cos(omega dt_h t), r uniform in [0, 1) per sample, channel and layer; |.| <= eps.
+    """r cos(omega dt_h t), r uniform in [0, 1) per sample, channel and layer.
 
     omega: rad per unit of the system's own time, kept to 12 digits. For a layer whose step sizes
     belong to states (S5), dt is their geometric mean. omega dt may exceed pi: the mode then
-    aliases, as the layer's own poles do.
+    aliases, as the layer's own poles do. In `linf`, as released, eps bounds the amplitude; in
+    other units it is delivered exactly.
     """
 
     omega: float
 
     unit: ClassVar[str] = "linf"
-    injection: ClassVar[str] = "layers"
+    sites: ClassVar[tuple[str, ...]] = ("layers",)
+    fills: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.omega) and self.omega >= 0.0):
+        if not (math.isfinite(self.omega) and self.omega >= 0.0):
             raise UsageError(
-                f"resonance: omega is {self.omega:g}, expected a finite frequency >= 0"
+                f"{self.who}: omega is {self.omega:g}, expected a finite frequency >= 0"
             )
         object.__setattr__(self, "omega", float(f"{self.omega:.{DIGITS}g}"))
 
-    def _wave(self, L: int, site: Site) -> FloatArray:
-        """Return cos(omega dt_h t), shape (L, channels)."""
+    def _wave(self, valid: int, site: Site) -> Tensor:
+        """Return cos(omega dt_h t), shape (valid, channels)."""
         assert site.dt is not None
-        wave: FloatArray = np.cos(self.omega * np.outer(np.arange(L), site.dt))
-        return wave
+        t = torch.arange(valid, dtype=torch.float64, device=site.dt.device)
+        return torch.cos(self.omega * torch.outer(t, site.dt))
 
-    def direction(
-        self,
-        valid: IntArray,
-        shape: tuple[int, ...],
-        sample_id: IntArray,
-        seed: int,
-        site: Site,
-    ) -> FloatArray:
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return r cos(omega dt_h t)."""
-        _, L, channels = shape
-        r = self.draws(sample_id, channels, seed, site)
-        return r[:, None, :] * self._wave(L, site)
+        r = self.draws(sample_id, x.shape[2], seed, site, x)
+        return r[:, None, :] * self._wave(x.shape[1], site)
 
-    def in_band(self, delta: FloatArray, site: Site) -> FloatArray:
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy of the projection on each channel's sinusoid."""
         wave = self._wave(delta.shape[1], site)
-        norm = np.sum(wave**2, axis=0)
-        coefficient = np.einsum("btc,tc->bc", delta, wave)
-        result: FloatArray = np.sum(coefficient**2 / norm, axis=1)
-        return result
+        coefficient = torch.einsum("btc,tc->bc", delta, wave)
+        return (coefficient.square() / wave.square().sum(0)).sum(1)

@@ -37,7 +37,7 @@ def seed_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> tu
 def summarise(plan: Plan, run: RunDirectory) -> pd.DataFrame:
     """Return summary.csv: one row a model, training seed, mode and eps with results.
 
-    Rows of eps = 0 are the clean evaluation. Cells that have no results are left out.
+    Rows of noise `clean` are the clean evaluation. Cells that have no results are left out.
     """
     clean: dict[tuple[str, int], float] = {}
     rows = []
@@ -47,31 +47,37 @@ def summarise(plan: Plan, run: RunDirectory) -> pd.DataFrame:
         result = run.read(cell.id)
         n, right = len(result), int(result["correct"].sum())
         key = (cell.model.ref.label, cell.model.train_seed)
-        if cell.perturbation is None:
+        if cell.condition is None:
             clean[key] = right / n
         low, high = wilson(right, n)
+        labels = cell.labels()
         rows.append(
             {
                 "model": key[0],
                 "train_seed": key[1],
                 "task": cell.task.spec,
-                "noise": plan.noise if cell.perturbation else "clean",
-                "inject": cell.inject,
-                "mode": cell.mode,
-                "eps": cell.eps,
-                "eps_unit": cell.unit,
+                "noise": labels["noise"],
+                "inject": labels["inject"],
+                "mode": labels["mode"],
+                "eps": labels["eps"],
+                "eps_unit": labels["eps_unit"],
                 "n": n,
                 "accuracy": right / n,
                 "ci_low": low,
                 "ci_high": high,
                 "clean_accuracy": clean.get(key, float("nan")),
                 "delivered_rms": float(np.sqrt(np.mean(result["delivered_rms"] ** 2))),
-                "mode_unit": cell.mode_unit,
+                "mode_unit": labels["mode_unit"],
                 "in_band_share": float(result["in_band_share"].mean()),
                 "cell": cell.id,
             }
         )
     return pd.DataFrame(rows)
+
+
+def perturbed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table that are not the clean evaluation."""
+    return table[table["noise"] != "clean"] if len(table) else table
 
 
 def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
@@ -99,18 +105,21 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def overview(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a model and eps: mean over modes, and the worst mode with its interval.
+    """Return one row a model, noise and eps: mean over modes, and the worst mode with its interval.
 
     The worst mode is chosen and reported on the same samples, so its accuracy is biased
     downwards a little where many modes were tried.
     """
-    curves = over_seeds(summary[summary["eps"] > 0.0])
+    curves = over_seeds(perturbed(summary))
     rows = []
-    for (model, eps), group in curves.groupby(["model", "eps"], sort=False):
+    keys = ["model", "noise", "inject", "eps"]
+    for (model, noise, inject, eps), group in curves.groupby(keys, sort=False):
         worst = group.loc[group["accuracy"].idxmin()]
         rows.append(
             {
                 "model": model,
+                "noise": noise,
+                "inject": inject,
                 "seeds": int(worst["seeds"]),
                 "n": int(worst["n"]),
                 "clean_accuracy": worst["clean_accuracy"],

@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from robustssm.attacks import FAMILIES, Fourier, Perturbation, Resonance, check_eps
 from robustssm.checkpoints import read_card
 from robustssm.checkpoints.native import Card, content_hash
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.spectrum import spikes
+from robustssm.evaluations.conditions import Condition, Noise, check_options, conditions
 from robustssm.tasks import Task, load_task
 from robustssm.zoo import ModelRef
 
 # Raised when the meaning of a stored row changes: old cells are then not taken for new ones.
-SCHEMA = 1
-DEFAULT_EPS = (0.1, 0.3, 1.0)
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -42,19 +40,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Cell:
-    """One perturbation at one strength on one model; None and 0 for the clean evaluation.
-
-    mode is what the user counted (a DFT bin, a spike's number, or omega itself) in mode_unit.
-    """
+    """One condition on one model; None for the clean evaluation."""
 
     model: Model
     task: Task = field(repr=False)
-    perturbation: Perturbation | None
-    eps: float
+    condition: Condition | None
     seed: int
     limit: int | None
-    mode: float = 0.0
-    mode_unit: str = ""
 
     @property
     def id(self) -> str:
@@ -65,30 +57,38 @@ class Cell:
             self.task.content_hash,
             "test",
             self.limit,
-            repr(self.perturbation),
-            self.eps,
-            self.unit,
-            self.inject,
-            self.seed if self.perturbation else None,
+            *(
+                [repr(self.condition.attack), repr(self.condition.budget), self.inject]
+                if self.condition
+                else [None]
+            ),
+            self.seed if self.condition else None,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @property
-    def unit(self) -> str:
-        """Unit of eps; empty for the clean evaluation."""
-        return self.perturbation.unit if self.perturbation else ""
-
-    @property
     def inject(self) -> str:
-        """`input` or `layers`; empty for the clean evaluation."""
-        return self.perturbation.injection if self.perturbation else ""
+        """`input`, `layers` or `model`; empty for the clean evaluation."""
+        return self.condition.inject if self.condition else ""
+
+    def labels(self) -> dict[str, object]:
+        """Return what names the cell's condition in tables."""
+        c = self.condition
+        return {
+            "noise": c.noise if c else "clean",
+            "inject": self.inject,
+            "mode": c.mode if c else 0.0,
+            "mode_unit": c.mode_unit if c else "",
+            "eps": c.budget.eps if c else 0.0,
+            "eps_unit": c.budget.unit if c else "",
+        }
 
 
 @dataclass(frozen=True)
 class Plan:
     """All cells of a sweep; the first cells are the clean evaluation of each model."""
 
-    noise: str
+    noises: tuple[str, ...]
     models: tuple[Model, ...]
     cells: tuple[Cell, ...]
 
@@ -112,36 +112,14 @@ class Plan:
                 "train_seed": cell.model.train_seed,
                 "checkpoint": cell.model.content_hash,
                 "task": cell.task.spec,
-                "noise": self.noise if cell.perturbation else "clean",
-                "perturbation": repr(cell.perturbation),
-                "inject": cell.inject,
-                "mode": cell.mode,
-                "mode_unit": cell.mode_unit,
-                "eps": cell.eps,
-                "eps_unit": cell.unit,
+                **cell.labels(),
+                "perturbation": repr(cell.condition.attack if cell.condition else None),
+                "clip": cell.condition.budget.range if cell.condition else "",
                 "seed": cell.seed,
                 "limit": -1 if cell.limit is None else cell.limit,
             }
             for cell in self.cells
         )
-
-
-def parse_modes(text: str, what: str = "modes") -> tuple[int, ...]:
-    """Return the integers that `1-64`, `1,2,4` or `1-9,12` names, ascending; UsageError else."""
-    modes: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(
-                f"{what}: {part.strip()!r} is not a number, expected as in 1-64 or 1,2,4"
-            )
-        low, high = int(first), int(last or first)
-        if high < low:
-            raise UsageError(f"{what}: {part.strip()!r} runs backwards, expected {high}-{low}")
-        if high > 10**7:
-            raise UsageError(f"{what}: {part.strip()!r} is too large, expected below 10^7")
-        modes.update(range(low, high + 1))
-    return tuple(sorted(modes))
 
 
 def parse_numbers(text: str, what: str) -> tuple[float, ...]:
@@ -165,42 +143,10 @@ def read_model(ref: ModelRef) -> Model:
     return Model(ref, card, content_hash(card.weights_sha256, card.architecture))
 
 
-def perturbations(
-    noise: str, model: Model, L: int, modes: Sequence[int], omega: Sequence[float]
-) -> list[tuple[Perturbation, float, str]]:
-    """Return (perturbation, mode, unit of mode) for one model; UsageError for impossible ones."""
-    if noise == "fourier":
-        if omega:
-            raise UsageError("fourier: --omega belongs to resonance; name DFT bins by --modes")
-        listed: list[tuple[Perturbation, float, str]] = [
-            (Fourier(mode), float(mode), "bin") for mode in modes
-        ]
-    elif omega:
-        listed = [(Resonance(value), value, "omega") for value in omega]
-    else:
-        n = model.state_size
-        wrong = [m for m in modes if not 1 <= m <= n // 2]
-        if wrong:
-            raise UsageError(
-                f"resonance: spike {wrong[0]} does not exist at state size {n} of {model.ref}, "
-                f"expected 1-{n // 2}"
-            )
-        frequencies = spikes(n)
-        listed = [(Resonance(float(frequencies[m - 1])), float(m), "spike") for m in modes]
-    for perturbation, _, _ in listed:
-        perturbation.check_length(L)
-    return listed
-
-
 def make_plan(
     refs: Sequence[ModelRef],
+    noises: Noise | Sequence[Noise],
     *,
-    noise: str,
-    modes: Sequence[int] = (1,),
-    omega: Sequence[float] = (),
-    eps: Sequence[float] = DEFAULT_EPS,
-    inject: str | None = None,
-    eps_unit: str | None = None,
     task: str | None = None,
     seed: int = 0,
     limit: int | None = None,
@@ -210,20 +156,13 @@ def make_plan(
     task: None takes the task on the models' cards, which must agree. Everything is checked
     here, before anything is computed: raises UsageError or RejectedInputError.
     """
-    if noise not in FAMILIES:
-        raise UsageError(f"noise: {noise!r} is unknown, expected one of {', '.join(FAMILIES)}")
-    if inject not in (None, FAMILIES[noise].injection):
-        raise UsageError(
-            f"{noise}: acts at {FAMILIES[noise].injection!r}, not at {inject!r}; leave out --inject"
-        )
-    if eps_unit not in (None, FAMILIES[noise].unit):
-        raise UsageError(
-            f"{noise}: eps is in {FAMILIES[noise].unit!r}, not in {eps_unit!r}; leave out "
-            "--eps-unit"
-        )
+    noises = (noises,) if isinstance(noises, Noise) else tuple(noises)
+    check_options(noises)
+    names = [noise.name for noise in noises]
+    if len(set(names)) < len(names) or not names:
+        raise UsageError(f"noise: {', '.join(names) or 'nothing'} is named; name each once")
     if limit is not None and limit < 1:
         raise UsageError(f"limit: {limit} samples, expected at least 1")
-    strengths = [check_eps(value) for value in eps if check_eps(value) > 0.0]
     models = tuple(read_model(ref) for ref in refs)
     specs = sorted({model.card.task for model in models}) if task is None else [task]
     if len(specs) > 1:
@@ -232,14 +171,12 @@ def make_plan(
     for model in models:
         _check_fit(model, data, task is None)
     # Different labels of one checkpoint share its cells; each cell is planned once a label.
-    cells = [Cell(model, data, None, 0.0, seed, limit) for model in models]
+    cells = [Cell(model, data, None, seed, limit) for model in models]
     for model in models:
-        for perturbation, mode, unit in perturbations(noise, model, data.length, modes, omega):
-            cells.extend(
-                Cell(model, data, perturbation, value, seed, limit, mode, unit)
-                for value in strengths
-            )
-    return Plan(noise, models, tuple(cells))
+        for noise in noises:
+            found = conditions(noise, data, model.state_size, str(model.ref))
+            cells.extend(Cell(model, data, condition, seed, limit) for condition in found)
+    return Plan(tuple(names), models, tuple(cells))
 
 
 def _check_fit(model: Model, task: Task, trained_on: bool) -> None:
@@ -259,4 +196,5 @@ def _check_fit(model: Model, task: Task, trained_on: bool) -> None:
 
 def default_output(plan: Plan, root: Path = Path("runs")) -> Path:
     """Return `runs/<task>-<noise>-<id>`: another sweep gets another directory."""
-    return root / f"{plan.task.spec.partition(':')[0]}-{plan.noise}-{plan.id}"
+    noise = "-".join(name.partition("(")[0].lower() for name in plan.noises)
+    return root / f"{plan.task.spec.partition(':')[0]}-{noise}-{plan.id}"

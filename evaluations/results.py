@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from robustssm.evaluations.metrics import overview, summarise
+from robustssm.evaluations.metrics import overview, perturbed, summarise
 from robustssm.evaluations.plan import Plan
 from robustssm.evaluations.significance import paired_tests
 from robustssm.evaluations.store import RunDirectory, write_csv
@@ -32,8 +32,7 @@ class Results:
         if self.tests.empty:
             return []
         lines = []
-        perturbed = self.tests[self.tests["eps"] > 0.0]
-        for (a, b), group in perturbed.groupby(["model_a", "model_b"], sort=False):
+        for (a, b), group in perturbed(self.tests).groupby(["model_a", "model_b"], sort=False):
             found = group[group["p_holm"] < 0.05]
             better_a = int((found["difference"] > 0).sum())
             lines.append(
@@ -50,5 +49,5 @@ def finish(plan: Plan, run: RunDirectory) -> Results:
     tests = paired_tests(plan, run)
     write_csv(run.path / "summary.csv", summary)
     write_csv(run.path / "tests.csv", tests)
-    perturbed = not summary.empty and bool((summary["eps"] > 0.0).any())
-    return Results(summary, tests, overview(summary) if perturbed else pd.DataFrame())
+    shown = pd.DataFrame() if perturbed(summary).empty else overview(summary)
+    return Results(summary, tests, shown)

@@ -51,14 +51,15 @@ def paired_tests(plan: Plan, run: RunDirectory) -> pd.DataFrame:
     a_only and b_only count the samples that one model alone gets right. p_holm is adjusted over
     all tests of the sweep. Cells without results are left out.
     """
-    by_condition: dict[tuple[float, str, float], dict[tuple[str, int], Cell]] = {}
+    by_condition: dict[tuple[object, ...], dict[tuple[str, int], Cell]] = {}
     for cell in plan.cells:
         if run.cell_path(cell.id).is_file():
-            key = (cell.mode, cell.mode_unit, cell.eps)
+            labels = cell.labels()
+            key = tuple(labels[name] for name in ("noise", "mode", "mode_unit", "eps"))
             model = (cell.model.ref.label, cell.model.train_seed)
             by_condition.setdefault(key, {})[model] = cell
     rows = []
-    for (mode, unit, eps), cells in by_condition.items():
+    for (noise, mode, unit, eps), cells in by_condition.items():
         right = {
             model: run.read(cell.id).set_index("sample_id")["correct"]
             for model, cell in cells.items()
@@ -74,7 +75,7 @@ def paired_tests(plan: Plan, run: RunDirectory) -> pd.DataFrame:
                     "seed_a": seed_a,
                     "model_b": b,
                     "seed_b": seed_b,
-                    "noise": plan.noise if eps > 0 else "clean",
+                    "noise": noise,
                     "mode": mode,
                     "mode_unit": unit,
                     "eps": eps,

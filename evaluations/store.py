@@ -28,7 +28,10 @@ COLUMNS = (
     "delivered_l2",
     "delivered_linf",
     "delivered_rms",
+    "delivered_snr_db",
     "in_band_share",
+    "forwards",
+    "backwards",
 )
 
 
@@ -87,7 +90,7 @@ class RunDirectory:
         manifest = {
             "schema": SCHEMA,
             "plan": plan.id,
-            "noise": plan.noise,
+            "noise": list(plan.noises),
             "argv": argv,
             "task": plan.task.spec,
             "task_hash": plan.task.content_hash,

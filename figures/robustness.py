@@ -1,5 +1,6 @@
 """Robustness curves: accuracy against the mode, one panel a strength; or against the strength."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,23 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from robustssm.evaluations.metrics import over_seeds
+from robustssm.evaluations.metrics import over_seeds, perturbed
 from robustssm.figures.style import PAGE, look, save, style
 
 MODE_LABEL = {
     "bin": "Fourier mode (cycles per sequence)",
     "spike": "spike of S4D-LegS, counted from the highest frequency",
     "omega": "omega (rad per unit of the layer's time)",
+    "cycles": "cycles per sample",
+    "hz": "frequency (Hz)",
+}
+AT = {
+    "": "",
+    "bin": " at Fourier mode {:g}",
+    "spike": " at spike {:g}",
+    "omega": " at omega = {:g}",
+    "cycles": " at {:g} cycles per sample",
+    "hz": " at {:g} Hz",
 }
 # Line styles of models without a look of their own, as on and off lengths.
 SPARE_DASHES = tuple(
@@ -29,7 +40,7 @@ DOTTED: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": (0, (1,
 
 def data(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the curves: one row a model, mode and eps, with interval and clean accuracy."""
-    return over_seeds(summary[summary["eps"] > 0.0])
+    return over_seeds(perturbed(summary))
 
 
 def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -114,18 +125,23 @@ def _over(length: float) -> Callable[[Any], Any]:
 def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
     """Draw accuracy against eps at one mode; the clean accuracy stands at the left end."""
     looks = _looks(frame)
-    smallest = float(frame["eps"].min())
-    clean = smallest / 2.5
+    decibels = frame["eps_unit"].iloc[0] == "snr-db"
+    weakest = float(frame["eps"].max() if decibels else frame["eps"].min())
+    clean = weakest + 6.0 if decibels else weakest / 2.5
     for number, (model, line) in enumerate(looks.items()):
         group = frame[frame["model"] == model].sort_values("eps")
-        # Intervals that nearly coincide are told apart by a shift of 3% each.
-        shift = 1.0 + 0.03 * (number - (len(looks) - 1) / 2)
+        # Intervals that nearly coincide are told apart by a shift.
+        place = number - (len(looks) - 1) / 2
+        factor, step = (1.0, 0.12 * place) if decibels else (1.0 + 0.03 * place, 0.0)
         accuracy = group["accuracy"].to_numpy()
         bars = np.abs(group[["ci_low", "ci_high"]].to_numpy().T - accuracy)
-        axes.errorbar(group["eps"] * shift, accuracy, bars, capsize=2, label=model, **line)
-        axes.plot(clean * shift, group["clean_accuracy"].iloc[0], **line)
+        axes.errorbar(group["eps"] * factor + step, accuracy, bars, capsize=2, label=model, **line)
+        axes.plot(clean * factor + step, group["clean_accuracy"].iloc[0], **line)
     axes.axhline(chance, **DOTTED)
-    axes.set_xscale("log")
+    if decibels:
+        axes.invert_xaxis()
+    else:
+        axes.set_xscale("log")
     strengths = sorted(frame["eps"].unique())
     axes.set_xticks([clean, *strengths], ["clean", *(f"{eps:g}" for eps in strengths)])
     axes.minorticks_off()
@@ -154,10 +170,26 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
 def draw_all(
     summary: pd.DataFrame, folder: Path, *, chance: float, length: int, partial: bool
 ) -> list[Path]:
-    """Draw the sweep's robustness figure into `folder` (PDF, PNG, CSV); return the files."""
+    """Draw a robustness figure a noise into `folder` (PDF, PNG, CSV); return the files."""
     frame = data(summary)
-    noise = str(frame["noise"].iloc[0])
-    note = caption(frame, noise, str(summary["task"].iloc[0]), partial)
+    noises = list(dict.fromkeys(frame["noise"]))
+    files = []
+    for noise in noises:
+        name = "robustness" if len(noises) == 1 else f"robustness-{slug(str(noise))}"
+        part = frame[frame["noise"] == noise]
+        note = caption(part, str(noise), str(summary["task"].iloc[0]), partial)
+        files.extend(_draw(part, str(noise), note, folder / name, chance, length))
+    return files
+
+
+def slug(noise: str) -> str:
+    """Return a noise as a file name: letters, digits, points and dashes."""
+    return re.sub(r"[^a-z0-9.]+", "-", noise.lower()).strip("-")
+
+
+def _draw(
+    frame: pd.DataFrame, noise: str, note: str, path: Path, chance: float, length: int
+) -> list[Path]:
     with style():
         if len(frame["mode"].unique()) > 1:
             strengths = len(frame["eps"].unique())
@@ -169,10 +201,9 @@ def draw_all(
             axes = [figure.subplots()]
             draw_strengths(frame, axes[0], chance)
             unit, mode = frame["mode_unit"].iloc[0], frame["mode"].iloc[0]
-            what = {"bin": "Fourier mode {:g}", "spike": "spike {:g}", "omega": "omega = {:g}"}
-            axes[0].set_title(f"{noise} at {what[unit].format(mode)}", loc="left")
+            axes[0].set_title(f"{noise}{AT[unit].format(mode)}", loc="left")
         FigureCanvasAgg(figure)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
         figure.supxlabel(note, fontsize=6.5)
-        return save(figure, frame, folder / "robustness")
+        return save(figure, frame, path)

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from robustssm import __version__
+from robustssm.commands.attack import attack
 from robustssm.commands.common import CommandError
 from robustssm.commands.converge import converge
 from robustssm.commands.gain import gain
@@ -53,13 +54,14 @@ def main() -> None:
     \b
     Examples:
       robustssm sweep --model s4d,s4ptd --noise fourier --modes 1-64
+      robustssm attack 'BandNoise(1, 16, eps=0.3)' -o noisy.npz
       robustssm transfer --n 256
       robustssm converge --init s4d,s4ptd-rank1 --n 4-4096
       robustssm gain 's4d/*'
     """
 
 
-for command in (sweep, transfer, converge, pseudospectrum, ptd, gain, train, zoo):
+for command in (sweep, attack, transfer, converge, pseudospectrum, ptd, gain, train, zoo):
     main.add_command(command)
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,11 +30,15 @@ from robustssm.inference import accuracy
 from robustssm.initializations import initialization
 from robustssm.network import Architecture, Network, build_network
 from robustssm.tasks import Task, load_task
+from robustssm.typing import IntArray
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """epochs; batch_size; lr and ssm_lr (peak rates); weight_decay (not on the dynamics)."""
+    """epochs; batch_size; lr and ssm_lr (peak rates); weight_decay (not on the dynamics).
+
+    augment: text of the perturbation that training inputs undergo, empty for none.
+    """
 
     epochs: int = 30
     batch_size: int = 64
@@ -41,11 +46,16 @@ class TrainingConfig:
     ssm_lr: float = 1e-3
     weight_decay: float = 0.05
     seed: int = 0
+    augment: str = ""
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "lr", "ssm_lr"):
             if not getattr(self, key) > 0:
                 raise UsageError(f"training: {key} is {getattr(self, key)}, expected > 0")
+
+
+# (network, inputs, sample ids, seed of the epoch) -> the inputs to train on, while it is open.
+Augment = Callable[[Network, Tensor, IntArray, int], AbstractContextManager[Tensor]]
 
 
 def parameter_groups(network: Network, config: TrainingConfig) -> list[dict[str, object]]:
@@ -74,13 +84,17 @@ def train(
     command: str,
     report: Callable[[int, float, float], None] = lambda epoch, loss, accuracy: None,
     stop_after: int | None = None,
+    augment: Augment | None = None,
 ) -> Card | None:
     """Train a network and write its checkpoint to `output`; return its card.
 
     Continues from `output` + ".state" where that exists (UsageError if it belongs to another
     run). `report(epoch, training loss, validation accuracy)` is called after every epoch.
-    stop_after: end after so many epochs with the state saved, and return None.
+    stop_after: end after so many epochs with the state saved, and return None. augment: what
+    `config.augment` names, applied to every training batch.
     """
+    if bool(config.augment) != (augment is not None):
+        raise UsageError("training: an augmentation and its text go together; give both")
     task = load_task(task_spec)
     network = build_network(architecture, config.seed)
     network.mean.copy_(torch.from_numpy(task.mean))
@@ -94,7 +108,7 @@ def train(
     first = _restore(state_path, identity, network, optimizer)
     with one_thread():
         for epoch in range(first, config.epochs):
-            loss = _train_epoch(network, optimizer, task, config, epoch)
+            loss = _train_epoch(network, optimizer, task, config, epoch, augment)
             report(epoch, loss, accuracy(network, task.splits["validation"]))
             _save_state(state_path, identity, epoch + 1, network, optimizer)
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:
@@ -123,6 +137,7 @@ def _train_epoch(
     task: Task,
     config: TrainingConfig,
     epoch: int,
+    augment: Augment | None,
 ) -> float:
     """Run one epoch; return the mean training loss."""
     split = task.splits["train"]
@@ -136,7 +151,10 @@ def _train_epoch(
             progress = (epoch + number / len(batches)) / config.epochs
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * 0.5 * (1.0 + math.cos(math.pi * progress))
-            loss = nn.functional.cross_entropy(network(inputs[index]), labels[index])
+            x, ids = inputs[index], split.sample_id[index.numpy()]
+            seed = _epoch_seed(config.seed, epoch)
+            with augment(network, x, ids, seed) if augment else nullcontext(x) as given:
+                loss = nn.functional.cross_entropy(network(given), labels[index])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -1,5 +1,7 @@
 """What a terminal shows: tables on stdout, progress and notes on stderr."""
 
+import csv
+import io
 import json
 import math
 import sys
@@ -61,6 +63,35 @@ def emit_table(title: str, columns: list[str], rows: list[list[str]], style: str
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
+
+
+def emit_records(title: str, rows: list[dict[str, Any]], style: str) -> None:
+    """Print records on stdout: `table` or `md` (a single record as name and value), csv, json."""
+    if style == "json":
+        emit_json({"schema": 1, "rows": rows})
+        return
+    columns = list(rows[0]) if rows else []
+    if style == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        click.echo(text.getvalue(), nl=False)
+        return
+    cells = [[_shown(value) for value in row.values()] for row in rows]
+    if len(rows) == 1:
+        columns, cells = (
+            ["quantity", "value"],
+            [list(p) for p in zip(columns, cells[0], strict=True)],
+        )
+    emit_table(title, columns, cells, style)
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a table: floats to six digits, dashes for what is not a number."""
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.6g}"
+    return str(value)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.metrics import summarise
 from robustssm.evaluations.plan import make_plan
 from robustssm.evaluations.run import run_sweep
@@ -27,7 +28,8 @@ OCTAVE_BELOW = 162.713  # half of 325.426, the highest spike at n = 32
 def measured(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     tables = []
     for name, target in {"spike": {"modes": (1,)}, "below": {"omega": (OCTAVE_BELOW,)}}.items():
-        plan = make_plan(resolve(MODELS), noise="resonance", eps=(0.3, 1.0), **target)  # type: ignore[arg-type]
+        noise = Noise("resonance", eps=(0.3, 1.0), **target)  # type: ignore[arg-type]
+        plan = make_plan(resolve(MODELS), noise)
         run = RunDirectory(tmp_path_factory.mktemp(name) / "run")
         run.open(plan, [])
         assert run_sweep(plan, run) == {}

@@ -75,7 +75,8 @@ def ptd(
       robustssm ptd --study -n 16,32 --matrix theirs=ptb.mat -o runs/ptd
       robustssm ptd --method optimized -n 16 --seed 0 --restarts 8 -o matrices
     """
-    from robustssm.evaluations.plan import parse_modes, parse_numbers
+    from robustssm.attacks.frequencies import parse_modes
+    from robustssm.evaluations.plan import parse_numbers
     from robustssm.hippo import check_order
 
     if matrices and not studied:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from robustssm.commands.common import FORMATS, PROGRESS, CommandError, cores
-from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,33 +33,62 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--noise",
-    type=click.Choice(["fourier", "resonance"]),
+    "noises",
     required=True,
-    help="fourier: one DFT mode of the input. resonance: the PTD paper's test.",
+    multiple=True,
+    help="fourier: one DFT mode of the input; resonance: the PTD paper's test; any perturbation or "
+    "adversary, as in 'BandNoise(1, 16)', 'BandPGD(1, 64)' or, over --modes, "
+    "'Gabor(mode, 0.5, 0.1)' (`robustssm attack --list`). May be given several times.",
 )
 @click.option(
     "--modes",
-    help="As in 1-64 or 1,2,4: DFT bins, or spikes of S4D (resonance). "
-    "Default: 1-64 (fourier), 1 (resonance).",
+    help="As in 1-64, 1,2,4, 1:128:8, log:1:128:16 or all: DFT bins, or spikes of S4D "
+    "(resonance). Default: 1-64 (fourier), 1 (resonance).",
+)
+@click.option(
+    "--mode-unit",
+    type=click.Choice(["bin", "cycles", "hz"]),
+    default="bin",
+    show_default=True,
+    help="What --modes counts: DFT bins, cycles per sample or hertz.",
+)
+@click.option(
+    "--phase",
+    help="Of fourier: random (default), cosine, sine, radians, or worst:P, per sample the worst "
+    "of P phases.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["independent", "same", "one"]),
+    help="Of fourier: how channels are drawn. Default: independent.",
 )
 @click.option("--omega", help="Frequencies of resonance by hand, rad per unit time: 162.7,325.4.")
 @click.option(
     "--eps",
     default="0.1,0.3,1",
     show_default=True,
-    help="Strengths, beside the clean accuracy (fourier: RMS in input standard "
-    "deviations; resonance: largest amplitude).",
+    help="Strengths, beside the clean accuracy.",
 )
 @click.option(
     "--eps-unit",
-    type=click.Choice(["std", "linf"]),
-    help="Unit of eps: follows from the noise; may be given to make sure.",
+    type=click.Choice(["std", "rms", "l2", "linf", "snr-db", "mix", "octaves"]),
+    help="Unit of eps. Default: std (root mean square in standard deviations of the input) for "
+    "noise, linf for resonance, mix (the share of the way) for transforms, octaves for StepSize.",
 )
 @click.option(
     "--inject",
-    type=click.Choice(["input", "layers"]),
-    help="Where: follows from the noise; may be given to make sure.",
+    type=click.Choice(["input", "layers", "model"]),
+    help="Where: the input, the input of every SSM layer, or the model. Default: as the noise "
+    "has it.",
 )
+@click.option(
+    "--clip",
+    type=click.Choice(["none", "hard", "rescale"]),
+    default="none",
+    show_default=True,
+    help="Keep inputs in --range: cut; or strengthen first so that eps is still delivered.",
+)
+@click.option("--range", "limits", help="Valid range of the input for --clip, as in 0,1.")
 @click.option("-d", "--data", "task", help="Task, as in digits:side=32. Default: the models' own.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
 @click.option("-L", "--limit", type=int, help="First so many test samples only; marks the result.")
@@ -86,12 +114,17 @@ if TYPE_CHECKING:
 def sweep(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
-    noise: str,
+    noises: tuple[str, ...],
     modes: str | None,
+    mode_unit: str,
+    phase: str | None,
+    channels: str | None,
     omega: str | None,
     eps: str,
     eps_unit: str | None,
     inject: str | None,
+    clip: str,
+    limits: str | None,
     task: str | None,
     seed: int,
     limit: int | None,
@@ -112,24 +145,33 @@ def sweep(
     Examples:
       robustssm sweep --model s4d,s4ptd --noise fourier --modes 1-64
       robustssm sweep --model 's4d/*,s4ptd/*' --noise resonance --eps 0.1,0.3,1,3
+      robustssm sweep --model s4d,s4ptd --noise 'BandNoise(1, 16)' --eps 20,10,5 --eps-unit snr-db
+      robustssm sweep --model s4d --noise 'Gabor(mode, 0.5, 0.1)' --modes log:1:128:8 --eps 0.3
+      robustssm sweep --model s4d,s4ptd --noise 'BandPGD(1, 128)' --noise 'Guided(1, 128)' --eps 0.3
     """
     from robustssm import ui
-    from robustssm.evaluations.plan import default_output, make_plan, parse_modes, parse_numbers
+    from robustssm.evaluations.conditions import Noise, parse_range
+    from robustssm.evaluations.plan import default_output, make_plan, parse_numbers
     from robustssm.evaluations.results import finish
     from robustssm.evaluations.run import run_sweep
     from robustssm.evaluations.store import RunDirectory
     from robustssm.zoo import resolve
 
-    if modes and omega:
-        raise UsageError("sweep: --modes and --omega exclude each other; give one of them")
+    options = {
+        "modes": modes,
+        "omega": parse_numbers(omega, "omega") if omega else (),
+        "eps": parse_numbers(eps, "eps"),
+        "eps_unit": eps_unit,
+        "inject": inject,
+        "mode_unit": mode_unit,
+        "phase": phase,
+        "channels": channels,
+        "clip": clip,
+        **({"limits": parse_range(limits)} if limits else {}),
+    }
     plan = make_plan(
         resolve(",".join(models), checkpoints),
-        noise=noise,
-        modes=parse_modes(modes or ("1-64" if noise == "fourier" else "1")),
-        omega=parse_numbers(omega, "omega") if omega else (),
-        eps=parse_numbers(eps, "eps"),
-        inject=inject,
-        eps_unit=eps_unit,
+        [Noise(name, **options) for name in noises],  # type: ignore[arg-type]
         task=task,
         seed=seed,
         limit=limit,
@@ -214,7 +256,8 @@ def _clean(summary: "DataFrame") -> tuple[list[str], list[list[str]]]:
 def _overview(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
     """Return the columns and rows that are shown; one mode needs no mean and no worst."""
     single = bool((frame["modes"] == 1).all())
-    columns = ["model", "seeds", "n", "clean", "eps"]
+    many = len(set(frame["noise"])) > 1
+    columns = ["model", *(["noise"] if many else []), "seeds", "n", "clean", "eps"]
     columns += ["accuracy"] if single else ["mean over modes", "worst mode", "at mode"]
     columns += ["95% interval", "of"]
     several = bool((frame["seeds"] > 1).any())
@@ -227,7 +270,8 @@ def _overview(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
         spread = f"{row.lowest_seed:.3f}..{row.highest_seed:.3f}"
         rows.append(
             [
-                *(row.model, str(row.seeds), str(row.n), f"{row.clean_accuracy:.3f}"),
+                *([row.model, row.noise] if many else [row.model]),
+                *(str(row.seeds), str(row.n), f"{row.clean_accuracy:.3f}"),
                 f"{row.eps:g} {row.eps_unit}",
                 *shown,
                 f"[{row.ci_low:.3f}, {row.ci_high:.3f}]",

@@ -44,6 +44,12 @@ def _architecture_options(command: Any) -> Any:
         click.option("--lr", default=1e-2, show_default=True),
         click.option("--ssm-lr", default=1e-3, show_default=True, help="Rate of A, B, P, dt."),
         click.option("--weight-decay", default=0.05, show_default=True),
+        click.option(
+            "--augment",
+            default="",
+            help="Perturbation of the training inputs, as in 'BandNoise(1, 16, eps=0.3)'; its "
+            "draws are new every epoch.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -74,15 +80,18 @@ def train(
     lr: float,
     ssm_lr: float,
     weight_decay: float,
+    augment: str,
     **shape: Any,
 ) -> None:
     """Train a checkpoint; an interrupted run goes on where it stopped.
 
     \b
-    Example:
+    Examples:
       robustssm train --init s4d --seed 0 --epochs 2 --output s4d.safetensors
+      robustssm train --init s4d --epochs 2 --augment 'BandNoise(1, 16, eps=0.3)' -o b.safetensors
     """
     from robustssm import ui
+    from robustssm.attacks.augmentation import Augmentation
     from robustssm.network import Architecture
     from robustssm.tasks import load_task
     from robustssm.training import TrainingConfig
@@ -92,7 +101,7 @@ def train(
         raise UsageError(f"train: {output} exists; name another file, or delete it")
     data = load_task(task)
     architecture = Architecture(init, d_input=data.channels, d_output=data.classes, **shape)
-    config = TrainingConfig(epochs, batch_size, lr, ssm_lr, weight_decay, seed)
+    config = TrainingConfig(epochs, batch_size, lr, ssm_lr, weight_decay, seed, augment)
     command = shlex.join(["robustssm", *sys.argv[1:]])
     with ui.progress(epochs, "epochs", progress) as advance:
         card = run_training(
@@ -102,6 +111,7 @@ def train(
             output,
             command=command,
             report=lambda epoch, loss, accuracy: advance(),
+            augment=Augmentation(augment, data) if augment else None,
         )
     assert card is not None
     click.echo(f"{output}: clean test accuracy {card.clean_accuracy:.4f} (n = {card.n_test})")

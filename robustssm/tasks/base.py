@@ -23,18 +23,27 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def rows(self, part: slice) -> "Split":
+        """Return a part of the samples."""
+        return Split(self.inputs[part], self.labels[part], self.sample_id[part])
+
     def first(self, limit: int | None) -> "Split":
         """Return the first `limit` samples (all where None)."""
-        return Split(self.inputs[:limit], self.labels[:limit], self.sample_id[:limit])
+        return self.rows(slice(limit))
 
 
 @dataclass(frozen=True)
 class Task:
-    """A classification task. `spec` is the name that makes it again, as in `digits:side=16`."""
+    """A classification task. `spec` is the name that makes it again, as in `digits:side=16`.
+
+    image: (rows, columns) where a sequence is an image read row by row; rate: samples per second.
+    """
 
     spec: str
     classes: int
     splits: dict[str, Split]
+    image: tuple[int, int] | None = None
+    rate: float | None = None
 
     @property
     def length(self) -> int:

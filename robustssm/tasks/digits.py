@@ -55,4 +55,4 @@ def digits(side: int = DEFAULT_SIDE) -> Task:
     for name, listed in chosen.items():
         index = np.sort(np.array(listed, dtype=np.int64))
         splits[name] = Split(inputs[index], labels[index], index)
-    return Task(f"digits:side={side}", 10, splits)
+    return Task(f"digits:side={side}", 10, splits, image=(side, side))

@@ -3,30 +3,13 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from robustssm.attacks import Resonance
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.plan import Plan, make_plan, parse_modes, parse_numbers
+from robustssm.evaluations.conditions import Noise
+from robustssm.evaluations.plan import Plan, make_plan, parse_numbers
 from robustssm.spectrum import spikes
 from robustssm.zoo import resolve
-
-
-@given(st.sets(st.integers(0, 10**6), min_size=1, max_size=20))
-def test_modes_can_be_listed(modes: set[int]) -> None:
-    assert parse_modes(",".join(map(str, modes))) == tuple(sorted(modes))
-
-
-@given(low=st.integers(0, 500), span=st.integers(0, 100))
-def test_ranges_include_both_ends(low: int, span: int) -> None:
-    assert parse_modes(f"{low}-{low + span}") == tuple(range(low, low + span + 1))
-
-
-@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "5-3", "1.5", "1,,2", "0-99999999"])
-def test_bad_modes(text: str) -> None:
-    with pytest.raises(UsageError, match="modes:"):
-        parse_modes(text)
 
 
 def test_numbers() -> None:
@@ -36,8 +19,10 @@ def test_numbers() -> None:
 
 
 def plan_of(path: Path, **options: object) -> Plan:
-    settings: dict[str, object] = {"noise": "fourier", "modes": (1, 2), "eps": (0.1, 1.0)}
-    return make_plan(resolve(f"m={path}"), **{**settings, **options})  # type: ignore[arg-type]
+    settings: dict[str, object] = {"name": "fourier", "modes": (1, 2), "eps": (0.1, 1.0)}
+    whole = {key: options.pop(key) for key in ("task", "seed", "limit") if key in options}
+    noise = Noise(**{**settings, **options})  # type: ignore[arg-type]
+    return make_plan(resolve(f"m={path}"), noise, **whole)  # type: ignore[arg-type]
 
 
 def test_cells_are_identified_by_content(checkpoints: dict[str, Path], tmp_path: Path) -> None:
@@ -53,7 +38,7 @@ def test_cells_are_identified_by_content(checkpoints: dict[str, Path], tmp_path:
         plan_of(checkpoints["s4d"], limit=10),
     ]
     for other in others:
-        ids = {c.id for c in other.cells if c.perturbation}
+        ids = {c.id for c in other.cells if c.condition}
         assert not ids & {c.id for c in first.cells}
     # eps = 0 is the clean evaluation, which every plan has; it is not planned twice.
     assert plan_of(checkpoints["s4d"], eps=(0.0, 0.1, 1.0)).id == first.id
@@ -62,12 +47,13 @@ def test_cells_are_identified_by_content(checkpoints: dict[str, Path], tmp_path:
 def test_resonance_counts_the_spikes_of_the_models_own_state_size(
     checkpoints: dict[str, Path],
 ) -> None:
-    cells = plan_of(checkpoints["s4d"], noise="resonance", modes=(1, 4)).cells[1:]
+    cells = plan_of(checkpoints["s4d"], name="resonance", modes=(1, 4)).cells[1:]
     frequencies = spikes(8)
-    assert [repr(c.perturbation) for c in cells[::2]] == [
+    assert [repr(c.condition.attack) for c in cells[::2] if c.condition] == [
         repr(Resonance(float(frequencies[k]))) for k in (0, 3)
     ]
-    assert {c.inject for c in cells} == {"layers"} and {c.mode_unit for c in cells} == {"spike"}
+    assert {c.inject for c in cells} == {"layers"}
+    assert {c.labels()["mode_unit"] for c in cells} == {"spike"}
 
 
 @pytest.mark.parametrize(
@@ -75,11 +61,23 @@ def test_resonance_counts_the_spikes_of_the_models_own_state_size(
     [
         ({"modes": (33,)}, "Nyquist bin 32"),
         ({"eps": (-1.0,)}, "not a strength"),
-        ({"noise": "hum"}, "expected one of fourier, resonance"),
-        ({"inject": "layers"}, "acts at 'input'"),
-        ({"eps_unit": "linf"}, "eps is in 'std'"),
+        ({"name": "hum"}, "'hum' is unknown, expected one of Fourier"),
+        ({"name": "Fourier(", "modes": None}, "is not understood"),
+        ({"name": "Fourier(3)"}, "--modes has no place"),
+        ({"name": "Fourier(mode, unit='rms')"}, "but no eps"),
+        ({"name": "resonance", "inject": "input"}, "acts at 'layers', not at 'input'"),
+        ({"inject": "layers", "eps_unit": "std"}, "exists at the input only"),
+        ({"eps_unit": "mix"}, "belongs to transforms"),
+        ({"eps_unit": "loudness"}, "expected one of std"),
         ({"omega": (1.0,)}, "belongs to resonance"),
-        ({"noise": "resonance", "modes": (5,)}, "expected 1-4"),
+        ({"name": "resonance", "modes": (5,)}, "expected 1-4"),
+        ({"name": "resonance", "phase": "sine"}, "belong to fourier"),
+        ({"modes": (0,), "phase": "sine"}, "zero at every sample"),
+        ({"phase": "worst"}, "worst:P"),
+        ({"mode_unit": "hz"}, "needs a sampling rate"),
+        ({"mode_unit": "cycles", "modes": "0.1,0.6"}, "beyond the Nyquist frequency"),
+        ({"clip": "hard"}, "needs a range"),
+        ({"limits": (0.0, 1.0)}, "clip is none"),
         ({"limit": 0}, "at least 1"),
         ({"task": "cats"}, "task: 'cats' is unknown"),
     ],
@@ -94,8 +92,8 @@ def test_another_task_needs_to_be_named(checkpoints: dict[str, Path]) -> None:
 
     models = resolve(f"a={checkpoints['s4d']},b={zoo_path('s4d', 0)}")
     with pytest.raises(UsageError, match="name one by --task"):
-        make_plan(models, noise="fourier")
-    assert make_plan(models, noise="fourier", task="digits:side=8").task.length == 64
+        make_plan(models, Noise("fourier"))
+    assert make_plan(models, Noise("fourier", "1-9"), task="digits:side=8").task.length == 64
 
 
 def test_model_names() -> None:
@@ -106,4 +104,4 @@ def test_model_names() -> None:
         with pytest.raises(UsageError, match=message):
             resolve(text)
     with pytest.raises(RejectedInputError, match="no such file"):
-        make_plan(resolve("x=nowhere.safetensors"), noise="fourier")
+        make_plan(resolve("x=nowhere.safetensors"), Noise("fourier"))

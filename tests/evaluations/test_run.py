@@ -14,16 +14,19 @@ import torch
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
+from robustssm.evaluations.conditions import Noise
+from robustssm.evaluations.outcomes import evaluate
 from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results import finish
-from robustssm.evaluations.run import evaluate, run_sweep
+from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import COLUMNS, RunDirectory
 from robustssm.inference import logits
 from robustssm.zoo import resolve
 
 
 def plan_for(models: str, noise: str = "fourier") -> Plan:
-    return make_plan(resolve(models), noise=noise, modes=(1, 3), eps=(0.3, 1.0), limit=60)
+    noise_options = Noise(noise, modes=(1, 3), eps=(0.3, 1.0))
+    return make_plan(resolve(models), noise_options, limit=60)
 
 
 def run_in(folder: Path, plan: Plan, batch_size: int = 64, jobs: int = 1) -> dict[str, bytes]:

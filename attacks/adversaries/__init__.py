@@ -1,0 +1,25 @@
+"""Adversaries: perturbations that look for the worst within a band and a budget."""
+
+from robustssm.attacks.adversaries.band_pgd import BandPGD
+from robustssm.attacks.adversaries.base import Adversary, Ball, Found, Victim, margin, worst_of
+from robustssm.attacks.adversaries.diagnostics import Diagnostics, diagnose
+from robustssm.attacks.adversaries.minimal import Minimal, MinimalEps
+from robustssm.attacks.adversaries.random_search import RandomSearch
+from robustssm.attacks.adversaries.universal import Universal, apply
+
+__all__ = [
+    "Adversary",
+    "Ball",
+    "BandPGD",
+    "Diagnostics",
+    "Found",
+    "Minimal",
+    "MinimalEps",
+    "RandomSearch",
+    "Universal",
+    "Victim",
+    "apply",
+    "diagnose",
+    "margin",
+    "worst_of",
+]

@@ -1,0 +1,249 @@
+"""Projected gradient descent on the coordinates of a band, with APGD's step sizes.
+
+Reference: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of
+Diverse Parameter-free Attacks (arXiv 2003.01690), algorithm 1 and section 3; here in Fourier
+coordinates, and per sample.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustssm.attacks.adversaries.band import BandBall, norm
+from robustssm.attacks.adversaries.base import (
+    LOSSES,
+    Adversary,
+    Found,
+    Victim,
+    check_choice,
+    check_count,
+)
+from robustssm.attacks.base import Site, family
+from robustssm.attacks.budget import Budget
+from robustssm.typing import IntArray
+
+# Constants of the paper: momentum, the share of steps that must succeed, checkpoint distances.
+_ALPHA, _RHO = 0.75, 0.75
+_FIRST, _SHRINK, _LEAST = 0.22, 0.03, 0.06
+_STARTS = ("gradient", "random")
+
+
+@family
+class BandPGD(Adversary):
+    """Gradient steps within DFT bins low..high and the budget's ball, all channels.
+
+    steps: gradients per start; restarts: number of starts. start: where the first begins,
+    `gradient` (the best point for the network linearised at x) or `random` in the band; further
+    ones are random. loss: what is made small, `ce` (minus cross entropy), `margin` or `dlr`. What
+    is kept is the point of the lowest margin met, x itself included. drop: leave samples alone
+    once misclassified, which changes their margins but not their success.
+
+    Passes per sample: 2 + restarts (2 steps + 1), fewer with drop. flags per sample:
+    `zero_gradients` and `nonfinite`, how often each was met; `in_band_share`, of the energy.
+    """
+
+    low: int
+    high: int
+    steps: int = 30
+    restarts: int = 1
+    loss: str = "ce"
+    start: str = "gradient"
+    drop: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("BandPGD", "loss", self.loss, tuple(LOSSES))
+        check_choice("BandPGD", "start", self.start, _STARTS)
+        check_count("BandPGD", "steps", self.steps)
+        check_count("BandPGD", "restarts", self.restarts)
+
+    def attack(
+        self,
+        victim: Victim,
+        x: Tensor,
+        labels: Tensor,
+        sample_id: IntArray,
+        seed: int,
+        *,
+        budget: Budget,
+        site: Site,
+    ) -> Found:
+        """Return perturbed inputs for x (batch, length, channels); deterministic given seed."""
+        space = BandBall.of(x, self.low, self.high, budget, site, "BandPGD")
+        passes = victim.forwards, victim.backwards
+        c = torch.zeros(space.shape, dtype=torch.float64, device=x.device)
+        margins, _, slope = victim.slopes(x, labels, self.loss)
+        g, trouble = cleaned(space.descent(slope, c), margins)
+        best = _Best(c, torch.where(torch.isnan(margins), torch.inf, margins), trouble)
+        ids = np.asarray(sample_id)
+        for restart in range(0 if budget.nothing else self.restarts):
+            rows = torch.arange(len(x), device=x.device)
+            if self.drop:
+                rows = rows[best.margin >= 0.0]
+            part = space.select(rows)
+            stream = f"{seed}|{replace(self, drop=False)!r}|start {restart}"
+            start = part.random(stream, ids[rows.cpu().numpy()])
+            if restart == 0 and self.start == "gradient":
+                linear = part.surface(
+                    part.project(2.0 * part.ball.radius[:, None, None] * (part.steepest(g[rows])))
+                )
+                start = torch.where((norm(linear) > 0.0)[:, None, None], linear, start)
+            self._descend(victim, part, labels[rows], start, best, rows)
+        after = x if budget.nothing else space.point(best.c)
+        flags: dict[str, object] = {
+            "zero_gradients": best.trouble[0],
+            "nonfinite": best.trouble[1],
+            "in_band_share": space.share(after),
+        }
+        return Found(
+            after, best.margin, victim.forwards - passes[0], victim.backwards - passes[1], flags
+        )
+
+    def _descend(
+        self,
+        victim: Victim,
+        space: BandBall,
+        labels: Tensor,
+        start: Tensor,
+        best: "_Best",
+        rows: Tensor,
+    ) -> None:
+        """Run one start for the samples `rows`, and book what it finds in `best`."""
+        at = checkpoints(self.steps)
+        walk: _Walk | None = None
+        last = 0
+        for number in range(self.steps + 1):
+            c = start if walk is None else walk.proposal(space)
+            if number == self.steps:
+                best.book(rows, c, victim.margins(space.point(c), labels))
+                return
+            margins, losses, slope = victim.slopes(space.point(c), labels, self.loss)
+            g, trouble = cleaned(space.descent(slope, c), margins)
+            best.book(rows, c, margins, trouble)
+            walk = _Walk.begin(space, c, g, losses) if walk is None else walk.moved(c, g, losses)
+            if number in at:
+                walk = walk.checked(number - last)
+                last = number
+            if self.drop:
+                alive = best.margin[rows] >= 0.0
+                if not bool(alive.any()):
+                    return
+                rows, labels = rows[alive], labels[alive]
+                space, walk = space.select(alive), walk.select(alive)
+
+
+@dataclass
+class _Best:
+    """The lowest margin met so far for each sample, and where; changed in place."""
+
+    c: Tensor
+    margin: Tensor
+    trouble: Tensor
+
+    def book(self, rows: Tensor, c: Tensor, margins: Tensor, trouble: Tensor | None = None) -> None:
+        """Keep what is better for the samples `rows`; NaN is never better."""
+        better = margins < self.margin[rows]
+        self.margin[rows[better]] = margins[better]
+        self.c[rows[better]] = c[better]
+        if trouble is not None:
+            self.trouble[:, rows] += trouble
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Where each sample is on its way: all fields have the samples first.
+
+    c, previous: the last two points; g, loss: descent direction and loss at c; best_*: the same
+    at the point of the lowest loss; step; falls: how often the loss fell since the checkpoint;
+    loss_then, halved_then: the lowest loss, and whether the step was halved, at the checkpoint.
+    """
+
+    c: Tensor
+    previous: Tensor
+    g: Tensor
+    loss: Tensor
+    best_c: Tensor
+    best_g: Tensor
+    best_loss: Tensor
+    step: Tensor
+    falls: Tensor
+    loss_then: Tensor
+    halved_then: Tensor
+
+    @classmethod
+    def begin(cls, space: BandBall, c: Tensor, g: Tensor, loss: Tensor) -> "_Walk":
+        """Return the walk at its start, with the step that crosses the ball."""
+        falls = torch.zeros_like(loss)
+        lowest = torch.where(torch.isnan(loss), torch.inf, loss)
+        step = 2.0 * space.ball.radius
+        # A step halved "then" keeps the first checkpoint from halving for lack of a past.
+        return cls(c, c, g, loss, c, g, lowest, step, falls, lowest, torch.ones_like(loss) > 0.0)
+
+    def proposal(self, space: BandBall) -> Tensor:
+        """Return the next point: a projected step, and momentum, projected again."""
+        z = space.project(self.c + self.step[:, None, None] * space.steepest(self.g))
+        return space.project(
+            self.c + _ALPHA * (z - self.c) + (1.0 - _ALPHA) * (self.c - self.previous)
+        )
+
+    def moved(self, c: Tensor, g: Tensor, loss: Tensor) -> "_Walk":
+        """Return the walk after a move to c."""
+        better = loss < self.best_loss
+        wide = better[:, None, None]
+        return replace(
+            self,
+            c=c,
+            previous=self.c,
+            g=g,
+            loss=loss,
+            best_c=torch.where(wide, c, self.best_c),
+            best_g=torch.where(wide, g, self.best_g),
+            best_loss=torch.where(better, loss, self.best_loss),
+            falls=self.falls + (loss < self.loss),
+        )
+
+    def checked(self, since: int) -> "_Walk":
+        """Return the walk after a checkpoint: where it stalls, half the step, from the best."""
+        stalls = (self.falls < _RHO * since) | (
+            ~self.halved_then & (self.best_loss == self.loss_then)
+        )
+        wide = stalls[:, None, None]
+        return replace(
+            self,
+            c=torch.where(wide, self.best_c, self.c),
+            previous=torch.where(wide, self.best_c, self.previous),
+            g=torch.where(wide, self.best_g, self.g),
+            loss=torch.where(stalls, self.best_loss, self.loss),
+            step=torch.where(stalls, self.step / 2.0, self.step),
+            falls=torch.zeros_like(self.falls),
+            loss_then=self.best_loss,
+            halved_then=stalls,
+        )
+
+    def select(self, rows: Tensor) -> "_Walk":
+        """Return the walks of some of the samples."""
+        return _Walk(**{name: value[rows] for name, value in vars(self).items()})
+
+
+def checkpoints(steps: int) -> set[int]:
+    """Return the steps after which the step size is reconsidered (section 3 of the paper)."""
+    found, position, distance = set(), 0.0, _FIRST
+    while position + distance < 1.0:
+        position += distance
+        found.add(math.ceil(round(position * steps, 9)))
+        distance = max(distance - _SHRINK, _LEAST)
+    return found
+
+
+def cleaned(g: Tensor, margins: Tensor) -> tuple[Tensor, Tensor]:
+    """Return g with what is not finite set to zero, and counts (2, batch).
+
+    The counts are whether the gradient is exactly zero, and whether it or the margin is not
+    finite.
+    """
+    finite = torch.isfinite(g).flatten(1).all(1)
+    g = torch.where(finite[:, None, None], g, 0.0)
+    zero = finite & (g == 0.0).flatten(1).all(1)
+    return g, torch.stack([zero, ~(finite & torch.isfinite(margins))]).long()

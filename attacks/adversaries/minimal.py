@@ -1,0 +1,173 @@
+"""The smallest strength that breaks each sample, without assuming that more strength harms more."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustssm.attacks.adversaries.base import Adversary, Victim, check_count, margin
+from robustssm.attacks.base import Perturbation, Site
+from robustssm.attacks.budget import Budget, check_eps
+from robustssm.attacks.injection import perturbed_logits
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+
+@dataclass(frozen=True)
+class Minimal:
+    """The end of a search: eps (batch,), not_monotone (batch,), forwards and backwards.
+
+    eps: 0 where the sample is misclassified as it is; inf where no rung succeeded (for snr-db:
+    inf and -inf, as strength there grows downwards). not_monotone: whether a larger rung fails
+    after a smaller one, or nothing at all, succeeded. success: (rungs, batch).
+    """
+
+    eps: Tensor
+    not_monotone: Tensor
+    success: Tensor
+    rungs: tuple[float, ...]
+    forwards: int
+    backwards: int
+
+    @property
+    def not_found(self) -> Tensor:
+        """Whether no strength of the ladder breaks the sample, (batch,)."""
+        return ~self.success.any(0) & torch.isinf(self.eps)
+
+
+@dataclass(frozen=True)
+class MinimalEps:
+    """Smallest successful eps per sample, for an adversary or any perturbation.
+
+    Every rung of the ladder from `first` to `last` is tried: geometric, or in equal steps of dB
+    for snr-db, from weak to strong. Between the first success and the rung below it `bisections`
+    steps follow. So eps is an upper bound of the smallest successful strength, tight to the last
+    bracket where success does not alternate within one. A sample's draws stay the same at all
+    strengths.
+    """
+
+    attacker: Adversary | Perturbation
+    first: float = 0.01
+    last: float = 1.0
+    rungs: int = 9
+    bisections: int = 5
+    unit: str = "std"
+
+    def __post_init__(self) -> None:
+        check_count("MinimalEps", "rungs", self.rungs)
+        check_count("MinimalEps", "bisections", self.bisections + 1)
+        for eps in (self.first, self.last):
+            check_eps(eps, self.unit)
+        grows = self.last > self.first > 0.0
+        if not (self.last < self.first < math.inf if self.unit == "snr-db" else grows):
+            raise UsageError(
+                f"MinimalEps: the ladder runs from {self.first:g} to {self.last:g} {self.unit}, "
+                "expected from weak to strong, and not from nothing"
+            )
+
+    @property
+    def ladder(self) -> tuple[float, ...]:
+        """The strengths that are tried, from weak to strong."""
+        space = np.linspace if self.unit == "snr-db" else np.geomspace
+        return tuple(float(eps) for eps in space(self.first, self.last, self.rungs))
+
+    def find(
+        self,
+        victim: Victim,
+        x: Tensor,
+        labels: Tensor,
+        sample_id: IntArray,
+        seed: int,
+        *,
+        site: Site,
+        inject: str = "input",
+    ) -> Minimal:
+        """Return the smallest strengths for x (batch, length, channels); inject as at sweeps."""
+        passes = victim.forwards, victim.backwards
+        search = _Search(self, victim, x, labels, np.asarray(sample_id), seed, site, inject)
+        everyone = torch.arange(len(x), device=x.device)
+        ladder = self.ladder
+        clean = victim.margins(x, labels) < 0.0
+        success = torch.stack([search.success(everyone, eps) for eps in ladder])
+        so_far = torch.cat([clean[None], success]).cummax(0).values[:-1]
+        not_monotone = (so_far & ~success).any(0)
+        strengths = torch.tensor(ladder, dtype=torch.float64, device=x.device)
+        first = success.double().argmax(0)
+        high = strengths[first]
+        nothing = math.inf if self.unit == "snr-db" else 0.0
+        low = torch.where(first > 0, strengths[first - 1], nothing)
+        rows = everyone[~clean & success.any(0)]
+        for _ in range(self.bisections):
+            middle = self._between(low[rows], high[rows])
+            broken = search.success_each(rows, middle)
+            high[rows[broken]] = middle[broken]
+            low[rows[~broken]] = middle[~broken]
+        high[~success.any(0)] = -math.inf if self.unit == "snr-db" else math.inf
+        high[clean] = nothing
+        return Minimal(
+            high,
+            not_monotone,
+            success,
+            ladder,
+            victim.forwards - passes[0],
+            victim.backwards - passes[1],
+        )
+
+    def _between(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return strengths between; below the lowest rung, half of it (or 6 dB less)."""
+        if self.unit == "snr-db":
+            return torch.where(torch.isinf(low), high + 6.0, (low + high) / 2.0)
+        return torch.where(low == 0.0, high / 2.0, torch.sqrt(low * high))
+
+
+@dataclass(frozen=True)
+class _Search:
+    settings: MinimalEps
+    victim: Victim
+    x: Tensor
+    labels: Tensor
+    sample_id: IntArray
+    seed: int
+    site: Site
+    inject: str
+
+    def success_each(self, rows: Tensor, eps: Tensor) -> Tensor:
+        """Return success of each of the samples `rows` at its own eps, (rows,).
+
+        Samples of equal eps go together: bisection meets few different values.
+        """
+        values, group = torch.unique(eps, return_inverse=True)
+        found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        for number, value in enumerate(values.tolist()):
+            members = group == number
+            found[members] = self.success(rows[members], value)
+        return found
+
+    def success(self, rows: Tensor, eps: float) -> Tensor:
+        """Return whether eps breaks each of the samples `rows`, (rows,)."""
+        attacker, budget = self.settings.attacker, Budget(eps, self.settings.unit)
+        x, labels, ids = self.x[rows], self.labels[rows], self.sample_id[rows.cpu().numpy()]
+        if isinstance(attacker, Adversary):
+            if self.inject != "input":
+                raise UsageError(f"MinimalEps: {attacker!r} acts at input, not at {self.inject!r}")
+            return attacker.attack(
+                self.victim, x, labels, ids, self.seed, budget=budget, site=self.site
+            ).success
+        found = torch.zeros(len(rows), dtype=torch.bool, device=x.device)
+        for chunk in torch.arange(len(rows), device=x.device).split(self.victim.batch_size):
+            for one in attacker.alternatives():
+                logits, _ = perturbed_logits(
+                    self.victim.network,
+                    x[chunk],
+                    one,
+                    budget,
+                    ids[chunk.cpu().numpy()],
+                    self.seed,
+                    inject=self.inject,
+                    site=self.site,
+                )
+                self.victim.forwards += len(chunk)
+                found[chunk] |= margin(logits, labels[chunk]) < 0.0
+        return found

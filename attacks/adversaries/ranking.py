@@ -1,0 +1,273 @@
+"""The worst mode of a sweep, found with a small part of its forward passes.
+
+Three sources, each of which may be left out: a prior over modes (the response of the trained
+layers, `evaluations.layer_response`), the linearisation of the margin at a few samples, and
+successive halving on growing subsets of samples with the perturbations of the sweep themselves.
+
+References: Karnin, Koren and Somekh, Almost Optimal Exploration in Multi-Armed Bandits (ICML
+2013), algorithm 1, for sequential halving, here with the samples of earlier rounds kept; Neyman,
+J. R. Stat. Soc. 97 (1934), for strata.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustssm.attacks import philox
+from robustssm.attacks.adversaries.base import Ball, Victim
+from robustssm.attacks.base import Site
+from robustssm.attacks.budget import Budget
+from robustssm.attacks.fourier import Fourier
+from robustssm.errors import UsageError
+from robustssm.typing import FloatArray, IntArray
+
+# A pass back through the network costs about as much as two forward.
+BACKWARD = 2
+# Samples whose margin is linearised, and modes that the ranking sends into the first round.
+GRADIENTS = 32
+SEEDED = 16
+# Modes of the last round, and the part of modes that each round keeps.
+LAST = 3
+KEPT = 0.5
+# Where the margin is linearised: x plus white noise at this share of the budget.
+SHARE = 0.5
+# Width of the soft count of broken samples, in medians of the margins' moduli.
+SOFTNESS = 0.1
+# Margins are finite, so that means of them are.
+_ENDLESS = 1e150
+
+
+@dataclass(frozen=True)
+class ModeRanking:
+    """Modes of a sweep, worst first.
+
+    modes: DFT bins, (modes,); accuracy: share of right answers among the samples tried, NaN where
+    none was; samples: how many were tried, the first ones of an order that all modes share; both
+    as `modes`. forwards, backwards: passes used, in samples.
+    """
+
+    modes: IntArray
+    accuracy: FloatArray
+    samples: IntArray
+    forwards: int
+    backwards: int
+
+    @property
+    def passes(self) -> int:
+        """Forward passes, each pass back counted as two more."""
+        return self.forwards + BACKWARD * self.backwards
+
+
+def rank_modes(
+    victim: Victim,
+    x: Tensor,
+    labels: Tensor,
+    sample_id: IntArray,
+    seed: int,
+    *,
+    budget: Budget,
+    site: Site,
+    modes: Sequence[int],
+    prior: FloatArray | None = None,
+    passes: int | None = None,
+    linearise: bool = True,
+) -> ModeRanking:
+    """Return the modes of the sweep of `Fourier(k)`, random phase, by estimated accuracy.
+
+    x: (batch, length, channels); labels: (batch,); modes: DFT bins, each once. prior: (modes,),
+    larger is worse, only its order counts. passes: the most that are used, each pass back
+    counted as two forward; None is a twentieth of the sweep's len(modes) * batch. linearise:
+    whether gradients take part; without them and a prior, halving starts from all modes.
+
+    A mode is seeded by the better of its places in the two orders, and tried on the samples that
+    the sweep would try it on, with the same draws. Raises UsageError.
+    """
+    listed = np.asarray(modes, dtype=np.int64)
+    if len(np.unique(listed)) != len(listed) or not len(listed):
+        raise UsageError("rank: a mode is given twice or none at all; name each mode once")
+    if prior is not None and not (prior.shape == listed.shape and np.isfinite(prior).all()):
+        raise UsageError(
+            f"rank: prior has shape {prior.shape} or values that are not finite, expected one "
+            f"finite value for each of {len(listed)} modes"
+        )
+    allowed = len(listed) * len(x) // 20 if passes is None else passes
+    places = [] if prior is None else [_places(prior)]
+    before = victim.forwards, victim.backwards
+    # A quarter of the passes at most.
+    count = min(GRADIENTS, len(x), allowed // 4 // (1 + BACKWARD)) if linearise else 0
+    order = stratified(labels, sample_id, seed)
+    if count:
+        rows = torch.as_tensor(order[:count], device=x.device)
+        drop = expected_drop(
+            victim, x[rows], labels[rows], sample_id[order[:count]], seed, budget, site, listed
+        )
+        places.append(_places(drop))
+    start = np.arange(len(listed))
+    if places:
+        table = np.stack(places)
+        start = np.lexsort((table.sum(0), table.min(0)))
+    sizes = [min(SEEDED, len(listed)) if places else len(listed)]
+    while sizes[-1] > LAST:
+        sizes.append(max(LAST, int(np.ceil(sizes[-1] * KEPT))))
+    left = allowed - (1 + BACKWARD) * count
+    if left < sizes[0] * len(sizes):
+        raise UsageError(
+            f"rank: {allowed} passes are too few, expected at least "
+            f"{sizes[0] * len(sizes) + (1 + BACKWARD) * count} for {len(listed)} modes"
+        )
+    screen = _Screen(victim, x, labels, np.asarray(sample_id), seed, budget, site, order)
+    tried = _halve(screen, listed, start, sizes, left)
+    tail = start[~np.isin(start, tried)]
+    ranked = np.concatenate([tried, tail])
+    accuracy, samples = screen.summary(listed[ranked])
+    return ModeRanking(
+        listed[ranked],
+        accuracy,
+        samples,
+        victim.forwards - before[0],
+        victim.backwards - before[1],
+    )
+
+
+def _places(score: FloatArray) -> IntArray:
+    """Return each value's place, 0 for the largest; ties in the order given."""
+    places = np.empty(len(score), dtype=np.int64)
+    places[np.argsort(-score, kind="stable")] = np.arange(len(score))
+    return places
+
+
+def stratified(labels: Tensor, sample_id: IntArray, seed: int) -> IntArray:
+    """Return rows in an order of which every beginning holds the labels in proportion, (batch,).
+
+    A function of the seed, the labels and the sample ids; the rows' own order does not matter.
+    """
+    label = labels.cpu().numpy()
+    draw = philox.uniform(f"{seed}|stratified", sample_id, 1).numpy()[:, 0]
+    rows = np.lexsort((draw, label))
+    _, first, size = np.unique(label[rows], return_index=True, return_counts=True)
+    within = np.arange(len(rows)) - np.repeat(first, size)
+    position = (within + draw[rows]) / np.repeat(size, size)
+    result: IntArray = rows[np.lexsort((np.asarray(sample_id)[rows], position))]
+    return result
+
+
+def expected_drop(
+    victim: Victim,
+    x: Tensor,
+    labels: Tensor,
+    sample_id: IntArray,
+    seed: int,
+    budget: Budget,
+    site: Site,
+    modes: IntArray,
+) -> FloatArray:
+    """Return the linearised change of the margin for each mode, (modes,), mean over samples.
+
+    Root mean square over phases: with g the gradient and G its DFT, a mode of root mean square
+    eps scale_c and phase p_c in channel c changes the margin by sqrt(2) eps sum_c scale_c |G_c|
+    cos(p_c + arg G_c), at bins 0 and L/2 by eps sum_c +-scale_c |G_c|; the mean square of either
+    is eps^2 sum_c scale_c^2 |G_c|^2. eps is left out. The gradient is taken beside x, at white
+    noise of SHARE of the budget, since at x it is blind to what grows with the square of the
+    perturbation.
+    """
+    scale = Ball.of(budget, x, site).scale
+    like = x.double()
+    white = philox.normal(f"{seed}|expected_drop", sample_id, x.shape[1] * x.shape[2], x.device)
+    noise = budget.scaled(like, white.view(x.shape) * scale, site.scale, "rank")
+    _, slope = victim.gradients((like + SHARE * noise).to(x.dtype), labels)
+    bins = torch.as_tensor(modes, device=x.device)
+    finite = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
+    spectrum = torch.fft.rfft(finite, dim=1)[:, bins].abs() * scale
+    drop: FloatArray = spectrum.square().sum(2).sqrt().mean(0).cpu().numpy()
+    return drop
+
+
+class _Screen:
+    """Margins of (mode, sample) cells of the sweep, each computed once."""
+
+    def __init__(
+        self,
+        victim: Victim,
+        x: Tensor,
+        labels: Tensor,
+        sample_id: IntArray,
+        seed: int,
+        budget: Budget,
+        site: Site,
+        order: IntArray,
+    ) -> None:
+        self.victim, self.x, self.labels, self.sample_id = victim, x, labels, sample_id
+        self.seed, self.budget, self.site, self.order = seed, budget, site, order
+        self.margins: dict[int, FloatArray] = {}
+
+    def extend(self, modes: IntArray, count: int) -> None:
+        """Try each mode on the first `count` samples of the order; all have seen as many."""
+        done = len(self.margins.get(int(modes[0]), ()))
+        rows = self.order[done:count]
+        if not len(rows):
+            return
+        index = torch.as_tensor(rows, device=self.x.device)
+        x, labels, ids = self.x[index], self.labels[index], self.sample_id[rows]
+        # As many modes at a time as fill a batch.
+        group = max(1, self.victim.batch_size // len(rows))
+        for start in range(0, len(modes), group):
+            part = [int(mode) for mode in modes[start : start + group]]
+            after = torch.cat([self._perturbed(mode, x, ids) for mode in part])
+            values = self.victim.margins(after, labels.repeat(len(part))).cpu().numpy()
+            # A network that answers NaN is wrong, by as much as there is.
+            values = np.where(np.isnan(values), -_ENDLESS, values.clip(-_ENDLESS, _ENDLESS))
+            for mode, new in zip(part, values.reshape(len(part), -1), strict=True):
+                self.margins[mode] = np.concatenate([self.margins.get(mode, new[:0]), new])
+
+    def _perturbed(self, mode: int, x: Tensor, ids: IntArray) -> Tensor:
+        site = replace(self.site, layer=None)
+        return Fourier(mode).perturb(x, None, ids, self.seed, budget=self.budget, site=site)
+
+    def summary(self, modes: IntArray) -> tuple[FloatArray, IntArray]:
+        """Return the accuracy of each mode on the samples it was tried on, and their number."""
+        seen = [self.margins.get(int(mode), np.empty(0)) for mode in modes]
+        samples = np.array([len(m) for m in seen], dtype=np.int64)
+        right = np.array([float((m >= 0.0).sum()) for m in seen])
+        with np.errstate(invalid="ignore"):
+            return right / samples, samples
+
+
+def _halve(
+    screen: _Screen, modes: IntArray, start: IntArray, sizes: list[int], passes: int
+) -> IntArray:
+    """Return the places in `modes` of the modes tried, worst first.
+
+    The rounds share the passes equally; what one leaves, the next may use.
+    """
+    live, out = start[: sizes[0]], np.empty(0, dtype=np.int64)
+    count, used = 0, 0
+    for number, size in enumerate(sizes):
+        due = passes * (number + 1) // len(sizes)
+        count = min(count + (due - used) // size, len(screen.order))
+        done = len(screen.margins.get(int(modes[live[0]]), ()))
+        screen.extend(modes[live], count)
+        used += (count - done) * size
+        margins = np.stack([screen.margins[int(mode)] for mode in modes[live]])
+        score = soft_count(margins)
+        final = number + 1 == len(sizes)
+        if final:
+            live = live[np.lexsort((-score, -(margins < 0.0).sum(1)))]
+            return np.concatenate([live, out])
+        live = live[np.argsort(-score, kind="stable")]
+        out = np.concatenate([live[sizes[number + 1] :], out])
+        live = live[: sizes[number + 1]]
+    raise AssertionError
+
+
+def soft_count(margins: FloatArray) -> FloatArray:
+    """Return the mean over samples of a smooth step at margin 0, (modes,); margins (modes, n).
+
+    1 for a sample far on the wrong side, 0 for one far on the right side. Of less variance than
+    the count of broken samples, which it follows more closely than the mean margin does.
+    """
+    width = SOFTNESS * max(float(np.median(np.abs(margins))), np.finfo(float).tiny)
+    result: FloatArray = (0.5 - 0.5 * np.tanh(margins / (2.0 * width))).mean(1)
+    return result

@@ -1,0 +1,98 @@
+"""Sinusoids and bands on a finite grid, frequencies in cycles per sample: waves and energies."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from robustssm.errors import UsageError
+
+# Frequencies that differ by less are the same DFT bin.
+_SLACK = 1e-9
+# A wave of amplitude 1 that should vanish keeps less than this of it, by rounding of its angle.
+NOTHING = 1e-12
+
+
+def waves(cycles: Sequence[float], valid: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cos and sin of 2 pi f t for t < valid, each (valid, frequencies), on like's device.
+
+    The sine is exactly zero at f = 0 and f = 1/2.
+    """
+    f = torch.tensor(list(cycles), dtype=torch.float64, device=like.device)
+    t = torch.arange(valid, dtype=torch.float64, device=like.device)
+    angle = 2.0 * math.pi * torch.remainder(t[:, None] * f, 1.0)
+    special = torch.remainder(2.0 * f, 1.0) == 0.0
+    return torch.cos(angle), torch.sin(angle) * ~special
+
+
+def written(value: float, who: str) -> float:
+    """Return a frequency as a number with one repr, hence one set of draws: 3.0 is 3."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{who}: {value!r} is not a number") from None
+    return int(number) if number.is_integer() else number
+
+
+def sinusoid(cosine: Tensor, sine: Tensor, phase: Tensor) -> Tensor:
+    """Return cos(angle + phase) with root mean square 1, (batch, valid, channels).
+
+    cosine, sine: of the angle, (valid, 1); phase: (batch, 1, channels), in radians.
+    """
+    return unit_rms(torch.cos(phase) * cosine - torch.sin(phase) * sine)
+
+
+def unit_rms(wave: Tensor) -> Tensor:
+    """Return wave (batch, valid, channels), of amplitudes around 1, with root mean square 1.
+
+    Channels that are zero up to rounding become zero.
+    """
+    rms = wave.square().mean(1, keepdim=True).sqrt()
+    return wave / torch.where(rms > NOTHING, rms, torch.inf)
+
+
+def combine(columns: Tensor, weights: Tensor) -> Tensor:
+    """Return the sums of columns (valid, k) with weights (batch, k, channels).
+
+    (batch, valid, channels). Each product and each sum is rounded by itself: a sample's bits do
+    not depend on its batch, as they would in a matrix product.
+    """
+    shape = (len(weights), len(columns), weights.shape[2])
+    total, term = torch.zeros(shape, dtype=weights.dtype, device=weights.device), None
+    for column, weight in zip(columns.unbind(1), weights.unbind(1), strict=True):
+        term = torch.mul(column[:, None], weight[:, None, :], out=term)
+        total += term
+    return total
+
+
+def span_energy(delta: Tensor, columns: Tensor) -> Tensor:
+    """Return the energy of delta (batch, valid, channels) in the span of columns (valid, k).
+
+    Summed over channels; columns may be linearly dependent.
+    """
+    U, sigma, _ = torch.linalg.svd(columns, full_matrices=False)
+    U = U * (sigma > 1e-9 * sigma[:1])
+    return torch.einsum("btc,tk->bkc", delta, U).square().sum((1, 2))
+
+
+def tone_energy(delta: Tensor, cycles: Sequence[float]) -> Tensor:
+    """Return the energy of delta (batch, valid, channels) in sinusoids of the frequencies."""
+    return span_energy(delta, torch.cat(waves(cycles, delta.shape[1], delta), dim=1))
+
+
+def inside(valid: int, low: float, high: float, like: Tensor) -> Tensor:
+    """Return which bins of a real DFT of length `valid` lie in [low, high], (valid // 2 + 1,)."""
+    f = torch.arange(valid // 2 + 1, dtype=torch.float64, device=like.device) / valid
+    return (f >= low - _SLACK) & (f <= high + _SLACK)
+
+
+def band_energy(delta: Tensor, low: float, high: float) -> Tensor:
+    """Return the energy of delta (batch, valid, channels) in DFT bins in [low, high]."""
+    L = delta.shape[1]
+    power = torch.fft.rfft(delta, dim=1).abs().square().sum(2) / L
+    weight = torch.full((power.shape[1],), 2.0, dtype=power.dtype, device=power.device)
+    weight[0] = 1.0
+    if L % 2 == 0:
+        weight[-1] = 1.0
+    return (power * weight * inside(L, low, high, delta)).sum(1)

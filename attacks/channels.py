@@ -1,0 +1,88 @@
+"""How a perturbation treats the channels of a signal, and the phases of its sinusoids."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks import philox
+from robustssm.attacks.base import Perturbation, Site
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+CHANNELS = ("independent", "same", "one")
+PHASES = {"cosine": 0.0, "sine": -math.pi / 2.0}
+
+
+class Channelled(Perturbation):
+    """A perturbation drawn per channel; subclasses have a field `channels`.
+
+    independent: every channel has draws of its own; same: one waveform for all; one: a single
+    channel, drawn per sample, carries the whole budget.
+    """
+
+    channels: str
+
+    def check_channels(self) -> None:
+        """Raise UsageError where the policy is unknown."""
+        if self.channels not in CHANNELS:
+            raise UsageError(
+                f"{self.who}: channels {self.channels!r} is unknown, expected one of "
+                f"{', '.join(CHANNELS)}"
+            )
+
+    def channel_draws(
+        self,
+        kind: str,
+        count: int,
+        x: Tensor,
+        sample_id: IntArray,
+        seed: int,
+        site: Site,
+    ) -> Tensor:
+        """Return `uniform` or `normal` draws (batch, count, channels or 1), on x's device."""
+        k = x.shape[2] if self.channels == "independent" else 1
+        draw = self.draws if kind == "uniform" else self.normals
+        return draw(sample_id, count * k, seed, site, x).view(len(x), count, k)
+
+    def spread(self, wave: Tensor, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return wave (batch, valid, channels or 1) on the channels that the policy names."""
+        if self.channels != "one" or x.shape[2] == 1:
+            return wave
+        stream = self._stream(seed, site) + "|channel"
+        chosen = (philox.uniform(stream, sample_id, 1, x.device) * x.shape[2]).long()
+        return wave * (torch.arange(x.shape[2], device=x.device) == chosen)[:, None, :]
+
+
+class Phased(Channelled):
+    """A sum of cos(angle + phase); subclasses have the fields `phase` and `channels`.
+
+    phase: `random` (uniform per sample, sinusoid and channel), `cosine`, `sine`, or radians.
+    """
+
+    phase: str | float
+
+    def check_phase(self) -> None:
+        """Raise UsageError where the phase is unknown."""
+        known = self.phase in ("random", *PHASES)
+        if not (known if isinstance(self.phase, str) else math.isfinite(self.phase)):
+            raise UsageError(
+                f"{self.who}: phase {self.phase!r} is unknown, expected random, cosine, sine, or "
+                "a number in radians"
+            )
+
+    def check_sine(self, cycles: float, name: str, L: int) -> None:
+        """Raise UsageError for the sine of a frequency at which it is zero at every step."""
+        if self.phase == "sine" and 2.0 * cycles % 1.0 == 0.0:
+            raise UsageError(
+                f"{self.who}: the sine of {name} is zero at every sample of length {L}; "
+                "use phase cosine or random"
+            )
+
+    def phases(self, count: int, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the phases of `count` sinusoids, (batch, count, channels or 1), in radians."""
+        if self.phase == "random":
+            draws = self.channel_draws("uniform", count, x, sample_id, seed, site)
+            return 2.0 * math.pi * draws
+        value = PHASES[self.phase] if isinstance(self.phase, str) else self.phase
+        return torch.full((len(x), count, 1), value, dtype=torch.float64, device=x.device)

@@ -1,0 +1,88 @@
+"""A sweep of frequency. Phase as in scipy.signal.chirp."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks.bands import sinusoid, span_energy, waves, written
+from robustssm.attacks.base import Site, family
+from robustssm.attacks.channels import Phased
+from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+_LAWS = ("linear", "log")
+
+
+@family
+class Chirp(Phased):
+    """A sinusoid whose frequency runs from low at the first valid step to high at the last.
+
+    law: `linear`, f = low + (high - low) t / T, or `log`, f = low (high / low)^(t / T), with T the
+    last valid step. low, high: DFT bins of length L, or cycles per sample or hertz as
+    `frequency_unit` says. phase: at the first step, `random` (uniform per sample and channel),
+    `cosine`, `sine`, or radians. Every channel has the same root mean square.
+    """
+
+    low: float
+    high: float
+    law: str = "linear"
+    phase: str | float = "random"
+    channels: str = "independent"
+    frequency_unit: str = "bin"
+
+    def __post_init__(self) -> None:
+        self.check_channels()
+        self.check_phase()
+        for name in ("low", "high"):
+            object.__setattr__(self, name, written(getattr(self, name), self.who))
+        if self.law not in _LAWS:
+            raise UsageError(
+                f"{self.who}: law {self.law!r} is unknown, expected one of {', '.join(_LAWS)}"
+            )
+        if self.low > self.high:
+            raise UsageError(
+                f"{self.who}: low {self.low:g} is above high {self.high:g}; exchange them"
+            )
+        if self.law == "log" and self.low <= 0.0:
+            raise UsageError(
+                f"{self.who}: low is {self.low:g}, where a log sweep cannot start; expected above "
+                "0, or law='linear'"
+            )
+
+    def _edges(self, L: int, site: Site) -> tuple[float, float]:
+        unit, rate = self.frequency_unit, site.rate
+        low, high = (cycles_per_sample(f, unit, L, rate, self.who) for f in (self.low, self.high))
+        return low, high
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError for a sweep beyond Nyquist, or one that vanishes at every sample."""
+        low, high = self._edges(L, site)
+        if low == high:
+            self.check_sine(low, f"frequency {self.low:g}", L)
+
+    def _waves(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine of the sweep's angle, each (valid, 1)."""
+        low, high = self._edges(site.length, site)
+        if low == high:
+            return waves([low], valid, like)
+        t = torch.arange(valid, dtype=torch.float64, device=like.device)[:, None]
+        T = max(valid - 1, 1)
+        if self.law == "linear":
+            turns = t * (low + 0.5 * (high - low) * t / T)
+        else:
+            r = math.log(high / low)
+            turns = low * T / r * torch.expm1(r * t / T)
+        angle = 2.0 * math.pi * torch.remainder(turns, 1.0)
+        return torch.cos(angle), torch.sin(angle)
+
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the sweep with root mean square 1 in every channel that has it."""
+        cosine, sine = self._waves(x.shape[1], site, x)
+        wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
+        return self.spread(wave, x, sample_id, seed, site)
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return the energy in the span of the sweep and its quadrature."""
+        return span_energy(delta, torch.cat(self._waves(delta.shape[1], site, delta), dim=1))

@@ -1,0 +1,89 @@
+"""What reached each sample: measured from the signals themselves, after clipping and rounding."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustssm.attacks.base import Attack, Site, blocks
+from robustssm.typing import FloatArray, IntArray
+
+
+class Delivered:
+    """What reached each sample of a batch, summed over the sites of one forward pass.
+
+    energy: sum of squares of the perturbation; signal: of what it was added to; largest: its
+    maximum modulus; in_band: the part of the energy in the named band; count: perturbed values.
+    All (batch,), float64.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.energy, self.signal, self.largest, self.in_band, self.count = np.zeros((5, batch))
+
+    @torch.no_grad()
+    def add(
+        self,
+        before: Tensor,
+        after: Tensor,
+        attack: Attack,
+        site: Site,
+        lengths: Tensor | None = None,
+    ) -> None:
+        """Book the difference of a site's signal after and before (batch, length, channels)."""
+        before = attack.extended(before) if after.shape != before.shape else before
+        L = before.shape[1]
+        site = Site(site.layer, site.scale, site.dt, L, site.rate, site.image)
+        for rows, real, valid in blocks(lengths, before):
+            index = rows[:real].cpu().numpy()
+            x = before[rows, :valid].double()
+            delta = after[rows, :valid].double() - x
+
+            def kept(value: Tensor, real: int = real) -> FloatArray:
+                result: FloatArray = value[:real].cpu().numpy()
+                return result
+
+            self.energy[index] += kept(delta.square().sum((1, 2)))
+            self.signal[index] += kept(x.square().sum((1, 2)))
+            self.in_band[index] += kept(attack.in_band(delta, site))
+            largest = kept(delta.abs().amax((1, 2)))
+            self.largest[index] = np.maximum(self.largest[index], largest)
+            self.count[index] += valid * delta.shape[2]
+
+    @property
+    def l2(self) -> FloatArray:
+        """Euclidean norm per sample."""
+        return np.sqrt(self.energy)
+
+    @property
+    def rms(self) -> FloatArray:
+        """Root mean square per sample, over all valid values of all perturbed sites."""
+        return np.sqrt(self.energy / np.maximum(self.count, 1.0))
+
+    @property
+    def snr_db(self) -> FloatArray:
+        """Signal to noise ratio per sample in dB; inf where nothing was added."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(
+                self.energy > 0.0,
+                10.0 * (np.log10(self.signal) - np.log10(self.energy)),
+                np.inf,
+            )
+
+    @property
+    def share(self) -> FloatArray:
+        """Share of energy in the named band, 1 where nothing was added."""
+        safe = np.where(self.energy > 0.0, self.energy, 1.0)
+        return np.where(self.energy > 0.0, self.in_band / safe, 1.0)
+
+
+def fingerprint(x: Tensor, sample_id: IntArray) -> str:
+    """Return a hash of perturbed inputs, 16 hexadecimal digits, whatever the samples' order.
+
+    Two models were given the same noise exactly where their fingerprints agree.
+    """
+    digest = hashlib.sha256(str(tuple(x.shape[1:])).encode())
+    for row in np.argsort(sample_id, kind="stable"):
+        digest.update(int(sample_id[row]).to_bytes(8, "little"))
+        digest.update(x[row].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

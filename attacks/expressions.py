@@ -1,0 +1,118 @@
+"""Perturbations as users write them: `BandNoise(1, 16, eps=0.3)`; read, never evaluated."""
+
+import ast
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from robustssm.attacks.adversaries.table import ADVERSARIES
+from robustssm.attacks.base import Attack, Perturbation
+from robustssm.attacks.budget import Budget
+from robustssm.attacks.families import FAMILIES
+from robustssm.errors import UsageError
+
+_BUDGET = ("eps", "unit", "clip", "low", "high")
+_TABLE: dict[str, type[Attack]] = {**FAMILIES, **ADVERSARIES}
+_CONSTANTS = {"inf": float("inf"), "nan": float("nan")}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def parse_perturbation(text: str, site: str | None = None) -> tuple[Perturbation, Budget]:
+    """Return the perturbation and budget that an expression names.
+
+    `Fourier(3, phase='cosine', eps=0.3, unit='rms')`: the family's own fields, and eps, unit,
+    clip, low, high of the budget. Where a family has a field of such a name (a filter's `low`),
+    the name means the field. Transforms are applied whole where no eps is given. site: `input`,
+    `layers` or `model`, the family's usual one where None. Raises UsageError.
+    """
+    perturbation, settings = parse_expression(text)
+    if not isinstance(perturbation, Perturbation):
+        raise UsageError(f"{perturbation.who}: is an adversary, which needs a model; use sweep")
+    if "eps" not in settings and perturbation.unit != "mix":
+        raise UsageError(f"perturbation: {text!r} has no strength; add eps=, as in eps=0.3")
+    return perturbation, make_budget(text, settings, perturbation, site)
+
+
+def parse_expression(
+    text: str,
+    names: Mapping[str, Any] = _NOTHING,
+    extra: Mapping[str, Any] = _NOTHING,
+) -> tuple[Attack, dict[str, Any]]:
+    """Return the attack of an expression, and its settings of the budget as they stand.
+
+    names: values of further words in the expression; extra: further fields. Raises UsageError.
+    """
+    name, positional, named = _call(text, {**_CONSTANTS, **names})
+    _check_name(name)
+    fields = getattr(_TABLE[name], "__dataclass_fields__", {})
+    settings = {key: named.pop(key) for key in _BUDGET if key in named and key not in fields}
+    try:
+        return _TABLE[name](*positional, **named, **extra), settings
+    except (TypeError, ValueError) as error:
+        reason = str(error).replace(f"{name}.__init__() ", "")
+        raise UsageError(f"perturbation: {text!r} does not fit {name}: {reason}") from None
+
+
+def make_budget(
+    text: str, settings: Mapping[str, Any], attack: Attack, site: str | None = None
+) -> Budget:
+    """Return the budget of an expression's settings; the unit follows from family and site."""
+    unit = attack.default_unit(site or attack.sites[0])
+    try:
+        return Budget(**{"unit": unit, "eps": 1.0, **settings})
+    except TypeError:
+        raise UsageError(f"perturbation: the budget in {text!r} is not made of numbers") from None
+
+
+def words_in(text: str) -> set[str]:
+    """Return the words that stand for values in an expression; UsageError where it is none."""
+    name, positional, named = _tree(text)
+    _check_name(name)
+    nodes = [node for part in (*positional, *named.values()) for node in ast.walk(part)]
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def _check_name(name: str) -> None:
+    if name not in _TABLE:
+        raise UsageError(f"perturbation: {name!r} is unknown, expected one of {', '.join(_TABLE)}")
+
+
+def _wrong(text: str) -> UsageError:
+    return UsageError(
+        f"perturbation: {text!r} is not understood, expected as in Fourier(3, eps=0.3)"
+    )
+
+
+def _tree(text: str) -> tuple[str, list[ast.expr], dict[str, ast.expr]]:
+    """Return the name and the arguments of a call expression as they are written."""
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _wrong(text) from None
+    if isinstance(node, ast.Name):
+        return node.id, [], {}
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        raise _wrong(text)
+    if any(keyword.arg is None for keyword in node.keywords):
+        raise _wrong(text)
+    return node.func.id, node.args, {str(k.arg): k.value for k in node.keywords}
+
+
+def _call(text: str, names: Mapping[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
+    """Return the name and the literal arguments of a call expression."""
+    name, positional, named = _tree(text)
+    try:
+        values = [_literal(argument, names) for argument in positional]
+        return name, values, {key: _literal(node, names) for key, node in named.items()}
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        raise _wrong(text) from None
+
+
+def _literal(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return the value of a literal or a known word; a list becomes a tuple, to be hashed."""
+    if isinstance(node, ast.Name) and node.id in names:
+        return names[node.id]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_literal(node.operand, names)
+    value = ast.literal_eval(node)
+    return tuple(value) if isinstance(value, list) else value

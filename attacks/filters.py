@@ -1,0 +1,154 @@
+"""Zero-phase filters: what a channel of limited bandwidth, or an anti-aliasing filter, takes away.
+
+Applied in the DFT of the valid part, whose boundary is periodic: a smooth filter mixes the ends.
+Reference for the smooth ones: Butterworth, Wireless Engineer 7 (1930), through the bilinear
+transform (as scipy.signal.butter) and run forwards and backwards (as scipy.signal.filtfilt).
+"""
+
+import math
+from abc import abstractmethod
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks.bands import band_energy, inside
+from robustssm.attacks.base import Site, Transform, family
+from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.attacks.spectra import above_rounding, signal, spectrum
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+
+class Filter(Transform):
+    """A filter that keeps a band, or removes it. Subclasses name the band.
+
+    order: None removes whole DFT bins, the band's ends being part of it; n applies the squared
+    magnitude of the Butterworth filter of order n (per edge), 1/2 at the band's edges. Where the
+    sequence ends before L, frequencies stay the same in cycles per sample.
+    """
+
+    keeps: ClassVar[bool] = True
+    order: int | None
+    frequency_unit: str
+
+    @abstractmethod
+    def edges(self) -> tuple[float | None, float | None]:
+        """Return the band's ends in `frequency_unit`; None where it has none on that side."""
+
+    def __post_init__(self) -> None:
+        if self.order is not None and not (type(self.order) is int and self.order >= 1):
+            raise UsageError(
+                f"{self.who}: order is {self.order!r}, expected a whole number >= 1, or None for a "
+                "filter that removes whole bins"
+            )
+        low, high = self.edges()
+        if low is not None and high is not None and not low <= high:
+            raise UsageError(f"{self.who}: band {low:g} to {high:g} is empty, expected low <= high")
+
+    def band(self, site: Site) -> tuple[float, float]:
+        """Return the band in cycles per sample; UsageError where it does not exist."""
+        low, high = (
+            default
+            if edge is None
+            else cycles_per_sample(edge, self.frequency_unit, site.length, site.rate, self.who)
+            for edge, default in zip(self.edges(), (0.0, 0.5), strict=True)
+        )
+        return low, high
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError for a frequency beyond Nyquist, or one that `order` does not allow."""
+        band = self.band(replace(site, length=L))
+        named = [f for f, edge in zip(band, self.edges(), strict=True) if edge is not None]
+        if self.order is not None and not (named[0] > 0.0 and named[-1] < 0.5):
+            raise UsageError(
+                f"{self.who}: of order {self.order} needs its frequencies between 0 and Nyquist, "
+                "both left out; leave order out to remove whole bins"
+            )
+        if self.order is not None and len(named) == 2 and named[0] == named[1]:
+            raise UsageError(f"{self.who}: of order {self.order} needs low < high")
+
+    def loss(self, valid: int, site: Site, like: Tensor) -> Tensor:
+        """Return the share of each DFT bin that is removed, 0 to 1, shape (valid // 2 + 1,)."""
+        low, high = self.band(site)
+        if self.order is None:
+            return (inside(valid, low, high, like) != self.keeps).double()
+        f = torch.arange(valid // 2 + 1, dtype=torch.float64, device=like.device) / valid
+        w = torch.tan(math.pi * f)
+        a, b = math.tan(math.pi * low), math.tan(math.pi * high)
+        if low == 0.0:
+            detuning = w / b
+        elif high == 0.5:
+            detuning = a / w
+        else:
+            detuning = (w.square() - a * b).abs() / (w * (b - a))
+        # detuning^2n / (1 + detuning^2n), without overflow.
+        log_power = 2.0 * self.order * torch.log(detuning)
+        return torch.sigmoid(log_power if self.keeps else -log_power)
+
+    def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return x without what is removed."""
+        removed = signal(spectrum(x) * self.loss(x.shape[1], site, x), x.shape[1])
+        return x - above_rounding(removed, x)
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return the energy in the stop band; all of it, where whole bins are removed."""
+        energy = band_energy(delta, *self.band(site))
+        return delta.square().sum((1, 2)) - energy if self.keeps else energy
+
+
+@family
+class LowPass(Filter):
+    """Frequencies up to `cutoff` stay, DC with them; at the Nyquist frequency nothing changes."""
+
+    cutoff: float
+    order: int | None = None
+    frequency_unit: str = "bin"
+
+    def edges(self) -> tuple[float | None, float | None]:
+        """Return the band that stays."""
+        return None, self.cutoff
+
+
+@family
+class HighPass(Filter):
+    """Frequencies from `cutoff` on stay; DC goes, unless cutoff is 0, which changes nothing."""
+
+    cutoff: float
+    order: int | None = None
+    frequency_unit: str = "bin"
+
+    def edges(self) -> tuple[float | None, float | None]:
+        """Return the band that stays."""
+        return self.cutoff, None
+
+
+@family
+class BandPass(Filter):
+    """Frequencies from `low` to `high` stay; DC goes, unless low is 0."""
+
+    low: float
+    high: float
+    order: int | None = None
+    frequency_unit: str = "bin"
+
+    def edges(self) -> tuple[float | None, float | None]:
+        """Return the band that stays."""
+        return self.low, self.high
+
+
+@family
+class BandStop(Filter):
+    """Frequencies from `low` to `high` go; DC stays, unless low is 0."""
+
+    keeps: ClassVar[bool] = False
+
+    low: float
+    high: float
+    order: int | None = None
+    frequency_unit: str = "bin"
+
+    def edges(self) -> tuple[float | None, float | None]:
+        """Return the band that goes."""
+        return self.low, self.high

@@ -1,0 +1,76 @@
+"""A sinusoid under a Gaussian envelope: local in time and in frequency.
+
+Reference: Gabor, Theory of Communication (Journal of the IEE 93, 1946), part 1.
+"""
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks.bands import sinusoid, span_energy, waves, written
+from robustssm.attacks.base import Site, family
+from robustssm.attacks.channels import Phased
+from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+
+@family
+class Gabor(Phased):
+    """exp(-(u - centre)^2 / (2 width^2)) cos(2 pi f t + phase), u = (t + 1/2) / valid steps.
+
+    mode: DFT bin of length L, or cycles per sample or hertz as `frequency_unit` says. centre: of
+    the envelope, 0..1 from the start of the valid part to its end. width: its standard deviation,
+    above 0 and up to 1, as a fraction of the valid part. phase: `random` (uniform per sample and
+    channel), `cosine`, `sine`, or radians, at t = 0. Every channel has the same root mean square
+    over the whole valid part: narrow envelopes are high ones.
+    """
+
+    mode: float
+    centre: float = 0.5
+    width: float = 0.1
+    phase: str | float = "random"
+    channels: str = "independent"
+    frequency_unit: str = "bin"
+
+    def __post_init__(self) -> None:
+        self.check_channels()
+        self.check_phase()
+        for name in ("mode", "centre", "width"):
+            object.__setattr__(self, name, written(getattr(self, name), self.who))
+        if not 0.0 <= self.centre <= 1.0:
+            raise UsageError(
+                f"{self.who}: centre is {self.centre:g}, expected a fraction of the length, 0 to 1"
+            )
+        if not 0.0 < self.width <= 1.0:
+            raise UsageError(
+                f"{self.who}: width is {self.width:g}, expected a fraction of the length, above 0 "
+                "and up to 1"
+            )
+
+    def _cycles(self, L: int, site: Site) -> float:
+        return cycles_per_sample(self.mode, self.frequency_unit, L, site.rate, self.who)
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError for a mode beyond Nyquist, or one that vanishes at every sample."""
+        self.check_sine(self._cycles(L, site), f"mode {self.mode:g}", L)
+
+    def _atoms(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the atom at phase 0 and its quadrature, each (valid, 1)."""
+        cosine, sine = waves([self._cycles(site.length, site)], valid, like)
+        t = torch.arange(valid, dtype=torch.float64, device=like.device)[:, None]
+        distance = ((t + 0.5) / valid - self.centre).abs()
+        nearest = distance.min()
+        # Relative to the nearest step, so that no envelope underflows as a whole.
+        exponent = (distance - nearest) / self.width * ((distance + nearest) / self.width) / 2.0
+        envelope = torch.exp(-torch.where(distance > nearest, exponent, 0.0))
+        return envelope * cosine, envelope * sine
+
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the atom with root mean square 1 in every channel that has it."""
+        cosine, sine = self._atoms(x.shape[1], site, x)
+        wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
+        return self.spread(wave, x, sample_id, seed, site)
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return the energy in the span of the atom and its quadrature."""
+        return span_energy(delta, torch.cat(self._atoms(delta.shape[1], site, delta), dim=1))

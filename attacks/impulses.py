@@ -1,0 +1,106 @@
+"""What happens at single steps: impulses, and values that are lost."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks.base import Site, Transform, family
+from robustssm.attacks.channels import Channelled
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+_FILLS = ("mean", "hold")
+
+
+@family
+class Impulses(Channelled):
+    """Impulses of equal size and random sign at `count` distinct random steps of the valid part.
+
+    Steps and signs are drawn per sample and channel. The spectrum of one impulse is flat; no band
+    is named.
+    """
+
+    count: int = 1
+    channels: str = "independent"
+
+    def __post_init__(self) -> None:
+        self.check_channels()
+        if not isinstance(self.count, int) or self.count < 1:
+            raise UsageError(
+                f"{self.who}: count is {self.count!r}, expected a whole number, 1 or more"
+            )
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError for more impulses than steps."""
+        if self.count > L:
+            raise UsageError(
+                f"{self.who}: count is {self.count}, but there are {L} valid steps; expected 1-{L}"
+            )
+
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return impulses of height 1: at the steps whose draws rank lowest."""
+        self.check_length(x.shape[1], site)
+        draws = self.channel_draws("uniform", x.shape[1], x, sample_id, seed, site)
+        # The first bit of a draw is the sign, the others rank.
+        rank = torch.remainder(2.0 * draws, 1.0)
+        steps = rank.topk(self.count, dim=1, largest=False).indices
+        sign = torch.where(draws.gather(1, steps) < 0.5, -1.0, 1.0).to(draws.dtype)
+        wave = torch.zeros_like(draws).scatter_(1, steps, sign)
+        return self.spread(wave, x, sample_id, seed, site)
+
+
+@family
+class Dropout(Transform, Channelled):
+    """Random steps of the valid part lose their values.
+
+    share: of the valid steps, above 0 and up to 1; the nearest whole number of them, at least one.
+    fill: what stands there instead, a number in the signal's own units, `mean` (of the sample's
+    valid part, per channel) or `hold` (the last value kept; before the first one kept, that one).
+    channels: `same` loses all channels at one step, `independent` each at steps of its own, `one`
+    a single channel drawn per sample.
+    """
+
+    share: float = 0.1
+    fill: str | float = 0.0
+    channels: str = "same"
+
+    def __post_init__(self) -> None:
+        self.check_channels()
+        object.__setattr__(self, "share", float(self.share))
+        if not 0.0 < self.share <= 1.0:
+            raise UsageError(f"{self.who}: share is {self.share:g}, expected above 0 and up to 1")
+        if not isinstance(self.fill, str):
+            object.__setattr__(self, "fill", float(self.fill))
+        if not (self.fill in _FILLS if isinstance(self.fill, str) else math.isfinite(self.fill)):
+            raise UsageError(
+                f"{self.who}: fill {self.fill!r} is unknown, expected a finite number, "
+                f"{' or '.join(_FILLS)}"
+            )
+
+    def _lost(self, valid: int) -> int:
+        return max(1, round(self.share * valid))
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError where there is no value to hold."""
+        if self.fill == "hold" and self._lost(L) == L:
+            raise UsageError(
+                f"{self.who}: all of {L} valid steps are lost, so that no value is left to hold; "
+                "lower share, or give another fill"
+            )
+
+    def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return x with the steps whose draws rank lowest replaced."""
+        self.check_length(x.shape[1], site)
+        draws = self.channel_draws("uniform", x.shape[1], x, sample_id, seed, site)
+        steps = draws.topk(self._lost(x.shape[1]), dim=1, largest=False).indices
+        lost = torch.zeros_like(draws).scatter_(1, steps, 1.0)
+        lost = self.spread(lost, x, sample_id, seed, site) > 0.0
+        if self.fill == "mean":
+            return torch.where(lost, x.mean(1, keepdim=True), x)
+        if self.fill == "hold":
+            t = torch.arange(x.shape[1], device=x.device)[None, :, None]
+            last = torch.where(lost, -1, t).cummax(1).values
+            first = (~lost).byte().argmax(1, keepdim=True)
+            return x.gather(1, torch.where(last < 0, first, last).expand_as(x))
+        return torch.where(lost, float(self.fill), x)

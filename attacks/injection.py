@@ -1,0 +1,106 @@
+"""Logits of a perturbed network: at the input, at that of every SSM layer, or in the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from robustssm.attacks.base import Perturbation, Site
+from robustssm.attacks.budget import Budget
+from robustssm.attacks.delivered import Delivered
+from robustssm.attacks.model_changes import ModelChange
+from robustssm.errors import UsageError
+from robustssm.inference import ROW_BLOCK, padded
+from robustssm.network import Network
+from robustssm.tasks import Task
+from robustssm.typing import IntArray
+
+
+def input_site(task: Task) -> Site:
+    """Return the site of a task's input: its standard deviation, sampling rate and layout."""
+    return Site(scale=torch.from_numpy(task.std), rate=task.rate, image=task.image)
+
+
+@contextmanager
+def perturbed_layers(
+    network: Network,
+    perturbation: Perturbation,
+    budget: Budget,
+    sample_id: IntArray,
+    seed: int,
+    delivered: Delivered | None = None,
+    lengths: Tensor | None = None,
+) -> Iterator[None]:
+    """Perturb the input of every SSM layer of the network while the body runs.
+
+    Rows beyond len(sample_id) are padding of the batch and stay as they are. The perturbation is
+    a constant to gradients.
+    """
+    handles = []
+    for number, layer in enumerate(network.ssm_layers()):
+        site = Site(layer=number, dt=layer.step_size().detach())
+
+        def add(module: nn.Module, arguments: tuple[Tensor], site: Site = site) -> tuple[Tensor]:
+            (u,) = arguments
+            real = u[: len(sample_id)]
+            after = perturbation.perturb(real, lengths, sample_id, seed, budget=budget, site=site)
+            if delivered is not None:
+                delivered.add(real, after, perturbation, site, lengths)
+            if torch.is_grad_enabled():
+                after = real + (after - real).detach()
+            return (torch.cat([after, u[len(sample_id) :]]),)
+
+        handles.append(layer.register_forward_pre_hook(add))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def perturbed_logits(
+    network: Network,
+    x: Tensor,
+    perturbation: Perturbation,
+    budget: Budget,
+    sample_id: IntArray,
+    seed: int,
+    *,
+    inject: str,
+    site: Site,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Delivered]:
+    """Return the logits (batch, classes) of perturbed samples x, and what was delivered.
+
+    inject: `input` (then `site` describes it), `layers`, or `model` for a change of the model,
+    which delivers nothing to a signal. The network is the same afterwards.
+    """
+    delivered = Delivered(len(x))
+    if inject == "input":
+        after = perturbation.perturb(x, lengths, sample_id, seed, budget=budget, site=site)
+        delivered.add(x, after, perturbation, site, lengths)
+        logits = network(padded(after), _padded_lengths(lengths, x))
+    elif inject == "model":
+        if not isinstance(perturbation, ModelChange):
+            where = " or ".join(perturbation.sites)
+            raise UsageError(f"{perturbation.who}: acts at {where}, not at 'model'")
+        with perturbation.applied(network, budget):
+            logits = network(padded(x), _padded_lengths(lengths, x))
+        if not bool(torch.isfinite(logits[: len(x)]).all()):
+            raise UsageError(
+                f"{perturbation.who}: the changed network gives NaN or infinite logits; give a "
+                "smaller eps, and an input without NaN"
+            )
+    else:
+        with perturbed_layers(network, perturbation, budget, sample_id, seed, delivered, lengths):
+            logits = network(padded(x), _padded_lengths(lengths, x))
+    return logits[: len(x)], delivered
+
+
+def _padded_lengths(lengths: Tensor | None, x: Tensor) -> Tensor | None:
+    """Return the lengths with one step for each row that `padded` adds."""
+    if lengths is None:
+        return None
+    return torch.cat([lengths, lengths.new_ones(-len(x) % ROW_BLOCK)])

@@ -1,0 +1,157 @@
+"""Changes of the model instead of the input: other step sizes, another discretisation.
+
+A state-space layer is a system in continuous time, read at a step size. Data that come at another
+rate ask for other step sizes, as for speech at half the rate in the S4 paper (arXiv 2111.00396),
+and other code may discretise the same system otherwise.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from robustssm.attacks.base import Perturbation, Site, family
+from robustssm.attacks.budget import Budget
+from robustssm.errors import UsageError
+from robustssm.layers import DSS, S4, SSMLayer
+from robustssm.network import Network
+from robustssm.typing import IntArray
+
+TO = ("longer", "shorter")
+METHODS = ("zoh", "bilinear")
+
+
+class ModelChange(Perturbation):
+    """What is done to every SSM layer of a network; the input stays as it is.
+
+    Subclasses write `changed`, which changes one layer and puts it back.
+    """
+
+    sites: ClassVar[tuple[str, ...]] = ("model",)
+
+    @final
+    @contextmanager
+    def applied(self, network: Network, budget: Budget) -> Iterator[Network]:
+        """Give the network changed as the budget says; its parameters are the same bits after.
+
+        Also after an exception. The network is changed in place: nobody else may use it meanwhile.
+        Raises UsageError, with the network as it was, where a layer cannot be changed.
+        """
+        self.check_budget(budget)
+        with ExitStack() as stack:
+            for number, layer in enumerate(network.ssm_layers() if not budget.nothing else ()):
+                who = f"{self.who}: layer {number} ({type(layer).__name__})"
+                stack.enter_context(self.changed(layer, budget.eps, who))
+            yield network
+
+    def check_budget(self, budget: Budget) -> None:
+        """Raise UsageError where a budget does not suit this change."""
+        if budget.unit != self.unit:
+            raise UsageError(
+                f"{self.who}: changes the model, whose unit is {self.unit}, not {budget.unit!r}"
+            )
+        if budget.clip != "none":
+            raise UsageError(
+                f"{self.who}: changes the model, whose values have no range; drop clip"
+            )
+
+    @abstractmethod
+    @contextmanager
+    def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:
+        """Change a layer while the body runs, and restore it; who: it, in messages."""
+        yield
+
+    @final
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return zeros: the signal stays as it is."""
+        return torch.zeros_like(x)
+
+
+@family
+class StepSize(ModelChange):
+    """Every step size of every SSM layer times 2^eps, or divided by it: eps in `octaves`.
+
+    to: `longer` (the data come at a lower rate) or `shorter` (at a higher one). Where step sizes
+    belong to states (S5) each is changed. Products are rounded as log dt is stored, in float32.
+    """
+
+    to: str = "longer"
+
+    unit: ClassVar[str] = "octaves"
+
+    def __post_init__(self) -> None:
+        if self.to not in TO:
+            raise UsageError(
+                f"{self.who}: to {self.to!r} is unknown, expected one of {', '.join(TO)}"
+            )
+
+    @contextmanager
+    def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:
+        """Change log dt."""
+        log_dt = getattr(layer, "log_dt", None)
+        if not isinstance(log_dt, Tensor):
+            raise UsageError(f"{who}: has no parameter log_dt, expected a layer with step sizes")
+        before = log_dt.detach().clone()
+        shift = eps * math.log(2.0)
+        try:
+            with torch.no_grad():
+                log_dt.add_(shift if self.to == "longer" else -shift)
+            yield
+        finally:
+            with torch.no_grad():
+                log_dt.copy_(before)
+
+
+@family
+class Discretization(ModelChange):
+    """The same continuous system by another rule, `zoh` or `bilinear`; eps is 1, or 0 for nothing.
+
+    For diagonal layers, S5 among them. S4 exists in bilinear form and DSS under zero-order hold
+    only; these, and layers that follow the method already, are refused.
+    """
+
+    method: str
+
+    unit: ClassVar[str] = "mix"
+    strengths: ClassVar[tuple[float, ...] | None] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(
+                f"{self.who}: method {self.method!r} is unknown, expected one of "
+                f"{', '.join(METHODS)}"
+            )
+
+    def check_budget(self, budget: Budget) -> None:
+        """Raise UsageError for a share between 0 and 1: there is nothing in between."""
+        super().check_budget(budget)
+        if budget.eps not in (0.0, 1.0):
+            raise UsageError(f"{self.who}: eps is {budget.eps:g}, expected 0 or 1")
+
+    @contextmanager
+    def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:
+        """Change the layer's rule."""
+        before = "bilinear" if isinstance(layer, S4) else getattr(layer, "discretization", None)
+        if before is None or isinstance(layer, S4 | DSS):
+            raise UsageError(
+                f"{who}: knows no other discretisation than {before or 'its own'}, expected a "
+                "diagonal layer such as S4D or S5"
+            )
+        if before == self.method:
+            raise UsageError(f"{who}: is {before} already; nothing would change")
+        try:
+            _set_discretization(layer, self.method)
+            yield
+        finally:
+            _set_discretization(layer, before)
+
+
+def _set_discretization(layer: SSMLayer, method: str) -> None:
+    """Set a layer's rule; its kernels are kept until the version of a parameter changes."""
+    layer.discretization = method  # type: ignore[assignment]
+    increment_version(next(layer.parameters()))

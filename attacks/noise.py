@@ -1,0 +1,134 @@
+"""Gaussian noise with a given spectrum, made from normal draws of its Fourier coefficients."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks.bands import band_energy, inside, written
+from robustssm.attacks.base import Site, family
+from robustssm.attacks.channels import Channelled
+from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.errors import UsageError
+from robustssm.inference import padded
+from robustssm.typing import IntArray
+
+
+class GaussianNoise(Channelled):
+    """Stationary Gaussian noise, periodic in the valid part, with independent DFT coefficients.
+
+    Brought to its budget it is, where the spectrum is flat, uniform on the sphere of all signals
+    in the band; the channels share the budget as their draws fall.
+    """
+
+    def coloured(
+        self, weights: Tensor, first: int, x: Tensor, sample_id: IntArray, seed: int, site: Site
+    ) -> Tensor:
+        """Return noise (batch, valid, channels or 1) with amplitude weights[k] at bin first + k.
+
+        Two draws a bin. The real bins 0 and valid/2 have all of their power in one of the two.
+        """
+        valid, count = x.shape[1], len(weights)
+        draws = self.channel_draws("normal", 2 * count, x, sample_id, seed, site)
+        k = torch.arange(first, first + count, device=x.device)
+        real = (2 * k % valid == 0).double()[:, None]
+        weights = weights[:, None]
+        shape = (len(x), valid // 2 + 1, draws.shape[2])
+        X = torch.zeros(shape, dtype=torch.complex128, device=x.device)
+        band = X[:, first : first + count]
+        torch.mul(draws[:, 0::2], torch.sqrt(1.0 + real) * weights, out=band.real)
+        torch.mul(draws[:, 1::2], (1.0 - real) * weights, out=band.imag)
+        # White noise of variance 1 for weights 1: every bin then has |X|^2 = valid on average.
+        return torch.fft.irfft(padded(X), n=valid, dim=1)[: len(x)] * math.sqrt(valid / 2.0)
+
+
+@family
+class BandNoise(GaussianNoise):
+    """Gaussian noise in the DFT bins low..high, both ends included; zero outside.
+
+    low, high: DFT bins of length L, or cycles per sample or hertz as `frequency_unit` says. Where
+    the sequence ends before L the band stays in cycles per sample, and the noise lies in those
+    bins of the valid part's DFT that are inside it.
+    """
+
+    low: float
+    high: float
+    channels: str = "independent"
+    frequency_unit: str = "bin"
+
+    def __post_init__(self) -> None:
+        self.check_channels()
+        for name in ("low", "high"):
+            object.__setattr__(self, name, written(getattr(self, name), self.who))
+        if self.low > self.high:
+            raise UsageError(
+                f"{self.who}: low {self.low:g} is above high {self.high:g}; exchange them"
+            )
+
+    def _edges(self, L: int, site: Site) -> tuple[float, float]:
+        unit, rate = self.frequency_unit, site.rate
+        low, high = (cycles_per_sample(f, unit, L, rate, self.who) for f in (self.low, self.high))
+        return low, high
+
+    def _bins(self, valid: int, edges: tuple[float, float]) -> tuple[int, int]:
+        """Return the first DFT bin of the band and their number."""
+        bins = torch.nonzero(inside(valid, *edges, torch.empty(0)))[:, 0]
+        if len(bins) == 0:
+            raise UsageError(
+                f"{self.who}: no DFT bin of {valid} valid steps lies in the band from "
+                f"{edges[0]:g} to {edges[1]:g} cycles per sample; widen it, or leave out "
+                "sequences that short"
+            )
+        return int(bins[0]), len(bins)
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError for a band beyond Nyquist, or without any bin."""
+        self._bins(L, self._edges(L, site))
+
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the noise, of equal mean power in every bin."""
+        first, count = self._bins(x.shape[1], self._edges(site.length, site))
+        weights = torch.ones(count, dtype=torch.float64, device=x.device)
+        noise = self.coloured(weights, first, x, sample_id, seed, site)
+        return self.spread(noise, x, sample_id, seed, site)
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return the energy in the DFT bins of the valid part that are inside the band."""
+        return band_energy(delta, *self._edges(site.length, site))
+
+
+@family
+class ColouredNoise(GaussianNoise):
+    """Gaussian noise of power 1 / f^alpha: white 0, pink 1, brown 2, blue -1; bin 0 is empty.
+
+    The power follows the law exactly, on average, at every DFT bin of the valid part.
+
+    Reference: Timmer and Koenig, On Generating Power Law Noise (Astronomy and Astrophysics 300,
+    1995), pages 707-710.
+    """
+
+    alpha: float
+    channels: str = "independent"
+
+    def __post_init__(self) -> None:
+        self.check_channels()
+        object.__setattr__(self, "alpha", written(self.alpha, self.who))
+        if not math.isfinite(self.alpha):
+            raise UsageError(f"{self.who}: alpha is {self.alpha:g}, expected a finite number")
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError where bin 0 is the only one."""
+        if L < 2:
+            raise UsageError(
+                f"{self.who}: {L} valid step has no frequency above 0, expected 2 or more"
+            )
+
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the noise, amplitude 1 at the strongest bin."""
+        self.check_length(x.shape[1], site)
+        k = torch.arange(1, x.shape[1] // 2 + 1, dtype=torch.float64, device=x.device)
+        strongest = 1.0 if self.alpha >= 0.0 else float(len(k))
+        weights = (k / strongest) ** (-self.alpha / 2.0)
+        return self.spread(
+            self.coloured(weights, 1, x, sample_id, seed, site), x, sample_id, seed, site
+        )

@@ -1,0 +1,45 @@
+"""Values kept on few bits, as a converter or an image file does."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks.base import Site, Transform, family
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+_MOST_BITS = 32
+
+
+@family
+class Quantise(Transform):
+    """The nearest of 2^bits equally spaced levels, the first at `low` and the last at `high`.
+
+    Pixels in [0, 1] on 8 bits have 255 steps. Inside the range the error is at most half a step,
+    (high - low) / (2^bits - 1) / 2; a value half way between two levels goes to the even one,
+    values beyond the range to its ends.
+    """
+
+    bits: int
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if type(self.bits) is not int or not 1 <= self.bits <= _MOST_BITS:
+            raise UsageError(
+                f"{self.who}: bits is {self.bits!r}, expected a whole number, 1 to {_MOST_BITS}"
+            )
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise UsageError(
+                f"{self.who}: range {self.low:g} to {self.high:g} is empty or infinite, expected "
+                "low < high"
+            )
+
+    def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the levels nearest to x."""
+        steps = 2**self.bits - 1
+        number = torch.round((x - self.low) * (steps / (self.high - self.low))).clamp(0, steps)
+        share = number / steps
+        # Exact at both ends.
+        return self.low * (1.0 - share) + self.high * share

@@ -1,0 +1,75 @@
+"""A signal read at another rate: what a sensor that samples faster or slower would deliver.
+
+The signal between its samples is the trigonometric interpolant of its even extension (the
+interpolant of the type-II cosine transform), which has no jump at the ends. It is evaluated
+exactly at any rate by the chirp transform.
+
+Reference: Bluestein, IEEE Trans. Audio Electroacoust. 18 (1970); Rabiner, Schafer and Rader, Bell
+Syst. Tech. J. 48 (1969), section III.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks.base import Site, Transform, family
+from robustssm.attacks.spectra import pairwise, spectrum
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+FILLS = ("edge", "zero")
+# Complex numbers worked on at a time: 16 MiB.
+_BLOCK = 1 << 20
+
+
+@family
+class Resample(Transform):
+    """x(factor t) at t = 0, 1, ..: above 1 it runs faster; below 1 slower, and its end is not read.
+
+    Above 1 frequencies that would alias are removed first. Past the last sample, where there is
+    nothing to read, `edge` holds the last value read and `zero` gives zeros. A factor of 1 changes
+    nothing.
+    """
+
+    factor: float
+    fill: str = "edge"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.factor) and self.factor > 0.0):
+            raise UsageError(f"{self.who}: factor is {self.factor:g}, expected a number > 0")
+        if self.fill not in FILLS:
+            raise UsageError(
+                f"{self.who}: fill {self.fill!r} is unknown, expected one of {', '.join(FILLS)}"
+            )
+
+    def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return x read at times factor t."""
+        batch, L, channels = x.shape
+        if self.factor == 1.0:
+            return x
+        rows = spectrum(torch.cat([x, x.flip(1)], dim=1))[..., :L].flatten(0, 1)
+        k = torch.arange(L, dtype=torch.float64, device=x.device)
+        weight = torch.where(k == 0, 0.5, 1.0) / L
+        # Frequency k / 2L becomes factor k / 2L, at most 1/2.
+        rows = rows * (weight * (k * self.factor <= L * (1.0 + 1e-12)))
+        y = torch.cat([self._read(part, L) for part in rows.split(max(2, _BLOCK // (2 * L)))])
+        y = y.view(batch, channels, L).transpose(1, 2)
+        last = min(L - 1, math.floor((L - 1) / self.factor * (1.0 + 1e-12)))
+        if self.fill == "edge":
+            return y[:, torch.arange(L, device=x.device).clamp(max=last)]
+        return y * (k <= last)[:, None]
+
+    def _read(self, rows: Tensor, L: int) -> Tensor:
+        """Return Re sum_k rows[:, k] exp(i pi factor k t / L) for t < L; rows (n, L) complex.
+
+        k t = (k^2 + t^2 - (t - k)^2) / 2 makes the sum a convolution.
+        """
+        k = torch.arange(L, dtype=torch.float64, device=rows.device)
+        half = 0.5 * math.pi * torch.remainder(k.square() * (self.factor / L), 4.0)
+        chirp = torch.polar(torch.ones_like(half), half)
+        kernel = torch.cat([chirp.conj(), chirp.new_zeros(1), chirp.conj()[1:].flip(0)])
+        padded = pairwise((rows * chirp)[:, None])
+        product = torch.fft.fft(padded, n=2 * L) * torch.fft.fft(kernel)
+        y = torch.fft.ifft(product)[: len(rows), 0, :L] * chirp
+        return y.real

@@ -1,0 +1,86 @@
+"""Phases drawn at random, amplitudes kept: what is left when only the spectrum is known.
+
+References: Theiler et al., Testing for nonlinearity in time series, Physica D 58 (1992), section
+2.4.1; Prichard and Theiler, Phys. Rev. Lett. 73 (1994), page 951, for several channels.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from robustssm.attacks.bands import band_energy, inside
+from robustssm.attacks.base import Site, Transform, family
+from robustssm.attacks.channels import Channelled
+from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.attacks.spectra import above_rounding, signal, spectrum
+from robustssm.errors import UsageError
+from robustssm.typing import IntArray
+
+
+@family
+class PhaseScramble(Channelled, Transform):
+    """Every DFT bin from `low` to `high` (None: Nyquist) is turned by a uniform random phase.
+
+    Amplitudes stay, as do DC and, at even length, the Nyquist bin. channels: `independent`; `same`
+    turns all channels alike, which keeps their cross-spectra; `one` scrambles one channel alone.
+    """
+
+    low: float = 0
+    high: float | None = None
+    channels: str = "independent"
+    frequency_unit: str = "bin"
+
+    def __post_init__(self) -> None:
+        self.check_channels()
+        if self.high is not None and not self.low <= self.high:
+            raise UsageError(
+                f"{self.who}: band {self.low:g} to {self.high:g} is empty, expected low <= high"
+            )
+        for key in ("low", "high"):
+            value = getattr(self, key)
+            if self.frequency_unit == "bin" and value is not None and float(value).is_integer():
+                object.__setattr__(self, key, int(value))  # one repr, hence the same draws
+
+    def band(self, site: Site) -> tuple[float, float]:
+        """Return the band in cycles per sample; UsageError beyond Nyquist."""
+        low, high = (
+            0.5
+            if edge is None
+            else cycles_per_sample(edge, self.frequency_unit, site.length, site.rate, self.who)
+            for edge in (self.low, self.high)
+        )
+        return low, high
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError where no bin of the band has a phase at length L."""
+        if not len(self._free(L, replace(site, length=L), torch.empty(0))):
+            raise UsageError(
+                f"{self.who}: the band holds no bin with a phase at length {L}, expected one of "
+                f"1-{(L - 1) // 2}"
+            )
+
+    def _free(self, valid: int, site: Site, like: Tensor) -> Tensor:
+        """Return the bins of the band that have a phase."""
+        mask = inside(valid, *self.band(site), like)
+        mask[0] = False
+        if valid % 2 == 0:
+            mask[-1] = False
+        return torch.nonzero(mask)[:, 0]
+
+    def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return x with other phases."""
+        bins = self._free(x.shape[1], site, x)
+        draws = self.channel_draws("uniform", len(bins), x, sample_id, seed, site)
+        phase = 2.0 * math.pi * draws.transpose(1, 2)
+        X = spectrum(x)
+        change = torch.zeros_like(X)
+        turn = torch.complex(torch.cos(phase) - 1.0, torch.sin(phase))
+        change[..., bins] = X[..., bins] * turn
+        part = self.spread(signal(change, x.shape[1]), x, sample_id, seed, site)
+        return x + above_rounding(part, x)
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return the energy in the band."""
+        return band_energy(delta, *self.band(site))

@@ -1,0 +1,67 @@
+"""What the first trained layer makes of a sinusoid at the input: a prior over modes.
+
+A wave at frequency theta with root mean square 1 (in standard deviations) and independent random
+phases on the input's channels leaves encoder W and layer H with the root mean square
+
+    r(theta) = |H(e^{i theta}) W|_F,
+
+the mean over phases taken inside the root. What follows is not linear: GELU and GLU turn the
+wave's energy into a shift of the mean, which the pooling at the end keeps, while it averages the
+wave itself away. So r orders modes by the disturbance that reaches the first nonlinearity. It
+knows nothing of the signal, of the labels, or of how much of r matters to the decision: those are
+the linearisation's part. Where a block normalises first (prenorm), r is up to that factor.
+"""
+
+import numpy as np
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.layer_systems import LayerSystem, Mimo, layer_system
+from robustssm.network import Network
+from robustssm.typing import FloatArray
+
+
+def _encoder(network: Network) -> FloatArray:
+    """Return the encoder's weight (d_model, d_input) on inputs in their standard deviations."""
+    weight = network.encoder.weight.detach().double().cpu().numpy()
+    result: FloatArray = weight
+    return result
+
+
+def _response(system: LayerSystem, W: FloatArray, theta: FloatArray) -> FloatArray:
+    if isinstance(system, Mimo):
+        H = system.pole_sum.transfer(np.tan(0.5 * theta))
+        response: FloatArray = np.linalg.norm(H @ W, axis=(1, 2))
+        return response
+    weight = np.linalg.norm(W, axis=1)
+    squares = (weight[:, None] * system.gain(theta)) ** 2
+    return np.sqrt(squares.sum(0))
+
+
+def input_response(network: Network, L: int, modes: FloatArray | None = None) -> FloatArray:
+    """Return r at DFT bins of length L, (modes,); all bins 0..L/2 where `modes` is None.
+
+    The prior of `attacks.adversaries.ranking.rank_modes`. The network is read, not changed.
+    Raises RejectedInputError where a parameter is not finite, UsageError for L < 1 or bins
+    beyond L/2.
+    """
+    bins = np.arange(L // 2 + 1.0) if modes is None else np.asarray(modes, dtype=np.float64)
+    if bins.size and not 0.0 <= bins.min() <= bins.max() <= L / 2.0:
+        raise UsageError(
+            f"response: bins run from {bins.min():g} to {bins.max():g}, expected 0 to {L // 2} at "
+            f"length {L}"
+        )
+    first = network.ssm_layers()[0]
+    return _response(layer_system(first, L), _encoder(network), 2.0 * np.pi * bins / L)
+
+
+def certified_peak(network: Network, L: int, rtol: float = 1e-3) -> float:
+    """Return a certified upper bound of r over all frequencies, off the DFT grid as well.
+
+    From the bracket of each channel's peak gain, sqrt(sum_c |W_c|^2 upper_c^2), and for S5
+    upper |W|_F: attained only where all channels peak together. rtol: of the brackets. A mode's
+    r beside it says how near the grid comes to a resonance.
+    """
+    brackets = layer_system(network.ssm_layers()[0], L).peaks(rtol)
+    upper = np.array([bracket.high for bracket in brackets])
+    weight = np.linalg.norm(_encoder(network), axis=1)
+    return float(np.linalg.norm(upper * weight))

@@ -1,0 +1,54 @@
+"""Perturbations as text: what is read, and that nothing is ever run."""
+
+import math
+
+import pytest
+
+from robustssm.attacks import Budget, Fourier, Resonance, parse_perturbation
+from robustssm.attacks.expressions import parse_expression, words_in
+from robustssm.errors import UsageError
+
+
+def test_fields_and_budget() -> None:
+    assert parse_perturbation("Fourier(3, eps=0.3)") == (Fourier(3), Budget(0.3, "std"))
+    assert parse_perturbation("Fourier(mode=3, phase=-0.5, eps=2, unit='rms')") == (
+        Fourier(3, -0.5),
+        Budget(2, "rms"),
+    )
+    assert parse_perturbation("Fourier(3, eps=1)", "layers")[1].unit == "rms"
+    assert parse_perturbation("Resonance(325.4, eps=1)")[1].unit == "linf"
+    clipped = parse_perturbation("Fourier(3, eps=1, clip='hard', low=0, high=1)")[1]
+    assert clipped == Budget(1, "std", "hard", 0, 1)
+    assert parse_perturbation("Fourier(3, eps=inf, unit='snr-db')")[1] == Budget(math.inf, "snr-db")
+
+
+def test_words_stand_for_values() -> None:
+    assert words_in("Fourier(mode, phase='sine')") == {"mode"}
+    assert words_in("Fourier(3)") == set()
+    assert parse_expression("Fourier(mode)", {"mode": 7})[0] == Fourier(7)
+    assert parse_expression("Resonance(-omega)".replace("-", ""), {"omega": 2.0})[0] == Resonance(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Fourier(3)", "has no strength; add eps="),
+        ("Furier(3, eps=1)", "'Furier' is unknown, expected one of Fourier"),
+        ("Fourier(3, eps=1, colour=2)", "does not fit Fourier: .*colour"),
+        ("Fourier(eps=1)", "does not fit Fourier: .*mode"),
+        ("Fourier(3, eps='much')", "not made of numbers"),
+        ("Fourier(3, eps=1", "not understood"),
+        ("", "not understood"),
+        ("3", "not understood"),
+        ("__import__('os').system('true')", "not understood"),
+        ("Fourier(__import__('os'), eps=1)", "not understood"),
+        ("Fourier(*[1], eps=1)", "not understood"),
+        ("Fourier(**{}, eps=1)", "not understood"),
+        ("Fourier(mode, eps=1)", "not understood"),
+        ("Fourier(" + "(" * 500, "not understood"),
+    ],
+)
+def test_what_is_not_a_perturbation(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        parse_perturbation(text)
+    assert "\n" not in str(caught.value)

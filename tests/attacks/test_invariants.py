@@ -1,0 +1,209 @@
+"""What holds for every perturbation, whatever it does: one table of cases, all of the contract."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from robustssm.attacks import Budget, Delivered, Site, fingerprint
+from robustssm.attacks.base import Perturbation
+from robustssm.attacks.budget import UNITS
+from robustssm.attacks.expressions import parse_expression
+from robustssm.errors import UsageError
+from tests.attacks.cases import CASES, DEVICES, Case, signal
+
+SHAPES = [(case, L) for case in CASES for L in case.lengths]
+IDS = [f"{case.text}, L={L}" for case, L in SHAPES]
+every_case = pytest.mark.parametrize(("case", "L"), SHAPES, ids=IDS)
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+every_device = pytest.mark.parametrize("device", DEVICES)
+EPS = {"std": 0.3, "rms": 0.3, "l2": 2.0, "linf": 0.2, "snr-db": 14.0, "mix": 0.7}
+SAMPLES = np.array([3, 2**40, 7, 0, 12])
+
+
+def at(site: Site, device: str) -> Site:
+    """Return the site with its tensors on a device."""
+    moved = {
+        key: value.to(device)
+        for key in ("scale", "dt")
+        if (value := getattr(site, key)) is not None
+    }
+    return replace(site, **moved)
+
+
+def units(perturbation: Perturbation, site: Site) -> list[str]:
+    """Return the units in which a perturbation takes its strength at a site."""
+    unit = perturbation.default_unit(site.name)
+    names = [u for u in UNITS if u != "mix" and (u != "std" or site.scale is not None)]
+    return names + (["mix"] if unit == "mix" else [])
+
+
+def perturbed(
+    case: Case,
+    x: torch.Tensor,
+    site: Site,
+    unit: str | None = None,
+    lengths: torch.Tensor | None = None,
+    ids: np.ndarray = SAMPLES,
+    seed: int = 0,
+    eps: float | None = None,
+) -> torch.Tensor:
+    p = case.perturbation
+    unit = unit or p.default_unit(site.name)
+    budget = Budget(EPS[unit] if eps is None else eps, unit)
+    return p.perturb(x, lengths, ids[: len(x)], seed, budget=budget, site=site)
+
+
+@every_case
+@every_dtype
+def test_no_strength_is_the_input_bit_for_bit(case: Case, L: int, dtype: torch.dtype) -> None:
+    x = signal(3, L, dtype)
+    site = case.site(L)
+    for unit in units(case.perturbation, site):
+        nothing = float("inf") if unit == "snr-db" else 0.0
+        assert torch.equal(perturbed(case, x, site, unit, eps=nothing), x)
+
+
+@every_case
+@every_dtype
+@every_device
+def test_a_sample_does_not_depend_on_its_batch(
+    case: Case, L: int, dtype: torch.dtype, device: str
+) -> None:
+    x, site = signal(5, L, dtype).to(device), at(case.site(L), device)
+    whole = perturbed(case, x, site)
+    order = [4, 0, 3, 1, 2]
+    assert torch.equal(perturbed(case, x[order], site, ids=SAMPLES[order]), whole[order])
+    alone = [perturbed(case, x[k : k + 1], site, ids=SAMPLES[k : k + 1]) for k in range(5)]
+    assert torch.equal(torch.cat(alone), whole)
+
+
+@every_case
+def test_the_global_generator_is_neither_used_nor_moved(case: Case, L: int) -> None:
+    x, site = signal(3, L), case.site(L)
+    torch.manual_seed(1)
+    first, state = perturbed(case, x, site), torch.random.get_rng_state()
+    torch.manual_seed(2)
+    assert torch.equal(perturbed(case, x, site), first)
+    torch.manual_seed(1)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@every_case
+def test_the_seed_decides_what_is_drawn(case: Case, L: int) -> None:
+    x, site = signal(3, L), case.site(L)
+    same = torch.equal(perturbed(case, x, site, seed=0), perturbed(case, x, site, seed=1))
+    assert same != case.varies
+
+
+@every_case
+@every_dtype
+def test_what_is_delivered_is_the_budget_in_every_unit(
+    case: Case, L: int, dtype: torch.dtype
+) -> None:
+    p = case.perturbation
+    x, site = signal(4, L, dtype), case.site(L)
+    extended = p.extended(x)
+    for unit in units(p, site):
+        budget = Budget(EPS[unit], unit)
+        after = perturbed(case, x, site, unit)
+        delta = after.double() - extended.double()
+        if unit == "mix":
+            full = perturbed(case, x, site, "mix", eps=1.0).double() - extended.double()
+            # Two roundings of values below 10 to dtype.
+            slack = 20.0 * torch.finfo(dtype).eps
+            torch.testing.assert_close(delta, 0.7 * full, rtol=1e-6, atol=slack)
+            continue
+        size = budget.size(delta, site.scale)
+        if not p.fills and unit == p.unit:
+            assert bool((size <= budget.eps * (1.0 + 1e-6)).all())
+            continue
+        # float32 signals round by 6e-8 a value, at random.
+        torch.testing.assert_close(size, budget.target(extended.double(), ""), rtol=1e-6, atol=0.0)
+
+
+@every_case
+@every_dtype
+def test_the_energy_lies_in_the_named_band(case: Case, L: int, dtype: torch.dtype) -> None:
+    x, site = signal(4, L, dtype), case.site(L)
+    for lengths in (None, torch.tensor([L, case.least_valid, L, case.least_valid + 1])):
+        if lengths is not None and case.least_valid >= L:
+            continue
+        delivered = Delivered(4)
+        after = perturbed(case, x, site, lengths=lengths)
+        delivered.add(x, after, case.perturbation, site, lengths)
+        assert delivered.share.min() >= case.share
+        # Energies are sums of squares: a share above one would be an error of the accounting.
+        assert delivered.share.max() <= 1.0 + 1e-9
+
+
+@every_case
+@every_dtype
+def test_padding_is_not_touched_and_plays_no_part(case: Case, L: int, dtype: torch.dtype) -> None:
+    if case.least_valid >= L:
+        pytest.skip("this perturbation needs whole sequences")
+    x, site = signal(2, L, dtype), case.site(L)
+    lengths = torch.tensor([case.least_valid, L])
+    after = perturbed(case, x, site, lengths=lengths)
+    assert torch.equal(after[0, case.least_valid :], x[0, case.least_valid :])
+    other = x.clone()
+    other[0, case.least_valid :] = 1e3
+    again = perturbed(case, other, site, lengths=lengths)
+    assert torch.equal(again[0, : case.least_valid], after[0, : case.least_valid])
+    assert torch.equal(again[1], after[1])
+
+
+@every_case
+def test_the_input_given_is_not_written_to(case: Case, L: int) -> None:
+    x, site = signal(3, L), case.site(L)
+    before = x.clone()
+    perturbed(case, x, site)
+    assert torch.equal(x, before)
+
+
+@every_case
+def test_the_fingerprint_knows_the_noise_and_not_the_order(case: Case, L: int) -> None:
+    x, site = signal(4, L), case.site(L)
+    after = perturbed(case, x, site)
+    order = [2, 0, 3, 1]
+    shuffled = perturbed(case, x[order], site, ids=SAMPLES[order])
+    assert fingerprint(after, SAMPLES[:4]) == fingerprint(shuffled, SAMPLES[order])
+    assert fingerprint(after, SAMPLES[:4]) != fingerprint(
+        case.perturbation.extended(x), SAMPLES[:4]
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.text)
+def test_a_perturbation_can_be_typed_back(case: Case) -> None:
+    text = repr(case.perturbation)
+    assert parse_expression(text)[0] == case.perturbation
+    assert repr(parse_expression(text)[0]) == text
+
+
+@every_case
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_devices_agree(case: Case, L: int) -> None:
+    x, site = signal(4, L), case.site(L)
+    there = perturbed(case, x.cuda(), at(site, "cuda")).cpu()
+    # Draws are the same bits; cosines and transforms differ in the last digits.
+    torch.testing.assert_close(there, perturbed(case, x, site), rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.text)
+def test_bad_input_is_refused_in_one_line(case: Case) -> None:
+    L = case.lengths[0]
+    x, site = signal(2, L), case.site(L)
+    wrong = x.clone()
+    wrong[1, 3, 0] = float("nan")
+    tokens = torch.ones(2, L, 3, dtype=torch.int64)
+    for bad, lengths, words in (
+        (wrong, None, "NaN"),
+        (tokens, None, "tokens have no amplitude"),
+        (x[0], None, "expected \\(batch, length, channels\\)"),
+        (x, torch.tensor([L, L + 1]), f"1 to {L}"),
+        (x, torch.tensor([0, L]), f"1 to {L}"),
+    ):
+        with pytest.raises(UsageError, match=words) as caught:
+            perturbed(case, bad, site, lengths=lengths)
+        assert "\n" not in str(caught.value)
