@@ -1,0 +1,299 @@
+"""Lipschitz constants in L2 of what a network is made of, sequences of L steps as one vector.
+
+A causal convolution on L samples is a block of the circulant matrix of order 2L of its kernel
+padded with zeros, so that its norm is at most the largest singular value of the kernel's discrete
+Fourier transform of length 2L.
+
+GLU, b logistic(g), has no constant: its slope in g grows with |b|. Where a LayerNorm bounds the
+block's input, b is bounded too, by the kernel's l1 norms, and the slope with it. LayerNorm has
+max |gamma| / sqrt(eps), which holds and is of no use where eps = 1e-5. BatchNorm in evaluation is
+affine.
+
+Reference: Boettcher and Grudsky, Spectral Properties of Banded Toeplitz Matrices (2005), chapter 1.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from robustssm.errors import UsageError
+from robustssm.layers import DSS, S4, S4D, S5, SSMLayer
+from robustssm.network import Block, Network, Normalisation
+
+# GELU' = Phi(z) + z p(z) is largest at z = sqrt 2, where GELU'' = (2 - z^2) p(z) = 0.
+GELU_LIPSCHITZ = 0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi)
+# min over z of GELU(z) is -0.16997.
+GELU_LEAST = 0.17
+# Longest sequence for which a channel's Toeplitz matrix is written out.
+LONGEST_DENSE = 512
+# Smallest gain divided by: a channel that passes nothing.
+TINY = 1e-300
+FAMILIES = (S4, S4D, DSS, S5)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of a network: its block (-1 outside), what it is, its constant, and why.
+
+    constant: in L2, input to output; infinite where there is none.
+    """
+
+    block: int
+    part: str
+    constant: float
+    note: str
+
+    @property
+    def name(self) -> str:
+        """`block 0 glu`, or `encoder`."""
+        return self.part if self.block < 0 else f"block {self.block} {self.part}"
+
+
+@dataclass(frozen=True)
+class TimeOperator:
+    """A causal time-invariant map on L steps, D included.
+
+    kernel: (L, d) where channels do not mix, else (L, d, d), output channel before input channel.
+    norm: an upper bound of the operator's norm in L2. gains (d,) or (d, d): a matrix G with
+    |output| <= |G input| in L2, G applied at every step: diagonal where channels do not mix.
+    """
+
+    kernel: Tensor
+    norm: float
+    gains: Tensor
+
+    @cached_property
+    def step_reach(self) -> Tensor:
+        """A bound of the norm of the rows of all channels at each step, (L,)."""
+        if self.kernel.ndim == 2:
+            return self.reach.amax(1)
+        gram = (self.kernel @ self.kernel.mT).cumsum(0)
+        return torch.linalg.eigvalsh(gram)[:, -1].clamp(min=0.0).sqrt()
+
+    @cached_property
+    def reach(self) -> Tensor:
+        """The l2 norm of each output's row of the operator, (L, d)."""
+        square = self.kernel**2 if self.kernel.ndim == 2 else (self.kernel**2).sum(2)
+        return square.cumsum(0).sqrt()
+
+    @cached_property
+    def _spectrum(self) -> Tensor:
+        return torch.fft.rfft(self.kernel.abs(), n=2 * len(self.kernel), dim=0)
+
+    def magnitudes(self, bound: Tensor) -> Tensor:
+        """Return bounds (L, d) of the outputs' entries, given bounds (L, d) of the inputs'."""
+        L = len(bound)
+        forward = torch.fft.rfft(bound, n=2 * L, dim=0)
+        if self.kernel.ndim == 2:
+            product = self._spectrum * forward
+        else:
+            product = (self._spectrum @ forward[..., None])[..., 0]
+        return torch.fft.irfft(product, n=2 * L, dim=0)[:L].clamp(min=0.0)
+
+    @cached_property
+    def share(self) -> Tensor:
+        """The reach of an input measured by its weighted norm |G input|, (L, d)."""
+        return self.reach / self.gains.clamp(min=TINY)
+
+    @cached_property
+    def step_share(self) -> Tensor:
+        """The same for all channels at each step, (L,)."""
+        if self.kernel.ndim == 2:
+            return self.share.amax(1)
+        return self.step_reach / max(self.norm, TINY)
+
+    @cached_property
+    def _lags(self) -> Tensor:
+        K = self.kernel
+        norms = K.abs().amax(1) if K.ndim == 2 else torch.linalg.matrix_norm(K, 2)
+        return torch.fft.rfft(norms, n=2 * len(norms))
+
+    def steps(self, bound: Tensor) -> Tensor:
+        """Return bounds (L,) of the outputs' norms at each step, given those (L,) of the inputs."""
+        L = len(bound)
+        product = self._lags * torch.fft.rfft(bound, n=2 * L)
+        return torch.fft.irfft(product, n=2 * L)[:L].clamp(min=0.0)
+
+    def peaks(self, bound: Tensor) -> Tensor:
+        """Return bounds (d,) of outputs at any step, given bounds (d,) of inputs at every step."""
+        total = self.kernel.abs().sum(0)
+        return total * bound if total.ndim == 1 else total @ bound
+
+
+@torch.no_grad()
+def time_operator(layer: SSMLayer, L: int) -> TimeOperator:
+    """Return the layer, in float64, as an operator on L steps, from its answers to impulses."""
+    impulses = torch.zeros(layer.d, L, layer.d, dtype=torch.float64)
+    channels = torch.arange(layer.d)
+    impulses[channels, 0, channels] = 1.0
+    kernel = layer(impulses).permute(1, 2, 0).contiguous()
+    own = kernel.diagonal(dim1=1, dim2=2)
+    if torch.equal(kernel, torch.diag_embed(own)):
+        kernel = own.contiguous()
+    spectrum = torch.fft.rfft(kernel, n=2 * L, dim=0)
+    if kernel.ndim == 3:
+        norm = torch.linalg.matrix_norm(spectrum, 2).max()
+        return TimeOperator(kernel, float(norm), norm.expand(layer.d))
+    gains = spectrum.abs().amax(0)
+    if L <= LONGEST_DENSE:
+        lag = torch.arange(L)[:, None] - torch.arange(L)
+        matrix = kernel.T[:, lag.clamp(min=0)] * (lag >= 0)
+        gains = gains.minimum(torch.linalg.matrix_norm(matrix, 2))
+    return TimeOperator(kernel, float(gains.max()), gains)
+
+
+def check(network: Network) -> None:
+    """Raise UsageError, which names the part, for what the certificates do not know."""
+    if type(network) is not Network:
+        raise UsageError(
+            f"certificate: the model is a {type(network).__name__}, expected a robustssm Network"
+        )
+    for number, block in enumerate(network.blocks):
+        if type(block) is not Block or type(block.ssm) not in FAMILIES:
+            found = block.ssm if type(block) is Block else block
+            raise UsageError(
+                f"certificate: block {number} is a {type(found).__name__}, expected an SSM layer "
+                "S4, S4D, DSS or S5 followed by GELU and GLU"
+            )
+
+
+def normalisation(part: nn.Module) -> nn.LayerNorm | nn.BatchNorm1d | None:
+    """Return the torch module inside a Normalisation, None for an identity."""
+    inner = part.norm if isinstance(part, Normalisation) else None
+    return inner if isinstance(inner, nn.LayerNorm | nn.BatchNorm1d) else None
+
+
+def batch_scale(norm: nn.BatchNorm1d) -> Tensor:
+    """Return the slope of BatchNorm in evaluation, (d,)."""
+    assert norm.running_var is not None
+    return norm.weight / torch.sqrt(norm.running_var + norm.eps)
+
+
+def double_copy(network: Network) -> Network:
+    """Return a float64 copy in evaluation whose parameters want no gradient."""
+    return copy.deepcopy(network).double().eval().requires_grad_(False)
+
+
+def _norm_component(block: int, part: nn.Module) -> Component:
+    norm = normalisation(part)
+    if isinstance(norm, nn.LayerNorm):
+        constant = float(norm.weight.abs().max()) / math.sqrt(norm.eps)
+        return Component(block, "norm", constant, "max |gamma| / sqrt(eps), of no practical use")
+    assert norm is not None
+    return Component(block, "norm", float(batch_scale(norm).abs().max()), "affine in evaluation")
+
+
+def _input_bound(network: Network, number: int) -> Tensor | None:
+    """Return bounds (d,) of the input of a block's SSM layer, None where nothing bounds it."""
+    a = network.architecture
+    if a.norm != "layer" or (not a.prenorm and number == 0):
+        return None
+    source = network.blocks[number if a.prenorm else number - 1]
+    assert isinstance(source, Block)
+    norm = normalisation(source.norm)
+    assert norm is not None
+    # Of d centred numbers with mean square at most 1 none exceeds sqrt(d - 1).
+    return norm.weight.abs() * math.sqrt(a.d_model - 1) + norm.bias.abs()
+
+
+def _glu_component(network: Network, number: int, operator: TimeOperator) -> Component:
+    block = network.blocks[number]
+    assert isinstance(block, Block)
+    bound = _input_bound(network, number)
+    if bound is None:
+        note = "b logistic(g): the slope in g grows with |b|, and nothing bounds b here"
+        return Component(number, "glu", math.inf, note)
+    activation = operator.peaks(bound).clamp(min=GELU_LEAST)
+    d = network.architecture.d_model
+    b = block.output.weight[:d].abs() @ activation + block.output.bias[:d].abs()
+    # |logistic| < 1 and logistic' <= 1/4.
+    constant = float(torch.sqrt(1.0 + (0.25 * b) ** 2).max())
+    return Component(number, "glu", constant, "|b| bounded through the LayerNorm before the SSM")
+
+
+@torch.no_grad()
+def lipschitz_table(network: Network, L: int) -> list[Component]:
+    """Return the L2 Lipschitz constants of the network's parts for sequences of L steps, in order.
+
+    encoder: with the input's normalisation, per unit of raw input. ssm: an upper bound of the
+    operator norm on L steps. decoder: spectral norm. The network is read, not changed.
+    Raises UsageError for a network or block of another kind, or L < 1.
+    """
+    check(network)
+    if L < 1:
+        raise UsageError(f"certificate: length is {L}, expected at least 1")
+    twin, a = double_copy(network), network.architecture
+    encoder = float(torch.linalg.matrix_norm(twin.encoder.weight / twin.std, 2))
+    table = [Component(-1, "encoder", encoder, "spectral norm, input normalisation included")]
+    for number, block in enumerate(twin.blocks):
+        assert isinstance(block, Block)
+        operator = time_operator(block.ssm, L)
+        linear = float(torch.linalg.matrix_norm(block.output.weight, 2))
+        parts = [
+            Component(number, "ssm", operator.norm, f"operator norm on {L} steps"),
+            Component(number, "gelu", GELU_LIPSCHITZ, "sup of its slope, at sqrt 2"),
+            Component(number, "linear", linear, "spectral norm"),
+            _glu_component(twin, number, operator),
+        ]
+        norm = _norm_component(number, block.norm)
+        table += [norm, *parts] if a.prenorm else [*parts, norm]
+    if a.prenorm:
+        table.append(_norm_component(-1, twin.final_norm))
+    pooling = 1.0 / math.sqrt(L) if a.pooling == "mean" else 1.0
+    table.append(Component(-1, "pooling", pooling, f"{a.pooling} of {L} steps"))
+    decoder = float(torch.linalg.matrix_norm(twin.decoder.weight, 2))
+    table.append(Component(-1, "decoder", decoder, "spectral norm"))
+    return table
+
+
+def features_constant(network: Network, L: int) -> float:
+    """Return the L2 Lipschitz constant from the raw input to the pooled features.
+
+    Raises UsageError, which names the block, where a part has none.
+    """
+    table = lipschitz_table(network, L)
+    for part in table:
+        if math.isinf(part.constant):
+            raise UsageError(
+                f"certificate: {part.name} has no global Lipschitz constant ({part.note}); take "
+                "the local bound"
+            )
+    a = network.architecture
+    result = 1.0
+    outside = [part.constant for part in table if part.block < 0 and part.part != "decoder"]
+    for number in range(a.layers):
+        own = {part.part: part.constant for part in table if part.block == number}
+        norm = own.pop("norm")
+        inner = math.prod(own.values()) * (norm if a.prenorm else 1.0)
+        inner = 1.0 + inner if a.residual else inner
+        result *= inner * (1.0 if a.prenorm else norm)
+    return result * math.prod(outside)
+
+
+def certificate_notes(network: Network, L: int) -> list[str]:
+    """Return a line for every part without a useful global constant, and what is used instead.
+
+    Raises as `lipschitz_table`.
+    """
+    lines = []
+    for part in lipschitz_table(network, L):
+        if part.part == "glu" and math.isinf(part.constant):
+            lines.append(
+                f"{part.name}: no global constant, {part.note}; locally its second "
+                "derivatives on the interval that its two inputs can reach"
+            )
+        elif part.part == "glu":
+            lines.append(
+                f"{part.name}: global constant {part.constant:.3g}, {part.note}; locally "
+                "its second derivatives on the interval that its two inputs can reach"
+            )
+        elif part.part == "norm" and "gamma" in part.note:
+            lines.append(
+                f"{part.name}: global constant {part.constant:.3g}, {part.note}; locally "
+                "its second derivative at the least variance within reach"
+            )
+    return lines

@@ -1,0 +1,97 @@
+"""What the tangents at all samples share, and the forward pass that they start from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.enclosures import Base
+from robustssm.evaluations.lipschitz import TimeOperator, check, double_copy, time_operator
+from robustssm.network import Block, Network
+
+
+def band_basis(L: int, modes: Sequence[int]) -> Tensor:
+    """Return orthonormal signals (L, m) that span the bins `modes` of the DFT of length L.
+
+    Cosine and sine of each bin, one column for bins 0 and L / 2. Raises UsageError for no bins,
+    a bin twice or one outside 0 to L / 2.
+    """
+    bins = torch.tensor(sorted(modes), dtype=torch.int64)
+    if len(bins) == 0 or len(bins.unique()) < len(bins) or not 0 <= bins[0] <= bins[-1] <= L // 2:
+        raise UsageError(
+            f"certificate: modes are {list(modes)!r}, expected different bins within 0 to {L // 2}"
+        )
+    # k t mod L keeps the argument of cos and sin small.
+    phase = (2.0 * torch.pi / L) * (bins * torch.arange(L)[:, None] % L).double()
+    single = (2 * bins) % L == 0
+    amplitude = torch.sqrt(2.0 / L / (1.0 + single.double()))
+    return torch.cat([phase.cos() * amplitude, (phase.sin() * amplitude)[:, ~single]], dim=1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What does not depend on the sample: float64 network, operators, first Jacobian."""
+
+    network: Network
+    operators: tuple[TimeOperator, ...]
+    basis: Tensor
+    encoded: Base
+    first: Base | None
+
+
+@torch.no_grad()
+def setting(network: Network, L: int, modes: Sequence[int]) -> Setting:
+    """Return the setting for inputs of L steps perturbed in the bins `modes` of every channel.
+
+    Raises UsageError for a network of another kind or bins that do not exist.
+    """
+    check(network)
+    basis = band_basis(L, modes)
+    twin = double_copy(network)
+    operators = tuple(time_operator(layer, L) for layer in twin.ssm_layers())
+    weight = twin.encoder.weight / twin.std
+    J = (basis[:, None, None, :] * weight[None, :, :, None]).flatten(2)
+    encoded = Base.of(J)
+    prenorm = network.architecture.prenorm
+    first = None if prenorm else Base.of(through(twin.ssm_layers()[0], J))
+    return Setting(twin, operators, basis, encoded, first)
+
+
+def through(layer: torch.nn.Module, J: Tensor) -> Tensor:
+    """Return the SSM layer's image of the columns of J (L, d, m)."""
+    result: Tensor = layer(J.permute(2, 0, 1))
+    return result.permute(1, 2, 0).contiguous()
+
+
+@dataclass
+class Spots:
+    """The outputs of the nonlinear stages on the way to the logits, in order, (b, L, d)."""
+
+    values: list[Tensor] = field(default_factory=list)
+
+    def keep(self, x: Tensor) -> Tensor:
+        """Note x and return it."""
+        self.values.append(x)
+        return x
+
+
+def trace(network: Network, x: Tensor) -> tuple[Tensor, Spots]:
+    """Return the logits of x (b, L, channels) as the network's own, and the spots.
+
+    Of a block: GELU, GLU; and the norm after (prenorm: before) them, and the final one.
+    """
+    spots = Spots()
+    x = network.encoder((x - network.mean) / network.std)
+    for block in network.blocks:
+        assert isinstance(block, Block)
+        v = spots.keep(block.norm(x)) if block.prenorm else x
+        a = spots.keep(torch.nn.functional.gelu(block.ssm(v)))
+        y = spots.keep(torch.nn.functional.glu(block.output(a)))
+        x = x + y if block.residual else y
+        x = x if block.prenorm else spots.keep(block.norm(x))
+    if network.architecture.prenorm:
+        x = spots.keep(network.final_norm(x))
+    pooled = x.mean(1) if network.architecture.pooling == "mean" else x[:, -1]
+    return network.decoder(pooled), spots
