@@ -96,3 +96,21 @@ def band_energy(delta: Tensor, low: float, high: float) -> Tensor:
     if L % 2 == 0:
         weight[-1] = 1.0
     return (power * weight * inside(L, low, high, delta)).sum(1)
+
+
+def fourier_basis(L: int, modes: Sequence[int]) -> Tensor:
+    """Return orthonormal signals (L, m) that span the bins `modes` of the DFT of length L.
+
+    Cosine and sine of each bin, one column for bins 0 and L / 2. Raises UsageError for no bins,
+    a bin twice or one outside 0 to L / 2.
+    """
+    bins = torch.tensor(sorted(modes), dtype=torch.int64)
+    if len(bins) == 0 or len(bins.unique()) < len(bins) or not 0 <= bins[0] <= bins[-1] <= L // 2:
+        raise UsageError(
+            f"band: modes are {list(modes)!r}, expected different bins within 0 to {L // 2}"
+        )
+    # k t mod L keeps the argument of cos and sin small.
+    phase = (2.0 * torch.pi / L) * (bins * torch.arange(L)[:, None] % L).double()
+    single = (2 * bins) % L == 0
+    amplitude = torch.sqrt(2.0 / L / (1.0 + single.double()))
+    return torch.cat([phase.cos() * amplitude, (phase.sin() * amplitude)[:, ~single]], dim=1)

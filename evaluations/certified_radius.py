@@ -25,11 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustssm.attacks.bands import fourier_basis
 from robustssm.errors import ShapeError, UsageError
 from robustssm.evaluations.enclosures import TINY
 from robustssm.evaluations.lipschitz import double_copy, features_constant
 from robustssm.evaluations.remainders import largest_radius
-from robustssm.evaluations.tangent_setting import band_basis, setting
+from robustssm.evaluations.tangent_setting import setting
 from robustssm.evaluations.tangents import Bounds, Tangent, tangent
 from robustssm.network import Network
 from robustssm.typing import FloatArray
@@ -73,7 +74,7 @@ def certified_radii(
     if not 0.0 < tolerance < 1.0:
         raise UsageError(f"certificate: tolerance is {tolerance:g}, expected between 0 and 1")
     if bound == "global":
-        band_basis(x.shape[1], modes)
+        fourier_basis(x.shape[1], modes)
         return _global(network, x.double(), labels)
     fixed = setting(network, x.shape[1], modes)
     radii = np.zeros(len(x))

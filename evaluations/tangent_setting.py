@@ -6,28 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from robustssm.errors import UsageError
+from robustssm.attacks.bands import fourier_basis
 from robustssm.evaluations.enclosures import Base
 from robustssm.evaluations.lipschitz import TimeOperator, check, double_copy, time_operator
 from robustssm.network import Block, Network
-
-
-def band_basis(L: int, modes: Sequence[int]) -> Tensor:
-    """Return orthonormal signals (L, m) that span the bins `modes` of the DFT of length L.
-
-    Cosine and sine of each bin, one column for bins 0 and L / 2. Raises UsageError for no bins,
-    a bin twice or one outside 0 to L / 2.
-    """
-    bins = torch.tensor(sorted(modes), dtype=torch.int64)
-    if len(bins) == 0 or len(bins.unique()) < len(bins) or not 0 <= bins[0] <= bins[-1] <= L // 2:
-        raise UsageError(
-            f"certificate: modes are {list(modes)!r}, expected different bins within 0 to {L // 2}"
-        )
-    # k t mod L keeps the argument of cos and sin small.
-    phase = (2.0 * torch.pi / L) * (bins * torch.arange(L)[:, None] % L).double()
-    single = (2 * bins) % L == 0
-    amplitude = torch.sqrt(2.0 / L / (1.0 + single.double()))
-    return torch.cat([phase.cos() * amplitude, (phase.sin() * amplitude)[:, ~single]], dim=1)
 
 
 @dataclass(frozen=True)
@@ -48,7 +30,7 @@ def setting(network: Network, L: int, modes: Sequence[int]) -> Setting:
     Raises UsageError for a network of another kind or bins that do not exist.
     """
     check(network)
-    basis = band_basis(L, modes)
+    basis = fourier_basis(L, modes)
     twin = double_copy(network)
     operators = tuple(time_operator(layer, L) for layer in twin.ssm_layers())
     weight = twin.encoder.weight / twin.std

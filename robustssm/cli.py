@@ -11,9 +11,11 @@ from robustssm.commands.converge import converge
 from robustssm.commands.gain import gain
 from robustssm.commands.pseudospectrum import pseudospectrum
 from robustssm.commands.ptd import ptd
+from robustssm.commands.radius import radius
 from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
+from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import zoo
 from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
 
@@ -61,7 +63,19 @@ def main() -> None:
     """
 
 
-for command in (sweep, attack, transfer, converge, pseudospectrum, ptd, gain, train, zoo):
+for command in (
+    sweep,
+    attack,
+    worst_mode,
+    radius,
+    transfer,
+    converge,
+    pseudospectrum,
+    ptd,
+    gain,
+    train,
+    zoo,
+):
     main.add_command(command)
 
 

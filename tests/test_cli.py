@@ -13,7 +13,8 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 from robustssm.zoo import zoo_path
 
-COMMANDS = ["sweep", "transfer", "ptd", "train", "zoo", "zoo build", "zoo verify"]
+COMMANDS = ["sweep", "attack", "worst-mode", "radius", "transfer", "ptd", "train", "zoo",
+            "zoo build", "zoo verify"]  # fmt: skip
 
 
 def call(*arguments: str) -> Result:
@@ -208,7 +209,7 @@ def test_interrupted_training_says_how_to_go_on(
     epoch = training._train_epoch
 
     def interrupted(*parts: object) -> float:
-        if parts[-1] == 1:
+        if parts[4] == 1:
             raise KeyboardInterrupt
         return epoch(*parts)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustssm.attacks import philox
 from robustssm.attacks.adversaries.base import Ball
-from robustssm.attacks.bands import waves
+from robustssm.attacks.bands import fourier_basis
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
@@ -61,10 +61,7 @@ class Band:
     @cached_property
     def Q(self) -> Tensor:
         """Orthonormal basis, (length, dimension), float64: for short signals, and to check."""
-        bins = range(self.low, self.high + 1)
-        cosine, sine = waves([k / self.length for k in bins], self.length, torch.empty(0))
-        basis = torch.cat([cosine, sine[:, ~self._special]], dim=1)
-        return basis * self._amplitude[self.bins - self.low]
+        return fourier_basis(self.length, range(self.low, self.high + 1))
 
     def analyse(self, x: Tensor) -> Tensor:
         """Return the coordinates of x's part in the band; x (batch, length, channels).

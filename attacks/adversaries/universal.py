@@ -30,9 +30,9 @@ from robustssm.typing import IntArray
 
 # Samples whose gradients are held at a time.
 _CHUNK = 256
-_MOMENTUM = 0.9
+_MOMENTUM = 0.75
 # Step over the radius, first and last.
-_FIRST, _LAST = 1.0, 0.05
+_FIRST, _LAST = 0.3, 0.05
 
 
 @family
@@ -91,7 +91,8 @@ class Universal(Adversary):
             flags = _flags(c, one)
             return Found(x, margins, victim.forwards - passes[0], 0, flags)
         labels_in_order = labels[order]
-        _, _, size, velocity = self._slope(victim, space, labels_in_order, c, math.inf)
+        _, _, size, g = self._slope(victim, space, labels_in_order, c, math.inf)
+        velocity = one.steepest(g)
         best, key = c, (len(x) + 1, math.inf)
         for step in range(self.steps + 1):
             share = step / self.steps

@@ -11,6 +11,7 @@ from scipy.linalg import toeplitz
 from scipy.optimize import linprog
 from torch import Tensor
 
+from robustssm.attacks.bands import fourier_basis
 from robustssm.errors import ShapeError, UsageError
 from robustssm.evaluations import certified_radius as module
 from robustssm.evaluations.certified_radius import certified_radii
@@ -32,7 +33,7 @@ from robustssm.evaluations.lipschitz import (
     time_operator,
 )
 from robustssm.evaluations.remainders import largest_radius
-from robustssm.evaluations.tangent_setting import band_basis, setting, trace
+from robustssm.evaluations.tangent_setting import setting, trace
 from robustssm.evaluations.tangents import Tangent, tangent
 from robustssm.network import Architecture, Block, Network, build_network
 
@@ -287,7 +288,7 @@ def test_no_attack_succeeds_within_the_radius(name: str, options: dict[str, obje
 
 def attacked(network: Network, x: Tensor, labels: Tensor, radii: Tensor, steps: int = 30) -> float:
     """Return the least margin that projected gradient descent finds on the sphere."""
-    twin, Q = double_copy(network), band_basis(L, MODES)
+    twin, Q = double_copy(network), fourier_basis(L, MODES)
     least = math.inf
     for start in range(3):
         g = torch.Generator().manual_seed(start)
@@ -352,7 +353,9 @@ def test_near_a_boundary_the_radius_is_margin_over_gradient(
     logits = network(v)[0]
     margin = logits[label] - logits[1 - label]
     (g,) = torch.autograd.grad(margin, v)
-    exact = float(margin.detach()) / float(torch.linalg.vector_norm(band_basis(L, MODES).T @ g[0]))
+    exact = float(margin.detach()) / float(
+        torch.linalg.vector_norm(fourier_basis(L, MODES).T @ g[0])
+    )
     (found,) = certified_radii(network, x, labels, MODES, tolerance=1e-4)
     # The tolerance, and a margin of 1e-9 that is a difference of numbers of order one.
     assert exact * (1 - 2e-4) <= found <= exact * (1 + 1e-6)
@@ -401,9 +404,9 @@ def test_global_bound_holds_where_every_block_has_a_constant(name: str) -> None:
 
 def test_basis_spans_the_bins() -> None:
     for length in (7, 8):
-        Q = band_basis(length, range(length // 2 + 1))
+        Q = fourier_basis(length, range(length // 2 + 1))
         assert torch.allclose(Q.T @ Q, torch.eye(length).double(), atol=ROUNDING)
-        Q = band_basis(length, [2])
+        Q = fourier_basis(length, [2])
         spectrum = torch.fft.rfft(Q, dim=0).abs()
         assert float(spectrum[torch.arange(len(spectrum)) != 2].max()) < ROUNDING
 

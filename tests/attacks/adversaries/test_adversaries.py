@@ -133,7 +133,10 @@ def test_a_universal_waveform_goes_to_other_samples(victim: Victim) -> None:
     delta = applied.x - X[other]
     # Float32 rounding of samples up to 2.
     torch.testing.assert_close(delta, delta[:1].expand_as(delta), rtol=0, atol=3e-7)
-    assert applied.margin.mean() < victim.margins(X[other], LABELS[other]).mean()
+    assert torch.equal(applied.margin, victim.margins(applied.x, LABELS[other]))
+    # What it minimises is how many are right on its own set; to others nothing is promised.
+    clean_right = (victim.margins(X[half], LABELS[half]) >= 0.0).sum()
+    assert (~found.success).sum() < clean_right
     with pytest.raises(UsageError, match="same length"):
         apply(waveform[:-1], victim, X[other], LABELS[other], budget=budget, site=SITE)
 

@@ -1,0 +1,174 @@
+"""Certified radii of a checkpoint's test set, kept in pieces, beside successful attacks."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from robustssm.attacks.expressions import parse_expression
+from robustssm.checkpoints import load_checkpoint
+from robustssm.errors import UsageError
+from robustssm.evaluations.certified_radius import certified_radii
+from robustssm.evaluations.plan import Model
+from robustssm.evaluations.store import RunDirectory, write_parquet
+from robustssm.execution import one_thread
+from robustssm.inference import logits
+from robustssm.tasks import Task
+
+# Raised when the meaning of a stored row changes.
+SCHEMA = 1
+# Samples a piece: what an interruption loses at most.
+PIECE = 16
+
+
+@dataclass(frozen=True)
+class Radii:
+    """What is certified: a model on the first `limit` test samples of a task, in some DFT bins."""
+
+    model: Model
+    task: Task
+    modes: tuple[int, ...]
+    bound: str = "local"
+    tolerance: float = 0.1
+    limit: int | None = None
+
+    @property
+    def id(self) -> str:
+        """Hash of everything that fixes the radii, whatever the limit."""
+        content = [SCHEMA, self.model.content_hash, self.task.content_hash, self.modes]
+        text = json.dumps([*content, self.bound, self.tolerance])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def pieces(self, folder: Path) -> dict[int, Path]:
+        """Return first sample -> file of each piece of the test split, whole pieces always."""
+        count = len(self.task.splits["test"].first(self.limit))
+        return {
+            start: folder / f"{self.id}-{start:06d}.parquet" for start in range(0, count, PIECE)
+        }
+
+
+def certify(radii: Radii, start: int, path: Path) -> None:
+    """Compute and store a piece: sample_id, label, margin, radius (L2, raw units)."""
+    part = radii.task.splits["test"].rows(slice(start, start + PIECE))
+    checkpoint = load_checkpoint(radii.model.ref.path)
+    x, labels = torch.from_numpy(part.inputs), torch.from_numpy(part.labels)
+    with one_thread():
+        values = logits(checkpoint.network, x).double()
+        own = values.gather(1, labels[:, None])[:, 0]
+        others = values.scatter(1, labels[:, None], -torch.inf).amax(1)
+        radius = certified_radii(
+            checkpoint.network,
+            x,
+            labels,
+            radii.modes,
+            bound=radii.bound,
+            tolerance=radii.tolerance,
+        )
+    frame = pd.DataFrame(
+        {
+            "sample_id": part.sample_id,
+            "label": part.labels,
+            "margin": (own - others).numpy(),
+            "radius": radius,
+        }
+    )
+    write_parquet(path, frame)
+
+
+def read(radii: Radii, folder: Path) -> pd.DataFrame:
+    """Return the stored radii, one row a sample; raises UsageError where a piece is missing."""
+    paths = radii.pieces(folder).values()
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise UsageError(f"radius: {missing[0]} is missing; run the command again")
+    count = len(radii.task.splits["test"].first(radii.limit))
+    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)[:count]
+
+
+def inside(perturbation: str, modes: Sequence[int], L: int) -> bool:
+    """Return whether every perturbation of this repr lies in the bins `modes` of length L.
+
+    All do where the modes are all bins; else those that name whole bins.
+    """
+    if set(modes) == set(range(L // 2 + 1)):
+        return True
+    attack = parse_expression(perturbation)[0]
+    if getattr(attack, "frequency_unit", "bin") != "bin" or attack.who == "Guided":
+        return False
+    if attack.who == "Fourier":
+        return getattr(attack, "mode", -1) in modes
+    if attack.who in ("BandNoise", "BandPGD", "RandomSearch", "Universal"):
+        low, high = getattr(attack, "low", 0), getattr(attack, "high", L)
+        return set(range(low, high + 1)) <= set(modes)
+    return False
+
+
+def successful(radii: Radii, runs: Sequence[RunDirectory]) -> pd.DataFrame:
+    """Return the smallest successful attack on each sample that sweeps hold for this checkpoint.
+
+    Columns sample_id, attacked (L2 of what was delivered, raw units), attack. Attacks at the
+    input within the modes count, those that end in a wrong prediction.
+    """
+    found = []
+    for run in runs:
+        manifest = run.manifest()
+        if manifest.get("task_hash") != radii.task.content_hash:
+            raise UsageError(f"{run.path}: is a sweep of other data than {radii.task.spec}")
+        plan = pd.read_parquet(run.path / "plan.parquet")
+        own = plan[(plan["checkpoint"] == radii.model.content_hash) & (plan["inject"] == "input")]
+        for cell in own.itertuples():
+            text = str(cell.perturbation)
+            path = run.cell_path(str(cell.cell))
+            if not path.is_file() or not inside(text, radii.modes, radii.task.length):
+                continue
+            rows = pd.read_parquet(path, columns=["sample_id", "correct", "delivered_l2"])
+            wrong = rows[~rows["correct"]]
+            found.append(
+                pd.DataFrame(
+                    {
+                        "sample_id": wrong["sample_id"],
+                        "attacked": wrong["delivered_l2"],
+                        "attack": text,
+                    }
+                )
+            )
+    if not found:
+        return pd.DataFrame({"sample_id": [], "attacked": [], "attack": []})
+    table = pd.concat(found, ignore_index=True)
+    return table.loc[table.groupby("sample_id")["attacked"].idxmin()].reset_index(drop=True)
+
+
+def compare(radii: Radii, rows: pd.DataFrame, attacks: pd.DataFrame) -> dict[str, object]:
+    """Return the summary of a model: radii, successful attacks, and how the two compare.
+
+    ratio: radius over smallest successful attack, for samples that have both; violated: how many
+    radii are not below it. Radii in std are L2 / (std sqrt(L)) of a task with one channel.
+    """
+    both = rows.merge(attacks, on="sample_id", how="left") if len(attacks) else rows
+    right = rows[rows["margin"] > 0.0]
+    summary: dict[str, object] = {
+        "model": str(radii.model.ref),
+        "n": len(rows),
+        "correct": len(right),
+        "median_radius": float(right["radius"].median()) if len(right) else float("nan"),
+        "largest_radius": float(rows["radius"].max()),
+    }
+    if radii.task.channels == 1:
+        scale = float(radii.task.std[0]) * np.sqrt(radii.task.length)
+        summary["median_radius_std"] = float(right["radius"].median()) / scale
+    if "attacked" in both:
+        met = both[(both["margin"] > 0.0) & both["attacked"].notna()]
+        ratio = met["radius"] / met["attacked"]
+        summary |= {
+            "attacked": len(met),
+            "median_attack": float(met["attacked"].median()) if len(met) else float("nan"),
+            "median_ratio": float(ratio.median()) if len(met) else float("nan"),
+            "largest_ratio": float(ratio.max()) if len(met) else float("nan"),
+            "violated": int((ratio >= 1.0).sum()),
+        }
+    return summary

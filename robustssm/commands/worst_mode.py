@@ -1,0 +1,116 @@
+"""`robustssm worst-mode`: the worst Fourier mode of a checkpoint, without sweeping them all."""
+
+from pathlib import Path
+
+import click
+
+from robustssm.commands.common import FORMATS, PROGRESS, cores
+from robustssm.errors import UsageError
+
+
+@click.command("worst-mode")
+@click.option("-m", "--model", "models", multiple=True, help="Models, as in sweep.")
+@click.option(
+    "-c",
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Checkpoint files, named by their stems.",
+)
+@click.option("--modes", default="all", show_default=True, help="DFT bins, as in sweep.")
+@click.option("--eps", default="0.3,1", show_default=True, help="Strengths in std.")
+@click.option("-d", "--data", "task", help="Task. Default: the models' own.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
+@click.option(
+    "--part",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Use at most one in so many of a full sweep's passes, passes back counted double.",
+)
+@click.option(
+    "--prior/--no-prior",
+    default=True,
+    show_default=True,
+    help="Use the response of encoder and first layer.",
+)
+@click.option(
+    "--gradients/--no-gradients",
+    default=True,
+    show_default=True,
+    help="Use the linearisation at a few samples.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Run directory of a sweep of the same modes: says whether its worst mode was found.",
+)
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores.")
+@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
+@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+def worst_mode(
+    models: tuple[str, ...],
+    checkpoints: tuple[Path, ...],
+    modes: str,
+    eps: str,
+    task: str | None,
+    seed: int,
+    part: int,
+    prior: bool,
+    gradients: bool,
+    against: Path | None,
+    jobs: int | None,
+    style: str,
+    progress: str,
+) -> None:
+    """Find the worst Fourier mode by layer response, gradients and successive halving.
+
+    The first mode's accuracy is that of all test samples, as a sweep of random phases measures it.
+
+    \b
+    Examples:
+      robustssm worst-mode --model 's4d/*,s4ptd-rank1/*' --eps 0.3
+      robustssm worst-mode --model s4d --modes 1-64 --part 40 --no-prior
+      robustssm worst-mode --model 's4d/*' --against runs/digits-fourier-0a1b2c3d
+    """
+    import joblib
+    import pandas as pd
+
+    from robustssm import ui
+    from robustssm.attacks import check_eps
+    from robustssm.attacks.frequencies import parse_modes
+    from robustssm.evaluations import worst_mode as study
+    from robustssm.evaluations.conditions import Noise
+    from robustssm.evaluations.plan import make_plan, parse_numbers
+    from robustssm.evaluations.store import RunDirectory
+    from robustssm.zoo import resolve
+
+    refs = resolve(",".join(models), checkpoints)
+    strengths = [check_eps(value) for value in parse_numbers(eps, "eps")]
+    if not min(strengths) > 0.0:
+        raise UsageError("worst-mode: eps is 0, which no mode tells apart; give a strength")
+    # A plan checks models, task and modes as a sweep does.
+    plan = make_plan(refs, Noise("fourier", modes, eps=strengths), task=task, seed=seed)
+    listed = parse_modes(modes, top=plan.task.length // 2)
+    searches = [study.Search(listed, value, seed, part, prior, gradients) for value in strengths]
+    cells = [(ref, search) for search in searches for ref in refs]
+    with ui.progress(len(cells), "checkpoints", progress) as advance:
+        rows = []
+        parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(cells)), return_as="generator")
+        for row in parallel(
+            joblib.delayed(study.worst_modes)(ref, plan.task, search) for ref, search in cells
+        ):
+            rows.append(row)
+            advance()
+    table = pd.DataFrame(rows)
+    lines = []
+    if against is not None:
+        table = study.against(table, RunDirectory(against), plan.task, searches[0])
+        lines = study.verdicts(table)
+    ui.emit_records(f"{plan.task.spec}, noise seed {seed}", table.to_dict("records"), style)
+    for line in lines:
+        if style in ("table", "md"):
+            click.echo(line)
+        else:
+            ui.note(line)

@@ -1,0 +1,108 @@
+"""`robustssm radius`: kept in pieces, resumed, and never above a successful attack."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from robustssm.checkpoints import load_checkpoint
+from robustssm.cli import main
+from robustssm.evaluations.certified_radius import certified_radii
+from robustssm.evaluations.conditions import Noise
+from robustssm.evaluations.plan import make_plan
+from robustssm.evaluations.radii import Radii, compare, inside, read, successful
+from robustssm.evaluations.results import finish
+from robustssm.evaluations.run import run_sweep
+from robustssm.evaluations.store import RunDirectory
+from robustssm.zoo import resolve
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["radius", *arguments])
+
+
+@pytest.fixture(scope="module")
+def sweep(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    noises = [
+        Noise("BandPGD(0, 32, steps=5)", eps=(0.05, 0.2)),
+        Noise("Fourier(mode)", modes="1,2,3", eps=(0.5,)),
+        Noise("Resonance(30.0)", eps=(2.0,)),
+    ]
+    plan = make_plan(resolve(f"m={checkpoints['s4d']}"), noises, limit=24)
+    run = RunDirectory(tmp_path_factory.mktemp("sweep") / "run")
+    run.open(plan, [])
+    assert run_sweep(plan, run) == {}
+    finish(plan, run)
+    return run
+
+
+def test_radii_stand_below_every_successful_attack(
+    checkpoints: dict[str, Path], sweep: RunDirectory, tmp_path: Path
+) -> None:
+    output = tmp_path / "radii"
+    common = ("--model", f"m={checkpoints['s4d']}", "--limit", "20", "-j", "1", "-o", str(output))
+    result = call(*common, "--against", str(sweep.path), "--format", "json")
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["rows"]
+    assert row["n"] == 20 and row["violated"] == 0 and row["attacked"] > 1
+    assert 0.0 < row["median_ratio"] <= row["largest_ratio"] < 1.0
+    files = {path: path.stat().st_mtime_ns for path in output.iterdir()}
+    assert len(files) == 2
+    assert call(*common, "--against", str(sweep.path), "--format", "json").stdout == result.stdout
+    assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == files
+
+    plan = make_plan(resolve(f"m={checkpoints['s4d']}"), Noise("fourier", "all"))
+    radii = Radii(plan.models[0], plan.task, tuple(range(33)), limit=20)
+    rows = read(radii, output)
+    part = plan.task.splits["test"].first(20)
+    expected = certified_radii(
+        load_checkpoint(checkpoints["s4d"]).network,
+        torch.from_numpy(part.inputs),
+        torch.from_numpy(part.labels),
+        range(33),
+        tolerance=0.1,
+    )
+    assert np.array_equal(rows["radius"], expected)
+    assert ((rows["radius"] > 0) == (rows["margin"] > 0)).all()
+    # A radius said to be larger than an attack is counted, and ends the command with code 4.
+    attacks = successful(radii, [sweep])
+    rows["radius"] *= 1e4
+    assert int(str(compare(radii, rows, attacks)["violated"])) == row["attacked"]
+
+
+def test_a_violation_ends_with_code_4(
+    checkpoints: dict[str, Path], sweep: RunDirectory, tmp_path: Path
+) -> None:
+    common = ("--model", f"m={checkpoints['s4d']}", "--limit", "16", "-j", "1",
+              "-o", str(tmp_path))  # fmt: skip
+    assert call(*common).exit_code == 0
+    (path,) = tmp_path.iterdir()
+    frame = pd.read_parquet(path)
+    frame.assign(radius=100.0).to_parquet(path)
+    result = call(*common, "--against", str(sweep.path))
+    assert result.exit_code == 4 and "not below a successful attack" in result.stderr
+
+
+def test_only_attacks_within_the_modes_count() -> None:
+    everything = range(33)
+    assert inside("Guided(low=1, high=9)", everything, 64)
+    assert inside("Impulses()", everything, 64)
+    assert inside("Fourier(mode=3)", (1, 2, 3), 64)
+    assert not inside("Fourier(mode=4)", (1, 2, 3), 64)
+    assert not inside("Fourier(mode=0.05, frequency_unit='cycles')", (1, 2, 3), 64)
+    assert inside("BandPGD(low=1, high=3)", (1, 2, 3), 64)
+    assert not inside("BandPGD(low=1, high=4)", (1, 2, 3), 64)
+    assert not inside("Guided(low=1, high=3)", (1, 2, 3), 64)
+    assert not inside("ColouredNoise(alpha=1)", (1, 2, 3), 64)
+
+
+def test_blocks_without_a_constant_are_named(checkpoints: dict[str, Path]) -> None:
+    model = ("--model", f"m={checkpoints['s4d']}")
+    result = call(*model, "--notes")
+    assert result.exit_code == 0 and "glu: no global constant" in result.stdout
+    result = call(*model, "--bound", "global", "-j", "1")
+    assert result.exit_code == 2 and "block 0 glu has no global Lipschitz constant" in result.stderr
