@@ -48,6 +48,8 @@ def parse_expression(
     settings = {key: named.pop(key) for key in _BUDGET if key in named and key not in fields}
     try:
         return _TABLE[name](*positional, **named, **extra), settings
+    except UsageError:
+        raise
     except (TypeError, ValueError) as error:
         reason = str(error).replace(f"{name}.__init__() ", "")
         raise UsageError(f"perturbation: {text!r} does not fit {name}: {reason}") from None

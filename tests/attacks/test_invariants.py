@@ -11,6 +11,8 @@ from robustssm.attacks.base import Perturbation
 from robustssm.attacks.budget import UNITS
 from robustssm.attacks.expressions import parse_expression
 from robustssm.errors import UsageError
+from robustssm.initializations import initialization
+from robustssm.layers import S4D
 from tests.attacks.cases import CASES, DEVICES, Case, signal
 
 SHAPES = [(case, L) for case in CASES for L in case.lengths]
@@ -152,6 +154,15 @@ def test_padding_is_not_touched_and_plays_no_part(case: Case, L: int, dtype: tor
     again = perturbed(case, other, site, lengths=lengths)
     assert torch.equal(again[0, : case.least_valid], after[0, : case.least_valid])
     assert torch.equal(again[1], after[1])
+
+
+@every_case
+def test_a_layer_treats_it_alike_in_convolution_and_in_recurrence(case: Case, L: int) -> None:
+    x = perturbed(case, signal(2, L), case.site(L))
+    layer = S4D(initialization("s4d", 8), 3).double().eval()
+    with torch.no_grad():
+        # Sums of up to 100 products of size one, in another order.
+        torch.testing.assert_close(layer(x), layer.recurrence(x), rtol=1e-9, atol=1e-9)
 
 
 @every_case
