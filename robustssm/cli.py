@@ -9,6 +9,7 @@ from robustssm.commands.attack import attack
 from robustssm.commands.common import CommandError
 from robustssm.commands.converge import converge
 from robustssm.commands.gain import gain
+from robustssm.commands.minimal import diagnose, minimal
 from robustssm.commands.pseudospectrum import pseudospectrum
 from robustssm.commands.ptd import ptd
 from robustssm.commands.radius import radius
@@ -67,6 +68,8 @@ for command in (
     sweep,
     attack,
     worst_mode,
+    minimal,
+    diagnose,
     radius,
     transfer,
     converge,

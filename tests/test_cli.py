@@ -13,8 +13,8 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 from robustssm.zoo import zoo_path
 
-COMMANDS = ["sweep", "attack", "worst-mode", "radius", "transfer", "ptd", "train", "zoo",
-            "zoo build", "zoo verify"]  # fmt: skip
+COMMANDS = ["sweep", "attack", "worst-mode", "minimal", "diagnose", "radius", "transfer", "ptd",
+            "train", "zoo", "zoo build", "zoo verify"]  # fmt: skip
 
 
 def call(*arguments: str) -> Result:

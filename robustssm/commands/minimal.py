@@ -1,0 +1,179 @@
+"""`robustssm minimal` and `robustssm diagnose`: smallest strengths, and masked gradients."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from robustssm.commands.common import FORMATS, PROGRESS, cores
+from robustssm.errors import UsageError
+
+
+def _shared(command: Any) -> Any:
+    """Add the options that both commands have."""
+    options = [
+        click.option("-m", "--model", "models", multiple=True, help="Models, as in sweep."),
+        click.option(
+            "-c",
+            "--checkpoint",
+            "checkpoints",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            help="Checkpoint files, named by their stems.",
+        ),
+        click.option("-d", "--data", "task", help="Task. Default: the models' own."),
+        click.option("--seed", default=0, show_default=True, help="Seed of the noise."),
+        click.option("-L", "--limit", type=click.IntRange(1), help="First so many samples only."),
+        click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores."),
+        click.option("--format", "style", type=FORMATS, default="table", show_default=True),
+        click.option("--progress", type=PROGRESS, default="auto", show_default=True),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("attack")
+@_shared
+@click.option("--from", "first", default=0.01, show_default=True, help="Weakest strength tried.")
+@click.option("--to", "last", default=1.0, show_default=True, help="Strongest strength tried.")
+@click.option("--rungs", default=9, show_default=True, help="Strengths tried, geometric.")
+@click.option("--bisections", default=5, show_default=True, help="Steps of refinement after.")
+@click.option("--eps-unit", "unit", help="Unit of the strengths. Default: the attack's own.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Rows a sample (.csv).")
+def minimal(
+    attack: str,
+    models: tuple[str, ...],
+    checkpoints: tuple[Path, ...],
+    task: str | None,
+    seed: int,
+    limit: int | None,
+    jobs: int | None,
+    style: str,
+    progress: str,
+    first: float,
+    last: float,
+    rungs: int,
+    bisections: int,
+    unit: str | None,
+    output: Path | None,
+) -> None:
+    """Find the smallest strength of an attack that breaks each sample.
+
+    Every rung is tried, since more strength need not harm more; samples that are right again at
+    a larger strength are counted as not monotone.
+
+    \b
+    Examples:
+      robustssm minimal 'Fourier(8)' --model s4d,s4ptd --limit 100
+      robustssm minimal 'BandPGD(1, 64, steps=10)' --model s4d --limit 32 -o eps.csv
+    """
+    import joblib
+    import pandas as pd
+
+    from robustssm import ui
+    from robustssm.attacks.adversaries import Adversary, MinimalEps
+    from robustssm.attacks.base import Perturbation
+    from robustssm.attacks.expressions import parse_expression
+    from robustssm.evaluations.attack_studies import (
+        Study,
+        smallest_strengths,
+        strengths_summary,
+    )
+    from robustssm.evaluations.conditions import Noise
+    from robustssm.evaluations.plan import make_plan
+    from robustssm.evaluations.store import write_csv
+    from robustssm.zoo import resolve
+
+    attacker, settings = parse_expression(attack)
+    if settings:
+        raise UsageError(f"minimal: {attack!r} has {', '.join(settings)}, which is looked for here")
+    assert isinstance(attacker, Adversary | Perturbation)
+    inject = attacker.sites[0]
+    search = MinimalEps(
+        attacker, first, last, rungs, bisections, unit or attacker.default_unit(inject)
+    )
+    # A plan checks models, task and attack as a sweep does.
+    noise = Noise(attack, eps=(last,), eps_unit=unit)
+    plan = make_plan(resolve(",".join(models), checkpoints), noise, task=task, limit=limit)
+    studies = [Study(model.ref, plan.task, limit, seed) for model in plan.models]
+    frames, rows = [], []
+    with ui.progress(len(studies), "checkpoints", progress) as advance:
+        parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(studies)), return_as="generator")
+        for frame in parallel(
+            joblib.delayed(smallest_strengths)(study, search, inject) for study in studies
+        ):
+            frames.append(frame)
+            rows.append(strengths_summary(frame, frame.attrs["passes"]))
+            advance()
+    if output is not None:
+        write_csv(output, pd.concat(frames, ignore_index=True))
+        ui.note(str(output))
+    ui.emit_records(f"{attacker!r}: smallest eps in {search.unit}", rows, style)
+
+
+@click.command()
+@_shared
+@click.option("--modes", default="1-64", show_default=True, help="Range of DFT bins, as in 1-64.")
+@click.option("--eps", default=0.1, show_default=True, help="Strength.")
+@click.option("--eps-unit", "unit", default="std", show_default=True, help="Unit of eps.")
+def diagnose(
+    models: tuple[str, ...],
+    checkpoints: tuple[Path, ...],
+    task: str | None,
+    seed: int,
+    limit: int | None,
+    jobs: int | None,
+    style: str,
+    progress: str,
+    modes: str,
+    eps: float,
+    unit: str,
+) -> None:
+    """Look for signs that gradients mislead, so that gradient attacks say too little.
+
+    Zero and NaN gradients, random logits, a search without gradients that does better than one
+    with them, an attack without limit that does not reach chance.
+
+    \b
+    Example:
+      robustssm diagnose --model s4d,s4ptd --limit 64
+    """
+    import joblib
+
+    from robustssm import ui
+    from robustssm.attacks import Budget
+    from robustssm.attacks.frequencies import parse_modes
+    from robustssm.evaluations.attack_studies import Study, masked_gradients
+    from robustssm.evaluations.conditions import Noise
+    from robustssm.evaluations.plan import make_plan
+    from robustssm.zoo import resolve
+
+    budget = Budget(eps, unit)
+    if budget.nothing:
+        raise UsageError("diagnose: eps changes nothing; give a strength")
+    plan = make_plan(
+        resolve(",".join(models), checkpoints), Noise("fourier", modes), task=task, limit=limit
+    )
+    listed = parse_modes(modes, top=plan.task.length // 2)
+    low, high = listed[0], listed[-1]
+    if len(listed) != high - low + 1:
+        raise UsageError(f"diagnose: modes {modes} is no range, expected as in {low}-{high}")
+    studies = [Study(model.ref, plan.task, limit, seed) for model in plan.models]
+    rows: list[dict[str, Any]] = []
+    lines = []
+    with ui.progress(len(studies), "checkpoints", progress) as advance:
+        parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(studies)), return_as="generator")
+        for row, warnings in parallel(
+            joblib.delayed(masked_gradients)(study, low, high, budget) for study in studies
+        ):
+            rows.append({**row, "warnings": len(warnings)})
+            lines += [f"{row['model']}: {line}" for line in warnings]
+            advance()
+    ui.emit_records(f"Gradients, modes {low}-{high}, eps {eps:g} {unit}", rows, style)
+    for line in lines or ["no sign of masked gradients"]:
+        if style in ("table", "md"):
+            click.echo(line)
+        else:
+            ui.note(line)

@@ -1,0 +1,84 @@
+"""`robustssm minimal` and `robustssm diagnose` on small checkpoints."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from robustssm.checkpoints import load_checkpoint
+from robustssm.cli import main
+from robustssm.evaluations.attack_studies import strengths_summary
+from robustssm.evaluations.conditions import Noise
+from robustssm.evaluations.outcomes import evaluate
+from robustssm.evaluations.plan import make_plan
+from robustssm.zoo import resolve
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_the_smallest_strength_breaks_and_the_rung_below_does_not(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    path, output = checkpoints["s4d"], tmp_path / "eps.csv"
+    result = call("minimal", "Fourier(2)", "--model", f"m={path}", "--limit", "40", "-j", "1",
+                  "--from", "0.1", "--to", "6.4", "--rungs", "7", "--bisections", "4",
+                  "-o", str(output), "--format", "json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["rows"]
+    frame = pd.read_csv(output)
+    assert row["n"] == len(frame) == 40
+    assert row["right"] == (frame["eps"] > 0).sum()
+    found = frame[(frame["eps"] > 0) & np.isfinite(frame["eps"])].iloc[0]
+    # The sweep at that strength breaks the sample.
+    plan = make_plan(
+        resolve(f"m={path}"), Noise("fourier", "2", eps=(float(found["eps"]),)), limit=40
+    )
+    split = plan.task.splits["test"].first(40)
+    rows = evaluate(load_checkpoint(path).network, plan.cells[1], split, 64)
+    assert not rows.set_index("sample_id")["correct"][found["sample_id"]]
+
+
+def test_the_median_and_its_interval_by_hand() -> None:
+    frame = pd.DataFrame(
+        {
+            "model": "m",
+            "eps": [0.0, *np.arange(1.0, 41.0), np.inf],
+            "not_monotone": False,
+            "not_found": [*[False] * 41, True],
+        }
+    )
+    row = strengths_summary(frame, 3.0)
+    assert row["right"] == 41 and row["median_eps"] == 21.0 and row["not_found"] == 1
+    # Binomial(41, 1/2): P(X <= 13) = 0.0138, P(X <= 14) = 0.0298: order statistics 14 and 28.
+    assert (row["ci_low"], row["ci_high"]) == (14.0, 28.0)
+
+
+def test_diagnose(checkpoints: dict[str, Path]) -> None:
+    result = call("diagnose", "--model", f"m={checkpoints['s4d']}", "--modes", "1-8", "--limit",
+                  "12", "-j", "1", "--format", "json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["rows"]
+    assert row["samples"] == 12 and row["zero"] == row["nonfinite"] == row["unrepeatable"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("minimal", "Fourier(2, eps=1)"), "which is looked for here"),
+        (("minimal", "Fourier(99)"), "Nyquist bin 32"),
+        (("minimal", "Fourier(2)", "--from", "2"), "from weak to strong"),
+        (("minimal", "Fourier(2)", "--rungs", "0"), "rungs"),
+        (("diagnose", "--modes", "1,5"), "is no range"),
+        (("diagnose", "--eps", "0"), "changes nothing"),
+        (("diagnose", "--eps-unit", "mix"), "mix"),
+    ],
+)
+def test_refusals(checkpoints: dict[str, Path], arguments: tuple[str, ...], words: str) -> None:
+    result = call(*arguments, "--model", f"m={checkpoints['s4d']}", "--limit", "4", "-j", "1")
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr and "Traceback" not in result.output
