@@ -35,6 +35,8 @@ SPARE_DASHES = tuple(
     (0, on_off)
     for on_off in [(1, 1), (6, 2), (4, 1, 1, 1), (2, 1), (8, 1), (3, 3), (5, 1, 2, 1), (1, 3)]
 )
+# Ribbons of more models than this hide each other; the CSV beside the figure has them all.
+MOST_RIBBONS = 6
 DOTTED: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": (0, (1, 2))}
 
 
@@ -100,9 +102,10 @@ def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int
         for model, group in part.sort_values("mode").groupby("model", sort=False):
             colour = looks[str(model)]["color"]
             panel.axhline(group["clean_accuracy"].iloc[0], color=colour, linewidth=0.5)
-            panel.fill_between(
-                group["mode"], group["ci_low"], group["ci_high"], color=colour, alpha=0.2, lw=0
-            )
+            if len(looks) <= MOST_RIBBONS:
+                panel.fill_between(
+                    group["mode"], group["ci_low"], group["ci_high"], color=colour, alpha=0.2, lw=0
+                )
         panel.axhline(chance, **DOTTED)
         panel.set(ylim=(0, 1.02), ylabel="accuracy")
         label = f"eps = {eps:g} {part['eps_unit'].iloc[0]}"
@@ -160,6 +163,8 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
     }
     intervals = ", ".join(kind[name] for name in frame["interval"].unique())
     clean = "; thin lines: clean accuracy" if len(frame["mode"].unique()) > 1 else ""
+    many = len(frame["mode"].unique()) > 1 and len(frame["model"].unique()) > MOST_RIBBONS
+    intervals += " (too many to draw: see the CSV)" if many else ""
     limited = "; PARTIAL: --limit was set" if partial else ""
     return (
         f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, {replicates},\n"

@@ -54,7 +54,7 @@ def emit_table(title: str, columns: list[str], rows: list[list[str]], style: str
         for row in rows:
             click.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
         return
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=min(len(title) + 2, 80))
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:

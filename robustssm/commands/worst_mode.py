@@ -1,6 +1,7 @@
 """`robustssm worst-mode`: the worst Fourier mode of a checkpoint, without sweeping them all."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -96,21 +97,45 @@ def worst_mode(
     searches = [study.Search(listed, value, seed, part, prior, gradients) for value in strengths]
     cells = [(ref, search) for search in searches for ref in refs]
     with ui.progress(len(cells), "checkpoints", progress) as advance:
-        rows = []
+        found = []
         parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(cells)), return_as="generator")
         for row in parallel(
             joblib.delayed(study.worst_modes)(ref, plan.task, search) for ref, search in cells
         ):
-            rows.append(row)
+            found.append(row)
             advance()
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(found)
     lines = []
     if against is not None:
         table = study.against(table, RunDirectory(against), plan.task, searches[0])
         lines = study.verdicts(table)
-    ui.emit_records(f"{plan.task.spec}, noise seed {seed}", table.to_dict("records"), style)
+    rows = table.to_dict("records")
+    if style in ("table", "md"):
+        rows = [_short(row) for row in rows]
+    ui.emit_records(f"{plan.task.spec}, noise seed {seed}", rows, style)
     for line in lines:
         if style in ("table", "md"):
             click.echo(line)
         else:
             ui.note(line)
+
+
+def _short(row: dict[str, Any]) -> dict[str, object]:
+    """Return the columns that a reader compares; json and csv have all."""
+    modes = [str(row[key]) for key in ("mode_1", "mode_2", "mode_3") if key in row]
+    short: dict[str, object] = {
+        "model": f"{row['model']}/{row['train_seed']}",
+        "eps": row["eps"],
+        "first modes": " ".join(modes),
+        "accuracy": f"{row['accuracy']:.3f}",
+        "passes": row["passes"],
+        "sweep": row["exhaustive_passes"],
+        "times fewer": f"{row['times_fewer']:.1f}",
+    }
+    if "place" in row:
+        short |= {
+            "sweep's worst": row["true_modes"],
+            "its accuracy": f"{row['true_accuracy']:.3f}",
+            "found at": row["place"] or "not in 3",
+        }
+    return short
