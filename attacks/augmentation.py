@@ -44,5 +44,7 @@ class Augmentation:
                 x, None, sample_id, seed, budget=self.budget, site=self.site
             )
             return
-        with perturbed_layers(network, self.perturbation, self.budget, sample_id, seed):
+        with perturbed_layers(
+            network, self.perturbation, self.budget, sample_id, seed, rate=self.site.rate
+        ):
             yield x

@@ -142,6 +142,11 @@ class Perturbation(Attack):
                 delta = budget.eps * delta
             result = budget.clipped(part, delta, site.scale, self.who)
             after[rows[:real], :valid] = result[:real].to(x.dtype)
+        if not bool(torch.isfinite(after).all()):
+            raise UsageError(
+                f"{self.who}: eps = {budget.eps:g} {budget.unit} leaves values that "
+                f"{str(x.dtype).removeprefix('torch.')} cannot hold; use a smaller one"
+            )
         return after
 
     @final

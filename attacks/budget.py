@@ -25,6 +25,8 @@ from robustssm.typing import IntArray
 UNITS = ("std", "rms", "l2", "linf", "snr-db", "mix")
 MODEL_UNITS = ("octaves",)
 CLIPS = ("none", "hard", "rescale")
+# Ratios beyond this many dB are no ratios in float64 arithmetic of squares.
+_DECIBELS = 1000
 # Bisection steps of `rescale`: a factor 2^-60, below float64.
 _STEPS = 60
 
@@ -36,6 +38,10 @@ def check_eps(eps: float, unit: str = "std") -> float:
     if unit == "snr-db":
         if math.isnan(eps) or eps == -math.inf:
             raise UsageError(f"eps: {eps:g} dB is not a ratio, expected a number or inf")
+        if abs(eps) > _DECIBELS and eps != math.inf:
+            raise UsageError(
+                f"eps: {eps:g} dB is out of range, expected -{_DECIBELS} to {_DECIBELS}"
+            )
     elif not (math.isfinite(eps) and eps >= 0.0):
         raise UsageError(f"eps: {eps:g} is not a strength, expected a finite number >= 0")
     elif unit == "mix" and eps > 1.0:
@@ -49,7 +55,7 @@ class Budget:
 
     hard: values beyond are cut, which weakens the perturbation and spreads its spectrum (what is
     delivered is on record). rescale: it is made stronger first, so that what is delivered after
-    cutting is eps again where that is possible at all.
+    cutting is eps again where that is possible at all; with mix it is the same as hard.
     """
 
     eps: float
@@ -131,23 +137,27 @@ class Budget:
         """Return x + delta, kept in [low, high] as `clip` says; x (batch, length, channels)."""
         if self.clip == "none":
             return x + delta
-        outside = (x < self.low) | (x > self.high)
+        # The data may be float32, and so rounded beyond a limit that is written in decimals.
+        slack = 1e-6 * max(1.0, *(abs(v) for v in (self.low, self.high) if math.isfinite(v)))
+        outside = (x < self.low - slack) | (x > self.high + slack)
         if bool(outside.any()):
             raise UsageError(
                 f"{who}: the input has values outside {self.low:g} to {self.high:g}; give the "
                 "data's own range"
             )
         if self.clip == "rescale" and self.unit != "mix":
-            delta = delta * self._factor(x, delta, scale, who)[:, None, None]
+            delta = delta * self._factor(x, delta, scale)[:, None, None]
         return (x + delta).clamp(self.low, self.high)
 
-    def _factor(self, x: Tensor, delta: Tensor, scale: Tensor | None, who: str) -> Tensor:
+    def _factor(self, x: Tensor, delta: Tensor, scale: Tensor | None) -> Tensor:
         """Return the factor >= 1 at which what survives clipping has the size wanted.
 
-        Bisection: the size after clipping grows with the factor. Where even the largest factor
-        falls short, that one is returned.
+        Wanted is delta's own size, which is the budget's or, where a perturbation only stays
+        below eps, less. Bisection: the size after clipping grows with the factor. Where even the
+        largest factor falls short, that one is returned, and the record of what was delivered
+        says so.
         """
-        target = self.target(x, who)
+        target = self.size(delta, scale)
         low = torch.ones_like(target)
         # At this factor every value that the direction moves noticeably is at an end of the range.
         high = low * 2.0**20

@@ -1,5 +1,6 @@
 """How a perturbation treats the channels of a signal, and the phases of its sinusoids."""
 
+import dataclasses
 import math
 
 import torch
@@ -31,6 +32,10 @@ class Channelled(Perturbation):
                 f"{', '.join(CHANNELS)}"
             )
 
+    def _carrier(self) -> Perturbation:
+        """Return what the choice of the one channel depends on."""
+        return self
+
     def channel_draws(
         self,
         kind: str,
@@ -49,7 +54,7 @@ class Channelled(Perturbation):
         """Return wave (batch, valid, channels or 1) on the channels that the policy names."""
         if self.channels != "one" or x.shape[2] == 1:
             return wave
-        stream = self._stream(seed, site) + "|channel"
+        stream = f"{seed}|{self._carrier()!r}|{site.layer}|channel"
         chosen = (philox.uniform(stream, sample_id, 1, x.device) * x.shape[2]).long()
         return wave * (torch.arange(x.shape[2], device=x.device) == chosen)[:, None, :]
 
@@ -62,6 +67,11 @@ class Phased(Channelled):
 
     phase: str | float
 
+    def _carrier(self) -> Perturbation:
+        """Return this perturbation whatever its phase: all phases act on the same channel."""
+        carrier: Perturbation = dataclasses.replace(self, phase="random")  # type: ignore[type-var]
+        return carrier
+
     def check_phase(self) -> None:
         """Raise UsageError where the phase is unknown."""
         known = self.phase in ("random", *PHASES)
@@ -73,7 +83,11 @@ class Phased(Channelled):
 
     def check_sine(self, cycles: float, name: str, L: int) -> None:
         """Raise UsageError for the sine of a frequency at which it is zero at every step."""
-        if self.phase == "sine" and 2.0 * cycles % 1.0 == 0.0:
+        if self.phase == "random" or 2.0 * cycles % 1.0 != 0.0:
+            return
+        phase = PHASES[self.phase] if isinstance(self.phase, str) else self.phase
+        # The sine is what is left of these frequencies at a phase of a quarter turn.
+        if abs(math.cos(phase)) < 1e-9:
             raise UsageError(
                 f"{self.who}: the sine of {name} is zero at every sample of length {L}; "
                 "use phase cosine or random"

@@ -1,9 +1,11 @@
 """Perturbations as users write them: `BandNoise(1, 16, eps=0.3)`; read, never evaluated."""
 
 import ast
+import dataclasses
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.base import Attack, Perturbation
@@ -44,15 +46,42 @@ def parse_expression(
     """
     name, positional, named = _call(text, {**_CONSTANTS, **names})
     _check_name(name)
-    fields = getattr(_TABLE[name], "__dataclass_fields__", {})
+    fields = {field.name for field in dataclasses.fields(_TABLE[name])}  # type: ignore[arg-type]
     settings = {key: named.pop(key) for key in _BUDGET if key in named and key not in fields}
     try:
-        return _TABLE[name](*positional, **named, **extra), settings
-    except UsageError:
-        raise
-    except (TypeError, ValueError) as error:
-        reason = str(error).replace(f"{name}.__init__() ", "")
-        raise UsageError(f"perturbation: {text!r} does not fit {name}: {reason}") from None
+        given = inspect.signature(_TABLE[name]).bind(*positional, **named, **extra).arguments
+    except TypeError as error:
+        raise UsageError(f"perturbation: {text!r} does not fit {name}: {error}") from None
+    for field in dataclasses.fields(_TABLE[name]):  # type: ignore[arg-type]
+        if field.name in given and not _fits(given[field.name], field.type):
+            raise UsageError(
+                f"{name}: {field.name} is {given[field.name]!r}, expected {_spelled(field.type)}"
+            )
+    return _TABLE[name](**given), settings
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Return whether a literal is of a field's type; whole numbers are floats, truths are not."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is tuple:
+        return isinstance(value, tuple) and all(_fits(v, arguments[0]) for v in value)
+    if arguments:
+        return any(_fits(value, one) for one in arguments)
+    if annotation is float:
+        return type(value) in (int, float)
+    return type(value) is annotation
+
+
+def _spelled(annotation: Any) -> str:
+    """Return a field's type in words."""
+    names = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
+    names[type(None)] = "None"
+    arguments = get_args(annotation)
+    if get_origin(annotation) is tuple:
+        return "a list such as (3, 7)"
+    if arguments:
+        return " or ".join(_spelled(one) for one in arguments)
+    return names.get(annotation, str(annotation))
 
 
 def make_budget(
@@ -60,10 +89,42 @@ def make_budget(
 ) -> Budget:
     """Return the budget of an expression's settings; the unit follows from family and site."""
     unit = attack.default_unit(site or attack.sites[0])
-    try:
-        return Budget(**{"unit": unit, "eps": 1.0, **settings})
-    except TypeError:
-        raise UsageError(f"perturbation: the budget in {text!r} is not made of numbers") from None
+    numbers = [settings[key] for key in ("eps", "low", "high") if key in settings]
+    words = [settings[key] for key in ("unit", "clip") if key in settings]
+    if not (all(_fits(v, float) for v in numbers) and all(_fits(w, str) for w in words)):
+        raise UsageError(f"perturbation: the budget in {text!r} is not made of numbers")
+    budget = Budget(**{"unit": unit, "eps": 1.0, **settings})
+    check_budget(attack, budget, site or attack.sites[0])
+    return budget
+
+
+def check_budget(attack: Attack, budget: Budget, site: str) -> None:
+    """Raise UsageError where an attack cannot take a budget at a site."""
+    if (
+        "mix" in (budget.unit, attack.unit)
+        and budget.unit != attack.unit
+        and (budget.unit == "mix" or site == "model")
+    ):
+        raise UsageError(
+            f"{attack.who}: eps in {budget.unit} is not its own; mix belongs to transforms, "
+            f"here it is {attack.unit}"
+        )
+    if "octaves" in (budget.unit, attack.unit) and budget.unit != attack.unit:
+        raise UsageError(
+            f"{attack.who}: eps in {budget.unit} is not its own, expected {attack.unit}"
+        )
+    if budget.unit == "std" and site != "input":
+        raise UsageError(
+            f"{attack.who}: eps in std exists at the input only; give rms, l2, linf or snr-db at "
+            f"{site}"
+        )
+    if site == "model" and budget.clip != "none":
+        raise UsageError(f"{attack.who}: changes the model, whose values have no range; drop clip")
+    if attack.strengths is not None and budget.eps not in (0.0, *attack.strengths):
+        allowed = " or ".join(f"{eps:g}" for eps in (0.0, *attack.strengths))
+        raise UsageError(f"{attack.who}: eps is {budget.eps:g}, expected {allowed}")
+    if budget.clip == "rescale" and not isinstance(attack, Perturbation):
+        raise UsageError(f"{attack.who}: clip rescale belongs to perturbations; use hard or none")
 
 
 def words_in(text: str) -> set[str]:
@@ -72,6 +133,12 @@ def words_in(text: str) -> set[str]:
     _check_name(name)
     nodes = [node for part in (*positional, *named.values()) for node in ast.walk(part)]
     return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def counts_frequencies(text: str) -> bool:
+    """Return whether the attack of an expression has frequencies in a unit that can be named."""
+    fields = dataclasses.fields(_TABLE[_tree(text)[0]])  # type: ignore[arg-type]
+    return any(field.name == "frequency_unit" for field in fields)
 
 
 def _check_name(name: str) -> None:
@@ -95,7 +162,8 @@ def _tree(text: str) -> tuple[str, list[ast.expr], dict[str, ast.expr]]:
         return node.id, [], {}
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         raise _wrong(text)
-    if any(keyword.arg is None for keyword in node.keywords):
+    names = [keyword.arg for keyword in node.keywords]
+    if None in names or len(set(names)) < len(names):
         raise _wrong(text)
     return node.func.id, node.args, {str(k.arg): k.value for k in node.keywords}
 
@@ -116,5 +184,6 @@ def _literal(node: ast.expr, names: Mapping[str, Any]) -> Any:
         return names[node.id]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -_literal(node.operand, names)
-    value = ast.literal_eval(node)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(_literal(element, names) for element in node.elts)
+    return ast.literal_eval(node)

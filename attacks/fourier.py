@@ -59,7 +59,13 @@ class Fourier(Phased):
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a mode beyond Nyquist, or one that vanishes at every sample."""
         f = cycles_per_sample(self.mode, self.frequency_unit, L, site.rate, self.who)
-        self.check_sine(f, f"mode {self.mode:g}", L)
+        if self._policy() != "worst":
+            self.check_sine(f, f"mode {self.mode:g}", L)
+        elif 2.0 * f % 1.0 == 0.0 and int(str(self.phase).partition(":")[2]) % 4 == 0:
+            raise UsageError(
+                f"{self.who}: one of the phases of {self.phase} makes mode {self.mode:g} zero at "
+                f"every sample of length {L}; leave the mode out, or take worst:2"
+            )
 
     def alternatives(self) -> tuple[Perturbation, ...]:
         """Return the P phases of `worst:P`."""

@@ -12,7 +12,7 @@ import numpy as np
 from robustssm.errors import UsageError
 
 FREQUENCY_UNITS = ("bin", "cycles", "hz")
-_MOST = 10**7
+_MOST = 10**6
 _HELP = "expected as in 1-64, 1,2,4, 1:128:8, log:1:128:16 or all"
 
 
@@ -124,4 +124,4 @@ def _numbers(part: str, texts: list[str], what: str, count: int) -> list[float]:
 
 def _check_count(count: float, part: str, what: str) -> None:
     if count > _MOST:
-        raise UsageError(f"{what}: {part!r} is too large, expected below 10^7")
+        raise UsageError(f"{what}: {part!r} is too large, expected at most 10^6")

@@ -31,6 +31,7 @@ def perturbed_layers(
     seed: int,
     delivered: Delivered | None = None,
     lengths: Tensor | None = None,
+    rate: float | None = None,
 ) -> Iterator[None]:
     """Perturb the input of every SSM layer of the network while the body runs.
 
@@ -39,7 +40,7 @@ def perturbed_layers(
     """
     handles = []
     for number, layer in enumerate(network.ssm_layers()):
-        site = Site(layer=number, dt=layer.step_size().detach())
+        site = Site(layer=number, dt=layer.step_size().detach(), rate=rate)
 
         def add(module: nn.Module, arguments: tuple[Tensor], site: Site = site) -> tuple[Tensor]:
             (u,) = arguments
@@ -94,7 +95,9 @@ def perturbed_logits(
                 "smaller eps, and an input without NaN"
             )
     else:
-        with perturbed_layers(network, perturbation, budget, sample_id, seed, delivered, lengths):
+        with perturbed_layers(
+            network, perturbation, budget, sample_id, seed, delivered, lengths, site.rate
+        ):
             logits = network(padded(x), _padded_lengths(lengths, x))
     return logits[: len(x)], delivered
 

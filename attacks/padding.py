@@ -14,6 +14,9 @@ from robustssm.attacks.channels import Channelled
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
+# Longer ones do not fit into memory.
+_MOST = 10**6
+
 
 @family
 class NoisePadding(Channelled):
@@ -36,8 +39,10 @@ class NoisePadding(Channelled):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        if type(self.steps) is not int or self.steps < 1:
-            raise UsageError(f"{self.who}: steps is {self.steps!r}, expected a whole number >= 1")
+        if type(self.steps) is not int or not 1 <= self.steps <= _MOST:
+            raise UsageError(
+                f"{self.who}: steps is {self.steps!r}, expected a whole number, 1 to {_MOST}"
+            )
         if type(self.centred) is not bool:
             raise UsageError(f"{self.who}: centred is {self.centred!r}, expected True or False")
 

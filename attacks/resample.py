@@ -50,7 +50,7 @@ class Resample(Transform):
             return x
         rows = spectrum(torch.cat([x, x.flip(1)], dim=1))[..., :L].flatten(0, 1)
         k = torch.arange(L, dtype=torch.float64, device=x.device)
-        weight = torch.where(k == 0, 0.5, 1.0) / L
+        weight = torch.where(k == 0, 0.5, 1.0).double() / L
         # Frequency k / 2L becomes factor k / 2L, at most 1/2.
         rows = rows * (weight * (k * self.factor <= L * (1.0 + 1e-12)))
         y = torch.cat([self._read(part, L) for part in rows.split(max(2, _BLOCK // (2 * L)))])

@@ -1,12 +1,19 @@
 """The conditions of a sweep: from the noise options to perturbations, budgets and places."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from robustssm.attacks import Attack, Budget, Resonance, Site
 from robustssm.attacks.budget import check_eps
-from robustssm.attacks.expressions import make_budget, parse_expression, words_in
+from robustssm.attacks.expressions import (
+    check_budget,
+    counts_frequencies,
+    make_budget,
+    parse_expression,
+    words_in,
+)
 from robustssm.attacks.frequencies import FREQUENCY_UNITS, parse_frequencies, parse_modes
 from robustssm.attacks.injection import input_site
 from robustssm.errors import UsageError
@@ -92,7 +99,7 @@ def conditions(noise: Noise, task: Task, n: int, model: str) -> list[Condition]:
                 f"{noise.name}: acts at {' or '.join(map(repr, attack.sites))}, not at "
                 f"{inject!r}; leave out --inject"
             )
-        site = input_site(task) if inject == "input" else Site(layer=0)
+        site = input_site(task) if inject == "input" else Site(layer=0, rate=task.rate)
         attack.check_length(task.length, replace(site, length=task.length))
         strengths = [budget] if budget else _budgets(noise, attack, inject)
         found.extend(Condition(noise.name, attack, b, inject, mode, unit) for b in strengths)
@@ -102,50 +109,70 @@ def conditions(noise: Noise, task: Task, n: int, model: str) -> list[Condition]:
 def _budgets(noise: Noise, attack: Attack, inject: str) -> list[Budget]:
     """Return the budgets of the strengths asked for, without those that change nothing."""
     unit = noise.eps_unit or attack.default_unit(inject)
-    if unit == "std" and inject != "input":
-        raise UsageError(
-            f"{noise.name}: eps in std exists at the input only; give --eps-unit rms, l2, linf or "
-            f"snr-db at {inject}"
-        )
-    if unit == "mix" and attack.unit != "mix":
-        raise UsageError(
-            f"{noise.name}: eps in mix belongs to transforms; give --eps-unit rms, l2, linf or std"
-        )
     values = dict.fromkeys(check_eps(eps, unit) for eps in attack.strengths or noise.eps)
     budgets = [Budget(eps, unit, noise.clip, *noise.limits) for eps in values]
+    for budget in budgets:
+        check_budget(attack, budget, inject)
     return [budget for budget in budgets if not budget.nothing]
+
+
+def _own_budget(noise: Noise, text: str, attack: Attack, settings: dict[str, Any]) -> Budget | None:
+    """Return the budget that an expression has itself, the options filling in what it leaves out.
+
+    None where it has none. Raises UsageError for parts of a budget without a strength.
+    """
+    if not settings:
+        return None
+    if "eps" not in settings:
+        raise UsageError(
+            f"{text}: has {', '.join(settings)} but no eps; give --eps, --eps-unit, --clip and "
+            "--range instead, or add eps= to it"
+        )
+    low, high = noise.limits
+    options: dict[str, Any] = {"clip": noise.clip, "low": low, "high": high}
+    options |= {"unit": noise.eps_unit} if noise.eps_unit else {}
+    budget = make_budget(text, {**options, **settings}, attack, noise.inject)
+    if budget.nothing:
+        raise UsageError(f"{text}: its eps changes nothing; the clean evaluation is there anyway")
+    return budget
 
 
 def _attacks(
     noise: Noise, task: Task, n: int, model: str
-) -> list[tuple[Attack, Budget | None, float, str]]:
-    """Return (attack, its own budget if its text has one, mode, unit of mode)."""
+) -> Iterator[tuple[Attack, Budget | None, float, str]]:
+    """Yield (attack, its own budget if its text has one, mode, unit of mode)."""
     if noise.mode_unit not in FREQUENCY_UNITS:
         raise UsageError(
             f"mode unit: {noise.mode_unit!r} is unknown, expected one of "
             f"{', '.join(FREQUENCY_UNITS)}"
         )
     if noise.name == "resonance":
-        return [(Resonance(w), None, k, unit) for w, k, unit in _resonances(noise, n, model)]
+        if noise.mode_unit != "bin":
+            raise UsageError(
+                f"resonance: --modes counts spikes, not {noise.mode_unit}; give --omega"
+            )
+        for omega, number, kind in _resonances(noise, n, model):
+            yield Resonance(omega), None, number, kind
+        return
     text = "Fourier(mode)" if noise.name == "fourier" else noise.name
     extra: dict[str, object] = {}
+    unit = ""
+    if "mode" in words_in(text):
+        unit = noise.mode_unit if counts_frequencies(text) else "value"
+        if unit == "value" and noise.mode_unit != "bin":
+            raise UsageError(
+                f"{text}: what `mode` stands for in it is not counted in {noise.mode_unit}; leave "
+                "out --mode-unit"
+            )
+        if noise.mode_unit != "bin":
+            extra = {"frequency_unit": noise.mode_unit}
     if noise.name == "fourier":
-        extra = {"frequency_unit": noise.mode_unit}
         extra |= {"phase": _phase(noise.phase)} if noise.phase is not None else {}
         extra |= {"channels": noise.channels} if noise.channels else {}
-    listed: list[tuple[Attack, Budget | None, float, str]] = []
     for mode in _modes(noise, text, task):
         names = {} if mode is None else {"mode": mode}
         attack, settings = parse_expression(text, names, extra)
-        if settings and "eps" not in settings:
-            raise UsageError(
-                f"{text}: has {', '.join(settings)} but no eps; give --eps, --eps-unit, --clip and "
-                "--range instead, or add eps= to it"
-            )
-        budget = make_budget(text, settings, attack, noise.inject) if settings else None
-        unit = "" if mode is None else noise.mode_unit
-        listed.append((attack, budget, mode or 0.0, unit))
-    return listed
+        yield attack, _own_budget(noise, text, attack, settings), mode or 0.0, unit
 
 
 def _modes(noise: Noise, text: str, task: Task) -> Sequence[float | None]:

@@ -129,6 +129,7 @@ def overview(summary: pd.DataFrame) -> pd.DataFrame:
                 "acc_mean_over_modes": group["accuracy"].mean(),
                 "acc_worst_over_modes": worst["accuracy"],
                 "worst_mode": worst["mode"],
+                "mode_unit": worst["mode_unit"],
                 "ci_low": worst["ci_low"],
                 "ci_high": worst["ci_high"],
                 "interval": worst["interval"],

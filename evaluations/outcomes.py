@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustssm.attacks import Delivered, Perturbation, perturbed_logits
 from robustssm.attacks.adversaries.base import Adversary, Victim, margin
 from robustssm.attacks.injection import input_site
+from robustssm.errors import UsageError
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import Cell
 from robustssm.evaluations.store import COLUMNS
@@ -102,15 +103,23 @@ def worst_rows(tried: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _rows(logits: Tensor, part: Split, delivered: Delivered) -> pd.DataFrame:
     logits, target = logits.double(), torch.from_numpy(part.labels)
+    broken = int((~torch.isfinite(logits)).any(1).sum())
+    if broken:
+        raise UsageError(
+            f"logits of {broken} in {len(logits)} samples are not finite; use a smaller eps, or "
+            "look at the checkpoint"
+        )
     prediction = logits.argmax(1).numpy()
+    values = margin(logits, target)
     return pd.DataFrame(
         {
             "sample_id": part.sample_id,
             "label": part.labels,
             "prediction": prediction,
-            "margin": margin(logits, target).numpy(),
+            "margin": values.numpy(),
             "loss": nn.functional.cross_entropy(logits, target, reduction="none").numpy(),
-            "correct": prediction == part.labels,
+            # A tie is no right answer, though argmax may name the label.
+            "correct": (values > 0.0).numpy(),
             "delivered_l2": delivered.l2,
             "delivered_linf": delivered.largest,
             "delivered_rms": delivered.rms,

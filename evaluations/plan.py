@@ -95,7 +95,10 @@ class Plan:
     @property
     def id(self) -> str:
         """Hash of the cells and of who is who, 8 digits: the sweep's identity."""
-        content = [(str(m.ref), m.content_hash) for m in self.models], [c.id for c in self.cells]
+        content = (
+            [(str(m.ref), m.content_hash) for m in self.models],
+            [(c.id, c.labels()["noise"]) for c in self.cells],
+        )
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
     @property
@@ -168,6 +171,16 @@ def make_plan(
     if len(specs) > 1:
         raise UsageError(f"task: the models were trained on {', '.join(specs)}; name one by --task")
     data = load_task(specs[0])
+    if limit is not None and limit >= len(data.splits["test"]):
+        limit = None
+    seen: dict[tuple[str, int], Model] = {}
+    for model in models:
+        twin = seen.setdefault((model.ref.label, model.train_seed), model)
+        if twin is not model:
+            raise UsageError(
+                f"model: {twin.ref} and {model.ref} are both {model.ref.label!r} of training seed "
+                f"{model.train_seed}; name one of them otherwise"
+            )
     for model in models:
         _check_fit(model, data, task is None)
     # Different labels of one checkpoint share its cells; each cell is planned once a label.
@@ -176,7 +189,21 @@ def make_plan(
         for noise in noises:
             found = conditions(noise, data, model.state_size, str(model.ref))
             cells.extend(Cell(model, data, condition, seed, limit) for condition in found)
+        _check_different([cell for cell in cells if cell.model is model])
     return Plan(tuple(names), models, tuple(cells))
+
+
+def _check_different(cells: Sequence[Cell]) -> None:
+    """Raise UsageError where two noises of a sweep are the same under two names."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        other = first.setdefault(cell.id, cell)
+        if other is not cell:
+            assert cell.condition is not None
+            raise UsageError(
+                f"noise: {cell.condition.noise} repeats {cell.condition.attack!r} at eps "
+                f"{cell.condition.budget.eps:g}; name each noise once"
+            )
 
 
 def _check_fit(model: Model, task: Task, trained_on: bool) -> None:

@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 
 from robustssm.checkpoints import Checkpoint, load_checkpoint
-from robustssm.errors import RejectedInputError
+from robustssm.errors import RejectedInputError, RobustssmError
 from robustssm.evaluations.outcomes import evaluate
 from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import RunDirectory, write_parquet
@@ -49,7 +49,8 @@ def run_cells(cells: Sequence[Cell], directory: Path, batch_size: int) -> list[t
                     "traceback": traceback.format_exc(),
                 }
                 write_atomically(run.error_path(cell.id), json.dumps(content, indent=1).encode())
-                outcomes.append((cell.id, repr(error)))
+                said = str(error) if isinstance(error, RobustssmError) else repr(error)
+                outcomes.append((cell.id, said))
             else:
                 run.error_path(cell.id).unlink(missing_ok=True)
                 outcomes.append((cell.id, ""))

@@ -10,6 +10,11 @@ from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import RunDirectory
 from robustssm.typing import FloatArray
 
+COLUMNS = (
+    *("model_a", "seed_a", "model_b", "seed_b", "noise", "mode", "mode_unit", "eps", "n"),
+    *("a_only", "b_only", "difference", "p"),
+)
+
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return McNemar's exact two-sided p from the counts of discordant pairs; 1 where none.
@@ -86,7 +91,6 @@ def paired_tests(plan: Plan, run: RunDirectory) -> pd.DataFrame:
                     "p": mcnemar(a_only, b_only),
                 }
             )
-    tests = pd.DataFrame(rows)
-    if len(tests):
-        tests["p_holm"] = holm(tests["p"].to_numpy(dtype=np.float64))
+    tests = pd.DataFrame(rows, columns=[*COLUMNS])
+    tests["p_holm"] = holm(tests["p"].to_numpy(dtype=np.float64))
     return tests

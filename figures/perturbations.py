@@ -1,6 +1,7 @@
 """One sample under every family of perturbations: the signal, the image, and the spectrum."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from robustssm.attacks import Site, parse_perturbation
 from robustssm.attacks.injection import input_site
+from robustssm.errors import UsageError
 from robustssm.figures.style import PAGE, save, style
 from robustssm.tasks import Task, load_task
 
@@ -56,7 +58,11 @@ def data(
     frames = []
     for text in examples:
         perturbation, budget = parse_perturbation(text)
-        site = input_site(task)
+        site = replace(input_site(task), length=task.length)
+        try:
+            perturbation.check_length(task.length, site)
+        except UsageError:  # a frequency beyond Nyquist: no example of shorter sequences
+            continue
         if perturbation.sites[0] == "layers":
             dt = torch.full((task.channels,), LAYER_DT, dtype=torch.float64)
             site = Site(layer=0, dt=dt)

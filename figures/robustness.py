@@ -1,7 +1,7 @@
 """Robustness curves: accuracy against the mode, one panel a strength; or against the strength."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ MODE_LABEL = {
     "omega": "omega (rad per unit of the layer's time)",
     "cycles": "cycles per sample",
     "hz": "frequency (Hz)",
+    "value": "what `mode` stands for in the noise",
 }
 AT = {
     "": "",
@@ -29,6 +30,7 @@ AT = {
     "omega": " at omega = {:g}",
     "cycles": " at {:g} cycles per sample",
     "hz": " at {:g} Hz",
+    "value": " at mode = {:g}",
 }
 # Line styles of models without a look of their own, as on and off lengths.
 SPARE_DASHES = tuple(
@@ -76,13 +78,16 @@ def _dashes(linestyle: Any) -> Any:
 
 
 def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int) -> None:
-    """Draw accuracy against the mode, one panel for each eps, highest eps last.
+    """Draw accuracy against the mode, one panel for each eps, the strongest last.
 
     Ribbons are the intervals, thin horizontal lines the clean accuracies.
     """
     unit = frame["mode_unit"].iloc[0]
     looks = _looks(frame)
-    for panel, (eps, part) in zip(axes, frame.groupby("eps"), strict=True):
+    panels = list(frame.groupby("eps"))
+    if frame["eps_unit"].iloc[0] == "snr-db":
+        panels.reverse()
+    for panel, (eps, part) in zip(axes, panels, strict=True):
         sns.lineplot(
             part,
             x="mode",
@@ -177,19 +182,28 @@ def draw_all(
 ) -> list[Path]:
     """Draw a robustness figure a noise into `folder` (PDF, PNG, CSV); return the files."""
     frame = data(summary)
-    noises = list(dict.fromkeys(frame["noise"]))
+    noises = [str(noise) for noise in dict.fromkeys(frame["noise"])]
     files = []
-    for noise in noises:
-        name = "robustness" if len(noises) == 1 else f"robustness-{slug(str(noise))}"
+    for noise, name in figure_names(noises).items():
         part = frame[frame["noise"] == noise]
         note = caption(part, str(noise), str(summary["task"].iloc[0]), partial)
         files.extend(_draw(part, str(noise), note, folder / name, chance, length))
     return files
 
 
-def slug(noise: str) -> str:
-    """Return a noise as a file name: letters, digits, points and dashes."""
-    return re.sub(r"[^a-z0-9.]+", "-", noise.lower()).strip("-")
+def figure_names(noises: Sequence[str]) -> dict[str, str]:
+    """Return the file name of each noise's figure, without suffix, no two alike.
+
+    Letters, digits, points and dashes; a number where two noises differ in other signs only.
+    """
+    if len(noises) == 1:
+        return {noises[0]: "robustness"}
+    names: dict[str, str] = {}
+    for noise in noises:
+        name = "robustness-" + re.sub(r"[^a-z0-9.]+", "-", noise.lower()).strip("-")
+        taken = sum(other == name or other.startswith(f"{name}--") for other in names.values())
+        names[noise] = f"{name}--{taken + 1}" if taken else name
+    return names
 
 
 def _draw(

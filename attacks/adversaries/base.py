@@ -16,6 +16,9 @@ from robustssm.inference import padded
 from robustssm.network import Network
 from robustssm.typing import IntArray
 
+# Inputs of a network are float32 at least, and are squared.
+_LARGEST = 1e15
+
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the label's logit minus the largest other one, (batch,), float64.
@@ -164,6 +167,11 @@ class Ball:
             )
         scale = torch.ones(x.shape[2], dtype=torch.float64, device=x.device)
         target = budget.target(x.double(), "adversary")
+        if bool((target > _LARGEST).any()):
+            raise UsageError(
+                f"adversary: eps = {budget.eps:g} {budget.unit} is too large, expected below "
+                f"{_LARGEST:g}"
+            )
         if budget.unit == "linf":
             return cls("linf", target, scale)
         if budget.unit == "std":
@@ -195,7 +203,7 @@ class Found:
     @property
     def success(self) -> Tensor:
         """Whether each sample is misclassified, (batch,)."""
-        return self.margin < 0.0
+        return self.margin <= 0.0
 
 
 class Adversary(Attack):
@@ -207,6 +215,15 @@ class Adversary(Attack):
 
     sites: ClassVar[tuple[str, ...]] = ("input",)
     joint: ClassVar[bool] = False
+
+    def check_length(self, L: int, site: Site) -> None:
+        """Raise UsageError for a band that does not exist at length L."""
+        low, high = getattr(self, "low", 0), getattr(self, "high", 0)
+        if not 0 <= low <= high <= L // 2:
+            raise UsageError(
+                f"{self.who}: bins {low}-{high} do not exist at length {L}, expected within "
+                f"0-{L // 2}"
+            )
 
     @abstractmethod
     def attack(

@@ -21,7 +21,21 @@ if TYPE_CHECKING:
     default="test",
     show_default=True,
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
+@click.option(
+    "--clip",
+    type=click.Choice(["none", "hard", "rescale"]),
+    default="none",
+    show_default=True,
+    help="Keep the data in --range, as in sweep.",
+)
+@click.option("--range", "limits", help="Valid range of the data for --clip, as in 0,1.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**63 - 1),
+    help="Seed of the noise.",
+)
 @click.option("-L", "--limit", type=click.IntRange(1), help="First so many samples only.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write (.npz), new or replaced."
@@ -37,6 +51,8 @@ def attack(
     perturbation: str | None,
     task: str,
     split: str,
+    clip: str,
+    limits: str | None,
     seed: int,
     limit: int | None,
     output: Path | None,
@@ -46,15 +62,15 @@ def attack(
 ) -> None:
     """Apply a perturbation to a task's data, say what was delivered, and save it.
 
-    The strength belongs to the expression: eps, with unit std, rms, l2, linf, snr-db or mix, and
-    clip hard or rescale within low and high. The file holds `input` (samples, length, channels),
+    The strength belongs to the expression: eps, with unit std, rms, l2, linf, snr-db or mix. The
+    file holds `input` (samples, length, channels),
     `label`, `sample_id` and what was delivered to each sample.
 
     \b
     Examples:
       robustssm attack 'BandNoise(1, 16, eps=0.3)' -o noisy.npz
       robustssm attack 'Fourier(20, eps=10, unit="snr-db")' --limit 100
-      robustssm attack 'Fourier(20, eps=1, clip="rescale", low=0, high=1)' -o clipped.npz
+      robustssm attack 'BandNoise(1, 16, eps=1)' --clip rescale --range 0,1 -o clipped.npz
       robustssm attack --list
       robustssm attack --gallery figures
     """
@@ -78,7 +94,7 @@ def attack(
             ui.note(str(path))
         return
     assert perturbation is not None
-    _apply(perturbation, task, split, seed, limit, output, style)
+    _apply(perturbation, (clip, limits), task, split, seed, limit, output, style)
 
 
 def _listing() -> list[dict[str, object]]:
@@ -107,6 +123,7 @@ def _listing() -> list[dict[str, object]]:
 
 def _apply(
     text: str,
+    clipping: tuple[str, str | None],
     task_spec: str,
     split_name: str,
     seed: int,
@@ -114,14 +131,22 @@ def _apply(
     output: Path | None,
     style: str,
 ) -> None:
+    import math
+    from dataclasses import replace
+
     import torch
 
     from robustssm import ui
     from robustssm.attacks import Delivered, fingerprint, parse_perturbation
     from robustssm.attacks.injection import input_site
+    from robustssm.evaluations.conditions import parse_range
     from robustssm.tasks import load_task
 
     perturbation, budget = parse_perturbation(text)
+    clip, limits = clipping
+    if clip != "none" or limits:
+        low, high = parse_range(limits) if limits else (-math.inf, math.inf)
+        budget = replace(budget, clip=clip, low=low, high=high)
     if "input" not in perturbation.sites:
         raise UsageError(
             f"{perturbation.who}: acts at {' or '.join(perturbation.sites)}, so that there are no "

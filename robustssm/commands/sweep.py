@@ -90,7 +90,13 @@ if TYPE_CHECKING:
 )
 @click.option("--range", "limits", help="Valid range of the input for --clip, as in 0,1.")
 @click.option("-d", "--data", "task", help="Task, as in digits:side=32. Default: the models' own.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**63 - 1),
+    help="Seed of the noise.",
+)
 @click.option("-L", "--limit", type=int, help="First so many test samples only; marks the result.")
 @click.option(
     "-b",
@@ -182,7 +188,8 @@ def sweep(
         samples = len(plan.task.splits["test"].first(limit))
         ui.note(
             f"{run.path}: {missing} of {len(plan.cells)} cells to compute, "
-            f"{missing * samples} forward passes of length {plan.task.length}"
+            f"{missing * samples} samples of length {plan.task.length}, a forward pass each; "
+            "adversaries and worst:P take several"
         )
         return
     run.open(plan, sys.argv[1:], overwrite)
@@ -205,7 +212,8 @@ def sweep(
         sys.exit(130)
     computed = missing - len(errors)
     results = finish(plan, run)
-    if not results.overview.empty and (computed or not any((run.path / "figures").iterdir())):
+    drawn = {path.stem for path in (run.path / "figures").glob("*.csv")}
+    if not results.overview.empty and (computed or len(drawn) < len(plan.noises)):
         from robustssm.figures import robustness
 
         robustness.draw_all(
@@ -266,7 +274,8 @@ def _overview(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
     for row in frame.itertuples():
         worst = f"{row.acc_worst_over_modes:.3f}"
         mean = f"{row.acc_mean_over_modes:.3f}"
-        shown = [worst] if single else [mean, worst, f"{row.worst_mode:g}"]
+        at = f"{row.worst_mode:g}" if row.mode_unit else "-"
+        shown = [worst] if single else [mean, worst, at]
         spread = f"{row.lowest_seed:.3f}..{row.highest_seed:.3f}"
         rows.append(
             [

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustssm.attacks import Budget, Delivered, Fourier, Site, check_eps
+from robustssm.attacks import Budget, Delivered, Fourier, Resonance, Site, check_eps
 from robustssm.errors import UsageError
 
 SCALE = torch.tensor([0.3, 2.0], dtype=torch.float64)
@@ -73,6 +73,7 @@ def test_hard_clipping_weakens_and_leaves_the_band_and_says_so() -> None:
         ((math.inf, "l2"), "expected a finite number"),
         ((math.nan, "snr-db"), "not a ratio"),
         ((-math.inf, "snr-db"), "not a ratio"),
+        ((-7000.0, "snr-db"), "out of range"),
         ((1.5, "mix"), "0 to 1"),
         ((1.0, "phon"), "expected one of std"),
         ((1.0, "std", "soft"), "expected one of none"),
@@ -84,6 +85,27 @@ def test_hard_clipping_weakens_and_leaves_the_band_and_says_so() -> None:
 def test_no_budgets(settings: tuple[object, ...], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Budget(*settings)  # type: ignore[arg-type]
+
+
+def test_a_perturbation_that_stays_below_eps_is_not_rescaled_beyond_itself() -> None:
+    x = torch.zeros(6, 40, 2, dtype=torch.float64)
+    site, ids = Site(layer=0, dt=torch.tensor([0.01, 0.03], dtype=torch.float64)), np.arange(6)
+    plain = Resonance(30.0).perturb(x, None, ids, 0, budget=Budget(0.1, "linf"), site=site)
+    wide = Budget(0.1, "linf", "rescale", -5.0, 5.0)
+    # The factor found is one, to the last bits of a bisection that has nothing to find.
+    torch.testing.assert_close(
+        Resonance(30.0).perturb(x, None, ids, 0, budget=wide, site=site), plain
+    )
+
+
+def test_float32_data_reach_their_own_limits_and_no_float32_holds_everything() -> None:
+    x = torch.full((1, 16, 1), 0.1, dtype=torch.float32)
+    site = Site(scale=SCALE[:1])
+    budget = Budget(0.01, "rms", "hard", 0.0, 0.1)
+    y = Fourier(3).perturb(x, None, np.arange(1), 0, budget=budget, site=site)
+    assert Fourier(3).perturb(y, None, np.arange(1), 0, budget=budget, site=site).shape == y.shape
+    with pytest.raises(UsageError, match="float32 cannot hold"):
+        Fourier(3).perturb(x, None, np.arange(1), 0, budget=Budget(1e39, "rms"), site=site)
 
 
 def test_silence_and_values_beyond_the_range() -> None:

@@ -79,6 +79,16 @@ def test_channels() -> None:
     assert not torch.allclose(independent[..., 0], independent[..., 1])
 
 
+def test_all_phases_of_one_channel_are_on_the_same_channel() -> None:
+    x = torch.zeros(40, 16, 3, dtype=torch.float64)
+    site = Site(scale=torch.ones(3, dtype=torch.float64))
+    carriers = [
+        p.perturb(x, None, np.arange(40), 0, budget=Budget(1.0), site=site).abs().amax(1) > 0
+        for p in Fourier(3, "worst:4", channels="one").alternatives()
+    ]
+    assert all(torch.equal(carrier, carriers[0]) for carrier in carriers)
+
+
 def test_a_frequency_between_bins_and_a_shorter_sequence() -> None:
     f = 0.1234
     x = torch.zeros(2, 64, 2, dtype=torch.float64)
@@ -119,8 +129,12 @@ def test_what_does_not_exist() -> None:
     with pytest.raises(UsageError, match=r"Nyquist bin 32.*use --modes 1-32"):
         noise(Fourier(33), 1, 64)
     for mode in (0, 32):
-        with pytest.raises(UsageError, match="zero at every sample"):
-            noise(Fourier(mode, "sine"), 1, 64)
+        for phase in ("sine", math.pi / 2, -1.5 * math.pi):
+            with pytest.raises(UsageError, match="zero at every sample"):
+                noise(Fourier(mode, phase), 1, 64)
+        with pytest.raises(UsageError, match="one of the phases of worst:8"):
+            Fourier(mode, "worst:8").check_length(64, SITE)
+        Fourier(mode, "worst:2").check_length(64, SITE)
     with pytest.raises(UsageError, match="phase 'tangent' is unknown"):
         Fourier(3, "tangent")
     with pytest.raises(UsageError, match="channels 'two' is unknown"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from robustssm.attacks import Resonance
+from robustssm.attacks import Budget, Resonance
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import Plan, make_plan, parse_numbers
@@ -67,7 +67,25 @@ def test_resonance_counts_the_spikes_of_the_models_own_state_size(
         ({"name": "Fourier(mode, unit='rms')"}, "but no eps"),
         ({"name": "resonance", "inject": "input"}, "acts at 'layers', not at 'input'"),
         ({"inject": "layers", "eps_unit": "std"}, "exists at the input only"),
+        (
+            {"name": "Fourier(3, eps=1, unit='std')", "modes": None, "inject": "layers"},
+            "exists at the input only",
+        ),
         ({"eps_unit": "mix"}, "belongs to transforms"),
+        ({"eps_unit": "octaves"}, "expected std"),
+        ({"name": "BandPGD(1, 33)", "modes": None}, "expected within 0-32"),
+        ({"name": "BandPGD(1, 8)", "modes": None, "eps_unit": "octaves"}, "expected std"),
+        (
+            {"name": "BandPGD(1, 8)", "modes": None, "clip": "rescale", "limits": (0.0, 1.0)},
+            "belongs to perturbations",
+        ),
+        ({"name": "BandPGD(1.5, 8)", "modes": None}, "low is 1.5, expected a whole number"),
+        ({"name": "Gabor(mode)", "mode_unit": "hz"}, "needs a sampling rate"),
+        ({"name": "Quantise(mode)", "mode_unit": "hz"}, "not counted in hz"),
+        ({"name": "resonance", "mode_unit": "cycles"}, "counts spikes"),
+        ({"name": "Fourier(3, eps=0)", "modes": None}, "changes nothing"),
+        ({"phase": "worst:4", "modes": (0,)}, "one of the phases"),
+        ({"modes": "1-9999999"}, "too large"),
         ({"eps_unit": "loudness"}, "expected one of std"),
         ({"omega": (1.0,)}, "belongs to resonance"),
         ({"name": "resonance", "modes": (5,)}, "expected 1-4"),
@@ -85,6 +103,32 @@ def test_resonance_counts_the_spikes_of_the_models_own_state_size(
 def test_refusals(checkpoints: dict[str, Path], options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         plan_of(checkpoints["s4d"], **options)
+
+
+def test_one_noise_under_two_names_and_two_models_under_one(checkpoints: dict[str, Path]) -> None:
+    models = resolve(f"m={checkpoints['s4d']}")
+    for names in (("Fourier(3)", "Fourier(mode=3)"), ("BandNoise(1,9)", "BandNoise(1, 9)")):
+        with pytest.raises(UsageError, match="name each noise once"):
+            make_plan(models, [Noise(name) for name in names])
+    both = resolve(f"m={checkpoints['s4d']}") + resolve(f"m={checkpoints['s4ptd-rank1']}")
+    with pytest.raises(UsageError, match="are both 'm' of training seed 0"):
+        make_plan(both, Noise("fourier", "1"))
+
+
+def test_options_fill_in_what_an_expression_leaves_out(checkpoints: dict[str, Path]) -> None:
+    plan = plan_of(
+        checkpoints["s4d"], name="Fourier(3, eps=0.2)", modes=None, eps_unit="l2", clip="hard",
+        limits=(0.0, 1.0),
+    )  # fmt: skip
+    (condition,) = [c.condition for c in plan.cells if c.condition]
+    assert condition.budget == Budget(0.2, "l2", "hard", 0.0, 1.0)
+    assert condition.mode_unit == ""
+    values = plan_of(checkpoints["s4d"], name="Quantise(mode)", modes=(2, 4), eps=(1.0,))
+    assert {c.condition.mode_unit for c in values.cells if c.condition} == {"value"}
+
+
+def test_a_limit_beyond_the_data_is_none(checkpoints: dict[str, Path]) -> None:
+    assert plan_of(checkpoints["s4d"], limit=10**6).id == plan_of(checkpoints["s4d"]).id
 
 
 def test_another_task_needs_to_be_named(checkpoints: dict[str, Path]) -> None:
