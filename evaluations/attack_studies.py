@@ -28,9 +28,10 @@ class Study:
 
 
 def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.DataFrame:
-    """Return one row a sample: sample_id, label, eps, not_monotone, not_found, model.
+    """Return one row a sample: model, sample_id, label, right, eps, not_monotone, not_found.
 
-    eps as `MinimalEps` gives it; forwards and backwards are passes per sample, in attrs.
+    right: whether it is classified as labelled without the attack. eps as `MinimalEps` gives it;
+    passes per sample, forwards and backwards together, in attrs.
     """
     split = study.task.splits["test"].first(study.limit)
     with one_thread(), Victim(load_checkpoint(study.ref.path).network) as victim:
@@ -48,6 +49,7 @@ def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.Data
             "model": str(study.ref),
             "sample_id": split.sample_id,
             "label": split.labels,
+            "right": ~found.wrong.numpy(),
             "eps": found.eps.numpy(),
             "not_monotone": found.not_monotone.numpy(),
             "not_found": found.not_found.numpy(),
@@ -57,24 +59,25 @@ def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.Data
     return frame
 
 
-def strengths_summary(frame: pd.DataFrame, passes: float) -> dict[str, object]:
+def strengths_summary(frame: pd.DataFrame, passes: float, unit: str = "std") -> dict[str, object]:
     """Return the row of a checkpoint: median of the smallest strengths of samples it gets right.
 
     The interval is that of the median by order statistics (scipy `quantile_test`); infinite
-    strengths, where nothing succeeded, count as large.
+    strengths, where nothing succeeded, count as large. For unit snr-db, where strength grows
+    downwards, `smallest` is the largest number.
     """
-    own = frame[frame["eps"] != 0.0]
+    own = frame[frame["right"]]
     eps = np.sort(own["eps"].to_numpy())
     row: dict[str, object] = {"model": frame["model"].iloc[0], "n": len(frame), "right": len(own)}
     if len(eps):
-        finite = np.where(np.isinf(eps), np.finfo(np.float64).max, eps)
-        interval = stats.quantile_test(finite).confidence_interval(CONFIDENCE)
-        ends = [float(v) if v < np.finfo(np.float64).max else np.inf for v in interval]
+        most = np.finfo(np.float64).max
+        interval = stats.quantile_test(np.clip(eps, -most, most)).confidence_interval(CONFIDENCE)
+        ends = [float(v) if abs(v) < most else float(np.copysign(np.inf, v)) for v in interval]
         row |= {
             "median_eps": float(np.quantile(eps, 0.5, method="inverted_cdf")),
             "ci_low": ends[0],
             "ci_high": ends[1],
-            "smallest": float(eps[0]),
+            "smallest": float(eps[-1] if unit == "snr-db" else eps[0]),
         }
     row |= {
         "not_monotone": int(frame["not_monotone"].sum()),

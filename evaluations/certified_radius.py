@@ -12,8 +12,11 @@ quadratic form in the stages' inputs J c + rho, the same for all j, so that the 
     s r + (f r + rest(r))^2 < 1,    s = max over j of |g_j| / M_j(0),
 
 f^2 the form's largest eigenvalue, over c and over all stages at once, rest the norm of rho in it.
-J is exact; rho is bounded stage by stage (`remainders`). Everything holds up to the rounding of
-float64, which is not accounted for: relative 1e-12 or so, where the radii are given to 1e-2.
+J is exact; rho is bounded stage by stage (`remainders`). The rounding of convolutions by FFT is
+part of their bounds (`time_operators`). All other rounding of float64 is not accounted for;
+it is small beside each term, but not beside a margin that is itself of the size of the logits'
+rounding. Radii are those of the network in float64: in float32 the prediction may differ for
+samples that close to the boundary.
 
 Reference: Singla and Feizi, arXiv 2006.00731, for certificates from curvature.
 """
@@ -80,7 +83,8 @@ def certified_radii(
     radii = np.zeros(len(x))
     for row, (sample, label) in enumerate(zip(x.double(), labels.tolist(), strict=True)):
         at = tangent(fixed, sample, label)
-        radii[row] = 0.0 if at is None else search(at, tolerance)
+        reach = 1.0 + float(torch.linalg.vector_norm(sample))
+        radii[row] = 0.0 if at is None else search(at, tolerance, reach)
     return radii
 
 
@@ -101,14 +105,17 @@ def _global(network: Network, x: Tensor, labels: Tensor) -> FloatArray:
 
 
 @torch.no_grad()
-def search(at: Tangent, tolerance: float) -> float:
+def search(at: Tangent, tolerance: float, reach: float = math.inf) -> float:
     """Return the largest radius that the tangent's bounds prove, to within `tolerance`.
+
+    reach: the first trial's limit; where the network is flat its slope says nothing about how far
+    to go.
 
     A trial at r proves some radius up to r, whether or not r itself. What is spent, the left side
     of the condition, is at t r, t <= 1, at most t times that at r. So a trial that spends less
     than 1 also says that no radius beyond r / spent can be proved.
     """
-    trial = START / at.slope if at.slope > 0.0 else 1.0
+    trial = min(START / at.slope if at.slope > 0.0 else 1.0, reach)
     best, limit = 0.0, math.inf
     for _ in range(TRIALS):
         bounds = at.remainders(trial)

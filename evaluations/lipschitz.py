@@ -1,37 +1,27 @@
 """Lipschitz constants in L2 of what a network is made of, sequences of L steps as one vector.
 
-A causal convolution on L samples is a block of the circulant matrix of order 2L of its kernel
-padded with zeros, so that its norm is at most the largest singular value of the kernel's discrete
-Fourier transform of length 2L.
-
 GLU, b logistic(g), has no constant: its slope in g grows with |b|. Where a LayerNorm bounds the
 block's input, b is bounded too, by the kernel's l1 norms, and the slope with it. LayerNorm has
 max |gamma| / sqrt(eps), which holds and is of no use where eps = 1e-5. BatchNorm in evaluation is
 affine.
-
-Reference: Boettcher and Grudsky, Spectral Properties of Banded Toeplitz Matrices (2005), chapter 1.
 """
 
 import copy
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from robustssm.errors import UsageError
-from robustssm.layers import DSS, S4, S4D, S5, SSMLayer
+from robustssm.evaluations.time_operators import TimeOperator, time_operator
+from robustssm.layers import DSS, S4, S4D, S5
 from robustssm.network import Block, Network, Normalisation
 
 # GELU' = Phi(z) + z p(z) is largest at z = sqrt 2, where GELU'' = (2 - z^2) p(z) = 0.
 GELU_LIPSCHITZ = 0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi)
 # min over z of GELU(z) is -0.16997.
 GELU_LEAST = 0.17
-# Longest sequence for which a channel's Toeplitz matrix is written out.
-LONGEST_DENSE = 512
-# Smallest gain divided by: a channel that passes nothing.
-TINY = 1e-300
 FAMILIES = (S4, S4D, DSS, S5)
 
 
@@ -51,99 +41,6 @@ class Component:
     def name(self) -> str:
         """`block 0 glu`, or `encoder`."""
         return self.part if self.block < 0 else f"block {self.block} {self.part}"
-
-
-@dataclass(frozen=True)
-class TimeOperator:
-    """A causal time-invariant map on L steps, D included.
-
-    kernel: (L, d) where channels do not mix, else (L, d, d), output channel before input channel.
-    norm: an upper bound of the operator's norm in L2. gains (d,) or (d, d): a matrix G with
-    |output| <= |G input| in L2, G applied at every step: diagonal where channels do not mix.
-    """
-
-    kernel: Tensor
-    norm: float
-    gains: Tensor
-
-    @cached_property
-    def step_reach(self) -> Tensor:
-        """A bound of the norm of the rows of all channels at each step, (L,)."""
-        if self.kernel.ndim == 2:
-            return self.reach.amax(1)
-        gram = (self.kernel @ self.kernel.mT).cumsum(0)
-        return torch.linalg.eigvalsh(gram)[:, -1].clamp(min=0.0).sqrt()
-
-    @cached_property
-    def reach(self) -> Tensor:
-        """The l2 norm of each output's row of the operator, (L, d)."""
-        square = self.kernel**2 if self.kernel.ndim == 2 else (self.kernel**2).sum(2)
-        return square.cumsum(0).sqrt()
-
-    @cached_property
-    def _spectrum(self) -> Tensor:
-        return torch.fft.rfft(self.kernel.abs(), n=2 * len(self.kernel), dim=0)
-
-    def magnitudes(self, bound: Tensor) -> Tensor:
-        """Return bounds (L, d) of the outputs' entries, given bounds (L, d) of the inputs'."""
-        L = len(bound)
-        forward = torch.fft.rfft(bound, n=2 * L, dim=0)
-        if self.kernel.ndim == 2:
-            product = self._spectrum * forward
-        else:
-            product = (self._spectrum @ forward[..., None])[..., 0]
-        return torch.fft.irfft(product, n=2 * L, dim=0)[:L].clamp(min=0.0)
-
-    @cached_property
-    def share(self) -> Tensor:
-        """The reach of an input measured by its weighted norm |G input|, (L, d)."""
-        return self.reach / self.gains.clamp(min=TINY)
-
-    @cached_property
-    def step_share(self) -> Tensor:
-        """The same for all channels at each step, (L,)."""
-        if self.kernel.ndim == 2:
-            return self.share.amax(1)
-        return self.step_reach / max(self.norm, TINY)
-
-    @cached_property
-    def _lags(self) -> Tensor:
-        K = self.kernel
-        norms = K.abs().amax(1) if K.ndim == 2 else torch.linalg.matrix_norm(K, 2)
-        return torch.fft.rfft(norms, n=2 * len(norms))
-
-    def steps(self, bound: Tensor) -> Tensor:
-        """Return bounds (L,) of the outputs' norms at each step, given those (L,) of the inputs."""
-        L = len(bound)
-        product = self._lags * torch.fft.rfft(bound, n=2 * L)
-        return torch.fft.irfft(product, n=2 * L)[:L].clamp(min=0.0)
-
-    def peaks(self, bound: Tensor) -> Tensor:
-        """Return bounds (d,) of outputs at any step, given bounds (d,) of inputs at every step."""
-        total = self.kernel.abs().sum(0)
-        return total * bound if total.ndim == 1 else total @ bound
-
-
-@torch.no_grad()
-def time_operator(layer: SSMLayer, L: int) -> TimeOperator:
-    """Return the layer, in float64, as an operator on L steps, from its answers to impulses."""
-    impulses = torch.zeros(layer.d, L, layer.d, dtype=torch.float64)
-    channels = torch.arange(layer.d)
-    impulses[channels, 0, channels] = 1.0
-    kernel = layer(impulses).permute(1, 2, 0).contiguous()
-    own = kernel.diagonal(dim1=1, dim2=2)
-    if torch.equal(kernel, torch.diag_embed(own)):
-        kernel = own.contiguous()
-    spectrum = torch.fft.rfft(kernel, n=2 * L, dim=0)
-    if kernel.ndim == 3:
-        norm = torch.linalg.matrix_norm(spectrum, 2).max()
-        return TimeOperator(kernel, float(norm), norm.expand(layer.d))
-    gains = spectrum.abs().amax(0)
-    if L <= LONGEST_DENSE:
-        lag = torch.arange(L)[:, None] - torch.arange(L)
-        matrix = kernel.T[:, lag.clamp(min=0)] * (lag >= 0)
-        gains = gains.minimum(torch.linalg.matrix_norm(matrix, 2))
-    return TimeOperator(kernel, float(gains.max()), gains)
 
 
 def check(network: Network) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from robustssm.attacks.base import Attack
 from robustssm.attacks.expressions import parse_expression
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
@@ -21,7 +22,7 @@ from robustssm.inference import logits
 from robustssm.tasks import Task
 
 # Raised when the meaning of a stored row changes.
-SCHEMA = 1
+SCHEMA = 2
 # Samples a piece: what an interruption loses at most.
 PIECE = 16
 
@@ -53,14 +54,18 @@ class Radii:
 
 
 def certify(radii: Radii, start: int, path: Path) -> None:
-    """Compute and store a piece: sample_id, label, margin, radius (L2, raw units)."""
+    """Compute and store a piece: sample_id, label, margin, radius (L2, raw units).
+
+    The margin is that of the network as it is, in float32; where it is not positive the radius is
+    0, whatever the float64 network of the certificate says.
+    """
     part = radii.task.splits["test"].rows(slice(start, start + PIECE))
     checkpoint = load_checkpoint(radii.model.ref.path)
     x, labels = torch.from_numpy(part.inputs), torch.from_numpy(part.labels)
     with one_thread():
         values = logits(checkpoint.network, x).double()
         own = values.gather(1, labels[:, None])[:, 0]
-        others = values.scatter(1, labels[:, None], -torch.inf).amax(1)
+        margin = (own - values.scatter(1, labels[:, None], -torch.inf).amax(1)).numpy()
         radius = certified_radii(
             checkpoint.network,
             x,
@@ -73,8 +78,8 @@ def certify(radii: Radii, start: int, path: Path) -> None:
         {
             "sample_id": part.sample_id,
             "label": part.labels,
-            "margin": (own - others).numpy(),
-            "radius": radius,
+            "margin": margin,
+            "radius": np.where(margin > 0.0, radius, 0.0),
         }
     )
     write_parquet(path, frame)
@@ -91,13 +96,16 @@ def read(radii: Radii, folder: Path) -> pd.DataFrame:
 
 
 def inside(perturbation: str, modes: Sequence[int], L: int) -> bool:
-    """Return whether every perturbation of this repr lies in the bins `modes` of length L.
+    """Return whether every perturbation of this repr, not clipped, lies in the bins `modes`.
 
-    All do where the modes are all bins; else those that name whole bins.
+    L: the length. All do where the modes are all bins, except those that append steps, which add
+    nothing to the input; else those that name whole bins.
     """
+    attack = parse_expression(perturbation)[0]
+    if type(attack).extended is not Attack.extended:
+        return False
     if set(modes) == set(range(L // 2 + 1)):
         return True
-    attack = parse_expression(perturbation)[0]
     if getattr(attack, "frequency_unit", "bin") != "bin" or attack.who == "Guided":
         return False
     if attack.who == "Fourier":
@@ -108,23 +116,48 @@ def inside(perturbation: str, modes: Sequence[int], L: int) -> bool:
     return False
 
 
+def comparable(radii: Radii, run: RunDirectory) -> pd.DataFrame:
+    """Return the rows of a sweep's plan whose attacks the radii have to stay below.
+
+    They act on this checkpoint's input, within the modes; clipping takes them out of a band, but
+    not out of all bins. Raises UsageError for a sweep of other data.
+    """
+    if run.manifest().get("task_hash") != radii.task.content_hash:
+        raise UsageError(f"{run.path}: is a sweep of other data than {radii.task.spec}")
+    try:
+        columns = ["cell", "checkpoint", "inject", "clip", "perturbation"]
+        plan = pd.read_parquet(run.path / "plan.parquet", columns=columns)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{run.path}: holds no readable plan.parquet ({error})") from None
+    own = plan[(plan["checkpoint"] == radii.model.content_hash) & (plan["inject"] == "input")]
+    if set(radii.modes) != set(range(radii.task.length // 2 + 1)):
+        own = own[own["clip"].isin(["none", ""])]
+    length = radii.task.length
+    within = [inside(str(text), radii.modes, length) for text in own["perturbation"]]
+    return own[np.array(within, dtype=bool)]
+
+
+def check_sweeps(jobs: Sequence[Radii], runs: Sequence[RunDirectory]) -> None:
+    """Raise UsageError for a sweep that holds nothing to compare with any of the radii."""
+    for run in runs:
+        if not sum(len(comparable(radii, run)) for radii in jobs):
+            raise UsageError(
+                f"{run.path}: holds no attack on these checkpoints at the input within the modes; "
+                "name a sweep of them, or leave out --against"
+            )
+
+
 def successful(radii: Radii, runs: Sequence[RunDirectory]) -> pd.DataFrame:
     """Return the smallest successful attack on each sample that sweeps hold for this checkpoint.
 
-    Columns sample_id, attacked (L2 of what was delivered, raw units), attack. Attacks at the
-    input within the modes count, those that end in a wrong prediction.
+    Columns sample_id, attacked (L2 of what was delivered, raw units), attack. Attacks of
+    `comparable` that end in a wrong prediction count. Raises as it.
     """
     found = []
     for run in runs:
-        manifest = run.manifest()
-        if manifest.get("task_hash") != radii.task.content_hash:
-            raise UsageError(f"{run.path}: is a sweep of other data than {radii.task.spec}")
-        plan = pd.read_parquet(run.path / "plan.parquet")
-        own = plan[(plan["checkpoint"] == radii.model.content_hash) & (plan["inject"] == "input")]
-        for cell in own.itertuples():
-            text = str(cell.perturbation)
+        for cell in comparable(radii, run).itertuples():
             path = run.cell_path(str(cell.cell))
-            if not path.is_file() or not inside(text, radii.modes, radii.task.length):
+            if not path.is_file():
                 continue
             rows = pd.read_parquet(path, columns=["sample_id", "correct", "delivered_l2"])
             wrong = rows[~rows["correct"]]
@@ -133,7 +166,7 @@ def successful(radii: Radii, runs: Sequence[RunDirectory]) -> pd.DataFrame:
                     {
                         "sample_id": wrong["sample_id"],
                         "attacked": wrong["delivered_l2"],
-                        "attack": text,
+                        "attack": str(cell.perturbation),
                     }
                 )
             )

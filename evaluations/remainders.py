@@ -29,7 +29,7 @@ from robustssm.evaluations.curvature import (
     normalisation_bend,
 )
 from robustssm.evaluations.enclosures import TINY, Base, Remainder, Source, StepMap, image
-from robustssm.evaluations.lipschitz import TimeOperator
+from robustssm.evaluations.time_operators import TimeOperator
 
 # Limits of the ratio in GLU's form.
 MAX_RATIO = 1e3

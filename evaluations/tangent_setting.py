@@ -8,7 +8,8 @@ from torch import Tensor
 
 from robustssm.attacks.bands import fourier_basis
 from robustssm.evaluations.enclosures import Base
-from robustssm.evaluations.lipschitz import TimeOperator, check, double_copy, time_operator
+from robustssm.evaluations.lipschitz import check, double_copy
+from robustssm.evaluations.time_operators import TimeOperator, time_operator
 from robustssm.network import Block, Network
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from robustssm.evaluations.curvature import gelu_slope, spectral_norms, spectral_radii
 from robustssm.evaluations.enclosures import Base, Remainder, Source, StepMap, image, root
-from robustssm.evaluations.lipschitz import TimeOperator, batch_scale, normalisation
+from robustssm.evaluations.lipschitz import batch_scale, normalisation
 from robustssm.evaluations.remainders import Form, Gate, Layer, Norm
 from robustssm.evaluations.tangent_setting import Setting, through, trace
+from robustssm.evaluations.time_operators import TimeOperator
 from robustssm.layers import SSMLayer
 from robustssm.network import Block
 

@@ -4,6 +4,7 @@ A sweep of every mode says which is worst; `rank_modes` finds it with a small pa
 Modes that tie for the lowest accuracy of the sweep are all its worst mode.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,12 @@ import torch
 from robustssm.attacks import Budget
 from robustssm.attacks.adversaries.base import Victim
 from robustssm.attacks.adversaries.ranking import rank_modes
+from robustssm.attacks.fourier import Fourier
 from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.layer_response import input_response
+from robustssm.evaluations.plan import Model
 from robustssm.evaluations.store import RunDirectory
 from robustssm.execution import one_thread
 from robustssm.tasks import Task
@@ -45,7 +48,8 @@ def worst_modes(ref: ModelRef, task: Task, search: Search) -> dict[str, object]:
     """Return the first modes of a checkpoint's ranking, and what it took to find them.
 
     passes: forward passes of samples; strict_passes: each pass back counted as two more;
-    accuracy: of the first mode over all test samples (as the ranking measured it).
+    accuracy: of the first mode over the first `samples` test samples in the ranking's order, those
+    that it was tried on; with all modes and part 20 every one.
     """
     checkpoint = load_checkpoint(ref.path)
     split = task.splits["test"]
@@ -74,6 +78,7 @@ def worst_modes(ref: ModelRef, task: Task, search: Search) -> dict[str, object]:
         "eps": search.eps,
         **{f"mode_{k + 1}": int(ranking.modes[k]) for k in range(min(FIRST, len(modes)))},
         "accuracy": float(ranking.accuracy[0]),
+        "samples": int(ranking.samples[0]),
         "passes": ranking.forwards,
         "strict_passes": ranking.passes,
         "exhaustive_passes": exhaustive,
@@ -82,34 +87,62 @@ def worst_modes(ref: ModelRef, task: Task, search: Search) -> dict[str, object]:
     }
 
 
-def against(table: pd.DataFrame, run: RunDirectory, task: Task, search: Search) -> pd.DataFrame:
-    """Return the table with the sweep's worst mode beside each row, and whether it was found.
+def swept(run: RunDirectory, task: Task, search: Search, model: Model) -> pd.DataFrame:
+    """Return the sweep's accuracies of a checkpoint at a strength, columns mode and accuracy.
 
-    true_modes: all that share the lowest accuracy, as text; place: of the first of them among the
-    first three, 0 where none is there. Raises UsageError where the sweep is not the one to compare
-    with: another task, seed, part of the samples, or modes and models that it lacks.
+    Raises UsageError where the sweep is not the one to compare with: other data or a part of them,
+    another seed, or modes of this checkpoint that it lacks. Its perturbations have to be those of
+    the ranking (random phases, no clipping), whatever the noise was called.
     """
     manifest = run.manifest()
     if manifest.get("task_hash") != task.content_hash or manifest.get("partial"):
         raise UsageError(f"{run.path}: is a sweep of other data, or of a part of them (--limit)")
-    plan = pd.read_parquet(run.path / "plan.parquet")
+    try:
+        plan = pd.read_parquet(run.path / "plan.parquet")
+        summary = pd.read_csv(run.path / "summary.csv")
+        plan["mode"] = plan["perturbation"].map({repr(Fourier(k)): k for k in search.modes})
+        own = plan[
+            plan["mode"].notna()
+            & (plan["checkpoint"] == model.content_hash)
+            & (plan["inject"] == "input")
+            & (plan["eps"] == search.eps)
+            & (plan["eps_unit"] == "std")
+            & plan["clip"].isin(["none", ""])
+        ].drop_duplicates("cell")
+        own = own[["cell", "mode"]].astype({"mode": int})
+        found = own.merge(summary[["cell", "accuracy"]].drop_duplicates("cell"), on="cell")
+    except (OSError, KeyError, ValueError) as error:
+        raise UsageError(
+            f"{run.path}: holds no plan.parquet and summary.csv of a finished sweep ({error}); "
+            "run that sweep again"
+        ) from None
     if set(plan["seed"]) != {search.seed}:
         raise UsageError(f"{run.path}: has noise seed {plan['seed'].iloc[0]}, not {search.seed}")
-    summary = pd.read_csv(run.path / "summary.csv")
-    summary = summary[(summary["noise"] == "fourier") & (summary["eps_unit"] == "std")]
+    if len(found) != len(search.modes):
+        raise UsageError(
+            f"{run.path}: has {len(found)} of {len(search.modes)} modes of {model.ref.label}/"
+            f"{model.train_seed} at eps {search.eps:g}; sweep them with --noise fourier"
+        )
+    return found[["mode", "accuracy"]]
+
+
+def against(
+    table: pd.DataFrame,
+    run: RunDirectory,
+    task: Task,
+    searches: Sequence[Search],
+    models: Sequence[Model],
+) -> pd.DataFrame:
+    """Return the table with the sweep's worst mode beside each row, and whether it was found.
+
+    The rows are those of `worst_modes`, all models for the first search, then for the next.
+    true_modes: all that share the lowest accuracy, as text; place: of the first of them among the
+    first three, 0 where none is there. Raises as `swept`.
+    """
     rows = []
-    for row in table.to_dict("records"):
-        own = summary[
-            (summary["model"] == row["model"])
-            & (summary["train_seed"] == row["train_seed"])
-            & (summary["eps"] == row["eps"])
-            & summary["mode"].isin(search.modes)
-        ]
-        if len(own) != len(search.modes):
-            raise UsageError(
-                f"{run.path}: has {len(own)} of {len(search.modes)} modes of {row['model']}/"
-                f"{row['train_seed']} at eps {row['eps']:g}; sweep them with --noise fourier"
-            )
+    pairs = [(search, model) for search in searches for model in models]
+    for row, (search, model) in zip(table.to_dict("records"), pairs, strict=True):
+        own = swept(run, task, search, model)
         lowest = own["accuracy"].min()
         worst = sorted(int(m) for m in own.loc[own["accuracy"] == lowest, "mode"])
         shown = [row[f"mode_{k + 1}"] for k in range(min(FIRST, len(search.modes)))]

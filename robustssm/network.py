@@ -54,6 +54,10 @@ class Architecture:
         for key in ("n", "d_model", "layers", "d_input", "d_output"):
             if getattr(self, key) < 1:
                 raise UsageError(f"architecture: {key} is {getattr(self, key)}, expected >= 1")
+        if not 0.0 <= self.dropout < 1.0:
+            raise UsageError(
+                f"architecture: dropout is {self.dropout}, expected 0 or more, below 1"
+            )
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card."""

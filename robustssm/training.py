@@ -23,9 +23,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from robustssm.checkpoints.native import Card, save_checkpoint
-from robustssm.errors import UsageError
+from robustssm.errors import StabilityError, UsageError
 from robustssm.execution import one_thread, versions
-from robustssm.files import write_atomically
+from robustssm.files import prepare, write_atomically
 from robustssm.inference import accuracy
 from robustssm.initializations import initialization
 from robustssm.network import Architecture, Network, build_network
@@ -52,6 +52,13 @@ class TrainingConfig:
         for key in ("epochs", "batch_size", "lr", "ssm_lr"):
             if not getattr(self, key) > 0:
                 raise UsageError(f"training: {key} is {getattr(self, key)}, expected > 0")
+        for key in ("lr", "ssm_lr", "weight_decay"):
+            if not (math.isfinite(getattr(self, key)) and getattr(self, key) >= 0.0):
+                raise UsageError(
+                    f"training: {key} is {getattr(self, key)}, expected a finite number >= 0"
+                )
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"training: seed is {self.seed}, expected 0 to 2^63 - 1")
 
 
 # (network, inputs, sample ids, seed of the epoch) -> the inputs to train on, while it is open.
@@ -92,9 +99,13 @@ def train(
     run). `report(epoch, training loss, validation accuracy)` is called after every epoch.
     stop_after: end after so many epochs with the state saved, and return None. augment: what
     `config.augment` names, applied to every training batch.
+
+    Raises StabilityError where the loss is not finite, OSError before the first epoch where
+    `output` cannot be written.
     """
     if bool(config.augment) != (augment is not None):
         raise UsageError("training: an augmentation and its text go together; give both")
+    prepare(output)
     task = load_task(task_spec)
     network = build_network(architecture, config.seed)
     network.mean.copy_(torch.from_numpy(task.mean))
@@ -109,6 +120,12 @@ def train(
     with one_thread():
         for epoch in range(first, config.epochs):
             loss = _train_epoch(network, optimizer, task, config, epoch, augment)
+            finite = all(bool(torch.isfinite(p).all()) for p in network.parameters())
+            if not (finite and math.isfinite(loss)):
+                what = "a weight is not finite" if math.isfinite(loss) else f"the loss is {loss}"
+                raise StabilityError(
+                    f"training: {what} after epoch {epoch + 1}; use a smaller --lr"
+                )
             report(epoch, loss, accuracy(network, task.splits["validation"]))
             _save_state(state_path, identity, epoch + 1, network, optimizer)
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:

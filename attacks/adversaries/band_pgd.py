@@ -2,7 +2,8 @@
 
 Reference: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of
 Diverse Parameter-free Attacks (arXiv 2003.01690), algorithm 1 and section 3; here in Fourier
-coordinates, and per sample.
+coordinates, and per sample. The first step is damped by alpha = 0.75 as all others are; the
+reference code takes 1 there.
 """
 
 import math
@@ -36,10 +37,11 @@ class BandPGD(Adversary):
     """Gradient steps within DFT bins low..high and the budget's ball, all channels.
 
     steps: gradients per start; restarts: number of starts. start: where the first begins,
-    `gradient` (the best point for the network linearised at x) or `random` in the band; further
-    ones are random. loss: what is made small, `ce` (minus cross entropy), `margin` or `dlr`. What
-    is kept is the point of the lowest margin met, x itself included. drop: leave samples alone
-    once misclassified, which changes their margins but not their success.
+    `gradient` (the best point for the network linearised at x; in linf only a good one) or
+    `random` in the band; further ones are random. loss: what is made small, `ce` (minus cross
+    entropy), `margin` or `dlr`. What is kept is the point of the lowest margin met, x itself
+    included. drop: leave samples alone once misclassified, which changes their margins but not
+    their success.
 
     Passes per sample: 2 + restarts (2 steps + 1), fewer with drop. flags per sample:
     `zero_gradients` and `nonfinite`, how often each was met; `in_band_share`, of the energy.

@@ -255,7 +255,8 @@ def worst_of(*found: Found) -> Found:
     if len(shapes) > 1:
         raise UsageError(f"worst_of: results of different samples, shapes {sorted(shapes)}")
     margins = torch.stack([f.margin for f in found])
-    source = margins.argmin(0)
+    # NaN is no margin, and never the lowest.
+    source = torch.where(torch.isnan(margins), torch.inf, margins).argmin(0)
     rows = torch.arange(len(source), device=source.device)
     return Found(
         torch.stack([f.x for f in found])[source, rows],

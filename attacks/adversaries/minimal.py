@@ -20,11 +20,13 @@ class Minimal:
     """The end of a search: eps (batch,), not_monotone (batch,), forwards and backwards.
 
     eps: 0 where the sample is misclassified as it is; inf where no rung succeeded (for snr-db:
-    inf and -inf, as strength there grows downwards). not_monotone: whether a larger rung fails
-    after a smaller one, or nothing at all, succeeded. success: (rungs, batch).
+    inf and -inf, as strength there grows downwards). wrong: whether it is misclassified as it is.
+    not_monotone: whether a larger rung fails after a smaller one, or nothing at all, succeeded.
+    success: (rungs, batch).
     """
 
     eps: Tensor
+    wrong: Tensor
     not_monotone: Tensor
     success: Tensor
     rungs: tuple[float, ...]
@@ -34,7 +36,7 @@ class Minimal:
     @property
     def not_found(self) -> Tensor:
         """Whether no strength of the ladder breaks the sample, (batch,)."""
-        return ~self.success.any(0) & torch.isinf(self.eps)
+        return ~self.success.any(0) & ~self.wrong
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ class MinimalEps:
     unit: str = "std"
 
     def __post_init__(self) -> None:
+        if isinstance(self.attacker, Adversary) and self.attacker.joint:
+            raise UsageError(
+                f"MinimalEps: {self.attacker!r} has one strength for all samples together; sweep "
+                "its eps instead"
+            )
+        if self.attacker.strengths is not None:
+            raise UsageError(
+                f"MinimalEps: {self.attacker!r} has no strengths between, only "
+                f"{', '.join(f'{eps:g}' for eps in self.attacker.strengths)}; sweep it instead"
+            )
         check_count("MinimalEps", "rungs", self.rungs)
         check_count("MinimalEps", "bisections", self.bisections + 1)
         for eps in (self.first, self.last):
@@ -84,30 +96,34 @@ class MinimalEps:
         site: Site,
         inject: str = "input",
     ) -> Minimal:
-        """Return the smallest strengths for x (batch, length, channels); inject as at sweeps."""
+        """Return the smallest strengths for x (batch, length, channels); inject as at sweeps.
+
+        A change of the model needs inject `model`, and is made for a batch at a time.
+        """
         passes = victim.forwards, victim.backwards
         search = _Search(self, victim, x, labels, np.asarray(sample_id), seed, site, inject)
         everyone = torch.arange(len(x), device=x.device)
         ladder = self.ladder
-        clean = victim.margins(x, labels) < 0.0
+        wrong = victim.margins(x, labels) <= 0.0
         success = torch.stack([search.success(everyone, eps) for eps in ladder])
-        so_far = torch.cat([clean[None], success]).cummax(0).values[:-1]
+        so_far = torch.cat([wrong[None], success]).cummax(0).values[:-1]
         not_monotone = (so_far & ~success).any(0)
         strengths = torch.tensor(ladder, dtype=torch.float64, device=x.device)
         first = success.double().argmax(0)
         high = strengths[first]
         nothing = math.inf if self.unit == "snr-db" else 0.0
         low = torch.where(first > 0, strengths[first - 1], nothing)
-        rows = everyone[~clean & success.any(0)]
+        rows = everyone[~wrong & success.any(0)]
         for _ in range(self.bisections):
             middle = self._between(low[rows], high[rows])
             broken = search.success_each(rows, middle)
             high[rows[broken]] = middle[broken]
             low[rows[~broken]] = middle[~broken]
         high[~success.any(0)] = -math.inf if self.unit == "snr-db" else math.inf
-        high[clean] = nothing
+        high[wrong] = nothing
         return Minimal(
             high,
+            wrong,
             not_monotone,
             success,
             ladder,
@@ -169,5 +185,5 @@ class _Search:
                     site=self.site,
                 )
                 self.victim.forwards += len(chunk)
-                found[chunk] |= margin(logits, labels[chunk]) < 0.0
+                found[chunk] |= margin(logits, labels[chunk]) <= 0.0
         return found

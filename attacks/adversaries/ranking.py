@@ -116,7 +116,8 @@ def rank_modes(
     if left < sizes[0] * len(sizes):
         raise UsageError(
             f"rank: {allowed} passes are too few, expected at least "
-            f"{sizes[0] * len(sizes) + (1 + BACKWARD) * count} for {len(listed)} modes"
+            f"{sizes[0] * len(sizes) + (1 + BACKWARD) * count} for {len(listed)} modes; "
+            "allow more passes (a smaller --part)"
         )
     screen = _Screen(victim, x, labels, np.asarray(sample_id), seed, budget, site, order)
     tried = _halve(screen, listed, start, sizes, left)
@@ -230,7 +231,8 @@ class _Screen:
         """Return the accuracy of each mode on the samples it was tried on, and their number."""
         seen = [self.margins.get(int(mode), np.empty(0)) for mode in modes]
         samples = np.array([len(m) for m in seen], dtype=np.int64)
-        right = np.array([float((m >= 0.0).sum()) for m in seen])
+        # A tie is no right answer, as in a sweep.
+        right = np.array([float((m > 0.0).sum()) for m in seen])
         with np.errstate(invalid="ignore"):
             return right / samples, samples
 
@@ -254,7 +256,7 @@ def _halve(
         score = soft_count(margins)
         final = number + 1 == len(sizes)
         if final:
-            live = live[np.lexsort((-score, -(margins < 0.0).sum(1)))]
+            live = live[np.lexsort((-score, -(margins <= 0.0).sum(1)))]
             return np.concatenate([live, out])
         live = live[np.argsort(-score, kind="stable")]
         out = np.concatenate([live[sizes[number + 1] :], out])

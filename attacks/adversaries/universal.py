@@ -46,7 +46,7 @@ class Universal(Adversary):
 
     What is found depends on the set it was found on: flags `universal` says so, and `waveform`
     (length, channels), of size 1 in the ball's norm, goes to `apply` for other samples. Passes per
-    sample: 2 steps + 3.
+    sample: 2 steps + 5.
     """
 
     joint: ClassVar[bool] = True

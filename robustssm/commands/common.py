@@ -1,6 +1,9 @@
 """What the commands share: spellings of options, exit codes, the machine's cores."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -14,6 +17,16 @@ class CommandError(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Say so, and exit, where a command that keeps nothing on the way is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted; nothing is kept", err=True)
+        sys.exit(130)
 
 
 def cores() -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS, cores
+from robustssm.commands.common import FORMATS, PROGRESS, cores, nothing_kept
 from robustssm.errors import UsageError
 
 
@@ -42,6 +42,7 @@ def _shared(command: Any) -> Any:
 @click.option("--bisections", default=5, show_default=True, help="Steps of refinement after.")
 @click.option("--eps-unit", "unit", help="Unit of the strengths. Default: the attack's own.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Rows a sample (.csv).")
+@nothing_kept()
 def minimal(
     attack: str,
     models: tuple[str, ...],
@@ -84,6 +85,7 @@ def minimal(
     from robustssm.evaluations.conditions import Noise
     from robustssm.evaluations.plan import make_plan
     from robustssm.evaluations.store import write_csv
+    from robustssm.files import prepare
     from robustssm.zoo import resolve
 
     attacker, settings = parse_expression(attack)
@@ -98,6 +100,8 @@ def minimal(
     noise = Noise(attack, eps=(last,), eps_unit=unit)
     plan = make_plan(resolve(",".join(models), checkpoints), noise, task=task, limit=limit)
     studies = [Study(model.ref, plan.task, limit, seed) for model in plan.models]
+    if output is not None:  # tried before any work
+        prepare(output)
     frames, rows = [], []
     with ui.progress(len(studies), "checkpoints", progress) as advance:
         parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(studies)), return_as="generator")
@@ -105,7 +109,7 @@ def minimal(
             joblib.delayed(smallest_strengths)(study, search, inject) for study in studies
         ):
             frames.append(frame)
-            rows.append(strengths_summary(frame, frame.attrs["passes"]))
+            rows.append(strengths_summary(frame, frame.attrs["passes"], search.unit))
             advance()
     if output is not None:
         write_csv(output, pd.concat(frames, ignore_index=True))
@@ -118,6 +122,7 @@ def minimal(
 @click.option("--modes", default="1-64", show_default=True, help="Range of DFT bins, as in 1-64.")
 @click.option("--eps", default=0.1, show_default=True, help="Strength.")
 @click.option("--eps-unit", "unit", default="std", show_default=True, help="Unit of eps.")
+@nothing_kept()
 def diagnose(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
@@ -144,6 +149,8 @@ def diagnose(
 
     from robustssm import ui
     from robustssm.attacks import Budget
+    from robustssm.attacks.adversaries import BandPGD
+    from robustssm.attacks.expressions import check_budget
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.evaluations.attack_studies import Study, masked_gradients
     from robustssm.evaluations.conditions import Noise
@@ -153,6 +160,7 @@ def diagnose(
     budget = Budget(eps, unit)
     if budget.nothing:
         raise UsageError("diagnose: eps changes nothing; give a strength")
+    check_budget(BandPGD(0, 0), budget, "input")
     plan = make_plan(
         resolve(",".join(models), checkpoints), Noise("fourier", modes), task=task, limit=limit
     )

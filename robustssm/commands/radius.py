@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from robustssm.commands.common import FORMATS, PROGRESS, CommandError, cores
+from robustssm.errors import UsageError
 
 
 @click.command()
@@ -91,7 +92,14 @@ def radius(
     from robustssm.evaluations.conditions import Noise
     from robustssm.evaluations.lipschitz import certificate_notes
     from robustssm.evaluations.plan import make_plan
-    from robustssm.evaluations.radii import Radii, certify, compare, read, successful
+    from robustssm.evaluations.radii import (
+        Radii,
+        certify,
+        check_sweeps,
+        compare,
+        read,
+        successful,
+    )
     from robustssm.evaluations.store import RunDirectory
     from robustssm.zoo import resolve
 
@@ -101,11 +109,19 @@ def radius(
     )
     listed = parse_modes(modes, top=plan.task.length // 2)
     if notes:
-        for model in plan.models:
-            network = load_checkpoint(model.ref.path).network
-            for line in certificate_notes(network, plan.task.length):
-                click.echo(f"{model.ref}: {line}")
+        lines = [
+            {"model": str(model.ref), "note": line}
+            for model in plan.models
+            for line in certificate_notes(load_checkpoint(model.ref.path).network, plan.task.length)
+        ]
+        if style == "table":
+            for line in lines:
+                click.echo(f"{line['model']}: {line['note']}")
+        else:
+            ui.emit_records("Blocks without a Lipschitz constant", lines, style)
         return
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"output {output}: is a file, expected a directory")
     jobs_of = [Radii(m, plan.task, listed, bound, tolerance, limit) for m in plan.models]
     for one in jobs_of:  # refusals come before any work
         network = load_checkpoint(one.model.ref.path).network
@@ -118,16 +134,20 @@ def radius(
             bound=bound,
             tolerance=tolerance,
         )
+    runs = [RunDirectory(path) for path in against]
+    check_sweeps(jobs_of, runs)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"output {output}: cannot be written ({error.strerror})") from None
     pieces = [(one, start, path) for one in jobs_of for start, path in one.pieces(output).items()]
     missing = [piece for piece in pieces if not piece[2].is_file()]
-    output.mkdir(parents=True, exist_ok=True)
     with ui.progress(len(missing), "pieces of 16 samples", progress) as advance:
         parallel = joblib.Parallel(
             n_jobs=min(jobs or cores(), max(1, len(missing))), return_as="generator_unordered"
         )
         for _ in parallel(joblib.delayed(certify)(*piece) for piece in missing):
             advance()
-    runs = [RunDirectory(path) for path in against]
     rows = [compare(one, read(one, output), successful(one, runs)) for one in jobs_of]
     title = f"Certified radii, L2, modes {modes}, {bound} bounds; {plan.task.spec}"
     ui.emit_records(title, rows, style)

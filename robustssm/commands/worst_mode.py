@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS, cores
+from robustssm.commands.common import FORMATS, PROGRESS, cores, nothing_kept
 from robustssm.errors import UsageError
 
 
@@ -50,6 +50,7 @@ from robustssm.errors import UsageError
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores.")
 @click.option("--format", "style", type=FORMATS, default="table", show_default=True)
 @click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@nothing_kept()
 def worst_mode(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
@@ -67,7 +68,8 @@ def worst_mode(
 ) -> None:
     """Find the worst Fourier mode by layer response, gradients and successive halving.
 
-    The first mode's accuracy is that of all test samples, as a sweep of random phases measures it.
+    The first mode's accuracy is over `samples` test samples, as a sweep of random phases measures
+    it: all of them with the default --modes and --part.
 
     \b
     Examples:
@@ -96,6 +98,11 @@ def worst_mode(
     listed = parse_modes(modes, top=plan.task.length // 2)
     searches = [study.Search(listed, value, seed, part, prior, gradients) for value in strengths]
     cells = [(ref, search) for search in searches for ref in refs]
+    run = None if against is None else RunDirectory(against)
+    if run is not None:  # refusals come before any work
+        for search in searches:
+            for model in plan.models:
+                study.swept(run, plan.task, search, model)
     with ui.progress(len(cells), "checkpoints", progress) as advance:
         found = []
         parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(cells)), return_as="generator")
@@ -106,8 +113,8 @@ def worst_mode(
             advance()
     table = pd.DataFrame(found)
     lines = []
-    if against is not None:
-        table = study.against(table, RunDirectory(against), plan.task, searches[0])
+    if run is not None:
+        table = study.against(table, run, plan.task, searches, plan.models)
         lines = study.verdicts(table)
     rows = table.to_dict("records")
     if style in ("table", "md"):
@@ -128,6 +135,7 @@ def _short(row: dict[str, Any]) -> dict[str, object]:
         "eps": row["eps"],
         "first modes": " ".join(modes),
         "accuracy": f"{row['accuracy']:.3f}",
+        "samples": row["samples"],
         "passes": row["passes"],
         "sweep": row["exhaustive_passes"],
         "times fewer": f"{row['times_fewer']:.1f}",

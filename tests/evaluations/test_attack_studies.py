@@ -47,6 +47,7 @@ def test_the_median_and_its_interval_by_hand() -> None:
     frame = pd.DataFrame(
         {
             "model": "m",
+            "right": [False, *[True] * 41],
             "eps": [0.0, *np.arange(1.0, 41.0), np.inf],
             "not_monotone": False,
             "not_found": [*[False] * 41, True],
@@ -56,6 +57,32 @@ def test_the_median_and_its_interval_by_hand() -> None:
     assert row["right"] == 41 and row["median_eps"] == 21.0 and row["not_found"] == 1
     # Binomial(41, 1/2): P(X <= 13) = 0.0138, P(X <= 14) = 0.0298: order statistics 14 and 28.
     assert (row["ci_low"], row["ci_high"]) == (14.0, 28.0)
+    # In dB the signs turn round.
+    turned = strengths_summary(frame.assign(eps=-frame["eps"]), 3.0, "snr-db")
+    assert turned["right"] == 41 and turned["median_eps"] == -21.0 and turned["smallest"] == -1.0
+    assert (turned["ci_low"], turned["ci_high"]) == (-28.0, -14.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "study"),
+    [
+        (("minimal", "Fourier(2)"), "attack_studies.smallest_strengths"),
+        (("diagnose", "--modes", "1-8"), "attack_studies.masked_gradients"),
+        (("worst-mode", "--modes", "1-16"), "worst_mode.worst_modes"),
+    ],
+)
+def test_what_an_interruption_keeps(
+    checkpoints: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    study: str,
+) -> None:
+    def interrupt(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"robustssm.evaluations.{study}", interrupt)
+    result = call(*arguments, "--model", f"m={checkpoints['s4d']}", "-j", "1")
+    assert result.exit_code == 130 and result.stderr.endswith("interrupted; nothing is kept\n")
 
 
 def test_diagnose(checkpoints: dict[str, Path]) -> None:
@@ -73,6 +100,7 @@ def test_diagnose(checkpoints: dict[str, Path]) -> None:
         (("minimal", "Fourier(99)"), "Nyquist bin 32"),
         (("minimal", "Fourier(2)", "--from", "2"), "from weak to strong"),
         (("minimal", "Fourier(2)", "--rungs", "0"), "rungs"),
+        (("minimal", "Universal(1, 8)"), "all samples together"),
         (("diagnose", "--modes", "1,5"), "is no range"),
         (("diagnose", "--eps", "0"), "changes nothing"),
         (("diagnose", "--eps-unit", "mix"), "mix"),

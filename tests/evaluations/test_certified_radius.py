@@ -30,11 +30,11 @@ from robustssm.evaluations.lipschitz import (
     double_copy,
     features_constant,
     lipschitz_table,
-    time_operator,
 )
 from robustssm.evaluations.remainders import largest_radius
 from robustssm.evaluations.tangent_setting import setting, trace
 from robustssm.evaluations.tangents import Tangent, tangent
+from robustssm.evaluations.time_operators import TimeOperator, time_operator
 from robustssm.network import Architecture, Block, Network, build_network
 
 L, D = 20, 4
@@ -232,6 +232,38 @@ def test_operators_bound_what_the_dense_matrix_does(name: str) -> None:
     assert (steps <= operator.steps(inputs) + ROUNDING).all()
     by_step = torch.linalg.matrix_norm(dense.reshape(L, D, L * D), 2)
     assert (by_step <= operator.step_reach + ROUNDING).all()
+
+
+@pytest.mark.parametrize("channels", (1, 2))
+def test_bounds_of_small_inputs_survive_a_large_one(channels: int) -> None:
+    """The rounding of an FFT is relative to the largest entry, and part of the bound."""
+    kernel = (0.5 ** torch.arange(16.0, dtype=torch.float64))[:, None].expand(16, channels)
+    bound = torch.ones(16, channels, dtype=torch.float64)
+    bound[-1] = 1e20
+    # 1, 1.5, 1.75, 1.875, ...
+    truth = 2.0 - kernel
+    truth[-1] += 1e20
+    own = TimeOperator(kernel, 2.0, torch.ones(channels).double())
+    mixed = TimeOperator(torch.diag_embed(kernel), 2.0, torch.ones(channels).double())
+    for operator in (own, mixed):
+        assert (operator.magnitudes(bound) >= truth).all()
+        assert (operator.steps(bound[:, 0]) >= truth[:, 0]).all()
+        # No more is added than 1e-12 of the largest.
+        assert (operator.magnitudes(bound) <= truth + 1e8).all()
+
+
+def test_a_flat_network_has_a_radius() -> None:
+    """Gates shut at the sample: the slope says nothing about where they open."""
+    network = make("s4d", {"norm": "batch", "layers": 1}).double()
+    block = network.blocks[0]
+    assert isinstance(block, Block)
+    with torch.no_grad():
+        block.output.bias[D:] = -200.0
+        block.output.weight *= 0.1
+    x, labels = sample(network)
+    at = tangent(setting(network, L, MODES), x[0], int(labels[0]))
+    assert at is not None and at.slope < 1e-60
+    assert certified_radii(network, x, labels, MODES)[0] > 0.1
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)

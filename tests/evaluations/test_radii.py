@@ -11,10 +11,20 @@ from click.testing import CliRunner, Result
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
+from robustssm.errors import UsageError
 from robustssm.evaluations.certified_radius import certified_radii
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import make_plan
-from robustssm.evaluations.radii import Radii, compare, inside, read, successful
+from robustssm.evaluations.radii import (
+    Radii,
+    certify,
+    check_sweeps,
+    comparable,
+    compare,
+    inside,
+    read,
+    successful,
+)
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
@@ -91,6 +101,8 @@ def test_only_attacks_within_the_modes_count() -> None:
     everything = range(33)
     assert inside("Guided(low=1, high=9)", everything, 64)
     assert inside("Impulses()", everything, 64)
+    # What is appended is no perturbation of the input.
+    assert not inside("NoisePadding(steps=4)", everything, 64)
     assert inside("Fourier(mode=3)", (1, 2, 3), 64)
     assert not inside("Fourier(mode=4)", (1, 2, 3), 64)
     assert not inside("Fourier(mode=0.05, frequency_unit='cycles')", (1, 2, 3), 64)
@@ -100,9 +112,52 @@ def test_only_attacks_within_the_modes_count() -> None:
     assert not inside("ColouredNoise(alpha=1)", (1, 2, 3), 64)
 
 
+def test_clipped_attacks_leave_their_band(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    noise = Noise("Fourier(mode)", modes="1,2", eps=(2.0,), clip="hard", limits=(0.0, 16.0))
+    plan = make_plan(resolve(f"m={checkpoints['s4d']}"), noise, limit=8)
+    run = RunDirectory(tmp_path / "run")
+    run.open(plan, [])
+    model = plan.models[0]
+    assert len(comparable(Radii(model, plan.task, tuple(range(33))), run)) == 2
+    band = Radii(model, plan.task, (1, 2))
+    assert len(comparable(band, run)) == 0
+    with pytest.raises(UsageError, match="holds no attack on these checkpoints"):
+        check_sweeps([band], [run])
+
+
+def test_a_wrong_answer_in_float32_has_radius_zero(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(resolve(f"m={checkpoints['s4d']}"), Noise("fourier", "1"), limit=4)
+    monkeypatch.setattr(
+        "robustssm.evaluations.radii.certified_radii",
+        lambda network, x, *rest, **more: np.ones(len(x)),
+    )
+    certify(Radii(plan.models[0], plan.task, (1,)), 0, tmp_path / "piece")
+    rows = pd.read_parquet(tmp_path / "piece")
+    assert set(rows["margin"] > 0.0) == {True, False}
+    assert ((rows["margin"] > 0.0) == (rows["radius"] == 1.0)).all()
+
+
+def test_what_is_refused_is_refused_before_any_work(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    common = ("--model", f"m={checkpoints['s4d']}", "-j", "1", "-o", str(tmp_path / "new"))
+    result = call(*common, "--against", str(tmp_path))
+    assert result.exit_code == 2 and "no readable manifest" in result.stderr
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    for output, words in (("file", "is a file, expected"), ("file/under", "cannot be written")):
+        result = call(*common[:-1], str(tmp_path / output))
+        assert result.exit_code == 2 and words in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
 def test_blocks_without_a_constant_are_named(checkpoints: dict[str, Path]) -> None:
     model = ("--model", f"m={checkpoints['s4d']}")
     result = call(*model, "--notes")
     assert result.exit_code == 0 and "glu: no global constant" in result.stdout
+    rows = json.loads(call(*model, "--notes", "--format", "json").stdout)["rows"]
+    assert [f"{row['model']}: {row['note']}" for row in rows] == result.stdout.splitlines()
     result = call(*model, "--bound", "global", "-j", "1")
     assert result.exit_code == 2 and "block 0 glu has no global Lipschitz constant" in result.stderr

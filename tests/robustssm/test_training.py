@@ -1,11 +1,13 @@
 """Training: the same bytes twice, and after an interruption."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from robustssm.checkpoints import load_checkpoint
-from robustssm.errors import UsageError
+from robustssm.errors import StabilityError, UsageError
+from robustssm.files import write_atomically
 from robustssm.network import Architecture, build_network
 from robustssm.training import TrainingConfig, parameter_groups, train
 
@@ -58,3 +60,43 @@ def test_the_card_says_what_was_done(checkpoints: dict[str, Path]) -> None:
 def test_impossible_settings() -> None:
     with pytest.raises(UsageError, match="epochs is 0"):
         TrainingConfig(epochs=0)
+    for bad in (
+        {"lr": math.inf},
+        {"ssm_lr": math.nan},
+        {"weight_decay": -0.1},
+        {"weight_decay": math.nan},
+        {"seed": -1},
+        {"seed": 2**63},
+    ):
+        with pytest.raises(UsageError, match=f"{next(iter(bad))} is"):
+            TrainingConfig(**bad)
+    for dropout in (-0.1, 1.0, math.nan):
+        with pytest.raises(UsageError, match="dropout is"):
+            Architecture("s4d", dropout=dropout)
+
+
+def test_a_diverged_training_leaves_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(StabilityError, match=r"not finite|loss is nan"):
+        train(SMALL, TASK, TrainingConfig(epochs=1, lr=1e30), path, command="c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_output_is_tried_before_the_first_epoch(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    reports: list[int] = []
+    for output in (tmp_path, tmp_path / "file" / "a.safetensors", Path()):
+        with pytest.raises(OSError) as caught:
+            train(SMALL, TASK, TrainingConfig(epochs=1), output, command="c",
+                  report=lambda epoch, loss, accuracy: reports.append(epoch))  # fmt: skip
+        assert not reports and caught.value.filename in map(str, (output, output.parent))
+
+
+def test_files_are_named_by_their_final_names(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 300)
+    for wrong in (tmp_path, path, Path()):
+        with pytest.raises(OSError) as caught:
+            write_atomically(wrong, b"")
+        assert caught.value.filename == str(wrong)
+    write_atomically(tmp_path / "new" / "a", b"1")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a"]

@@ -19,6 +19,7 @@ from robustssm.attacks.adversaries.universal import Universal, apply
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.fourier import Fourier
+from robustssm.attacks.model_changes import Discretization, StepSize
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
 from robustssm.tasks import load_task
@@ -172,6 +173,13 @@ def test_minimal_eps_makes_no_assumption_of_monotonicity() -> None:
         assert (found.not_monotone == alternates).all() and not found.not_found.any()
     nowhere = smallest((5.0, 6.0))
     assert torch.isinf(nowhere.eps).all() and nowhere.not_found.all()
+    # In dB strength grows downwards: wrong as it is, at inf, is found; -inf is not.
+    for broken, end, right in (((2.0, 9.0), -math.inf, True), ((0.0, 9.0), math.inf, False)):
+        x, labels = torch.ones(3, 16, 1), torch.zeros(3, dtype=torch.long)
+        search = MinimalEps(Fourier(3), 30.0, 10.0, rungs=3, unit="snr-db")
+        with Victim(Wave((broken,))) as victim:  # type: ignore[arg-type]
+            found = search.find(victim, x, labels, np.arange(3), 0, site=Site())
+        assert (found.eps == end).all() and (found.not_found == right).all()
     at_zero = smallest((-1.0, 0.2))
     assert (at_zero.eps == 0.0).all() and at_zero.not_monotone.all()
 
@@ -188,6 +196,22 @@ def test_minimal_eps_of_an_adversary(victim: Victim) -> None:
     for bad in ({"first": 1.0, "last": 0.1}, {"rungs": 0}, {"unit": "snr-db"}):
         with pytest.raises(UsageError):
             MinimalEps(a, **bad)
+    with pytest.raises(UsageError, match="all samples together"):
+        MinimalEps(Universal(LOW, HIGH))
+    with pytest.raises(UsageError, match="no strengths between"):
+        MinimalEps(Discretization("zoh"), unit="mix")
+
+
+def test_minimal_eps_of_a_change_of_the_model(victim: Victim) -> None:
+    search = MinimalEps(StepSize(), 0.1, 3.0, rungs=4, bisections=2, unit="octaves")
+    found = search.find(victim, X, LABELS, IDS, 0, site=SITE, inject="model")
+    assert 0 < int(found.not_found.sum()) + int(torch.isfinite(found.eps).sum()) == len(X)
+    row = int(torch.nonzero(torch.isfinite(found.eps) & (found.eps > 0.0))[0])
+    budget = Budget(float(found.eps[row]), "octaves")
+    with StepSize().applied(victim.network, budget):
+        assert float(victim.margins(X, LABELS)[row]) <= 0.0
+    with pytest.raises(UsageError, match="acts at model"):
+        search.find(victim, X, LABELS, IDS, 0, site=SITE)
 
 
 class Masked(nn.Module):

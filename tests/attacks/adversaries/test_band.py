@@ -1,5 +1,7 @@
 """The band as a linear space, the ball within it, and what victims and results promise."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -137,6 +139,8 @@ def test_worst_of() -> None:
     assert worst.margin.tolist() == [-2.0, -1.0] and worst.success.all()
     assert worst.x[:, 0, 0].tolist() == [1.0, 0.0]
     assert (worst.forwards, worst.backwards) == (7, 1)
+    c = Found(x, torch.tensor([math.nan, math.nan]), 1, 0)
+    assert worst_of(c, a).margin.tolist() == [1.0, -1.0]
     with pytest.raises(UsageError, match="one result"):
         worst_of()
 
