@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustssm.commands.common import FORMATS
+from robustssm.commands.common import shared
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 )
 @click.option("--range", "limits", help="Valid range of the data for --clip, as in 0,1.")
 @click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, 2**63 - 1),
-    help="Seed of the noise.",
-)
-@click.option("-L", "--limit", type=click.IntRange(1), help="First so many samples only.")
-@click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write (.npz), new or replaced."
 )
 @click.option("--list", "listing", is_flag=True, help="List perturbations and adversaries.")
@@ -46,7 +38,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Draw one sample under every family into this folder.",
 )
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
+@shared("seed", "limit", "style")
 def attack(
     perturbation: str | None,
     task: str,

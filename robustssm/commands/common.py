@@ -2,13 +2,75 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
 
 FORMATS = click.Choice(["table", "csv", "json", "md"])
 PROGRESS = click.Choice(["auto", "bar", "plain", "none"])
+
+
+# Options that several commands have, spelt alike in all of them.
+_SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
+    "models": (
+        click.option(
+            "-m",
+            "--model",
+            "models",
+            multiple=True,
+            help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), name=path.",
+        ),
+        click.option(
+            "-c",
+            "--checkpoint",
+            "checkpoints",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            help="Checkpoint files, named by their stems.",
+        ),
+    ),
+    "task": (
+        click.option(
+            "-d", "--data", "task", help="Task, as in digits:side=32. Default: the models' own."
+        ),
+    ),
+    "seed": (
+        click.option(
+            "--seed",
+            default=0,
+            show_default=True,
+            type=click.IntRange(0, 2**63 - 1),
+            help="Seed of the noise.",
+        ),
+    ),
+    "limit": (
+        click.option(
+            "-L",
+            "--limit",
+            type=click.IntRange(1),
+            help="First so many samples only; marks the result.",
+        ),
+    ),
+    "jobs": (
+        click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores."),
+    ),
+    "style": (click.option("--format", "style", type=FORMATS, default="table", show_default=True),),
+    "progress": (click.option("--progress", type=PROGRESS, default="auto", show_default=True),),
+}
+
+
+def shared(*names: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds the shared options of these names, in this order."""
+
+    def add(command: Any) -> Any:
+        for option in reversed([option for name in names for option in _SHARED[name]]):
+            command = option(command)
+        return command
+
+    return add
 
 
 class CommandError(click.ClickException):

@@ -5,37 +5,15 @@ from typing import Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS, cores, nothing_kept
+from robustssm.commands.common import cores, nothing_kept, shared
 from robustssm.errors import UsageError
 
-
-def _shared(command: Any) -> Any:
-    """Add the options that both commands have."""
-    options = [
-        click.option("-m", "--model", "models", multiple=True, help="Models, as in sweep."),
-        click.option(
-            "-c",
-            "--checkpoint",
-            "checkpoints",
-            multiple=True,
-            type=click.Path(path_type=Path),
-            help="Checkpoint files, named by their stems.",
-        ),
-        click.option("-d", "--data", "task", help="Task. Default: the models' own."),
-        click.option("--seed", default=0, show_default=True, help="Seed of the noise."),
-        click.option("-L", "--limit", type=click.IntRange(1), help="First so many samples only."),
-        click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores."),
-        click.option("--format", "style", type=FORMATS, default="table", show_default=True),
-        click.option("--progress", type=PROGRESS, default="auto", show_default=True),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_OPTIONS = ("models", "task", "seed", "limit", "jobs", "style", "progress")
 
 
 @click.command()
 @click.argument("attack")
-@_shared
+@shared(*_OPTIONS)
 @click.option("--from", "first", default=0.01, show_default=True, help="Weakest strength tried.")
 @click.option("--to", "last", default=1.0, show_default=True, help="Strongest strength tried.")
 @click.option("--rungs", default=9, show_default=True, help="Strengths tried, geometric.")
@@ -118,7 +96,7 @@ def minimal(
 
 
 @click.command()
-@_shared
+@shared(*_OPTIONS)
 @click.option("--modes", default="1-64", show_default=True, help="Range of DFT bins, as in 1-64.")
 @click.option("--eps", default=0.1, show_default=True, help="Strength.")
 @click.option("--eps-unit", "unit", default="std", show_default=True, help="Unit of eps.")

@@ -4,20 +4,12 @@ from pathlib import Path
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS, CommandError, cores
+from robustssm.commands.common import CommandError, cores, shared
 from robustssm.errors import UsageError
 
 
 @click.command()
-@click.option("-m", "--model", "models", multiple=True, help="Models, as in sweep.")
-@click.option(
-    "-c",
-    "--checkpoint",
-    "checkpoints",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Checkpoint files, named by their stems.",
-)
+@shared("models")
 @click.option(
     "--modes",
     default="all",
@@ -37,15 +29,12 @@ from robustssm.errors import UsageError
     show_default=True,
     help="By how much a radius may fall short of the best these bounds prove.",
 )
-@click.option("-L", "--limit", type=click.IntRange(1), help="First so many test samples only.")
-@click.option("-d", "--data", "task", help="Task. Default: the models' own.")
 @click.option(
     "--against",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Run directories of sweeps: every successful attack at the input has to be larger.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores.")
 @click.option(
     "-o",
     "--output",
@@ -55,8 +44,7 @@ from robustssm.errors import UsageError
     help="Folder of the results; what is there is not computed again.",
 )
 @click.option("--notes", is_flag=True, help="Say which blocks have no Lipschitz constant.")
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@shared("task", "limit", "jobs", "style", "progress")
 def radius(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],

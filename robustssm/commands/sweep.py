@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS, CommandError, cores
+from robustssm.commands.common import CommandError, cores, shared
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,21 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "-m",
-    "--model",
-    "models",
-    multiple=True,
-    help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), name=path.",
-)
-@click.option(
-    "-c",
-    "--checkpoint",
-    "checkpoints",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Checkpoint files, named by their stems.",
-)
+@shared("models")
 @click.option(
     "--noise",
     "noises",
@@ -89,15 +75,6 @@ if TYPE_CHECKING:
     help="Keep inputs in --range: cut; or strengthen first so that eps is still delivered.",
 )
 @click.option("--range", "limits", help="Valid range of the input for --clip, as in 0,1.")
-@click.option("-d", "--data", "task", help="Task, as in digits:side=32. Default: the models' own.")
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, 2**63 - 1),
-    help="Seed of the noise.",
-)
-@click.option("-L", "--limit", type=int, help="First so many test samples only; marks the result.")
 @click.option(
     "-b",
     "--batch-size",
@@ -106,7 +83,6 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Samples at a time; never changes a result.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores.")
 @click.option(
     "-o",
     "--output",
@@ -115,8 +91,7 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Discard what the directory holds.")
 @click.option("--dry-run", is_flag=True, help="Say what would be computed, and stop.")
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@shared("task", "seed", "limit", "jobs", "style", "progress")
 def sweep(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],

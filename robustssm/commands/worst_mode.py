@@ -5,24 +5,14 @@ from typing import Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS, cores, nothing_kept
+from robustssm.commands.common import cores, nothing_kept, shared
 from robustssm.errors import UsageError
 
 
 @click.command("worst-mode")
-@click.option("-m", "--model", "models", multiple=True, help="Models, as in sweep.")
-@click.option(
-    "-c",
-    "--checkpoint",
-    "checkpoints",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Checkpoint files, named by their stems.",
-)
+@shared("models")
 @click.option("--modes", default="all", show_default=True, help="DFT bins, as in sweep.")
 @click.option("--eps", default="0.3,1", show_default=True, help="Strengths in std.")
-@click.option("-d", "--data", "task", help="Task. Default: the models' own.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
 @click.option(
     "--part",
     default=20,
@@ -47,9 +37,7 @@ from robustssm.errors import UsageError
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Run directory of a sweep of the same modes: says whether its worst mode was found.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores.")
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@shared("task", "seed", "jobs", "style", "progress")
 @nothing_kept()
 def worst_mode(
     models: tuple[str, ...],
