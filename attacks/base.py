@@ -130,7 +130,7 @@ class Perturbation(Attack):
         x = self.extended(x)
         ids = np.asarray(sample_id)
         site = replace(site, length=x.shape[1])
-        after = x.clone()
+        after = torch.empty_like(x) if lengths is None else x.clone()
         for rows, real, valid in blocks(lengths, x):
             part, own = x[rows, :valid].double(), ids[rows.cpu().numpy()]
             delta = self.direction(part, own, seed, site).expand_as(part)
@@ -142,7 +142,7 @@ class Perturbation(Attack):
                 delta = budget.eps * delta
             result = budget.clipped(part, delta, site.scale, self.who)
             after[rows[:real], :valid] = result[:real].to(x.dtype)
-        if not bool(torch.isfinite(after).all()):
+        if not _finite(after):
             raise UsageError(
                 f"{self.who}: eps = {budget.eps:g} {budget.unit} leaves values that "
                 f"{str(x.dtype).removeprefix('torch.')} cannot hold; use a smaller one"
@@ -163,7 +163,7 @@ class Perturbation(Attack):
             )
         if site.name not in self.sites:
             raise UsageError(f"{self.who}: acts at {' or '.join(self.sites)}, not at {site.name!r}")
-        if not bool(torch.isfinite(x).all()):
+        if not _finite(x):
             raise UsageError(f"{self.who}: the input holds NaN or infinite values")
         if lengths is not None:
             low, high = int(lengths.min()), int(lengths.max())
@@ -211,6 +211,11 @@ class Transform(Perturbation):
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return T(x) - x."""
         return self.transform(x, sample_id, seed, site) - x
+
+
+def _finite(x: Tensor) -> bool:
+    """Return whether all values are finite; the extremes of x tell, in one pass without a copy."""
+    return x.numel() == 0 or all(bool(torch.isfinite(end)) for end in torch.aminmax(x))
 
 
 def blocks(lengths: Tensor | None, x: Tensor) -> Iterator[tuple[Tensor, int, int]]:
