@@ -52,16 +52,3 @@ def input_response(network: Network, L: int, modes: FloatArray | None = None) ->
         )
     first = network.ssm_layers()[0]
     return _response(layer_system(first, L), _encoder(network), 2.0 * np.pi * bins / L)
-
-
-def certified_peak(network: Network, L: int, rtol: float = 1e-3) -> float:
-    """Return a certified upper bound of r over all frequencies, off the DFT grid as well.
-
-    From the bracket of each channel's peak gain, sqrt(sum_c |W_c|^2 upper_c^2), and for S5
-    upper |W|_F: attained only where all channels peak together. rtol: of the brackets. A mode's
-    r beside it says how near the grid comes to a resonance.
-    """
-    brackets = layer_system(network.ssm_layers()[0], L).peaks(rtol)
-    upper = np.array([bracket.high for bracket in brackets])
-    weight = np.linalg.norm(_encoder(network), axis=1)
-    return float(np.linalg.norm(upper * weight))

@@ -68,7 +68,8 @@ def radius(
     Examples:
       robustssm radius --model s4d --modes 1-16 --limit 32
       robustssm radius --model s4d --notes
-      robustssm radius --model s4d --against runs/digits-fourier-0a1b2c3d
+      robustssm sweep --model s4d --noise fourier --modes all -o runs/all
+      robustssm radius --model s4d --limit 64 --against runs/all
     """
     import joblib
     import torch

@@ -63,7 +63,8 @@ def worst_mode(
     Examples:
       robustssm worst-mode --model 's4d/*,s4ptd-rank1/*' --eps 0.3
       robustssm worst-mode --model s4d --modes 1-64 --part 40 --no-prior
-      robustssm worst-mode --model 's4d/*' --against runs/digits-fourier-0a1b2c3d
+      robustssm sweep --model s4d --noise fourier --modes all -o runs/all
+      robustssm worst-mode --model s4d --against runs/all
     """
     import joblib
     import pandas as pd
