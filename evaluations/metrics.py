@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from robustssm.evaluations.plan import Plan
 from robustssm.evaluations.store import RunDirectory
 from robustssm.typing import FloatArray
 
 CONFIDENCE = 0.95
+_LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
 
 
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -34,42 +34,34 @@ def seed_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> tu
     return max(0.0, float(array.mean() - half)), min(1.0, float(array.mean() + half))
 
 
-def summarise(plan: Plan, run: RunDirectory) -> pd.DataFrame:
+def summarise(run: RunDirectory) -> pd.DataFrame:
     """Return summary.csv: one row a model, training seed, mode and eps with results.
 
     Rows of noise `clean` are the clean evaluation. Cells that have no results are left out.
     """
     clean: dict[tuple[str, int], float] = {}
     rows = []
-    for cell in plan.cells:
-        if not run.cell_path(cell.id).is_file():
+    for cell in run.plan().to_dict("records"):
+        if not run.cell_path(cell["cell"]).is_file():
             continue
-        result = run.read(cell.id)
+        result = run.rows(cell["cell"], ["correct", "delivered_rms", "in_band_share"])
         n, right = len(result), int(result["correct"].sum())
-        key = (cell.model.ref.label, cell.model.train_seed)
-        if cell.condition is None:
+        key = (cell["model"], cell["train_seed"])
+        if cell["noise"] == "clean":
             clean[key] = right / n
         low, high = wilson(right, n)
-        labels = cell.labels()
         rows.append(
-            {
-                "model": key[0],
-                "train_seed": key[1],
-                "task": cell.task.spec,
-                "noise": labels["noise"],
-                "inject": labels["inject"],
-                "mode": labels["mode"],
-                "eps": labels["eps"],
-                "eps_unit": labels["eps_unit"],
+            {name: cell[name] for name in _LABELS}
+            | {
                 "n": n,
                 "accuracy": right / n,
                 "ci_low": low,
                 "ci_high": high,
                 "clean_accuracy": clean.get(key, float("nan")),
                 "delivered_rms": float(np.sqrt(np.mean(result["delivered_rms"] ** 2))),
-                "mode_unit": labels["mode_unit"],
+                "mode_unit": cell["mode_unit"],
                 "in_band_share": float(result["in_band_share"].mean()),
-                "cell": cell.id,
+                "cell": cell["cell"],
             }
         )
     return pd.DataFrame(rows)

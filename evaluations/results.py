@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from robustssm.evaluations.metrics import overview, perturbed, summarise
-from robustssm.evaluations.plan import Plan
 from robustssm.evaluations.significance import paired_tests
 from robustssm.evaluations.store import RunDirectory, write_csv
 
@@ -41,10 +40,10 @@ class Results:
         return lines
 
 
-def finish(plan: Plan, run: RunDirectory) -> Results:
+def finish(run: RunDirectory) -> Results:
     """Write summary.csv and tests.csv of what the run holds so far, and return the tables."""
-    summary = summarise(plan, run)
-    tests = paired_tests(plan, run)
+    summary = summarise(run)
+    tests = paired_tests(run)
     write_csv(run.path / "summary.csv", summary)
     write_csv(run.path / "tests.csv", tests)
     shown = pd.DataFrame() if perturbed(summary).empty else overview(summary)

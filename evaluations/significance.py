@@ -1,12 +1,13 @@
 """Paired tests: two models on the same perturbed samples."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from robustssm.evaluations.plan import Cell, Plan
+from robustssm.evaluations import reading
 from robustssm.evaluations.store import RunDirectory
 from robustssm.typing import FloatArray
 
@@ -39,37 +40,35 @@ def holm(p: FloatArray) -> FloatArray:
     return adjusted
 
 
-def pairs(plan: Plan) -> list[tuple[str, int, str, int]]:
+def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
     """Return (model, seed, model, seed) to compare: two names, equal training seeds.
 
     Where no two names share a seed, every pair of different names.
     """
-    models = [(m.ref.label, m.train_seed) for m in plan.models]
     different = [(a, b) for a, b in combinations(models, 2) if a[0] != b[0]]
     paired = [(a, b) for a, b in different if a[1] == b[1]] or different
     return [(*a, *b) for a, b in paired]
 
 
-def paired_tests(plan: Plan, run: RunDirectory) -> pd.DataFrame:
+def paired_tests(run: RunDirectory) -> pd.DataFrame:
     """Return tests.csv: McNemar's exact test for every pair of models, mode and eps.
 
     a_only and b_only count the samples that one model alone gets right. p_holm is adjusted over
     all tests of the sweep. Cells without results are left out.
     """
-    by_condition: dict[tuple[object, ...], dict[tuple[str, int], Cell]] = {}
-    for cell in plan.cells:
-        if run.cell_path(cell.id).is_file():
-            labels = cell.labels()
-            key = tuple(labels[name] for name in ("noise", "mode", "mode_unit", "eps"))
-            model = (cell.model.ref.label, cell.model.train_seed)
-            by_condition.setdefault(key, {})[model] = cell
+    names = reading.models(run)
+    plan = run.plan()
+    conditions = plan.groupby(["noise", "mode", "mode_unit", "eps"], sort=False)
     rows = []
-    for (noise, mode, unit, eps), cells in by_condition.items():
+    for (noise, mode, unit, eps), group in conditions:
         right = {
-            model: run.read(cell.id).set_index("sample_id")["correct"]
-            for model, cell in cells.items()
+            (label, int(seed)): run.rows(cell, ["sample_id", "correct"]).set_index("sample_id")[
+                "correct"
+            ]
+            for label, seed, cell in group[["model", "train_seed", "cell"]].itertuples(index=False)
+            if run.cell_path(cell).is_file()
         }
-        for a, seed_a, b, seed_b in pairs(plan):
+        for a, seed_a, b, seed_b in pairs(names):
             if (a, seed_a) not in right or (b, seed_b) not in right:
                 continue
             first, second = right[a, seed_a].align(right[b, seed_b], join="inner")

@@ -6,6 +6,7 @@ manifest.json  plan.parquet  cells/<id>.parquet  errors/<id>.json  summary.csv  
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._plan: pd.DataFrame | None = None
 
     def cell_path(self, cell_id: str) -> Path:
         """Return the file of a cell's rows."""
@@ -110,9 +112,22 @@ class RunDirectory:
         unique = {cell.id: cell for cell in plan.cells}
         return [cell for cell in unique.values() if not self.cell_path(cell.id).is_file()]
 
-    def read(self, cell_id: str) -> pd.DataFrame:
-        """Return a cell's rows, one a sample."""
-        return pd.read_parquet(self.cell_path(cell_id))
+    def plan(self) -> pd.DataFrame:
+        """Return the stored plan, one row a cell and label; UsageError where there is none."""
+        if self._plan is None:
+            try:
+                self._plan = pd.read_parquet(self.path / "plan.parquet")
+            except (OSError, pa.ArrowInvalid):
+                raise UsageError(
+                    f"run {self.path}: holds no readable plan.parquet; name the directory of a "
+                    "sweep, as `robustssm ls runs` lists them"
+                ) from None
+        return self._plan
+
+    def rows(self, cell_id: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return a cell's rows, one a sample; all columns where none are named."""
+        with pq.ParquetFile(self.cell_path(cell_id)) as file:
+            return file.read(columns=columns, use_threads=False).to_pandas()
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -33,7 +33,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
         run = RunDirectory(tmp_path_factory.mktemp(name) / "run")
         run.open(plan, [])
         assert run_sweep(plan, run) == {}
-        summary = summarise(plan, run)
+        summary = summarise(run)
         tables.append(summary[summary["eps"] > 0])
     return pd.concat(tables)
 

@@ -186,7 +186,7 @@ def sweep(
         )
         sys.exit(130)
     computed = missing - len(errors)
-    results = finish(plan, run)
+    results = finish(run)
     drawn = {path.stem for path in (run.path / "figures").glob("*.csv")}
     if not results.overview.empty and (computed or len(drawn) < len(plan.noises)):
         from robustssm.figures import robustness

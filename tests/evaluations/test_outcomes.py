@@ -116,7 +116,7 @@ def test_several_noises_stand_apart_in_every_table(
     run = RunDirectory(tmp_path)
     run.open(plan, [])
     assert run_sweep(plan, run) == {}
-    results = finish(plan, run)
+    results = finish(run)
     curves = over_seeds(perturbed(results.summary))
     counted = curves.groupby("noise")["accuracy"].size().to_dict()
     assert counted == {

@@ -46,7 +46,7 @@ def sweep(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     run = RunDirectory(tmp_path_factory.mktemp("sweep") / "run")
     run.open(plan, [])
     assert run_sweep(plan, run) == {}
-    finish(plan, run)
+    finish(run)
     return run
 
 

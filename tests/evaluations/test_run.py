@@ -33,7 +33,7 @@ def run_in(folder: Path, plan: Plan, batch_size: int = 64, jobs: int = 1) -> dic
     run = RunDirectory(folder)
     run.open(plan, [])
     assert run_sweep(plan, run, batch_size=batch_size, jobs=jobs) == {}
-    finish(plan, run)
+    finish(run)
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
             if p.is_file()}  # fmt: skip
 
@@ -90,7 +90,7 @@ def test_a_failing_cell_is_stored_and_the_others_go_on(
     errors = run_sweep(plan, run)
     assert len(errors) == 5 and all("no such file" in e for e in errors.values())
     assert "Traceback" in run.error_path(next(iter(errors))).read_text()
-    summary = finish(plan, run).summary
+    summary = finish(run).summary
     assert set(summary["model"]) == {"good"} and len(summary) == 5
     doomed.write_bytes(checkpoints["s4ptd-rank1"].read_bytes())
     assert run_sweep(plan, run) == {} and list((run.path / "errors").iterdir()) == []

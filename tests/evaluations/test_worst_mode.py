@@ -36,7 +36,7 @@ def sweep(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     run = RunDirectory(tmp_path_factory.mktemp("sweep") / "run")
     run.open(plan, [])
     assert run_sweep(plan, run) == {}
-    finish(plan, run)
+    finish(run)
     return run
 
 
@@ -116,7 +116,7 @@ def run_of(path: Path, checkpoint: Path, *noises: Noise) -> RunDirectory:
     run = RunDirectory(path)
     run.open(plan, [])
     assert run_sweep(plan, run) == {}
-    finish(plan, run)
+    finish(run)
     return run
 
 

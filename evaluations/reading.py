@@ -1,0 +1,79 @@
+"""A run directory read back, without its checkpoints: what every sample did in every condition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.store import RunDirectory
+from robustssm.typing import IntArray
+
+# What names a condition; two models are compared where all of these agree.
+CONDITION = ("noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip")
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the samples of a model of one training seed did.
+
+    conditions: one row a perturbed condition that has results, columns CONDITION, `perturbation`
+    and `cell`; the clean evaluation is no row. correct: (conditions, samples); clean: (samples,),
+    whether each sample is right unperturbed; sample_id: (samples,), ascending.
+    """
+
+    model: str
+    train_seed: int
+    conditions: pd.DataFrame
+    sample_id: IntArray
+    correct: npt.NDArray[np.bool_]
+    clean: npt.NDArray[np.bool_]
+
+    @property
+    def name(self) -> str:
+        """`model/seed`."""
+        return f"{self.model}/{self.train_seed}"
+
+
+def models(run: RunDirectory) -> list[tuple[str, int]]:
+    """Return (label, training seed) of every model of a run, in its order."""
+    pairs = run.plan()[["model", "train_seed"]].drop_duplicates()
+    return [(str(model), int(seed)) for model, seed in pairs.itertuples(index=False)]
+
+
+def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
+    """Return the outcomes of one model; memory is one bit's byte a condition and sample.
+
+    Raises UsageError where the clean evaluation is missing, or cells hold different samples.
+    """
+    plan = run.plan()
+    own = plan[(plan["model"] == model) & (plan["train_seed"] == train_seed)]
+    clean = own[own["noise"] == "clean"]
+    there = own[[run.cell_path(cell).is_file() for cell in own["cell"]]]
+    if clean.empty or clean["cell"].iloc[0] not in set(there["cell"]):
+        raise UsageError(
+            f"{run.path}: has no clean evaluation of {model}/{train_seed}; finish that sweep first"
+        )
+    first = run.rows(clean["cell"].iloc[0], ["sample_id", "correct"])
+    ids = first["sample_id"].to_numpy()
+    conditions = there[there["noise"] != "clean"].reset_index(drop=True)
+    correct = np.empty((len(conditions), len(ids)), dtype=np.bool_)
+    for row, cell in enumerate(conditions["cell"]):
+        correct[row] = aligned(run, cell, ids, ["correct"])["correct"]
+    columns = [*CONDITION, "perturbation", "cell"]
+    return Outcomes(
+        model, train_seed, conditions[columns], ids, correct, first["correct"].to_numpy()
+    )
+
+
+def aligned(run: RunDirectory, cell: str, ids: IntArray, columns: Sequence[str]) -> pd.DataFrame:
+    """Return columns of a cell; UsageError where its samples are not `ids`, in that order."""
+    rows = run.rows(cell, ["sample_id", *columns])
+    if not np.array_equal(rows["sample_id"].to_numpy(), ids):
+        raise UsageError(
+            f"{run.path}: cell {cell} holds other samples than the clean evaluation; "
+            "run that sweep again with --overwrite"
+        )
+    return rows
