@@ -16,20 +16,20 @@ from robustssm.evaluations.plan import Cell
 from robustssm.evaluations.store import COLUMNS
 from robustssm.inference import padded
 from robustssm.network import Network
-from robustssm.tasks import Split
+from robustssm.tasks import Split, Task
 
 # Samples that an adversary works on at a time; it has several arrays of their size.
 _ADVERSARY_SAMPLES = 1024
 
 
 @torch.no_grad()
-def evaluate(network: Network, cell: Cell, split: Split, batch_size: int) -> pd.DataFrame:
+def evaluate(network: Network, cell: Cell, task: Task, batch_size: int) -> pd.DataFrame:
     """Return the rows of a cell: prediction, margin, loss and what was delivered, per sample.
 
     margin: logit of the label minus the largest other one; forwards and backwards: passes spent
     on the sample. The network is not changed.
     """
-    condition = cell.condition
+    condition, split = cell.condition, task.splits["test"].first(cell.limit)
     size = batch_size
     if condition is not None and isinstance(condition.attack, Adversary):
         size = len(split) if condition.attack.joint else _ADVERSARY_SAMPLES
@@ -40,14 +40,16 @@ def evaluate(network: Network, cell: Cell, split: Split, batch_size: int) -> pd.
             x = torch.from_numpy(part.inputs)
             frames.append(_rows(network(padded(x))[: len(x)], part, Delivered(len(x))))
         elif isinstance(condition.attack, Adversary):
-            frames.append(_attacked(network, condition, cell, part, batch_size))
+            frames.append(_attacked(network, condition, task, cell.seed, part, batch_size))
         else:
-            frames.append(_perturbed(network, condition, cell, part))
+            frames.append(_perturbed(network, condition, task, cell.seed, part))
     rows = pd.concat(frames, ignore_index=True).sort_values("sample_id", ignore_index=True)
     return rows[list(COLUMNS)]
 
 
-def _perturbed(network: Network, condition: Condition, cell: Cell, part: Split) -> pd.DataFrame:
+def _perturbed(
+    network: Network, condition: Condition, task: Task, seed: int, part: Split
+) -> pd.DataFrame:
     """Return the rows of a perturbation; the worst of its alternatives for each sample."""
     assert isinstance(condition.attack, Perturbation)
     tried = []
@@ -58,9 +60,9 @@ def _perturbed(network: Network, condition: Condition, cell: Cell, part: Split) 
             perturbation,
             condition.budget,
             part.sample_id,
-            cell.seed,
+            seed,
             inject=condition.inject,
-            site=input_site(cell.task),
+            site=input_site(task),
         )
         tried.append(_rows(logits, part, delivered))
     rows = worst_rows(tried)
@@ -69,18 +71,23 @@ def _perturbed(network: Network, condition: Condition, cell: Cell, part: Split) 
 
 
 def _attacked(
-    network: Network, condition: Condition, cell: Cell, part: Split, batch_size: int
+    network: Network,
+    condition: Condition,
+    task: Task,
+    seed: int,
+    part: Split,
+    batch_size: int,
 ) -> pd.DataFrame:
     """Return the rows of an adversary; its inputs are sent through the network once more."""
     assert isinstance(condition.attack, Adversary)
-    x, site = torch.from_numpy(part.inputs), input_site(cell.task)
+    x, site = torch.from_numpy(part.inputs), input_site(task)
     with Victim(network, batch_size) as victim:
         found = condition.attack.attack(
             victim,
             x,
             torch.from_numpy(part.labels),
             part.sample_id,
-            cell.seed,
+            seed,
             budget=condition.budget,
             site=site,
         )

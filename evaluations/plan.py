@@ -40,10 +40,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Cell:
-    """One condition on one model; None for the clean evaluation."""
+    """One condition on one model; None for the clean evaluation.
+
+    task, task_hash: name and content hash of the data. Cells hold no arrays and no weights, so
+    that they are cheap to send to a worker.
+    """
 
     model: Model
-    task: Task = field(repr=False)
+    task: str
+    task_hash: str
     condition: Condition | None
     seed: int
     limit: int | None
@@ -54,7 +59,7 @@ class Cell:
         content = [
             SCHEMA,
             self.model.content_hash,
-            self.task.content_hash,
+            self.task_hash,
             "test",
             self.limit,
             *(
@@ -91,6 +96,7 @@ class Plan:
     noises: tuple[str, ...]
     models: tuple[Model, ...]
     cells: tuple[Cell, ...]
+    task: Task = field(repr=False)
 
     @property
     def id(self) -> str:
@@ -101,11 +107,6 @@ class Plan:
         )
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
-    @property
-    def task(self) -> Task:
-        """The task that all cells share."""
-        return self.cells[0].task
-
     def frame(self) -> pd.DataFrame:
         """Return one row a cell."""
         return pd.DataFrame(
@@ -114,7 +115,7 @@ class Plan:
                 "model": cell.model.ref.label,
                 "train_seed": cell.model.train_seed,
                 "checkpoint": cell.model.content_hash,
-                "task": cell.task.spec,
+                "task": cell.task,
                 **cell.labels(),
                 "perturbation": repr(cell.condition.attack if cell.condition else None),
                 "clip": cell.condition.budget.range if cell.condition else "",
@@ -184,13 +185,14 @@ def make_plan(
     for model in models:
         _check_fit(model, data, task is None)
     # Different labels of one checkpoint share its cells; each cell is planned once a label.
-    cells = [Cell(model, data, None, seed, limit) for model in models]
+    key = (data.spec, data.content_hash)
+    cells = [Cell(model, *key, None, seed, limit) for model in models]
     for model in models:
         for noise in noises:
             found = conditions(noise, data, model.state_size, str(model.ref))
-            cells.extend(Cell(model, data, condition, seed, limit) for condition in found)
+            cells.extend(Cell(model, *key, condition, seed, limit) for condition in found)
         _check_different([cell for cell in cells if cell.model is model])
-    return Plan(tuple(names), models, tuple(cells))
+    return Plan(tuple(names), models, tuple(cells), data)
 
 
 def _check_different(cells: Sequence[Cell]) -> None:

@@ -16,6 +16,7 @@ from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import RunDirectory, write_parquet
 from robustssm.execution import one_thread
 from robustssm.files import write_atomically
+from robustssm.tasks import Task, load_task
 
 DEFAULT_BATCH = 64
 
@@ -29,6 +30,15 @@ def _load(path: Path, expected_hash: str) -> Checkpoint:
     return checkpoint
 
 
+@lru_cache(maxsize=2)
+def _task(spec: str, expected_hash: str) -> Task:
+    """Return a task's data, kept by each worker between its cells."""
+    task = load_task(spec)
+    if task.content_hash != expected_hash:
+        raise RejectedInputError(f"task {spec}: its data changed since the sweep was planned")
+    return task
+
+
 def run_cells(cells: Sequence[Cell], directory: Path, batch_size: int) -> list[tuple[str, str]]:
     """Compute and store cells; return (cell id, error message or "") for each.
 
@@ -40,8 +50,8 @@ def run_cells(cells: Sequence[Cell], directory: Path, batch_size: int) -> list[t
         for cell in cells:
             try:
                 network = _load(cell.model.ref.path, cell.model.content_hash).network
-                split = cell.task.splits["test"].first(cell.limit)
-                write_parquet(run.cell_path(cell.id), evaluate(network, cell, split, batch_size))
+                rows = evaluate(network, cell, _task(cell.task, cell.task_hash), batch_size)
+                write_parquet(run.cell_path(cell.id), rows)
             except Exception as error:
                 content = {
                     "cell": cell.id,

@@ -38,8 +38,7 @@ def test_the_smallest_strength_breaks_and_the_rung_below_does_not(
     plan = make_plan(
         resolve(f"m={path}"), Noise("fourier", "2", eps=(float(found["eps"]),)), limit=40
     )
-    split = plan.task.splits["test"].first(40)
-    rows = evaluate(load_checkpoint(path).network, plan.cells[1], split, 64)
+    rows = evaluate(load_checkpoint(path).network, plan.cells[1], plan.task, 64)
     assert not rows.set_index("sample_id")["correct"][found["sample_id"]]
 
 

@@ -28,8 +28,7 @@ def plan_of(path: Path, *noises: Noise) -> Plan:
 
 def rows_of(plan: Plan, path: Path, batch_size: int = 64) -> list[pd.DataFrame]:
     network = load_checkpoint(path).network
-    split = plan.task.splits["test"].first(40)
-    return [evaluate(network, cell, split, batch_size) for cell in plan.cells[1:]]
+    return [evaluate(network, cell, plan.task, batch_size) for cell in plan.cells[1:]]
 
 
 def test_two_models_are_given_the_same_noise(checkpoints: dict[str, Path]) -> None:

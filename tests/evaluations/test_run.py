@@ -64,13 +64,13 @@ def test_rows_are_what_the_network_says(checkpoints: dict[str, Path]) -> None:
     network = load_checkpoint(checkpoints["s4d"]).network
     before = {k: v.clone() for k, v in network.state_dict().items()}
     split = plan.task.splits["test"].first(60)
-    clean = evaluate(network, plan.cells[0], split, 64)
+    clean = evaluate(network, plan.cells[0], plan.task, 64)
     assert tuple(clean.columns) == COLUMNS
     expected = logits(network, torch.from_numpy(split.inputs))
     assert clean["prediction"].tolist() == expected.argmax(1).tolist()
     assert (clean["correct"] == (clean["margin"] > 0)).all()
     assert (clean[["delivered_l2", "delivered_linf"]] == 0).all(axis=None)
-    noisy = evaluate(network, plan.cells[2], split, 64)
+    noisy = evaluate(network, plan.cells[2], plan.task, 64)
     # Root mean square eps times the task's standard deviation, to float32 rounding of the input.
     np.testing.assert_allclose(noisy["delivered_rms"], plan.task.std[0], rtol=1e-5)
     np.testing.assert_allclose(noisy["in_band_share"], 1.0, atol=1e-5)
