@@ -3,20 +3,21 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from robustssm.checkpoints import read_card
-from robustssm.checkpoints.native import Card, content_hash
+from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.native import Card
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.conditions import Condition, Noise, check_options, conditions
 from robustssm.tasks import Task, load_task
 from robustssm.zoo import ModelRef
 
 # Raised when the meaning of a stored row changes: old cells are then not taken for new ones.
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Cell:
     """One condition on one model; None for the clean evaluation.
 
     task, task_hash: name and content hash of the data. Cells hold no arrays and no weights, so
-    that they are cheap to send to a worker.
+    that they are cheap to send to a worker. device: `cpu`, or the kind of GPU, whose bits are
+    others.
     """
 
     model: Model
@@ -52,8 +54,9 @@ class Cell:
     condition: Condition | None
     seed: int
     limit: int | None
+    device: str = "cpu"
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Hash of everything that fixes the cell's rows, 16 hexadecimal digits."""
         content = [
@@ -68,6 +71,7 @@ class Cell:
                 else [None]
             ),
             self.seed if self.condition else None,
+            *([] if self.device == "cpu" else [self.device]),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
@@ -99,13 +103,24 @@ class Plan:
     task: Task = field(repr=False)
 
     @property
+    def seed(self) -> int:
+        """Seed of the noise."""
+        return self.cells[0].seed
+
+    @property
+    def limit(self) -> int | None:
+        """Number of samples where not all are used."""
+        return self.cells[0].limit
+
+    @cached_property
+    def unique(self) -> dict[str, Cell]:
+        """Cells by their id; models that are the same under two names share them."""
+        return {cell.id: cell for cell in self.cells}
+
+    @property
     def id(self) -> str:
-        """Hash of the cells and of who is who, 8 digits: the sweep's identity."""
-        content = (
-            [(str(m.ref), m.content_hash) for m in self.models],
-            [(c.id, c.labels()["noise"]) for c in self.cells],
-        )
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+        """Hash of what is computed, 8 digits: names of files and models play no part."""
+        return hashlib.sha256(json.dumps(sorted(self.unique)).encode()).hexdigest()[:8]
 
     def frame(self) -> pd.DataFrame:
         """Return one row a cell."""
@@ -142,9 +157,13 @@ def parse_numbers(text: str, what: str) -> tuple[float, ...]:
 
 
 def read_model(ref: ModelRef) -> Model:
-    """Return the model behind a reference, from its card alone (weights are read by workers)."""
-    card = read_card(ref.path)
-    return Model(ref, card, content_hash(card.weights_sha256, card.architecture))
+    """Return the model behind a reference, its weights checked against its card.
+
+    Raises RejectedInputError where the file is damaged, foreign or altered.
+    """
+    checkpoint = load_checkpoint(ref.path)
+    found = replace(ref, path=ref.path.resolve())
+    return Model(found, checkpoint.card, checkpoint.content_hash)
 
 
 def make_plan(
@@ -154,10 +173,12 @@ def make_plan(
     task: str | None = None,
     seed: int = 0,
     limit: int | None = None,
+    device: str = "cpu",
 ) -> Plan:
     """Return the plan of a sweep over models, modes and strengths.
 
-    task: None takes the task on the models' cards, which must agree. Everything is checked
+    task: None takes the task on the models' cards, which must agree; device: kind of processor
+    (`cpu`, `cuda`). Everything is checked
     here, before anything is computed: raises UsageError or RejectedInputError.
     """
     noises = (noises,) if isinstance(noises, Noise) else tuple(noises)
@@ -186,11 +207,11 @@ def make_plan(
         _check_fit(model, data, task is None)
     # Different labels of one checkpoint share its cells; each cell is planned once a label.
     key = (data.spec, data.content_hash)
-    cells = [Cell(model, *key, None, seed, limit) for model in models]
+    cells = [Cell(model, *key, None, seed, limit, device) for model in models]
     for model in models:
         for noise in noises:
             found = conditions(noise, data, model.state_size, str(model.ref))
-            cells.extend(Cell(model, *key, condition, seed, limit) for condition in found)
+            cells.extend(Cell(model, *key, condition, seed, limit, device) for condition in found)
         _check_different([cell for cell in cells if cell.model is model])
     return Plan(tuple(names), models, tuple(cells), data)
 

@@ -1,99 +1,137 @@
-"""Running the cells of a plan: in processes, one file of rows a cell, failures kept."""
+"""Running the missing cells of a plan: what is finished is kept, what fails is on record."""
 
-import json
-import traceback
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-import joblib
-import numpy as np
-
-from robustssm.checkpoints import Checkpoint, load_checkpoint
-from robustssm.errors import RejectedInputError, RobustssmError
-from robustssm.evaluations.outcomes import evaluate
+from robustssm.errors import UsageError
+from robustssm.evaluations import backends
 from robustssm.evaluations.plan import Cell, Plan
-from robustssm.evaluations.store import RunDirectory, write_parquet
-from robustssm.execution import one_thread
-from robustssm.files import write_atomically
-from robustssm.tasks import Task, load_task
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep
 
-DEFAULT_BATCH = 64
-
-
-@lru_cache(maxsize=8)
-def _load(path: Path, expected_hash: str) -> Checkpoint:
-    """Return a checkpoint, kept by each worker between its cells."""
-    checkpoint = load_checkpoint(path)
-    if checkpoint.content_hash != expected_hash:
-        raise RejectedInputError(f"checkpoint {path}: has changed since the sweep was planned")
-    return checkpoint
+DEFAULT_BATCH = 256
+BACKENDS = ("processes", "threads")
+# Cells of a model that a worker is given at a time.
+_CHUNK = 8
+# A cell that this many workers died with is computed in a process of its own.
+_STRIKES = 2
 
 
-@lru_cache(maxsize=2)
-def _task(spec: str, expected_hash: str) -> Task:
-    """Return a task's data, kept by each worker between its cells."""
-    task = load_task(spec)
-    if task.content_hash != expected_hash:
-        raise RejectedInputError(f"task {spec}: its data changed since the sweep was planned")
-    return task
+@dataclass(frozen=True)
+class Execution:
+    """How a sweep is computed. None of it changes a result.
 
-
-def run_cells(cells: Sequence[Cell], directory: Path, batch_size: int) -> list[tuple[str, str]]:
-    """Compute and store cells; return (cell id, error message or "") for each.
-
-    A cell that fails leaves its traceback in errors/ and does not stop the others.
+    jobs: workers on this machine; backend: `processes` or `threads`; cluster: Dask, `local:2` or
+    a scheduler's address; batch_size: samples at a time, halved where memory runs out; device:
+    as torch names it; retry_failed: compute cells that failed before; fail_fast: stop at the
+    first failure.
     """
-    run = RunDirectory(directory)
-    outcomes = []
-    with one_thread():
-        for cell in cells:
-            try:
-                network = _load(cell.model.ref.path, cell.model.content_hash).network
-                rows = evaluate(network, cell, _task(cell.task, cell.task_hash), batch_size)
-                write_parquet(run.cell_path(cell.id), rows)
-            except Exception as error:
-                content = {
-                    "cell": cell.id,
-                    "error": repr(error),
-                    "traceback": traceback.format_exc(),
-                }
-                write_atomically(run.error_path(cell.id), json.dumps(content, indent=1).encode())
-                said = str(error) if isinstance(error, RobustssmError) else repr(error)
-                outcomes.append((cell.id, said))
-            else:
-                run.error_path(cell.id).unlink(missing_ok=True)
-                outcomes.append((cell.id, ""))
-    return outcomes
+
+    jobs: int = 1
+    backend: str = "processes"
+    cluster: str | None = None
+    batch_size: int = DEFAULT_BATCH
+    device: str = "cpu"
+    retry_failed: bool = False
+    fail_fast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise UsageError(
+                f"backend: {self.backend!r} is unknown, expected {' or '.join(BACKENDS)}"
+            )
+        if self.jobs < 1 or self.batch_size < 1:
+            raise UsageError(
+                f"execution: {self.jobs} jobs, batches of {self.batch_size}; expected at least 1"
+            )
 
 
 def run_sweep(
     plan: Plan,
     run: RunDirectory,
+    execution: Execution | None = None,
     *,
-    jobs: int = 1,
-    batch_size: int = DEFAULT_BATCH,
     report: Callable[[str, str], None] = lambda cell, error: None,
 ) -> dict[str, str]:
-    """Compute the plan's missing cells; return the errors by cell id.
+    """Compute the plan's missing cells; return the errors by cell id, old ones included.
 
-    `report(cell id, error or "")` is called as cells finish. Cells of one model stay together,
-    so that a worker loads a model once.
+    `report(cell id, error or "")` is called as cells finish. Cells that failed before are left
+    unless the execution says so. Raises StorageError where nothing can be written.
     """
-    missing = run.missing(plan)
-    order = np.argsort([plan.models.index(cell.model) for cell in missing], kind="stable")
-    missing = [missing[i] for i in order]
-    size = max(1, min(8, len(missing) // max(1, 4 * jobs)))
-    chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
-    errors: dict[str, str] = {}
-    if not chunks:
+    execution = execution or Execution()
+    errors = {} if execution.retry_failed else run.failed(plan)
+    todo = [cell for cell in run.missing(plan) if cell.id not in errors]
+    if execution.fail_fast and errors:
         return errors
-    workers = min(jobs, len(chunks))
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-    tasks = (joblib.delayed(run_cells)(chunk, run.path, batch_size) for chunk in chunks)
-    for outcomes in parallel(tasks):
-        for cell_id, error in outcomes:
-            if error:
-                errors[cell_id] = error
-            report(cell_id, error)
+    for outcome in _outcomes(_by_model(plan, todo), run, execution):
+        if outcome.error:
+            errors[outcome.cell] = outcome.error
+        report(outcome.cell, outcome.error)
+        if outcome.error and execution.fail_fast:
+            break
     return errors
+
+
+def _by_model(plan: Plan, cells: Sequence[Cell]) -> list[Cell]:
+    """Return cells with those of a model together, so that a worker loads it once."""
+    place = {model.content_hash: k for k, model in enumerate(plan.models)}
+    return sorted(cells, key=lambda cell: place[cell.model.content_hash])
+
+
+def _chunks(cells: Sequence[Cell], workers: int) -> Iterator[list[Cell]]:
+    """Yield chunks of cells, smaller where there are few for each worker."""
+    size = max(1, min(_CHUNK, len(cells) // (4 * workers)))
+    for start in range(0, len(cells), size):
+        yield list(cells[start : start + size])
+
+
+def _outcomes(cells: Sequence[Cell], run: RunDirectory, execution: Execution) -> Iterator[Outcome]:
+    """Yield the outcome of every cell, stored, by the backend asked for."""
+    options = WorkOptions(
+        execution.batch_size, execution.device, run.path, fail_fast=execution.fail_fast
+    )
+    workers = min(execution.jobs, len(cells))
+    if execution.cluster is not None and cells:
+        from robustssm.evaluations.cluster import cluster
+
+        yield from cluster(_chunks(cells, max(workers, 2)), options, execution.cluster)
+    elif workers <= 1:
+        yield from backends.serial(_chunks(cells, 1), options)
+    elif execution.backend == "threads":
+        yield from backends.threads(_chunks(cells, workers), options, workers)
+    else:
+        yield from _in_processes(cells, run, options, workers)
+
+
+def _in_processes(
+    cells: Sequence[Cell], run: RunDirectory, options: WorkOptions, workers: int
+) -> Iterator[Outcome]:
+    """Yield outcomes from processes; where one dies, go on with new ones.
+
+    A cell that workers died with repeatedly is computed alone, and fails where it kills that
+    process, too: so none can hold up the others.
+    """
+    strikes: Counter[str] = Counter()
+    rest = {cell.id: cell for cell in cells}
+    while rest:
+        suspects = [cell for cell in rest.values() if strikes[cell.id] >= _STRIKES]
+        for cell, outcome in backends.one_by_one(suspects, options):
+            del rest[cell.id]
+            died = RuntimeError("its worker process was killed, each time (out of memory?)")
+            yield outcome or keep(failure(cell, died), run)
+        try:
+            for outcome in backends.processes(
+                _chunks(list(rest.values()), workers), options, workers
+            ):
+                rest.pop(outcome.cell, None)
+                yield outcome
+        except backends.WorkersLostError as lost:
+            for cell in lost.cells:
+                if run.has(cell.id):
+                    rest.pop(cell.id, None)
+                    yield Outcome(cell.id)
+                else:
+                    strikes[cell.id] += 1
+        else:
+            return

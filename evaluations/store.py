@@ -6,7 +6,8 @@ manifest.json  plan.parquet  cells/<id>.parquet  errors/<id>.json  summary.csv  
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.plan import SCHEMA, Cell, Plan
+from robustssm.evaluations.verification import differences
 from robustssm.execution import versions
 from robustssm.files import write_atomically
 
@@ -34,6 +36,9 @@ COLUMNS = (
     "forwards",
     "backwards",
 )
+_FOLDERS = ("cells", "errors", "figures")
+# The last four bytes of a whole Parquet file.
+_MAGIC = b"PAR1"
 
 
 class RunDirectory:
@@ -60,58 +65,6 @@ class RunDirectory:
             raise UsageError(f"output {self.path}: holds no readable manifest.json") from None
         return content
 
-    def open(self, plan: Plan, argv: list[str], overwrite: bool = False) -> None:
-        """Create the directory for `plan`, or take it up again where it holds that plan.
-
-        Raises UsageError where the directory holds anything else; nothing there is touched.
-        """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"output {self.path}: is a file, expected a directory")
-        occupied = self.path.is_dir() and any(self.path.iterdir())
-        if occupied and not (self.path / "manifest.json").is_file():
-            raise UsageError(
-                f"output {self.path}: is not empty and holds no sweep; name an empty directory"
-            )
-        if occupied:
-            found = self.manifest().get("plan")
-            if found == plan.id and not overwrite:
-                return
-            if found != plan.id and not overwrite:
-                raise UsageError(
-                    f"output {self.path}: holds another sweep ({found}, this one is {plan.id}); "
-                    "name another directory, or --overwrite to discard it"
-                )
-            for name in ("cells", "errors", "figures"):
-                shutil.rmtree(self.path / name, ignore_errors=True)
-        try:
-            for name in ("cells", "errors", "figures"):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"output {self.path}: cannot be written ({error.strerror})") from None
-        write_parquet(self.path / "plan.parquet", plan.frame())
-        manifest = {
-            "schema": SCHEMA,
-            "plan": plan.id,
-            "noise": list(plan.noises),
-            "argv": argv,
-            "task": plan.task.spec,
-            "task_hash": plan.task.content_hash,
-            "classes": plan.task.classes,
-            "chance": plan.task.chance,
-            "length": plan.task.length,
-            "partial": plan.cells[0].limit is not None,
-            "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in plan.models],
-            "cells": len({cell.id for cell in plan.cells}),
-            "versions": versions(),
-        }
-        text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-        write_atomically(self.path / "manifest.json", text.encode())
-
-    def missing(self, plan: Plan) -> list[Cell]:
-        """Return the cells without results, each once."""
-        unique = {cell.id: cell for cell in plan.cells}
-        return [cell for cell in unique.values() if not self.cell_path(cell.id).is_file()]
-
     def plan(self) -> pd.DataFrame:
         """Return the stored plan, one row a cell and label; UsageError where there is none."""
         if self._plan is None:
@@ -129,12 +82,149 @@ class RunDirectory:
         with pq.ParquetFile(self.cell_path(cell_id)) as file:
             return file.read(columns=columns, use_threads=False).to_pandas()
 
+    def has(self, cell_id: str) -> bool:
+        """Return whether a cell's file is there, to its end."""
+        try:
+            with self.cell_path(cell_id).open("rb") as file:
+                file.seek(-len(_MAGIC), io.SEEK_END)
+                return file.read() == _MAGIC
+        except OSError:
+            return False
+
+    def missing(self, plan: Plan) -> list[Cell]:
+        """Return the cells without results, each once."""
+        return [cell for cell in plan.unique.values() if not self.has(cell.id)]
+
+    def failed(self, plan: Plan) -> dict[str, str]:
+        """Return cell id and error, in one line, of the missing cells that failed before."""
+        found = {}
+        for cell in self.missing(plan):
+            with suppress(OSError, json.JSONDecodeError, KeyError):
+                record = json.loads(self.error_path(cell.id).read_text())
+                found[cell.id] = str(record["error"])
+        return found
+
+    def open(self, plan: Plan, argv: list[str], overwrite: bool = False) -> None:
+        """Create the directory for `plan`, or take it up again.
+
+        A directory whose cells are all in the plan goes on with it, be files renamed or modes
+        added. Raises UsageError, which says what differs, where it holds anything else; nothing
+        there is touched then.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"output {self.path}: is a file, expected a directory")
+        occupied = self.path.is_dir() and any(p.name != _LOCK for p in self.path.iterdir())
+        if occupied and not (self.path / "manifest.json").is_file():
+            raise UsageError(
+                f"output {self.path}: is not empty and holds no sweep; name an empty directory"
+            )
+        manifest = self._manifest(plan, argv)
+        frame = plan.frame()
+        if occupied and not overwrite:
+            self._verify(manifest, frame)
+        if occupied and overwrite:
+            for name in _FOLDERS:
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            for name in ("summary.csv", "tests.csv", "report.md"):
+                (self.path / name).unlink(missing_ok=True)
+        try:
+            for name in _FOLDERS:
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "plan.parquet", parquet_bytes(frame))
+            text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+            write_atomically(self.path / "manifest.json", text.encode())
+        except OSError as error:
+            raise UsageError(
+                f"output {self.path}: cannot be written ({error.strerror}); name another directory"
+            ) from None
+        self._plan = None
+
+    def _manifest(self, plan: Plan, argv: list[str]) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "plan": plan.id,
+            "noise": list(plan.noises),
+            "argv": argv,
+            "task": plan.task.spec,
+            "task_hash": plan.task.content_hash,
+            "classes": plan.task.classes,
+            "chance": plan.task.chance,
+            "length": plan.task.length,
+            "seed": plan.seed,
+            "limit": plan.limit,
+            "device": plan.cells[0].device,
+            "partial": plan.limit is not None,
+            "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in plan.models],
+            "cells": len(plan.unique),
+            "versions": versions(),
+        }
+
+    def _verify(self, manifest: dict[str, Any], frame: pd.DataFrame) -> None:
+        """Raise UsageError, with what differs, where the directory holds cells not in `frame`."""
+        if set(self.plan()["cell"]) <= set(frame["cell"]):
+            return
+        found = differences(self.manifest(), self.plan(), manifest, frame)
+        raise UsageError(
+            "\n  ".join(
+                [
+                    f"output {self.path}: holds another sweep; name another directory (cells in "
+                    f"common are taken over by --reuse {self.path}), or --overwrite to discard it",
+                    *found,
+                ]
+            )
+        )
+
+    def reuse(self, plan: Plan, other: "RunDirectory") -> int:
+        """Take the plan's missing cells that another run has; return how many.
+
+        The content of what a cell uses is its name, so that nothing else can be taken for it.
+        """
+        taken = 0
+        for cell in self.missing(plan):
+            if other.has(cell.id):
+                write_atomically(self.cell_path(cell.id), other.cell_path(cell.id).read_bytes())
+                taken += 1
+        return taken
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other sweeps out of the directory meanwhile; UsageError where one is at it.
+
+        The lock ends with the process, however that ends. Where the file system or the operating
+        system has no such locks there is none.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / _LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"output {self.path}: another sweep is writing there; wait for its end, or "
+                    "name another directory"
+                ) from None
+            except OSError:
+                pass
+            yield
+
+
+_LOCK = ".lock"
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a frame as Parquet; equal frames give equal bytes."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
+    return buffer.getvalue()
+
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame as Parquet, beside its name first; equal frames give equal bytes."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, parquet_bytes(frame))
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

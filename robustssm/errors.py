@@ -19,3 +19,7 @@ class StabilityError(RobustssmError, ArithmeticError):
 
 class RejectedInputError(RobustssmError, ValueError):
     """A checkpoint or data file is damaged, foreign or not what its card says (exit code 4)."""
+
+
+class StorageError(RobustssmError):
+    """Results cannot be written: no room, no permission, a read-only file system."""

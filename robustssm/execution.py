@@ -1,10 +1,15 @@
 """Where results come from: one CPU thread, so that core counts change no byte; versions."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from threadpoolctl import threadpool_limits
+
+from robustssm.errors import UsageError
 
 
 @contextmanager
@@ -17,6 +22,50 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, as job schedulers send it, end the body as Ctrl-C does: KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the torch device; `auto` is cuda where there is one, else cpu.
+
+    Raises UsageError for a name that torch does not know or a GPU that is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, dtype=torch.float64, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"device: {device} cannot be used, expected auto, cpu or a GPU with float64 ({reason})"
+        ) from error
+    return found
+
+
+def repeatable(device: torch.device) -> None:
+    """Switch off what lets a GPU give other bits from run to run, and TF32, for this process."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(True)
 
 
 def versions() -> dict[str, str]:

@@ -25,6 +25,7 @@ import torch
 
 from robustssm import hippo
 from robustssm.errors import ShapeError, UsageError
+from robustssm.execution import resolve_device
 from robustssm.typing import FloatArray
 
 # Bytes held at once by default, see `transfer_grid`.
@@ -151,24 +152,6 @@ def pole_grid(
             parts[..., 1] += (r_imag @ square).addmm_(r_real, e, alpha=-1.0)
         _scale(result[:, part], w[part], 1, 0.0, hippo.LARGE)
     return result[0].reshape(shape) if one else result.reshape(len(r), *shape)
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the torch device; `auto` is cuda where there is one, else cpu.
-
-    Raises UsageError for a name that torch does not know or a GPU that is not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(1, dtype=torch.float64, device=found)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"grid: device is {device}, expected auto, cpu or a GPU with float64 ({reason})"
-        ) from error
-    return found
 
 
 def _readouts(C: npt.ArrayLike) -> FloatArray:

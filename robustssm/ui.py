@@ -6,9 +6,9 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import click
 from rich.console import Console
@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 # Seconds between two plain progress lines where stderr is not a terminal.
-PLAIN_INTERVAL = 15.0
+PLAIN_INTERVAL = 30.0
 
 
 def note(message: str) -> None:
@@ -94,8 +94,15 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+class Advance(Protocol):
+    """Tells that a piece of work is done, or failed."""
+
+    def __call__(self, failed: bool = False) -> None:
+        """Count one piece."""
+
+
 @contextmanager
-def progress(total: int, what: str, mode: str = "auto") -> Iterator[Callable[[], None]]:
+def progress(total: int, what: str, mode: str = "auto") -> Iterator[Advance]:
     """Yield a function to call after each of `total` pieces of work.
 
     mode: `bar`, `plain` (a line now and then), `none`, or `auto`: bar on a terminal, else plain.
@@ -103,28 +110,56 @@ def progress(total: int, what: str, mode: str = "auto") -> Iterator[Callable[[],
     if mode == "auto":
         mode = "bar" if sys.stderr.isatty() else "plain"
     if mode == "none" or total == 0:
-        yield lambda: None
+        yield lambda failed=False: None
         return
     if mode == "plain":
         yield _plain(total, what)
         return
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        failures = 0
+
+        def advance(failed: bool = False) -> None:
+            nonlocal failures
+            failures += failed
+            bar.update(
+                task, advance=1, description=f"{what} [red]{failures} failed" if failures else what
+            )
+
+        yield advance
 
 
-def _plain(total: int, what: str) -> Callable[[], None]:
+def _plain(total: int, what: str) -> Advance:
     start = last = time.monotonic()
-    done = 0
+    done = failures = 0
 
-    def advance() -> None:
-        nonlocal done, last
-        done += 1
+    def advance(failed: bool = False) -> None:
+        nonlocal done, failures, last
+        done, failures = done + 1, failures + failed
         now = time.monotonic()
         if done == total or now - last >= PLAIN_INTERVAL:
             last = now
-            left = (now - start) / done * (total - done)
-            note(f"{what}: {done}/{total}, {left:.0f} s left")
+            rate = done / max(now - start, 1e-9)
+            trouble = f", {failures} failed" if failures else ""
+            end = f"done in {duration(now - start)}"
+            if done < total:
+                end = f"{duration((total - done) / rate)} left"
+            note(f"{what}: {done}/{total} ({done / total:.0%}){trouble}, {rate:.3g}/s, {end}")
 
     return advance
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: 45 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

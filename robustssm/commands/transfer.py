@@ -81,7 +81,7 @@ def transfer(
     points = None
     if grid:
         from robustssm.evaluations import grids
-        from robustssm.transfer_grid import resolve_device
+        from robustssm.execution import resolve_device
 
         points, where = grids.parse_grid(grid, n), resolve_device(device)
     with ui.progress(1 + figures + bool(grid), "transfer", progress) as advance:

@@ -18,7 +18,7 @@ from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.outcomes import evaluate
 from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results import finish
-from robustssm.evaluations.run import run_sweep
+from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import COLUMNS, RunDirectory
 from robustssm.inference import logits
 from robustssm.zoo import resolve
@@ -32,7 +32,7 @@ def plan_for(models: str, noise: str = "fourier") -> Plan:
 def run_in(folder: Path, plan: Plan, batch_size: int = 64, jobs: int = 1) -> dict[str, bytes]:
     run = RunDirectory(folder)
     run.open(plan, [])
-    assert run_sweep(plan, run, batch_size=batch_size, jobs=jobs) == {}
+    assert run_sweep(plan, run, Execution(batch_size=batch_size, jobs=jobs)) == {}
     finish(run)
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
             if p.is_file()}  # fmt: skip

@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from robustssm import hippo, spectrum
 from robustssm.errors import ShapeError, UsageError
-from robustssm.transfer_grid import pole_grid, resolve_device, transfer_grid
+from robustssm.execution import resolve_device
+from robustssm.transfer_grid import pole_grid, transfer_grid
 from robustssm.typing import ComplexArray, FloatArray
 from tests.reference import named_readout, stored
 

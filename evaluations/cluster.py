@@ -1,0 +1,126 @@
+"""Sweeps on more than one machine, by Dask: `local:2`, or a scheduler's address.
+
+Workers are sent names and hashes, and send back the bytes of finished cells, which this process
+stores: the machines need no common file system for results. A worker reads a checkpoint from the
+same path, from the bundled ones, or as <content hash>.safetensors from the folder `checkpoints` in
+ROBUSTSSM_CACHE_DIR.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from robustssm.errors import RobustssmError, UsageError
+from robustssm.evaluations.backends import Chunk
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep, run_chunk
+from robustssm.execution import versions
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# Chunks given out per worker: one at work, one waiting.
+_IN_FLIGHT = 2
+_PATIENCE = "30s"
+
+
+class ClusterError(RobustssmError):
+    """A cluster cannot be reached, or its workers are of another version."""
+
+
+def cluster(chunks: Iterable[Chunk], options: WorkOptions, address: str) -> Iterator[Outcome]:
+    """Compute chunks on a Dask cluster; outcomes as they finish.
+
+    address: `local:N` for N processes of this machine, else a scheduler's, as in
+    tcp://host:8786. A worker that dies is replaced by others; a cell that several workers died
+    with fails. Raises UsageError or ClusterError where there is no such cluster.
+    """
+    assert options.directory is not None
+    run = RunDirectory(options.directory)
+    with ExitStack() as stack:
+        client = _client(address, stack)
+        _check_versions(client)
+        yield from _flow(client, chunks, replace(options, directory=None), run)
+
+
+def _client(address: str, stack: ExitStack) -> "Client":
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ClusterError(
+            "cluster: Dask is not installed; run pip install 'robustssm[dask]'"
+        ) from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if address.startswith("local:"):
+        count = address.removeprefix("local:")
+        if not count.isdigit() or int(count) < 1:
+            raise UsageError(f"cluster: {address!r} is not understood, expected as in local:2")
+        stack.enter_context(dask.config.set({"distributed.worker.daemon": True}))
+        cluster = stack.enter_context(
+            LocalCluster(
+                n_workers=int(count),
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
+        )
+        return stack.enter_context(Client(cluster))
+    try:
+        client = stack.enter_context(Client(address, timeout=_PATIENCE))
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(
+            f"cluster {address}: no scheduler with workers answers ({error or 'timeout'}); start "
+            "`dask scheduler` and `dask worker`, or use --cluster local:2"
+        ) from None
+    return client
+
+
+def _check_versions(client: "Client") -> None:
+    """Raise ClusterError where workers compute with other versions than this process has."""
+    mine = versions()
+    for worker, theirs in client.run(versions).items():
+        other = [f"{k} {theirs.get(k)}, here {v}" for k, v in mine.items() if theirs.get(k) != v]
+        if other:
+            raise ClusterError(
+                f"cluster: worker {worker} has {'; '.join(other)}; install the same versions"
+            )
+
+
+def _flow(
+    client: "Client", chunks: Iterable[Chunk], options: WorkOptions, run: RunDirectory
+) -> Iterator[Outcome]:
+    """Yield stored outcomes, few chunks in flight."""
+    from distributed import as_completed
+
+    rest = iter(chunks)
+    given: dict[str, Chunk] = {}
+
+    def submit(chunk: Chunk) -> Any:
+        future = client.submit(run_chunk, list(chunk), options, pure=False)
+        given[future.key] = chunk
+        return future
+
+    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    completed = as_completed([submit(chunk) for chunk in islice(rest, _IN_FLIGHT * workers)])
+    for future in completed:
+        chunk = given.pop(future.key)
+        error = future.exception()
+        if error is None:
+            outcomes = future.result()
+        elif len(chunk) > 1:
+            # One of them kills workers: they are tried one by one.
+            for cell in chunk:
+                completed.add(submit([cell]))
+            outcomes = []
+        else:
+            outcomes = [failure(chunk[0], error)]
+        for outcome in outcomes:
+            yield keep(outcome, run)
+        for chunk in islice(rest, 1):
+            completed.add(submit(chunk))

@@ -1,0 +1,85 @@
+"""What a sweep will take: passes, time and disk, from a probe of each kind of cell."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from robustssm.checkpoints import load_checkpoint
+from robustssm.evaluations.outcomes import evaluate
+from robustssm.evaluations.plan import Cell, Plan
+from robustssm.evaluations.store import parquet_bytes
+from robustssm.execution import one_thread
+
+# Samples of the larger probe; the smaller one has half of them.
+_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What cells will take.
+
+    forwards, backwards: samples sent through a network and back; core_seconds: time on one core;
+    disk: bytes of their files.
+    """
+
+    cells: int
+    forwards: float
+    backwards: float
+    core_seconds: float
+    disk: float
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Of one kind of cell: passes and seconds per sample, bytes per cell and per sample."""
+
+    forwards: float
+    backwards: float
+    seconds: float
+    fixed_bytes: float
+    bytes: float
+
+
+def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
+    """Return what `cells` of the plan will take, from one probe a kind of model and noise.
+
+    A probe evaluates the first cell of its kind on a few samples; nothing is stored.
+    """
+    probes: dict[str, _Probe] = {}
+    samples = len(plan.task.splits["test"].first(plan.limit))
+    count, forwards, backwards, seconds, disk = 0, 0.0, 0.0, 0.0, 0.0
+    for cell in cells:
+        noise, inject = cell.labels()["noise"], cell.inject
+        architecture = json.dumps(cell.model.card.architecture, sort_keys=True)
+        kind = f"{architecture}|{noise}|{inject}"
+        if kind not in probes:
+            probes[kind] = _probe(plan, cell, batch_size)
+        probe = probes[kind]
+        count += 1
+        forwards += probe.forwards * samples
+        backwards += probe.backwards * samples
+        seconds += probe.seconds * samples
+        disk += probe.fixed_bytes + probe.bytes * samples
+    return Estimate(count, forwards, backwards, seconds, disk)
+
+
+def _probe(plan: Plan, cell: Cell, batch_size: int) -> _Probe:
+    available = len(plan.task.splits["test"].first(plan.limit))
+    many = min(_SAMPLES, available)
+    few = max(1, many // 2)
+    network = load_checkpoint(cell.model.ref.path).network
+    with one_thread():
+        small = evaluate(network, replace(cell, limit=few), plan.task, batch_size)
+        start = time.perf_counter()
+        large = evaluate(network, replace(cell, limit=many), plan.task, batch_size)
+        seconds = time.perf_counter() - start
+    sizes = len(parquet_bytes(small)), len(parquet_bytes(large))
+    slope = max(0.0, (sizes[1] - sizes[0]) / max(1, many - few))
+    return _Probe(
+        float(large["forwards"].mean()),
+        float(large["backwards"].mean()),
+        seconds / many,
+        max(0.0, sizes[1] - slope * many),
+        slope,
+    )

@@ -1,0 +1,198 @@
+"""What a worker does: compute cells from names and hashes, and store or return their bytes."""
+
+import json
+import os
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustssm.checkpoints import Checkpoint, load_checkpoint
+from robustssm.errors import RejectedInputError, RobustssmError, StorageError
+from robustssm.evaluations.outcomes import evaluate
+from robustssm.evaluations.plan import Cell
+from robustssm.evaluations.store import RunDirectory, parquet_bytes
+from robustssm.execution import one_thread, repeatable, resolve_device
+from robustssm.files import write_atomically
+from robustssm.tasks import Task, load_task
+from robustssm.zoo import FOLDER
+
+# Models and tasks that a worker keeps between its cells.
+_KEPT = 4
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """How cells are computed; none of this changes a result.
+
+    batch_size: samples at a time; directory: where cells are stored, None returns their bytes;
+    parent: process whose end ends the work, None where nobody waits; fail_fast: leave a chunk at
+    its first failure.
+    """
+
+    batch_size: int
+    device: str = "cpu"
+    directory: Path | None = None
+    parent: int | None = None
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a cell: stored (or its bytes in `data`), or what went wrong.
+
+    error: what to tell in one line, empty where all went well; record: the content of its file in
+    errors/.
+    """
+
+    cell: str
+    error: str = ""
+    data: bytes | None = None
+    record: bytes | None = None
+
+
+class _Kept(threading.local):
+    """The last models and tasks of a worker, a thread each: a network is changed while in use."""
+
+    def __init__(self) -> None:
+        self.values: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        if key not in self.values:
+            self.values[key] = make()
+            if len(self.values) > _KEPT:
+                self.values.popitem(last=False)
+        self.values.move_to_end(key)
+        return self.values[key]
+
+
+_kept = _Kept()
+
+
+def _checkpoint(cell: Cell, device: torch.device) -> Checkpoint:
+    """Return a cell's checkpoint, whatever its file is called on this machine."""
+    path, expected = cell.model.ref.path, cell.model.content_hash
+    known = Path(os.environ.get("ROBUSTSSM_CACHE_DIR", "")) / "checkpoints"
+    places = [path, FOLDER / path.name, known / f"{expected}.safetensors"]
+
+    def make() -> Checkpoint:
+        checkpoint = load_checkpoint(next((p for p in places if p.is_file()), path))
+        if checkpoint.content_hash != expected:
+            raise RejectedInputError(
+                f"checkpoint {path}: has content hash {checkpoint.content_hash[:12]}, the plan "
+                f"says {expected[:12]}; it changed since the sweep was planned"
+            )
+        checkpoint.network.to(device)
+        return checkpoint
+
+    return _kept.get((expected, device), make)  # type: ignore[no-any-return]
+
+
+def _task(spec: str, expected: str) -> Task:
+    """Return a task, its data checked against the plan."""
+
+    def make() -> Task:
+        task = load_task(spec)
+        if task.content_hash != expected:
+            raise RejectedInputError(
+                f"task {spec}: has data hash {task.content_hash[:12]}, the plan says "
+                f"{expected[:12]}; its data changed since the sweep was planned"
+            )
+        return task
+
+    return _kept.get((spec, expected), make)  # type: ignore[no-any-return]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "not enough memory" in text or "can't allocate memory" in text
+    )
+
+
+def compute(cell: Cell, options: WorkOptions) -> bytes:
+    """Return a cell's rows as Parquet; where memory runs out, in batches of half the size.
+
+    Raises what stops the evaluation, out of memory at one sample included.
+    """
+    device = resolve_device(options.device)
+    repeatable(device)
+    size = options.batch_size
+    while True:
+        try:
+            network = _checkpoint(cell, device).network
+            task = _task(cell.task, cell.task_hash)
+            return parquet_bytes(evaluate(network, cell, task, size))
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or size == 1:
+                raise
+            size //= 2
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def run_chunk(cells: Sequence[Cell], options: WorkOptions) -> list[Outcome]:
+    """Compute cells; a cell that fails leaves its traceback and does not stop the others.
+
+    Cells that are stored already are left as they are. Raises StorageError where the directory
+    cannot be written: then nothing further can be kept.
+    """
+    outcomes: list[Outcome] = []
+    with one_thread():
+        for cell in cells:
+            if options.parent is not None and os.getppid() != options.parent:
+                os._exit(1)  # Whoever asked is gone; another sweep may be at these cells.
+            outcomes.append(_outcome(cell, options))
+            if outcomes[-1].error and options.fail_fast:
+                break
+    return outcomes
+
+
+def _outcome(cell: Cell, options: WorkOptions) -> Outcome:
+    run = None if options.directory is None else RunDirectory(options.directory)
+    if run is not None and run.has(cell.id):
+        return Outcome(cell.id)
+    try:
+        data = compute(cell, options)
+    except Exception as error:
+        outcome = failure(cell, error)
+    else:
+        outcome = Outcome(cell.id, data=data)
+    return outcome if run is None else keep(outcome, run)
+
+
+def failure(cell: Cell, error: BaseException) -> Outcome:
+    """Return the outcome of a cell that failed: one line, and the record with its traceback."""
+    said = str(error) if isinstance(error, RobustssmError) else repr(error)
+    record = {
+        "cell": cell.id,
+        "model": str(cell.model.ref),
+        **cell.labels(),
+        "error": said,
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+    return Outcome(cell.id, said, record=json.dumps(record, indent=1).encode())
+
+
+def keep(outcome: Outcome, run: RunDirectory) -> Outcome:
+    """Store an outcome in a run directory and return it without its bytes; StorageError else."""
+    try:
+        if outcome.data is not None:
+            write_atomically(run.cell_path(outcome.cell), outcome.data)
+            run.error_path(outcome.cell).unlink(missing_ok=True)
+        elif outcome.record is not None:
+            write_atomically(run.error_path(outcome.cell), outcome.record)
+    except OSError as error:
+        raise StorageError(
+            f"output {run.path}: cannot be written ({error.strerror or error}); what is finished "
+            "is kept, make room or choose another directory, then run the command again"
+        ) from None
+    return Outcome(outcome.cell, outcome.error)

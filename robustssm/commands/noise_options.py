@@ -1,0 +1,111 @@
+"""The options that say what is done to the inputs of a sweep, and the noises they make."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from robustssm.evaluations.conditions import Noise
+
+_OPTIONS = (
+    click.option(
+        "--noise",
+        "noises",
+        required=True,
+        multiple=True,
+        help="fourier: one DFT mode of the input; resonance: the PTD paper's test; any "
+        "perturbation or adversary, as in 'BandNoise(1, 16)', 'BandPGD(1, 64)' or, over --modes, "
+        "'Gabor(mode, 0.5, 0.1)' (`robustssm attack --list`). May be given several times.",
+    ),
+    click.option(
+        "--modes",
+        help="As in 1-64, 1,2,4, 1:128:8, log:1:128:16 or all: DFT bins, or spikes of S4D "
+        "(resonance). Default: 1-64 (fourier), 1 (resonance).",
+    ),
+    click.option(
+        "--mode-unit",
+        type=click.Choice(["bin", "cycles", "hz"]),
+        default="bin",
+        show_default=True,
+        help="What --modes counts: DFT bins, cycles per sample or hertz.",
+    ),
+    click.option(
+        "--phase",
+        help="Of fourier: random (default), cosine, sine, radians, or worst:P, per sample the "
+        "worst of P phases.",
+    ),
+    click.option(
+        "--channels",
+        type=click.Choice(["independent", "same", "one"]),
+        help="Of fourier: how channels are drawn. Default: independent.",
+    ),
+    click.option(
+        "--omega", help="Frequencies of resonance by hand, rad per unit time: 162.7,325.4."
+    ),
+    click.option(
+        "--eps",
+        default="0.1,0.3,1",
+        show_default=True,
+        help="Strengths, beside the clean accuracy.",
+    ),
+    click.option(
+        "--eps-unit",
+        type=click.Choice(["std", "rms", "l2", "linf", "snr-db", "mix", "octaves"]),
+        help="Unit of eps. Default: std (root mean square in standard deviations of the input) "
+        "for noise, linf for resonance, mix (the share of the way) for transforms, octaves for "
+        "StepSize.",
+    ),
+    click.option(
+        "--inject",
+        type=click.Choice(["input", "layers", "model"]),
+        help="Where: the input, the input of every SSM layer, or the model. Default: as the noise "
+        "has it.",
+    ),
+    click.option(
+        "--clip",
+        type=click.Choice(["none", "hard", "rescale"]),
+        default="none",
+        show_default=True,
+        help="Keep inputs in --range: cut; or strengthen first so that eps is still delivered.",
+    ),
+    click.option("--range", "limits", help="Valid range of the input for --clip, as in 0,1."),
+)
+
+
+def noise_options(command: Any) -> Any:
+    """Add the options of noises to a command; they arrive as keyword arguments of `read_noises`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_noises(
+    noises: tuple[str, ...],
+    modes: str | None,
+    mode_unit: str,
+    phase: str | None,
+    channels: str | None,
+    omega: str | None,
+    eps: str,
+    eps_unit: str | None,
+    inject: str | None,
+    clip: str,
+    limits: str | None,
+) -> "list[Noise]":
+    """Return the noises that the options of `noise_options` describe; UsageError else."""
+    from robustssm.evaluations.conditions import Noise, parse_range
+    from robustssm.evaluations.plan import parse_numbers
+
+    options: dict[str, Any] = {
+        "modes": modes,
+        "omega": parse_numbers(omega, "omega") if omega else (),
+        "eps": parse_numbers(eps, "eps"),
+        "eps_unit": eps_unit,
+        "inject": inject,
+        "mode_unit": mode_unit,
+        "phase": phase,
+        "channels": channels,
+        "clip": clip,
+        **({"limits": parse_range(limits)} if limits else {}),
+    }
+    return [Noise(name, **options) for name in noises]

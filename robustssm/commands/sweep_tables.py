@@ -1,0 +1,69 @@
+"""How the results of a sweep are shown: overview, verdicts, and what a dry run found."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from robustssm.evaluations.results import Results
+
+
+def show_sweep(results: "Results", path: Path, style: str, partial: bool) -> None:
+    """Print the tables of a run on stdout, as `style` says."""
+    from robustssm import ui
+
+    if style == "json":
+        ui.emit_json({"schema": 1, "output": str(path), "partial": partial, **results.to_json()})
+        return
+    if style == "csv":
+        click.echo(results.summary.to_csv(index=False), nl=False)
+        return
+    title = f"{path}" + (" PARTIAL (--limit)" if partial else "")
+    if results.overview.empty:
+        ui.emit_table(title, *clean_table(results.summary), style)
+    else:
+        ui.emit_table(title, *overview_table(results.overview), style)
+    for line in results.verdicts():
+        click.echo(line)
+
+
+def clean_table(summary: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of a run that holds clean evaluations only, or nothing."""
+    rows = [
+        [row.model, str(row.train_seed), str(row.n), f"{row.accuracy:.3f}"]
+        for row in summary.itertuples()
+    ]
+    return ["model", "seed", "n", "clean"], rows
+
+
+def overview_table(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows that are shown; one mode needs no mean and no worst."""
+    single = bool((frame["modes"] == 1).all())
+    many = len(set(frame["noise"])) > 1
+    columns = ["model", *(["noise"] if many else []), "seeds", "n", "clean", "eps"]
+    columns += ["accuracy"] if single else ["mean over modes", "worst mode", "at mode"]
+    columns += ["95% interval", "of"]
+    several = bool((frame["seeds"] > 1).any())
+    columns += ["seeds from..to"] if several else []
+    rows = []
+    for row in frame.itertuples():
+        worst = f"{row.acc_worst_over_modes:.3f}"
+        mean = f"{row.acc_mean_over_modes:.3f}"
+        at = f"{row.worst_mode:g}" if row.mode_unit else "-"
+        shown = [worst] if single else [mean, worst, at]
+        spread = f"{row.lowest_seed:.3f}..{row.highest_seed:.3f}"
+        rows.append(
+            [
+                *([row.model, row.noise] if many else [row.model]),
+                *(str(row.seeds), str(row.n), f"{row.clean_accuracy:.3f}"),
+                f"{row.eps:g} {row.eps_unit}",
+                *shown,
+                f"[{row.ci_low:.3f}, {row.ci_high:.3f}]",
+                row.interval,
+                *([spread] if several else []),
+            ]
+        )
+    return columns, rows
