@@ -27,7 +27,7 @@ class WorkersLostError(RobustssmError):
     """Worker processes died; cells: what they had been given and did not give back."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
-        super().__init__(f"workers died with {len(cells)} cells in hand")
+        super().__init__(f"a worker process died, {len(cells)} cells were given out")
         self.cells = list(cells)
 
 

@@ -53,18 +53,20 @@ def run_sweep(
     execution: Execution | None = None,
     *,
     report: Callable[[str, str], None] = lambda cell, error: None,
+    notify: Callable[[str], None] = lambda message: None,
 ) -> dict[str, str]:
     """Compute the plan's missing cells; return the errors by cell id, old ones included.
 
-    `report(cell id, error or "")` is called as cells finish. Cells that failed before are left
-    unless the execution says so. Raises StorageError where nothing can be written.
+    `report(cell id, error or "")` is called as cells finish, `notify` where workers die. Cells
+    that failed before are left unless the execution says so. Raises StorageError where nothing can
+    be written.
     """
     execution = execution or Execution()
     errors = {} if execution.retry_failed else run.failed(plan)
     todo = [cell for cell in run.missing(plan) if cell.id not in errors]
     if execution.fail_fast and errors:
         return errors
-    for outcome in _outcomes(_by_model(plan, todo), run, execution):
+    for outcome in _outcomes(_by_model(plan, todo), run, execution, notify):
         if outcome.error:
             errors[outcome.cell] = outcome.error
         report(outcome.cell, outcome.error)
@@ -86,7 +88,12 @@ def _chunks(cells: Sequence[Cell], workers: int) -> Iterator[list[Cell]]:
         yield list(cells[start : start + size])
 
 
-def _outcomes(cells: Sequence[Cell], run: RunDirectory, execution: Execution) -> Iterator[Outcome]:
+def _outcomes(
+    cells: Sequence[Cell],
+    run: RunDirectory,
+    execution: Execution,
+    notify: Callable[[str], None],
+) -> Iterator[Outcome]:
     """Yield the outcome of every cell, stored, by the backend asked for."""
     options = WorkOptions(
         execution.batch_size, execution.device, run.path, fail_fast=execution.fail_fast
@@ -101,11 +108,15 @@ def _outcomes(cells: Sequence[Cell], run: RunDirectory, execution: Execution) ->
     elif execution.backend == "threads":
         yield from backends.threads(_chunks(cells, workers), options, workers)
     else:
-        yield from _in_processes(cells, run, options, workers)
+        yield from _in_processes(cells, run, options, workers, notify)
 
 
 def _in_processes(
-    cells: Sequence[Cell], run: RunDirectory, options: WorkOptions, workers: int
+    cells: Sequence[Cell],
+    run: RunDirectory,
+    options: WorkOptions,
+    workers: int,
+    notify: Callable[[str], None],
 ) -> Iterator[Outcome]:
     """Yield outcomes from processes; where one dies, go on with new ones.
 
@@ -127,6 +138,7 @@ def _in_processes(
                 rest.pop(outcome.cell, None)
                 yield outcome
         except backends.WorkersLostError as lost:
+            notify(f"{lost}; going on with new ones")
             for cell in lost.cells:
                 if run.has(cell.id):
                     rest.pop(cell.id, None)

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustssm.errors import UsageError
+from robustssm.errors import StorageError, UsageError
 from robustssm.evaluations.plan import SCHEMA, Cell, Plan
 from robustssm.evaluations.verification import differences
 from robustssm.execution import versions
@@ -109,10 +109,9 @@ class RunDirectory:
 
         A directory whose cells are all in the plan goes on with it, be files renamed or modes
         added. Raises UsageError, which says what differs, where it holds anything else; nothing
-        there is touched then.
+        there is touched then. Raises StorageError where it cannot be written.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"output {self.path}: is a file, expected a directory")
+        self._check_place()
         occupied = self.path.is_dir() and any(p.name != _LOCK for p in self.path.iterdir())
         if occupied and not (self.path / "manifest.json").is_file():
             raise UsageError(
@@ -134,10 +133,17 @@ class RunDirectory:
             text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
             write_atomically(self.path / "manifest.json", text.encode())
         except OSError as error:
-            raise UsageError(
-                f"output {self.path}: cannot be written ({error.strerror}); name another directory"
-            ) from None
+            raise self._unwritable(error) from None
         self._plan = None
+
+    def _check_place(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"output {self.path}: is a file, expected a directory")
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"output {self.path}: cannot be written ({error.strerror}); name another directory"
+        )
 
     def _manifest(self, plan: Plan, argv: list[str]) -> dict[str, Any]:
         return {
@@ -188,9 +194,10 @@ class RunDirectory:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other sweeps out of the directory meanwhile; UsageError where one is at it.
+        """Keep other sweeps out of the directory meanwhile; it is made where it is not there.
 
-        The lock ends with the process, however that ends. Where the file system or the operating
+        Raises UsageError where another is at it, StorageError where nothing can be written. The
+        lock ends with the process, however that ends. Where the file system or the operating
         system has no such locks there is none.
         """
         try:
@@ -198,8 +205,13 @@ class RunDirectory:
         except ImportError:  # Windows
             yield
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / _LOCK).open("w") as file:
+        self._check_place()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / _LOCK).open("w")
+        except OSError as error:
+            raise self._unwritable(error) from None
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -204,7 +204,11 @@ def _run(
     try:
         with stopped_by_sigterm(), ui.progress(todo, "sweep", progress) as advance:
             return run_sweep(
-                plan, run, execution, report=lambda cell, error: advance(failed=bool(error))
+                plan,
+                run,
+                execution,
+                report=lambda cell, error: advance(failed=bool(error)),
+                notify=ui.note,
             )
     except KeyboardInterrupt:
         _goodbye("interrupted", len(before), run, plan)
