@@ -1,0 +1,219 @@
+"""`robustssm sweep` from the command line: files, streams, exit codes, stops and how to go on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from robustssm import ui
+from robustssm.cli import main
+from robustssm.evaluations import work
+from robustssm.zoo import zoo_path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def sweep(models: str, output: Path, *more: str) -> Result:
+    arguments = ["sweep", "--model", models, "--noise", "fourier", "--modes", "1,3", "--limit",
+                 "40", "--jobs", "1", "--output", str(output), *more]  # fmt: skip
+    return CliRunner().invoke(main, arguments)
+
+
+def test_sweep_leaves_the_run_directory_and_repeats_itself(models: str, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    first = sweep(models, output)
+    assert first.exit_code == 0, first.output
+    assert "14 cells computed" in first.stderr
+    names = {p.name for p in output.iterdir()}
+    assert names >= {
+        "manifest.json",
+        "plan.parquet",
+        "cells",
+        "summary.csv",
+        "tests.csv",
+        "figures",
+    }
+    assert {p.suffix for p in (output / "figures").iterdir()} == {".pdf", ".png", ".csv"}
+    again = sweep(models, output)
+    assert "0 cells computed, 14 were there" in again.stderr
+    assert again.stdout == first.stdout
+    assert "PARTIAL" in first.stdout
+    header = (output / "summary.csv").read_text().splitlines()[0].split(",")
+    contract = (
+        "model,train_seed,task,noise,inject,mode,eps,eps_unit,n,accuracy,ci_low,ci_high,"
+        "clean_accuracy,delivered_rms"
+    )
+    assert header[: contract.count(",") + 1] == contract.split(",")
+
+
+def test_json_on_stdout_parses_while_progress_goes_to_stderr(models: str, tmp_path: Path) -> None:
+    result = sweep(models, tmp_path / "run", "--format", "json", "--progress", "plain")
+    content = json.loads(result.stdout)
+    assert content["partial"] is True and len(content["summary"]) == 14
+    assert "sweep: 14/14" in result.stderr
+    assert sweep(models, tmp_path / "run", "--format", "csv").stdout.startswith("model,train_seed")
+    assert sweep(models, tmp_path / "run", "--format", "md").stdout.startswith("| model |")
+
+
+def test_dry_run_writes_nothing(models: str, tmp_path: Path) -> None:
+    result = sweep(models, tmp_path / "run", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "run").exists()
+    result = sweep(models, tmp_path / "run", "--dry-run", "--format", "json")
+    (record,) = json.loads(result.stdout)["rows"]
+    assert record["cells"] == record["to compute"] == 14
+    assert record["forward passes"] == 14 * 40 and record["seconds"] > 0
+
+
+def test_dry_run_foresees_passes_and_disk(models: str, tmp_path: Path) -> None:
+    """The probe's passes are those of the sweep, and its disk within a tenth of what is written."""
+    arguments = ["--noise", "BandPGD(1, 8, steps=3)", "--limit", "160"]
+    result = sweep(models, tmp_path / "run", *arguments, "--dry-run", "--format", "json")
+    (record,) = json.loads(result.stdout)["rows"]
+    assert sweep(models, tmp_path / "run", *arguments).exit_code == 0
+    written = list((tmp_path / "run" / "cells").iterdir())
+    # Footers hold statistics as text whose length varies.
+    assert record["disk bytes"] == pytest.approx(sum(p.stat().st_size for p in written), rel=0.1)
+    import pandas as pd
+
+    forwards = sum(pd.read_parquet(path)["forwards"].sum() for path in written)
+    assert record["forward passes"] == pytest.approx(forwards, rel=0.01)
+
+
+def test_truncated_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(zoo_path("s4d", 0).read_bytes()[:1000])
+    result = sweep(f"cut={path}", tmp_path / "run")
+    assert result.exit_code == 4
+    assert "truncated" in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_directory_of_another_sweep(models: str, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    assert sweep(models, output).exit_code == 0
+    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+    result = sweep(models, output, "--seed", "1")
+    assert result.exit_code == 2 and "holds another sweep" in result.stderr
+    assert {p: p.read_bytes() for p in output.rglob("*") if p.is_file()} == before
+
+
+def test_altered_weights_are_rejected_before_anything(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    shutil.copy(checkpoints["s4d"], path)
+    # The header, and with it the card, stays readable; the weights are another model's.
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    result = sweep(f"bad={path}", tmp_path / "run")
+    assert result.exit_code == 4 and "altered" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_failed_cells_exit_with_3_until_they_are_retried(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = work.evaluate
+
+    def broken(network: object, cell: object, *rest: object) -> object:
+        if "mode=3" in str(cell):
+            raise ValueError("three is too much")
+        return evaluate(network, cell, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(work, "evaluate", broken)
+    result = sweep(models, tmp_path / "run")
+    assert result.exit_code == 3
+    assert "6 cells failed" in result.stderr and "three is too much" in result.stderr
+    assert "6 failed" in result.stderr and "8 cells computed" in result.stderr
+    monkeypatch.setattr(work, "evaluate", evaluate)
+    again = sweep(models, tmp_path / "run")
+    assert again.exit_code == 3 and "0 cells computed" in again.stderr
+    retried = sweep(models, tmp_path / "run", "--retry-failed")
+    assert retried.exit_code == 0 and "6 cells computed" in retried.stderr
+    assert sweep(models, tmp_path / "run").exit_code == 0
+
+
+def test_fail_fast_leaves_the_rest(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(work, "evaluate", broken)
+    result = sweep(models, tmp_path / "run", "--fail-fast")
+    assert result.exit_code == 3 and "1 cells failed" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_stopped_it_says_how_to_go_on(models: str, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    command = ["sweep", "--model", models, "--noise", "fourier", "--modes", "1-32", "--eps",
+               "0.1,0.2,0.3,1", "--jobs", "1", "--output", str(run)]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "robustssm.cli", *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(run.glob("cells/*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(getattr(signal, name))
+    stdout, stderr = process.communicate()
+    assert process.returncode == 130 and stdout == ""
+    done = len(list(run.glob("cells/*.parquet")))
+    assert f"interrupted, {done} of 258 cells saved, {258 - done} left; resume with" in stderr
+    assert f"robustssm sweep --model {models}" in stderr and "Traceback" not in stderr
+
+
+def test_a_log_without_a_terminal_reads_well(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ui, "PLAIN_INTERVAL", 0.0)
+    stderr = sweep(models, tmp_path / "run").stderr
+    lines = stderr.splitlines()
+    assert len(lines) == 1 + 14 + 1 and not any(c in stderr for c in "\r\x1b")
+    assert lines[0].endswith("14 of 14 cells to compute, 1 at a time")
+    for number, line in enumerate(lines[1:-1], start=1):
+        assert line.startswith(f"sweep: {number}/14 ({number / 14:.0%}), ")
+        assert line.endswith(" left" if number < 14 else " s")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--batch-size", "none"), 2, "expected auto or 1, 2"),
+        (("--device", "cuda"), 2, "device: cuda cannot be used"),
+        (("--device", "abacus"), 2, "device: abacus cannot be used"),
+        (("--cluster", "local:x"), 2, "expected as in local:2"),
+        (("--reuse", "nowhere"), 2, "does not exist"),
+    ],
+)
+def test_bad_options_are_one_clear_line(
+    models: str, tmp_path: Path, options: tuple[str, ...], code: int, words: str
+) -> None:
+    import torch
+
+    if "cuda" in options and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    result = sweep(models, tmp_path / "run", *options)
+    assert result.exit_code == code, result.output
+    assert words in result.stderr and "Traceback" not in result.output
+
+
+def test_two_sweeps_at_once(models: str, tmp_path: Path) -> None:
+    from robustssm.evaluations.store import RunDirectory
+
+    with RunDirectory(tmp_path / "run").lock():
+        result = sweep(models, tmp_path / "run")
+    assert result.exit_code == 2 and "another sweep is writing" in result.stderr
