@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,22 +57,22 @@ def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
         raise UsageError(
             f"{run.path}: has no clean evaluation of {model}/{train_seed}; finish that sweep first"
         )
-    first = run.rows(clean["cell"].iloc[0], ["sample_id", "correct"])
-    ids = first["sample_id"].to_numpy()
+    first = run.arrays(clean["cell"].iloc[0], ["sample_id", "correct"])
+    ids = first["sample_id"]
     conditions = there[there["noise"] != "clean"].reset_index(drop=True)
     correct = np.empty((len(conditions), len(ids)), dtype=np.bool_)
     for row, cell in enumerate(conditions["cell"]):
         correct[row] = aligned(run, cell, ids, ["correct"])["correct"]
     columns = [*CONDITION, "perturbation", "cell"]
-    return Outcomes(
-        model, train_seed, conditions[columns], ids, correct, first["correct"].to_numpy()
-    )
+    return Outcomes(model, train_seed, conditions[columns], ids, correct, first["correct"])
 
 
-def aligned(run: RunDirectory, cell: str, ids: IntArray, columns: Sequence[str]) -> pd.DataFrame:
+def aligned(
+    run: RunDirectory, cell: str, ids: IntArray, columns: Sequence[str]
+) -> dict[str, npt.NDArray[Any]]:
     """Return columns of a cell; UsageError where its samples are not `ids`, in that order."""
-    rows = run.rows(cell, ["sample_id", *columns])
-    if not np.array_equal(rows["sample_id"].to_numpy(), ids):
+    rows = run.arrays(cell, ["sample_id", *columns])
+    if not np.array_equal(rows["sample_id"], ids):
         raise UsageError(
             f"{run.path}: cell {cell} holds other samples than the clean evaluation; "
             "run that sweep again with --overwrite"

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,6 +82,12 @@ class RunDirectory:
         """Return a cell's rows, one a sample; all columns where none are named."""
         with pq.ParquetFile(self.cell_path(cell_id)) as file:
             return file.read(columns=columns, use_threads=False).to_pandas()
+
+    def arrays(self, cell_id: str, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return columns of a cell as arrays, (samples,); quicker than `rows` for many cells."""
+        with pq.ParquetFile(self.cell_path(cell_id)) as file:
+            table = file.read(columns=list(columns), use_threads=False)
+        return {name: table.column(name).to_numpy() for name in columns}
 
     def has(self, cell_id: str) -> bool:
         """Return whether a cell's file is there, to its end."""
