@@ -8,11 +8,14 @@ from robustssm import __version__
 from robustssm.commands.attack import attack
 from robustssm.commands.common import CommandError
 from robustssm.commands.converge import converge
+from robustssm.commands.export import export
 from robustssm.commands.gain import gain
+from robustssm.commands.ls import ls
 from robustssm.commands.minimal import diagnose, minimal
 from robustssm.commands.pseudospectrum import pseudospectrum
 from robustssm.commands.ptd import ptd
 from robustssm.commands.radius import radius
+from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
@@ -66,6 +69,10 @@ def main() -> None:
 
 for command in (
     sweep,
+    ls,
+    show,
+    report,
+    export,
     attack,
     worst_mode,
     minimal,

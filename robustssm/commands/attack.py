@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustssm.commands.common import shared
+from robustssm.commands.listing import show_attacks
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,13 +72,7 @@ def attack(
     if sum((perturbation is not None, listing, gallery is not None)) != 1:
         raise UsageError("attack: name one perturbation, or --list, or --gallery; --help shows how")
     if listing:
-        if style == "table":
-            for row in _listing():
-                click.echo(
-                    f"{row['attack']}\n    {row['what']}. At: {row['at']}; eps: {row['unit']}."
-                )
-            return
-        ui.emit_records("attacks", _listing(), style)
+        show_attacks(style)
         return
     if gallery is not None:
         from robustssm.figures.perturbations import draw_all
@@ -87,30 +82,6 @@ def attack(
         return
     assert perturbation is not None
     _apply(perturbation, (clip, limits), task, split, seed, limit, output, style)
-
-
-def _listing() -> list[dict[str, object]]:
-    """Return a row an attack: fields with defaults, places, unit of eps, what it is."""
-    from dataclasses import MISSING, fields
-
-    from robustssm.attacks.adversaries.table import ADVERSARIES
-    from robustssm.attacks.families import FAMILIES
-
-    rows: list[dict[str, object]] = []
-    for name, cls in {**FAMILIES, **ADVERSARIES}.items():
-        shown = [
-            f.name if f.default is MISSING else f"{f.name}={f.default!r}"
-            for f in fields(cls)  # type: ignore[arg-type]
-        ]
-        rows.append(
-            {
-                "attack": f"{name}({', '.join(shown)})",
-                "at": " or ".join(cls.sites),
-                "unit": cls.unit,
-                "what": (cls.__doc__ or "").partition("\n")[0].rstrip("."),
-            }
-        )
-    return rows
 
 
 def _apply(

@@ -1,0 +1,102 @@
+"""The tables of a run read back: summary.csv and tests.csv where they are up to date."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.inspection import FinishedCells, Inspection
+from robustssm.evaluations.metrics import overview, perturbed, summarise
+from robustssm.evaluations.store import RunDirectory
+
+# Columns of text; elsewhere an empty field is a missing number.
+_TEXT = (
+    *("model", "task", "noise", "inject", "eps_unit", "mode_unit", "cell", "clip", "perturbation"),
+    *("model_a", "model_b", "interval"),
+)
+_ORDER = ["model", "train_seed", "noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip"]
+# What a row of the plan adds to a row of the summary.
+_FROM_PLAN = ("checkpoint", "perturbation", "clip", "seed", "limit")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a run has found so far.
+
+    summary: one row a finished cell and model, tidy; tests: paired tests, empty where tests.csv is
+    not up to date; overview: one row a model, noise and eps; stale: whether the run's own
+    summary.csv does not say what its cells do.
+    """
+
+    summary: pd.DataFrame
+    tests: pd.DataFrame
+    overview: pd.DataFrame
+    stale: bool
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Return a table that a sweep wrote, numbers to the last bit; empty where there is none.
+
+    Text is taken as it stands: a model may be called `NA`.
+    """
+    # Arrow parses numbers to the last bit in every version; pandas' default did not always.
+    types = {name: pa.string() for name in _TEXT}
+    try:
+        table: pd.DataFrame = csv.read_csv(
+            path,
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(column_types=types),
+        ).to_pandas()
+    except (OSError, pa.ArrowInvalid):
+        return pd.DataFrame()
+    return table
+
+
+def read_tables(state: Inspection) -> Tables:
+    """Return the tables of a run's finished cells; nothing is written.
+
+    Where summary.csv is behind the cells, as in mid-sweep, it is computed from them. Where no plan
+    says what the cells are, summary.csv is taken as it stands.
+    """
+    summary = read_csv(state.run.path / "summary.csv")
+    cells = set(summary["cell"]) if "cell" in summary else set()
+    stale = cells != state.done
+    tests = pd.DataFrame()
+    if not stale:
+        tests = read_csv(state.run.path / "tests.csv")
+    elif state.done:
+        summary = summarise(FinishedCells(state.run.path, state.done))
+    elif state.planned:
+        summary = pd.DataFrame()
+    shown = pd.DataFrame() if perturbed(summary).empty else overview(summary)
+    return Tables(summary, tests, shown, stale)
+
+
+def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary with what the plan knows of each row, so that it stands alone.
+
+    Adds `checkpoint` (content hash), `perturbation`, `clip`, `seed` and `limit` (-1: none).
+    """
+    if summary.empty:
+        return summary
+    keys = ["cell", "model", "train_seed"]
+    plan = run.plan()
+    added = [name for name in _FROM_PLAN if name in plan and name not in summary]
+    return summary.merge(plan[[*keys, *added]], on=keys, how="left", validate="one_to_one")
+
+
+def finished(state: Inspection) -> pd.DataFrame:
+    """Return the plan's rows with results, sorted by model, training seed, noise, mode and eps.
+
+    Raises UsageError where there is none.
+    """
+    if not state.done:
+        raise UsageError(
+            f"run {state.run.path}: has no finished cell to export; let the sweep compute some"
+        )
+    plan = state.run.plan()
+    there = plan[plan["cell"].isin(state.done)]
+    return there.sort_values(_ORDER, kind="stable").reset_index(drop=True)

@@ -1,0 +1,64 @@
+"""`robustssm export`: a run in the formats of others."""
+
+from pathlib import Path
+
+import click
+
+from robustssm.commands.common import CommandError
+from robustssm.commands.show import RUN
+
+# As in robustssm.evaluations.export.WRITERS, which is heavy to import.
+FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
+
+
+@click.command()
+@RUN
+@click.option(
+    "--to",
+    "kind",
+    required=True,
+    type=click.Choice(FORMATS),
+    help="parquet: every sample of every cell, one file; csv: the summary; json: all tables in one "
+    "document; md: the report; xarray: samples as netCDF; mlflow: a folder of MLflow's file store; "
+    "wandb: files, and a script that logs them to W&B.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write, new or replaced; mlflow, wandb: a new folder, or an earlier export.",
+)
+def export(run: Path, kind: str, output: Path) -> None:
+    """Export a run: samples, tables, or what experiment trackers read.
+
+    Equal runs give equal bytes. What is finished is exported; a note says what is missing. MLflow
+    reads its folder by `mlflow ui --backend-store-uri FOLDER` (versions that refuse file stores:
+    with MLFLOW_ALLOW_FILE_STORE=true, or after `mlflow migrate-filestore`). Neither MLflow nor W&B
+    is needed here.
+
+    \b
+    Examples:
+      robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 1 --limit 60 -o runs/small
+      robustssm export runs/small --to parquet -o small.parquet
+      robustssm export runs/small --to mlflow -o mlruns
+
+    \b
+    Exit codes: 0 written; 1 an optional library is missing; 2 usage, nothing finished, or the
+    output belongs to somebody else; 4 files of the run are damaged: the rest is exported.
+    """
+    from robustssm import ui
+    from robustssm.evaluations.export import WRITERS
+    from robustssm.evaluations.inspection import inspect
+
+    state = inspect(run)
+    write, counted = WRITERS[kind]
+    count = write(state, output)
+    counts = state.counts
+    lost = counts["cells"] - counts["done"]
+    lacking = "" if not lost else f"; {lost} cell{'s have' if lost > 1 else ' has'} no result"
+    partial = "; PARTIAL (--limit)" if state.partial else ""
+    what = f"{count} {counted if count != 1 else counted.removesuffix('s')}"
+    ui.note(f"{output}: {what} written{lacking}{partial}")
+    if state.damaged:
+        raise CommandError(f"run {run}: damaged: {', '.join(sorted(state.damaged))}", 4)

@@ -1,0 +1,168 @@
+"""`robustssm ls`: the models, noises and tasks there are, and the runs on disk."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from robustssm.commands.common import shared
+
+
+@click.group()
+def ls() -> None:
+    """List models, noises, tasks or runs.
+
+    \b
+    Examples:
+      robustssm ls models
+      robustssm ls noises
+      robustssm ls tasks
+      robustssm ls runs
+    """
+
+
+@ls.command("models")
+@shared("style")
+def ls_models(style: str) -> None:
+    """List the bundled checkpoints, with what their cards say.
+
+    clean: accuracy on the whole test split; n: state size; hash: of weights and architecture. No
+    checkpoint is run; `robustssm zoo verify` does that.
+
+    \b
+    Examples:
+      robustssm ls models
+      robustssm ls models --format csv
+    """
+    from robustssm.checkpoints import load_checkpoint
+    from robustssm.commands.listing import show_rows
+    from robustssm.initializations import NAMES
+    from robustssm.zoo import SEEDS, zoo_path
+
+    rows: list[dict[str, Any]] = []
+    for name in NAMES:
+        for seed in SEEDS:
+            checkpoint = load_checkpoint(zoo_path(name, seed))
+            card = checkpoint.card
+            rows.append(
+                {
+                    "model": f"{name}/{seed}",
+                    "seed": card.train_seed,
+                    "clean": card.clean_accuracy,
+                    "samples": card.n_test,
+                    "n": card.architecture["n"],
+                    "layers": card.architecture["layers"],
+                    "width": card.architecture["d_model"],
+                    "task": card.task,
+                    "hash": checkpoint.content_hash[:12],
+                }
+            )
+    show_rows("Bundled checkpoints", rows, style)
+
+
+@ls.command("noises")
+@shared("style")
+def ls_noises(style: str) -> None:
+    """List perturbations and adversaries: their fields, where they act, the unit of eps.
+
+    `--noise fourier` is short for Fourier(mode), `--noise resonance` for Resonance(omega).
+
+    \b
+    Examples:
+      robustssm ls noises
+      robustssm ls noises --format json
+    """
+    from robustssm.commands.listing import show_attacks
+
+    show_attacks(style)
+
+
+@ls.command("tasks")
+@shared("style")
+def ls_tasks(style: str) -> None:
+    """List the tasks, as their default parameters make them.
+
+    \b
+    Examples:
+      robustssm ls tasks
+      robustssm ls tasks --format json
+    """
+    from robustssm.commands.listing import show_rows
+    from robustssm.tasks import TASKS, load_task
+
+    rows: list[dict[str, Any]] = []
+    for name, (maker, parameters) in TASKS.items():
+        task = load_task(name)
+        rows.append(
+            {
+                "task": "".join([name, *(f":{p}=INTEGER" for p in parameters)]),
+                "default": task.spec,
+                "length": task.length,
+                "channels": task.channels,
+                "classes": task.classes,
+                "train": len(task.splits["train"]),
+                "validation": len(task.splits["validation"]),
+                "test": len(task.splits["test"]),
+                "chance": task.chance,
+                "hash": task.content_hash[:12],
+                "what": (sys.modules[maker.__module__].__doc__ or "")
+                .partition("\n")[0]
+                .rstrip("."),
+            }
+        )
+    show_rows("Tasks", rows, style)
+
+
+@ls.command("runs")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@shared("style")
+def ls_runs(folder: Path, style: str) -> None:
+    """List the run directories below FOLDER (default: runs), how far each is and its size.
+
+    state: complete, in progress, unfinished, with failures, or damaged (`robustssm show` says
+    what is). partial: how many samples a `--limit` left.
+
+    \b
+    Examples:
+      robustssm ls runs
+      robustssm ls runs . --format json
+    """
+    from robustssm import ui
+    from robustssm.commands.listing import show_rows
+    from robustssm.evaluations.inspection import disk_bytes, inspect, model_names, runs_below
+
+    rows: list[dict[str, Any]] = []
+    for path in runs_below(folder):
+        state = inspect(path)
+        taken = disk_bytes(path)
+        rows.append(
+            {
+                "run": str(path),
+                "state": state.word,
+                "task": state.manifest.get("task"),
+                "noises": ", ".join(map(str, state.manifest.get("noise") or [])),
+                "models": " ".join(model_names(state.manifest)),
+                **state.counts,
+                "partial": state.manifest.get("limit"),
+                "bytes": taken,
+            }
+        )
+    if not rows:
+        ui.note(f"no run directory below {folder}; `robustssm sweep` makes one")
+    if style == "table":
+        for row in rows:
+            click.echo(_in_words(row))
+        return
+    show_rows(f"Runs below {folder}", rows, style)
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    """Return a run in two lines, for a terminal of any width."""
+    from robustssm.commands.listing import size
+
+    trouble = [f"{row[name]} {name}" for name in ("failed", "missing") if row[name]]
+    partial = [f"PARTIAL: first {row['partial']} samples"] if row["partial"] else []
+    how_far = [row["state"], f"{row['done']} of {row['cells']} cells", *trouble, *partial]
+    what = "; ".join(str(row[name]) for name in ("task", "noises", "models") if row[name])
+    return f"{row['run']}: {', '.join([*how_far, size(row['bytes'])])}\n    {what or '-'}"

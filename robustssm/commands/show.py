@@ -1,0 +1,199 @@
+"""`robustssm show` and `robustssm report`: what a run is, how far it is, what it found."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robustssm.commands.common import CommandError, shared
+
+if TYPE_CHECKING:
+    from robustssm.evaluations.inspection import Inspection
+    from robustssm.evaluations.tables import Tables
+
+RUN = click.argument(
+    "run", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="RUN"
+)
+# Failed cells that are named one by one; all of them with --errors.
+_SHOWN = 5
+
+
+@click.command()
+@RUN
+@click.option("--errors", is_flag=True, help="Print the traceback of every failed cell.")
+@click.option("--verify", is_flag=True, help="Read every row of every cell.")
+@shared("style")
+def show(run: Path, errors: bool, verify: bool, style: str) -> None:
+    """Show a run: what was asked, how far it is, what failed, the overview, how to go on.
+
+    Works while a sweep is writing, and without the checkpoints. A cell whose file has lost its end
+    is found at once; --verify reads all rows. csv is the overview alone.
+
+    \b
+    Examples:
+      robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 1 --limit 60 -o runs/small
+      robustssm show runs/small
+      robustssm show runs/small --verify --format json
+
+    \b
+    Exit codes: 0 shown; 2 usage, or no run directory; 4 something in it is damaged, and named.
+    """
+    from robustssm import ui
+    from robustssm.evaluations.inspection import inspect
+    from robustssm.evaluations.tables import read_tables
+
+    state = inspect(run, verify)
+    tables = read_tables(state)
+    if style == "json":
+        ui.emit_json(_record(state, tables, errors))
+    elif style == "csv":
+        click.echo(tables.overview.to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        _print(state, tables, style, errors)
+    if state.damaged:
+        named = "; ".join(f"{name}: {why}" for name, why in sorted(state.damaged.items()))
+        raise CommandError(f"run {run}: damaged: {named}; {_cure(state)}", 4)
+
+
+@click.command()
+@RUN
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write, new or replaced. Default: RUN/report.md.",
+)
+def report(run: Path, output: Path | None) -> None:
+    """Write a Markdown report of a run that stands alone.
+
+    What was run, with hashes and versions; overview with intervals; the worst modes of each model;
+    paired verdicts; the figures of the run; what is not known; how to go on. Equal runs give equal
+    bytes.
+
+    \b
+    Examples:
+      robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 1 --limit 60 -o runs/small
+      robustssm report runs/small
+      robustssm report runs/small -o small.md
+
+    \b
+    Exit codes: 0 written; 2 usage, or no run directory; 4 the run is damaged: the report says what
+    is left.
+    """
+    from robustssm import ui
+    from robustssm.evaluations.export import write_report
+    from robustssm.evaluations.inspection import inspect
+
+    state = inspect(run)
+    output = output or run / "report.md"
+    lines = write_report(state, output)
+    ui.note(f"{output}: {lines} lines written")
+    if state.damaged:
+        raise CommandError(f"run {run}: damaged: {', '.join(sorted(state.damaged))}", 4)
+
+
+def _cure(state: "Inspection") -> str:
+    """Return what to do about what is damaged."""
+    kinds = {name.partition("/")[0] for name in state.damaged}
+    if "plan.parquet" in kinds or "manifest.json" in kinds:
+        return (
+            f"run its sweep again with another --output and --reuse {state.run.path}: finished "
+            "cells are taken over"
+        )
+    return "delete these files, and the same sweep computes them again"
+
+
+def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, Any]:
+    """Return what is shown, for JSON."""
+    return {
+        "schema": 1,
+        "run": str(state.run.path),
+        "state": state.word,
+        "partial": state.partial,
+        "manifest": state.manifest,
+        "cells": state.counts,
+        "missing": list(state.missing),
+        "failed": [
+            {"cell": f.cell, "error": f.error, **({"traceback": f.traceback} if errors else {})}
+            for f in state.failed.values()
+        ],
+        "damaged": [{"file": n, "reason": why} for n, why in sorted(state.damaged.items())],
+        "overview": tables.overview.to_dict("records"),
+        "resume": state.resume(state.run.path),
+    }
+
+
+def _print(state: "Inspection", tables: "Tables", style: str, errors: bool) -> None:
+    from robustssm import ui
+    from robustssm.commands.sweep_tables import clean_table, overview_table
+
+    facts = _facts(state)
+    if style == "md":
+        ui.emit_table(str(state.run.path), ["what", "value"], facts, style)
+        click.echo()
+    else:
+        width = max(len(name) for name, _ in facts)
+        click.echo(state.run.path)
+        click.echo("\n".join(f"  {name:<{width}}  {value}" for name, value in facts) + "\n")
+    mark = " PARTIAL (--limit)" if state.partial else ""
+    if not tables.overview.empty:
+        ui.emit_table(f"Overview{mark}", *overview_table(tables.overview), style)
+    elif not tables.summary.empty:
+        ui.emit_table(f"Clean accuracy{mark}", *clean_table(tables.summary), style)
+    if tables.stale and not tables.summary.empty:
+        ui.note(
+            "summary.csv is behind the cells; the overview is of the cells that are there"
+            if state.planned
+            else "the overview is of summary.csv; no plan says what else there is"
+        )
+    _print_failures(state, errors)
+    command = state.resume(state.run.path)
+    if command and not state.complete:
+        click.echo(f"Goes on by\n  {command}")
+
+
+def _facts(state: "Inspection") -> list[list[str]]:
+    """Return names and values of what the run is and how far it is."""
+    import shlex
+
+    from robustssm.commands.listing import size, text
+    from robustssm.evaluations.inspection import disk_bytes
+
+    content, counts = state.manifest, state.counts
+    models = [
+        f"{m.get('name')} {str(m.get('content_hash'))[:12]}" for m in content.get("models") or []
+    ]
+    versions = content.get("versions") or {}
+    argv, limit = [str(word) for word in content.get("argv") or []], content.get("limit")
+    samples = "the whole test split" if content else ""
+    facts = {
+        "state": state.word,
+        "cells": f"{counts['done']} of {counts['cells']} done, {counts['failed']} failed, "
+        f"{counts['missing']} missing",
+        "on disk": size(disk_bytes(state.run.path)),
+        "command": shlex.join(["robustssm", *argv]) if argv else "none on record",
+        "task": content.get("task"),
+        "data hash": str(content.get("task_hash", ""))[:12],
+        "samples": f"PARTIAL: the first {limit}" if limit is not None else samples,
+        "noise": ", ".join(map(str, content.get("noise") or [])),
+        "noise seed": content.get("seed"),
+        "device": content.get("device"),
+        "plan": content.get("plan"),
+        "schema": content.get("schema"),
+        "versions": ", ".join(f"{k} {v}" for k, v in sorted(versions.items())),
+        "models": ", ".join(models),
+    }
+    return [[name, text(value)] for name, value in facts.items() if value not in (None, "")]
+
+
+def _print_failures(state: "Inspection", errors: bool) -> None:
+    """Print the failed cells: first lines, some of them, or every traceback."""
+    failures = list(state.failed.values())
+    if errors:
+        for failure in failures:
+            click.echo(f"cell {failure.cell}: {failure.error}\n{failure.traceback}")
+        return
+    for failure in failures[:_SHOWN]:
+        click.echo(f"failed: cell {failure.cell}: {failure.line}")
+    if len(failures) > _SHOWN:
+        click.echo(f"failed: {len(failures) - _SHOWN} more; --errors prints all, with tracebacks")

@@ -1,0 +1,321 @@
+"""A run in the formats of others: nothing lost, nothing added, equal bytes for equal runs."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustssm.errors import RobustssmError, UsageError
+from robustssm.evaluations import samples
+from robustssm.evaluations.conditions import Noise
+from robustssm.evaluations.export import WRITERS, document
+from robustssm.evaluations.inspection import Inspection, inspect
+from robustssm.evaluations.labelled import VARIABLES, to_xarray
+from robustssm.evaluations.outputs import MARK
+from robustssm.evaluations.plan import make_plan
+from robustssm.evaluations.reading import outcomes
+from robustssm.evaluations.results import finish
+from robustssm.evaluations.run import run_sweep
+from robustssm.evaluations.store import RunDirectory, write_csv
+from robustssm.evaluations.tables import read_csv, read_tables
+from robustssm.zoo import resolve
+
+CYCLES = "Fourier(mode)"
+FOLDERS = ("mlflow", "wandb")
+
+
+@pytest.fixture(scope="module")
+def run(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three noises: over bins, over cycles per sample, and one without modes; 40 samples."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    refs = resolve(",".join(f"{k.replace('-', '_')}={path}" for k, path in checkpoints.items()))
+    noises = [
+        Noise("fourier", modes=(1, 3), eps=(0.3, 1.0)),
+        Noise(CYCLES, modes="0.05,0.11", mode_unit="cycles", eps=(1.0,)),
+        Noise("BandNoise(1, 4)", eps=(1.0,)),
+    ]
+    plan = make_plan(refs, noises, limit=40)
+    directory = RunDirectory(folder)
+    directory.open(plan, ["sweep", "--limit", "40"])
+    assert run_sweep(plan, directory) == {}
+    finish(directory)
+    return folder
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+def write(kind: str, state: Inspection, output: Path) -> int:
+    return WRITERS[kind][0](state, output)
+
+
+def content(path: Path) -> dict[str, bytes]:
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {
+        str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()
+    }
+
+
+@pytest.mark.parametrize("kind", list(WRITERS))
+def test_equal_runs_give_equal_bytes(kind: str, run: Path, copy: Path, tmp_path: Path) -> None:
+    if kind == "xarray":
+        pytest.importorskip("xarray")
+    first, second = tmp_path / "one" / "out", tmp_path / "two" / "out"
+    assert write(kind, inspect(run), first) > 0
+    # The report names the figures' places relative to itself: here there are none.
+    write(kind, inspect(copy), second)
+    assert content(first) == content(second)
+    write(kind, inspect(run), first)  # an own export is replaced
+    assert content(first) == content(second)
+    assert [p.name for p in first.parent.iterdir()] == ["out"]
+
+
+def test_the_samples_are_those_of_the_cells(run: Path, tmp_path: Path) -> None:
+    state, path = inspect(run), tmp_path / "samples.parquet"
+    assert write("parquet", state, path) == 40 * len(state.planned)
+    frame = pd.read_parquet(path)
+    assert pyarrow.dataset.dataset(path).count_rows() == len(frame)
+    plan = state.run.plan().set_index("cell")
+    for cell, rows in frame.groupby("cell", observed=True):
+        stored = state.run.rows(str(cell))
+        pd.testing.assert_frame_equal(
+            rows[list(stored.columns)].reset_index(drop=True), stored, check_exact=True
+        )
+        for name in ("model", "train_seed", "noise", "mode", "eps", "perturbation", "seed"):
+            assert (rows[name] == plan.loc[cell, name]).all()
+    keys = ["model", "train_seed", "noise", "mode", "eps", "sample_id"]
+    text = frame[keys].astype({"model": str, "noise": str})
+    assert text.sort_values(keys, kind="stable").index.equals(text.index)
+    assert all(frame[name].dtype == "category" for name in ("model", "noise", "cell"))
+    about = json.loads(pq.read_schema(path).metadata[b"robustssm"])
+    assert about["run"] == state.run.manifest() and about["done"] == len(state.planned)
+
+
+def test_row_groups_are_bounded_and_change_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("parquet", inspect(run), tmp_path / "whole")
+    monkeypatch.setattr(samples, "_ROWS", 100)
+    write("parquet", inspect(run), tmp_path / "parts")
+    file = pq.ParquetFile(tmp_path / "parts")
+    groups = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+    # Cells of 40 rows: the third fills a group.
+    assert max(groups) == 120 and len(groups) > 3
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "parts"), pd.read_parquet(tmp_path / "whole")
+    )
+
+
+def test_the_csv_is_the_summary_and_stands_alone(run: Path, tmp_path: Path) -> None:
+    write("csv", inspect(run), tmp_path / "summary.csv")
+    frame, summary = read_csv(tmp_path / "summary.csv"), read_csv(run / "summary.csv")
+    pd.testing.assert_frame_equal(frame[list(summary.columns)], summary, check_exact=True)
+    plan = inspect(run).run.plan().set_index("cell")
+    for name in ("checkpoint", "perturbation", "clip", "seed", "limit"):
+        assert frame[name].tolist() == plan.loc[frame["cell"], name].tolist()
+
+
+def test_the_json_is_strict_and_says_what_the_tables_say(copy: Path, tmp_path: Path) -> None:
+    cell = inspect(copy).planned[-1]
+    inspect(copy).run.cell_path(cell).unlink()
+    write("json", inspect(copy), tmp_path / "run.json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    found = json.loads((tmp_path / "run.json").read_text(), parse_constant=refuse)
+    assert found["schema"] == 1 and found["missing"] == [cell] and not found["complete"]
+    assert found["partial"] and found["run"]["limit"] == 40
+    summary = read_tables(inspect(copy)).summary
+    assert [row["accuracy"] for row in found["summary"]] == summary["accuracy"].tolist()
+    assert cell not in {row["cell"] for row in found["summary"]}
+    assert found["tests"] == []  # tests.csv speaks of a cell that is gone
+    assert len(document(inspect(copy))["overview"]) == len(found["overview"]) > 0
+
+
+def test_the_arrays_are_the_outcomes(copy: Path, tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    state = inspect(copy)
+    model = state.run.plan()["model"].iloc[0]
+    expected = outcomes(state.run, model, 0)
+    write("xarray", state, tmp_path / "run.nc")
+    with xarray.open_dataset(tmp_path / "run.nc", engine="scipy") as data:
+        own = data.sel(model=model, train_seed=0)
+        assert bool(data["done"].all())
+        for row, condition in enumerate(expected.conditions.itertuples()):
+            here = (own["noise"] == condition.noise) & (own["mode"] == condition.mode)
+            one = own.isel(condition=(here & (own["eps"] == condition.eps)).to_numpy())
+            assert np.array_equal(one["correct"].to_numpy()[0], expected.correct[row])
+        clean = own.isel(condition=(own["noise"] == "clean").to_numpy())
+        assert np.array_equal(clean["correct"].to_numpy()[0], expected.clean)
+        assert np.array_equal(data["sample_id"], expected.sample_id)
+        # As the documentation has it: a grid over modes and strengths.
+        curve = data["correct"].where(data["done"]).mean("sample_id", dtype="float64")
+        grid = curve.sel(condition=curve["noise"] == "fourier")
+        grid = grid.set_index(condition=["mode", "eps"]).unstack("condition")  # noqa: PD010 xarray
+        assert grid.sizes["mode"] == grid.sizes["eps"] == 2
+    gone = expected.conditions["cell"].iloc[0]
+    state.run.cell_path(gone).unlink()
+    left = to_xarray(inspect(copy))
+    assert int((~left["done"]).sum()) == 1
+    for name, (_, empty) in VARIABLES.items():
+        values = left[name].to_numpy()[~left["done"].to_numpy()]
+        assert np.array_equal(values, np.full_like(values, empty), equal_nan=empty != empty)
+
+
+def test_without_xarray_one_line_says_what_to_install(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(RobustssmError, match=r"pip install 'robustssm\[xarray\]'"):
+        write("xarray", inspect(run), tmp_path / "run.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def flat_yaml(path: Path) -> dict[str, Any]:
+    """The flat YAML of meta.yaml: a key and a JSON value a line."""
+    lines = [line.partition(": ") for line in path.read_text().splitlines()]
+    return {key: json.loads(value) for key, _, value in lines}
+
+
+def test_the_file_store_of_mlflow_holds_the_curves(run: Path, tmp_path: Path) -> None:
+    """The layout of mlflow/store/tracking/file_store.py."""
+    assert write("mlflow", inspect(run), tmp_path / "mlruns") == 2
+    summary = read_csv(run / "summary.csv")
+    (experiment,) = (p for p in (tmp_path / "mlruns").iterdir() if p.is_dir() and p.name != "0")
+    about = flat_yaml(experiment / "meta.yaml")
+    assert about["experiment_id"] == experiment.name and about["lifecycle_stage"] == "active"
+    assert int(experiment.name) < 2**63
+    for place in (p for p in experiment.iterdir() if p.is_dir()):
+        meta = flat_yaml(place / "meta.yaml")
+        assert meta["run_id"] == meta["run_uuid"] == place.name and len(place.name) == 32
+        assert meta["status"] == 3 and meta["experiment_id"] == experiment.name
+        model = (place / "params" / "model").read_text()
+        assert (place / "tags" / "mlflow.runName").read_text() == f"{model}/0"
+        assert (place / "params" / "partial").read_text() == "True"
+        own = summary[summary["model"] == model]
+        fourier = own[(own["noise"] == "fourier") & (own["eps"] == 0.3)]
+        metrics = place / "metrics"
+        lines = (metrics / "fourier/input/eps_0.3_std/accuracy").read_text().splitlines()
+        assert [tuple(map(float, line.split(" "))) for line in lines] == [
+            (0.0, row.accuracy, row.mode) for row in fourier.itertuples()
+        ]
+        (cycles,) = metrics.glob("Fourier_mode/input/eps_1_std/mode")
+        assert [line.split(" ")[1:] for line in cycles.read_text().splitlines()] == [
+            ["0.05", "0"],
+            ["0.11", "1"],
+        ]
+        assert (metrics / "BandNoise_1_4/input/eps_1_std/accuracy").is_file()
+        assert (
+            float((metrics / "clean_accuracy").read_text().split(" ")[1])
+            == (own["clean_accuracy"].iloc[0])
+        )
+
+
+def test_the_script_for_wandb_logs_every_condition(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("wandb", inspect(run), tmp_path / "out")
+    logged: dict[str, list[dict[str, Any]]] = {}
+    summaries: dict[str, dict[str, Any]] = {}
+
+    class Run:
+        def __init__(self, name: str) -> None:
+            self.name, self.summary = name, summaries.setdefault(name, {})
+
+        def __enter__(self) -> "Run":
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def log(self, row: dict[str, Any]) -> None:
+            logged.setdefault(self.name, []).append(row)
+
+    fake = SimpleNamespace(init=lambda project, name, config: Run(name))
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    runpy.run_path(str(tmp_path / "out" / "import.py"))
+    summary = read_csv(run / "summary.csv")
+    for model, own in summary[summary["noise"] != "clean"].groupby("model"):
+        rows = {(r["noise"], r["mode"], r["eps"]): r["accuracy"] for r in logged[f"{model}/0"]}
+        assert rows == {(r.noise, r.mode, r.eps): r.accuracy for r in own.itertuples()}
+        assert summaries[f"{model}/0"]["clean_accuracy"] == own["clean_accuracy"].iloc[0]
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_folders_of_others_are_left_alone(kind: str, run: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"thesis\.txt.*nothing was written"):
+        write(kind, inspect(run), mine)
+    assert content(tmp_path) == {"mine/thesis.txt": b"mine"}
+    write(kind, inspect(run), tmp_path / "own")
+    (tmp_path / "own" / "added").write_text("later")
+    with pytest.raises(UsageError, match="added"):
+        write(kind, inspect(run), tmp_path / "own")
+    (tmp_path / "own" / "added").unlink()
+    write(kind, inspect(run), tmp_path / "own")
+    assert (tmp_path / "own" / MARK).is_file()
+    with pytest.raises(UsageError, match="is a file"):
+        write(kind, inspect(run), mine / "thesis.txt")
+
+
+@pytest.mark.parametrize("kind", list(WRITERS))
+def test_what_fails_leaves_nothing(
+    kind: str, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = inspect(copy)
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("write_text", "write_bytes"):
+        monkeypatch.setattr(Path, name, fail)
+    monkeypatch.setattr(pq, "ParquetWriter", fail)
+    if kind == "xarray":
+        monkeypatch.setattr(pytest.importorskip("xarray").Dataset, "to_netcdf", fail)
+    with pytest.raises(RobustssmError, match="No space left on device"):
+        write(kind, state, tmp_path / "out" / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_run_with_nothing_finished_is_refused(copy: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copy / "cells")
+    for kind in set(WRITERS) - {"md", "xarray"}:
+        with pytest.raises(UsageError, match="no finished cell"):
+            write(kind, inspect(copy), tmp_path / kind)
+        assert not (tmp_path / kind).exists()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["NA", "nan", "null", "", "s4d", "a,b", 'a"b', "1"]),
+            st.floats(allow_infinity=False),
+        ),
+        min_size=1,
+    )
+)
+def test_tables_are_read_back_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, float]]
+) -> None:
+    frame = pd.DataFrame(rows, columns=["model", "accuracy"]).astype({"model": "str"})
+    path = tmp_path_factory.mktemp("table") / "table.csv"
+    write_csv(path, frame)
+    found = read_csv(path)
+    assert found["model"].tolist() == frame["model"].tolist()
+    np.testing.assert_array_equal(found["accuracy"].to_numpy(float), frame["accuracy"].to_numpy())
