@@ -11,7 +11,7 @@ from robustssm.attacks import Budget
 from robustssm.attacks.adversaries import BandPGD, MinimalEps, RandomSearch, Victim, diagnose
 from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
-from robustssm.evaluations.metrics import CONFIDENCE
+from robustssm.evaluations.statistics.intervals import CONFIDENCE
 from robustssm.execution import one_thread
 from robustssm.tasks import Task
 from robustssm.zoo import ModelRef

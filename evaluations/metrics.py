@@ -1,70 +1,41 @@
-"""Curves with intervals: from rows per sample to one tidy row a (model, seed, mode, eps)."""
+"""Curves with intervals: from cells to one tidy row a (model, seed, mode, eps)."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
+from robustssm.evaluations.cell_digests import CellDigest, digest_cells
+from robustssm.evaluations.statistics.intervals import seed_interval, wilson
 from robustssm.evaluations.store import RunDirectory
-from robustssm.typing import FloatArray
 
-CONFIDENCE = 0.95
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
 
 
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's interval for a share of n; it never has zero width.
-
-    Reference: Wilson, J. Am. Stat. Assoc. 22 (1927), p. 209.
-    """
-    interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def seed_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Student's interval of the mean over training seeds, inside [0, 1].
-
-    Seeds are the replicates, never the samples. NaN where there is a single seed.
-    """
-    array: FloatArray = np.asarray(list(values), dtype=np.float64)
-    if len(array) < 2:
-        return float("nan"), float("nan")
-    half = stats.t.ppf(0.5 + confidence / 2, len(array) - 1) * stats.sem(array)
-    return max(0.0, float(array.mean() - half)), min(1.0, float(array.mean() + half))
-
-
-def summarise(run: RunDirectory) -> pd.DataFrame:
+def summarise(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
     """Return summary.csv: one row a model, training seed, mode and eps with results.
 
-    Rows of noise `clean` are the clean evaluation. Cells that have no results are left out.
+    cells: digests of the run's cells, read where None. Rows of noise `clean` are the clean
+    evaluation. Cells that have no results are left out.
     """
-    clean: dict[tuple[str, int], float] = {}
-    rows = []
-    for cell in run.plan().to_dict("records"):
-        if not run.cell_path(cell["cell"]).is_file():
-            continue
-        result = run.rows(cell["cell"], ["correct", "delivered_rms", "in_band_share"])
-        n, right = len(result), int(result["correct"].sum())
-        key = (cell["model"], cell["train_seed"])
-        if cell["noise"] == "clean":
-            clean[key] = right / n
-        low, high = wilson(right, n)
-        rows.append(
-            {name: cell[name] for name in _LABELS}
-            | {
-                "n": n,
-                "accuracy": right / n,
-                "ci_low": low,
-                "ci_high": high,
-                "clean_accuracy": clean.get(key, float("nan")),
-                "delivered_rms": float(np.sqrt(np.mean(result["delivered_rms"] ** 2))),
-                "mode_unit": cell["mode_unit"],
-                "in_band_share": float(result["in_band_share"].mean()),
-                "cell": cell["cell"],
-            }
-        )
-    return pd.DataFrame(rows)
+    cells = digest_cells(run) if cells is None else cells
+    plan = run.plan()
+    plan = plan[plan["cell"].isin(cells.keys())]
+    if plan.empty:
+        return pd.DataFrame()
+    found = [cells[cell] for cell in plan["cell"]]
+    table = plan[[*_LABELS]].reset_index(drop=True)
+    table["n"] = [cell.n for cell in found]
+    right = pd.Series([cell.right for cell in found])
+    table["accuracy"] = right / table["n"]
+    table["ci_low"], table["ci_high"] = wilson(right, table["n"])
+    clean = table[table["noise"] == "clean"].set_index(["model", "train_seed"])["accuracy"]
+    names = pd.MultiIndex.from_frame(table[["model", "train_seed"]])
+    table["clean_accuracy"] = clean.reindex(names).to_numpy()
+    table["delivered_rms"] = [cell.delivered_rms for cell in found]
+    table["mode_unit"] = plan["mode_unit"].to_numpy()
+    table["in_band_share"] = [cell.in_band_share for cell in found]
+    table["cell"] = plan["cell"].to_numpy()
+    return table
 
 
 def perturbed(table: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +71,7 @@ def overview(summary: pd.DataFrame) -> pd.DataFrame:
     """Return one row a model, noise and eps: mean over modes, and the worst mode with its interval.
 
     The worst mode is chosen and reported on the same samples, so its accuracy is biased
-    downwards a little where many modes were tried.
+    downwards where many modes were tried; `statistics.cross_fit` is without that bias.
     """
     curves = over_seeds(perturbed(summary))
     rows = []

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from robustssm.evaluations.cell_digests import digest_cells
 from robustssm.evaluations.metrics import overview, perturbed, summarise
 from robustssm.evaluations.significance import paired_tests
 from robustssm.evaluations.store import RunDirectory, write_csv
@@ -42,8 +43,9 @@ class Results:
 
 def finish(run: RunDirectory) -> Results:
     """Write summary.csv and tests.csv of what the run holds so far, and return the tables."""
-    summary = summarise(run)
-    tests = paired_tests(run)
+    cells = digest_cells(run)
+    summary = summarise(run, cells)
+    tests = paired_tests(run, cells)
     write_csv(run.path / "summary.csv", summary)
     write_csv(run.path / "tests.csv", tests)
     shown = pd.DataFrame() if perturbed(summary).empty else overview(summary)

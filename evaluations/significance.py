@@ -1,43 +1,22 @@
 """Paired tests: two models on the same perturbed samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from robustssm.errors import UsageError
 from robustssm.evaluations import reading
+from robustssm.evaluations.cell_digests import CellDigest, digest_cells
+from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 from robustssm.evaluations.store import RunDirectory
-from robustssm.typing import FloatArray
 
+_CONDITION = ("noise", "mode", "mode_unit", "eps")
 COLUMNS = (
     *("model_a", "seed_a", "model_b", "seed_b", "noise", "mode", "mode_unit", "eps", "n"),
     *("a_only", "b_only", "difference", "p"),
 )
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return McNemar's exact two-sided p from the counts of discordant pairs; 1 where none.
-
-    Reference: McNemar, Psychometrika 12 (1947); exact binomial form.
-    """
-    discordant = only_first + only_second
-    if discordant == 0:
-        return 1.0
-    return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
-
-
-def holm(p: FloatArray) -> FloatArray:
-    """Return Holm's adjusted p-values, family-wise, shape of p.
-
-    Reference: Holm, Scand. J. Stat. 6 (1979), p. 65.
-    """
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * (len(p) - np.arange(len(p)))
-    adjusted = np.empty_like(scaled)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
-    return adjusted
 
 
 def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
@@ -50,46 +29,47 @@ def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
     return [(*a, *b) for a, b in paired]
 
 
-def paired_tests(run: RunDirectory) -> pd.DataFrame:
+def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
     """Return tests.csv: McNemar's exact test for every pair of models, mode and eps.
 
-    a_only and b_only count the samples that one model alone gets right. p_holm is adjusted over
-    all tests of the sweep. Cells without results are left out.
+    cells: digests of the run's cells, read where None. a_only and b_only count the samples that
+    one model alone gets right. Adjusted over all tests of the sweep: p_holm keeps the probability
+    of any false claim, p_bh the expected share of false ones. Cells without results are left out.
+    Raises UsageError where cells of a condition hold different samples.
     """
-    names = reading.models(run)
+    cells = digest_cells(run) if cells is None else cells
+    compared = np.array(pairs(reading.models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
-    conditions = plan.groupby(["noise", "mode", "mode_unit", "eps"], sort=False)
-    rows = []
-    for (noise, mode, unit, eps), group in conditions:
-        right = {
-            (label, int(seed)): run.rows(cell, ["sample_id", "correct"]).set_index("sample_id")[
-                "correct"
-            ]
-            for label, seed, cell in group[["model", "train_seed", "cell"]].itertuples(index=False)
-            if run.cell_path(cell).is_file()
-        }
-        for a, seed_a, b, seed_b in pairs(names):
-            if (a, seed_a) not in right or (b, seed_b) not in right:
-                continue
-            first, second = right[a, seed_a].align(right[b, seed_b], join="inner")
-            a_only, b_only = int((first & ~second).sum()), int((second & ~first).sum())
-            rows.append(
-                {
-                    "model_a": a,
-                    "seed_a": seed_a,
-                    "model_b": b,
-                    "seed_b": seed_b,
-                    "noise": noise,
-                    "mode": mode,
-                    "mode_unit": unit,
-                    "eps": eps,
-                    "n": len(first),
-                    "a_only": a_only,
-                    "b_only": b_only,
-                    "difference": (a_only - b_only) / len(first),
-                    "p": mcnemar(a_only, b_only),
-                }
+    tables = []
+    conditions = plan[plan["cell"].isin(cells.keys())].groupby([*_CONDITION], sort=False)
+    for condition, group in conditions:
+        names = list(zip(group["model"], group["train_seed"].astype(int), strict=True))
+        found = [cells[cell] for cell in group["cell"]]
+        if len({cell.samples for cell in found}) > 1:
+            raise UsageError(
+                f"{run.path}: cells of {condition[0]} at mode {condition[1]:g} hold different "
+                "samples; run that sweep again with --overwrite"
             )
-    tests = pd.DataFrame(rows, columns=[*COLUMNS])
-    tests["p_holm"] = holm(tests["p"].to_numpy(dtype=np.float64))
-    return tests
+        right = np.stack([cell.correct() for cell in found]).astype(np.float64)
+        both = np.rint(right @ right.T).astype(np.int64)
+        place = {name: k for k, name in enumerate(names)}
+        first = [place.get((a, seed), -1) for a, seed, _, _ in compared]
+        second = [place.get((b, seed), -1) for _, _, b, seed in compared]
+        there = [k for k, ends in enumerate(zip(first, second, strict=True)) if min(ends) >= 0]
+        i, j = np.array(first, np.int64)[there], np.array(second, np.int64)[there]
+        if not there:
+            continue
+        table = pd.DataFrame(compared[there], columns=[*COLUMNS[:4]])
+        table[[*_CONDITION]] = condition
+        table["n"] = found[0].n
+        table["a_only"] = both[i, i] - both[i, j]
+        table["b_only"] = both[j, j] - both[i, j]
+        tables.append(table)
+    tests = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS])
+    integers = ("seed_a", "seed_b", "n", "a_only", "b_only")
+    tests = tests.astype(dict.fromkeys(integers, np.int64))
+    tests["difference"] = (tests["a_only"] - tests["b_only"]) / tests["n"]
+    tests["p"] = mcnemar(tests["a_only"], tests["b_only"])
+    p = tests["p"].to_numpy(dtype=np.float64)
+    tests["p_holm"], tests["p_bh"] = holm(p), benjamini_hochberg(p)
+    return tests[[*COLUMNS, "p_holm", "p_bh"]]

@@ -63,6 +63,7 @@ class _Kept(threading.local):
         self.values: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return the value kept under a key, made where there is none."""
         if key not in self.values:
             self.values[key] = make()
             if len(self.values) > _KEPT:
@@ -90,7 +91,7 @@ def _checkpoint(cell: Cell, device: torch.device) -> Checkpoint:
         checkpoint.network.to(device)
         return checkpoint
 
-    return _kept.get((expected, device), make)  # type: ignore[no-any-return]
+    return _kept.get((expected, device), make)
 
 
 def _task(spec: str, expected: str) -> Task:
@@ -105,7 +106,7 @@ def _task(spec: str, expected: str) -> Task:
             )
         return task
 
-    return _kept.get((spec, expected), make)  # type: ignore[no-any-return]
+    return _kept.get((spec, expected), make)
 
 
 def out_of_memory(error: BaseException) -> bool:

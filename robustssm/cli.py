@@ -7,6 +7,7 @@ import click
 from robustssm import __version__
 from robustssm.commands.attack import attack
 from robustssm.commands.common import CommandError
+from robustssm.commands.compare import compare
 from robustssm.commands.converge import converge
 from robustssm.commands.export import export
 from robustssm.commands.gain import gain
@@ -73,6 +74,7 @@ for command in (
     show,
     report,
     export,
+    compare,
     attack,
     worst_mode,
     minimal,

@@ -12,7 +12,8 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 
 COMMANDS = ["sweep", "attack", "worst-mode", "minimal", "diagnose", "radius", "transfer", "ptd",
-            "train", "zoo", "zoo build", "zoo verify"]  # fmt: skip
+            "train", "zoo", "zoo build", "zoo verify", "compare", "ls models", "ls runs", "show",
+            "report", "export"]  # fmt: skip
 
 
 def call(*arguments: str) -> Result:

@@ -201,6 +201,7 @@ def _run(
         where = f"on {execution.cluster}" if execution.cluster else f"{execution.jobs} at a time"
         trouble = f", {len(failed)} failed before (--retry-failed)" if failed else ""
         ui.note(f"{run.path}: {todo} of {len(plan.unique)} cells to compute, {where}{trouble}")
+        _detectable(plan)
     try:
         with stopped_by_sigterm(), ui.progress(todo, "sweep", progress) as advance:
             return run_sweep(
@@ -254,4 +255,24 @@ def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: s
     ui.note(
         f"about {ui.duration(seconds)} with {execution.jobs} at a time, "
         f"{found.disk / 2**20:.3g} MiB"
+    )
+    _detectable(plan)
+
+
+def _detectable(plan: "Plan") -> None:
+    """Say how large a difference of two models has to be to be found in this sweep."""
+    from robustssm import ui
+    from robustssm.evaluations.significance import pairs
+    from robustssm.evaluations.statistics.power import smallest_difference
+
+    compared = pairs([(model.ref.label, model.train_seed) for model in plan.models])
+    if not compared:
+        return
+    samples = len(plan.task.splits["test"].first(plan.limit))
+    conditions = len(plan.cells) // len(plan.models)
+    tests = len(compared) * conditions
+    one, all_of_them = (smallest_difference(samples, k) for k in (1, tests))
+    ui.note(
+        f"smallest difference of two checkpoints' accuracies found with power 0.8 (n = {samples}, "
+        f"one in ten samples discordant): {one:.3f} in one test, {all_of_them:.3f} among {tests}"
     )

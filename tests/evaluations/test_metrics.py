@@ -5,34 +5,75 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from robustssm.evaluations.metrics import over_seeds, overview, seed_interval, wilson
-from robustssm.evaluations.significance import holm, mcnemar
+from robustssm.errors import UsageError
+from robustssm.evaluations.metrics import over_seeds, overview
+from robustssm.evaluations.statistics.intervals import seed_interval, wilson
+from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
+
+COUNTS = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=40)
 
 
-@given(n=st.integers(1, 2000), data=st.data())
+@given(counts=COUNTS)
 @settings(max_examples=50, deadline=None)
-def test_wilson_is_that_of_statsmodels(n: int, data: st.DataObject) -> None:
-    right = data.draw(st.integers(0, n))
+def test_wilson_is_that_of_statsmodels(counts: list[tuple[int, int]]) -> None:
+    right = np.array([a for a, _ in counts])
+    n = right + np.array([b for _, b in counts]) + 1
+    low, high = wilson(right, n)
     expected = proportion_confint(right, n, method="wilson")
     # Same formula, another order of operations.
-    np.testing.assert_allclose(wilson(right, n), np.clip(expected, 0, 1), atol=1e-12)
+    np.testing.assert_allclose([low, high], np.clip(expected, 0, 1), atol=1e-12)
+    assert (high > low).all() and (low >= 0).all() and (high <= 1).all()
 
 
-@given(a=st.integers(0, 60), b=st.integers(0, 60))
+def test_wilson_at_the_ends_is_exact() -> None:
+    low, high = wilson([0, 200], 200)
+    # 200 of 200: n / (n + z^2), z = 1.959964.
+    assert low[0] == 0.0 and high[1] == 1.0
+    np.testing.assert_allclose([high[0], low[1]], [0.018845, 0.981155], atol=1e-6)
+    for wrong in [(3, 2), (-1, 2), (0, 0)]:
+        with pytest.raises(UsageError, match="Wilson"):
+            wilson(*wrong)
+
+
+@given(counts=COUNTS)
 @settings(max_examples=50, deadline=None)
-def test_mcnemar_is_that_of_statsmodels(a: int, b: int) -> None:
-    expected = reference_mcnemar([[5, a], [b, 5]], exact=True).pvalue if a + b else 1.0
-    assert mcnemar(a, b) == pytest.approx(expected, rel=1e-10)
+def test_mcnemar_is_that_of_statsmodels_and_scipy(counts: list[tuple[int, int]]) -> None:
+    a, b = np.array(counts).T
+    p = mcnemar(a, b)
+    for i, j, found in zip(a, b, p, strict=True):
+        expected = reference_mcnemar([[5, i], [j, 5]], exact=True).pvalue if i + j else 1.0
+        # Two tails of the incomplete beta function added, or one doubled: some ulps each.
+        assert found == pytest.approx(expected, rel=1e-12)
+        assert found == pytest.approx(
+            stats.binomtest(i, i + j, 0.5).pvalue if i + j else 1.0, rel=1e-12
+        )
+
+
+def test_mcnemar_takes_any_shape() -> None:
+    assert mcnemar(3, 3).shape == () and mcnemar(3, 3) == 1.0
+    assert mcnemar(np.zeros((2, 3), int), np.zeros((2, 3), int)).tolist() == [[1.0] * 3] * 2
+    assert mcnemar([], []).shape == (0,)
+    # 5 of 5 on one side: 2 / 2^5.
+    assert mcnemar([5], [0])[0] == 0.0625
 
 
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=30))
 @settings(max_examples=50, deadline=None)
-def test_holm_is_that_of_statsmodels(p: list[float]) -> None:
+def test_corrections_are_those_of_statsmodels(p: list[float]) -> None:
+    # Products of the same numbers, another order.
     np.testing.assert_allclose(holm(np.array(p)), multipletests(p, method="holm")[1], atol=1e-12)
+    np.testing.assert_allclose(
+        benjamini_hochberg(np.array(p)), multipletests(p, method="fdr_bh")[1], atol=1e-12
+    )
+
+
+def test_no_tests_have_no_corrections() -> None:
+    assert len(holm(np.empty(0))) == 0 and len(benjamini_hochberg(np.empty(0))) == 0
 
 
 def test_holm_keeps_the_family_wise_error_of_a_null() -> None:
@@ -41,7 +82,7 @@ def test_holm_keeps_the_family_wise_error_of_a_null() -> None:
     false = 0
     for _ in range(400):
         counts = rng.binomial(40, 0.5, 20)
-        false += bool((holm(np.array([mcnemar(c, 40 - c) for c in counts])) < 0.05).any())
+        false += bool((holm(mcnemar(counts, 40 - counts)) < 0.05).any())
     # At most 5% expected; 400 families have a standard error of 1.1%.
     assert false / 400 <= 0.05 + 3 * 0.011
 

@@ -182,9 +182,10 @@ def test_a_log_without_a_terminal_reads_well(
     monkeypatch.setattr(ui, "PLAIN_INTERVAL", 0.0)
     stderr = sweep(models, tmp_path / "run").stderr
     lines = stderr.splitlines()
-    assert len(lines) == 1 + 14 + 1 and not any(c in stderr for c in "\r\x1b")
+    assert len(lines) == 2 + 14 + 1 and not any(c in stderr for c in "\r\x1b")
     assert lines[0].endswith("14 of 14 cells to compute, 1 at a time")
-    for number, line in enumerate(lines[1:-1], start=1):
+    assert lines[1].startswith("smallest difference") and "(n = 40, " in lines[1]
+    for number, line in enumerate(lines[2:-1], start=1):
         assert line.startswith(f"sweep: {number}/14 ({number / 14:.0%}), ")
         assert line.endswith(" left" if number < 14 else " s")
 

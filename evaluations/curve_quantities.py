@@ -1,0 +1,125 @@
+"""What a comparison reports of each model, as one function of accuracies."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.evaluations.statistics.corruption import corruption_error
+from robustssm.evaluations.statistics.curves import area, area_weights, half_strength
+from robustssm.evaluations.strength_grid import StrengthGrid
+from robustssm.typing import FloatArray
+
+CLEAN, MEAN = "acc_clean", "acc_mean_over_modes"
+AUC, EPS50 = "auc_log_eps_mean_over_modes", "eps50_mean_over_modes"
+MCE, RELATIVE_MCE = "mce", "relative_mce"
+
+
+@dataclass(frozen=True)
+class CurveQuantities:
+    """The quantities of the models of a grid, and their differences to the reference.
+
+    reference: name of the model that errors are divided by, one of the grid's, or "" for no
+    corruption errors; pairs: places of (model, reference) among the members. eps50 is a natural
+    logarithm here, its difference that of a ratio.
+    """
+
+    grid: StrengthGrid
+    chance: float
+    reference: str
+    pairs: tuple[tuple[int, int], ...] = ()
+
+    @cached_property
+    def names(self) -> list[tuple[str, float]]:
+        """Quantity and eps; NaN for what is of the whole curve."""
+        names = [(CLEAN, np.nan), *((MEAN, float(eps)) for eps in self.grid.eps)]
+        if self.grid.log_eps() is not None:
+            names += [(AUC, np.nan), (EPS50, np.nan)]
+        if self.reference:
+            names += [(MCE, np.nan), (RELATIVE_MCE, np.nan)]
+        return names
+
+    @cached_property
+    def reference_weights(self) -> FloatArray:
+        """Weights (members, members) of whose errors each member's are divided by.
+
+        The reference of the same training seed where it has every seed of the model, else the
+        mean over the seeds of the reference.
+        """
+        members = self.grid.members
+        own = {seed: k for k, (name, seed) in enumerate(members) if name == self.reference}
+        weights = np.zeros((len(members), len(members)))
+        for k, (model, seed) in enumerate(members):
+            if self.same_seeds(model):
+                weights[k, own[seed]] = 1.0
+            else:
+                weights[k, list(own.values())] = 1.0 / len(own)
+        return weights
+
+    def same_seeds(self, model: str) -> bool:
+        """Return whether the reference has every training seed of the model."""
+        members = self.grid.members
+        return all((self.reference, seed) in members for name, seed in members if name == model)
+
+    def rows(self) -> npt.NDArray[np.bool_]:
+        """Return the outcomes that `of` is of: (members * (1 + conditions), samples)."""
+        grid = self.grid
+        noisy = grid.correct.reshape(len(grid.members), -1, grid.n)
+        return np.concatenate([grid.clean[:, None], noisy], axis=1).reshape(-1, grid.n)
+
+    def of(self, accuracy: FloatArray) -> FloatArray:
+        """Return members' quantities, then pairs' differences.
+
+        accuracy: (..., rows); the result (..., (members + pairs) * quantities).
+        """
+        own = self.of_members(accuracy)
+        first, second = ([pair[k] for pair in self.pairs] for k in (0, 1))
+        with np.errstate(invalid="ignore"):  # two censored eps50 have no ratio
+            differences = own[..., first, :] - own[..., second, :]
+        both = np.concatenate([own, differences], axis=-2)
+        return both.reshape(*accuracy.shape[:-1], -1)
+
+    def of_members(self, accuracy: FloatArray) -> FloatArray:
+        """Return the quantities of each member, (..., members, quantities)."""
+        grid = self.grid
+        split = accuracy.reshape(*accuracy.shape[:-1], len(grid.members), -1)
+        clean = split[..., 0]
+        noisy = split[..., 1:].reshape(*split.shape[:-1], len(grid.modes), len(grid.eps))
+        curve = noisy.mean(-2)
+        found = [clean[..., None], curve]
+        x = grid.log_eps()
+        if x is not None:
+            target = self.chance + (clean - self.chance) / 2
+            found += [area(x, curve)[..., None], half_strength(x, curve, target)[..., None]]
+        if self.reference:
+            error, clean_error = 1.0 - noisy, (1.0 - clean)[..., None, None]
+            for errors in (error, error - clean_error):
+                base = np.einsum("ab,...bme->...ame", self.reference_weights, errors)
+                found.append(corruption_error(errors, base)[0][..., None])
+        return np.concatenate(found, axis=-1)
+
+    def corruptions_used(self) -> tuple[FloatArray, FloatArray]:
+        """Return the share of modes that mCE and relative mCE average, each (members,)."""
+        error = 1.0 - self.grid.correct.mean(-1)
+        relative = error - (1.0 - self.grid.clean.mean(-1))[:, None, None]
+        shares = [
+            corruption_error(e, np.einsum("ab,bme->ame", self.reference_weights, e))[1]
+            for e in (error, relative)
+        ]
+        return shares[0], shares[1]
+
+    def contributions(self, pair: tuple[int, int]) -> tuple[list[tuple[str, float]], FloatArray]:
+        """Return the quantities that are means over samples, and each sample's difference.
+
+        Shape (quantities, samples): mean over modes at each eps, and the area.
+        """
+        grid = self.grid
+        a, b = (grid.correct[k].mean(0) for k in pair)
+        rows = a - b
+        names = [(MEAN, float(eps)) for eps in grid.eps]
+        x = grid.log_eps()
+        if x is not None:
+            rows = np.concatenate([rows, (area_weights(x) @ rows)[None]])
+            names.append((AUC, np.nan))
+        return names, rows

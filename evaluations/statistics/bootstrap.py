@@ -1,0 +1,112 @@
+"""Paired bootstrap over samples: one resample serves all models and conditions at once."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from robustssm.evaluations.statistics.intervals import CONFIDENCE
+from robustssm.typing import FloatArray
+
+SEED = 20260101
+RESAMPLES = 2000
+# Numbers held at a time by a batch of resamples.
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """Quantities on all samples, and their intervals, each of shape (quantities,).
+
+    low, high: percentiles; bca_low, bca_high: bias-corrected and accelerated, NaN where these
+    cannot be had (a quantity that is infinite or undefined in a resample, or the same in all).
+    undefined: share of the resamples in which the quantity is NaN; they are left out of low, high.
+    constant: whether all resamples are equal, so that they hold no interval.
+    """
+
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    bca_low: FloatArray
+    bca_high: FloatArray
+    undefined: FloatArray
+    constant: npt.NDArray[np.bool_]
+
+
+def paired_bootstrap(
+    correct: npt.NDArray[np.bool_],
+    quantities: Callable[[FloatArray], FloatArray],
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    confidence: float = CONFIDENCE,
+) -> Bootstrapped:
+    """Return quantities that are functions of accuracies, with intervals over the samples.
+
+    correct: (rows, samples), all rows on the same samples; quantities: maps accuracies (..., rows)
+    to (..., quantities), may return infinities, and NaN for what is undefined. Samples are drawn
+    as a whole, so that the dependence between conditions and models is kept. Percentiles are
+    resampled values, never interpolated, which infinities allow. Memory is bounded by a batch.
+    Intervals speak of new samples, never of a model trained anew.
+
+    Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), sections 13.3, 14.3.
+    """
+    rows, n = correct.shape
+    block = max(1, _CHUNK // n)
+
+    def means(counts: FloatArray) -> FloatArray:
+        """Return the accuracies (resamples, rows); a block of rows is held in float64."""
+        parts = [
+            counts @ correct[start : start + block].T.astype(np.float64)
+            for start in range(0, rows, block)
+        ]
+        return np.concatenate(parts, axis=-1) / counts.sum(-1, keepdims=True)
+
+    def statistic(drawn: Any, axis: int = -1) -> FloatArray:
+        batch = drawn.reshape(-1, drawn.shape[-1])
+        offset = n * np.arange(len(batch))[:, None]
+        counts = np.bincount((batch + offset).ravel(), minlength=n * len(batch))
+        found = quantities(means(counts.reshape(len(batch), n).astype(np.float64)))
+        return np.moveaxis(found, -1, 0).reshape(-1, *drawn.shape[:-1])
+
+    value = quantities(correct.mean(1))
+    options: dict[str, Any] = {
+        "n_resamples": resamples,
+        "batch": max(1, _CHUNK // max(n, rows)),
+        "vectorized": True,
+        "confidence_level": confidence,
+        "random_state": np.random.Generator(np.random.Philox(seed)),
+    }
+    # What warns is a quantity that is infinite or constant: its BCa interval is replaced.
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = stats.bootstrap((np.arange(n),), statistic, method="percentile", **options)
+        drawn = result.bootstrap_distribution
+        options["n_resamples"] = 0
+        bca = stats.bootstrap(
+            (np.arange(n),), statistic, method="BCa", bootstrap_result=result, **options
+        ).confidence_interval
+    low, high = _quantiles(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
+    usable = np.isfinite(drawn).all(-1) & np.isfinite(bca.low) & np.isfinite(bca.high)
+    constant = (drawn == drawn[:, :1]).all(-1)
+    usable &= ~constant
+    return Bootstrapped(
+        value,
+        low,
+        high,
+        np.where(usable, bca.low, np.nan),
+        np.where(usable, bca.high, np.nan),
+        np.isnan(drawn).mean(-1),
+        constant,
+    )
+
+
+def _quantiles(drawn: FloatArray, shares: tuple[float, float]) -> FloatArray:
+    """Return quantiles along the last axis, shape (2, ...); values drawn, NaN left out."""
+    ordered = np.sort(drawn, axis=-1)  # NaN last
+    count = (~np.isnan(ordered)).sum(-1)
+    place = [np.clip(np.ceil(share * count).astype(np.int64) - 1, 0, None) for share in shares]
+    return np.stack([np.take_along_axis(ordered, k[..., None], -1)[..., 0] for k in place])

@@ -1,0 +1,99 @@
+"""The worst mode without selection bias: chosen on one half of the samples, read on the other."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.statistics.intervals import CONFIDENCE, student, wilson
+from robustssm.typing import IntArray
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The worst of several conditions, by their place in the list.
+
+    naive: smallest accuracy on all samples, at naive_at; biased downwards. accuracy: cross-fitted,
+    with its interval; at: what each half chose.
+    """
+
+    naive: float
+    naive_at: int
+    accuracy: float
+    low: float
+    high: float
+    at: tuple[int, int]
+
+
+def halves(sample_id: IntArray) -> npt.NDArray[np.bool_]:
+    """Return which samples are in the first half: those with the smaller hashes of their ids.
+
+    Shape (samples,). The hash (SHA-256 of the number) is the same for every model, and the halves
+    are equal to a sample.
+    """
+    digest = [hashlib.sha256(b"half %d" % int(k)).digest() for k in sample_id]
+    order = np.argsort(np.frombuffer(b"".join(digest), dtype="S32"), kind="stable")
+    first = np.zeros(len(sample_id), dtype=np.bool_)
+    first[order[: len(order) // 2]] = True
+    return first
+
+
+def worst_condition(
+    correct: npt.NDArray[np.bool_],
+    first: npt.NDArray[np.bool_],
+    confidence: float = CONFIDENCE,
+) -> Worst:
+    """Return the accuracy at the worst condition, chosen and read on different samples.
+
+    correct: (conditions, samples); first: (samples,), the first half. Each half chooses its
+    worst condition (the first of equal ones), which is read on the other; the mean of both is the
+    estimate. What it estimates is the accuracy at the conditions chosen, never below the true
+    worst. Each reading is of a condition fixed before its samples were seen, so Wilson's interval
+    is valid for it; the interval here is the mean of the two at confidence (1 + c) / 2, which
+    holds with c whatever the dependence of the readings (Bonferroni).
+
+    Raises UsageError where there are fewer than two samples or no conditions.
+    """
+    if not len(correct) or len(first) < 2:
+        raise UsageError(
+            f"worst mode: {len(correct)} conditions on {len(first)} samples, expected one or more "
+            "on at least 2"
+        )
+    means = correct.mean(1)
+    naive_at = int(means.argmin())
+    chosen, right, sizes = [], [], []
+    for choose in (first, ~first):
+        place = int(correct[:, choose].mean(1).argmin())
+        chosen.append(place)
+        right.append(int(correct[place, ~choose].sum()))
+        sizes.append(int((~choose).sum()))
+    low, high = wilson(right, sizes, (1 + confidence) / 2)
+    accuracy = float(np.mean(np.asarray(right) / np.asarray(sizes)))
+    return Worst(
+        float(means[naive_at]), naive_at, accuracy, float(low.mean()), float(high.mean()),
+        (chosen[0], chosen[1]),
+    )  # fmt: skip
+
+
+def worst_difference(
+    a: npt.NDArray[np.bool_],
+    b: npt.NDArray[np.bool_],
+    worst_a: Worst,
+    worst_b: Worst,
+    first: npt.NDArray[np.bool_],
+    confidence: float = CONFIDENCE,
+) -> tuple[float, float, float]:
+    """Return (difference, low, high) of the cross-fitted worst accuracies of two models.
+
+    a, b: (conditions, samples). On each half the accuracies at the conditions that the other half
+    chose are compared sample by sample; the interval is the mean of two Student intervals at
+    confidence (1 + c) / 2, as in `worst_condition`. NaN ends where a half has fewer than 2 samples.
+    """
+    ends = []
+    for place, read in ((0, ~first), (1, first)):
+        paired = a[worst_a.at[place]][read].astype(np.float64) - b[worst_b.at[place]][read]
+        ends.append((paired.mean(), *student(paired, (1 + confidence) / 2)))
+    value, low, high = np.mean(ends, axis=0)
+    return float(value), float(low), float(high)

@@ -1,0 +1,62 @@
+"""Curves of accuracy against strength, condensed to one number."""
+
+import numpy as np
+
+from robustssm.errors import UsageError
+from robustssm.typing import FloatArray
+
+
+def log_strength(eps: FloatArray, unit: str) -> FloatArray:
+    """Return the natural logarithm of the relative amplitude, larger where stronger.
+
+    snr-db: minus the decibels, times ln(10) / 20; else ln eps. Raises UsageError for a strength
+    without logarithm (0, or infinitely many decibels).
+    """
+    values = np.asarray(eps, dtype=np.float64)
+    ok = np.isfinite(values) if unit == "snr-db" else values > 0
+    if not ok.all():
+        raise UsageError(f"curve: eps {values[~ok][0]:g} {unit} has no logarithm; leave it out")
+    return -values * np.log(10.0) / 20.0 if unit == "snr-db" else np.log(values)
+
+
+def area(x: FloatArray, accuracy: FloatArray) -> FloatArray:
+    """Return the area under accuracy against log strength, over the width of x.
+
+    x: (strengths,), ascending, at least two; accuracy: (..., strengths), the result (...). By the
+    trapezoidal rule, from the weakest strength to the strongest: the mean accuracy over that
+    range of log eps. It says nothing outside it, so models share one range.
+    """
+    _check(x)
+    return np.trapezoid(accuracy, x, axis=-1) / (x[-1] - x[0])
+
+
+def area_weights(x: FloatArray) -> FloatArray:
+    """Return the weights (strengths,) whose sum with the accuracies is `area`; they sum to 1."""
+    return area(x, np.eye(len(x)))
+
+
+def half_strength(x: FloatArray, accuracy: FloatArray, target: FloatArray) -> FloatArray:
+    """Return the log strength at which the accuracy first falls to the target.
+
+    x: (strengths,), ascending, at least two; accuracy: (..., strengths); target and the result:
+    (...). Between strengths the curve is linear in log eps. A curve that is not monotone may rise
+    above the target again later: the first crossing from the weakest strength on counts. inf
+    where the curve never gets there, -inf where it is there at the weakest strength already.
+    """
+    _check(x)
+    there = accuracy <= target[..., None]
+    first = np.argmax(there, axis=-1)
+    after = np.maximum(first, 1)
+    high = np.take_along_axis(accuracy, after[..., None] - 1, -1)[..., 0]
+    low = np.take_along_axis(accuracy, after[..., None], -1)[..., 0]
+    drop = high - low
+    never, ever = ~there.any(-1), there[..., 0]
+    crosses = ~never & ~ever
+    share = np.divide(high - target, drop, out=np.zeros_like(drop), where=crosses)
+    inside = x[after - 1] + share * (x[after] - x[after - 1])
+    return np.where(never, np.inf, np.where(ever, -np.inf, inside))
+
+
+def _check(x: FloatArray) -> None:
+    if len(x) < 2 or not (np.diff(x) > 0).all():
+        raise UsageError(f"curve: {len(x)} strengths, expected at least two different ones")

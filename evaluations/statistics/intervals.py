@@ -1,0 +1,51 @@
+"""Intervals of single quantities: a share of samples, a mean over training seeds."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from robustssm.errors import UsageError
+from robustssm.typing import FloatArray
+
+CONFIDENCE = 0.95
+
+
+def wilson(
+    successes: npt.ArrayLike, n: npt.ArrayLike, confidence: float = CONFIDENCE
+) -> tuple[FloatArray, FloatArray]:
+    """Return Wilson's interval (low, high) of shares of n, each in the shape of the arguments.
+
+    It never has zero width and stays in [0, 1]. Raises UsageError where a count is not in 0 to n,
+    or n is 0.
+
+    Reference: Wilson, J. Am. Stat. Assoc. 22 (1927), p. 209.
+    """
+    k, n = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(n, np.float64))
+    if not ((k >= 0) & (k <= n) & (n > 0)).all():
+        raise UsageError("Wilson interval: expected counts between 0 and n, and n of at least 1")
+    z = stats.norm.ppf(0.5 + confidence / 2)
+    share = k / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # Exact ends, which the difference of two rounded numbers may miss.
+    return np.where(k == 0, 0.0, centre - half), np.where(k == n, 1.0, centre + half)
+
+
+def student(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Student's interval of the mean of replicates; NaN where there is a single one."""
+    array: FloatArray = np.asarray(list(values), dtype=np.float64)
+    if len(array) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + confidence / 2, len(array) - 1) * stats.sem(array)
+    return float(array.mean() - half), float(array.mean() + half)
+
+
+def seed_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Student's interval of a mean accuracy over training seeds, inside [0, 1].
+
+    Seeds are the replicates, never the samples. NaN where there is a single seed.
+    """
+    low, high = student(values, confidence)
+    return (low, high) if np.isnan(low) else (max(0.0, low), min(1.0, high))

@@ -1,0 +1,51 @@
+"""Training seeds as replicates: two models compared seed by seed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from robustssm.evaluations.statistics.intervals import CONFIDENCE, student
+from robustssm.evaluations.statistics.max_statistic import SEED
+from robustssm.typing import FloatArray
+
+# Below this many sign flips all of them are tried: 13 seeds.
+_FLIPS = 9999
+
+
+@dataclass(frozen=True)
+class SeedComparison:
+    """Mean of the seed-wise differences, Student's interval, and p by exact sign flips.
+
+    With k seeds p is at least smallest_p = 2 / 2^k: 0.25 for 3.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    smallest_p: float
+    seeds: int
+
+
+def compare_seeds(difference: FloatArray, confidence: float = CONFIDENCE) -> SeedComparison:
+    """Return what seed-wise differences say about retraining; difference: (seeds,), paired.
+
+    A single seed says nothing about it: its interval is NaN and its p is 1. Student's interval
+    takes the differences to be normal. p: share of the sign flips that reach the mean, all flips
+    up to 13 seeds, else 9999 of them.
+    """
+    k = len(difference)
+    low, high = student(difference, confidence)
+    p = 1.0
+    if k > 1 and difference.any():
+        p = float(
+            stats.permutation_test(
+                (difference,),
+                np.mean,
+                permutation_type="samples",
+                n_resamples=_FLIPS,
+                random_state=np.random.Generator(np.random.Philox(SEED)),
+            ).pvalue
+        )
+    return SeedComparison(float(difference.mean()), low, high, p, min(1.0, 2.0 / 2.0**k), k)

@@ -1,0 +1,71 @@
+"""Tests of two models on the same samples, and corrections for many tests."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.statistics.intervals import CONFIDENCE
+from robustssm.typing import FloatArray
+
+
+def mcnemar(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> FloatArray:
+    """Return McNemar's exact two-sided p from the counts of discordant pairs; 1 where none.
+
+    Shape of the arguments. Twice the smaller tail of the binomial of share 1/2, which is what the
+    exact binomial test is, as that distribution is symmetric; computed once for each pair of
+    counts that occurs. Raises UsageError for negative counts.
+
+    Reference: McNemar, Psychometrika 12 (1947); exact binomial form.
+    """
+    first = np.asarray(only_first, dtype=np.int64)
+    second = np.asarray(only_second, dtype=np.int64)
+    low, total = np.minimum(first, second), first + second
+    if (low < 0).any():
+        raise UsageError("McNemar: expected counts of samples, got a negative one")
+    pairs, place = np.unique(np.stack([low, total], axis=-1).reshape(-1, 2), axis=0,
+                             return_inverse=True)  # fmt: skip
+    p = np.minimum(1.0, 2.0 * stats.binom.cdf(pairs[:, 0], pairs[:, 1], 0.5))
+    return p[place.ravel()].reshape(low.shape)
+
+
+def paired_interval(
+    only_first: int, only_second: int, n: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return the interval of a difference of two shares of the same n samples.
+
+    Wald's, with half a sample added to each cell of the two-by-two table: it keeps a width where
+    discordant samples are few or on one side, as a bootstrap does not. Inside [-1, 1].
+
+    Reference: Agresti and Min, Stat. Med. 24 (2005), p. 729 (adjusted Wald).
+    """
+    larger = n + 2.0
+    difference = (only_first - only_second) / larger
+    share = (only_first + only_second + 1.0) / larger
+    spread = np.sqrt((share - difference**2) / larger)
+    half = stats.norm.ppf(0.5 + confidence / 2) * spread
+    return float(max(-1.0, difference - half)), float(min(1.0, difference + half))
+
+
+def holm(p: FloatArray) -> FloatArray:
+    """Return Holm's adjusted p-values, family-wise, shape of p (tests,).
+
+    Reference: Holm, Scand. J. Stat. 6 (1979), p. 65.
+    """
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * (len(p) - np.arange(len(p)))
+    adjusted = np.empty_like(scaled)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return adjusted
+
+
+def benjamini_hochberg(p: FloatArray) -> FloatArray:
+    """Return Benjamini and Hochberg's adjusted p-values, shape of p (tests,).
+
+    They bound the expected share of false discoveries, where tests are independent or positively
+    dependent; to explore with, not to claim.
+
+    Reference: Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995), equation (1).
+    """
+    adjusted: FloatArray = stats.false_discovery_control(p) if len(p) else np.empty(0)
+    return adjusted

@@ -1,0 +1,105 @@
+"""The smallest difference that a sweep can find, known before it is computed."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, special, stats
+
+from robustssm.errors import UsageError
+from robustssm.typing import FloatArray
+
+# Probability of discordant counts that is left out, far below what 0.8 is known to.
+_TAIL = 1e-9
+
+
+def mcnemar_power(n: int, discordance: float, difference: float, level: float) -> float:
+    """Return the power of McNemar's exact test on n samples at a level.
+
+    discordance: expected share of samples that one model alone gets right; difference: of the
+    accuracies, at most the discordance. Exact: the discordant count is binomial, and given it the
+    count of one model is.
+    """
+    low, high = (int(k) for k in stats.binom.ppf([_TAIL, 1 - _TAIL], n, discordance))
+    k = np.arange(max(low, 0), high + 1, dtype=np.int64)
+    edge = _critical(k, level)
+    share = 0.5 + difference / (2 * discordance) if discordance > 0 else 0.5
+    reject = stats.binom.cdf(edge, k, share) + stats.binom.sf(k - edge - 1, k, share)
+    return float(stats.binom.pmf(k, n, discordance) @ np.where(edge >= 0, reject, 0.0))
+
+
+def _critical(k: npt.NDArray[np.int64], level: float) -> FloatArray:
+    """Return the largest smaller count that rejects for each discordant count; -1 where none."""
+    # ppf is the smallest count whose tail reaches level / 2; the one before is below it.
+    edge = stats.binom.ppf(level / 2, k, 0.5)
+    edge = np.where(2 * special.bdtr(edge, k, 0.5) <= level, edge, edge - 1)
+    return np.where(k > 0, edge, -1.0)
+
+
+def smallest_difference(
+    n: int,
+    tests: int = 1,
+    discordance: float = 0.1,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> float:
+    """Return the smallest difference of accuracies that McNemar's exact test finds.
+
+    n: samples, the same for both models; tests: how many are corrected for, by Bonferroni's level
+    alpha / tests (Holm's is that for the smallest p, and never finds less); discordance: share of
+    the samples on which one model alone is right, where the difference itself does not need more.
+    Found: with probability `power` in that one test. inf where no difference is, too few samples
+    for so many tests. Raises UsageError for arguments outside their ranges.
+    """
+    if (
+        n < 1
+        or tests < 1
+        or not 0 <= discordance <= 1
+        or not 0 < alpha < 1
+        or not alpha < power < 1
+    ):
+        raise UsageError(
+            f"smallest difference: n {n}, {tests} tests, discordance {discordance:g}, alpha "
+            f"{alpha:g}, power {power:g}; expected counts from 1, shares between 0 "
+            "and 1, and alpha below power"
+        )
+
+    def lacking(difference: float) -> float:
+        share = max(discordance, difference)
+        return mcnemar_power(n, share, difference, alpha / tests) - power
+
+    if lacking(1.0) < 0:
+        return math.inf
+    # Down to a thousandth of a sample.
+    return float(optimize.brentq(lacking, 0.0, 1.0, xtol=1e-3 / n))
+
+
+def smallest_seed_difference(
+    seeds: int, sd: float, tests: int = 1, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Return the smallest mean difference that Student's paired test over seeds finds.
+
+    sd: standard deviation of the seed-wise differences; seeds: training seeds of each model. At
+    the level alpha / tests. inf for a single seed. Raises UsageError for sd < 0 or no seed.
+
+    Reference: Lehmann and Romano, Testing Statistical Hypotheses (2005), section 5.2 (noncentral
+    t).
+    """
+    if seeds < 1 or sd < 0 or tests < 1:
+        raise UsageError(
+            f"smallest difference: {seeds} seeds, sd {sd:g}, {tests} tests; expected 1 or more "
+            "seeds and tests, and sd of at least 0"
+        )
+    if seeds == 1:
+        return math.inf
+    freedom = seeds - 1
+    edge = float(stats.t.isf(alpha / tests / 2, freedom))
+
+    def lacking(shift: float) -> float:
+        # Both tails of the noncentral t are one of its square, a noncentral F.
+        return float(stats.ncf.sf(edge**2, 1, freedom, shift**2)) - power
+
+    top = 1.0
+    while lacking(top) < 0:
+        top *= 2
+    return float(optimize.brentq(lacking, 0.0, top)) * sd / math.sqrt(seeds)

@@ -1,0 +1,124 @@
+"""The outcomes of a noise as one array over models, modes, strengths and samples."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from robustssm.errors import UsageError
+from robustssm.evaluations.comparable import Comparable
+from robustssm.evaluations.statistics.curves import log_strength
+from robustssm.typing import FloatArray, IntArray
+
+_NOISE = ["noise", "inject", "mode_unit", "eps_unit", "clip"]
+
+
+@dataclass(frozen=True)
+class StrengthGrid:
+    """What several models did under one noise, in the conditions that all of them have.
+
+    members: (model, training seed); modes: (modes,); eps: (strengths,), the weakest first;
+    correct: (members, modes, strengths, samples); clean: (members, samples). left_out: conditions
+    that one of the members has and the grid has not.
+    """
+
+    noise: str
+    inject: str
+    mode_unit: str
+    eps_unit: str
+    clip: str
+    members: tuple[tuple[str, int], ...]
+    modes: FloatArray
+    eps: FloatArray
+    sample_id: IntArray = field(repr=False)
+    correct: npt.NDArray[np.bool_] = field(repr=False)
+    clean: npt.NDArray[np.bool_] = field(repr=False)
+    left_out: int = 0
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.sample_id)
+
+    @property
+    def title(self) -> str:
+        """The noise and where it acts."""
+        clip = "" if self.clip in ("", "none") else f", clip {self.clip}"
+        return f"{self.noise} at {self.inject}{clip}"
+
+    def log_eps(self) -> FloatArray | None:
+        """Return the log strengths; None where there is one only, or one has no logarithm."""
+        if len(self.eps) < 2:
+            return None
+        try:
+            return log_strength(self.eps, self.eps_unit)
+        except UsageError:
+            return None
+
+
+def strength_grids(compared: Comparable) -> list[StrengthGrid]:
+    """Return a grid for each noise; a mode counts where every model has it at every strength.
+
+    Models without any result of a noise are not members of its grid. Raises UsageError where no
+    noise has a mode that all its models have at all strengths.
+    """
+    tables = []
+    for place, member in enumerate(compared.members):
+        table = member.conditions.copy()
+        table["member"], table["row"] = place, np.arange(len(table))
+        tables.append(table)
+    whole = pd.concat(tables, ignore_index=True)
+    if whole.empty:
+        raise UsageError(
+            "compare: the runs hold no finished perturbed condition of these models; finish the "
+            "sweeps first, or sweep with --noise"
+        )
+    grids = [
+        grid
+        for noise, table in whole.groupby(_NOISE, sort=False)
+        if (grid := _grid(compared, noise, table)) is not None
+    ]
+    if not grids:
+        raise UsageError(
+            "compare: no mode has results of every model at every strength; finish the sweeps, or "
+            "name models that share conditions by --models"
+        )
+    return grids
+
+
+def _grid(compared: Comparable, noise: tuple[str, ...], table: pd.DataFrame) -> StrengthGrid | None:
+    places = sorted(set(table["member"]))
+    shared = table.groupby(["mode", "eps"])["member"].nunique()
+    shared = shared[shared == len(places)]
+    found = shared.index.to_frame(index=False)
+    strengths = np.sort(found["eps"].unique())
+    if noise[_NOISE.index("eps_unit")] == "snr-db":
+        strengths = strengths[::-1]
+    count = found.groupby("mode")["eps"].nunique()
+    modes = np.sort(count.index[count == len(strengths)].to_numpy(dtype=np.float64))
+    if not len(modes):
+        return None
+    members = [compared.members[k] for k in places]
+    shape = (len(places), len(modes), len(strengths), compared.n)
+    correct = np.empty(shape, dtype=np.bool_)
+    wanted = pd.MultiIndex.from_product([modes, strengths])
+    for k, place in enumerate(places):
+        own = table[table["member"] == place].set_index(["mode", "eps"])["row"]
+        correct[k] = members[k].correct[own.reindex(wanted).to_numpy(np.int64)].reshape(shape[1:])
+    conditions = table.drop_duplicates(["mode", "eps"])
+    name, inject, mode_unit, eps_unit, clip = noise
+    return StrengthGrid(
+        noise=name,
+        inject=inject,
+        mode_unit=mode_unit,
+        eps_unit=eps_unit,
+        clip=clip,
+        members=tuple((member.model, member.train_seed) for member in members),
+        modes=modes,
+        eps=strengths.astype(np.float64),
+        sample_id=members[0].sample_id,
+        correct=correct,
+        clean=np.stack([member.clean for member in members]),
+        left_out=len(conditions) - len(wanted),
+    )

@@ -1,0 +1,78 @@
+"""`robustssm compare`: models of finished sweeps side by side, paired by sample."""
+
+from pathlib import Path
+
+import click
+
+from robustssm.commands.common import CommandError, shared
+
+
+@click.command()
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
+@click.option(
+    "-m",
+    "--model",
+    "--models",
+    "models",
+    multiple=True,
+    help="Models of the runs: s4d (all its training seeds there), s4d/2. Default: all.",
+)
+@click.option(
+    "--reference",
+    help="Model that the others are compared with, and errors divided by. Default: the first.",
+)
+@click.option(
+    "--fail-if",
+    "thresholds",
+    multiple=True,
+    metavar="'NAME OP NUMBER'",
+    help="Exit with 5 where it is true of any model, noise and eps, as in 'worst < 0.5'. Names: "
+    "clean, mean, worst, worst_crossfit, auc, eps50, mce, relative_mce; difference, "
+    "conditions_better, conditions_worse (model minus reference). Repeatable.",
+)
+@shared("style")
+def compare(
+    runs: tuple[Path, ...],
+    models: tuple[str, ...],
+    reference: str | None,
+    thresholds: tuple[str, ...],
+    style: str,
+) -> None:
+    """Compare models on the perturbed samples of one or more sweeps.
+
+    All models saw the same samples with the same noise, so differences are paired. Runs must agree
+    in data, limit and noise seed. Nothing is computed by a model, and nothing is written. Intervals
+    are 95%; with several training seeds the seeds are the replicates. csv is one tidy table.
+
+    \b
+    Examples:
+      robustssm sweep -m s4d,s4ptd --noise fourier --modes 1-3 --eps 0.3,1 -L 100 -o runs/mine
+      robustssm compare runs/mine --models s4d,s4ptd
+      robustssm compare runs/mine --reference s4ptd --format json
+      robustssm compare runs/mine --fail-if 'worst_crossfit < 0.02' --fail-if 'mce > 5'
+
+    \b
+    Exit codes: 0 done; 2 usage, or the runs are not comparable; 5 a threshold of --fail-if is
+    crossed.
+    """
+    from robustssm.commands.compare_tables import show_comparison
+    from robustssm.evaluations.comparable import gather
+    from robustssm.evaluations.comparison import compare as compare_models
+    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.thresholds import parse_threshold
+
+    limits = [parse_threshold(text) for text in thresholds]
+    names = [name.strip() for text in models for name in text.split(",") if name.strip()]
+    compared = gather([RunDirectory(path) for path in runs], names)
+    comparison = compare_models(compared, reference)
+    failures = [line for limit in limits for line in limit.failures(comparison)]
+    show_comparison(comparison, [str(path) for path in runs], style)
+    if failures:
+        more = f", and {len(failures) - 3} more" if len(failures) > 3 else ""
+        raise CommandError(f"compare --fail-if: {'; '.join(failures[:3])}{more}", 5)

@@ -1,0 +1,216 @@
+"""How a comparison is shown: strengths, whole curves, differences, modes that differ."""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from robustssm.evaluations.comparison import Comparison
+    from robustssm.evaluations.strength_grid import StrengthGrid
+
+_CURVES = {
+    "acc_clean": "clean",
+    "auc_log_eps_mean_over_modes": "AUC over log eps",
+    "eps50_mean_over_modes": "eps50",
+    "mce": "mCE",
+    "relative_mce": "relative mCE",
+}
+_LABELS = {
+    **_CURVES,
+    "acc_mean_over_modes": "mean over modes",
+    "acc_worst_crossfit": "worst mode, cross-fitted",
+    "eps50_ratio": "eps50, ratio",
+    "conditions_better": "conditions better",
+    "conditions_worse": "conditions worse",
+}
+_NOISE = ("noise", "inject", "clip", "mode_unit", "eps_unit")
+
+
+def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> None:
+    """Print a comparison on stdout, as `style` says."""
+    from robustssm import ui
+
+    compared = comparison.compared
+    if style == "json":
+        ui.emit_json(
+            {
+                "schema": 1,
+                "runs": runs,
+                "task": compared.task,
+                "n": compared.n,
+                "partial": compared.partial,
+                "missing": compared.missing,
+                "chance": compared.chance,
+                "reference": comparison.reference,
+                "models": comparison.models.to_dict("records"),
+                "differences": comparison.differences.to_dict("records"),
+                "modes": comparison.modes.to_dict("records"),
+                "notes": comparison.notes(),
+            }
+        )
+        return
+    if style == "csv":
+        click.echo(_tidy(comparison).to_csv(index=False), nl=False)
+        for line in comparison.notes():
+            ui.note(line)
+        return
+    for grid in comparison.grids:
+        partial = " PARTIAL (--limit)" if compared.partial else ""
+        title = f"{grid.title}, n = {grid.n}{partial}"
+        models = _of(comparison.models, grid)
+        _emit(f"{title}: accuracy at each strength", strengths_table(models), style)
+        _emit(f"{title}: whole curves", curves_table(models), style)
+        differences = _of(comparison.differences, grid)
+        if len(differences):
+            _emit(f"{title}: model minus {comparison.reference}", pairs_table(differences), style)
+            modes = _of(comparison.modes, grid)
+            if len(modes) and grid.modes.size > 1:
+                _emit(f"{title}: where they differ, max-T p < 0.05", modes_table(modes), style)
+    for line in comparison.notes():
+        click.echo(f"- {line}")
+
+
+def _emit(title: str, table: tuple[list[str], list[list[str]]], style: str) -> None:
+    from robustssm import ui
+
+    if style == "md":
+        click.echo(f"\n### {title}\n")
+    ui.emit_table(title, *table, style)
+    if style == "md":
+        click.echo("")
+
+
+def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":
+    """Return the rows of one noise."""
+    if table.empty:
+        return table
+    for name in _NOISE:
+        table = table[table[name] == getattr(grid, name)]
+    return table
+
+
+def _tidy(comparison: "Comparison") -> "DataFrame":
+    """Return all three tables as one; column `table` says which."""
+    import pandas as pd
+
+    modes = comparison.modes.rename(columns={"difference": "value"})
+    if len(modes):
+        modes = modes.assign(quantity="acc_difference_at_mode", p_test="McNemar exact")
+    parts = {"model": comparison.models, "difference": comparison.differences, "mode": modes}
+    tables = [part.assign(table=name) for name, part in parts.items() if len(part)]
+    whole = pd.concat(tables, ignore_index=True)
+    return whole[["table", *(name for name in whole.columns if name != "table")]]
+
+
+def _groups(
+    table: "DataFrame", names: list[str]
+) -> Iterable[tuple[Any, dict[str, dict[str, Any]]]]:
+    """Yield key and rows by quantity; a model's mean over seeds comes after its seeds."""
+    order = {model: k for k, model in enumerate(table["model"].drop_duplicates())}
+    places = table["model"].map(order)
+    table = table.assign(place=places, late=table["train_seed"] == "all")
+    table = table.sort_values(["place", "late"], kind="stable")
+    for key, group in table.groupby(names, sort=False, dropna=False):
+        yield key, {row["quantity"]: row for row in group.to_dict("records")}
+
+
+def _seed(row: dict[str, Any]) -> str:
+    return f"mean of {row['seeds']}" if row["train_seed"] == "all" else row["train_seed"]
+
+
+def strengths_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of accuracy at each eps; one mode needs no worst."""
+    worst = bool((models["quantity"] == "acc_worst_over_modes").any())
+    columns = ["model", "seed", "eps", "mean over modes" if worst else "accuracy", "of"]
+    columns += ["worst (naive)", "worst, cross-fitted", "chosen"] if worst else []
+    rows = []
+    noisy = models[models["eps"].notna()]
+    for (model, _, eps), found in _groups(noisy, ["model", "train_seed", "eps"]):
+        mean = found["acc_mean_over_modes"]
+        shown = [model, _seed(mean), f"{eps:g} {mean['eps_unit']}", _value(mean), _kind(mean)]
+        if worst:
+            fitted = found["acc_worst_crossfit"]
+            shown += [_value(found["acc_worst_over_modes"], interval=False), _value(fitted),
+                      fitted["detail"]]  # fmt: skip
+        rows.append(shown)
+    return columns, rows
+
+
+def curves_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of what is of the whole curve."""
+    there = [name for name in _CURVES if (models["quantity"] == name).any()]
+    rows = []
+    whole = models[models["eps"].isna()]
+    for (model, _), found in _groups(whole, ["model", "train_seed"]):
+        any_row = next(iter(found.values()))
+        rows.append([model, _seed(any_row), *(_value(found[name]) for name in there)])
+    return ["model", "seed", *(_CURVES[name] for name in there)], rows
+
+
+def pairs_table(differences: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of model minus reference."""
+    rows = []
+    for (model, _, eps), found in _groups(differences, ["model", "train_seed", "eps"]):
+        for name, row in found.items():
+            label = _LABELS[name] + ("" if math.isnan(eps) else f" at eps {eps:g}")
+            p = "" if math.isnan(row["p"]) else f"{row['p']:.3g}"
+            value = _value(row, signed=not name.startswith(("conditions", "eps50")))
+            rows.append([model, _seed(row), label, value, _kind(row), p, row["p_test"]])
+    return ["model", "seed", "quantity", "difference", "of", "p", "by"], rows
+
+
+def modes_table(modes: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of the modes at which two models differ, each seed and all seeds."""
+    rows = []
+    for (model, eps, unit), group in modes.groupby(["model", "eps", "eps_unit"], sort=False):
+        differs = group["p_max_t"] < 0.05
+        signs = (group["difference"] > 0).astype(int) - (group["difference"] < 0).astype(int)
+        group = group.assign(sign=signs.where(differs, 0))
+        wide = group.pivot_table(index="mode", columns="train_seed", values="sign", sort=False)
+        names = [*wide.columns, *(["every seed"] if wide.shape[1] > 1 else [])]
+        for name in names:
+            sign = wide.mean(axis=1) if name == "every seed" else wide[name]
+            better = wide.index[sign == 1].to_list()
+            worse = wide.index[sign == -1].to_list()
+            rows.append(
+                [model, str(name), f"{eps:g} {unit}", str(len(wide)), str(len(better)),
+                 _ranges(better), str(len(worse)), _ranges(worse)]
+            )  # fmt: skip
+    return ["model", "seed", "eps", "modes", "better", "at", "worse", "at"], rows
+
+
+def _ranges(modes: list[float]) -> str:
+    """Return numbers with runs of whole ones shortened: 1-3, 7; cut where there are many."""
+    parts: list[list[float]] = []
+    for mode in sorted(modes):
+        if parts and mode == parts[-1][-1] + 1 and float(mode).is_integer():
+            parts[-1].append(mode)
+        else:
+            parts.append([mode])
+    texts = [f"{p[0]:g}" if len(p) == 1 else f"{p[0]:g}-{p[-1]:g}" for p in parts]
+    return ", ".join([*texts[:8], *(["..."] if len(texts) > 8 else [])]) or "-"
+
+
+def _kind(row: dict[str, Any]) -> str:
+    return row["interval"].replace("bootstrap ", "") or "-"
+
+
+def _value(row: dict[str, Any], interval: bool = True, signed: bool = False) -> str:
+    """Return a value with its interval; `> 1` where a strength lies beyond those tried."""
+    sign = "+" if signed else ""
+    value = row["value"]
+    if math.isnan(value):
+        return "-"
+    text = f"{value:{sign}.3f}"
+    if row["quantity"].startswith("conditions"):
+        return f"{value:g}"
+    if row["censored"]:
+        up = (row["censored"] == "stronger") != (row["eps_unit"] == "snr-db")
+        text = f"{'>' if up else '<'} {value:g}"
+    if not interval or math.isnan(row["ci_low"]):
+        return text
+    return f"{text} [{row['ci_low']:{sign}.3f}, {row['ci_high']:{sign}.3f}]"
