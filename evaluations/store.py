@@ -40,6 +40,7 @@ COLUMNS = (
 _FOLDERS = ("cells", "errors", "figures")
 # The last four bytes of a whole Parquet file.
 _MAGIC = b"PAR1"
+_LOCK = ".lock"
 
 
 class RunDirectory:
@@ -62,7 +63,7 @@ class RunDirectory:
         path = self.path / "manifest.json"
         try:
             content: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):
             raise UsageError(f"output {self.path}: holds no readable manifest.json") from None
         return content
 
@@ -111,80 +112,73 @@ class RunDirectory:
                 found[cell.id] = str(record["error"])
         return found
 
-    def open(self, plan: Plan, argv: list[str], overwrite: bool = False) -> None:
-        """Create the directory for `plan`, or take it up again.
+    def check(self, plan: Plan, overwrite: bool = False) -> bool:
+        """Return whether the directory holds anything; UsageError where `plan` may not go there.
 
-        A directory whose cells are all in the plan goes on with it, be files renamed or modes
-        added. Raises UsageError, which says what differs, where it holds anything else; nothing
-        there is touched then. Raises StorageError where it cannot be written.
+        A directory whose cells are all in the plan can go on with it, be files renamed or modes
+        added. Where it holds another sweep the message says what differs. Nothing is written.
         """
-        self._check_place()
-        occupied = self.path.is_dir() and any(p.name != _LOCK for p in self.path.iterdir())
-        if occupied and not (self.path / "manifest.json").is_file():
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"output {self.path}: is a file, expected a directory")
+        if not self.path.is_dir() or all(p.name == _LOCK for p in self.path.iterdir()):
+            return False
+        if not (self.path / "manifest.json").is_file():
             raise UsageError(
                 f"output {self.path}: is not empty and holds no sweep; name an empty directory"
             )
-        manifest = self._manifest(plan, argv)
+        if overwrite:
+            return True
         frame = plan.frame()
-        if occupied and not overwrite:
-            self._verify(manifest, frame)
-        if occupied and overwrite:
+        if not set(self.plan()["cell"]) <= set(frame["cell"]):
+            found = differences(self.manifest(), self.plan(), _identity(plan), frame)
+            raise UsageError(
+                "\n  ".join(
+                    [
+                        f"output {self.path}: holds another sweep; name another directory (cells "
+                        f"in common are taken over by --reuse {self.path}), or --overwrite to "
+                        "discard it",
+                        *found,
+                    ]
+                )
+            )
+        return True
+
+    def open(
+        self,
+        plan: Plan,
+        argv: Sequence[str] = (),
+        overwrite: bool = False,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        """Create the directory for `plan`, or take it up again, as `check` allows.
+
+        argv, options: of the command, kept in the manifest. Raises as `check`, and StorageError
+        where it cannot be written.
+        """
+        if self.check(plan, overwrite) and overwrite:
             for name in _FOLDERS:
                 shutil.rmtree(self.path / name, ignore_errors=True)
             for name in ("summary.csv", "tests.csv", "report.md"):
                 (self.path / name).unlink(missing_ok=True)
+        manifest = {
+            **_identity(plan),
+            "argv": list(argv),
+            "options": options or {},
+            "versions": versions(),
+        }
         try:
             for name in _FOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / "plan.parquet", parquet_bytes(frame))
-            text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+            write_atomically(self.path / "plan.parquet", parquet_bytes(plan.frame()))
+            text = json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n"
             write_atomically(self.path / "manifest.json", text.encode())
         except OSError as error:
             raise self._unwritable(error) from None
         self._plan = None
 
-    def _check_place(self) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"output {self.path}: is a file, expected a directory")
-
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(
             f"output {self.path}: cannot be written ({error.strerror}); name another directory"
-        )
-
-    def _manifest(self, plan: Plan, argv: list[str]) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "plan": plan.id,
-            "noise": list(plan.noises),
-            "argv": argv,
-            "task": plan.task.spec,
-            "task_hash": plan.task.content_hash,
-            "classes": plan.task.classes,
-            "chance": plan.task.chance,
-            "length": plan.task.length,
-            "seed": plan.seed,
-            "limit": plan.limit,
-            "device": plan.cells[0].device,
-            "partial": plan.limit is not None,
-            "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in plan.models],
-            "cells": len(plan.unique),
-            "versions": versions(),
-        }
-
-    def _verify(self, manifest: dict[str, Any], frame: pd.DataFrame) -> None:
-        """Raise UsageError, with what differs, where the directory holds cells not in `frame`."""
-        if set(self.plan()["cell"]) <= set(frame["cell"]):
-            return
-        found = differences(self.manifest(), self.plan(), manifest, frame)
-        raise UsageError(
-            "\n  ".join(
-                [
-                    f"output {self.path}: holds another sweep; name another directory (cells in "
-                    f"common are taken over by --reuse {self.path}), or --overwrite to discard it",
-                    *found,
-                ]
-            )
         )
 
     def reuse(self, plan: Plan, other: "RunDirectory") -> int:
@@ -212,7 +206,8 @@ class RunDirectory:
         except ImportError:  # Windows
             yield
             return
-        self._check_place()
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"output {self.path}: is a file, expected a directory")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / _LOCK).open("w")
@@ -231,7 +226,24 @@ class RunDirectory:
             yield
 
 
-_LOCK = ".lock"
+def _identity(plan: Plan) -> dict[str, Any]:
+    """Return what a manifest says of a plan itself."""
+    return {
+        "schema": SCHEMA,
+        "plan": plan.id,
+        "noise": list(plan.noises),
+        "task": plan.task.spec,
+        "task_hash": plan.task.content_hash,
+        "classes": plan.task.classes,
+        "chance": plan.task.chance,
+        "length": plan.task.length,
+        "seed": plan.seed,
+        "limit": plan.limit,
+        "device": plan.cells[0].device,
+        "partial": plan.limit is not None,
+        "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in plan.models],
+        "cells": len(plan.unique),
+    }
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:

@@ -9,6 +9,7 @@ from robustssm.commands.attack import attack
 from robustssm.commands.common import CommandError
 from robustssm.commands.compare import compare
 from robustssm.commands.converge import converge
+from robustssm.commands.doctor import doctor
 from robustssm.commands.export import export
 from robustssm.commands.gain import gain
 from robustssm.commands.ls import ls
@@ -20,6 +21,7 @@ from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
+from robustssm.commands.validate import validate
 from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import zoo
 from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
@@ -75,6 +77,8 @@ for command in (
     report,
     export,
     compare,
+    validate,
+    doctor,
     attack,
     worst_mode,
     minimal,

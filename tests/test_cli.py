@@ -13,7 +13,8 @@ from robustssm.cli import main
 
 COMMANDS = ["sweep", "attack", "worst-mode", "minimal", "diagnose", "radius", "transfer", "ptd",
             "train", "zoo", "zoo build", "zoo verify", "compare", "ls models", "ls runs", "show",
-            "report", "export"]  # fmt: skip
+            "report", "export",
+            "validate", "doctor"]  # fmt: skip
 
 
 def call(*arguments: str) -> Result:

@@ -9,8 +9,31 @@ from typing import Any
 
 import click
 
+from robustssm.commands.config import configure
+
 FORMATS = click.Choice(["table", "csv", "json", "md"])
 PROGRESS = click.Choice(["auto", "bar", "plain", "none"])
+
+
+class BatchSize(click.types.StringParamType):
+    """A number of samples, or `auto`, which is None."""
+
+    name = "INT|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
+        """Return the number; None for auto."""
+        if value in (None, "auto"):
+            return None
+        if not str(value).isdigit() or int(value) < 1:
+            self.fail(f"{value!r} is not understood, expected auto or 1, 2, ...", param, ctx)
+        return int(value)
+
+
+class Expression(click.types.StringParamType):
+    """An expression with spaces of its own; several in an environment variable are split at ;."""
+
+    name = "EXPRESSION"
+    envvar_list_splitter = ";"
 
 
 # Options that several commands have, spelt alike in all of them.
@@ -59,6 +82,17 @@ _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
     ),
     "style": (click.option("--format", "style", type=FORMATS, default="table", show_default=True),),
     "progress": (click.option("--progress", type=PROGRESS, default="auto", show_default=True),),
+    "config": (
+        click.option(
+            "-C",
+            "--config",
+            type=click.Path(path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=configure,
+            help="TOML file of options by their long names; the command line overrides it.",
+        ),
+    ),
 }
 
 

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands.common import Expression
+
 if TYPE_CHECKING:
     from robustssm.evaluations.conditions import Noise
 
@@ -11,6 +13,7 @@ _OPTIONS = (
     click.option(
         "--noise",
         "noises",
+        type=Expression(),
         required=True,
         multiple=True,
         help="fourier: one DFT mode of the input; resonance: the PTD paper's test; any "

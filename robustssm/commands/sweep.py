@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import CommandError, cores, shared
+from robustssm.commands.common import BatchSize, CommandError, cores, shared
 from robustssm.commands.noise_options import noise_options, read_noises
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "-b",
     "--batch-size",
+    type=BatchSize(),
     default="auto",
     show_default=True,
     help="Samples at a time, or auto; halved where memory runs out. Never changes a result.",
@@ -63,9 +64,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Say what would be computed (cells, passes, time, disk, from a probe), and stop.",
 )
-@shared("task", "seed", "limit", "jobs", "style", "progress")
+@shared("task", "seed", "limit", "jobs", "style", "progress", "config")
 def sweep(
-    batch_size: str,
+    batch_size: int | None,
     backend: str,
     cluster: str | None,
     device: str,
@@ -94,6 +95,8 @@ def sweep(
       robustssm sweep --model s4d --noise 'Gabor(mode, 0.5, 0.1)' --modes log:1:128:8 --eps 0.3
       robustssm sweep --model s4d,s4ptd --noise 'BandPGD(1, 128)' --noise 'Guided(1, 128)' --eps 0.3
       robustssm sweep --model s4d,s4ptd --noise fourier --modes 1-64 --dry-run
+      printf 'model = ["s4d", "s4ptd"]\\nnoise = "fourier"\\n' > curves.toml
+      robustssm sweep --config curves.toml --eps 0.3
 
     \b
     Exit codes: 0 done; 2 usage, or the directory holds another sweep; 3 some cells failed;
@@ -110,17 +113,18 @@ def sweep(
         jobs=jobs or cores(),
         backend=backend,
         cluster=cluster,
-        batch_size=DEFAULT_BATCH if batch_size == "auto" else _count(batch_size),
+        batch_size=batch_size or DEFAULT_BATCH,
         device=device,
         retry_failed=retry_failed,
         fail_fast=fail_fast,
     )
     run = RunDirectory(output or default_output(plan))
     if dry_run:
+        run.check(plan, overwrite)
         _dry_run(plan, run, execution, style)
         return
     with run.lock():
-        run.open(plan, sys.argv[1:], overwrite)
+        run.open(plan, sys.argv[1:], overwrite, click.get_current_context().params)
         taken = sum(run.reuse(plan, RunDirectory(path)) for path in reuse)
         there = len(plan.unique) - len(run.missing(plan))
         errors = _run(plan, run, execution, progress)
@@ -174,15 +178,6 @@ def sweep_plan(
         limit=limit,
         device=resolve_device(device).type,
     )
-
-
-def _count(text: str) -> int:
-    """Return a batch size; UsageError where it is none."""
-    from robustssm.errors import UsageError
-
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"batch size: {text!r} is not understood, expected auto or 1, 2, ...")
-    return int(text)
 
 
 def _run(

@@ -1,0 +1,123 @@
+"""What a check is given, and what it finds."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustssm.checkpoints import Checkpoint, load_checkpoint
+from robustssm.network import Network
+from robustssm.tasks import Split, Task, load_task
+from robustssm.zoo import ModelRef
+
+PASS, FAIL, NOT_AVAILABLE = "pass", "fail", "not available"
+# Samples of a check that sends them through a network several times, unless all are asked for.
+_QUICK_SAMPLES = 96
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    compared: the two sides; measure: what value is; tolerance: what it may be at most, and
+    reason why; verdict: `pass`, `fail` or `not available`; facts: what else a reader may want;
+    check and model ("" where it belongs to none) are filled in by `examine`.
+    """
+
+    compared: str
+    measure: str
+    value: float | None
+    tolerance: float | None
+    reason: str
+    verdict: str
+    facts: dict[str, object] = field(default_factory=dict)
+    check: str = ""
+    model: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON and CSV have it."""
+        return {
+            "check": self.check,
+            "model": self.model,
+            "verdict": self.verdict,
+            "compared": self.compared,
+            "measure": self.measure,
+            "value": self.value,
+            "tolerance": self.tolerance,
+            "reason": self.reason,
+            "facts": self.facts,
+        }
+
+
+def judge(
+    compared: str, measure: str, value: float, tolerance: float, reason: str, **facts: object
+) -> Finding:
+    """Return a finding that passes where value <= tolerance; NaN does not."""
+    verdict = PASS if value <= tolerance else FAIL
+    return Finding(compared, measure, float(value), float(tolerance), reason, verdict, facts)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under test: where it came from, its checkpoint, the task on its card."""
+
+    ref: ModelRef
+    checkpoint: Checkpoint
+    task: Task
+
+    @property
+    def network(self) -> Network:
+        """The network itself, on the CPU; checks that may change one take a copy."""
+        return self.checkpoint.network
+
+    def copy(self) -> Network:
+        """Return a copy of the network that shares nothing with it, kernels built anew."""
+        return copy.deepcopy(self.network)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a self-test is run.
+
+    device: the processor that is compared with the CPU; full: all samples and the sweep in two
+    processes; folder: where results would go; threads: of torch, before the test took one.
+    """
+
+    subjects: tuple[Subject, ...]
+    device: torch.device
+    full: bool = False
+    folder: Path = Path("runs")
+    threads: int = 1
+
+    def split(self, subject: Subject) -> Split:
+        """Return the test samples of checks that need several passes."""
+        return subject.task.splits["test"].first(None if self.full else _QUICK_SAMPLES)
+
+    def inputs(self, subject: Subject) -> Tensor:
+        """Return the inputs of `split`, (N, L, channels), float32 on the CPU."""
+        return torch.from_numpy(self.split(subject).inputs)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check by its name: one for each model, or one for all; full: only where all is tested."""
+
+    name: str
+    each: Callable[[Setting, Subject], Finding] | None = None
+    once: Callable[[Setting], Finding] | None = None
+    full: bool = False
+
+
+def read_subject(ref: ModelRef) -> Subject:
+    """Return the model behind a reference with its task; RejectedInputError where damaged."""
+    checkpoint = load_checkpoint(ref.path)
+    return Subject(ref, checkpoint, load_task(checkpoint.card.task))
+
+
+def different_rows(a: Tensor, b: Tensor) -> int:
+    """Return how many rows of two arrays of one shape differ in any bit; NaN differs from all."""
+    return int((a != b).flatten(1).any(1).sum())

@@ -1,0 +1,120 @@
+"""Checks of SSM layers: convolution against recurrence, finite kernels, stable poles."""
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustssm.attacks.philox import normal
+from robustssm.checkpoints import load_checkpoint
+from robustssm.evaluations.doctor.base import FAIL, PASS, Finding, Setting, Subject, judge
+from robustssm.evaluations.layer_systems import layer_system
+from robustssm.initializations import NAMES
+from robustssm.layers import SSMLayer
+from robustssm.zoo import zoo_path
+
+# Steps of the inputs; samples of them.
+_LENGTH = 256
+_SAMPLES = 2
+
+
+def _layers(setting: Setting) -> dict[str, list[SSMLayer]]:
+    """Return the layers of every bundled initialisation, and of the models under test."""
+    found = {name: load_checkpoint(zoo_path(name, 0)).network.ssm_layers() for name in NAMES}
+    for subject in setting.subjects:
+        found[str(subject.ref)] = subject.network.ssm_layers()
+    return found
+
+
+def noise(*shape: int) -> Tensor:
+    """Return standard normal numbers of a shape, float64, the same in every self-test."""
+    return normal("doctor", np.arange(shape[0]), math.prod(shape[1:])).reshape(shape)
+
+
+@torch.no_grad()
+def _worst(setting: Setting, dtype: torch.dtype) -> tuple[float, dict[str, float]]:
+    """Return the largest error of the convolution in `dtype`, relative to the output's maximum.
+
+    The recurrence, in float64, is the reference; errors by initialisation or model.
+    """
+    errors = {}
+    for name, layers in _layers(setting).items():
+        worst = [_error(layer, dtype) for layer in layers]
+        errors[name] = max(worst, key=lambda error: (math.isnan(error), error))
+    return max(errors.values(), key=lambda error: (math.isnan(error), error)), errors
+
+
+def _error(layer: SSMLayer, dtype: torch.dtype) -> float:
+    u = noise(_SAMPLES, _LENGTH, layer.d).to(dtype)
+    # Copies, so that kernels are built anew and none is left behind.
+    reference = copy.deepcopy(layer).double()
+    stepwise = reference.recurrence(u.double())
+    found = copy.deepcopy(reference if dtype == torch.float64 else layer)(u).double()
+    scale = max(float(stepwise.abs().max()), torch.finfo(dtype).tiny)
+    return float((found - stepwise).abs().max()) / scale
+
+
+def convolution_float64(setting: Setting) -> Finding:
+    """Compare convolution and recurrence of every bundled layer kind in float64."""
+    error, errors = _worst(setting, torch.float64)
+    return judge(
+        "FFT convolution in float64 with recurrence in float64",
+        "largest error, relative to the largest output",
+        error,
+        1e-11,
+        f"rounding 2e-16 over {_LENGTH} steps, in state bases of condition up to 1e2",
+        networks=len(errors),
+        worst=max(errors, key=errors.__getitem__),
+    )
+
+
+def convolution_float32(setting: Setting) -> Finding:
+    """Compare the convolution in float32, as sweeps use it, with the recurrence in float64."""
+    error, errors = _worst(setting, torch.float32)
+    stages = math.log2(2 * _LENGTH)
+    return judge(
+        "FFT convolution in float32 with recurrence in float64",
+        "largest error, relative to the largest output",
+        error,
+        8.0 * torch.finfo(torch.float32).eps * stages,
+        f"8 roundings of 1.2e-7 in each of the {stages:.0f} stages of an FFT of {2 * _LENGTH}",
+        networks=len(errors),
+        worst=max(errors, key=errors.__getitem__),
+    )
+
+
+@torch.no_grad()
+def kernels(setting: Setting, subject: Subject) -> Finding:
+    """Count what is not finite in the kernels and outputs of a model's layers."""
+    L, broken = subject.task.length, 0
+    for layer in subject.copy().ssm_layers():
+        for values in (layer.impulse(L), layer(noise(1, L, layer.d).float())):
+            broken += int((~torch.isfinite(values)).sum())
+    return judge(
+        f"kernels and outputs of every layer over {L} steps with finite numbers",
+        "values that are not finite",
+        broken,
+        0,
+        "a stable system has a finite response to a finite input",
+        layers=len(subject.network.ssm_layers()),
+    )
+
+
+def poles(setting: Setting, subject: Subject) -> Finding:
+    """Look for poles on the right, and say what share of them is aliased."""
+    systems = [layer_system(layer, subject.task.length) for layer in subject.network.ssm_layers()]
+    largest = max(float(system.poles.real.max()) for system in systems)
+    return Finding(
+        "continuous poles of every layer with the left half plane",
+        "largest Re lambda, per unit time",
+        largest,
+        0.0,
+        "strictly below 0: a pole at 0 or above never forgets",
+        PASS if largest < 0.0 else FAIL,
+        {
+            "largest discrete pole": f"{max(np.abs(s.discrete).max() for s in systems):.6f}",
+            "|Im| dt > pi by layer": ", ".join(f"{s.aliased.mean():.2%}" for s in systems),
+        },
+    )

@@ -1,0 +1,235 @@
+"""Checks of a network in evaluation: same bits again, in any batch; nothing of it changes."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from robustssm.attacks import philox
+from robustssm.attacks.adversaries.base import margin
+from robustssm.checkpoints.native import weights_hash
+from robustssm.evaluations.conditions import Noise
+from robustssm.evaluations.doctor.base import (
+    FAIL,
+    NOT_AVAILABLE,
+    PASS,
+    Finding,
+    Setting,
+    Subject,
+    different_rows,
+    judge,
+)
+from robustssm.evaluations.outcomes import evaluate
+from robustssm.evaluations.plan import make_plan
+from robustssm.execution import repeatable
+from robustssm.inference import logits
+from robustssm.network import Network
+
+# Batches of a sample alone, of such as leave a rest, and as sweeps have them.
+_BATCHES = (1, 7, 64)
+# Closer to a tie than this, another machine's rounding may change the answer.
+_TIE = 1e-6
+_LIMIT = 48
+_DEVICES = "logits and draws of the GPU with those of the CPU"
+_OFF = "largest error of the logits, against float64 on the CPU"
+
+
+def _evaluations(
+    subject: Subject, network: Network, batch_size: int, limit: int = _LIMIT
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of cells as sweeps have them: clean, and noise at the input and at layers."""
+    noises = [
+        Noise("fourier", modes=(min(8, subject.task.length // 4),), eps=(0.3,)),
+        Noise("BandNoise(1, 2)", eps=(0.3,), inject="layers"),
+    ]
+    plan = make_plan([subject.ref], noises, limit=limit)
+    for cell in plan.cells:
+        yield evaluate(network, cell, plan.task, batch_size)
+
+
+def _different(a: pd.DataFrame, b: pd.DataFrame) -> int:
+    """Return how many rows of two frames differ in any bit."""
+    same = (a.to_numpy() == b.to_numpy()) | (a.isna() & b.isna()).to_numpy()
+    return int((~same).any(axis=1).sum())
+
+
+def determinism(setting: Setting, subject: Subject) -> Finding:
+    """Compare an evaluation with its repetition by a copy of the network, kernels built anew."""
+    x = setting.inputs(subject)
+    differ = different_rows(logits(subject.network, x), logits(subject.copy(), x))
+    first = _evaluations(subject, subject.network, 64)
+    second = _evaluations(subject, subject.copy(), 64)
+    differ += sum(_different(a, b) for a, b in zip(first, second, strict=True))
+    return judge(
+        "an evaluation (logits; rows of clean and perturbed cells) with its repetition",
+        "samples that differ in any bit",
+        differ,
+        0,
+        "the same operations on the same numbers",
+        samples=len(x) + 3 * _LIMIT,
+    )
+
+
+def batch_invariance(setting: Setting, subject: Subject) -> Finding:
+    """Compare logits in batches of 1, 7 and 64 samples and in another order, bit by bit."""
+    x, network = setting.inputs(subject), subject.network
+    order = torch.from_numpy(np.random.Generator(np.random.Philox(0)).permutation(len(x)))
+    reference = logits(network, x, len(x))
+    found = {f"{size} at a time": logits(network, x, size) for size in _BATCHES}
+    shuffled = torch.empty_like(reference)
+    shuffled[order] = logits(network, x[order], 64)
+    found["shuffled"] = shuffled
+    differ = {way: different_rows(reference, other) for way, other in found.items()}
+    rows = zip(_evaluations(subject, network, 64), _evaluations(subject, network, 7), strict=True)
+    differ["cells, 7 at a time"] = sum(_different(a, b) for a, b in rows)
+    labels = torch.from_numpy(setting.split(subject).labels)
+    ties = int((margin(reference, labels).abs() < _TIE).sum())
+    changed = {way: count for way, count in differ.items() if count}
+    return judge(
+        "logits of all samples at once with those in batches of 1, 7 and 64 and in another order",
+        "samples that differ in any bit",
+        sum(differ.values()),
+        0,
+        "samples are evaluated in blocks of constant shape, whatever the batch",
+        samples=len(x),
+        **{"ties (|margin| < 1e-6)": ties},
+        **({"where": changed} if changed else {}),
+    )
+
+
+def _state(network: nn.Module) -> dict[str, object]:
+    """Return what an evaluation has to leave as it was, the global random state included."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    modules = list(network.modules())
+    rng = torch.random.get_rng_state().numpy().tobytes()
+    return {
+        "weights and buffers": weights_hash(dict(network.state_dict())),
+        "training mode": [module.training for module in modules],
+        "requires_grad": [parameter.requires_grad for parameter in network.parameters()],
+        "gradients": [parameter.grad is not None for parameter in network.parameters()],
+        "hooks": [len(getattr(module, name)) for module in modules for name in hooks],
+        "torch's random state": hashlib.sha256(rng).hexdigest(),
+    }
+
+
+def state(setting: Setting, subject: Subject) -> Finding:
+    """Compare a network's state before and after evaluations."""
+    network = subject.copy()
+    before = _state(network)
+    logits(network, setting.inputs(subject))
+    for _ in _evaluations(subject, network, 64):
+        pass
+    after = _state(network)
+    changed = [what for what in before if before[what] != after[what]]
+    return judge(
+        "the model's hash, modes and hooks before evaluations with those after them",
+        "parts that changed",
+        len(changed),
+        0,
+        "an evaluation only reads",
+        parts=len(before),
+        **({"changed": ", ".join(changed)} if changed else {}),
+    )
+
+
+def eval_mode(setting: Setting, subject: Subject) -> Finding:
+    """Compare the logits of a network left in training mode, dropout 1/2, with those in eval."""
+    x, network = setting.inputs(subject), subject.copy()
+    reference = logits(network, x)
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.5
+    differ = different_rows(reference, logits(network, x))
+    restored = all(module.training for module in network.modules())
+    return judge(
+        "logits of a network in training mode, dropout 0.5, with those in evaluation mode",
+        "samples that differ in any bit, one more where the mode is not restored",
+        differ + (not restored),
+        0,
+        "evaluation mode is enforced, and restored",
+        samples=len(x),
+    )
+
+
+def accuracy(setting: Setting, subject: Subject) -> Finding:
+    """Compare the clean test accuracy with that on the model's card."""
+    card, task = subject.checkpoint.card, subject.task
+    split = task.splits["test"]
+    answers = logits(subject.network, torch.from_numpy(split.inputs)).argmax(1).numpy()
+    measured = float((answers == split.labels).mean())
+    finding = judge(
+        "clean accuracy on the test split with the model's card",
+        "difference",
+        abs(measured - card.clean_accuracy),
+        1.5 / len(split),
+        "one sample: another machine's rounding may flip a tie",
+        measured=measured,
+        card=card.clean_accuracy,
+        n=len(split),
+    )
+    if task.content_hash == card.task_hash:
+        return finding
+    facts = {**finding.facts, "data": f"{task.content_hash[:12]}, the card {card.task_hash[:12]}"}
+    return replace(finding, verdict=FAIL, facts=facts)
+
+
+def device(setting: Setting, subject: Subject) -> Finding:
+    """Compare a GPU's logits and draws with the CPU's, where there is one."""
+    if setting.device.type != "cpu":
+        return device_against_cpu(setting, subject)
+    return Finding(
+        _DEVICES,
+        _OFF,
+        None,
+        None,
+        "no GPU is here, or --device is cpu",
+        NOT_AVAILABLE,
+        {
+            "TF32 matrix products": torch.backends.cuda.matmul.allow_tf32,
+            "TF32 cuDNN": torch.backends.cudnn.allow_tf32,
+        },
+    )
+
+
+def device_against_cpu(setting: Setting, subject: Subject) -> Finding:
+    """Compare logits and draws of the setting's device, set up as for a sweep, with the CPU's."""
+    repeatable(setting.device)
+    x, network = setting.inputs(subject), subject.copy()
+    exact = logits(subject.copy().double(), x.double())
+    cpu = _off(logits(network, x), exact)
+    network, there = network.to(setting.device), x.to(setting.device)
+    first, again, sevens = (logits(network, there, size).cpu() for size in (64, 64, 7))
+    gpu = _off(first, exact)
+    ids = np.arange(100)
+    draws = different_rows(philox.uniform("doctor", ids, 101, setting.device).cpu(),
+                           philox.uniform("doctor", ids, 101))  # fmt: skip
+    tf32_on = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+    repeated = different_rows(first, again)
+    tolerance = 8.0 * cpu
+    good = gpu <= tolerance and not (tf32_on or draws or repeated)
+    return Finding(
+        _DEVICES,
+        _OFF,
+        gpu,
+        tolerance,
+        "8 times what float32 on the CPU is off, for other orders of summation; TF32 is off by "
+        "1000 times as much. Draws and repetitions have to have the same bits",
+        PASS if good else FAIL,
+        {
+            "device": str(setting.device),
+            "float32 on the CPU is off by": f"{cpu:.2g}",
+            "samples whose draws differ": draws,
+            "samples that differ when repeated": repeated,
+            "samples that differ in batches of 7": different_rows(first, sevens),
+            "TF32 in sweeps": "on" if tf32_on else "off",
+        },
+    )
+
+
+def _off(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).abs().max())

@@ -1,0 +1,217 @@
+"""Configuration files: a command's options from a TOML file, under the command line's.
+
+A key is an option's long name, with dashes or underscores. Lists are comma lists, or repeat the
+option where it may be repeated; flags are booleans; the table `checkpoints` names files, label =
+"path". Paths are relative to the file's folder. What is said elsewhere wins: command line, then
+environment, then file, then default.
+
+    model = ["s4d", "s4ptd/*"]
+    noise = ["fourier"]
+    modes = "1-64"
+    eps = [0.1, 0.3]
+
+    [checkpoints]
+    mine = "trained/mine.safetensors"
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from robustssm.errors import UsageError
+
+# Keys of a file that are options of no command.
+_CHECKPOINTS = "checkpoints"
+# Options that would be read too late, or mean nothing in a file.
+_NOT_IN_FILES = ("config", "help")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a file says to a command.
+
+    values: by parameter name, as click's default_map has them; problems: one line each; bad: the
+    parameter names whose values are among the problems.
+    """
+
+    values: dict[str, Any]
+    problems: tuple[str, ...] = ()
+    bad: frozenset[str] = frozenset()
+
+
+def read_configuration(path: Path, command: click.Command) -> Configuration:
+    """Return what a TOML file says to a command, with every problem that its keys have.
+
+    Raises UsageError where the file cannot be read at all.
+    """
+    content = _parse(path)
+    options = _options(command)
+    given: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    bad: set[str] = set()
+    models = options.get("model")
+    for key, value in content.items():
+        name = key.replace("_", "-")
+        if name == _CHECKPOINTS and models is not None:
+            labels, wrong = _labels(value, path)
+            values.setdefault(str(models.name), []).extend(labels)
+            problems += wrong
+            bad |= {str(models.name)} if wrong else set()
+        elif name not in options:
+            problems.append(f"config {path}: {key!r} is unknown, {_nearest(name, options)}")
+        elif options[name].name in given:
+            problems.append(
+                f"config {path}: {key!r} and {given[str(options[name].name)]!r} are one option; "
+                "leave one of them out"
+            )
+        else:
+            parameter = str(options[name].name)
+            given[parameter] = key
+            try:
+                found = _value(options[name], value, path.parent)
+            except UsageError as error:
+                problems.append(f"config {path}: {key} = {_toml(value)}: {error}")
+                bad.add(parameter)
+            else:
+                old = values.get(parameter)
+                values[parameter] = found if old is None else [*found, *old]
+    return Configuration(values, tuple(problems), frozenset(bad))
+
+
+def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Let a file's values stand in for the defaults of a command: callback of --config.
+
+    Raises UsageError, a line for each problem of the file.
+    """
+    if path is None or ctx.resilient_parsing:
+        return
+    found = read_configuration(path, ctx.command)
+    if found.problems:
+        raise UsageError("\n  ".join(found.problems))
+    ctx.default_map = {**(ctx.default_map or {}), **found.values}
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"config {path}: is no TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"config {path}: is no UTF-8 text; expected a TOML file") from None
+    except OSError as error:
+        raise UsageError(f"config {path}: cannot be read ({error.strerror})") from None
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """Return a command's options by their long names, without dashes before them."""
+    return {
+        spelling.removeprefix("--"): option
+        for option in command.params
+        if isinstance(option, click.Option)
+        for spelling in option.opts
+        if spelling.startswith("--") and spelling.removeprefix("--") not in _NOT_IN_FILES
+    }
+
+
+def _nearest(name: str, options: dict[str, click.Option]) -> str:
+    """Return what a key that does not exist may have meant, and what there is."""
+    import difflib
+
+    allowed = sorted({*options, *([_CHECKPOINTS] if "model" in options else [])})
+    # A parameter's own name says the same in other words: `task` for --data.
+    words = {str(option.name).replace("_", "-"): key for key, option in options.items()}
+    words |= {key: key for key in allowed}
+    close = difflib.get_close_matches(name, words, n=1)
+    guess = f"did you mean {words[close[0]]!r}? " if close else ""
+    return f"{guess}expected one of {', '.join(allowed)}"
+
+
+def _labels(value: Any, path: Path) -> tuple[list[str], list[str]]:
+    """Return the models `label=path` of the table of checkpoints, and its problems."""
+    if not isinstance(value, dict):
+        return [], [
+            f"config {path}: {_CHECKPOINTS} = {_toml(value)}: expected a table, as in "
+            '[checkpoints] mine = "mine.safetensors"'
+        ]
+    labels, problems = [], []
+    for label, file in value.items():
+        where = f"config {path}: {_CHECKPOINTS}.{label} = {_toml(file)}"
+        if not isinstance(file, str) or not file:
+            problems.append(f'{where}: expected a file, as in "mine.safetensors"')
+        elif not label or "," in label or "=" in label or "," in file:
+            problems.append(f"{where}: a label has no , or = in it, a file no comma; rename it")
+        else:
+            labels.append(f"{label}={_anchored(file, path.parent)}")
+    return labels, problems
+
+
+def _value(option: click.Option, value: Any, folder: Path) -> Any:
+    """Return a key's value as click takes it; UsageError says what was expected."""
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise UsageError("expected true or false")
+        return value
+    if option.multiple:
+        items = value if isinstance(value, list) else [value]
+        return [_single(option, item, folder, numbers=False) for item in items]
+    if isinstance(value, list) and isinstance(option.type, click.types.StringParamType):
+        return ",".join(_single(option, item, folder) for item in value)
+    return _single(option, value, folder)
+
+
+def _single(option: click.Option, value: Any, folder: Path, numbers: bool = True) -> Any:
+    """Return one value of an option; numbers: whether text may be written as a number."""
+    kind = option.type
+    if isinstance(kind, click.types.IntParamType):
+        fits = isinstance(value, int) and not isinstance(value, bool)
+        expected = "an integer"
+    elif isinstance(kind, click.types.FloatParamType):
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        expected = "a number"
+    else:
+        fits = isinstance(value, str)
+        expected = "text" if not option.multiple else "text or a list of texts"
+        if isinstance(kind, click.types.StringParamType) and numbers:
+            fits = isinstance(value, str | int | float) and not isinstance(value, bool)
+            value = str(value) if fits else value
+    if not fits:
+        raise UsageError(f"expected {expected}")
+    if isinstance(kind, click.Path):
+        value = _anchored(value, folder)
+    elif "--model" in option.opts:
+        value = ",".join(_model(item, folder) for item in value.split(","))
+    try:
+        kind.convert(value, option, None)
+    except click.BadParameter as error:
+        raise UsageError(" ".join(error.message.split()) + _closest(option, value)) from None
+    return value
+
+
+def _closest(option: click.Option, value: str) -> str:
+    """Return the choice that a value may have meant, as a sentence; empty where there is none."""
+    import difflib
+
+    choices = option.type.choices if isinstance(option.type, click.Choice) else ()
+    close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _model(text: str, folder: Path) -> str:
+    """Return a model's name, the path of `label=path` relative to the file's folder."""
+    label, equals, path = text.partition("=")
+    return f"{label}={_anchored(path, folder)}" if equals else text
+
+
+def _anchored(text: str, folder: Path) -> str:
+    return str(folder / Path(text.strip()).expanduser())
+
+
+def _toml(value: Any) -> str:
+    """Return a value for a message, much as TOML spells it."""
+    return json.dumps(value, default=str, ensure_ascii=False)

@@ -1,0 +1,221 @@
+"""`robustssm validate`: a sweep's configuration file checked before the long run."""
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robustssm.commands.common import CommandError
+from robustssm.commands.config import read_configuration
+from robustssm.commands.sweep import sweep
+
+if TYPE_CHECKING:
+    from robustssm.evaluations.conditions import Noise
+    from robustssm.evaluations.plan import Plan
+    from robustssm.evaluations.validation import Problems
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "md", "json"]),
+    default="table",
+    show_default=True,
+)
+def validate(config: Path, style: str) -> None:
+    """Check a sweep's configuration file, and say what it would compute. Nothing is computed.
+
+    CONFIG is a TOML file of options of `sweep` by their long names, as `sweep --config` reads it;
+    its paths are relative to its folder. Every problem that can be found is listed.
+
+    \b
+    Examples:
+      printf 'model = ["s4d/*", "s4ptd/*"]\\nnoise = "fourier"\\neps = [0.1, 0.3]\\n' > curves.toml
+      robustssm validate curves.toml
+      robustssm validate curves.toml --format json
+
+    \b
+    Exit codes: 0 the sweep can be run; 2 a mistake in the file; 4 a checkpoint or the data are
+    rejected.
+    """
+    from robustssm import ui
+    from robustssm.evaluations.validation import Problems
+
+    problems = Problems()
+    record = _examine(config, problems)
+    found = problems.all
+    if style == "json":
+        ui.emit_json({"schema": 1, "config": str(config), **record, "problems": found})
+    elif not found:
+        _show(record, config, style)
+    if found:
+        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        raise CommandError("\n  ".join([f"validate {config}: {count}", *found]), problems.exit_code)
+
+
+def _examine(config: Path, problems: "Problems") -> dict[str, Any]:
+    """Return what the sweep of a file is, empty where it has problems."""
+    from robustssm.evaluations.plan import default_output
+    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.validation import directory_state
+
+    options = _options(config, problems)
+    if options is None:
+        return {}
+    plan = _plan(options, problems)
+    if plan is None:
+        return {}
+    run = RunDirectory(options["output"] or default_output(plan))
+    state = problems.attempt(directory_state, run, plan, options["overwrite"])
+    if state is None:
+        return {}
+    return {
+        "task": plan.task.spec,
+        "task_hash": plan.task.content_hash,
+        "length": plan.task.length,
+        "seed": plan.seed,
+        "cells": len(plan.unique),
+        "samples": len(plan.task.splits["test"].first(plan.limit)),
+        "partial": plan.limit is not None,
+        "output": str(run.path),
+        "output_holds": state,
+        "models": [
+            {
+                "model": model.ref.label,
+                "train_seed": model.train_seed,
+                "content_hash": model.content_hash,
+                "clean_accuracy": model.card.clean_accuracy,
+                "file": str(model.ref.path),
+            }
+            for model in plan.models
+        ],
+        "conditions": _conditions(plan),
+    }
+
+
+def _options(config: Path, problems: "Problems") -> dict[str, Any] | None:
+    """Return the options of `sweep` as it would have them from the file, environment and defaults.
+
+    Where the file's value is none, the default stands in for it, so that the rest can be looked
+    at; None where nothing can.
+    """
+    command = copy.copy(sweep)
+    # The file is this one, whatever the environment names; what is missing is found below.
+    command.params = [copy.copy(p) for p in sweep.params if p.name != "config"]
+    required = [p for p in command.params if p.required]
+    for parameter in required:
+        parameter.required = False
+    found = problems.attempt(read_configuration, config, command)
+    if found is None:
+        return None
+    for problem in found.problems:
+        problems.add(problem)
+    root = click.get_current_context().find_root()
+    context = click.Context(command, info_name="sweep", parent=root, default_map=found.values)
+    try:
+        command.parse_args(context, [])
+    except click.UsageError as error:  # of the environment; the file's values were looked at
+        problems.add(f"sweep: {' '.join(error.format_message().split())}")
+        return None
+    for parameter in required:
+        if not context.params[str(parameter.name)] and parameter.name not in found.bad:
+            problems.add(f"config {config}: {parameter.opts[0].removeprefix('--')} is missing")
+    return context.params
+
+
+def _plan(options: dict[str, Any], problems: "Problems") -> "Plan | None":
+    from robustssm.evaluations.run import Execution
+    from robustssm.evaluations.validation import find_models, validated_plan
+    from robustssm.execution import resolve_device
+
+    problems.attempt(Execution, options["jobs"] or 1, options["backend"])
+    device = problems.attempt(resolve_device, options["device"])
+    models = find_models(",".join(options["models"]), options["checkpoints"], problems)
+    return validated_plan(
+        models,
+        _noises(options, problems),
+        problems,
+        task=options["task"],
+        seed=options["seed"],
+        limit=options["limit"],
+        device="cpu" if device is None else device.type,
+    )
+
+
+def _noises(options: dict[str, Any], problems: "Problems") -> "list[Noise]":
+    """Return the noises, with numbers that stand in for those that cannot be read."""
+    from robustssm.commands.noise_options import read_noises
+    from robustssm.evaluations.conditions import DEFAULT_EPS, parse_range
+    from robustssm.evaluations.plan import parse_numbers
+
+    names = ("noises", "modes", "mode_unit", "phase", "channels", "omega", "eps", "eps_unit",
+             "inject", "clip", "limits")  # fmt: skip
+    chosen = {name: options[name] for name in names}
+    eps, omega, limits = chosen["eps"], chosen["omega"], chosen["limits"]
+    if problems.attempt(parse_numbers, eps, "eps") is None:
+        chosen["eps"] = ",".join(map(str, DEFAULT_EPS))
+    if omega and problems.attempt(parse_numbers, omega, "omega") is None:
+        chosen["omega"] = None
+    if limits and problems.attempt(parse_range, limits) is None:
+        chosen["limits"] = None
+    return read_noises(**chosen)
+
+
+def _conditions(plan: "Plan") -> list[dict[str, Any]]:
+    """Return a row for each noise and place: its modes, strengths and cells."""
+    frame = plan.frame()
+    noisy = frame[frame["noise"] != "clean"]
+    rows = []
+    for (noise, inject), group in noisy.groupby(["noise", "inject"], sort=False):
+        modes = sorted(group.loc[group["mode_unit"] != "", "mode"].unique().tolist())
+        rows.append(
+            {
+                "noise": noise,
+                "inject": inject,
+                "modes": modes,
+                "mode_unit": group["mode_unit"].iloc[0],
+                "eps": sorted(group["eps"].unique().tolist()),
+                "eps_unit": group["eps_unit"].iloc[0],
+                "cells": int(group["cell"].nunique()),
+            }
+        )
+    return rows
+
+
+def _show(record: dict[str, Any], config: Path, style: str) -> None:
+    """Print the record of a file without problems as tables."""
+    from robustssm import ui
+
+    rows = [
+        [f"{m['model']}/{m['train_seed']}", m["content_hash"][:12], f"{m['clean_accuracy']:.4f}"]
+        for m in record["models"]
+    ]
+    ui.emit_table("Models", ["model", "content hash", "clean accuracy"], rows, style)
+    click.echo()
+    rows = [
+        [
+            c["noise"],
+            c["inject"],
+            _range(c["modes"], c["mode_unit"]),
+            f"{', '.join(f'{value:g}' for value in c['eps'])} {c['eps_unit']}",
+            str(c["cells"]),
+        ]
+        for c in record["conditions"]
+    ]
+    ui.emit_table("Conditions", ["noise", "at", "modes", "eps", "cells"], rows, style)
+    click.echo()
+    kept = ("task", "length", "seed", "cells", "samples", "output", "output_holds")
+    summary: dict[str, Any] = {key.replace("_", " "): record[key] for key in kept}
+    if record["partial"]:
+        summary["samples"] = f"{record['samples']} (PARTIAL: --limit)"
+    ui.emit_records(str(config), [summary], style)
+
+
+def _range(modes: list[float], unit: str) -> str:
+    """Return modes in few words."""
+    if len(modes) <= 6:
+        return " ".join([*(f"{mode:g}" for mode in modes), unit]) if modes else "-"
+    return f"{len(modes)} from {modes[0]:g} to {modes[-1]:g} {unit}"
