@@ -77,8 +77,11 @@ class Budget:
 
     @property
     def range(self) -> str:
-        """`none`, or how values are kept where, as in `hard 0..1`."""
-        return "none" if self.clip == "none" else f"{self.clip} {self.low:g}..{self.high:g}"
+        """`none`, or how values are kept where, as in `hard 0..1`; exact to the last bit."""
+        if self.clip == "none":
+            return "none"
+        low, high = (f"{v:g}" if float(f"{v:g}") == v else repr(v) for v in (self.low, self.high))
+        return f"{self.clip} {low}..{high}"
 
     @property
     def nothing(self) -> bool:

@@ -186,6 +186,44 @@ def make_plan(
     names = [noise.name for noise in noises]
     if len(set(names)) < len(names) or not names:
         raise UsageError(f"noise: {', '.join(names) or 'nothing'} is named; name each once")
+    models, data, limit = _fitting(refs, task, limit)
+    # Different labels of one checkpoint share its cells; each cell is planned once a label.
+    key = (data.spec, data.content_hash)
+    cells = [Cell(model, *key, None, seed, limit, device) for model in models]
+    for model in models:
+        for noise in noises:
+            found = conditions(noise, data, model.state_size, str(model.ref))
+            cells.extend(Cell(model, *key, condition, seed, limit, device) for condition in found)
+        _check_different([cell for cell in cells if cell.model is model])
+    return Plan(tuple(names), models, tuple(cells), data)
+
+
+def plan_conditions(
+    refs: Sequence[ModelRef],
+    found: Sequence[Condition],
+    *,
+    task: str,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "cpu",
+) -> Plan:
+    """Return the plan of the same given conditions on every model; errors as of `make_plan`."""
+    models, data, limit = _fitting(refs, task, limit)
+    key = (data.spec, data.content_hash)
+    cells = [
+        Cell(model, *key, condition, seed, limit, device)
+        for condition in (None, *found)
+        for model in models
+    ]
+    for model in models:
+        _check_different([cell for cell in cells if cell.model is model])
+    return Plan(tuple(dict.fromkeys(c.noise for c in found)), models, tuple(cells), data)
+
+
+def _fitting(
+    refs: Sequence[ModelRef], task: str | None, limit: int | None
+) -> tuple[tuple[Model, ...], Task, int | None]:
+    """Return models and the data that they fit, and the limit, None where it leaves nothing out."""
     if limit is not None and limit < 1:
         raise UsageError(f"limit: {limit} samples, expected at least 1")
     models = tuple(read_model(ref) for ref in refs)
@@ -205,15 +243,7 @@ def make_plan(
             )
     for model in models:
         _check_fit(model, data, task is None)
-    # Different labels of one checkpoint share its cells; each cell is planned once a label.
-    key = (data.spec, data.content_hash)
-    cells = [Cell(model, *key, None, seed, limit, device) for model in models]
-    for model in models:
-        for noise in noises:
-            found = conditions(noise, data, model.state_size, str(model.ref))
-            cells.extend(Cell(model, *key, condition, seed, limit, device) for condition in found)
-        _check_different([cell for cell in cells if cell.model is model])
-    return Plan(tuple(names), models, tuple(cells), data)
+    return models, data, limit
 
 
 def _check_different(cells: Sequence[Cell]) -> None:

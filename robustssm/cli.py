@@ -6,6 +6,7 @@ import click
 
 from robustssm import __version__
 from robustssm.commands.attack import attack
+from robustssm.commands.baseline import baseline, check
 from robustssm.commands.common import CommandError
 from robustssm.commands.compare import compare
 from robustssm.commands.converge import converge
@@ -77,6 +78,8 @@ for command in (
     report,
     export,
     compare,
+    baseline,
+    check,
     validate,
     doctor,
     attack,

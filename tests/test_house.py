@@ -14,7 +14,7 @@ FLOORS = {
     "figures": {"robustssm", "attacks", "evaluations"},
     "top": {"robustssm", "attacks", "evaluations", "figures"},
 }
-TOP = {"cli.py", "commands"}
+TOP = {"cli.py", "commands", "pytest_plugin.py"}
 
 
 def floor_of(module: str) -> str | None:

@@ -1,0 +1,225 @@
+"""What models did in a finished sweep, kept to hold later models against: a baseline.
+
+It says everything that a check needs: the data's hash, the conditions as they are typed, and which
+samples each model of each training seed got right.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from robustssm.attacks import Budget
+from robustssm.attacks.expressions import make_budget, parse_expression
+from robustssm.errors import UsageError
+from robustssm.evaluations.comparable import gather
+from robustssm.evaluations.conditions import Condition
+from robustssm.evaluations.plan import SCHEMA
+from robustssm.evaluations.reading import Outcomes
+from robustssm.evaluations.store import RunDirectory
+
+# Conditions that are named before the rest is only counted.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Data:
+    """The samples of a baseline: task, hash of its data, how many and which.
+
+    limit: the first so many, None for all; chance: accuracy of the most frequent label; seed: of
+    the noise; device: kind of processor that computed it; cells: schema of the rows.
+    """
+
+    task: str
+    task_hash: str
+    samples: int
+    limit: int | None
+    chance: float
+    seed: int
+    device: str = "cpu"
+    cells: int = SCHEMA
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model of one training seed: content hash of its checkpoint, and what it got right.
+
+    ids: of its conditions, ascending as in the baseline; clean: (samples,); correct: (conditions,
+    samples).
+    """
+
+    model: str
+    train_seed: int
+    checkpoint: str
+    ids: tuple[str, ...]
+    clean: npt.NDArray[np.bool_]
+    correct: npt.NDArray[np.bool_]
+
+    @property
+    def name(self) -> str:
+        """`model/seed`."""
+        return f"{self.model}/{self.train_seed}"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Conditions by their ids, and the models that were measured under them."""
+
+    data: Data
+    conditions: dict[str, Condition]
+    members: tuple[Member, ...]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models, each once."""
+        return list(dict.fromkeys(member.model for member in self.members))
+
+    def against(self, name: str | None, model: str = "") -> tuple[Member, ...]:
+        """Return the training seeds that `name` means: `s4d` all, `s4d/2` one.
+
+        None means the model of this name if there is one, else the only one. Raises UsageError for
+        a name unknown, or none where there are several, and where seeds have other conditions.
+        """
+        if name is None:
+            name = model if model in self.models else self.models[0]
+            if name != model and len(self.models) > 1:
+                raise UsageError(
+                    f"baseline: holds {', '.join(self.models)}, and {model!r} is none of them; "
+                    "name one by --against"
+                )
+        found = tuple(m for m in self.members if name in (m.model, f"{m.model}/*", m.name))
+        if not found:
+            raise UsageError(
+                f"baseline: {name!r} is not in it, expected {', '.join(self.models)}, or one of "
+                "their training seeds, as in s4d/2"
+            )
+        if len({member.ids for member in found}) > 1:
+            raise UsageError(
+                f"baseline: the training seeds of {name} were measured under different "
+                "conditions; name one of them, as in s4d/2"
+            )
+        return found
+
+
+def condition_id(condition: Condition) -> str:
+    """Return what tells conditions apart, `Fourier(mode=3) eps=0.3 std at input`."""
+    budget = condition.budget
+    clip = "" if budget.clip == "none" else f" {budget.range}"
+    return f"{condition.attack!r} eps={budget.eps!r} {budget.unit} at {condition.inject}{clip}"
+
+
+def make_condition(
+    noise: str,
+    perturbation: str,
+    eps: float,
+    unit: str,
+    inject: str,
+    mode: float = 0.0,
+    mode_unit: str = "",
+    clip: str = "none",
+    low: float = -np.inf,
+    high: float = np.inf,
+) -> Condition:
+    """Return a condition from its parts as they are written; UsageError where they are none."""
+    attack, settings = parse_expression(perturbation)
+    if repr(attack) != perturbation or settings:
+        raise UsageError(
+            f"perturbation: {perturbation!r} is read as {attack!r}; write that, and eps apart"
+        )
+    parts = {"eps": eps, "unit": unit, "clip": clip, "low": low, "high": high}
+    budget: Budget = make_budget(perturbation, parts, attack, inject)
+    if inject not in attack.sites:
+        raise UsageError(
+            f"perturbation: {perturbation} acts at {' or '.join(attack.sites)}, not at {inject!r}"
+        )
+    return Condition(noise, attack, budget, inject, mode, mode_unit)
+
+
+def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Baseline:
+    """Return the baseline of finished runs on the same samples; of the named models, or all.
+
+    Raises UsageError where cells of theirs have no results, naming them, where the rows of the
+    runs are of another version, or runs do not belong together.
+    """
+    compared = gather(runs, names)
+    manifest = runs[0].manifest()
+    if manifest["schema"] != SCHEMA:
+        raise UsageError(
+            f"run {runs[0].path}: its rows are of schema {manifest['schema']}, this version "
+            f"writes {SCHEMA}; sweep again into a new directory"
+        )
+    plan = pd.concat([run.plan() for run in runs], ignore_index=True)
+    found: dict[str, Condition] = {}
+    members = []
+    for outcomes in compared.members:
+        own = plan[(plan["model"] == outcomes.model) & (plan["train_seed"] == outcomes.train_seed)]
+        _check_complete(runs, own, outcomes)
+        conditions = [_stored(row) for row in outcomes.conditions.to_dict("records")]
+        known = {condition_id(condition): k for k, condition in enumerate(conditions)}
+        if len(known) < len(conditions):
+            raise UsageError(
+                f"baseline: {outcomes.name} has a condition under two names in the runs; name "
+                "the run that has it once"
+            )
+        ids = tuple(sorted(known, key=lambda one: _order(conditions[known[one]])))
+        found.update((one, conditions[known[one]]) for one in ids)
+        correct = outcomes.correct[[known[one] for one in ids]]
+        checkpoint = str(own["checkpoint"].iloc[0])
+        key = (outcomes.model, outcomes.train_seed)
+        members.append(Member(*key, checkpoint, ids, outcomes.clean, correct))
+    limit = int(plan["limit"].iloc[0])
+    data = Data(
+        task=str(manifest["task"]),
+        task_hash=str(manifest["task_hash"]),
+        samples=compared.n,
+        limit=None if limit < 0 else limit,
+        chance=compared.chance,
+        seed=int(plan["seed"].iloc[0]),
+        device=str(manifest.get("device", "cpu")),
+        versions=dict(manifest["versions"]),
+    )
+    members.sort(key=lambda member: (member.model, member.train_seed))
+    ordered = dict(sorted(found.items(), key=lambda item: _order(item[1])))
+    return Baseline(data, ordered, tuple(members))
+
+
+def _order(condition: Condition) -> tuple[object, ...]:
+    budget = condition.budget
+    return (condition.noise, condition.inject, condition.mode_unit, condition.mode, budget.unit,
+            budget.eps, budget.range, repr(condition.attack))  # fmt: skip
+
+
+def _stored(row: dict[str, object]) -> Condition:
+    """Return the condition of a row of a stored plan."""
+    clip, _, limits = str(row["clip"]).partition(" ")
+    low, high = map(float, limits.split("..")) if limits else (-np.inf, np.inf)
+    return make_condition(
+        str(row["noise"]), str(row["perturbation"]), float(str(row["eps"])), str(row["eps_unit"]),
+        str(row["inject"]), float(str(row["mode"])), str(row["mode_unit"]), clip, low, high,
+    )  # fmt: skip
+
+
+def _check_complete(
+    runs: Sequence[RunDirectory], planned: pd.DataFrame, outcomes: Outcomes
+) -> None:
+    """Raise UsageError, naming the first of them, where planned cells have no results."""
+    there = {*outcomes.conditions["cell"]}
+    noisy = planned[planned["noise"] != "clean"].drop_duplicates("cell")
+    missing = noisy[~noisy["cell"].isin(there)]
+    # A condition that two runs planned is there once.
+    missing = missing[[not any(run.has(cell) for run in runs) for cell in missing["cell"]]]
+    if missing.empty:
+        return
+    shown = ", ".join(
+        f"{row['noise']} mode {row['mode']:g} eps {row['eps']:g}"
+        for row in missing.head(_NAMED).to_dict("records")
+    )
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    raise UsageError(
+        f"run {', '.join(str(run.path) for run in runs)}: {len(missing)} of {len(noisy)} "
+        f"conditions of {outcomes.name} have no results ({shown}{more}); finish that sweep first, "
+        "with its own command, failed cells by --retry-failed"
+    )

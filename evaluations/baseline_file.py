@@ -1,0 +1,188 @@
+"""A baseline as a file: JSON that a person can read and a diff can show.
+
+One line a condition and one a condition's outcome, keys sorted, nothing that changes from one
+writing to the next. Which samples are right is packed eight to a byte, as hexadecimal digits.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.errors import RejectedInputError, RobustssmError, UsageError
+from robustssm.evaluations.baseline import Baseline, Data, Member, condition_id, make_condition
+from robustssm.evaluations.conditions import Condition
+from robustssm.evaluations.plan import SCHEMA
+from robustssm.files import write_atomically
+
+FORMAT = "robustssm-baseline-1"
+CLEAN = "clean"
+
+
+def to_text(baseline: Baseline) -> str:
+    """Return a baseline as JSON; equal baselines give equal text."""
+    data = baseline.data
+    content = {
+        "format": FORMAT,
+        "data": {
+            "task": data.task,
+            "sha256": data.task_hash,
+            "samples": data.samples,
+            "limit": data.limit,
+            "chance": data.chance,
+        },
+        "noise_seed": data.seed,
+        "device": data.device,
+        "cell_schema": data.cells,
+        "versions": data.versions,
+        "conditions": [{"id": key, **_parts(c)} for key, c in baseline.conditions.items()],
+        "models": [_model(member) for member in baseline.members],
+    }
+    return _dump(content) + "\n"
+
+
+def write_baseline(path: Path, baseline: Baseline) -> None:
+    """Write a baseline, beside its name first; OSError where that cannot be."""
+    write_atomically(path, to_text(baseline).encode())
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Return the baseline in a file.
+
+    Raises UsageError where there is none, RejectedInputError where the file is no baseline, is
+    damaged (counts that are not those of the samples), or from a version whose rows mean other
+    things.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"baseline {path}: cannot be read ({error.strerror}); make one by robustssm baseline"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise RejectedInputError(
+            f"baseline {path}: is no JSON; expected a file of robustssm baseline"
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise RejectedInputError(
+            f"baseline {path}: is no {FORMAT}; make it again by robustssm baseline"
+        )
+    if content.get("cell_schema") != SCHEMA:
+        raise RejectedInputError(
+            f"baseline {path}: its rows are of schema {content.get('cell_schema')}, this version "
+            f"has {SCHEMA}; sweep again, then make it again by robustssm baseline"
+        )
+    try:
+        return _baseline(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error) if isinstance(error, RobustssmError) else repr(error)
+        raise RejectedInputError(
+            f"baseline {path}: is damaged ({reason}); make it again by robustssm baseline"
+        ) from None
+
+
+def _baseline(content: dict[str, Any]) -> Baseline:
+    facts = content["data"]
+    data = Data(
+        task=str(facts["task"]),
+        task_hash=str(facts["sha256"]),
+        samples=int(facts["samples"]),
+        limit=None if facts["limit"] is None else int(facts["limit"]),
+        chance=float(facts["chance"]),
+        seed=int(content["noise_seed"]),
+        device=str(content["device"]),
+        cells=int(content["cell_schema"]),
+        versions=dict(content["versions"]),
+    )
+    conditions = {}
+    for entry in content["conditions"]:
+        parts = dict(entry)
+        known = parts.pop("id")
+        # JSON has no infinities: an end that is not there is open.
+        condition = make_condition(**parts)
+        if condition_id(condition) != known:
+            raise UsageError(f"condition {known!r} is {condition_id(condition)!r}")
+        conditions[known] = condition
+    if not content["models"]:
+        raise UsageError("holds no model")
+    return Baseline(
+        data, conditions, tuple(_member(m, data, conditions) for m in content["models"])
+    )
+
+
+def _member(content: dict[str, Any], data: Data, conditions: dict[str, Condition]) -> Member:
+    name = f"{content['model']}/{content['train_seed']}"
+    outcomes = {entry["condition"]: entry for entry in content["outcomes"]}
+    rights = {}
+    for known, entry in outcomes.items():
+        if known != CLEAN and known not in conditions:
+            raise UsageError(f"{name}: condition {known!r} is not listed")
+        rights[known] = _unpack(entry["correct"], data.samples)
+        if int(rights[known].sum()) != entry["right"]:
+            raise UsageError(f"{name}, {known}: {entry['right']} right, others in its samples")
+    ids = tuple(known for known in conditions if known in outcomes)
+    shape = (len(ids), data.samples)
+    correct = np.array([rights[known] for known in ids], dtype=np.bool_).reshape(shape)
+    return Member(
+        str(content["model"]), int(content["train_seed"]), str(content["checkpoint"]), ids,
+        rights[CLEAN], correct,
+    )  # fmt: skip
+
+
+def _parts(condition: Condition) -> dict[str, Any]:
+    """Return the arguments of `make_condition`, those of a clip only where there is one."""
+    budget = condition.budget
+    ends = {"low": budget.low, "high": budget.high}
+    return {
+        "noise": condition.noise,
+        "perturbation": repr(condition.attack),
+        "eps": budget.eps,
+        "unit": budget.unit,
+        "inject": condition.inject,
+        "mode": condition.mode,
+        "mode_unit": condition.mode_unit,
+        **({"clip": budget.clip} if budget.clip != "none" else {}),
+        **{name: value for name, value in ends.items() if math.isfinite(value)},
+    }
+
+
+def _model(member: Member) -> dict[str, Any]:
+    rows = [(CLEAN, member.clean), *zip(member.ids, member.correct, strict=True)]
+    return {
+        "model": member.model,
+        "train_seed": member.train_seed,
+        "checkpoint": member.checkpoint,
+        "outcomes": [
+            {
+                "condition": known,
+                "accuracy": round(float(right.mean()), 4),
+                "right": int(right.sum()),
+                "correct": np.packbits(right).tobytes().hex(),
+            }
+            for known, right in rows
+        ],
+    }
+
+
+def _unpack(text: str, samples: int) -> npt.NDArray[np.bool_]:
+    packed = np.frombuffer(bytes.fromhex(text), np.uint8)
+    if len(packed) != -(-samples // 8):
+        raise UsageError(f"{8 * len(packed)} bits for {samples} samples")
+    return np.unpackbits(packed, count=samples).astype(np.bool_)
+
+
+def _dump(value: Any, depth: int = 0) -> str:
+    """Return JSON, sorted, with everything that holds no further lists or tables on one line."""
+    items = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(value, dict | list) or not any(isinstance(i, dict | list) for i in items):
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    pad = " " * (depth + 1)
+    if isinstance(value, dict):
+        lines = [f"{json.dumps(key)}: {_dump(value[key], depth + 1)}" for key in sorted(value)]
+    else:
+        lines = [_dump(item, depth + 1) for item in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n{pad}" + f",\n{pad}".join(lines) + f"\n{' ' * depth}{closing}"

@@ -1,0 +1,88 @@
+"""From a baseline and models to verdicts: what must be measured, measured as sweeps are, judged."""
+
+from collections.abc import Callable, Sequence
+
+from robustssm.errors import RejectedInputError
+from robustssm.evaluations import reading
+from robustssm.evaluations.baseline import Baseline, Member, condition_id
+from robustssm.evaluations.conditions import Condition
+from robustssm.evaluations.plan import Plan, plan_conditions
+from robustssm.evaluations.run import Execution, run_sweep
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.verdicts import ALPHA, MARGIN, Check, judge
+from robustssm.zoo import ModelRef
+
+
+def plan_check(
+    baseline: Baseline,
+    refs: Sequence[ModelRef],
+    against: str | None = None,
+    device: str = "cpu",
+) -> Plan:
+    """Return the plan of what must be measured; UsageError or RejectedInputError for misfits.
+
+    Rejects data other than the baseline's.
+    """
+    data = baseline.data
+    wanted: dict[str, Condition] = {}
+    for ref in refs:
+        for member in baseline.against(against, ref.label):
+            wanted.update((one, baseline.conditions[one]) for one in member.ids)
+    plan = plan_conditions(
+        refs, tuple(wanted.values()), task=data.task, seed=data.seed, limit=data.limit,
+        device=device,
+    )  # fmt: skip
+    found = len(plan.task.splits["test"].first(data.limit))
+    if plan.task.content_hash != data.task_hash or found != data.samples:
+        raise RejectedInputError(
+            f"task {data.task}: has data hash {plan.task.content_hash[:12]} and {found} samples "
+            f"here, the baseline's are {data.task_hash[:12]} and {data.samples}; outcomes would "
+            "not be paired, make a baseline of these data"
+        )
+    return plan
+
+
+def measure(
+    plan: Plan,
+    run: RunDirectory,
+    execution: Execution | None = None,
+    *,
+    argv: Sequence[str] = (),
+    reuse: Sequence[RunDirectory] = (),
+    report: Callable[[str, str], None] = lambda cell, error: None,
+    notify: Callable[[str], None] = lambda message: None,
+) -> dict[str, str]:
+    """Compute in `run` what is not there yet; return errors by cell, as `run_sweep`."""
+    with run.lock():
+        run.open(plan, list(argv))
+        for other in reuse:
+            run.reuse(plan, other)
+        return run_sweep(plan, run, execution, report=report, notify=notify)
+
+
+def checks(
+    baseline: Baseline,
+    plan: Plan,
+    run: RunDirectory,
+    against: str | None = None,
+    margin: float = MARGIN,
+    alpha: float = ALPHA,
+) -> list[Check]:
+    """Return the check of every model of a measured plan, in its order."""
+    found = []
+    for model in plan.models:
+        outcomes = reading.outcomes(run, model.ref.label, model.train_seed)
+        ids = {
+            condition_id(cell.condition): cell.id
+            for cell in plan.cells
+            if cell.model is model and cell.condition
+        }
+        place = {cell: k for k, cell in enumerate(outcomes.conditions["cell"])}
+        members = baseline.against(against, model.ref.label)
+        rows = [place[ids[one]] for one in members[0].ids]
+        measured = Member(
+            model.ref.label, model.train_seed, model.content_hash, members[0].ids,
+            outcomes.clean, outcomes.correct[rows],
+        )  # fmt: skip
+        found.append(judge(baseline, measured, members, margin, alpha))
+    return found

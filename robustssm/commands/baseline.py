@@ -1,0 +1,233 @@
+"""`robustssm baseline` and `robustssm check`: regression tests on robustness curves."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from robustssm.commands.common import CommandError, cores, shared
+
+if TYPE_CHECKING:
+    from robustssm.evaluations.plan import Plan
+    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.verdicts import Check
+    from robustssm.zoo import ModelRef
+
+# Falls named in the line that ends a check.
+_NAMED = 3
+
+
+@click.command()
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    help="Models of the runs: s4d (all its training seeds there), s4d/2. Default: all.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write, JSON.",
+)
+def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> None:
+    """Keep what models did in finished sweeps, to hold later models against (`check`).
+
+    The file holds the conditions, the data's hash, and which samples each model of each training
+    seed got right; it needs neither run nor checkpoints afterwards. Equal runs give equal files.
+    Give it three training seeds of a model or more if retrained models are to be held against it:
+    one seed says nothing of how much seeds differ.
+
+    \b
+    Examples:
+      robustssm sweep -m 's4ptd/*' --noise resonance --eps 0.3,1 -o runs/spike
+      robustssm baseline runs/spike -o curve.json
+      robustssm check s4ptd/1 --baseline curve.json
+
+    \b
+    Exit codes: 0 done; 2 usage, an unfinished sweep, or runs that do not belong together.
+    """
+    from robustssm import ui
+    from robustssm.evaluations.baseline import make_baseline
+    from robustssm.evaluations.baseline_file import write_baseline
+    from robustssm.evaluations.store import RunDirectory
+
+    names = [name.strip() for text in models for name in text.split(",") if name.strip()]
+    made = make_baseline([RunDirectory(path) for path in runs], names)
+    write_baseline(output, made)
+    partial = "" if made.data.limit is None else f", PARTIAL: the first {made.data.samples} samples"
+    ui.note(
+        f"{output}: {len(made.conditions)} conditions and the clean accuracy of "
+        f"{', '.join(member.name for member in made.members)}{partial}"
+    )
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "--baseline",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File written by `robustssm baseline`.",
+)
+@click.option(
+    "--against",
+    help="Model of the baseline: s4ptd (all its training seeds), s4ptd/0 (one of them). Default: "
+    "the one of MODEL's name, or the only one.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.02,
+    show_default=True,
+    help="Falls of accuracy up to this never count.",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Probability of a false alarm, for each model, as the band assumes.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Run directory to keep what is measured in. Default: none, it is thrown away.",
+)
+@click.option(
+    "--reuse",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Take finished cells from this run, where weights, data, noise and seed are the same.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@shared("jobs", "style", "progress")
+def check(
+    models: tuple[str, ...],
+    path: Path,
+    against: str | None,
+    margin: float,
+    alpha: float,
+    output: Path | None,
+    reuse: tuple[Path, ...],
+    device: str,
+    jobs: int | None,
+    style: str,
+    progress: str,
+) -> None:
+    """Fail where a model's robustness curve fell below a baseline.
+
+    MODEL: s4d, s4d/2, 's4d/*', name=path or a checkpoint file. It sees the samples and noise of
+    the baseline, the clean accuracy included. Against one training seed, samples are paired: a
+    condition has fallen where McNemar's exact one-sided p, Holm-adjusted, is below --alpha and the
+    fall exceeds --margin. Against more seeds, where it is below the prediction bound of one more
+    seed (moderated Student, Bonferroni; arcsine scale) and the margin. The mean over conditions is
+    held against a bound of its own; both share --alpha. What rose is reported and never fails.
+
+    \b
+    Examples:
+      robustssm sweep -m 's4ptd/*' --noise resonance --eps 0.3,1 -o runs/spike
+      robustssm baseline runs/spike -o curve.json
+      robustssm check s4ptd/1 --baseline curve.json
+      robustssm check s4ptd/2 --baseline curve.json --against s4ptd/0 --format json
+
+    \b
+    Exit codes: 0 nothing fell; 2 usage; 3 some cells failed; 4 a checkpoint, the baseline or the
+    data are rejected; 5 the curve fell; 130 interrupted.
+    """
+    from contextlib import nullcontext
+    from tempfile import TemporaryDirectory
+
+    from robustssm.commands.check_tables import show_checks
+    from robustssm.evaluations.baseline_file import read_baseline
+    from robustssm.evaluations.regression import checks, plan_check
+    from robustssm.evaluations.store import RunDirectory
+    from robustssm.execution import resolve_device
+
+    held = read_baseline(path)
+    plan = plan_check(held, model_refs(models), against, resolve_device(device).type)
+    place = TemporaryDirectory() if output is None else nullcontext(output)
+    with place as folder:
+        run = RunDirectory(Path(folder))
+        _measure(plan, run, reuse, jobs or cores(), device, progress, kept=output is not None)
+        found = checks(held, plan, run, against, margin, alpha)
+    show_checks(found, held, str(path), style)
+    _fail(found)
+
+
+def model_refs(models: tuple[str, ...]) -> "list[ModelRef]":
+    """Return the models of names as everywhere, or of checkpoint files, named by their stems."""
+    from robustssm.zoo import resolve
+
+    items = [item.strip() for text in models for item in text.split(",") if item.strip()]
+    files = [i for i in items if "=" not in i and (i.endswith(".safetensors") or Path(i).is_file())]
+    return resolve(",".join(i for i in items if i not in files), [Path(i) for i in files])
+
+
+def _measure(
+    plan: "Plan",
+    run: "RunDirectory",
+    reuse: tuple[Path, ...],
+    jobs: int,
+    device: str,
+    progress: str,
+    kept: bool,
+) -> None:
+    """Compute what is missing, with progress; CommandError where cells failed."""
+    from robustssm import ui
+    from robustssm.evaluations.regression import measure
+    from robustssm.evaluations.run import Execution
+    from robustssm.evaluations.store import RunDirectory
+    from robustssm.execution import stopped_by_sigterm
+
+    others = [RunDirectory(path) for path in reuse]
+    todo = sum(not any(other.has(cell.id) for other in others) for cell in run.missing(plan))
+    try:
+        with stopped_by_sigterm(), ui.progress(todo, "check", progress) as advance:
+            errors = measure(
+                plan,
+                run,
+                Execution(jobs=jobs, device=device, retry_failed=True),
+                argv=sys.argv[1:],
+                reuse=others,
+                report=lambda cell, error: advance(failed=bool(error)),
+                notify=ui.note,
+            )
+    except KeyboardInterrupt:
+        ui.note(
+            f"interrupted; what is finished is kept in {run.path}, the same command goes on"
+            if kept
+            else "interrupted; nothing is kept, -o DIRECTORY keeps what is finished"
+        )
+        sys.exit(130)
+    if errors:
+        raise CommandError(
+            f"check: {len(errors)} cells failed, the first with: {next(iter(errors.values()))}", 3
+        )
+
+
+def _fail(found: "list[Check]") -> None:
+    """Raise CommandError, with exit code 5, where a model fell."""
+    from robustssm.evaluations.verdicts import describe
+
+    lines = []
+    for one in found:
+        fallen = one.fallen
+        if len(fallen):
+            named = "; ".join(describe(row) for _, row in fallen.head(_NAMED).iterrows())
+            more = f"; and {len(fallen) - _NAMED} more" if len(fallen) > _NAMED else ""
+            lines.append(f"{one.model}/{one.train_seed} fell at {len(fallen)}: {named}{more}")
+    if lines:
+        raise CommandError("check: " + "\n  ".join(lines), 5)
