@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,10 +18,15 @@ NOTHING = 1e-12
 def waves(cycles: Sequence[float], valid: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return cos and sin of 2 pi f t for t < valid, each (valid, frequencies), on like's device.
 
-    The sine is exactly zero at f = 0 and f = 1/2.
+    The sine is exactly zero at f = 0 and f = 1/2. Not to be written to: they are kept.
     """
-    f = torch.tensor(list(cycles), dtype=torch.float64, device=like.device)
-    t = torch.arange(valid, dtype=torch.float64, device=like.device)
+    return _waves(tuple(cycles), valid, like.device)
+
+
+@lru_cache(maxsize=2)
+def _waves(cycles: tuple[float, ...], valid: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    f = torch.tensor(cycles, dtype=torch.float64, device=device)
+    t = torch.arange(valid, dtype=torch.float64, device=device)
     angle = 2.0 * math.pi * torch.remainder(t[:, None] * f, 1.0)
     special = torch.remainder(2.0 * f, 1.0) == 0.0
     return torch.cos(angle), torch.sin(angle) * ~special
@@ -71,14 +77,28 @@ def span_energy(delta: Tensor, columns: Tensor) -> Tensor:
 
     Summed over channels; columns may be linearly dependent.
     """
-    U, sigma, _ = torch.linalg.svd(columns, full_matrices=False)
-    U = U * (sigma > 1e-9 * sigma[:1])
-    return torch.einsum("btc,tk->bkc", delta, U).square().sum((1, 2))
+    return _energy(delta, _span(columns))
 
 
 def tone_energy(delta: Tensor, cycles: Sequence[float]) -> Tensor:
     """Return the energy of delta (batch, valid, channels) in sinusoids of the frequencies."""
-    return span_energy(delta, torch.cat(waves(cycles, delta.shape[1], delta), dim=1))
+    return _energy(delta, _tones(tuple(cycles), delta.shape[1], delta.device))
+
+
+def _span(columns: Tensor) -> Tensor:
+    """Return rows (k, valid) that are orthonormal, or zero, and span columns (valid, k)."""
+    U, sigma, _ = torch.linalg.svd(columns, full_matrices=False)
+    return (U * (sigma > 1e-9 * sigma[:1])).T.contiguous()
+
+
+@lru_cache(maxsize=2)
+def _tones(cycles: tuple[float, ...], valid: int, device: torch.device) -> Tensor:
+    return _span(torch.cat(_waves(cycles, valid, device), dim=1))
+
+
+def _energy(delta: Tensor, basis: Tensor) -> Tensor:
+    # One product a sample: rounded alike in every batch.
+    return torch.matmul(basis, delta).square().sum((1, 2))
 
 
 def inside(valid: int, low: float, high: float, like: Tensor) -> Tensor:

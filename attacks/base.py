@@ -13,12 +13,12 @@ from torch import Tensor
 from robustssm.attacks import philox
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
-from robustssm.inference import ROW_BLOCK
 from robustssm.typing import IntArray
 
 T = TypeVar("T")
-# Values perturbed at a time: what a processor's cache holds in float64.
-BLOCK_VALUES = 1 << 19
+# Values perturbed at a time: what a processor's cache holds in float64; and rows.
+BLOCK_VALUES = 1 << 18
+BLOCK_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -224,9 +224,11 @@ def blocks(lengths: Tensor | None, x: Tensor) -> Iterator[tuple[Tensor, int, int
     The last row is repeated to fill a block: arithmetic on constant shapes rounds a sample alike
     whatever its batch is.
     """
-    size = min(ROW_BLOCK, max(1, BLOCK_VALUES // (x.shape[1] * x.shape[2])))
-    valid = torch.full((len(x),), x.shape[1]) if lengths is None else lengths.cpu()
-    for length in torch.unique(valid).tolist():
-        for rows in torch.nonzero(valid == length)[:, 0].split(size):
+    size = min(BLOCK_ROWS, max(1, BLOCK_VALUES // (x.shape[1] * x.shape[2])))
+    every = torch.arange(len(x))
+    valid = [x.shape[1]] if lengths is None else torch.unique(lengths.cpu()).tolist()
+    for length in valid:
+        own = every if lengths is None else every[lengths.cpu() == length]
+        for rows in own.split(size) if len(own) else ():
             missing = rows[-1:].expand(size - len(rows))
             yield torch.cat([rows, missing]).to(x.device), len(rows), int(length)

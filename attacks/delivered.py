@@ -29,13 +29,17 @@ class Delivered:
         attack: Attack,
         site: Site,
         lengths: Tensor | None = None,
+        first: int = 0,
     ) -> None:
-        """Book the difference of a site's signal after and before (batch, length, channels)."""
+        """Book the difference of a site's signal after and before (batch, length, channels).
+
+        first: number of the first of these samples.
+        """
         before = attack.extended(before) if after.shape != before.shape else before
         L = before.shape[1]
         site = Site(site.layer, site.scale, site.dt, L, site.rate, site.image)
         for rows, real, valid in blocks(lengths, before):
-            index = rows[:real].cpu().numpy()
+            index = first + rows[:real].cpu().numpy()
             x = before[rows, :valid].double()
             delta = after[rows, :valid].double() - x
 

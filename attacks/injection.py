@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from robustssm import inference
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.delivered import Delivered
 from robustssm.attacks.model_changes import ModelChange
 from robustssm.errors import UsageError
-from robustssm.inference import ROW_BLOCK, padded
 from robustssm.network import Network
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
@@ -33,10 +33,10 @@ def perturbed_layers(
     lengths: Tensor | None = None,
     rate: float | None = None,
 ) -> Iterator[None]:
-    """Perturb the input of every SSM layer of the network while the body runs.
+    """Perturb the input of every SSM layer in the network's own passes while the body runs.
 
     Rows beyond len(sample_id) are padding of the batch and stay as they are. The perturbation is
-    a constant to gradients.
+    a constant to gradients. Evaluations, which take another way, have `perturbed_logits`.
     """
     handles = []
     for number, layer in enumerate(network.ssm_layers()):
@@ -82,28 +82,30 @@ def perturbed_logits(
     if inject == "input":
         after = perturbation.perturb(x, lengths, sample_id, seed, budget=budget, site=site)
         delivered.add(x, after, perturbation, site, lengths)
-        logits = network(padded(after), _padded_lengths(lengths, x))
-    elif inject == "model":
+        return inference.logits(network, after, lengths=lengths), delivered
+    if inject == "model":
         if not isinstance(perturbation, ModelChange):
             where = " or ".join(perturbation.sites)
             raise UsageError(f"{perturbation.who}: acts at {where}, not at 'model'")
         with perturbation.applied(network, budget):
-            logits = network(padded(x), _padded_lengths(lengths, x))
-        if not bool(torch.isfinite(logits[: len(x)]).all()):
+            logits = inference.logits(network, x, lengths=lengths)
+        if not bool(torch.isfinite(logits).all()):
             raise UsageError(
                 f"{perturbation.who}: the changed network gives NaN or infinite logits; give a "
                 "smaller eps, and an input without NaN"
             )
-    else:
-        with perturbed_layers(
-            network, perturbation, budget, sample_id, seed, delivered, lengths, site.rate
-        ):
-            logits = network(padded(x), _padded_lengths(lengths, x))
-    return logits[: len(x)], delivered
+        return logits, delivered
+    sites = [
+        Site(layer=number, dt=layer.step_size().detach(), rate=site.rate)
+        for number, layer in enumerate(network.ssm_layers())
+    ]
 
+    def change(number: int, u: Tensor, start: int) -> Tensor:
+        part = slice(start, start + len(u))
+        own, valid = sample_id[part], None if lengths is None else lengths[part]
+        after = perturbation.perturb(u, valid, own, seed, budget=budget, site=sites[number])
+        delivered.add(u, after, perturbation, sites[number], valid, start)
+        return after
 
-def _padded_lengths(lengths: Tensor | None, x: Tensor) -> Tensor | None:
-    """Return the lengths with one step for each row that `padded` adds."""
-    if lengths is None:
-        return None
-    return torch.cat([lengths, lengths.new_ones(-len(x) % ROW_BLOCK)])
+    whole = inference.program(network, x, changing=not budget.nothing)
+    return whole.logits(x, lengths, None if budget.nothing else change), delivered

@@ -9,6 +9,8 @@ Reference: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011),
 import hashlib
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,12 +23,21 @@ _ROUNDS = 10
 # Counters worked on at a time on a CPU: what its cache holds.
 _CHUNK = 1 << 14
 
+Words = npt.NDArray[np.uint64]
+
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
     """Return four random 32-bit words for each counter.
 
     counter: int64 of shape (4, ...), entries in [0, 2^32); so has the result.
     """
+    if counter.device.type == "cpu":
+        return torch.from_numpy(_words(counter.numpy().astype(np.uint64), key).astype(np.int64))
+    return _rounds(counter, key)
+
+
+def _rounds(counter: Tensor, key: tuple[int, int]) -> Tensor:
+    """Return the same where there are no unsigned integers: on GPUs."""
     c0, c1, c2, c3 = counter.unbind(0)
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -37,6 +48,25 @@ def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
         c1, c3 = product1.bitwise_and_(_LOW), product0.bitwise_and_(_LOW)
         k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
     return torch.stack([c0, c1, c2, c3])
+
+
+def _words(counter: Words, key: tuple[int, int]) -> Words:
+    """Return the words in numpy, which has unsigned integers: half the operations."""
+    each = (2, *[1] * (counter.ndim - 1))
+    multipliers, weyl, keys = (
+        np.array(pair, dtype=np.uint64).reshape(each) for pair in (_MULTIPLIERS, _WEYL, key)
+    )
+    low, half = np.uint64(_LOW), np.uint64(32)
+    # Words 0 and 2, and words 1 and 3.
+    even, odd = counter[0::2], counter[1::2]
+    for _ in range(_ROUNDS):
+        product = even * multipliers
+        even = (product >> half)[::-1] ^ odd
+        even ^= keys
+        product &= low
+        odd = product[::-1]
+        keys = (keys + weyl) & low
+    return np.stack([even[0], odd[0], even[1], odd[1]])
 
 
 def _key(name: str) -> tuple[int, int]:
@@ -51,23 +81,38 @@ def uniform(
 
     53 random bits a draw, the same bits on every device. sample_id: non-negative, below 2^63.
     """
-    key = _key(name)
-    blocks = -(-count // 2)
+    key, blocks = _key(name), -(-count // 2)
+    if torch.device(device).type == "cpu":
+        return torch.from_numpy(_here(key, sample_id, blocks))[:, :count]
     identity = torch.as_tensor(sample_id, dtype=torch.int64, device=device)
+    number = torch.arange(len(identity) * blocks, device=device)
+    sample = identity[number // max(blocks, 1)]
+    words = philox(
+        torch.stack(
+            [sample & _LOW, sample >> 32, number % max(blocks, 1), torch.zeros_like(number)]
+        ),
+        key,
+    )
+    # 27 bits of one word and 26 of the next.
+    bits = ((words[0::2] >> 5) << 26) + (words[1::2] >> 6)
+    return (bits.T.double() * 2.0**-53).reshape(len(identity), 2 * blocks)[:, :count]
+
+
+def _here(key: tuple[int, int], sample_id: IntArray, blocks: int) -> npt.NDArray[np.float64]:
+    """Return the draws of `blocks` counters a sample, (samples, 2 blocks), on the CPU."""
+    identity = np.asarray(sample_id).astype(np.uint64)
     total = len(identity) * blocks
-    result = torch.empty((total, 2), dtype=torch.float64, device=device)
-    chunk = _CHUNK if result.device.type == "cpu" else max(total, 1)
-    for start in range(0, total, chunk):
-        number = torch.arange(start, min(start + chunk, total), device=device)
+    result = np.empty((total, 2))
+    for start in range(0, total, _CHUNK):
+        number = np.arange(start, min(start + _CHUNK, total))
+        counter = np.zeros((4, len(number)), dtype=np.uint64)
         sample = identity[number // blocks]
-        words = philox(
-            torch.stack([sample & _LOW, sample >> 32, number % blocks, torch.zeros_like(number)]),
-            key,
-        )
-        # 27 bits of one word and 26 of the next.
+        counter[0], counter[1], counter[2] = sample & _LOW, sample >> 32, number % blocks
+        words = _words(counter, key)
+        # As above: 27 bits of one word and 26 of the next.
         bits = ((words[0::2] >> 5) << 26) + (words[1::2] >> 6)
-        torch.mul(bits.T.double(), 2.0**-53, out=result[start : start + chunk])
-    return result.view(len(identity), 2 * blocks)[:, :count]
+        np.multiply(bits.T, 2.0**-53, out=result[start : start + _CHUNK])
+    return result.reshape(len(identity), 2 * blocks)
 
 
 def normal(

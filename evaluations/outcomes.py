@@ -1,138 +1,149 @@
 """What a cell does to each sample: clean, perturbed or attacked logits, one row a sample."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from robustssm.attacks import Delivered, Perturbation, perturbed_logits
+from robustssm.attacks import Delivered, Perturbation, Site, perturbed_logits
 from robustssm.attacks.adversaries.base import Adversary, Victim, margin
 from robustssm.attacks.injection import input_site
 from robustssm.errors import UsageError
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import Cell
 from robustssm.evaluations.store import COLUMNS
-from robustssm.inference import padded
+from robustssm.inference import logits
 from robustssm.network import Network
 from robustssm.tasks import Split, Task
 
 # Samples that an adversary works on at a time; it has several arrays of their size.
 _ADVERSARY_SAMPLES = 1024
 
+# Columns of a cell by name, each (samples,).
+Columns = dict[str, npt.NDArray[Any]]
 
-@torch.no_grad()
+
 def evaluate(network: Network, cell: Cell, task: Task, batch_size: int) -> pd.DataFrame:
     """Return the rows of a cell: prediction, margin, loss and what was delivered, per sample.
 
     margin: logit of the label minus the largest other one; forwards and backwards: passes spent
     on the sample. The network is not changed.
     """
+    return pd.DataFrame(outcomes(network, cell, task, batch_size))
+
+
+@torch.no_grad()
+def outcomes(network: Network, cell: Cell, task: Task, batch_size: int) -> Columns:
+    """Return the columns of a cell's rows, as in `evaluate`, by ascending sample id."""
     condition, split = cell.condition, task.splits["test"].first(cell.limit)
+    device, site = network.mean.device, input_site(task)
+    site = replace(site, scale=None if site.scale is None else site.scale.to(device))
     size = batch_size
     if condition is not None and isinstance(condition.attack, Adversary):
         size = len(split) if condition.attack.joint else _ADVERSARY_SAMPLES
-    frames = []
+    parts: list[Columns] = []
     for start in range(0, len(split), size):
         part = split.rows(slice(start, start + size))
+        x = torch.from_numpy(part.inputs).to(device)
         if condition is None:
-            x = torch.from_numpy(part.inputs)
-            frames.append(_rows(network(padded(x))[: len(x)], part, Delivered(len(x))))
+            parts.append(_columns(logits(network, x), part, Delivered(len(x))))
         elif isinstance(condition.attack, Adversary):
-            frames.append(_attacked(network, condition, task, cell.seed, part, batch_size))
+            parts.append(_attacked(network, condition, site, cell.seed, part, x, batch_size))
         else:
-            frames.append(_perturbed(network, condition, task, cell.seed, part))
-    rows = pd.concat(frames, ignore_index=True).sort_values("sample_id", ignore_index=True)
-    return rows[list(COLUMNS)]
+            parts.append(_perturbed(network, condition, site, cell.seed, part, x))
+    order = np.argsort(split.sample_id, kind="stable")
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in COLUMNS}
 
 
 def _perturbed(
-    network: Network, condition: Condition, task: Task, seed: int, part: Split
-) -> pd.DataFrame:
+    network: Network, condition: Condition, site: Site, seed: int, part: Split, x: Tensor
+) -> Columns:
     """Return the rows of a perturbation; the worst of its alternatives for each sample."""
     assert isinstance(condition.attack, Perturbation)
     tried = []
     for perturbation in condition.attack.alternatives():
-        logits, delivered = perturbed_logits(
+        values, delivered = perturbed_logits(
             network,
-            torch.from_numpy(part.inputs),
+            x,
             perturbation,
             condition.budget,
             part.sample_id,
             seed,
             inject=condition.inject,
-            site=input_site(task),
+            site=site,
         )
-        tried.append(_rows(logits, part, delivered))
-    rows = worst_rows(tried)
-    rows["forwards"] = float(len(tried))
-    return rows
+        tried.append(_columns(values, part, delivered))
+    columns = worst_rows(tried)
+    columns["forwards"] = np.full(len(part), float(len(tried)))
+    return columns
 
 
 def _attacked(
     network: Network,
     condition: Condition,
-    task: Task,
+    site: Site,
     seed: int,
     part: Split,
+    x: Tensor,
     batch_size: int,
-) -> pd.DataFrame:
+) -> Columns:
     """Return the rows of an adversary; its inputs are sent through the network once more."""
     assert isinstance(condition.attack, Adversary)
-    x, site = torch.from_numpy(part.inputs), input_site(task)
     with Victim(network, batch_size) as victim:
         found = condition.attack.attack(
             victim,
             x,
-            torch.from_numpy(part.labels),
+            torch.from_numpy(part.labels).to(x.device),
             part.sample_id,
             seed,
             budget=condition.budget,
             site=site,
         )
-        logits = victim.logits(found.x)
+        victim.check_mode()
     delivered = Delivered(len(x))
     delivered.add(x, found.x, condition.attack, site)
-    rows = _rows(logits, part, delivered)
-    rows["forwards"] = found.forwards / len(x)
-    rows["backwards"] = found.backwards / len(x)
-    return rows
+    columns = _columns(logits(network, found.x), part, delivered)
+    columns["forwards"] = np.full(len(x), found.forwards / len(x))
+    columns["backwards"] = np.full(len(x), found.backwards / len(x))
+    return columns
 
 
-def worst_rows(tried: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def worst_rows(tried: Sequence[Columns]) -> Columns:
     """Return for each sample the row with the smallest margin, the first where equal."""
-    margins = np.stack([frame["margin"].to_numpy() for frame in tried])
-    chosen = np.argmin(margins, axis=0)
-    together = pd.concat(tried, ignore_index=True)
-    return together.iloc[chosen * len(chosen) + np.arange(len(chosen))].reset_index(drop=True)
+    if len(tried) == 1:
+        return tried[0]
+    chosen = np.argmin(np.stack([columns["margin"] for columns in tried]), axis=0)
+    rows = np.arange(len(chosen))
+    return {name: np.stack([columns[name] for columns in tried])[chosen, rows] for name in tried[0]}
 
 
-def _rows(logits: Tensor, part: Split, delivered: Delivered) -> pd.DataFrame:
-    logits, target = logits.double(), torch.from_numpy(part.labels)
-    broken = int((~torch.isfinite(logits)).any(1).sum())
+def _columns(values: Tensor, part: Split, delivered: Delivered) -> Columns:
+    values, target = values.double().cpu(), torch.from_numpy(part.labels)
+    broken = int((~torch.isfinite(values)).any(1).sum())
     if broken:
         raise UsageError(
-            f"logits of {broken} in {len(logits)} samples are not finite; use a smaller eps, or "
+            f"logits of {broken} in {len(values)} samples are not finite; use a smaller eps, or "
             "look at the checkpoint"
         )
-    prediction = logits.argmax(1).numpy()
-    values = margin(logits, target)
-    return pd.DataFrame(
-        {
-            "sample_id": part.sample_id,
-            "label": part.labels,
-            "prediction": prediction,
-            "margin": values.numpy(),
-            "loss": nn.functional.cross_entropy(logits, target, reduction="none").numpy(),
-            # A tie is no right answer, though argmax may name the label.
-            "correct": (values > 0.0).numpy(),
-            "delivered_l2": delivered.l2,
-            "delivered_linf": delivered.largest,
-            "delivered_rms": delivered.rms,
-            "delivered_snr_db": delivered.snr_db,
-            "in_band_share": delivered.share,
-            "forwards": 1.0,
-            "backwards": 0.0,
-        }
-    )
+    margins = margin(values, target)
+    return {
+        "sample_id": part.sample_id,
+        "label": part.labels,
+        "prediction": values.argmax(1).numpy(),
+        "margin": margins.numpy(),
+        "loss": nn.functional.cross_entropy(values, target, reduction="none").numpy(),
+        # A tie is no right answer, though argmax may name the label.
+        "correct": (margins > 0.0).numpy(),
+        "delivered_l2": delivered.l2,
+        "delivered_linf": delivered.largest,
+        "delivered_rms": delivered.rms,
+        "delivered_snr_db": delivered.snr_db,
+        "in_band_share": delivered.share,
+        "forwards": np.ones(len(values)),
+        "backwards": np.zeros(len(values)),
+    }

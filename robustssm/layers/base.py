@@ -12,8 +12,9 @@ from robustssm.layers.convolution import fft_convolution
 class SSMLayer(nn.Module, ABC):
     """A linear state-space layer (batch, length, channels) -> (batch, length, channels).
 
-    Subclasses write `step_size`, `impulse`, `convolve` and `recurrence`; parameters of the
-    dynamics carry the attribute `ssm = True`, by which training gives them their own rate.
+    Subclasses write `step_size`, `impulse` and `recurrence`, and `mixing` where channels share
+    states; parameters of the dynamics carry the attribute `ssm = True`, by which training gives
+    them their own rate.
     Kernels are computed in complex128 whatever the dtype of the parameters. Outside training
     the kernel and its spectrum are built once per (length, dtype, device) and kept until a
     parameter changes.
@@ -39,9 +40,24 @@ class SSMLayer(nn.Module, ABC):
     def impulse(self, L: int) -> Tensor:
         """Return what the convolution needs for length L: one sequence a channel or state."""
 
-    @abstractmethod
+    def mixing(self) -> tuple[Tensor, Tensor] | None:
+        """Return B (k, channels) and C (channels, k), complex128, of y = 2 Re C (impulse * B u).
+
+        None where each channel has a convolution of its own, y = impulse * u.
+        """
+        return None
+
     def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the layer's output without D u; `operator` convolves (batch, length, k)."""
+        """Return the output without D u, in the precision of u (batch, length, channels).
+
+        operator: the convolution with `impulse`, of (batch, length, k).
+        """
+        mixing = self.mixing()
+        if mixing is None:
+            return operator(u)
+        B, C = mixing
+        x = operator(torch.complex(u @ B.real.T.to(u.dtype), u @ B.imag.T.to(u.dtype)))
+        return 2.0 * (x.real @ C.real.T.to(u.dtype) - x.imag @ C.imag.T.to(u.dtype))
 
     @abstractmethod
     def recurrence(self, u: Tensor) -> Tensor:

@@ -7,8 +7,6 @@ Abar = (1 + z/2) / (1 - z/2).
 References: arXiv 2206.11893, section 3; arXiv 2203.14343, equations (5) to (7); 2310.01698.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -103,10 +101,6 @@ class S4D(SSMLayer):
         """Return the kernel, shape (d, L), float64."""
         log_Abar, CB = self.modes(L)
         return 2.0 * exponential_sums(CB, log_Abar, L).real
-
-    def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the convolution of u (batch, L, d) with the kernel."""
-        return operator(u)
 
     def recurrence(self, u: Tensor) -> Tensor:
         """Return x_t = Abar x_{t-1} + Bbar u_t, y_t = 2 Re C x_t + D u_t, step by step."""

@@ -11,8 +11,6 @@ Reference: arXiv 2111.00396, Algorithm 1 and appendix C.3. The reference code st
 rewrites it when the length changes; here C itself is stored and no call changes a parameter.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -88,10 +86,6 @@ class S4(SSMLayer):
         CB, CP, PB, PP = sums.unbind(dim=1)
         spectrum = dt * (CB - q * CP * PB / (1.0 + q * PP))
         return torch.fft.irfft(spectrum, n=L)
-
-    def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the convolution of u (batch, L, d) with the kernel."""
-        return operator(u)
 
     def recurrence(self, u: Tensor) -> Tensor:
         """Return x_t = Abar x_{t-1} + Bbar u_t, y_t = C x_t + D u_t, step by step."""

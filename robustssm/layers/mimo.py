@@ -6,8 +6,6 @@ B = V^-1 B', C = C' V with Gaussian B', C' of variance 1 / fan-in.
 Reference: arXiv 2208.04933, section 3; arXiv 2310.01698, section 4 (S5-PTD).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -68,12 +66,9 @@ class S5(SSMLayer):
         """Return Abar^l, shape (m, L), complex128."""
         return exponentials(self._discrete()[0], L)
 
-    def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return 2 Re C (powers of Abar * Bbar u), in the precision of u."""
-        Bbar, C = self._discrete()[1], complex128(self.C)
-        Bu = torch.complex(u @ Bbar.real.T.to(u.dtype), u @ Bbar.imag.T.to(u.dtype))
-        x = operator(Bu)
-        return 2.0 * (x.real @ C.real.T.to(u.dtype) - x.imag @ C.imag.T.to(u.dtype))
+    def mixing(self) -> tuple[Tensor, Tensor]:
+        """Return Bbar (m, d) and C (d, m), complex128."""
+        return self._discrete()[1], complex128(self.C)
 
     def recurrence(self, u: Tensor) -> Tensor:
         """Return the same output step by step through the state."""

@@ -21,6 +21,7 @@ from robustssm.attacks import (
 )
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
+from robustssm.inference import logits
 from robustssm.network import Architecture, Network, build_network
 from robustssm.tasks import load_task
 from robustssm.zoo import zoo_path
@@ -36,7 +37,7 @@ def network(name: str, discretization: str = "default") -> Network:
     return build_network(a).eval()
 
 
-def logits(net: Network, x: torch.Tensor) -> torch.Tensor:
+def forward(net: Network, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return net(x)
 
@@ -77,8 +78,10 @@ def test_the_network_is_restored_with_its_kernels(change: tuple[Network, ModelCh
     clean = logits(net, x)
     budget = Budget(1.0, p.unit)
     with p.applied(net, budget):
-        inside = logits(net, x)
+        inside, own = logits(net, x), forward(net, x)
     assert torch.equal(logits(net, x), clean)
+    # Logits of order 1 in float64, in another order of summation.
+    torch.testing.assert_close(inside, own, rtol=0.0, atol=1e-13)
     # Logits of order 1 are rounded by 1e-15: this is a change, not rounding.
     assert (inside - clean).abs().max() > 1e-6
     with pytest.raises(RuntimeError, match="body"), p.applied(net, budget):

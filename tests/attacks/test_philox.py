@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from robustssm.attacks.philox import normal, philox, uniform
+from robustssm.attacks.philox import _rounds, normal, philox, uniform
 
 # Known answers of Random123 1.09, kat_vectors, philox4x32 10 rounds.
 KNOWN = [
@@ -30,6 +30,19 @@ def test_published_vectors(
     counter: tuple[int, ...], key: tuple[int, int], words: tuple[int, ...]
 ) -> None:
     assert tuple(philox(torch.tensor(counter), key).tolist()) == words
+
+
+@given(
+    counter=st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 4), min_size=1, max_size=9),
+    key=st.tuples(*[st.integers(0, 2**32 - 1)] * 2),
+)
+@settings(max_examples=50, deadline=None)
+def test_signed_and_unsigned_arithmetic_agree(
+    counter: list[tuple[int, ...]], key: tuple[int, int]
+) -> None:
+    """What runs on a GPU and what runs here, for all words."""
+    counters = torch.tensor(counter).T
+    assert torch.equal(_rounds(counters, key), philox(counters, key))
 
 
 @given(ids=st.lists(st.integers(0, 2**62), min_size=1, max_size=20, unique=True))

@@ -29,6 +29,7 @@ from robustssm.evaluations.store import RunDirectory
 from robustssm.inference import logits
 from robustssm.layers import S4D
 from robustssm.network import Network
+from robustssm.program import Program
 from robustssm.zoo import ModelRef
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
@@ -81,6 +82,16 @@ def forward(change: Callable[[Callable[[Tensor], Tensor], Network, Tensor], Tens
     return lambda patch: patch.setattr(Network, "forward", broken)
 
 
+def evaluation(change: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]) -> Sabotage:
+    """Return a sabotage of evaluation programs: change(intact logits, x) -> logits."""
+    intact = Program.logits
+
+    def broken(self: Program, x: Tensor, *rest: Any) -> Tensor:
+        return change(lambda v: intact(self, v, *rest), x)
+
+    return lambda patch: patch.setattr(Program, "logits", broken)
+
+
 def forgets_a_step(patch: pytest.MonkeyPatch) -> None:
     """The convolution comes a step late, for one kind of layer; the recurrence does not."""
     intact = S4D.impulse
@@ -97,10 +108,13 @@ def counts_in_the_batch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(philox, "uniform", broken)
 
 
-def learns_while_it_looks(intact: Callable[[Tensor], Tensor], self: Network, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        self.decoder.bias.add_(1e-3)
-    return intact(x)
+def learns_while_it_looks(patch: pytest.MonkeyPatch) -> None:
+    def broken(network: Network, x: Tensor, batch_size: int | None = None) -> Tensor:
+        with torch.no_grad():
+            network.decoder.bias.add_(1e-3)
+        return logits(network, x, batch_size)
+
+    patch.setattr("robustssm.evaluations.doctor.logits.logits", broken)
 
 
 def without_eval(patch: pytest.MonkeyPatch) -> None:
@@ -157,15 +171,15 @@ CASES: list[tuple[str, Sabotage]] = [
         lambda patch: patch.setattr(philox, "_key", lambda name: (len(name), 0)),
     ),
     ("poles", on_the_right),
-    ("state", forward(learns_while_it_looks)),
-    ("state", forward(lambda intact, self, x: intact(x) + 0.0 * torch.rand(1))),
-    ("determinism", forward(lambda intact, self, x: intact(x) + torch.rand(1))),
-    ("batches", forward(lambda intact, self, x: intact(x) + x.mean())),
+    ("state", learns_while_it_looks),
+    ("state", evaluation(lambda intact, x: intact(x) + 0.0 * torch.rand(1))),
+    ("determinism", evaluation(lambda intact, x: intact(x) + torch.rand(1))),
+    ("batches", evaluation(lambda intact, x: intact(x) + x.mean())),
     ("evaluation mode", without_eval),
     ("evaluation mode", without_eval_again),
     ("gradients", forward(lambda intact, self, x: intact(x) + intact(x.detach()))),
     ("zero gradients", forward(lambda intact, self, x: intact(16.0 * x.round()))),
-    ("clean accuracy", forward(lambda intact, self, x: intact(x).roll(1, 1))),
+    ("clean accuracy", evaluation(lambda intact, x: intact(x).roll(1, 1))),
     ("processes", another_answer_in_two),
     ("determinism", crashes),
 ]

@@ -1,0 +1,297 @@
+"""Evaluation of a network in blocks of constant shape: fast, and a sample's bits are its own.
+
+A program is the network at one length: kernels and their spectra are computed once, then every
+block of rows goes through the same operations on the same shapes, whatever the batch. What does
+not fill a block is filled up with zeros.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from robustssm.channel_major import Affine, Convolution, Mixing, Norm, padded_steps
+from robustssm.errors import ShapeError, UsageError
+from robustssm.network import Network
+
+# Values of a signal that is worked on at a time: what a processor's cache holds of it and its
+# spectrum, and what keeps a GPU busy.
+_VALUES, _VALUES_ELSEWHERE = 1 << 18, 1 << 23
+# More rows would gain little, and cost much where there are few samples.
+_MOST_ROWS, _MOST_ROWS_ELSEWHERE = 64, 256
+
+# (number of an SSM layer, its input (samples, length, channels), number of the first sample) ->
+# what the layer gets in its place.
+Change = Callable[[int, Tensor, int], Tensor]
+
+
+def block_rows(channels: int, L: int, device: torch.device) -> int:
+    """Return how many samples make a block, a power of two."""
+    cpu = device.type == "cpu"
+    values = _VALUES if cpu else _VALUES_ELSEWHERE
+    fitting = max(1, values // (channels * padded_steps(L)))
+    return min(_MOST_ROWS if cpu else _MOST_ROWS_ELSEWHERE, 1 << (fitting.bit_length() - 1))
+
+
+class _OneThread:
+    """One torch thread while anybody is inside: the number of cores then changes no bit."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, 1
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    torch.set_num_threads(self._before)
+
+
+_one_thread = _OneThread()
+
+
+@cache
+def _keep_memory() -> None:
+    """Let the C library keep what is freed, up to twice as much as this, for the next block.
+
+    glibc returns memory to the system, and asks for it again page by page, in pieces larger than
+    the largest one freed so far. This one is never written to.
+    """
+    torch.empty(30 << 20, dtype=torch.uint8)
+
+
+class Program:
+    """A network in evaluation mode at one input length.
+
+    changing: whether inputs of its SSM layers will be changed; otherwise affine maps before a
+    layer are made part of its kernel. It holds copies of what it uses of the network; `matches`
+    tells whether they are still right.
+    """
+
+    def __init__(self, network: Network, L: int, changing: bool = False) -> None:
+        _keep_memory()
+        with torch.no_grad(), _one_thread():
+            # Compared to the last bit: versions that autograd counts miss what is written to
+            # `.data`.
+            self._tensors = [tensor.detach().clone() for tensor in _tensors(network)]
+            self._settings = _settings(network)
+            self.architecture = network.architecture
+            self.length, self.steps, self.changing = L, padded_steps(L), changing
+            self.dtype, self.device = network.encoder.weight.dtype, network.encoder.weight.device
+            self.rows = block_rows(self.architecture.d_model, L, self.device)
+            self._build(network)
+
+    def _build(self, network: Network) -> None:
+        a, dtype = self.architecture, self.dtype
+
+        def copies(module: nn.Linear) -> Affine:
+            return module.weight.detach().clone(), module.bias.detach().clone()
+
+        self._mean, self._std = (v.clone()[:, None, None] for v in (network.mean, network.std))
+        weight, bias = copies(network.encoder)
+        shape = self.rows, self.steps
+        self._encoder = Mixing(weight, bias, *shape)
+        self._decoder = copies(network.decoder)
+        self._outputs = [Mixing(*copies(block.output), *shape) for block in network.blocks]  # type: ignore[arg-type]
+        self._norms = [Norm(block.norm, *shape, dtype) for block in network.blocks]  # type: ignore[arg-type]
+        layers = network.ssm_layers()
+        # Layers take the affine part of the norm before them upon themselves, the first one the
+        # encoder, where nobody else needs the signal in between.
+        self._folding = not self.changing and (a.prenorm or not a.residual)
+        self._encodes = not self._folding or a.prenorm or a.d_input > 1 or self._mixes(layers[0])
+        before: list[Affine | None] = [None] * len(layers)
+        if self._folding and a.prenorm:
+            before = [norm.affine for norm in self._norms]
+        elif self._folding:
+            before[1:] = [norm.affine for norm in self._norms[:-1]]
+        if not self._encodes:
+            before[0] = weight[:, 0], bias
+        self._convolutions = [
+            Convolution(layer, self.length, self.rows, dtype, own)
+            for layer, own in zip(layers, before, strict=True)
+        ]
+        self._last = self._norms[-1]
+        if a.prenorm:
+            self._last = Norm(network.final_norm, *shape, dtype)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _mixes(layer: object) -> bool:
+        return layer.mixing() is not None  # type: ignore[attr-defined]
+
+    def matches(self, network: Network, L: int, changing: bool = False) -> bool:
+        """Return whether this is the program of the network, as it is now, at length L."""
+        now, then = _tensors(network), self._tensors
+        return (
+            (L, changing) == (self.length, self.changing)
+            and _settings(network) == self._settings
+            and len(now) == len(then)
+            and all(map(_same, now, then))
+        )
+
+    @torch.no_grad()
+    def logits(
+        self, x: Tensor, lengths: Tensor | None = None, change: Change | None = None
+    ) -> Tensor:
+        """Return logits (samples, classes), on the program's device.
+
+        x: (samples, length, channels), on any device; lengths: (samples,) valid steps, or None
+        for all; change: what is done to the input of every SSM layer, a block of samples at a
+        time. Memory does not grow with the number of samples. Raises ShapeError or UsageError for
+        what is no input of the network.
+        """
+        self._check(x, lengths)
+        result = torch.empty((len(x), self.architecture.d_output), dtype=self.dtype)
+        result = result.to(self.device)
+        with _one_thread():
+            work = _Work(self)
+            for start in range(0, len(x), self.rows):
+                part = slice(start, start + self.rows)
+                own = None if lengths is None else lengths[part]
+                result[part] = self._block(work, x[part], own, change, start)
+        return result
+
+    def _check(self, x: Tensor, lengths: Tensor | None) -> None:
+        shape = (self.length, self.architecture.d_input)
+        if x.ndim != 3 or tuple(x.shape[1:]) != shape:
+            raise ShapeError(
+                f"network: input has shape {tuple(x.shape)}, expected (batch, {shape[0]}, "
+                f"{shape[1]})"
+            )
+        if x.dtype != self.dtype:
+            given, own = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, self.dtype))
+            raise UsageError(f"network: input is {given}, its weights are {own}; convert one")
+        if lengths is None or len(x) == 0:
+            return
+        low, high = int(lengths.min()), int(lengths.max())
+        if lengths.shape != (len(x),) or low < 1 or high > self.length:
+            raise UsageError(
+                f"network: lengths run from {low} to {high}, expected one for each of {len(x)} "
+                f"samples, 1 to {self.length}"
+            )
+
+    def _block(
+        self,
+        work: "_Work",
+        x: Tensor,
+        lengths: Tensor | None,
+        change: Change | None,
+        start: int,
+    ) -> Tensor:
+        """Return the logits of at most `rows` samples, of which the first is number `start`."""
+        a, u, y = self.architecture, work.u, work.y
+        stream = work.stream
+        values = work.x[..., : self.length]
+        values[:, : len(x)] = x.permute(2, 0, 1)
+        values[:, len(x) :] = 0.0
+        values.sub_(self._mean).div_(self._std)
+        if self._encodes:
+            stream.copy_(self._encoder(work.x[..., : self.steps].contiguous(), y))
+        for number, convolution in enumerate(self._convolutions):
+            norm = self._norms[number]
+            if a.prenorm:
+                norm(stream, (work.value, work.gate), u)
+                if not self._folding:
+                    norm.finish(u)
+            before = stream
+            if change is not None:
+                before = stream.clone() if a.residual and not a.prenorm else stream
+                seen = u[:, : len(x), : self.length]
+                seen.copy_(change(number, seen.permute(1, 2, 0), start).permute(2, 0, 1))
+            encoded = number == 0 and not self._encodes
+            convolution(u, work.x if encoded else work.padded, y)
+            torch.ops.aten.gelu_(y)
+            self._outputs[number](y, work.both)
+            torch.ops.aten.glu.out(work.both, 0, out=y)
+            if a.residual:
+                y.add_(before)
+            if a.prenorm:
+                stream.copy_(y)
+                continue
+            norm(y, (work.value, work.gate), stream)
+            if not self._folding and number + 1 < len(self._convolutions):
+                norm.finish(stream)
+        if a.prenorm:
+            self._last(stream, (work.value, work.gate), u)
+        # What is left of the last norm acts on the mean, or the last step, alone.
+        pooled = self._pool(u[..., : self.length], lengths)[..., None]
+        self._last.finish(pooled)
+        weight, bias = self._decoder
+        # A sum over products instead of a matrix product, which would round rows differently.
+        logits = (pooled[..., 0].T.contiguous()[:, None, :] * weight).sum(-1) + bias
+        return logits[: len(x)]
+
+    def _pool(self, signal: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return one value a channel and row of signal (channels, rows, length)."""
+        mean = self.architecture.pooling == "mean"
+        if lengths is None:
+            return signal.mean(2) if mean else signal[:, :, -1].clone()
+        ends = torch.ones(self.rows, dtype=torch.int64, device=self.device)
+        ends[: len(lengths)] = lengths
+        if not mean:
+            return signal[:, torch.arange(self.rows, device=self.device), ends - 1]
+        valid = torch.arange(self.length, device=self.device) < ends[:, None]
+        return (signal * valid).sum(2) / ends
+
+
+class _Work:
+    """Arrays of one evaluation.
+
+    padded: what FFTs act on; u: the input of an SSM layer, the first steps of `padded` where
+    channels do not mix; stream: the signal between blocks; y, value, gate: scratch. Everything of
+    `x` and `padded` beyond the steps is zero, and stays so.
+    """
+
+    def __init__(self, program: Program) -> None:
+        a, steps = program.architecture, program.steps
+        convolution = program._convolutions[0]
+
+        def array(channels: int, width: int) -> Tensor:
+            shape = (channels, program.rows, width)
+            return torch.zeros(shape, dtype=program.dtype, device=program.device)
+
+        self.x = array(a.d_input, convolution.order)
+        self.padded = array(convolution.channels, convolution.order)
+        self.u = array(a.d_model, steps) if convolution.mixes else self.padded[..., :steps]
+        self.stream = array(a.d_model, steps) if a.prenorm else self.u
+        self.y, self.both = array(a.d_model, steps), array(2 * a.d_model, steps)
+        self.value, self.gate = self.both[: a.d_model], self.both[a.d_model :]
+
+
+def _tensors(network: Network) -> list[Tensor]:
+    """Return the parameters and buffers of a network, each as often as it is used."""
+    found: list[Tensor] = []
+    modules: list[nn.Module | None] = [network]
+    while modules:
+        module = modules.pop()
+        if module is not None:
+            found += [p for p in module._parameters.values() if p is not None]
+            found += [b for b in module._buffers.values() if b is not None]
+            modules += module._modules.values()
+    return found
+
+
+def _settings(network: Network) -> list[object]:
+    """Return what else a network's function depends on: plain settings of its layers."""
+    found: list[object] = [network.architecture]
+    for layer in network.ssm_layers():
+        found.extend(
+            (name, value)
+            for name, value in vars(layer).items()
+            if isinstance(value, str | int | float) and name != "training"
+        )
+    return found
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
