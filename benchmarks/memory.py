@@ -43,8 +43,8 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     plan = make_plan(models, Noise("fourier", modes=f"1-{modes}", eps=eps))
     timed("plan", start)
     network = work._checkpoint(plan.cells[0], resolve_device("cpu")).network
-    rows = work.evaluate(network, plan.cells[0], plan.task, 256)
-    work.evaluate = lambda *_: rows
+    rows = work.outcomes(network, plan.cells[0], plan.task, 256)
+    work.outcomes = lambda *_: rows
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / "run")
         run.open(plan, [])

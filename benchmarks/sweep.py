@@ -220,8 +220,8 @@ def show(times: dict[str, list[Seconds]]) -> None:
     """Print the table and the ratios."""
     for name, pairs in times.items():
         wall, processor = ([pair[k] for pair in pairs] for k in (0, 1))
-        ours = "" if "two" in name else f"; of a processor {statistics.median(processor):9.4f} ms"
-        ours += "" if "two" in name else f", least {min(processor):9.4f} ms"
+        ours = "" if name == _TWO else f"; of a processor {statistics.median(processor):9.4f} ms"
+        ours += "" if name == _TWO else f", least {min(processor):9.4f} ms"
         print(f"  {name:36s} {statistics.median(wall):9.4f} ms, least {min(wall):9.4f} ms{ours}")
     for title, top, bottom, by in (
         ("sweep over bare: overhead", "sweep", "bare", 1),

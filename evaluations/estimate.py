@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from robustssm.checkpoints import load_checkpoint
-from robustssm.evaluations.outcomes import evaluate
+from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import parquet_bytes
 from robustssm.execution import one_thread
@@ -70,9 +70,9 @@ def _probe(plan: Plan, cell: Cell, batch_size: int) -> _Probe:
     few = max(1, many // 2)
     network = load_checkpoint(cell.model.ref.path).network
     with one_thread():
-        small = evaluate(network, replace(cell, limit=few), plan.task, batch_size)
+        small = outcomes(network, replace(cell, limit=few), plan.task, batch_size)
         start = time.perf_counter()
-        large = evaluate(network, replace(cell, limit=many), plan.task, batch_size)
+        large = outcomes(network, replace(cell, limit=many), plan.task, batch_size)
         seconds = time.perf_counter() - start
     sizes = len(parquet_bytes(small)), len(parquet_bytes(large))
     slope = max(0.0, (sizes[1] - sizes[0]) / max(1, many - few))

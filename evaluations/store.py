@@ -6,7 +6,7 @@ manifest.json  plan.parquet  cells/<id>.parquet  errors/<id>.json  summary.csv  
 import io
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -246,10 +246,14 @@ def _identity(plan: Plan) -> dict[str, Any]:
     }
 
 
-def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """Return a frame as Parquet; equal frames give equal bytes."""
+def parquet_bytes(columns: pd.DataFrame | Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return a frame, or arrays by name, as Parquet; equal ones give equal bytes."""
+    if isinstance(columns, pd.DataFrame):
+        table = pa.Table.from_pandas(columns, preserve_index=False)
+    else:
+        table = pa.table(dict(columns))
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
+    pq.write_table(table, buffer)
     return buffer.getvalue()
 
 

@@ -14,7 +14,7 @@ import torch
 
 from robustssm.checkpoints import Checkpoint, load_checkpoint
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError
-from robustssm.evaluations.outcomes import evaluate
+from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Cell
 from robustssm.evaluations.store import RunDirectory, parquet_bytes
 from robustssm.execution import one_thread, repeatable, resolve_device
@@ -131,7 +131,7 @@ def compute(cell: Cell, options: WorkOptions) -> bytes:
         try:
             network = _checkpoint(cell, device).network
             task = _task(cell.task, cell.task_hash)
-            return parquet_bytes(evaluate(network, cell, task, size))
+            return parquet_bytes(outcomes(network, cell, task, size))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error) or size == 1:
                 raise
@@ -146,15 +146,15 @@ def run_chunk(cells: Sequence[Cell], options: WorkOptions) -> list[Outcome]:
     Cells that are stored already are left as they are. Raises StorageError where the directory
     cannot be written: then nothing further can be kept.
     """
-    outcomes: list[Outcome] = []
+    ends: list[Outcome] = []
     with one_thread():
         for cell in cells:
             if options.parent is not None and os.getppid() != options.parent:
                 os._exit(1)  # Whoever asked is gone; another sweep may be at these cells.
-            outcomes.append(_outcome(cell, options))
-            if outcomes[-1].error and options.fail_fast:
+            ends.append(_outcome(cell, options))
+            if ends[-1].error and options.fail_fast:
                 break
-    return outcomes
+    return ends
 
 
 def _outcome(cell: Cell, options: WorkOptions) -> Outcome:

@@ -123,23 +123,23 @@ def test_a_failing_cell_is_stored_and_the_others_go_on(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_for(f"good={checkpoints['s4d']},doomed={checkpoints['s4ptd-rank1']}", 1, 2)
-    evaluate = work.evaluate
+    outcomes = work.outcomes
 
     def broken(network: object, cell: object, *rest: object) -> object:
         if "doomed" in str(cell):
             raise ZeroDivisionError("one over nothing")
-        return evaluate(network, cell, *rest)  # type: ignore[arg-type]
+        return outcomes(network, cell, *rest)  # type: ignore[arg-type]
 
     run = RunDirectory(tmp_path / "run")
     run.open(plan, [])
-    monkeypatch.setattr(work, "evaluate", broken)
+    monkeypatch.setattr(work, "outcomes", broken)
     errors = run_sweep(plan, run)
     assert len(errors) == 3 and all("one over nothing" in e for e in errors.values())
     record = json.loads(run.error_path(next(iter(errors))).read_text())
     assert record["model"] == "doomed" and "ZeroDivisionError" in record["traceback"]
     summary = finish(run).summary
     assert set(summary["model"]) == {"good"} and len(summary) == 3
-    monkeypatch.setattr(work, "evaluate", evaluate)
+    monkeypatch.setattr(work, "outcomes", outcomes)
     # Left alone, and still told, until it is asked for.
     assert run_sweep(plan, run) == errors and len(run.missing(plan)) == 3
     assert run_sweep(plan, run, Execution(retry_failed=True)) == {}
@@ -155,7 +155,7 @@ def test_fail_fast_stops_at_the_first_failure(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(work, "evaluate", broken)
+    monkeypatch.setattr(work, "outcomes", broken)
     seen: list[str] = []
     execution = Execution(fail_fast=True)
     errors = run_sweep(plan, run, execution, report=lambda cell, error: seen.append(cell))
@@ -176,15 +176,15 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(
 ) -> None:
     plan = plan_for(models, 1)
     whole = swept(tmp_path / "whole", plan)
-    evaluate, sizes = work.evaluate, []
+    outcomes, sizes = work.outcomes, []
 
     def small(network: object, cell: object, task: object, size: int) -> object:
         sizes.append(size)
         if size > 5:
             raise error
-        return evaluate(network, cell, task, size)  # type: ignore[arg-type]
+        return outcomes(network, cell, task, size)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "evaluate", small)
+    monkeypatch.setattr(work, "outcomes", small)
     halved = swept(tmp_path / "halved", plan)
     assert sizes[:7] == [256, 128, 64, 32, 16, 8, 4]
     for cell in plan.unique:
@@ -200,7 +200,7 @@ def test_out_of_memory_at_one_sample_is_a_failed_cell(
     def never(*_: object) -> None:
         raise MemoryError("none left")
 
-    monkeypatch.setattr(work, "evaluate", never)
+    monkeypatch.setattr(work, "outcomes", never)
     errors = run_sweep(plan, run)
     assert len(errors) == len(plan.unique) and "none left" in next(iter(errors.values()))
 

@@ -122,19 +122,19 @@ def test_altered_weights_are_rejected_before_anything(
 def test_failed_cells_exit_with_3_until_they_are_retried(
     models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = work.evaluate
+    outcomes = work.outcomes
 
     def broken(network: object, cell: object, *rest: object) -> object:
         if "mode=3" in str(cell):
             raise ValueError("three is too much")
-        return evaluate(network, cell, *rest)  # type: ignore[arg-type]
+        return outcomes(network, cell, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "evaluate", broken)
+    monkeypatch.setattr(work, "outcomes", broken)
     result = sweep(models, tmp_path / "run")
     assert result.exit_code == 3
     assert "6 cells failed" in result.stderr and "three is too much" in result.stderr
     assert "6 failed" in result.stderr and "8 cells computed" in result.stderr
-    monkeypatch.setattr(work, "evaluate", evaluate)
+    monkeypatch.setattr(work, "outcomes", outcomes)
     again = sweep(models, tmp_path / "run")
     assert again.exit_code == 3 and "0 cells computed" in again.stderr
     retried = sweep(models, tmp_path / "run", "--retry-failed")
@@ -148,7 +148,7 @@ def test_fail_fast_leaves_the_rest(
     def broken(*_: object) -> None:
         raise ValueError
 
-    monkeypatch.setattr(work, "evaluate", broken)
+    monkeypatch.setattr(work, "outcomes", broken)
     result = sweep(models, tmp_path / "run", "--fail-fast")
     assert result.exit_code == 3 and "1 cells failed" in result.stderr
 
