@@ -7,8 +7,10 @@ ROBUSTSSM_CACHE_DIR.
 """
 
 import logging
+import signal
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,38 @@ def cluster(chunks: Iterable[Chunk], options: WorkOptions, address: str) -> Iter
         yield from _flow(client, chunks, replace(options, directory=None), run)
 
 
+def local_workers(address: str) -> int:
+    """Return N of `local:N`, 0 for the address of a scheduler; UsageError for neither."""
+    kind, _, count = address.partition(":")
+    if kind == "local" and count.isascii() and count.isdecimal() and int(count) > 0:
+        return int(count)
+    if kind == "local" or "://" not in address:
+        raise UsageError(
+            f"cluster: {address!r} is not understood, expected as in local:2 or tcp://host:8786"
+        )
+    return 0
+
+
+def reach(address: str) -> None:
+    """Raise what `cluster` would raise where no such cluster answers; nothing is computed."""
+    if not local_workers(address):
+        with ExitStack() as stack:
+            _check_versions(_client(address, stack))
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Start processes that ignore SIGINT: they inherit it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _client(address: str, stack: ExitStack) -> "Client":
     try:
         import dask
@@ -55,20 +89,20 @@ def _client(address: str, stack: ExitStack) -> "Client":
             "cluster: Dask is not installed; run pip install 'robustssm[dask]'"
         ) from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    if address.startswith("local:"):
-        count = address.removeprefix("local:")
-        if not count.isdigit() or int(count) < 1:
-            raise UsageError(f"cluster: {address!r} is not understood, expected as in local:2")
+    count = local_workers(address)
+    if count:
         stack.enter_context(dask.config.set({"distributed.worker.daemon": True}))
-        cluster = stack.enter_context(
-            LocalCluster(
-                n_workers=int(count),
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
+        # Ctrl-C in a terminal reaches workers, too: they ignore it, and are ended from here.
+        with _ignoring_interrupts():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )
             )
-        )
         return stack.enter_context(Client(cluster))
     try:
         client = stack.enter_context(Client(address, timeout=_PATIENCE))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from robustssm.checkpoints import load_checkpoint
 from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Cell, Plan
-from robustssm.evaluations.store import parquet_bytes
+from robustssm.evaluations.store import cell_bytes
 from robustssm.execution import one_thread
 
 # Samples of the larger probe; the smaller one has half of them.
@@ -74,7 +74,7 @@ def _probe(plan: Plan, cell: Cell, batch_size: int) -> _Probe:
         start = time.perf_counter()
         large = outcomes(network, replace(cell, limit=many), plan.task, batch_size)
         seconds = time.perf_counter() - start
-    sizes = len(parquet_bytes(small)), len(parquet_bytes(large))
+    sizes = len(cell_bytes(cell.id, small)), len(cell_bytes(cell.id, large))
     slope = max(0.0, (sizes[1] - sizes[0]) / max(1, many - few))
     return _Probe(
         float(large["forwards"].mean()),

@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from robustssm.errors import StorageError, UsageError
-from robustssm.files import prepare
+from robustssm.files import prepare, special
 
 # Kept in every folder that is written here: the files of the export, one a line. Such a folder may
 # be replaced by another export as long as nobody added to it.
@@ -22,6 +23,12 @@ def new_file(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise UsageError(f"output {path}: is a folder, expected the name of a file")
+    if special(path):
+        with TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            path.write_bytes((Path(folder) / path.name).read_bytes())
+        return
+    path = path.resolve()
     with _beside(path) as partial:
         yield partial
         partial.replace(path)
@@ -36,6 +43,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"output {path}: is a file, expected a folder")
+    path = path.resolve()
     foreign = _foreign(path)
     if foreign:
         raise UsageError(
@@ -53,6 +61,16 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             partial.replace(path)
+
+
+def check_outside(path: Path, run: Path) -> None:
+    """Raise UsageError where `path` is one of a run directory's own files or in its folders."""
+    own = ("manifest.json", "plan.parquet", "summary.csv", "tests.csv", "cells", "errors")
+    inside = path.resolve()
+    if inside == run.resolve() or any(
+        (run.resolve() / name) in (inside, *inside.parents) for name in (*own, "figures")
+    ):
+        raise UsageError(f"output {path}: belongs to the run itself; choose another place")
 
 
 def _files(folder: Path) -> list[str]:

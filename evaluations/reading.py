@@ -52,7 +52,7 @@ def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
     plan = run.plan()
     own = plan[(plan["model"] == model) & (plan["train_seed"] == train_seed)]
     clean = own[own["noise"] == "clean"]
-    there = own[[run.cell_path(cell).is_file() for cell in own["cell"]]]
+    there = own[[run.has(cell) for cell in own["cell"]]]
     if clean.empty or clean["cell"].iloc[0] not in set(there["cell"]):
         raise UsageError(
             f"{run.path}: has no clean evaluation of {model}/{train_seed}; finish that sweep first"

@@ -5,7 +5,7 @@ manifest.json  plan.parquet  cells/<id>.parquet  errors/<id>.json  summary.csv  
 
 import io
 import json
-import shutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustssm.errors import StorageError, UsageError
+from robustssm.errors import RejectedInputError, StorageError, UsageError
 from robustssm.evaluations.plan import SCHEMA, Cell, Plan
 from robustssm.evaluations.verification import differences
 from robustssm.execution import versions
@@ -38,9 +38,13 @@ COLUMNS = (
     "backwards",
 )
 _FOLDERS = ("cells", "errors", "figures")
-# The last four bytes of a whole Parquet file.
-_MAGIC = b"PAR1"
 _LOCK = ".lock"
+_ID = re.compile("[0-9a-f]{16}")
+# Key of a cell file's metadata: whose rows it holds.
+_CELL = b"cell"
+# What every manifest has.
+_NEEDED = {"schema", "plan", "task", "task_hash", "models", "noise", "chance", "length"}
+_CURE = "name another directory (`robustssm show` says what is left), with --reuse for its cells"
 
 
 class RunDirectory:
@@ -49,6 +53,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._plan: pd.DataFrame | None = None
+        self._sound: dict[str, tuple[int, int, int]] = {}
 
     def cell_path(self, cell_id: str) -> Path:
         """Return the file of a cell's rows."""
@@ -63,41 +68,66 @@ class RunDirectory:
         path = self.path / "manifest.json"
         try:
             content: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, ValueError):
-            raise UsageError(f"output {self.path}: holds no readable manifest.json") from None
+            if not content.keys() >= _NEEDED:
+                raise ValueError
+        except (OSError, ValueError, AttributeError):
+            raise UsageError(
+                f"output {self.path}: holds no readable manifest.json of a sweep; {_CURE}"
+            ) from None
         return content
 
     def plan(self) -> pd.DataFrame:
         """Return the stored plan, one row a cell and label; UsageError where there is none."""
         if self._plan is None:
             try:
-                self._plan = pd.read_parquet(self.path / "plan.parquet")
-            except (OSError, pa.ArrowInvalid):
+                plan = pd.read_parquet(self.path / "plan.parquet")
+                if not {"cell", "model", "train_seed", "noise", "eps"} <= set(plan):
+                    raise ValueError
+            except (OSError, ValueError):  # pyarrow's errors are among them
                 raise UsageError(
-                    f"run {self.path}: holds no readable plan.parquet; name the directory of a "
-                    "sweep, as `robustssm ls runs` lists them"
+                    f"run {self.path}: holds no readable plan.parquet of a sweep; {_CURE}"
                 ) from None
+            self._plan = plan
         return self._plan
 
     def rows(self, cell_id: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return a cell's rows, one a sample; all columns where none are named."""
-        with pq.ParquetFile(self.cell_path(cell_id)) as file:
-            return file.read(columns=columns, use_threads=False).to_pandas()
+        """Return a cell's rows, one a sample; all columns where none are named.
+
+        Raises RejectedInputError where its file is damaged or another cell's.
+        """
+        return self._read(cell_id, columns).to_pandas()
 
     def arrays(self, cell_id: str, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """Return columns of a cell as arrays, (samples,); quicker than `rows` for many cells."""
-        with pq.ParquetFile(self.cell_path(cell_id)) as file:
-            table = file.read(columns=list(columns), use_threads=False)
+        table = self._read(cell_id, columns)
         return {name: table.column(name).to_numpy() for name in columns}
 
-    def has(self, cell_id: str) -> bool:
-        """Return whether a cell's file is there, to its end."""
+    def _read(self, cell_id: str, columns: Sequence[str] | None = None) -> pa.Table:
         try:
-            with self.cell_path(cell_id).open("rb") as file:
-                file.seek(-len(_MAGIC), io.SEEK_END)
-                return file.read() == _MAGIC
-        except OSError:
+            with pq.ParquetFile(self.cell_path(cell_id), page_checksum_verification=True) as file:
+                named = (file.schema_arrow.metadata or {}).get(_CELL, cell_id.encode())
+                if named != cell_id.encode():
+                    raise ValueError(f"it holds cell {named.decode()}")
+                chosen = None if columns is None else list(columns)
+                return file.read(columns=chosen, use_threads=False)
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise RejectedInputError(
+                f"run {self.path}: cell {cell_id} cannot be read ({reason}); the sweep's command, "
+                "called again, computes it anew"
+            ) from None
+
+    def has(self, cell_id: str) -> bool:
+        """Return whether a cell's file is there, whole, and that cell's (checksums are read)."""
+        try:
+            found = self.cell_path(cell_id).stat()
+            state = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if self._sound.get(cell_id) != state:
+                self._read(cell_id)
+                self._sound[cell_id] = state
+        except (OSError, RejectedInputError):
             return False
+        return True
 
     def missing(self, plan: Plan) -> list[Cell]:
         """Return the cells without results, each once."""
@@ -107,7 +137,7 @@ class RunDirectory:
         """Return cell id and error, in one line, of the missing cells that failed before."""
         found = {}
         for cell in self.missing(plan):
-            with suppress(OSError, json.JSONDecodeError, KeyError):
+            with suppress(OSError, ValueError, KeyError, TypeError):
                 record = json.loads(self.error_path(cell.id).read_text())
                 found[cell.id] = str(record["error"])
         return found
@@ -123,9 +153,13 @@ class RunDirectory:
         if not self.path.is_dir() or all(p.name == _LOCK for p in self.path.iterdir()):
             return False
         if not (self.path / "manifest.json").is_file():
+            # A sweep that was stopped while it made the directory leaves these.
+            if {p.name for p in self.path.iterdir()} <= {*_FOLDERS, "plan.parquet", _LOCK}:
+                return True
             raise UsageError(
                 f"output {self.path}: is not empty and holds no sweep; name an empty directory"
             )
+        self.manifest()
         if overwrite:
             return True
         frame = plan.frame()
@@ -156,10 +190,7 @@ class RunDirectory:
         where it cannot be written.
         """
         if self.check(plan, overwrite) and overwrite:
-            for name in _FOLDERS:
-                shutil.rmtree(self.path / name, ignore_errors=True)
-            for name in ("summary.csv", "tests.csv", "report.md"):
-                (self.path / name).unlink(missing_ok=True)
+            self._discard()
         manifest = {
             **_identity(plan),
             "argv": list(argv),
@@ -169,12 +200,26 @@ class RunDirectory:
         try:
             for name in _FOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
+            for partial in self.path.glob("cells/.*.part"):
+                partial.unlink(missing_ok=True)
             write_atomically(self.path / "plan.parquet", parquet_bytes(plan.frame()))
             text = json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n"
             write_atomically(self.path / "manifest.json", text.encode())
         except OSError as error:
             raise self._unwritable(error) from None
         self._plan = None
+
+    def _discard(self) -> None:
+        """Remove what sweeps write here, and nothing else."""
+        for folder, suffix in (("cells", "parquet"), ("errors", "json")):
+            for path in (self.path / folder).glob(f"*.{suffix}"):
+                if _ID.fullmatch(path.stem):
+                    path.unlink(missing_ok=True)
+        for path in (self.path / "figures").glob("robustness*"):
+            path.unlink(missing_ok=True)
+        for name in ("summary.csv", "tests.csv"):
+            (self.path / name).unlink(missing_ok=True)
+        self._sound.clear()
 
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(
@@ -246,14 +291,19 @@ def _identity(plan: Plan) -> dict[str, Any]:
     }
 
 
-def parquet_bytes(columns: pd.DataFrame | Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return a frame, or arrays by name, as Parquet; equal ones give equal bytes."""
-    if isinstance(columns, pd.DataFrame):
-        table = pa.Table.from_pandas(columns, preserve_index=False)
-    else:
-        table = pa.table(dict(columns))
+def cell_bytes(cell_id: str, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return the file of a cell: its columns, its id, and checksums."""
+    return _bytes(pa.table(dict(columns)).replace_schema_metadata({_CELL: cell_id.encode()}))
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a frame as Parquet; equal frames give equal bytes."""
+    return _bytes(pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def _bytes(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(table, buffer, write_page_checksum=True)
     return buffer.getvalue()
 
 

@@ -16,7 +16,7 @@ from robustssm.checkpoints import Checkpoint, load_checkpoint
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError
 from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Cell
-from robustssm.evaluations.store import RunDirectory, parquet_bytes
+from robustssm.evaluations.store import RunDirectory, cell_bytes
 from robustssm.execution import one_thread, repeatable, resolve_device
 from robustssm.files import write_atomically
 from robustssm.tasks import Task, load_task
@@ -131,7 +131,7 @@ def compute(cell: Cell, options: WorkOptions) -> bytes:
         try:
             network = _checkpoint(cell, device).network
             task = _task(cell.task, cell.task_hash)
-            return parquet_bytes(outcomes(network, cell, task, size))
+            return cell_bytes(cell.id, outcomes(network, cell, task, size))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error) or size == 1:
                 raise

@@ -1,5 +1,8 @@
 """The command line: options in, one call out. Heavy imports stay inside the commands."""
 
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +36,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Invoke the command."""
+        if sys.stderr is None:  # closed by the shell
+            sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
         try:
             return super().invoke(ctx)
         except UsageError as error:

@@ -15,12 +15,21 @@ def prepare(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
+def special(path: Path) -> bool:
+    """Return whether `path` is a device or a pipe, which is written to and never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside the final name, then move there: a reader never sees half a file.
 
     OSError names the final path.
     """
+    if special(path):
+        path.write_bytes(data)
+        return
     prepare(path)
+    path = path.resolve()
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.write_bytes(data)

@@ -24,7 +24,7 @@ class BatchSize(click.types.StringParamType):
         """Return the number; None for auto."""
         if value in (None, "auto"):
             return None
-        if not str(value).isdigit() or int(value) < 1:
+        if not (str(value).isdecimal() and str(value).isascii()) or int(value) < 1:
             self.fail(f"{value!r} is not understood, expected auto or 1, 2, ...", param, ctx)
         return int(value)
 

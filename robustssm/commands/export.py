@@ -50,9 +50,11 @@ def export(run: Path, kind: str, output: Path) -> None:
     from robustssm import ui
     from robustssm.evaluations.export import WRITERS
     from robustssm.evaluations.inspection import inspect
+    from robustssm.evaluations.outputs import check_outside
 
     state = inspect(run)
     write, counted = WRITERS[kind]
+    check_outside(output, run)
     count = write(state, output)
     counts = state.counts
     lost = counts["cells"] - counts["done"]

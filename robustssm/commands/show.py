@@ -83,9 +83,11 @@ def report(run: Path, output: Path | None) -> None:
     from robustssm import ui
     from robustssm.evaluations.export import write_report
     from robustssm.evaluations.inspection import inspect
+    from robustssm.evaluations.outputs import check_outside
 
     state = inspect(run)
     output = output or run / "report.md"
+    check_outside(output, run)
     lines = write_report(state, output)
     ui.note(f"{output}: {lines} lines written")
     if state.damaged:

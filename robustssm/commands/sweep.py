@@ -1,6 +1,7 @@
 """`robustssm sweep`: robustness curves of trained checkpoints."""
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,7 @@ def sweep(
     from robustssm.evaluations.results import finish
     from robustssm.evaluations.run import DEFAULT_BATCH, Execution
     from robustssm.evaluations.store import RunDirectory
+    from robustssm.execution import stopped_by_sigterm
 
     plan = sweep_plan(device=device, **options)
     execution = Execution(
@@ -123,19 +125,26 @@ def sweep(
         run.check(plan, overwrite)
         _dry_run(plan, run, execution, style)
         return
-    with run.lock():
+    others = [RunDirectory(path) for path in reuse]
+    if overwrite and any(other.path.resolve() == run.path.resolve() for other in others):
+        raise CommandError(f"reuse {run.path}: is what --overwrite discards; leave one out", 2)
+    if cluster:
+        from robustssm.evaluations.cluster import reach
+
+        reach(cluster)
+    with stopped_by_sigterm(), run.lock():
         run.open(plan, sys.argv[1:], overwrite, click.get_current_context().params)
-        taken = sum(run.reuse(plan, RunDirectory(path)) for path in reuse)
+        for other in others:
+            taken = run.reuse(plan, other)
+            ui.note(f"{other.path}: {taken or 'no'} cells taken from there")
         there = len(plan.unique) - len(run.missing(plan))
         errors = _run(plan, run, execution, progress)
         done = len(plan.unique) - len(run.missing(plan))
         results = finish(run)
-        drawn = {path.stem for path in (run.path / "figures").glob("*.csv")}
-        fresh = done > there or taken > 0
-        if not results.overview.empty and (fresh or len(drawn) < len(plan.noises)):
-            from robustssm.figures import robustness
+        if not results.overview.empty:
+            from robustssm.figures.kept import keep_drawn
 
-            robustness.draw_all(
+            keep_drawn(
                 results.summary,
                 run.path / "figures",
                 chance=plan.task.chance,
@@ -144,8 +153,7 @@ def sweep(
             )
     from robustssm.commands.sweep_tables import show_sweep
 
-    reused = f" ({taken} of them from other runs)" if taken else ""
-    ui.note(f"{done - there} cells computed, {there} were there{reused}; {run.path}")
+    ui.note(f"{done - there} cells computed, {there} were there; {run.path}")
     show_sweep(results, run.path, style, partial=plan.limit is not None)
     if errors:
         first = next(iter(errors.values()))
@@ -187,7 +195,6 @@ def _run(
     from robustssm import ui
     from robustssm.errors import StorageError
     from robustssm.evaluations.run import run_sweep
-    from robustssm.execution import stopped_by_sigterm
 
     before = run.missing(plan)
     failed = {} if execution.retry_failed else run.failed(plan)
@@ -198,7 +205,7 @@ def _run(
         ui.note(f"{run.path}: {todo} of {len(plan.unique)} cells to compute, {where}{trouble}")
         _detectable(plan)
     try:
-        with stopped_by_sigterm(), ui.progress(todo, "sweep", progress) as advance:
+        with ui.progress(todo, "sweep", progress) as advance:
             return run_sweep(
                 plan,
                 run,
@@ -217,6 +224,8 @@ def _run(
 def _goodbye(what: str, before: int, run: "RunDirectory", plan: "Plan") -> None:
     from robustssm import ui
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # Nobody is helped by a second one now.
+        signal.signal(number, signal.SIG_IGN)
     left = len(run.missing(plan))
     ui.note(
         f"{what}, {before - left} of {before} cells saved, {left} left; resume with\n  "
@@ -264,8 +273,8 @@ def _detectable(plan: "Plan") -> None:
     if not compared:
         return
     samples = len(plan.task.splits["test"].first(plan.limit))
-    conditions = len(plan.cells) // len(plan.models)
-    tests = len(compared) * conditions
+    conditions = len(plan.cells) // len(plan.models) - 1
+    tests = max(1, len(compared) * conditions)
     one, all_of_them = (smallest_difference(samples, k) for k in (1, tests))
     ui.note(
         f"smallest difference of two checkpoints' accuracies found with power 0.8 (n = {samples}, "

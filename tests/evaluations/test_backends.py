@@ -182,7 +182,8 @@ def test_dask_gives_the_same_bytes(models: str, tmp_path: Path) -> None:
     ("address", "error", "words"),
     [
         ("local:none", UsageError, "expected as in local:2"),
-        ("nonsense", ClusterError, "no scheduler with workers answers"),
+        ("nonsense", UsageError, "expected as in local:2 or tcp"),
+        ("local:²", UsageError, "expected as in local:2"),
         ("tcp://127.0.0.1:1", ClusterError, "no scheduler with workers answers"),
     ],
 )

@@ -227,12 +227,15 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_finished(
     assert run_sweep(plan, run) == {} and run.missing(plan) == []
 
 
-def test_half_a_cell_file_is_no_cell(models: str, tmp_path: Path) -> None:
+def test_a_damaged_cell_file_or_that_of_another_is_no_cell(models: str, tmp_path: Path) -> None:
     plan = plan_for(models, 1)
     run = swept(tmp_path / "run", plan)
     cell = plan.cells[2]
     whole = run.cell_path(cell.id).read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2]):
+    middle = len(whole) // 3
+    other = run.cell_path(plan.cells[3].id).read_bytes()
+    rotten = whole[:middle] + bytes(200) + whole[middle + 200 :]
+    for damaged in (b"", b"PAR1", whole[: len(whole) // 2], rotten, other):
         run.cell_path(cell.id).write_bytes(damaged)
         assert [c.id for c in run.missing(plan)] == [cell.id]
         assert run_sweep(plan, run) == {} and run.cell_path(cell.id).read_bytes() == whole

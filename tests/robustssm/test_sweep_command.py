@@ -40,7 +40,8 @@ def test_sweep_leaves_the_run_directory_and_repeats_itself(models: str, tmp_path
         "tests.csv",
         "figures",
     }
-    assert {p.suffix for p in (output / "figures").iterdir()} == {".pdf", ".png", ".csv"}
+    figures = {p.suffix for p in (output / "figures").iterdir() if p.name[0] != "."}
+    assert figures == {".pdf", ".png", ".csv"}
     again = sweep(models, output)
     assert "0 cells computed, 14 were there" in again.stderr
     assert again.stdout == first.stdout
@@ -218,3 +219,89 @@ def test_two_sweeps_at_once(models: str, tmp_path: Path) -> None:
     with RunDirectory(tmp_path / "run").lock():
         result = sweep(models, tmp_path / "run")
     assert result.exit_code == 2 and "another sweep is writing" in result.stderr
+
+
+def test_figures_follow_the_summary(models: str, tmp_path: Path) -> None:
+    """Another label for the same weights, and a sweep that was killed while it drew."""
+    figures = tmp_path / "run" / "figures"
+    sweep(models, tmp_path / "run")
+    drawn = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in figures.iterdir()}
+    sweep(models, tmp_path / "run")
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in figures.iterdir()} == drawn
+    (figures / ".drawn").unlink()
+    (figures / "robustness.csv").write_text("half of it")
+    (figures / "robustness-gone.pdf").write_text("of another noise")
+    sweep(models.replace("s4d=", "mine="), tmp_path / "run")
+    assert "mine" in (figures / "robustness.csv").read_text()
+    assert not (figures / "robustness-gone.pdf").exists()
+
+
+@pytest.mark.parametrize("manifest", ['{"manifest_version": 3}', "[]", "no JSON"])
+def test_overwrite_leaves_strangers_alone(models: str, tmp_path: Path, manifest: str) -> None:
+    mine = {"manifest.json": manifest, "report.md": "mine", "figures/thesis.tex": "mine",
+            "cells/hela.tif": "mine"}  # fmt: skip
+    for name, text in mine.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    result = sweep(models, tmp_path, "--overwrite")
+    assert result.exit_code == 2 and "no readable manifest.json of a sweep" in result.stderr
+    assert {name: (tmp_path / name).read_text() for name in mine} == mine
+
+
+def test_overwrite_removes_only_what_sweeps_write(models: str, tmp_path: Path) -> None:
+    assert sweep(models, tmp_path / "run").exit_code == 0
+    (tmp_path / "run" / "figures" / "thesis.tex").write_text("mine")
+    assert sweep(models, tmp_path / "run", "--seed", "1", "--overwrite").exit_code == 0
+    assert (tmp_path / "run" / "figures" / "thesis.tex").read_text() == "mine"
+    assert len(list((tmp_path / "run" / "cells").iterdir())) == 14
+
+
+def test_options_are_checked_before_anything_is_discarded(models: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    sweep(models, run)
+    for options in (("--cluster", "local:0"), ("--reuse", str(run))):
+        result = sweep(models, run, "--seed", "1", "--overwrite", *options)
+        assert result.exit_code == 2, result.output
+        assert len(list((run / "cells").iterdir())) == 14
+
+
+def test_a_sweep_stopped_at_its_start_goes_on(models: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    sweep(models, run)
+    (run / "manifest.json").unlink()
+    for name in ("summary.csv", "tests.csv"):
+        (run / name).unlink()
+    assert "0 cells computed, 14 were there" in sweep(models, run).stderr
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xfe", b"[1, 2]", b"{}"])
+def test_garbage_among_the_errors_stops_nothing(
+    models: str, tmp_path: Path, garbage: bytes
+) -> None:
+    run = tmp_path / "run"
+    sweep(models, run)
+    cell = next((run / "cells").iterdir())
+    (run / "errors" / f"{cell.stem}.json").write_bytes(garbage)
+    cell.unlink()
+    assert "1 cells computed" in sweep(models, run).stderr
+
+
+def test_outputs_inside_a_run_are_refused(models: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    sweep(models, run)
+    before = (run / "plan.parquet").read_bytes()
+    for name in ("plan.parquet", "cells/mine.csv", "manifest.json"):
+        arguments = ["export", str(run), "--to", "csv", "-o", str(run / name)]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2 and "belongs to the run itself" in result.stderr
+    assert (run / "plan.parquet").read_bytes() == before
+
+
+def test_closed_stderr_stops_nothing(models: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m robustssm.cli sweep --model {models} --noise fourier --modes 1"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        f"{command} -L 20 -j 1 -o {tmp_path / 'run'} 2>&-", shell=True, env=environment, check=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert b"s4d" in done.stdout
