@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 SIZES = (100, 1_000, 10_000, 100_000)
 
@@ -24,6 +25,7 @@ def measure(count: int, tables: bool) -> dict[str, float]:
 
     from robustssm.evaluations import work
     from robustssm.evaluations.conditions import Noise
+    from robustssm.evaluations.outcomes import outcomes
     from robustssm.evaluations.plan import make_plan
     from robustssm.evaluations.results import finish
     from robustssm.evaluations.run import Execution, run_sweep
@@ -43,13 +45,13 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     plan = make_plan(models, Noise("fourier", modes=f"1-{modes}", eps=eps))
     timed("plan", start)
     network = work._checkpoint(plan.cells[0], resolve_device("cpu")).network
-    rows = work.outcomes(network, plan.cells[0], plan.task, 256)
-    work.outcomes = lambda *_: rows
+    rows = outcomes(network, plan.cells[0], plan.task, 256)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / "run")
         run.open(plan, [])
         start = time.perf_counter()
-        assert run_sweep(plan, run, Execution(jobs=2, backend="threads")) == {}
+        with patch.object(work, "outcomes", lambda *_: rows):
+            assert run_sweep(plan, run, Execution(jobs=2, backend="threads")) == {}
         timed("run", start)
         start = time.perf_counter()
         run.open(plan, [])

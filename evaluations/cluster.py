@@ -137,13 +137,13 @@ def _flow(
 
     def submit(chunk: Chunk) -> Any:
         future = client.submit(run_chunk, list(chunk), options, pure=False)
-        given[future.key] = chunk
+        given[str(future.key)] = chunk
         return future
 
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     completed = as_completed([submit(chunk) for chunk in islice(rest, _IN_FLIGHT * workers)])
     for future in completed:
-        chunk = given.pop(future.key)
+        chunk = given.pop(str(future.key))
         error = future.exception()
         if error is None:
             outcomes = future.result()

@@ -9,7 +9,7 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparable import Comparable
 from robustssm.evaluations.comparison_rows import Rows
-from robustssm.evaluations.curve_quantities import CLEAN, CurveQuantities
+from robustssm.evaluations.curve_quantities import CLEAN, CROSSFIT, WORST, CurveQuantities
 from robustssm.evaluations.mode_differences import mode_differences
 from robustssm.evaluations.seed_rows import over_seeds
 from robustssm.evaluations.statistics.bootstrap import RESAMPLES, SEED, paired_bootstrap
@@ -17,8 +17,6 @@ from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, 
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.strength_grid import StrengthGrid, strength_grids
-
-WORST, CROSSFIT = "acc_worst_over_modes", "acc_worst_crossfit"
 
 
 @dataclass(frozen=True)
@@ -150,6 +148,5 @@ def _worst(grid: StrengthGrid, pairs: Sequence[tuple[int, int]], rows: Rows) -> 
         for pair in pairs:
             a, b = (grid.correct[k][:, e] for k in pair)
             value, low, high = worst_difference(a, b, found[pair[0]], found[pair[1]], first)
-            rows.add(
-                grid, pair, (CROSSFIT, float(eps)), value, low, high, "samples (Student of halves)"
-            )
+            of = "samples (Agresti-Min of halves)"
+            rows.add(grid, pair, (CROSSFIT, float(eps)), value, low, high, of)

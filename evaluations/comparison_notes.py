@@ -47,7 +47,9 @@ def notes(compared: Comparable, reference: str, grids: Sequence[StrengthGrid]) -
         )
         lines.append(
             f"differences are model minus {reference}; mCE: a mode is a corruption, its errors "
-            f"summed over eps and divided by those of {reference}, then the mean; 1 is {reference}"
+            f"summed over eps and divided by those of {reference}, then the mean; 1 is "
+            f"{reference}; a mean of ratios: of two equal models each tends to exceed 1 of "
+            "the other"
         )
     if any(grid.modes.size > 1 for grid in grids):
         lines.append(

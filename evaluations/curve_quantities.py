@@ -14,6 +14,7 @@ from robustssm.typing import FloatArray
 CLEAN, MEAN = "acc_clean", "acc_mean_over_modes"
 AUC, EPS50 = "auc_log_eps_mean_over_modes", "eps50_mean_over_modes"
 MCE, RELATIVE_MCE = "mce", "relative_mce"
+WORST, CROSSFIT = "acc_worst_over_modes", "acc_worst_crossfit"
 
 
 @dataclass(frozen=True)

@@ -131,15 +131,15 @@ def _overview(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "## Overview\n\nNo perturbed condition has results."
     columns = ["model", "noise", "at", "eps", "seeds", "n", "clean", "mean over modes"]
-    columns += ["worst mode", "its mode", "its 95% interval", "interval of"]
+    columns += ["worst mode", "its mode", "95% interval", "interval of"]
     rows = [
         [
             *(row.model, row.noise, row.inject, f"{row.eps:g} {row.eps_unit}", row.seeds, row.n),
             *(_number(row.clean_accuracy), _number(row.acc_mean_over_modes)),
             _number(row.acc_worst_over_modes),
             f"{row.worst_mode:g} ({row.mode_unit})" if row.mode_unit else "-",
-            f"[{_number(row.ci_low)}, {_number(row.ci_high)}]",
-            row.interval,
+            f"[{_number(row.ci_low)}, {_number(row.ci_high)}]" if row.modes == 1 else "-",
+            row.interval or "-",
         ]
         for row in frame.itertuples()
     ]
@@ -149,7 +149,8 @@ def _overview(frame: pd.DataFrame) -> str:
             markdown_table(columns, rows),
             "Accuracies are shares of the n samples, means over training seeds. The worst mode is "
             "chosen and reported on the same samples, which biases its accuracy downwards where "
-            "many modes were tried.",
+            "many modes were tried, so that it has no interval here; `robustssm compare` chooses "
+            "it on one half of the samples and reads it on the other.",
         ]
     )
 

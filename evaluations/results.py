@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from robustssm.evaluations.cell_digests import digest_cells
 from robustssm.evaluations.metrics import overview, perturbed, summarise
-from robustssm.evaluations.significance import paired_tests
+from robustssm.evaluations.significance import CONDITION, paired_tests
 from robustssm.evaluations.store import RunDirectory, write_csv
+
+# Level of the verdicts.
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,23 @@ class Results:
         }
 
     def verdicts(self) -> list[str]:
-        """Return one line a pair of models: at how many conditions they differ, corrected."""
+        """Return one line a pair of models: at how many conditions they differ, corrected.
+
+        With several pairs of training seeds a condition counts where all of them agree.
+        """
         lines = []
         for (a, b), group in perturbed(self.tests).groupby(["model_a", "model_b"], sort=False):
-            found = group[group["p_holm"] < 0.05]
-            better_a = int((found["difference"] > 0).sum())
+            sign = np.sign(group["difference"]).where(group["p_holm"] < ALPHA, 0.0)
+            by_condition = sign.groupby([group[name] for name in CONDITION])
+            low, high = by_condition.min(), by_condition.max()
+            seeds = int(by_condition.size().max())
+            where = "in every pair of training seeds " if seeds > 1 else ""
+            mixed = int(((low < 0) & (high > 0)).sum())
+            opposite = f", {mixed} of opposite signs" if seeds > 1 else ""
             lines.append(
-                f"{a} against {b}: {better_a} conditions where {a} is better, "
-                f"{len(found) - better_a} where {b} is, of {len(group)} "
-                "(McNemar exact, Holm-adjusted p < 0.05)"
+                f"{a} against {b}: of {len(low)} conditions, {int((low > 0).sum())} where {a} is "
+                f"better {where}and {int((high < 0).sum())} where {b} is{opposite} (McNemar exact, "
+                f"Holm-adjusted p < {ALPHA:g}; it compares these checkpoints, not ways of training)"
             )
         return lines
 

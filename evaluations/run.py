@@ -10,7 +10,7 @@ from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep
 
-DEFAULT_BATCH = 256
+DEFAULT_BATCH = 1024
 BACKENDS = ("processes", "threads")
 # Cells of a model that a worker is given at a time.
 _CHUNK = 8

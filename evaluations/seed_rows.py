@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.curve_quantities import EPS50
+from robustssm.evaluations.curve_quantities import EPS50, MCE, RELATIVE_MCE, WORST
 from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
 
@@ -53,13 +53,18 @@ def _mean(group: pd.DataFrame) -> dict[str, object]:
     if (values == values[0]).all():
         none = {"ci_low": np.nan, "ci_high": np.nan, "interval": ""}
         return row | {"value": values[0], "detail": "the same in every seed", **none}
+    if quantity == WORST:
+        none = {"ci_low": np.nan, "ci_high": np.nan, "interval": ""}
+        row["detail"] = "same samples chose it, biased down"
+        return row | {"value": values.mean(), **none}
     used = np.log(values) if geometric else values
     interval = (
         seed_interval if quantity.startswith(("acc_", "auc_")) and not row["reference"] else student
     )
     low, high = interval(used)
     mean = used.mean()
-    if row["reference"]:
+    if row["reference"] and quantity not in (MCE, RELATIVE_MCE):
+        # Means of ratios are not centred where two models are equal: their signs mean nothing.
         found = compare_seeds(used)
         row |= {"p": found.p, "p_test": f"sign flips of seeds, at least {found.smallest_p:g}"}
     if geometric:

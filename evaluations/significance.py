@@ -12,7 +12,8 @@ from robustssm.evaluations.cell_digests import CellDigest, digest_cells
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 from robustssm.evaluations.store import RunDirectory
 
-_CONDITION = ("noise", "mode", "mode_unit", "eps")
+# What two models are compared under.
+CONDITION = ("noise", "mode", "mode_unit", "eps")
 COLUMNS = (
     *("model_a", "seed_a", "model_b", "seed_b", "noise", "mode", "mode_unit", "eps", "n"),
     *("a_only", "b_only", "difference", "p"),
@@ -22,11 +23,19 @@ COLUMNS = (
 def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
     """Return (model, seed, model, seed) to compare: two names, equal training seeds.
 
-    Where no two names share a seed, every pair of different names.
+    Where two names share no seed: in ascending order of the seeds, as many as both have.
     """
-    different = [(a, b) for a, b in combinations(models, 2) if a[0] != b[0]]
-    paired = [(a, b) for a, b in different if a[1] == b[1]] or different
-    return [(*a, *b) for a, b in paired]
+    seeds: dict[str, list[int]] = {}
+    for name, seed in models:
+        seeds.setdefault(name, []).append(seed)
+    found = []
+    for a, b in combinations(seeds, 2):
+        shared = [seed for seed in seeds[a] if seed in seeds[b]]
+        both = list(zip(shared, shared, strict=True)) or list(
+            zip(sorted(seeds[a]), sorted(seeds[b]), strict=False)
+        )
+        found += [(a, x, b, y) for x, y in both]
+    return found
 
 
 def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
@@ -41,7 +50,7 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
     compared = np.array(pairs(reading.models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
     tables = []
-    conditions = plan[plan["cell"].isin(cells.keys())].groupby([*_CONDITION], sort=False)
+    conditions = plan[plan["cell"].isin(cells.keys())].groupby([*CONDITION], sort=False)
     for condition, group in conditions:
         names = list(zip(group["model"], group["train_seed"].astype(int), strict=True))
         found = [cells[cell] for cell in group["cell"]]
@@ -60,7 +69,7 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
         if not there:
             continue
         table = pd.DataFrame(compared[there], columns=[*COLUMNS[:4]])
-        table[[*_CONDITION]] = condition
+        table[[*CONDITION]] = condition
         table["n"] = found[0].n
         table["a_only"] = both[i, i] - both[i, j]
         table["b_only"] = both[j, j] - both[i, j]

@@ -39,11 +39,13 @@ COLUMNS = (
 )
 _FOLDERS = ("cells", "errors", "figures")
 _LOCK = ".lock"
+# Columns of few different values.
+_FEW = ("label", "prediction", "forwards", "backwards")
 _ID = re.compile("[0-9a-f]{16}")
 # Key of a cell file's metadata: whose rows it holds.
 _CELL = b"cell"
 # What every manifest has.
-_NEEDED = {"schema", "plan", "task", "task_hash", "models", "noise", "chance", "length"}
+_NEEDED = {"schema", "task", "task_hash"}
 _CURE = "name another directory (`robustssm show` says what is left), with --reuse for its cells"
 
 
@@ -293,7 +295,8 @@ def _identity(plan: Plan) -> dict[str, Any]:
 
 def cell_bytes(cell_id: str, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Return the file of a cell: its columns, its id, and checksums."""
-    return _bytes(pa.table(dict(columns)).replace_schema_metadata({_CELL: cell_id.encode()}))
+    table = pa.table(dict(columns)).replace_schema_metadata({_CELL: cell_id.encode()})
+    return _bytes(table, use_dictionary=[name for name in _FEW if name in columns])
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
@@ -301,9 +304,9 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
     return _bytes(pa.Table.from_pandas(frame, preserve_index=False))
 
 
-def _bytes(table: pa.Table) -> bytes:
+def _bytes(table: pa.Table, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, write_page_checksum=True)
+    pq.write_table(table, buffer, write_page_checksum=True, **options)
     return buffer.getvalue()
 
 

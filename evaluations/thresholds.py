@@ -8,8 +8,17 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.comparison import CROSSFIT, WORST, Comparison
-from robustssm.evaluations.curve_quantities import AUC, CLEAN, EPS50, MCE, MEAN, RELATIVE_MCE
+from robustssm.evaluations.comparison import Comparison
+from robustssm.evaluations.curve_quantities import (
+    AUC,
+    CLEAN,
+    CROSSFIT,
+    EPS50,
+    MCE,
+    MEAN,
+    RELATIVE_MCE,
+    WORST,
+)
 
 # What each name means: a quantity of models, or of differences to the reference.
 MODEL_NAMES = {

@@ -109,7 +109,8 @@ class Program:
         # Layers take the affine part of the norm before them upon themselves, the first one the
         # encoder, where nobody else needs the signal in between.
         self._folding = not self.changing and (a.prenorm or not a.residual)
-        self._encodes = not self._folding or a.prenorm or a.d_input > 1 or self._mixes(layers[0])
+        mixing = layers[0].mixing() is not None
+        self._encodes = not self._folding or a.prenorm or a.d_input > 1 or mixing
         before: list[Affine | None] = [None] * len(layers)
         if self._folding and a.prenorm:
             before = [norm.affine for norm in self._norms]
@@ -124,10 +125,6 @@ class Program:
         self._last = self._norms[-1]
         if a.prenorm:
             self._last = Norm(network.final_norm, *shape, dtype)  # type: ignore[arg-type]
-
-    @staticmethod
-    def _mixes(layer: object) -> bool:
-        return layer.mixing() is not None  # type: ignore[attr-defined]
 
     def matches(self, network: Network, L: int, changing: bool = False) -> bool:
         """Return whether this is the program of the network, as it is now, at length L."""
@@ -258,10 +255,10 @@ class _Work:
 
         def array(channels: int, width: int) -> Tensor:
             shape = (channels, program.rows, width)
-            return torch.zeros(shape, dtype=program.dtype, device=program.device)
+            return torch.empty(shape, dtype=program.dtype, device=program.device)
 
-        self.x = array(a.d_input, convolution.order)
-        self.padded = array(convolution.channels, convolution.order)
+        self.x = array(a.d_input, convolution.order).zero_()
+        self.padded = array(convolution.channels, convolution.order).zero_()
         self.u = array(a.d_model, steps) if convolution.mixes else self.padded[..., :steps]
         self.stream = array(a.d_model, steps) if a.prenorm else self.u
         self.y, self.both = array(a.d_model, steps), array(2 * a.d_model, steps)

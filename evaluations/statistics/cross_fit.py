@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.statistics.intervals import CONFIDENCE, student, wilson
+from robustssm.evaluations.statistics.intervals import CONFIDENCE, wilson
+from robustssm.evaluations.statistics.paired import paired_interval
 from robustssm.typing import IntArray
 
 
@@ -88,12 +89,14 @@ def worst_difference(
     """Return (difference, low, high) of the cross-fitted worst accuracies of two models.
 
     a, b: (conditions, samples). On each half the accuracies at the conditions that the other half
-    chose are compared sample by sample; the interval is the mean of two Student intervals at
-    confidence (1 + c) / 2, as in `worst_condition`. NaN ends where a half has fewer than 2 samples.
+    chose are compared sample by sample; the interval is the mean of two of Agresti and Min at
+    confidence (1 + c) / 2, as in `worst_condition`.
     """
     ends = []
     for place, read in ((0, ~first), (1, first)):
-        paired = a[worst_a.at[place]][read].astype(np.float64) - b[worst_b.at[place]][read]
-        ends.append((paired.mean(), *student(paired, (1 + confidence) / 2)))
+        x, y = a[worst_a.at[place]][read], b[worst_b.at[place]][read]
+        counts = int((x & ~y).sum()), int((y & ~x).sum()), int(read.sum())
+        interval = paired_interval(*counts, (1 + confidence) / 2)
+        ends.append(((counts[0] - counts[1]) / counts[2], *interval))
     value, low, high = np.mean(ends, axis=0)
     return float(value), float(low), float(high)

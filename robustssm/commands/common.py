@@ -20,8 +20,8 @@ class BatchSize(click.types.StringParamType):
 
     name = "INT|auto"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
-        """Return the number; None for auto."""
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number, an int; None for auto."""
         if value in (None, "auto"):
             return None
         if not (str(value).isdecimal() and str(value).isascii()) or int(value) < 1:

@@ -58,8 +58,8 @@ def compare(
       robustssm compare runs/mine --fail-if 'worst_crossfit < 0.02' --fail-if 'mce > 5'
 
     \b
-    Exit codes: 0 done; 2 usage, or the runs are not comparable; 5 a threshold of --fail-if is
-    crossed.
+    Exit codes: 0 done; 2 usage, or the runs are not comparable; 3 no threshold is crossed, but
+    cells are missing; 5 a threshold of --fail-if is crossed.
     """
     from robustssm.commands.compare_tables import show_comparison
     from robustssm.evaluations.comparable import gather
@@ -76,3 +76,9 @@ def compare(
     if failures:
         more = f", and {len(failures) - 3} more" if len(failures) > 3 else ""
         raise CommandError(f"compare --fail-if: {'; '.join(failures[:3])}{more}", 5)
+    if limits and compared.missing:
+        raise CommandError(
+            f"compare --fail-if: no threshold is crossed so far, but {compared.missing} cells of "
+            "the runs have no result; finish them first",
+            3,
+        )

@@ -251,8 +251,8 @@ def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: s
         "samples a cell": len(plan.task.splits["test"].first(plan.limit)),
         "forward passes": round(found.forwards),
         "backward passes": round(found.backwards),
-        "core seconds": round(found.core_seconds, 1),
-        "seconds": round(seconds, 1),
+        "core seconds": float(f"{found.core_seconds:.3g}"),
+        "seconds": float(f"{seconds:.3g}"),
         "disk bytes": round(found.disk),
     }
     ui.emit_records(f"dry run of {run.path}: nothing is computed", [record], style)

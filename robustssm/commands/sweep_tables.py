@@ -1,5 +1,6 @@
 """How the results of a sweep are shown: overview, verdicts, and what a dry run found."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from robustssm.evaluations.results import Results
+
+
+# What a reader must know of the worst of many modes.
+WORST = (
+    "The worst mode was chosen on the samples it is read on, which biases it downwards; without "
+    "that bias, with intervals"
+)
 
 
 def show_sweep(results: "Results", path: Path, style: str, partial: bool) -> None:
@@ -26,6 +34,8 @@ def show_sweep(results: "Results", path: Path, style: str, partial: bool) -> Non
         ui.emit_table(title, *clean_table(results.summary), style)
     else:
         ui.emit_table(title, *overview_table(results.overview), style)
+        if bool((results.overview["modes"] > 1).any()):
+            click.echo(f"{WORST}: robustssm compare {shlex.quote(str(path))}")
     for line in results.verdicts():
         click.echo(line)
 
@@ -45,7 +55,7 @@ def overview_table(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
     many = len(set(frame["noise"])) > 1
     columns = ["model", *(["noise"] if many else []), "seeds", "n", "clean", "eps"]
     columns += ["accuracy"] if single else ["mean over modes", "worst mode", "at mode"]
-    columns += ["95% interval", "of"]
+    columns += ["95% interval", "of"] if bool((frame["modes"] == 1).any()) else []
     several = bool((frame["seeds"] > 1).any())
     columns += ["seeds from..to"] if several else []
     rows = []
@@ -54,6 +64,8 @@ def overview_table(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
         mean = f"{row.acc_mean_over_modes:.3f}"
         at = f"{row.worst_mode:g}" if row.mode_unit else "-"
         shown = [worst] if single else [mean, worst, at]
+        known = row.modes == 1
+        interval = (f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" if known else "-", row.interval)
         spread = f"{row.lowest_seed:.3f}..{row.highest_seed:.3f}"
         rows.append(
             [
@@ -61,8 +73,7 @@ def overview_table(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
                 *(str(row.seeds), str(row.n), f"{row.clean_accuracy:.3f}"),
                 f"{row.eps:g} {row.eps_unit}",
                 *shown,
-                f"[{row.ci_low:.3f}, {row.ci_high:.3f}]",
-                row.interval,
+                *(interval if "of" in columns else ()),
                 *([spread] if several else []),
             ]
         )

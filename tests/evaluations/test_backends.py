@@ -216,7 +216,7 @@ def test_orphans_end(models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def end(code: int) -> None:
         raise Ended
 
-    monkeypatch.setattr(work.os, "_exit", end)
+    monkeypatch.setattr(os, "_exit", end)
     leave: Callable[[], int] = os.getppid
     options = work.WorkOptions(64, directory=run.path, parent=leave() + 1)
     with pytest.raises(Ended):

@@ -12,10 +12,12 @@ from robustssm.checkpoints import load_checkpoint, save_checkpoint
 from robustssm.errors import StorageError, UsageError
 from robustssm.evaluations import work
 from robustssm.evaluations.conditions import Noise
+from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
+from robustssm.files import write_atomically
 from robustssm.zoo import resolve
 
 
@@ -123,7 +125,6 @@ def test_a_failing_cell_is_stored_and_the_others_go_on(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_for(f"good={checkpoints['s4d']},doomed={checkpoints['s4ptd-rank1']}", 1, 2)
-    outcomes = work.outcomes
 
     def broken(network: object, cell: object, *rest: object) -> object:
         if "doomed" in str(cell):
@@ -176,7 +177,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(
 ) -> None:
     plan = plan_for(models, 1)
     whole = swept(tmp_path / "whole", plan)
-    outcomes, sizes = work.outcomes, []
+    sizes: list[int] = []
 
     def small(network: object, cell: object, task: object, size: int) -> object:
         sizes.append(size)
@@ -186,7 +187,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(
 
     monkeypatch.setattr(work, "outcomes", small)
     halved = swept(tmp_path / "halved", plan)
-    assert sizes[:7] == [256, 128, 64, 32, 16, 8, 4]
+    assert sizes[:9] == [1024, 512, 256, 128, 64, 32, 16, 8, 4]
     for cell in plan.unique:
         assert halved.cell_path(cell).read_bytes() == whole.cell_path(cell).read_bytes()
 
@@ -210,20 +211,20 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_finished(
 ) -> None:
     plan, run = plan_for(models, 1, 2), RunDirectory(tmp_path / "run")
     run.open(plan, [])
-    write, written = work.write_atomically, []
+    written: list[Path] = []
 
     def full(path: Path, data: bytes) -> None:
         if len(written) == 2:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         written.append(path)
-        write(path, data)
+        write_atomically(path, data)
 
     monkeypatch.setattr(work, "write_atomically", full)
     with pytest.raises(StorageError, match=r"No space left on device.*make room"):
         run_sweep(plan, run)
     assert len(list(run.path.glob("cells/*.parquet"))) == 2
     assert list(run.path.glob("errors/*")) == []
-    monkeypatch.setattr(work, "write_atomically", write)
+    monkeypatch.setattr(work, "write_atomically", write_atomically)
     assert run_sweep(plan, run) == {} and run.missing(plan) == []
 
 

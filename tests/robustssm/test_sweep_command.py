@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from robustssm import ui
 from robustssm.cli import main
 from robustssm.evaluations import work
+from robustssm.evaluations.outcomes import outcomes
 from robustssm.zoo import zoo_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,7 +124,6 @@ def test_altered_weights_are_rejected_before_anything(
 def test_failed_cells_exit_with_3_until_they_are_retried(
     models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcomes = work.outcomes
 
     def broken(network: object, cell: object, *rest: object) -> object:
         if "mode=3" in str(cell):
