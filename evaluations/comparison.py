@@ -16,6 +16,7 @@ from robustssm.evaluations.statistics.bootstrap import RESAMPLES, SEED, paired_b
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.statistics.max_statistic import sign_flip
+from robustssm.evaluations.statistics.paired import paired_mean_interval
 from robustssm.evaluations.strength_grid import StrengthGrid, strength_grids
 
 
@@ -122,6 +123,8 @@ def _of_grid(
         linear, per_sample = quantities.contributions(pair)
         for name, value in zip(linear, sign_flip(per_sample, seed=seed), strict=True):
             rows.p(grid, pair, name, float(value), "sign flips of samples")
+        for name, low, high in zip(linear, *paired_mean_interval(per_sample), strict=True):
+            rows.interval(grid, pair, name, (float(low), float(high)), "adjusted Wald")
         rows.paired_shares(grid, pair)
         table, p_any = mode_differences(grid, pair, seed)
         modes.append(table)

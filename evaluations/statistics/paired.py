@@ -47,6 +47,22 @@ def paired_interval(
     return float(max(-1.0, difference - half)), float(min(1.0, difference + half))
 
 
+def paired_mean_interval(
+    difference: FloatArray, confidence: float = CONFIDENCE
+) -> tuple[FloatArray, FloatArray]:
+    """Return the interval of means of paired differences in [-1, 1], (..., samples) -> (...).
+
+    Wald's, in the manner of Agresti and Min: two samples more, of sum 0 and squares of sum 1/4. It
+    keeps a width where few samples differ; there a bootstrap misses too often. Simulated misses at
+    a nominal 5%: 1.5 to 8.4% at n = 60, about 5% at n = 539. The 1/4 was chosen so, not derived.
+    """
+    larger = difference.shape[-1] + 2.0
+    mean = difference.sum(-1) / larger
+    square = ((difference**2).sum(-1) + 0.25) / larger
+    half = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt((square - mean**2) / larger)
+    return np.maximum(-1.0, mean - half), np.minimum(1.0, mean + half)
+
+
 def holm(p: FloatArray) -> FloatArray:
     """Return Holm's adjusted p-values, family-wise, shape of p (tests,).
 

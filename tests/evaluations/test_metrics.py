@@ -12,6 +12,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.metrics import over_seeds, overview
+from robustssm.evaluations.results import Results
+from robustssm.evaluations.significance import pairs
 from robustssm.evaluations.statistics.intervals import seed_interval, wilson
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 
@@ -119,3 +121,41 @@ def test_aggregation_by_hand() -> None:
     assert shown.loc["a", "acc_worst_over_modes"] == pytest.approx(0.6)
     assert shown.loc["a", "worst_mode"] == 2
     assert shown.loc["b", "acc_mean_over_modes"] == pytest.approx(0.4)
+
+
+def test_verdicts_count_conditions_in_which_seeds_agree() -> None:
+    rows = [
+        {"model_a": "a", "seed_a": seed, "model_b": "b", "seed_b": seed, "noise": "fourier",
+         "mode": float(mode), "mode_unit": "bin", "eps": 1.0, "difference": sign * 0.1,
+         "p_holm": 0.01 if sign else 1.0}
+        for mode, signs in enumerate([(1, 1), (1, -1), (-1, -1), (1, 0)])
+        for seed, sign in enumerate(signs)
+    ]  # fmt: skip
+    results = Results(pd.DataFrame(), pd.DataFrame(rows), pd.DataFrame())
+    (line,) = results.verdicts()
+    assert line.startswith(
+        "a against b: of 4 conditions, 1 where a is better in every pair of training seeds and 1 "
+        "where b is, 1 of opposite signs"
+    )
+    assert "not ways of training" in line
+
+
+def test_the_worst_of_several_modes_has_no_interval() -> None:
+    """It is read on the samples that chose it: Wilson's would cover 21 % at 64 equal modes."""
+    columns = {
+        "model": "m", "train_seed": 0, "noise": "fourier", "inject": "input", "mode": [1.0, 2.0],
+        "mode_unit": "bin", "eps": 1.0, "eps_unit": "std", "n": 10, "accuracy": [0.5, 0.4],
+        "ci_low": 0.2, "ci_high": 0.8, "clean_accuracy": 1.0,
+    }  # fmt: skip
+    summary = pd.DataFrame(columns)
+    both, one = overview(summary), overview(summary.iloc[:1])
+    assert both["acc_worst_over_modes"].item() == 0.4 and np.isnan(both["ci_low"].item())
+    assert one["ci_low"].item() == 0.2 and one["interval"].item() == "samples (Wilson)"
+
+
+def test_every_pair_of_names_is_compared() -> None:
+    models = [("s4d", 0), ("s4d", 1), ("s4ptd", 0), ("s4ptd", 1), ("mine", 7)]
+    assert pairs(models) == [
+        ("s4d", 0, "s4ptd", 0), ("s4d", 1, "s4ptd", 1), ("s4d", 0, "mine", 7),
+        ("s4ptd", 0, "mine", 7),
+    ]  # fmt: skip
