@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.backends import Chunk
+from robustssm.evaluations.plan import Cell
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep, run_chunk
 from robustssm.execution import versions
@@ -99,7 +100,7 @@ def _client(address: str, stack: ExitStack) -> "Client":
                     n_workers=count,
                     threads_per_worker=1,
                     processes=True,
-                    dashboard_address=None,
+                    dashboard_address=":0",
                     silence_logs=logging.CRITICAL,
                 )
             )
@@ -142,19 +143,25 @@ def _flow(
 
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     completed = as_completed([submit(chunk) for chunk in islice(rest, _IN_FLIGHT * workers)])
+    suspects: list[Cell] = []
     for future in completed:
         chunk = given.pop(str(future.key))
         error = future.exception()
         if error is None:
-            outcomes = future.result()
+            for outcome in future.result():
+                yield keep(outcome, run)
         elif len(chunk) > 1:
             # One of them kills workers: they are tried one by one.
             for cell in chunk:
                 completed.add(submit([cell]))
-            outcomes = []
         else:
-            outcomes = [failure(chunk[0], error)]
-        for outcome in outcomes:
-            yield keep(outcome, run)
+            suspects.append(chunk[0])
         for chunk in islice(rest, 1):
             completed.add(submit(chunk))
+    # Workers died with these, maybe of a neighbour: each once more, with nothing beside it.
+    for cell in suspects:
+        future = submit([cell])
+        error = future.exception()
+        outcomes = future.result() if error is None else [failure(cell, error)]
+        for outcome in outcomes:
+            yield keep(outcome, run)

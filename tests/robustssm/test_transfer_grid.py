@@ -299,7 +299,7 @@ def test_impossible_readouts(C: np.ndarray, error: type[Exception], message: str
         ({"tau": -0.1}, "tau"),
         ({"tau": 1.5}, "tau"),
         ({"tau": float("nan")}, "tau"),
-        ({"device": "abacus"}, "device is abacus"),
+        ({"device": "abacus"}, "device: abacus cannot be used"),
         ({"memory": 100}, "memory"),
     ],
 )
@@ -328,7 +328,7 @@ def test_auto_is_the_gpu_where_there_is_one() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="device is cuda"):
+    with pytest.raises(UsageError, match="device: cuda cannot be used"):
         transfer_grid(np.ones(4), GRID, device="cuda")
 
 
