@@ -12,8 +12,9 @@ from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep
 
 DEFAULT_BATCH = 1024
 BACKENDS = ("processes", "threads")
-# Cells of a model that a worker is given at a time.
+# Cells of a model that a worker is given at a time, at most; and in how many rounds at least.
 _CHUNK = 8
+_ROUNDS = 16
 # A cell that this many workers died with is computed in a process of its own.
 _STRIKES = 2
 
@@ -82,8 +83,8 @@ def _by_model(plan: Plan, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _chunks(cells: Sequence[Cell], workers: int) -> Iterator[list[Cell]]:
-    """Yield chunks of cells, smaller where there are few for each worker."""
-    size = max(1, min(_CHUNK, len(cells) // (4 * workers)))
+    """Yield chunks of cells, so small that no worker waits long for the last of another."""
+    size = max(1, min(_CHUNK, len(cells) // (_ROUNDS * workers)))
     for start in range(0, len(cells), size):
         yield list(cells[start : start + size])
 
