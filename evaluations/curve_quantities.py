@@ -92,6 +92,7 @@ class CurveQuantities:
         x = grid.log_eps()
         if x is not None:
             target = self.chance + (clean - self.chance) / 2
+            curve = curve[..., grid.on_curve]
             found += [area(x, curve)[..., None], half_strength(x, curve, target)[..., None]]
         if self.reference:
             error, clean_error = 1.0 - noisy, (1.0 - clean)[..., None, None]
@@ -121,6 +122,6 @@ class CurveQuantities:
         names = [(MEAN, float(eps)) for eps in grid.eps]
         x = grid.log_eps()
         if x is not None:
-            rows = np.concatenate([rows, (area_weights(x) @ rows)[None]])
+            rows = np.concatenate([rows, (area_weights(x) @ rows[grid.on_curve])[None]])
             names.append((AUC, np.nan))
         return names, rows

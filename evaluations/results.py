@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from robustssm.evaluations.cell_digests import digest_cells
 from robustssm.evaluations.metrics import overview, perturbed, summarise
-from robustssm.evaluations.significance import CONDITION, paired_tests
+from robustssm.evaluations.significance import paired_tests, verdicts
 from robustssm.evaluations.store import RunDirectory, write_csv
 
 # Level of the verdicts.
@@ -37,17 +36,13 @@ class Results:
         With several pairs of training seeds a condition counts where all of them agree.
         """
         lines = []
-        for (a, b), group in perturbed(self.tests).groupby(["model_a", "model_b"], sort=False):
-            sign = np.sign(group["difference"]).where(group["p_holm"] < ALPHA, 0.0)
-            by_condition = sign.groupby([group[name] for name in CONDITION])
-            low, high = by_condition.min(), by_condition.max()
-            seeds = int(by_condition.size().max())
-            where = "in every pair of training seeds " if seeds > 1 else ""
-            mixed = int(((low < 0) & (high > 0)).sum())
-            opposite = f", {mixed} of opposite signs" if seeds > 1 else ""
+        for row in verdicts(self.tests, ALPHA).itertuples():
+            a, b = row.model_a, row.model_b
+            where = "in every pair of training seeds " if row.pairs > 1 else ""
+            opposite = f", {row.opposite} of opposite signs" if row.pairs > 1 else ""
             lines.append(
-                f"{a} against {b}: of {len(low)} conditions, {int((low > 0).sum())} where {a} is "
-                f"better {where}and {int((high < 0).sum())} where {b} is{opposite} (McNemar exact, "
+                f"{a} against {b}: of {row.conditions} conditions, {row.a_better} where {a} is "
+                f"better {where}and {row.b_better} where {b} is{opposite} (McNemar exact, "
                 f"Holm-adjusted p < {ALPHA:g}; it compares these checkpoints, not ways of training)"
             )
         return lines
@@ -60,5 +55,5 @@ def finish(run: RunDirectory) -> Results:
     tests = paired_tests(run, cells)
     write_csv(run.path / "summary.csv", summary)
     write_csv(run.path / "tests.csv", tests)
-    shown = pd.DataFrame() if perturbed(summary).empty else overview(summary)
+    shown = pd.DataFrame() if perturbed(summary).empty else overview(summary, cells)
     return Results(summary, tests, shown)

@@ -1,6 +1,6 @@
 """Paired tests: two models on the same perturbed samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -9,33 +9,37 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations import reading
 from robustssm.evaluations.cell_digests import CellDigest, digest_cells
+from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 from robustssm.evaluations.store import RunDirectory
 
-# What two models are compared under.
-CONDITION = ("noise", "mode", "mode_unit", "eps")
 COLUMNS = (
-    *("model_a", "seed_a", "model_b", "seed_b", "noise", "mode", "mode_unit", "eps", "n"),
+    *("model_a", "seed_a", "model_b", "seed_b", *CONDITION, "n"),
     *("a_only", "b_only", "difference", "p"),
 )
 
 
-def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
-    """Return (model, seed, model, seed) to compare: two names, equal training seeds.
+def match_seeds(a: Iterable[int], b: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the training seeds of two models that are compared: equal ones.
 
-    Where two names share no seed: in ascending order of the seeds, as many as both have.
+    Where the two share none: in ascending order, as many as both have; that pairing carries
+    nothing, so an interval over it stays valid.
     """
+    first, second = sorted(set(a)), sorted(set(b))
+    shared = [(seed, seed) for seed in first if seed in second]
+    return shared or list(zip(first, second, strict=False))
+
+
+def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
+    """Return (model, seed, model, seed) to compare: every two names, seeds by `match_seeds`."""
     seeds: dict[str, list[int]] = {}
     for name, seed in models:
         seeds.setdefault(name, []).append(seed)
-    found = []
-    for a, b in combinations(seeds, 2):
-        shared = [seed for seed in seeds[a] if seed in seeds[b]]
-        both = list(zip(shared, shared, strict=True)) or list(
-            zip(sorted(seeds[a]), sorted(seeds[b]), strict=False)
-        )
-        found += [(a, x, b, y) for x, y in both]
-    return found
+    return [
+        (a, x, b, y)
+        for a, b in combinations(seeds, 2)
+        for x, y in match_seeds(seeds[a], seeds[b])
+    ]
 
 
 def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
@@ -56,7 +60,7 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
         found = [cells[cell] for cell in group["cell"]]
         if len({cell.samples for cell in found}) > 1:
             raise UsageError(
-                f"{run.path}: cells of {condition[0]} at mode {condition[1]:g} hold different "
+                f"{run.path}: cells of {condition[0]} at mode {condition[2]:g} hold different "
                 "samples; run that sweep again with --overwrite"
             )
         right = np.stack([cell.correct() for cell in found]).astype(np.float64)
@@ -82,3 +86,36 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
     p = tests["p"].to_numpy(dtype=np.float64)
     tests["p_holm"], tests["p_bh"] = holm(p), benjamini_hochberg(p)
     return tests[[*COLUMNS, "p_holm", "p_bh"]]
+
+
+def verdicts(tests: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Return one row a pair of names: at how many conditions they differ, Holm-adjusted.
+
+    pairs: of checkpoints; conditions: distinct ones, in which every pair of checkpoints was
+    tested; a_better, b_better: those in which every pair says so; opposite: in which two pairs
+    contradict each other. The clean evaluation is no condition. A table that lacks a column of
+    CONDITION is taken without it.
+    """
+    rows = []
+    keys = [name for name in CONDITION if name in tests]
+    noisy = tests[tests["noise"] != "clean"] if len(tests) else tests
+    if noisy.empty:
+        return pd.DataFrame()
+    for (a, b), group in noisy.groupby(["model_a", "model_b"], sort=False):
+        count = len(group[["seed_a", "seed_b"]].drop_duplicates())
+        sign = np.sign(group["difference"]).where(group["p_holm"] < alpha, 0.0)
+        signs = sign.groupby([group[name] for name in keys], dropna=False)
+        whole = signs.size() == count
+        low, high = signs.min()[whole], signs.max()[whole]
+        rows.append(
+            {
+                "model_a": a,
+                "model_b": b,
+                "pairs": count,
+                "conditions": len(low),
+                "a_better": int((low > 0).sum()),
+                "b_better": int((high < 0).sum()),
+                "opposite": int(((low < 0) & (high > 0)).sum()),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -47,14 +47,16 @@ class StrengthGrid:
         clip = "" if self.clip in ("", "none") else f", clip {self.clip}"
         return f"{self.noise} at {self.inject}{clip}"
 
+    @property
+    def on_curve(self) -> npt.NDArray[np.bool_]:
+        """Which strengths have a logarithm, (strengths,): 0, or infinitely many decibels, not."""
+        return np.isfinite(self.eps) if self.eps_unit == "snr-db" else self.eps > 0
+
     def log_eps(self) -> FloatArray | None:
-        """Return the log strengths; None where there is one only, or one has no logarithm."""
-        if len(self.eps) < 2:
+        """Return the logarithms of the strengths `on_curve`; None where these are not two."""
+        if self.on_curve.sum() < 2:
             return None
-        try:
-            return log_strength(self.eps, self.eps_unit)
-        except UsageError:
-            return None
+        return log_strength(self.eps[self.on_curve], self.eps_unit)
 
 
 def strength_grids(compared: Comparable) -> list[StrengthGrid]:

@@ -65,11 +65,19 @@ def paired_bootstrap(
         ]
         return np.concatenate(parts, axis=-1) / counts.sum(-1, keepdims=True)
 
+    total = correct.sum(1, dtype=np.int64)
+
     def statistic(drawn: Any, axis: int = -1) -> FloatArray:
         batch = drawn.reshape(-1, drawn.shape[-1])
-        offset = n * np.arange(len(batch))[:, None]
-        counts = np.bincount((batch + offset).ravel(), minlength=n * len(batch))
-        found = quantities(means(counts.reshape(len(batch), n).astype(np.float64)))
+        if batch.shape[1] == n - 1:
+            # The jackknife: all samples but the one that their numbers lack.
+            lacking = n * (n - 1) // 2 - batch.sum(1)
+            accuracy = (total - correct.T[lacking]) / (n - 1)
+        else:
+            offset = n * np.arange(len(batch))[:, None]
+            counts = np.bincount((batch + offset).ravel(), minlength=n * len(batch))
+            accuracy = means(counts.reshape(len(batch), n).astype(np.float64))
+        found = quantities(accuracy)
         return np.moveaxis(found, -1, 0).reshape(-1, *drawn.shape[:-1])
 
     value = quantities(correct.mean(1))

@@ -58,5 +58,10 @@ def half_strength(x: FloatArray, accuracy: FloatArray, target: FloatArray) -> Fl
 
 
 def _check(x: FloatArray) -> None:
-    if len(x) < 2 or not (np.diff(x) > 0).all():
-        raise UsageError(f"curve: {len(x)} strengths, expected at least two different ones")
+    if len(x) < 2:
+        raise UsageError(f"curve: {len(x)} strengths, expected at least two")
+    if not (np.diff(x) > 0).all():
+        raise UsageError(
+            f"curve: log strengths {', '.join(f'{v:.4g}' for v in x[:4])}... do not rise; give each "
+            "once, the weakest first"
+        )

@@ -17,7 +17,7 @@ _FLIPS = 9999
 class SeedComparison:
     """Mean of the seed-wise differences, Student's interval, and p by exact sign flips.
 
-    With k seeds p is at least smallest_p = 2 / 2^k: 0.25 for 3.
+    With k seeds p is at least smallest_p: 0.25 for 3.
     """
 
     difference: float
@@ -26,6 +26,11 @@ class SeedComparison:
     p: float
     smallest_p: float
     seeds: int
+
+
+def smallest_p(seeds: int) -> float:
+    """Return the smallest two-sided p of sign flips: 2 / 2^k, or 2 of the flips that are drawn."""
+    return min(1.0, max(2.0 / 2.0**seeds, 2.0 / (_FLIPS + 1)))
 
 
 def compare_seeds(difference: FloatArray, confidence: float = CONFIDENCE) -> SeedComparison:
@@ -48,4 +53,4 @@ def compare_seeds(difference: FloatArray, confidence: float = CONFIDENCE) -> See
                 random_state=np.random.Generator(np.random.Philox(SEED)),
             ).pvalue
         )
-    return SeedComparison(float(difference.mean()), low, high, p, min(1.0, 2.0 / 2.0**k), k)
+    return SeedComparison(float(difference.mean()), low, high, p, smallest_p(k), k)

@@ -66,8 +66,11 @@ def paired_mean_interval(
 def holm(p: FloatArray) -> FloatArray:
     """Return Holm's adjusted p-values, family-wise, shape of p (tests,).
 
+    Raises UsageError for what is no probability, NaN among it.
+
     Reference: Holm, Scand. J. Stat. 6 (1979), p. 65.
     """
+    _check(p)
     order = np.argsort(p, kind="stable")
     scaled = p[order] * (len(p) - np.arange(len(p)))
     adjusted = np.empty_like(scaled)
@@ -79,9 +82,19 @@ def benjamini_hochberg(p: FloatArray) -> FloatArray:
     """Return Benjamini and Hochberg's adjusted p-values, shape of p (tests,).
 
     They bound the expected share of false discoveries, where tests are independent or positively
-    dependent; to explore with, not to claim.
+    dependent; to explore with, not to claim. Raises UsageError as `holm`.
 
     Reference: Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995), equation (1).
     """
+    _check(p)
     adjusted: FloatArray = stats.false_discovery_control(p) if len(p) else np.empty(0)
     return adjusted
+
+
+def _check(p: FloatArray) -> None:
+    wrong = ~((p >= 0.0) & (p <= 1.0))  # NaN is in no range
+    if wrong.any():
+        raise UsageError(
+            f"correction for many tests: {int(wrong.sum())} of {len(p)} p-values are like "
+            f"{p[wrong][0]:g}, expected numbers from 0 to 1; leave undefined tests out"
+        )

@@ -27,6 +27,8 @@ from robustssm.evaluations.store import RunDirectory
 from robustssm.zoo import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
+# Enough cells for twenty kills: about fifty are computed a second.
+STRENGTHS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 
 
 def plan_for(models: str, modes: str) -> Plan:
@@ -65,7 +67,7 @@ def test_killed_at_twenty_random_moments(models: str, tmp_path: Path) -> None:
     draw = random.Random(20)
     command = [
         sys.executable, "-m", "robustssm.cli", "sweep", "--model", models, "--noise", "fourier",
-        "--modes", "1-32", "--eps", "0.1,0.2,0.3,0.5,1", "--output",
+        "--modes", "1-32", "--eps", ",".join(map(str, STRENGTHS)), "--output",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = tmp_path / "killed"
@@ -80,7 +82,7 @@ def test_killed_at_twenty_random_moments(models: str, tmp_path: Path) -> None:
         if kills % 5:
             while cells(run).keys() == before.keys() and process.poll() is None:
                 time.sleep(0.02)
-            time.sleep(draw.uniform(0.0, 0.6))
+            time.sleep(draw.uniform(0.0, 0.35))
         else:
             time.sleep(draw.uniform(0.0, 3.0))
         assert process.poll() is None, "the sweep ended before its kill: it needs more cells"
@@ -96,7 +98,7 @@ def test_killed_at_twenty_random_moments(models: str, tmp_path: Path) -> None:
     for folder in (run, tmp_path / "straight"):
         subprocess.run([*command, str(folder)], env=environment, check=True, capture_output=True)
     assert before.items() <= cells(run).items()
-    assert len(before) < len(cells(run)) == 2 * (1 + 32 * 5)
+    assert len(before) < len(cells(run)) == 2 * (1 + 32 * len(STRENGTHS))
     assert files(run) == files(tmp_path / "straight")
     assert not list(run.rglob("*.part"))
 
