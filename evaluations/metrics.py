@@ -5,11 +5,20 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from robustssm.errors import UsageError
 from robustssm.evaluations.cell_digests import CellDigest, digest_cells
+from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.statistics.cross_fit import worst_condition
 from robustssm.evaluations.statistics.intervals import seed_interval, wilson
 from robustssm.evaluations.store import RunDirectory
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
+_FITTED = ("acc_worst_crossfit", "ci_low", "ci_high", "interval")
+_OVERVIEW = (
+    *("model", "noise", "inject", "seeds", "n", "clean_accuracy", "eps", "eps_unit", "clip"),
+    *("modes", "acc_mean_over_modes", "acc_worst_over_modes", "worst_mode", "mode_unit", *_FITTED),
+    *("lowest_seed", "highest_seed"),
+)
 
 
 def summarise(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
@@ -34,6 +43,7 @@ def summarise(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) 
     table["clean_accuracy"] = clean.reindex(names).to_numpy()
     table["delivered_rms"] = [cell.delivered_rms for cell in found]
     table["mode_unit"] = plan["mode_unit"].to_numpy()
+    table["clip"] = plan["clip"].to_numpy()
     table["in_band_share"] = [cell.in_band_share for cell in found]
     table["cell"] = plan["cell"].to_numpy()
     return table
@@ -45,13 +55,13 @@ def perturbed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a model, mode and eps: accuracy, interval and the number of seeds.
+    """Return one row a model and condition: accuracy, interval and the number of seeds.
 
     One seed: Wilson's interval over its samples. More: the mean over seeds and Student's
     interval of that mean (column `interval` says which).
     """
     rows = []
-    keys = ["model", "noise", "inject", "mode", "mode_unit", "eps", "eps_unit"]
+    keys = ["model", *(name for name in CONDITION if name in summary)]
     for values, group in summary.groupby(keys, sort=False, dropna=False):
         row = dict(zip(keys, values, strict=True))
         row["accuracy"] = group["accuracy"].mean()
@@ -68,39 +78,72 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def overview(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a model, noise and eps: mean over modes, and the worst mode with its interval.
+def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
+    """Return one row a model, noise and eps: mean over modes, and the worst mode.
 
-    The worst of several modes is chosen and reported on the same samples: its accuracy is biased
-    downwards and has no interval here (`comparison` has it cross-fitted, with one).
+    acc_worst_over_modes: naive, the worst of several modes is chosen on the samples it is read on,
+    so it is biased downwards and has no interval. acc_worst_crossfit: each half of the samples
+    chooses, the other is read; ci_low and ci_high are of it. One training seed: those of
+    `worst_condition`; more: the mean of the seeds' cross-fitted values and Student's interval. A
+    single mode needs no choice: acc_worst_crossfit is its accuracy, the interval that of
+    `over_seeds`.
+
+    cells: digests by id, for what is cross-fitted; NaN and no interval where None. Raises
+    UsageError where cells of several modes hold different samples.
     """
-    curves = over_seeds(perturbed(summary))
+    noisy = perturbed(summary)
+    keys = ["model", *(name for name in CONDITION if name in noisy and name != "mode")]
     rows = []
-    keys = ["model", "noise", "inject", "eps"]
-    for (model, noise, inject, eps), group in curves.groupby(keys, sort=False):
-        worst = group.loc[group["accuracy"].idxmin()].copy()
-        if len(group) > 1:
-            worst[["ci_low", "ci_high", "interval"]] = np.nan, np.nan, ""
-        rows.append(
-            {
-                "model": model,
-                "noise": noise,
-                "inject": inject,
-                "seeds": int(worst["seeds"]),
-                "n": int(worst["n"]),
-                "clean_accuracy": worst["clean_accuracy"],
-                "eps": eps,
-                "eps_unit": worst["eps_unit"],
-                "modes": len(group),
-                "acc_mean_over_modes": group["accuracy"].mean(),
-                "acc_worst_over_modes": worst["accuracy"],
-                "worst_mode": worst["mode"],
-                "mode_unit": worst["mode_unit"],
-                "ci_low": worst["ci_low"],
-                "ci_high": worst["ci_high"],
-                "interval": worst["interval"],
-                "lowest_seed": worst["lowest"],
-                "highest_seed": worst["highest"],
-            }
+    for values, group in noisy.groupby(keys, sort=False, dropna=False):
+        curve = over_seeds(group)
+        worst = curve.loc[curve["accuracy"].idxmin()]
+        if len(curve) > 1:
+            fitted = _cross_fitted(group, cells or {})
+        else:
+            fitted = tuple(worst[["accuracy", *_FITTED[1:]]])
+        row = dict(zip(keys, values, strict=True))
+        row |= {
+            "seeds": int(worst["seeds"]),
+            "n": int(worst["n"]),
+            "clean_accuracy": worst["clean_accuracy"],
+            "modes": len(curve),
+            "acc_mean_over_modes": curve["accuracy"].mean(),
+            "acc_worst_over_modes": worst["accuracy"],
+            "worst_mode": worst["mode"],
+            "lowest_seed": worst["lowest"],
+            "highest_seed": worst["highest"],
+        }
+        row |= dict(zip(_FITTED, fitted, strict=True))
+        rows.append(row)
+    found = pd.DataFrame(rows)
+    return found[[name for name in _OVERVIEW if name in found]]
+
+
+def _cross_fitted(
+    group: pd.DataFrame, cells: Mapping[str, CellDigest]
+) -> tuple[float, float, float, str]:
+    """Return value, low, high and kind of interval of the worst mode, of one noise and eps.
+
+    Of the modes that every training seed has; NaN where these are not two, or not in `cells`.
+    """
+    nothing = (np.nan, np.nan, np.nan, "")
+    if not cells:
+        return nothing
+    wide = group.pivot_table("cell", "mode", "train_seed", aggfunc="first").dropna()
+    digests = [[cells[cell] for cell in wide[seed] if cell in cells] for seed in wide]
+    if len(wide) < 2 or min(map(len, digests)) < len(wide) or digests[0][0].n < 2:
+        return nothing
+    if len({cell.samples for own in digests for cell in own}) > 1:
+        first = group.iloc[0]
+        raise UsageError(
+            f"overview: cells of {first['noise']} at eps {first['eps']:g} hold different samples; "
+            "run that sweep again with --overwrite"
         )
-    return pd.DataFrame(rows)
+    half = digests[0][0].first_half()
+    worst = [worst_condition(np.stack([c.correct() for c in own]), half) for own in digests]
+    if len(worst) == 1:
+        return worst[0].accuracy, worst[0].low, worst[0].high, "cross-fitted halves"
+    found = np.array([one.accuracy for one in worst])
+    if np.ptp(found) == 0.0:  # an interval without a width would claim too much
+        return float(found[0]), np.nan, np.nan, ""
+    return float(found.mean()), *seed_interval(found), "seeds (Student) of cross-fitted"

@@ -11,6 +11,8 @@ import pandas as pd
 from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.families import FAMILIES
 from robustssm.evaluations.inspection import Inspection, model_names
+from robustssm.evaluations.results import ALPHA
+from robustssm.evaluations.significance import verdicts
 from robustssm.evaluations.tables import Tables, read_tables
 
 # Worst modes listed a model, noise and strength.
@@ -131,14 +133,15 @@ def _overview(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "## Overview\n\nNo perturbed condition has results."
     columns = ["model", "noise", "at", "eps", "seeds", "n", "clean", "mean over modes"]
-    columns += ["worst mode", "its mode", "95% interval", "interval of"]
+    columns += ["worst (naive)", "its mode", "worst, cross-fitted", "95% interval", "interval of"]
     rows = [
         [
             *(row.model, row.noise, row.inject, f"{row.eps:g} {row.eps_unit}", row.seeds, row.n),
             *(_number(row.clean_accuracy), _number(row.acc_mean_over_modes)),
             _number(row.acc_worst_over_modes),
             f"{row.worst_mode:g} ({row.mode_unit})" if row.mode_unit else "-",
-            f"[{_number(row.ci_low)}, {_number(row.ci_high)}]" if row.modes == 1 else "-",
+            _number(row.acc_worst_crossfit),
+            f"[{_number(row.ci_low)}, {_number(row.ci_high)}]" if row.interval else "-",
             row.interval or "-",
         ]
         for row in frame.itertuples()
@@ -147,10 +150,11 @@ def _overview(frame: pd.DataFrame) -> str:
         [
             "## Overview",
             markdown_table(columns, rows),
-            "Accuracies are shares of the n samples, means over training seeds. The worst mode is "
-            "chosen and reported on the same samples, which biases its accuracy downwards where "
-            "many modes were tried, so that it has no interval here; `robustssm compare` chooses "
-            "it on one half of the samples and reads it on the other.",
+            "Accuracies are shares of the n samples, means over training seeds. The naive worst "
+            "mode is chosen and read on the same samples, which biases its accuracy downwards "
+            "where many modes were tried, and has no interval. Cross-fitted: each half of the "
+            "samples chooses the worst mode, the other half is read; the interval is of that "
+            "value, and holds for the modes chosen.",
         ]
     )
 
@@ -201,21 +205,23 @@ def _verdicts(tables: Tables) -> str:
         return f"{head}\n\nThere are no two models to compare."
     rows = []
     noisy = tables.tests[tables.tests["noise"] != "clean"]
-    for (a, b), group in noisy.groupby(["model_a", "model_b"], sort=False):
-        found = group[group["p_holm"] < 0.05]
-        better = int((found["difference"] > 0).sum())
+    for row in verdicts(noisy, ALPHA).itertuples():
+        a, b = row.model_a, row.model_b
+        group = noisy[(noisy["model_a"] == a) & (noisy["model_b"] == b)]
         most = group.loc[group["difference"].abs().idxmax()]
         where = f"{most['noise']}, mode {most['mode']:g}" if most["mode_unit"] else most["noise"]
-        pairs = group[["seed_a", "seed_b"]].drop_duplicates().shape[0]
         worst = f"{most['difference']:+.3f} ({where}, eps {most['eps']:g}, n = {most['n']})"
-        rows.append([a, b, pairs, len(group), better, len(found) - better, worst])
-    columns = ["a", "b", "pairs of checkpoints", "tests", "a better", "b better"]
+        counts = (row.pairs, row.conditions, row.a_better, row.b_better, row.opposite)
+        rows.append([a, b, *counts, worst])
+    columns = ["a", "b", "pairs of checkpoints", "conditions", "a better", "b better"]
+    columns.append("opposite signs")
     return "\n\n".join(
         [
             head,
             markdown_table([*columns, "largest difference a - b"], rows),
             "McNemar's exact test on the same perturbed samples, Holm-adjusted over all tests of "
-            "the run, p < 0.05. It compares checkpoints, not ways of training.",
+            f"the run, p < {ALPHA:g}. A condition counts as better where every pair of checkpoints "
+            "says so. It compares these checkpoints, not ways of training.",
         ]
     )
 

@@ -36,9 +36,7 @@ def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
     for name, seed in models:
         seeds.setdefault(name, []).append(seed)
     return [
-        (a, x, b, y)
-        for a, b in combinations(seeds, 2)
-        for x, y in match_seeds(seeds[a], seeds[b])
+        (a, x, b, y) for a, b in combinations(seeds, 2) for x, y in match_seeds(seeds[a], seeds[b])
     ]
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
-from robustssm.errors import UsageError
+from robustssm.errors import RobustssmError, UsageError
+from robustssm.evaluations.cell_digests import digest_cells
 from robustssm.evaluations.inspection import FinishedCells, Inspection
 from robustssm.evaluations.metrics import overview, perturbed, summarise
 from robustssm.evaluations.store import RunDirectory
@@ -71,8 +72,20 @@ def read_tables(state: Inspection) -> Tables:
         summary = summarise(FinishedCells(state.run.path, state.done))
     elif state.planned:
         summary = pd.DataFrame()
-    shown = pd.DataFrame() if perturbed(summary).empty else overview(summary)
-    return Tables(summary, tests, shown, stale)
+    return Tables(summary, tests, _overview(state, summary), stale)
+
+
+def _overview(state: Inspection, summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the overview; without intervals of worst modes where cells cannot be read for it."""
+    noisy = perturbed(summary)
+    if noisy.empty:
+        return pd.DataFrame()
+    if not state.planned or noisy["mode_unit"].eq("").all():
+        return overview(noisy)
+    try:
+        return overview(noisy, digest_cells(state.run, state.done & set(noisy["cell"])))
+    except RobustssmError:  # damaged in a way that only --verify looks for
+        return overview(noisy)
 
 
 def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:

@@ -62,6 +62,6 @@ def _check(x: FloatArray) -> None:
         raise UsageError(f"curve: {len(x)} strengths, expected at least two")
     if not (np.diff(x) > 0).all():
         raise UsageError(
-            f"curve: log strengths {', '.join(f'{v:.4g}' for v in x[:4])}... do not rise; give each "
-            "once, the weakest first"
+            f"curve: log strengths {', '.join(f'{v:.4g}' for v in x[:4])}... do not rise; "
+            "give each once, the weakest first"
         )
