@@ -1,7 +1,7 @@
 """Logits of a perturbed network: at the input, at that of every SSM layer, or in the model."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from robustssm.attacks.base import Perturbation, Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.delivered import Delivered
 from robustssm.attacks.model_changes import ModelChange
+from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
 from robustssm.network import Network
 from robustssm.tasks import Task
@@ -18,13 +19,30 @@ from robustssm.typing import IntArray
 
 
 def input_site(task: Task) -> Site:
-    """Return the site of a task's input: its standard deviation, sampling rate and layout."""
+    """Return the site of a task's input: its standard deviation, sampling rate and layout.
+
+    Of tokens a model's embeddings are the input, whose deviation `embedded` knows.
+    """
     return Site(scale=torch.from_numpy(task.std), rate=task.rate, image=task.image)
+
+
+@torch.no_grad()
+def embedded(network: Classifier, task: Task) -> Site:
+    """Return the site of the embeddings of a task of tokens: their deviation per channel."""
+    total = torch.zeros(len(network.mean), dtype=torch.float64, device=network.mean.device)
+    squares, count = torch.zeros_like(total), 0
+    tokens = torch.from_numpy(task.splits["train"].inputs).to(network.mean.device)
+    for part in tokens.split(inference.BATCH):
+        values = network.embed(part).double().flatten(0, 1)
+        total, squares = total + values.sum(0), squares + values.square().sum(0)
+        count += len(values)
+    scale = (squares / count - (total / count).square()).clamp_min(0.0).sqrt()
+    return Site(scale=scale, rate=task.rate)
 
 
 @contextmanager
 def perturbed_layers(
-    network: Network,
+    network: Classifier,
     perturbation: Perturbation,
     budget: Budget,
     sample_id: IntArray,
@@ -32,25 +50,32 @@ def perturbed_layers(
     delivered: Delivered | None = None,
     lengths: Tensor | None = None,
     rate: float | None = None,
+    first: int = 0,
 ) -> Iterator[None]:
     """Perturb the input of every SSM layer in the network's own passes while the body runs.
 
     Rows beyond len(sample_id) are padding of the batch and stay as they are. The perturbation is
-    a constant to gradients. Evaluations, which take another way, have `perturbed_logits`.
+    a constant to gradients. first: number of the first sample in `delivered`. Evaluations of a
+    Network, which take another way, have `perturbed_logits`. A layer whose `layout` is "bhl" has
+    inputs (batch, channels, length).
     """
     handles = []
     for number, layer in enumerate(network.ssm_layers()):
         site = Site(layer=number, dt=layer.step_size().detach(), rate=rate)
 
-        def add(module: nn.Module, arguments: tuple[Tensor], site: Site = site) -> tuple[Tensor]:
-            (u,) = arguments
-            real = u[: len(sample_id)]
+        def add(
+            module: nn.Module, arguments: tuple[Tensor, ...], site: Site = site
+        ) -> tuple[Tensor, ...]:
+            u = arguments[0]
+            turned = getattr(module, "layout", "blh") == "bhl"
+            real = (u.transpose(1, 2) if turned else u)[: len(sample_id)]
             after = perturbation.perturb(real, lengths, sample_id, seed, budget=budget, site=site)
             if delivered is not None:
-                delivered.add(real, after, perturbation, site, lengths)
+                delivered.add(real, after, perturbation, site, lengths, first)
             if torch.is_grad_enabled():
                 after = real + (after - real).detach()
-            return (torch.cat([after, u[len(sample_id) :]]),)
+            after = after.transpose(1, 2).contiguous() if turned else after
+            return (torch.cat([after, u[len(sample_id) :]]), *arguments[1:])
 
         handles.append(layer.register_forward_pre_hook(add))
     try:
@@ -62,7 +87,7 @@ def perturbed_layers(
 
 @torch.no_grad()
 def perturbed_logits(
-    network: Network,
+    network: Classifier,
     x: Tensor,
     perturbation: Perturbation,
     budget: Budget,
@@ -107,5 +132,22 @@ def perturbed_logits(
         delivered.add(u, after, perturbation, sites[number], valid, start)
         return after
 
+    if not isinstance(network, Network):
+
+        def around(part: slice) -> AbstractContextManager[None]:
+            valid = None if lengths is None else lengths[part]
+            return perturbed_layers(
+                network,
+                perturbation,
+                budget,
+                sample_id[part],
+                seed,
+                delivered,
+                valid,
+                site.rate,
+                part.start,
+            )
+
+        return inference.called(network, x, lengths, around), delivered
     whole = inference.program(network, x, changing=not budget.nothing)
     return whole.logits(x, lengths, None if budget.nothing else change), delivered

@@ -17,9 +17,9 @@ from torch.autograd.graph import increment_version
 
 from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.attacks.budget import Budget
+from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
 from robustssm.layers import DSS, S4, SSMLayer
-from robustssm.network import Network
 from robustssm.typing import IntArray
 
 TO = ("longer", "shorter")
@@ -36,7 +36,7 @@ class ModelChange(Perturbation):
 
     @final
     @contextmanager
-    def applied(self, network: Network, budget: Budget) -> Iterator[Network]:
+    def applied(self, network: Classifier, budget: Budget) -> Iterator[Classifier]:
         """Give the network changed as the budget says; its parameters are the same bits after.
 
         Also after an exception. The network is changed in place: nobody else may use it meanwhile.

@@ -31,7 +31,7 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     from robustssm.evaluations.run import Execution, run_sweep
     from robustssm.evaluations.store import RunDirectory
     from robustssm.execution import resolve_device
-    from robustssm.zoo import resolve
+    from robustssm.model_names import resolve
 
     models = resolve("s4d,s4ptd")
     modes = min(128, count // 2)

@@ -12,8 +12,10 @@ are a sweep. What is compared:
   takes is printed as well);
 - plain, network: a user's loop over modes and batches of 64 of a DataLoader, the noise added in
   float32, one call of the network, argmax. Kernels are those that the layers keep by themselves.
-- plain, kernels rebuilt: the same, the layers' kept kernels dropped before each call, as reference
-  code for SSMs has it.
+- plain, kernels rebuilt: the same, the layers' kept kernels dropped before each call;
+- plain, reference kernels: the same, and each kernel is the sum that the reference code of S4D
+  (state-spaces/s4, models/s4/s4d.py) computes in every call: all exponentials, in complex64. It is
+  what users of that code have.
 
 One thread each, and `plain` once more with torch's own number of threads. A plain loop runs in a
 process of its own, as a user's does: whether the C library keeps freed memory there, or fetches it
@@ -34,6 +36,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from robustssm.checkpoints import load_checkpoint
@@ -44,12 +47,16 @@ from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.execution import one_thread
 from robustssm.inference import logits
+from robustssm.layers import S4D
+from robustssm.model_names import resolve
 from robustssm.network import Architecture, build_network
 from robustssm.tasks import load_task
-from robustssm.zoo import resolve, zoo_path
+from robustssm.zoo import zoo_path
 
 EPS, BATCH, MODES = 0.3, 64, 64
 _TWO = "two processes"
+# What a plain loop does about kernels.
+KEPT, REBUILT, REFERENCE = range(3)
 
 
 # Seconds of wall time and of processor time.
@@ -106,8 +113,17 @@ def checkpoint(setting: Setting, folder: Path) -> Path:
     return path
 
 
+def reference_kernel(layer: S4D, L: int) -> Tensor:
+    """Return the kernel (d, L) as the reference code of S4D computes it."""
+    A = torch.complex(-torch.exp(layer.log_neg_real), layer.imag)
+    C, B = (torch.view_as_complex(pair) for pair in (layer.C, layer.B))
+    z = A * torch.exp(layer.log_dt)[:, None]
+    exponentials = torch.exp(z[..., None] * torch.arange(L))
+    return 2 * torch.einsum("hn,hnl->hl", C * B * (torch.exp(z) - 1) / A, exponentials).real
+
+
 def plain_loop(path: str, name: str, threads: int) -> None:
-    """Answer each line `modes rebuilt` of the standard input with seconds and page faults."""
+    """Answer each line `modes kernels` of the standard input with seconds and page faults."""
     if threads:
         torch.set_num_threads(threads)
     setting = next(setting for setting in SETTINGS if setting.name == name)
@@ -118,13 +134,16 @@ def plain_loop(path: str, name: str, threads: int) -> None:
     amplitude = EPS * float(task.std[0]) * math.sqrt(2.0)
     t = torch.arange(task.length)[None, :, None]
     for line in sys.stdin:
-        modes, rebuilt = map(int, line.split())
+        modes, kernels = map(int, line.split())
+        for layer in network.ssm_layers():
+            own = type(layer).impulse if kernels < REFERENCE else reference_kernel
+            layer.impulse = own.__get__(layer)  # type: ignore[method-assign]
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         start = clock()
         for k in range(1, modes + 1):
             correct = 0
             for x, labels in DataLoader(data, batch_size=BATCH):
-                if rebuilt:
+                if kernels >= REBUILT:
                     for layer in network.ssm_layers():
                         layer._operators.clear()
                 phase = 2.0 * math.pi * torch.rand(len(x), 1, 1)
@@ -146,10 +165,10 @@ class Plain:
         )
         self.faults = 0.0
 
-    def seconds(self, modes: int, rebuilt: bool) -> Seconds:
-        """Return what a loop over modes 1 to `modes` takes."""
+    def seconds(self, modes: int, kernels: int) -> Seconds:
+        """Return what a loop over modes 1 to `modes` takes; kernels: KEPT, REBUILT, REFERENCE."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        print(modes, int(rebuilt), file=self._process.stdin, flush=True)
+        print(modes, kernels, file=self._process.stdin, flush=True)
         wall, processor, self.faults = map(float, self._process.stdout.readline().split())
         return wall, processor
 
@@ -194,11 +213,13 @@ def measure(setting: Setting, folder: Path, repetitions: int) -> dict[str, list[
     ways: dict[str, tuple[Callable[[], Seconds], int]] = {
         "bare": (bare, some),
         "sweep": (lambda: swept(plan, folder, 1), whole),
-        "plain, network": (lambda: one.seconds(some, False), some),
-        "plain, kernels rebuilt": (lambda: one.seconds(few, True), few),
+        "plain, network": (lambda: one.seconds(some, KEPT), some),
+        "plain, kernels rebuilt": (lambda: one.seconds(few, REBUILT), few),
+        "plain, reference kernels": (lambda: one.seconds(few, REFERENCE), few),
         _TWO: (lambda: swept(plan, folder, 2), whole),
-        "plain, network, own threads": (lambda: default.seconds(some, False), some),
-        "plain, kernels rebuilt, own threads": (lambda: default.seconds(few, True), few),
+        "plain, network, own threads": (lambda: default.seconds(some, KEPT), some),
+        "plain, kernels rebuilt, own threads": (lambda: default.seconds(few, REBUILT), few),
+        "plain, reference, own threads": (lambda: default.seconds(few, REFERENCE), few),
     }
     first, second = swept(plan, folder, 2), swept(plan, folder, 2)
     print(f"starting two processes takes {first[0] - second[0]:.1f} s more", flush=True)
@@ -209,7 +230,7 @@ def measure(setting: Setting, folder: Path, repetitions: int) -> dict[str, list[
         for name, (way, modes) in ways.items():
             wall, processor = (1e3 * value / (modes * samples) for value in way())
             times[name].append((wall, processor))
-    one.seconds(1, False)
+    one.seconds(1, KEPT)
     print(f"  the plain loop gets {one.faults:.0f} new pages of memory a sample", flush=True)
     one.close()
     default.close()
@@ -227,9 +248,11 @@ def show(times: dict[str, list[Seconds]]) -> None:
         ("sweep over bare: overhead", "sweep", "bare", 1),
         ("one thread, network: times faster", "plain, network", "sweep", 1),
         ("one thread, kernels rebuilt: times faster", "plain, kernels rebuilt", "sweep", 1),
+        ("one thread, reference kernels: times faster", "plain, reference kernels", "sweep", 1),
         ("two processes: times one", "sweep", _TWO, 0),
         ("own threads, network: two times faster", "plain, network, own threads", _TWO, 0),
         ("own threads, rebuilt: two times faster", "plain, kernels rebuilt, own threads", _TWO, 0),
+        ("own threads, reference: two times faster", "plain, reference, own threads", _TWO, 0),
     ):
         above, below = ([pair[by] for pair in times[name]] for name in (top, bottom))
         ratios = [a / b for a, b in zip(above, below, strict=True)]

@@ -10,11 +10,10 @@ from scipy import stats
 from robustssm.attacks import Budget
 from robustssm.attacks.adversaries import BandPGD, MinimalEps, RandomSearch, Victim, diagnose
 from robustssm.attacks.injection import input_site
-from robustssm.checkpoints import load_checkpoint
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
 from robustssm.execution import one_thread
+from robustssm.model_names import ModelRef
 from robustssm.tasks import Task
-from robustssm.zoo import ModelRef
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.Data
     passes per sample, forwards and backwards together, in attrs.
     """
     split = study.task.splits["test"].first(study.limit)
-    with one_thread(), Victim(load_checkpoint(study.ref.path).network) as victim:
+    with one_thread(), Victim(study.ref.load().network) as victim:
         found = search.find(
             victim,
             torch.from_numpy(split.inputs),
@@ -92,7 +91,7 @@ def masked_gradients(
 ) -> tuple[dict[str, object], list[str]]:
     """Return the diagnostics of a checkpoint within DFT bins low..high, and their warnings."""
     split = study.task.splits["test"].first(study.limit)
-    with one_thread(), Victim(load_checkpoint(study.ref.path).network) as victim:
+    with one_thread(), Victim(study.ref.load().network) as victim:
         found = diagnose(
             victim,
             torch.from_numpy(split.inputs),

@@ -144,13 +144,22 @@ def _choose(runs: Sequence[RunDirectory], names: Sequence[str]) -> list[tuple[st
 def _merge(parts: Sequence[Outcomes]) -> Outcomes:
     """Return one model's outcomes in several runs as one; a condition in two of them counts once.
 
-    Its rows are the same in both, as weights, data, noise and seed are.
+    Its rows are the same in both, as weights, data, noise and seed are. Raises UsageError where
+    one condition of the model is two perturbations.
     """
     first = parts[0]
-    if len(parts) == 1:
-        return first
     conditions = pd.concat([part.conditions for part in parts], ignore_index=True)
     kept = ~conditions.duplicated([*CONDITION, "perturbation"])
+    twice = conditions[kept & conditions.duplicated([*CONDITION])]
+    if len(twice):
+        row = twice.iloc[0]
+        same = (conditions[[*CONDITION]] == row[[*CONDITION]]).all(axis=1)
+        one, other = conditions.loc[same, "perturbation"].unique()[:2]
+        mode = f" at {row['mode_unit']} {row['mode']:g}" if row["mode_unit"] else ""
+        raise UsageError(
+            f"compare: noise {row['noise']}{mode}, eps {row['eps']:g} {row['eps_unit']}, of "
+            f"{first.name} is {one} and {other}; compare runs of one set of noise options at a time"
+        )
     correct = np.concatenate([part.correct for part in parts])
     return Outcomes(
         first.model, first.train_seed, conditions[kept].reset_index(drop=True), first.sample_id,

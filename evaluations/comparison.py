@@ -26,7 +26,8 @@ class Comparison:
 
     models: one row a noise, model, training seed (and one over the seeds) and quantity;
     differences: the same for model minus reference, with p; modes: one row a noise, pair, training
-    seed, mode and eps. grids: the outcomes they are of.
+    seed, mode and eps. grids: the outcomes they are of. resamples, seed: of the bootstrap; the
+    seed of the sign flips as well.
     """
 
     compared: Comparable
@@ -35,12 +36,14 @@ class Comparison:
     differences: pd.DataFrame
     modes: pd.DataFrame
     grids: tuple[StrengthGrid, ...]
+    resamples: int = RESAMPLES
+    seed: int = SEED
 
     def notes(self) -> list[str]:
         """Return what is assumed, and how far each kind of number goes; one line each."""
         from robustssm.evaluations.comparison_notes import notes
 
-        return notes(self.compared, self.reference, self.grids)
+        return notes(self)
 
 
 def compare(
@@ -51,9 +54,10 @@ def compare(
 ) -> Comparison:
     """Return the comparison of models with a reference, the first of them where None.
 
-    resamples, seed: of bootstrap and permutations. Differences are model minus reference, paired
-    by training seed (in ascending order where the two share none). Raises UsageError where the
-    reference is not among the models, or no noise has a mode that all models have.
+    resamples: of the bootstrap; seed: of bootstrap and sign flips. Differences are model minus
+    reference, paired by training seed (in ascending order where the two share none). Raises
+    UsageError where the reference is not among the models, or no noise has a mode that all models
+    have.
     """
     models = compared.models
     reference = models[0] if reference is None else reference
@@ -68,6 +72,7 @@ def compare(
     return Comparison(
         compared, reference, found, differences,
         pd.concat(modes, ignore_index=True) if modes else pd.DataFrame(), tuple(grids),
+        resamples, seed,
     )  # fmt: skip
 
 

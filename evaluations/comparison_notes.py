@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import pandas as pd
+
 from robustssm.evaluations.comparable import Comparable
-from robustssm.evaluations.statistics.bootstrap import RESAMPLES, SEED
+from robustssm.evaluations.comparison import Comparison
 from robustssm.evaluations.statistics.max_statistic import RESAMPLES as FLIPS
+from robustssm.evaluations.statistics.over_seeds import smallest_p
 from robustssm.evaluations.strength_grid import StrengthGrid
 
 
-def notes(compared: Comparable, reference: str, grids: Sequence[StrengthGrid]) -> list[str]:
-    """Return the lines that belong beside the tables of these grids."""
+def notes(comparison: Comparison) -> list[str]:
+    """Return the lines that belong beside the tables of a comparison."""
+    compared, reference, grids = comparison.compared, comparison.reference, comparison.grids
     lines = []
     if compared.partial:
         lines.append(f"PARTIAL: --limit was set, the first {compared.n} samples only")
@@ -29,21 +34,25 @@ def notes(compared: Comparable, reference: str, grids: Sequence[StrengthGrid]) -
             f"{', '.join(single)}: one training seed; intervals are over the {compared.n} samples "
             "and say nothing about retraining"
         )
-    several = sorted({count for count in counts.values() if count > 1})
     lines += [
-        f"{k} training seeds: mean and Student's interval over seeds, normal differences assumed; "
-        f"the smallest two-sided sign-flip p is {2.0 / 2**k:g}"
-        for k in several
+        f"{k} training seeds: mean and Student's interval over seeds, normal values assumed; none "
+        "where the seeds agree"
+        for k in _counts(comparison.models)
+    ]
+    lines += [
+        f"{k} pairs of training seeds: differences seed by seed, Student's interval; the smallest "
+        f"two-sided sign-flip p is {smallest_p(k):g}"
+        for k in _counts(comparison.differences)
     ]
     lines.append(
-        f"samples: {RESAMPLES} paired bootstrap resamples (seed {SEED}), BCa or percentile, for "
-        "these checkpoints; samples are taken to be independent"
+        f"samples: {comparison.resamples} paired bootstrap resamples (seed {comparison.seed}), BCa "
+        "or percentile, for these checkpoints; samples are taken to be independent"
     )
     if len(compared.models) > 1:
         lines.append(
             f"p of modes: max-T over all modes and eps of a noise, {FLIPS} sign flips (seed "
-            f"{SEED}) that keep the dependence of modes; not corrected over models, training "
-            "seeds and noises"
+            f"{comparison.seed}) that keep the dependence of modes; not corrected over models, "
+            "training seeds and noises"
         )
         lines.append(
             f"differences are model minus {reference}; mCE: a mode is a corruption, its errors "
@@ -59,21 +68,34 @@ def notes(compared: Comparable, reference: str, grids: Sequence[StrengthGrid]) -
         )
     curves = [grid for grid in grids if grid.log_eps() is not None]
     if curves:
-        ranges = dict.fromkeys(
-            f"{grid.eps[0]:g} to {grid.eps[-1]:g} {grid.eps_unit}" for grid in curves
-        )
+        ends = [(grid.eps[grid.on_curve], grid.eps_unit) for grid in curves]
+        ranges = dict.fromkeys(f"{eps[0]:g} to {eps[-1]:g} {unit}" for eps, unit in ends)
         lines.append(
             f"AUC: mean accuracy over log eps, trapezoids, {' and '.join(ranges)}, of the mean "
             "over modes; eps50: where that curve first falls halfway from clean to chance "
             f"({compared.chance:.3g}), linear in log eps"
         )
-    lines += [
-        f"{grid.title}: {'one strength' if grid.eps.size == 1 else 'a strength of 0'}, so no AUC "
-        "and no eps50"
-        for grid in grids
-        if grid.log_eps() is None
-    ]
+    lines += [line for grid in grids for line in _off_curve(grid)]
     return lines
+
+
+def _off_curve(grid: StrengthGrid) -> list[str]:
+    """Return what is said of strengths without a logarithm, and of grids without a curve."""
+    off = grid.eps[~grid.on_curve]
+    none = grid.log_eps() is None
+    if not len(off):
+        return [f"{grid.title}: one strength, so no AUC and no eps50"] if none else []
+    left = "" if not none else ", which leaves fewer than two, so none of these"
+    return [
+        f"{grid.title}: eps {off[0]:g} {grid.eps_unit} is the clean point and has no logarithm: it "
+        f"is left out of AUC and eps50{left}"
+    ]
+
+
+def _counts(table: pd.DataFrame) -> list[int]:
+    """Return the numbers of training seeds that rows over several seeds are of."""
+    seeds = table.loc[table["train_seed"] == "all", "seeds"]
+    return [int(k) for k in np.unique(seeds)]
 
 
 def _absent(compared: Comparable, grids: Sequence[StrengthGrid]) -> list[str]:

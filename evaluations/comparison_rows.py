@@ -8,6 +8,8 @@ import pandas as pd
 from robustssm.evaluations.curve_quantities import (
     CLEAN,
     EPS50,
+    EPS50_DIFFERENCE,
+    EPS50_RATIO,
     MCE,
     MEAN,
     RELATIVE_MCE,
@@ -23,6 +25,10 @@ COLUMNS = (
     *("reference_seed", "seeds", "n", "modes", "eps", "eps_unit", "quantity", "value", "ci_low"),
     *("ci_high", "interval", "p", "p_test", "censored", "detail"),
 )
+# How many conditions differ, of either sign; the p of any difference belongs to it alone.
+DIFFER = "conditions_differ"
+# Natural logarithm of the amplitude that one decibel is.
+_DECIBEL = np.log(10.0) / 20.0
 # Places of model and reference in a grid; None where a row is of a model alone.
 Pair = tuple[int, int | None]
 # Quantity and eps; NaN where it is of the whole curve.
@@ -115,10 +121,16 @@ class Rows:
         self, grid: StrengthGrid, pair: Pair, name: Name,
         logs: tuple[float, float, float], interval: str, detail: str,
     ) -> None:  # fmt: skip
-        """Add eps50 in its unit, or the ratio of two; logs: value, low, high."""
+        """Add eps50 in its unit, or the ratio of two (decibels: their difference).
+
+        logs: value, low, high.
+        """
         if pair[1] is not None:
-            ratio = ("eps50_ratio", name[1])
-            value, low, high = (float(np.exp(log)) for log in logs)
+            decibels = grid.eps_unit == "snr-db"
+            ratio = (EPS50_DIFFERENCE if decibels else EPS50_RATIO, name[1])
+            value, low, high = ((-log / _DECIBEL if decibels else float(np.exp(log)))
+                                for log in logs)  # fmt: skip
+            low, high = sorted((low, high))
             if not np.isfinite(logs[0]):
                 value, low, high, interval = np.nan, np.nan, np.nan, ""
                 detail = "undefined: an eps50 lies outside the strengths tried"
@@ -194,9 +206,10 @@ class Rows:
         better = int((differ & (table["difference"] > 0)).sum())
         worse = int((differ & (table["difference"] < 0)).sum())
         detail = f"of {len(table)} (mode, eps), at adjusted p < 0.05"
-        for name, value in (("conditions_better", better), ("conditions_worse", worse)):
+        found = {DIFFER: better + worse, "conditions_better": better, "conditions_worse": worse}
+        for name, value in found.items():
             self.add(grid, pair, (name, np.nan), float(value), detail=detail)
-            self.p(grid, pair, (name, np.nan), p_any, "max-T, any condition, either sign")
+        self.p(grid, pair, (DIFFER, np.nan), p_any, "max-T, any condition, either sign")
 
     @staticmethod
     def _key(grid: StrengthGrid, pair: Pair, name: Name) -> tuple[object, ...]:
@@ -206,9 +219,9 @@ class Rows:
 
 
 def from_log(value: float, grid: StrengthGrid) -> float:
-    """Return a log strength in its unit; the outermost strength tried where it lies beyond."""
+    """Return a log strength in its unit; the outermost one of the curve where it lies beyond."""
     if np.isnan(value):
         return float("nan")
     if np.isinf(value):
-        return float(grid.eps[-1 if value > 0 else 0])
-    return float(-value * 20.0 / np.log(10.0) if grid.eps_unit == "snr-db" else np.exp(value))
+        return float(grid.eps[grid.on_curve][-1 if value > 0 else 0])
+    return float(-value / _DECIBEL if grid.eps_unit == "snr-db" else np.exp(value))

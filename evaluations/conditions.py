@@ -89,8 +89,11 @@ def check_options(noises: Sequence[Noise]) -> None:
             )
 
 
-def conditions(noise: Noise, task: Task, n: int, model: str) -> list[Condition]:
-    """Return the conditions of a sweep for a model of state size n; UsageError else."""
+def conditions(noise: Noise, task: Task, n: int | None, model: str) -> list[Condition]:
+    """Return the conditions of a sweep for a model of state size n, None where it has none known.
+
+    Raises UsageError for what cannot be.
+    """
     found: list[Condition] = []
     for attack, budget, mode, unit in _attacks(noise, task, n, model):
         inject = noise.inject or attack.sites[0]
@@ -138,7 +141,7 @@ def _own_budget(noise: Noise, text: str, attack: Attack, settings: dict[str, Any
 
 
 def _attacks(
-    noise: Noise, task: Task, n: int, model: str
+    noise: Noise, task: Task, n: int | None, model: str
 ) -> Iterator[tuple[Attack, Budget | None, float, str]]:
     """Yield (attack, its own budget if its text has one, mode, unit of mode)."""
     if noise.mode_unit not in FREQUENCY_UNITS:
@@ -186,12 +189,17 @@ def _modes(noise: Noise, text: str, task: Task) -> Sequence[float | None]:
     return [int(k) for k in found] if noise.mode_unit == "bin" else found
 
 
-def _resonances(noise: Noise, n: int, model: str) -> list[tuple[float, float, str]]:
+def _resonances(noise: Noise, n: int | None, model: str) -> list[tuple[float, float, str]]:
     """Return (omega, what the user counted, its unit)."""
     if noise.omega:
         if noise.modes is not None:
             raise UsageError("sweep: --modes and --omega exclude each other; give one of them")
         return [(value, value, "omega") for value in noise.omega]
+    if n is None:
+        raise UsageError(
+            f"resonance: the state size of {model} is not known, nor the spikes that --modes "
+            "counts; give frequencies by --omega"
+        )
     modes = _DEFAULT_MODES["resonance"] if noise.modes is None else noise.modes
     if isinstance(modes, str):
         modes = [k for k in parse_modes(modes, top=n // 2) if modes != "all" or k > 0]

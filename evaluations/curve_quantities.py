@@ -13,6 +13,8 @@ from robustssm.typing import FloatArray
 
 CLEAN, MEAN = "acc_clean", "acc_mean_over_modes"
 AUC, EPS50 = "auc_log_eps_mean_over_modes", "eps50_mean_over_modes"
+# Of two models: of amplitudes a ratio, of decibels a difference.
+EPS50_RATIO, EPS50_DIFFERENCE = "eps50_ratio", "eps50_difference_db"
 MCE, RELATIVE_MCE = "mce", "relative_mce"
 WORST, CROSSFIT = "acc_worst_over_modes", "acc_worst_crossfit"
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from robustssm.checkpoints import load_checkpoint
+from robustssm.errors import RobustssmError
 from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import cell_bytes
@@ -20,7 +20,7 @@ class Estimate:
     """What cells will take.
 
     forwards, backwards: samples sent through a network and back; core_seconds: time on one core;
-    disk: bytes of their files.
+    disk: bytes of their files; errors: kinds of cells whose probe failed, and what it said.
     """
 
     cells: int
@@ -28,6 +28,7 @@ class Estimate:
     backwards: float
     core_seconds: float
     disk: float
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,26 +50,32 @@ def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
     probes: dict[str, _Probe] = {}
     samples = len(plan.task.splits["test"].first(plan.limit))
     count, forwards, backwards, seconds, disk = 0, 0.0, 0.0, 0.0, 0.0
+    errors: list[str] = []
     for cell in cells:
         noise, inject = cell.labels()["noise"], cell.inject
         architecture = json.dumps(cell.model.card.architecture, sort_keys=True)
         kind = f"{architecture}|{noise}|{inject}"
         if kind not in probes:
-            probes[kind] = _probe(plan, cell, batch_size)
+            try:
+                probes[kind] = _probe(plan, cell, batch_size)
+            except Exception as error:  # a cell that fails does not stop a sweep either
+                probes[kind] = _Probe(0.0, 0.0, 0.0, 0.0, 0.0)
+                said = str(error) if isinstance(error, RobustssmError) else repr(error)
+                errors.append(f"{cell.model.ref}, {noise}: {' '.join(said.split())}")
         probe = probes[kind]
         count += 1
         forwards += probe.forwards * samples
         backwards += probe.backwards * samples
         seconds += probe.seconds * samples
         disk += probe.fixed_bytes + probe.bytes * samples
-    return Estimate(count, forwards, backwards, seconds, disk)
+    return Estimate(count, forwards, backwards, seconds, disk, tuple(errors))
 
 
 def _probe(plan: Plan, cell: Cell, batch_size: int) -> _Probe:
     available = len(plan.task.splits["test"].first(plan.limit))
     many = min(_SAMPLES, available)
     few = max(1, many // 2)
-    network = load_checkpoint(cell.model.ref.path).network
+    network = cell.model.ref.load().network
     with one_thread():
         small = outcomes(network, replace(cell, limit=few), plan.task, batch_size)
         start = time.perf_counter()

@@ -13,8 +13,9 @@ import pandas as pd
 
 from robustssm.checkpoints import Checkpoint
 from robustssm.errors import UsageError
-from robustssm.evaluations.layer_systems import Dense, LayerSystem, Mimo, fold, layer_system
+from robustssm.evaluations.layer_systems import Dense, LayerSystem, Mimo, fold
 from robustssm.evaluations.operators import finite_gain, hankel_singular_values
+from robustssm.evaluations.reading_layers import layer_system
 from robustssm.layers import DSS
 from robustssm.spectrum import spikes
 from robustssm.typing import FloatArray
@@ -245,7 +246,9 @@ def model_gain(
     for index in layers:
         if not 0 <= index < len(stored):
             raise UsageError(f"gain: {label} has no layer {index}, expected 0 to {len(stored) - 1}")
-    n = checkpoint.network.architecture.n
+    n = checkpoint.network.state_size
+    if not stored or n is None:
+        raise UsageError(f"gain: {label} has no SSM layer of a known state size")
     spike = float(spikes(n, 1)[0])
     kappa = checkpoint.card.init_diagnostics.get("kappa")
     systems = {k: layer_system(stored[k], length) for k in layers or range(len(stored))}

@@ -29,9 +29,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 
-from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.certified import (
     Bracket,
     PoleSum,
@@ -39,8 +37,6 @@ from robustssm.evaluations.certified import (
     peak_gains,
     peak_gains_dense,
 )
-from robustssm.layers import S4, S4D, S5, SSMLayer
-from robustssm.layers.diagonal import complex128, discrete_diagonal
 from robustssm.typing import ComplexArray, FloatArray
 
 # exp(-300) is zero beside any other mode, and its square does not underflow.
@@ -242,58 +238,3 @@ class Mimo(LayerSystem):
     def peaks(self, rtol: float) -> list[Bracket]:
         """Return the certified peak gain of the layer."""
         return [peak_gain(self.pole_sum, rtol)]
-
-
-def _doubled(value: torch.Tensor) -> ComplexArray:
-    """Return stored modes and their conjugates along the last axis, complex128."""
-    half = value.cpu().numpy()
-    return np.concatenate([half, half.conj()], axis=-1)
-
-
-@torch.no_grad()
-def layer_system(layer: SSMLayer, L: int) -> LayerSystem:
-    """Return the layer as a linear system; L matters to the softmax kernel of DSS alone.
-
-    The layer is read, not changed. Raises RejectedInputError where a parameter is not finite,
-    UsageError for a layer of another kind or L < 1.
-    """
-    if L < 1:
-        raise UsageError(f"layer: length is {L}, expected at least 1")
-    for key, parameter in layer.named_parameters():
-        if not parameter.isfinite().all():
-            raise RejectedInputError(
-                f"layer {type(layer).__name__}: {key} has NaN or infinite entries, expected "
-                "finite numbers; take an intact checkpoint"
-            )
-    D = np.zeros(layer.d) if layer.D is None else layer.D.double().cpu().numpy()
-
-    def kernel(length: int) -> FloatArray:
-        with torch.no_grad():
-            result: FloatArray = layer.impulse(length).double().cpu().numpy().copy()
-        result[:, 0] += D
-        return result
-
-    if isinstance(layer, S5):
-        A = torch.complex(-torch.exp(layer.log_neg_real.double()), layer.imag.double())
-        step = torch.exp(layer.log_dt.double())
-        factor = discrete_diagonal(A, step, layer.discretization)[1]
-        right = _doubled((complex128(layer.B) * factor[:, None]).T).T
-        steps = np.tile(step.cpu().numpy(), 2)[None]
-        mean, left = layer.step_size()[:1].cpu().numpy(), _doubled(complex128(layer.C))
-        return Mimo(mean, _doubled(A)[None], steps, layer.discretization, left, right, np.diag(D))
-    dt = layer.step_size().cpu().numpy()
-    if isinstance(layer, S4):
-        Lambda = torch.complex(-torch.exp(layer.log_neg_real.double()), layer.imag.double())
-        full = _doubled(Lambda)
-        P, B, C = (_doubled(complex128(a)) for a in (layer.P, layer.B, layer.C))
-        poles = np.linalg.eigvals(dense_matrix(full, P))
-        steps = np.broadcast_to(dt[:, None], poles.shape)
-        return Dense(dt, poles, steps, "bilinear", full, P, B, C, D, kernel)
-    if not isinstance(layer, S4D):
-        raise UsageError(f"layer: {type(layer).__name__} is no S4, S4D, DSS or S5 layer")
-    A, weight = layer.eigenvalues(), _doubled(layer.modes(L)[1])
-    poles = _doubled(A)
-    if bool((A.imag == 0.0).all()):
-        poles, weight = poles[:, : A.shape[1]], 2.0 * weight.real[:, : A.shape[1]] + 0j
-    steps = np.broadcast_to(dt[:, None], poles.shape)
-    return Diagonal(dt, poles, steps, layer.discretization, weight, D, kernel)

@@ -58,7 +58,8 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
     """Return one row a model and condition: accuracy, interval and the number of seeds.
 
     One seed: Wilson's interval over its samples. More: the mean over seeds and Student's
-    interval of that mean (column `interval` says which).
+    interval of that mean (column `interval` says which; empty where the seeds agree to the last
+    sample, which leaves no interval).
     """
     rows = []
     keys = ["model", *(name for name in CONDITION if name in summary)]
@@ -73,7 +74,7 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
             row["interval"] = "samples (Wilson)"
         else:
             row["ci_low"], row["ci_high"] = seed_interval(group["accuracy"])
-            row["interval"] = "seeds (Student)"
+            row["interval"] = "" if np.isnan(row["ci_low"]) else "seeds (Student)"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -144,6 +145,6 @@ def _cross_fitted(
     if len(worst) == 1:
         return worst[0].accuracy, worst[0].low, worst[0].high, "cross-fitted halves"
     found = np.array([one.accuracy for one in worst])
-    if np.ptp(found) == 0.0:  # an interval without a width would claim too much
-        return float(found[0]), np.nan, np.nan, ""
-    return float(found.mean()), *seed_interval(found), "seeds (Student) of cross-fitted"
+    low, high = seed_interval(found)
+    kind = "" if np.isnan(low) else "seeds (Student) of cross-fitted"
+    return float(found.mean()), low, high, kind

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from robustssm.attacks import Delivered, Perturbation, Site, perturbed_logits
 from robustssm.attacks.adversaries.base import Adversary, Victim, margin
-from robustssm.attacks.injection import input_site
+from robustssm.attacks.injection import embedded, input_site
+from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import Cell
@@ -24,11 +25,14 @@ from robustssm.tasks import Split, Task
 # Samples that an adversary works on at a time; it has several arrays of their size.
 _ADVERSARY_SAMPLES = 1024
 
+# Samples that another network than ours gets at a time.
+_OTHERS = 1024
+
 # Columns of a cell by name, each (samples,).
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def evaluate(network: Network, cell: Cell, task: Task, batch_size: int) -> pd.DataFrame:
+def evaluate(network: Classifier, cell: Cell, task: Task, batch_size: int) -> pd.DataFrame:
     """Return the rows of a cell: prediction, margin, loss and what was delivered, per sample.
 
     margin: logit of the label minus the largest other one; forwards and backwards: passes spent
@@ -38,30 +42,42 @@ def evaluate(network: Network, cell: Cell, task: Task, batch_size: int) -> pd.Da
 
 
 @torch.no_grad()
-def outcomes(network: Network, cell: Cell, task: Task, batch_size: int) -> Columns:
+def outcomes(network: Classifier, cell: Cell, task: Task, batch_size: int) -> Columns:
     """Return the columns of a cell's rows, as in `evaluate`, by ascending sample id."""
     condition, split = cell.condition, task.splits["test"].first(cell.limit)
-    device, site = network.mean.device, input_site(task)
+    device = network.mean.device
+    site = input_site(task) if task.tokens is None else embedded(network, task)
     site = replace(site, scale=None if site.scale is None else site.scale.to(device))
-    size = batch_size
+    # A module from elsewhere is called on batches of one size, whatever is asked for: its matrix
+    # products may round a row by its place.
+    size = batch_size if isinstance(network, Network) else _OTHERS
     if condition is not None and isinstance(condition.attack, Adversary):
         size = len(split) if condition.attack.joint else _ADVERSARY_SAMPLES
     parts: list[Columns] = []
     for start in range(0, len(split), size):
         part = split.rows(slice(start, start + size))
         x = torch.from_numpy(part.inputs).to(device)
+        lengths = None if part.lengths is None else torch.from_numpy(part.lengths).to(device)
+        if task.tokens is not None:
+            x = network.embed(x)
         if condition is None:
-            parts.append(_columns(logits(network, x), part, Delivered(len(x))))
+            parts.append(_columns(logits(network, x, lengths=lengths), part, Delivered(len(x))))
         elif isinstance(condition.attack, Adversary):
             parts.append(_attacked(network, condition, site, cell.seed, part, x, batch_size))
         else:
-            parts.append(_perturbed(network, condition, site, cell.seed, part, x))
+            parts.append(_perturbed(network, condition, site, cell.seed, part, x, lengths))
     order = np.argsort(split.sample_id, kind="stable")
     return {name: np.concatenate([part[name] for part in parts])[order] for name in COLUMNS}
 
 
 def _perturbed(
-    network: Network, condition: Condition, site: Site, seed: int, part: Split, x: Tensor
+    network: Classifier,
+    condition: Condition,
+    site: Site,
+    seed: int,
+    part: Split,
+    x: Tensor,
+    lengths: Tensor | None,
 ) -> Columns:
     """Return the rows of a perturbation; the worst of its alternatives for each sample."""
     assert isinstance(condition.attack, Perturbation)
@@ -76,6 +92,7 @@ def _perturbed(
             seed,
             inject=condition.inject,
             site=site,
+            lengths=lengths,
         )
         tried.append(_columns(values, part, delivered))
     columns = worst_rows(tried)
@@ -84,7 +101,7 @@ def _perturbed(
 
 
 def _attacked(
-    network: Network,
+    network: Classifier,
     condition: Condition,
     site: Site,
     seed: int,

@@ -3,18 +3,18 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.native import Card
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.conditions import Condition, Noise, check_options, conditions
+from robustssm.evaluations.fitting import check_fit, check_sites
+from robustssm.model_names import ModelRef
 from robustssm.tasks import Task, load_task
-from robustssm.zoo import ModelRef
 
 # Raised when the meaning of a stored row changes: old cells are then not taken for new ones.
 SCHEMA = 3
@@ -22,21 +22,24 @@ SCHEMA = 3
 
 @dataclass(frozen=True)
 class Model:
-    """A model of a sweep: its reference, card and content hash."""
+    """A model of a sweep: its reference, card and content hash.
+
+    state_size: order n of its SSM layers, None where unknown; layers: how many of them have a
+    step size; tokens: size of its vocabulary where it embeds tokens; notes: how it was read.
+    """
 
     ref: ModelRef
     card: Card
     content_hash: str
+    state_size: int | None
+    layers: int
+    tokens: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def train_seed(self) -> int:
         """The training seed on the card."""
         return self.card.train_seed
-
-    @property
-    def state_size(self) -> int:
-        """Order n of the checkpoint's SSM layers."""
-        return int(str(self.card.architecture["n"]))
 
 
 @dataclass(frozen=True)
@@ -159,11 +162,20 @@ def parse_numbers(text: str, what: str) -> tuple[float, ...]:
 def read_model(ref: ModelRef) -> Model:
     """Return the model behind a reference, its weights checked against its card.
 
-    Raises RejectedInputError where the file is damaged, foreign or altered.
+    Raises RejectedInputError where the file is damaged, altered or in no known layout, UsageError
+    where it lacks what `settings` of the reference should say.
     """
-    checkpoint = load_checkpoint(ref.path)
-    found = replace(ref, path=ref.path.resolve())
-    return Model(found, checkpoint.card, checkpoint.content_hash)
+    checkpoint = ref.load()
+    network = checkpoint.network
+    return Model(
+        ref.resolved(),
+        checkpoint.card,
+        checkpoint.content_hash,
+        network.state_size,
+        len(network.ssm_layers()),
+        network.tokens,
+        checkpoint.notes,
+    )
 
 
 def make_plan(
@@ -193,6 +205,8 @@ def make_plan(
     for model in models:
         for noise in noises:
             found = conditions(noise, data, model.state_size, str(model.ref))
+            architecture = model.card.architecture
+            check_sites(str(model.ref), architecture, model.layers, data, found)
             cells.extend(Cell(model, *key, condition, seed, limit, device) for condition in found)
         _check_different([cell for cell in cells if cell.model is model])
     return Plan(tuple(names), models, tuple(cells), data)
@@ -227,6 +241,13 @@ def _fitting(
     if limit is not None and limit < 1:
         raise UsageError(f"limit: {limit} samples, expected at least 1")
     models = tuple(read_model(ref) for ref in refs)
+    if task is None:
+        unknown = [str(model.ref) for model in models if not model.card.task]
+        if unknown:
+            raise UsageError(
+                f"task: {', '.join(unknown)} does not say what it was trained on; name the data by "
+                "--data, as in --data digits or --data file:samples.npz"
+            )
     specs = sorted({model.card.task for model in models}) if task is None else [task]
     if len(specs) > 1:
         raise UsageError(f"task: the models were trained on {', '.join(specs)}; name one by --task")
@@ -242,7 +263,12 @@ def _fitting(
                 f"{model.train_seed}; name one of them otherwise"
             )
     for model in models:
-        _check_fit(model, data, task is None)
+        check_fit(str(model.ref), model.card.architecture, model.tokens, data)
+        if task is None and model.card.task_hash != data.content_hash:
+            raise RejectedInputError(
+                f"checkpoint {model.ref}: was trained on {data.spec} with data hash "
+                f"{model.card.task_hash[:12]}, here it is {data.content_hash[:12]}"
+            )
     return models, data, limit
 
 
@@ -259,22 +285,12 @@ def _check_different(cells: Sequence[Cell]) -> None:
             )
 
 
-def _check_fit(model: Model, task: Task, trained_on: bool) -> None:
-    """Raise RejectedInputError where a model cannot be evaluated on the task."""
-    shape = (model.card.architecture["d_input"], model.card.architecture["d_output"])
-    if shape != (task.channels, task.classes):
-        raise RejectedInputError(
-            f"checkpoint {model.ref}: maps {shape[0]} channels to {shape[1]} classes, task "
-            f"{task.spec} has {task.channels} and {task.classes}"
-        )
-    if trained_on and model.card.task_hash != task.content_hash:
-        raise RejectedInputError(
-            f"checkpoint {model.ref}: was trained on {task.spec} with data hash "
-            f"{model.card.task_hash[:12]}, here it is {task.content_hash[:12]}"
-        )
-
-
 def default_output(plan: Plan, root: Path = Path("runs")) -> Path:
-    """Return `runs/<task>-<noise>-<id>`: another sweep gets another directory."""
-    noise = "-".join(name.partition("(")[0].lower() for name in plan.noises)
+    """Return `runs/<task>-<noise>-<id>`: another sweep gets another directory.
+
+    Of many noises the first are named, and how many more there are.
+    """
+    names = [name.partition("(")[0].lower() for name in plan.noises]
+    more = [f"and-{len(names) - 3}-more"] if len(names) > 4 else []
+    noise = "-".join([*names[:3], *more] if more else names)
     return root / f"{plan.task.spec.partition(':')[0]}-{noise}-{plan.id}"

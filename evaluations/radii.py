@@ -12,13 +12,13 @@ import torch
 
 from robustssm.attacks.base import Attack
 from robustssm.attacks.expressions import parse_expression
-from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.certified_radius import certified_radii
 from robustssm.evaluations.plan import Model
 from robustssm.evaluations.store import RunDirectory, write_parquet
 from robustssm.execution import one_thread
 from robustssm.inference import logits
+from robustssm.network import own_network
 from robustssm.tasks import Task
 
 # Raised when the meaning of a stored row changes.
@@ -60,14 +60,14 @@ def certify(radii: Radii, start: int, path: Path) -> None:
     0, whatever the float64 network of the certificate says.
     """
     part = radii.task.splits["test"].rows(slice(start, start + PIECE))
-    checkpoint = load_checkpoint(radii.model.ref.path)
+    checkpoint = radii.model.ref.load()
     x, labels = torch.from_numpy(part.inputs), torch.from_numpy(part.labels)
     with one_thread():
         values = logits(checkpoint.network, x).double()
         own = values.gather(1, labels[:, None])[:, 0]
         margin = (own - values.scatter(1, labels[:, None], -torch.inf).amax(1)).numpy()
         radius = certified_radii(
-            checkpoint.network,
+            own_network(checkpoint.network, f"radius {radii.model.ref}"),
             x,
             labels,
             radii.modes,

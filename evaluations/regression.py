@@ -10,7 +10,7 @@ from robustssm.evaluations.plan import Plan, plan_conditions
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.verdicts import ALPHA, MARGIN, Check, judge
-from robustssm.zoo import ModelRef
+from robustssm.model_names import ModelRef
 
 
 def plan_check(

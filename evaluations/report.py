@@ -2,7 +2,6 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,6 +10,8 @@ import pandas as pd
 from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.families import FAMILIES
 from robustssm.evaluations.inspection import Inspection, model_names
+from robustssm.evaluations.markdown import markdown_table, numbers
+from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.results import ALPHA
 from robustssm.evaluations.significance import verdicts
 from robustssm.evaluations.tables import Tables, read_tables
@@ -19,7 +20,7 @@ from robustssm.evaluations.tables import Tables, read_tables
 _WORST = 5
 # Missing cells that are named one by one; more are counted.
 _NAMED = 10
-_GROUP = ["noise", "inject", "eps", "eps_unit"]
+_GROUP = [name for name in CONDITION if name not in ("mode", "mode_unit")]
 
 
 def report(state: Inspection, output: Path) -> str:
@@ -40,31 +41,6 @@ def report(state: Inspection, output: Path) -> str:
         _going_on(state),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-
-    def line(cells: Iterable[object]) -> str:
-        return "| " + " | ".join(" ".join(str(c).replace("|", "\\|").split()) for c in cells) + " |"
-
-    return "\n".join([line(columns), "|" + "---|" * len(columns), *(line(row) for row in rows)])
-
-
-def numbers(values: Iterable[float]) -> str:
-    """Return numbers in words: runs of whole ones as `1-64`, many others by their ends."""
-    found = sorted(set(values))
-    if len(found) > 1 and all(float(v).is_integer() for v in found):
-        starts = [v for v in found if v - 1 not in found]
-        ends = [v for v in found if v + 1 not in found]
-        parts = [
-            f"{a:g}" if a == b else f"{a:.0f}-{b:.0f}" for a, b in zip(starts, ends, strict=True)
-        ]
-        if len(parts) <= 8:
-            return ", ".join(parts)
-    if len(found) > 8:
-        return f"{len(found)} values from {found[0]:g} to {found[-1]:g}"
-    return ", ".join(f"{v:g}" for v in found)
 
 
 def _title(state: Inspection) -> str:
@@ -116,9 +92,10 @@ def _what_was_run(state: Inspection) -> str:
 def _noises(plan: pd.DataFrame) -> list[list[str]]:
     """Return a row a noise: what it is, in words, its place, modes and strengths."""
     rows = []
-    keys = ["noise", "inject", "mode_unit", "eps_unit", "clip"]
+    keys = [name for name in CONDITION if name not in ("mode", "eps")]
     noisy = plan[plan["noise"] != "clean"]
-    for (noise, inject, unit, eps_unit, clip), group in noisy.groupby(keys, sort=False):
+    for values, group in noisy.groupby(keys, sort=False):
+        noise, inject, unit, eps_unit, clip = values
         name = str(group["perturbation"].iloc[0]).partition("(")[0]
         kind = FAMILIES.get(name) or ADVERSARIES.get(name)
         words = ((kind.__doc__ if kind else "") or "").partition("\n")[0].rstrip(".")
@@ -136,7 +113,8 @@ def _overview(frame: pd.DataFrame) -> str:
     columns += ["worst (naive)", "its mode", "worst, cross-fitted", "95% interval", "interval of"]
     rows = [
         [
-            *(row.model, row.noise, row.inject, f"{row.eps:g} {row.eps_unit}", row.seeds, row.n),
+            *(row.model, _noise(row.noise, row.clip), row.inject),
+            *(f"{row.eps:g} {row.eps_unit}", row.seeds, row.n),
             *(_number(row.clean_accuracy), _number(row.acc_mean_over_modes)),
             _number(row.acc_worst_over_modes),
             f"{row.worst_mode:g} ({row.mode_unit})" if row.mode_unit else "-",
@@ -179,7 +157,7 @@ def _curves(summary: pd.DataFrame) -> str:
         worst = curve.sort_values([*_GROUP, "accuracy", "mode"], kind="stable").groupby(_GROUP)
         rows = [
             [
-                *(row.noise, f"{row.eps:g} {row.eps_unit}"),
+                *(_noise(row.noise, row.clip), row.inject, f"{row.eps:g} {row.eps_unit}"),
                 f"{row.mode:g} ({row.mode_unit})" if row.mode_unit else "-",
                 *(_number(row.accuracy), _number(row.clean - row.accuracy)),
                 f"[{_number(row.low)}, {_number(row.high)}] (samples, Wilson 95%)"
@@ -189,7 +167,7 @@ def _curves(summary: pd.DataFrame) -> str:
             ]
             for row in worst.head(_WORST).itertuples()
         ]
-        columns = ["noise", "eps", "mode", "accuracy", "fall", "range", "seeds", "n"]
+        columns = ["noise", "at", "eps", "mode", "accuracy", "fall", "range", "seeds", "n"]
         parts += [f"### {model}", markdown_table(columns, rows)]
     return "\n\n".join(parts)
 
@@ -266,8 +244,11 @@ def _missing(state: Inspection) -> list[str]:
     gone = plan[plan["cell"].isin(state.missing)]
     keys = ["model", "train_seed", *_GROUP]
     lines = []
-    for (model, seed, noise, _, eps, unit), group in gone.groupby(keys, sort=True):
-        what = noise if noise == "clean" else f"{noise}, eps {eps:g} {unit}"
+    for (model, seed, *condition), group in gone.groupby(keys, sort=True):
+        row = dict(zip(_GROUP, condition, strict=True))
+        what = _noise(row["noise"], row["clip"])
+        if what != "clean":
+            what += f", eps {row['eps']:g} {row['eps_unit']}"
         modes = f", modes {numbers(group['mode'])}" if group["mode_unit"].iloc[0] else ""
         lines.append(f"- Missing, {_cells(len(group))}: {model}/{seed}, {what}{modes}.")
     if len(lines) > _NAMED:
@@ -286,6 +267,11 @@ def _going_on(state: Inspection) -> str:
         else ("Every cell is there: the same command computes nothing again. It was")
     )
     return f"## How to go on\n\n{text}\n\n    {command}"
+
+
+def _noise(noise: str, clip: str) -> str:
+    """Return the name of a noise, with how it is clipped where it is."""
+    return noise if clip in ("", "none") else f"{noise}, clip {clip}"
 
 
 def _cells(count: int) -> str:

@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.curve_quantities import EPS50, MCE, RELATIVE_MCE, WORST
+from robustssm.evaluations.curve_quantities import EPS50, EPS50_RATIO, MCE, RELATIVE_MCE, WORST
+from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
 
-_OF = ["noise", "inject", "clip", "mode_unit", "eps_unit", "model", "reference", "eps", "quantity"]
+_OF = [*(name for name in CONDITION if name != "mode"), "model", "reference", "quantity"]
 # Means of a ratio or a strength are taken of its logarithm.
-_GEOMETRIC = (EPS50, "eps50_ratio")
+_GEOMETRIC = (EPS50, EPS50_RATIO)
+_NONE = {"ci_low": np.nan, "ci_high": np.nan, "interval": ""}
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -17,7 +19,7 @@ def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
     It is the mean over seeds with Student's interval; differences have the exact sign-flip p of
     the seed-wise differences. Never pooled over samples. A strength outside those tried, or a
-    ratio that is undefined, in any seed leaves no mean.
+    ratio that is undefined, in any seed leaves no mean. Seeds that agree leave no interval.
     """
     tables = [rows]
     for _, group in rows.groupby(_OF, sort=False, dropna=False):
@@ -28,46 +30,53 @@ def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _mean(group: pd.DataFrame) -> dict[str, object]:
     quantity = str(group["quantity"].iloc[0])
-    row = dict(group.iloc[0])
-    row |= {"train_seed": "all", "seeds": len(group), "detail": "", "p": np.nan, "p_test": ""}
+    shared = _shared(group["detail"]) if quantity in (MCE, RELATIVE_MCE) else []
+    row = dict(group.iloc[0]) | _NONE
+    row |= {"train_seed": "all", "seeds": len(group), "p": np.nan, "p_test": ""}
     row |= {"reference_seed": "all"} if row["reference"] else {}
+
+    def of(value: float, said: str = "", **more: object) -> dict[str, object]:
+        detail = "; ".join([*shared, *([said] if said else [])])
+        return row | {"value": value, "detail": detail, **more}
+
     values = group["value"].to_numpy(dtype=np.float64)
-    decibels = row["eps_unit"] == "snr-db" and quantity == EPS50
-    geometric = quantity in _GEOMETRIC and not decibels
     censored = set(group["censored"])
     if np.isnan(values).any() or censored != {""}:
-        everywhere = len(censored) == 1 and "" not in censored
         count = int((np.isnan(values) | (group["censored"] != "").to_numpy()).sum())
-        return row | {
-            "value": values[0] if everywhere else np.nan,
-            "ci_low": np.nan,
-            "ci_high": np.nan,
-            "interval": "",
-            "censored": censored.pop() if everywhere else "",
-            "detail": "in every seed"
-            if everywhere
-            else f"no mean: {count} of {len(group)} seeds have no value",
-        }
+        if len(censored) == 1 and "" not in censored:
+            return of(values[0], "in every seed")
+        return of(np.nan, f"no mean: {count} of {len(group)} seeds have no value", censored="")
     if quantity.startswith("conditions_"):
-        return row | {"value": values.mean(), "detail": "mean over seeds", "interval": ""}
-    if (values == values[0]).all():
-        none = {"ci_low": np.nan, "ci_high": np.nan, "interval": ""}
-        return row | {"value": values[0], "detail": "the same in every seed", **none}
+        return of(values.mean(), "mean over seeds")
     if quantity == WORST:
-        none = {"ci_low": np.nan, "ci_high": np.nan, "interval": ""}
-        row["detail"] = "same samples chose it, biased down"
-        return row | {"value": values.mean(), **none}
+        return of(values.mean(), "same samples chose it, biased down")
+    decibels = row["eps_unit"] == "snr-db" and quantity == EPS50
+    geometric = quantity in _GEOMETRIC and not decibels
     used = np.log(values) if geometric else values
-    interval = (
-        seed_interval if quantity.startswith(("acc_", "auc_")) and not row["reference"] else student
-    )
-    low, high = interval(used)
-    mean = used.mean()
     if row["reference"] and quantity not in (MCE, RELATIVE_MCE):
         # Means of ratios are not centred where two models are equal: their signs mean nothing.
         found = compare_seeds(used)
         row |= {"p": found.p, "p_test": f"sign flips of seeds, at least {found.smallest_p:g}"}
+    share = quantity.startswith(("acc_", "auc_")) and not row["reference"]
+    low, high = seed_interval(used) if share else student(used)
+    if np.isnan(low):
+        return of(values[0], "the same in every seed")
+    mean = used.mean()
     if geometric:
         mean, low, high = (float(np.exp(x)) for x in (mean, low, high))
-        row["detail"] = "geometric mean"
-    return row | {"value": mean, "ci_low": low, "ci_high": high, "interval": "seeds (Student)"}
+    said = "geometric mean" if geometric else ""
+    return of(mean, said, ci_low=low, ci_high=high, interval="seeds (Student)")
+
+
+def _shared(details: pd.Series) -> list[str]:
+    """Return the parts of the details that every seed has: the reference, the modes used.
+
+    What a seed says of its own samples (no interval, undefined in some resamples) is left out.
+    """
+    parts = [text.split("; ") for text in details]
+    own = ("no interval", "undefined in")
+    return [
+        part
+        for part in parts[0]
+        if part and not part.startswith(own) and all(part in other for other in parts)
+    ]

@@ -8,10 +8,11 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparable import Comparable
+from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.statistics.curves import log_strength
 from robustssm.typing import FloatArray, IntArray
 
-_NOISE = ["noise", "inject", "mode_unit", "eps_unit", "clip"]
+_NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
 
 
 @dataclass(frozen=True)

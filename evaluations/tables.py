@@ -11,6 +11,7 @@ from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.cell_digests import digest_cells
 from robustssm.evaluations.inspection import FinishedCells, Inspection
 from robustssm.evaluations.metrics import overview, perturbed, summarise
+from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.store import RunDirectory
 
 # Columns of text; elsewhere an empty field is a missing number.
@@ -18,7 +19,7 @@ _TEXT = (
     *("model", "task", "noise", "inject", "eps_unit", "mode_unit", "cell", "clip", "perturbation"),
     *("model_a", "model_b", "interval"),
 )
-_ORDER = ["model", "train_seed", "noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip"]
+_ORDER = ["model", "train_seed", *CONDITION]
 # What a row of the plan adds to a row of the summary.
 _FROM_PLAN = ("checkpoint", "perturbation", "clip", "seed", "limit")
 

@@ -3,6 +3,7 @@
 import operator
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from robustssm.evaluations.curve_quantities import (
     RELATIVE_MCE,
     WORST,
 )
+from robustssm.evaluations.reading import CONDITION
 
 # What each name means: a quantity of models, or of differences to the reference.
 MODEL_NAMES = {
@@ -33,6 +35,7 @@ MODEL_NAMES = {
 }
 DIFFERENCE_NAMES = {
     "difference": MEAN,
+    "conditions_differ": "conditions_differ",
     "conditions_better": "conditions_better",
     "conditions_worse": "conditions_worse",
 }
@@ -42,8 +45,17 @@ _OPERATORS = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _GRAMMAR = re.compile(rf"\s*([a-z_0-9]+)\s*(<=|>=|<|>)\s*({_NUMBER})\s*")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One line a value that fails, and one a value that may or may not."""
+
+    failed: tuple[str, ...]
+    undecided: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,23 +66,28 @@ class Threshold:
     symbol: str
     number: float
 
-    def failures(self, comparison: Comparison) -> list[str]:
-        """Return one line a value that fails; an undefined value fails, too.
+    def judge(self, comparison: Comparison) -> Judged:
+        """Return the values that fail, and those of which the comparison does not tell.
 
-        Of models with several training seeds the mean over seeds is judged. eps50 outside the
-        strengths tried counts as infinitely strong or weak. Raises UsageError where the
-        comparison has no such quantity.
+        An undefined value fails, too. Of models with several training seeds the mean over seeds
+        is judged. An eps50 outside the strengths tried is known to lie beyond them, no more: where
+        the number lies beyond them as well, it is undecided; so is a mean over seeds, where some
+        of them are known so. Raises UsageError where the comparison has no such quantity.
         """
         table = self._values(comparison)
-        found = []
+        failed: list[str] = []
+        undecided: list[str] = []
         for row in table.to_dict("records"):
-            value = _judged(row)
-            if np.isnan(value) or _OPERATORS[self.symbol](value, self.number):
-                shown = "undefined" if np.isnan(value) else f"{value:.4g}"
-                names = f"{row['model']} - {row['reference']}" if row["reference"] else row["model"]
-                at = "" if np.isnan(row["eps"]) else f", eps {row['eps']:g} {row['eps_unit']}"
-                found.append(f"{names}: {self.name} is {shown} ({row['noise']}{at})")
-        return found
+            low, high = _between(row, comparison.models)
+            ends = [_OPERATORS[self.symbol](end, self.number) for end in (low, high)]
+            if not np.isnan(low) and not any(ends):
+                continue
+            names = f"{row['model']} - {row['reference']}" if row["reference"] else row["model"]
+            at = "" if np.isnan(row["eps"]) else f", eps {row['eps']:g} {row['eps_unit']}"
+            shown = _shown(low, high, row["eps_unit"] if self.name == "eps50" else "")
+            line = f"{names}: {self.name} is {shown} ({row['noise']}{at})"
+            (failed if np.isnan(low) or all(ends) else undecided).append(line)
+        return Judged(tuple(failed), tuple(undecided))
 
     def _values(self, comparison: Comparison) -> pd.DataFrame:
         of_pairs = self.name in DIFFERENCE_NAMES
@@ -86,7 +103,7 @@ class Threshold:
                 f"threshold {self.name}: this comparison has none (auc and eps50 need two "
                 "strengths, differences two models); leave it out"
             )
-        keys = ["noise", "inject", "clip", "mode_unit", "eps_unit", "model", "reference"]
+        keys = [*_NOISE, "model", "reference"]
         mean = table["train_seed"] == "all"
         several = mean.groupby([table[key] for key in keys]).transform("any")
         return table[~several | mean]
@@ -104,12 +121,49 @@ def parse_threshold(text: str) -> Threshold:
     return Threshold(match[1], match[2], float(match[3]))
 
 
-def _judged(row: dict[str, object]) -> float:
-    """Return the value that is compared with the number."""
-    value = float(str(row["value"]))
-    if not row["censored"]:
-        return value
-    stronger = row["censored"] == "stronger"
+def _between(row: dict[str, Any], models: pd.DataFrame) -> tuple[float, float]:
+    """Return what a row's value lies between, both ends it where it is known; NaN: undefined."""
+    value = float(row["value"])
+    if row["quantity"] != EPS50 or not (row["censored"] or np.isnan(value)):
+        return value, value
+    if row["train_seed"] != "all" or row["censored"]:
+        return _beyond(value, row["censored"], row["eps_unit"])
+    own = models[models["train_seed"] != "all"]
+    for name in (*_NOISE, "model", "quantity"):
+        own = own[own[name] == row[name]]
+    ends = np.array([_beyond(*seed) for seed in own[["value", "censored", "eps_unit"]].to_numpy()])
     if row["eps_unit"] == "snr-db":
-        return -np.inf if stronger else np.inf
-    return np.inf if stronger else 0.0
+        low, high = ends.mean(0)
+    else:
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 and infinity have limits
+            low, high = np.exp(np.log(ends).mean(0))
+    return float(low), float(high)
+
+
+def _beyond(value: float, censored: str, unit: str) -> tuple[float, float]:
+    """Return what an eps50 lies between: beyond the strength `value` where it is censored.
+
+    At the weakest strength a curve may be exactly halfway, at the strongest it is above that.
+    """
+    if not censored:
+        return value, value
+    decibels = unit == "snr-db"
+    if censored == "weaker":
+        return (value, np.inf) if decibels else (0.0, value)
+    if decibels:
+        return -np.inf, float(np.nextafter(value, -np.inf))
+    return float(np.nextafter(value, np.inf)), np.inf
+
+
+def _shown(low: float, high: float, unit: str) -> str:
+    """Return a value, or what is known of it, in words."""
+    if np.isnan(low):
+        return "undefined"
+    if low == high:
+        return f"{low:.4g}"
+    below, above = low <= (-np.inf if unit == "snr-db" else 0.0), high == np.inf
+    if below and above:
+        return "beyond the strengths tried, above them in one seed and below in another"
+    if above:
+        return f"above {low:.4g} {unit}"
+    return f"below {high:.4g} {unit}" if below else f"{low:.4g} to {high:.4g} {unit}"

@@ -6,7 +6,6 @@ so that equal runs give equal bytes.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from robustssm.epoch import source_date
 from robustssm.evaluations.inspection import Inspection
+from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.tables import finished, read_tables, tidy
 from robustssm.ui import finite
 
@@ -74,8 +75,9 @@ def _tracked(state: Inspection) -> Iterator[_Tracked]:
         }
         scalars = {"clean_accuracy": float(first["clean_accuracy"])}
         curves: dict[str, pd.DataFrame] = {}
-        keys = ["noise", "inject", "eps", "eps_unit", "clip"]
-        for (noise, inject, eps, unit, clip), group in noisy.groupby(keys, sort=True):
+        keys = [name for name in CONDITION if name != "mode"]
+        for values, group in noisy.groupby(keys, sort=True):
+            noise, inject, _, eps, unit, clip = values
             bounds = f" {clip}" if clip not in ("", "none") else ""
             key = _key(noise, inject, f"eps_{eps:g}_{unit}{bounds}", taken=curves)
             curves[key] = group.sort_values("mode", kind="stable")
@@ -97,7 +99,7 @@ def _key(*parts: str, taken: Mapping[str, object]) -> str:
 
 def _milliseconds() -> int:
     """Return the time that is written: SOURCE_DATE_EPOCH in ms, 0 without it."""
-    return 1000 * int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
+    return 1000 * source_date()
 
 
 def mlflow_store(state: Inspection, folder: Path, name: str) -> int:
@@ -212,8 +214,7 @@ def wandb_folder(state: Inspection, folder: Path) -> int:
     """
     count = 0
     taken: dict[str, Path] = {}
-    fields = ["noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip", "n"]
-    fields += ["accuracy", "ci_low", "ci_high", "delivered_rms"]
+    fields = [*CONDITION, "n", "accuracy", "ci_low", "ci_high", "delivered_rms"]
     for tracked in _tracked(state):
         place = folder / _key(tracked.name, taken=taken)
         taken[place.name] = place

@@ -10,8 +10,8 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.conditions import Noise, check_options, conditions
 from robustssm.evaluations.plan import Model, Plan, make_plan, read_model
 from robustssm.evaluations.store import RunDirectory
+from robustssm.model_names import ModelRef, resolve
 from robustssm.tasks import load_task
-from robustssm.zoo import ModelRef, resolve
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,13 +51,15 @@ class Problems:
         return 2 if self.usage else 4 if self.rejected else 0
 
 
-def find_models(text: str, checkpoints: Sequence[Path], problems: Problems) -> list[Model]:
-    """Return the models that can be read of those that `zoo.resolve` would find in `text`."""
+def find_models(
+    text: str, checkpoints: Sequence[Path], problems: Problems, settings: Sequence[str] = ()
+) -> list[Model]:
+    """Return the models that can be read of those that `resolve` would find in `text`."""
     items = [item.strip() for item in text.split(",") if item.strip()]
     good = [item for item in items if problems.attempt(resolve, item)]
     refs: list[ModelRef] | None = []
     if good or checkpoints or not items:
-        refs = problems.attempt(resolve, ",".join(good), checkpoints)
+        refs = problems.attempt(resolve, ",".join(good), checkpoints, settings)
     if refs is None:  # a name given twice: look at each by itself
         refs = [ref for item in good for ref in resolve(item)]
     found = (problems.attempt(read_model, ref) for ref in dict.fromkeys(refs))

@@ -20,13 +20,13 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.baseline import Baseline, Data, Member
 from robustssm.evaluations.conditions import Condition
+from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.statistics.bands import adjusted, fall_p, mean_band, seed_band
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 
 MARGIN, ALPHA = 0.02, 0.05
 FELL, HELD, ROSE, OPEN = "fell", "held", "rose", "no band"
 CLEAN, MEAN = "clean", "mean"
-_LABELS = ("noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def judge(
     names = {member.model for member in members}
     against = names.pop() if len(members) > 1 else members[0].name
     same = measured.checkpoint in {member.checkpoint for member in members}
-    columns = [*_LABELS, "baseline", "measured", "change", "low", "p", "verdict", "condition"]
+    columns = [*CONDITION, "baseline", "measured", "change", "low", "p", "verdict", "condition"]
     return Check(
         measured.model, measured.train_seed, against, len(members), same, baseline.data.samples,
         table[columns],

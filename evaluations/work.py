@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from robustssm.checkpoints import Checkpoint, load_checkpoint
+from robustssm.checkpoints import Checkpoint
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError
 from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Cell
 from robustssm.evaluations.store import RunDirectory, cell_bytes
 from robustssm.execution import one_thread, repeatable, resolve_device
 from robustssm.files import write_atomically
+from robustssm.model_names import ModelRef
 from robustssm.tasks import Task, load_task
 from robustssm.zoo import FOLDER
 
@@ -77,12 +78,15 @@ _kept = _Kept()
 
 def _checkpoint(cell: Cell, device: torch.device) -> Checkpoint:
     """Return a cell's checkpoint, whatever its file is called on this machine."""
-    path, expected = cell.model.ref.path, cell.model.content_hash
+    ref, expected = cell.model.ref, cell.model.content_hash
+    path = ref.path
     known = Path(os.environ.get("ROBUSTSSM_CACHE_DIR", "")) / "checkpoints"
-    places = [path, FOLDER / path.name, known / f"{expected}.safetensors"]
+    kept = [FOLDER / path.name, known / f"{expected}.safetensors"]
 
     def make() -> Checkpoint:
-        checkpoint = load_checkpoint(next((p for p in places if p.is_file()), path))
+        elsewhere = None if path.exists() else next((p for p in kept if p.is_file()), None)
+        own = ref if elsewhere is None else ModelRef(ref.label, elsewhere, ref.train_seed)
+        checkpoint = own.load()
         if checkpoint.content_hash != expected:
             raise RejectedInputError(
                 f"checkpoint {path}: has content hash {checkpoint.content_hash[:12]}, the plan "

@@ -16,14 +16,14 @@ from robustssm.attacks.adversaries.base import Victim
 from robustssm.attacks.adversaries.ranking import rank_modes
 from robustssm.attacks.fourier import Fourier
 from robustssm.attacks.injection import input_site
-from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.layer_response import input_response
 from robustssm.evaluations.plan import Model
 from robustssm.evaluations.store import RunDirectory
 from robustssm.execution import one_thread
+from robustssm.model_names import ModelRef
+from robustssm.network import own_network
 from robustssm.tasks import Task
-from robustssm.zoo import ModelRef
 
 # How many of the first modes are shown, and counted as found.
 FIRST = 3
@@ -51,12 +51,13 @@ def worst_modes(ref: ModelRef, task: Task, search: Search) -> dict[str, object]:
     accuracy: of the first mode over the first `samples` test samples in the ranking's order, those
     that it was tried on; with all modes and part 20 every one.
     """
-    checkpoint = load_checkpoint(ref.path)
+    checkpoint = ref.load()
     split = task.splits["test"]
     prior = None
     modes = np.asarray(search.modes)
     if search.prior:
-        prior = input_response(checkpoint.network, task.length, modes.astype(np.float64))
+        own = own_network(checkpoint.network, f"worst-mode {ref}")
+        prior = input_response(own, task.length, modes.astype(np.float64))
     with one_thread(), Victim(checkpoint.network) as victim:
         ranking = rank_modes(
             victim,

@@ -165,6 +165,7 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
     kind = {
         "samples (Wilson)": "95% Wilson intervals",
         "seeds (Student)": "mean and 95% Student intervals over seeds",
+        "": "no interval where the seeds agree",
     }
     intervals = ", ".join(kind[name] for name in frame["interval"].unique())
     clean = "; thin lines: clean accuracy" if len(frame["mode"].unique()) > 1 else ""

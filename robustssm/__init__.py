@@ -1,7 +1,35 @@
 """robustssm: what a perturbation at one frequency does to a state-space sequence model."""
 
+from os import PathLike
+from typing import TYPE_CHECKING
+
 from robustssm._checkout import find_folders_beside
+
+if TYPE_CHECKING:
+    from robustssm.checkpoints import Checkpoint
 
 __version__ = "0.1.0"
 
 find_folders_beside()
+
+
+def load(name_or_path: "str | PathLike[str]", **overrides: object) -> "Checkpoint":
+    """Return a trained network in evaluation mode, with its card, content hash and notes.
+
+    name_or_path: `s4d`, `s4d/2`, a checkpoint file or folder of any known format, `name=path`, or
+    `name=module.py:function`. overrides: what the file does not say, by the names of the original's
+    options, as in `load("ckpt.pth", prenorm=False)`; nothing is guessed. Nothing in a checkpoint
+    is executed. Raises UsageError where an override is needed or wrong, RejectedInputError where
+    the file is damaged or in no known layout.
+    """
+    from robustssm.errors import UsageError
+    from robustssm.model_names import references
+
+    settings = [
+        f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+        for key, value in overrides.items()
+    ]
+    found = references([str(name_or_path)], settings)
+    if len(found) != 1:
+        raise UsageError(f"load: {name_or_path} names {len(found)} models, expected one")
+    return found[0].load()

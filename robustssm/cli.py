@@ -16,8 +16,11 @@ from robustssm.commands.converge import converge
 from robustssm.commands.doctor import doctor
 from robustssm.commands.export import export
 from robustssm.commands.gain import gain
+from robustssm.commands.import_checkpoint import import_checkpoint
+from robustssm.commands.inspect_checkpoint import inspect_checkpoint
 from robustssm.commands.ls import ls
 from robustssm.commands.minimal import diagnose, minimal
+from robustssm.commands.predict import predict
 from robustssm.commands.pseudospectrum import pseudospectrum
 from robustssm.commands.ptd import ptd
 from robustssm.commands.radius import radius
@@ -28,6 +31,7 @@ from robustssm.commands.transfer import transfer
 from robustssm.commands.validate import validate
 from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import zoo
+from robustssm.epoch import source_date
 from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
 
 
@@ -39,6 +43,7 @@ class Commands(click.Group):
         if sys.stderr is None:  # closed by the shell
             sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
         try:
+            source_date()  # before a library reads a wrong one by itself
             return super().invoke(ctx)
         except UsageError as error:
             raise CommandError(str(error), 2) from error
@@ -73,6 +78,7 @@ def main() -> None:
       robustssm transfer --n 256
       robustssm converge --init s4d,s4ptd-rank1 --n 4-4096
       robustssm gain 's4d/*'
+      robustssm inspect s4d
     """
 
 
@@ -87,6 +93,9 @@ for command in (
     check,
     validate,
     doctor,
+    import_checkpoint,
+    inspect_checkpoint,
+    predict,
     attack,
     worst_mode,
     minimal,

@@ -1,5 +1,7 @@
 """Logits in evaluation: a sample's bits do not depend on its batch."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,8 +16,8 @@ from robustssm.tasks import Split
 # sample the same bits whatever the batch size (matrix products treat their last rows differently).
 ROW_BLOCK = 16
 
-# Samples that a module other than a Network is given at a time.
-_BATCH = 64
+# Samples that a module other than a Network is given at a time, always so many.
+BATCH = 64
 # By whether inputs of layers are changed; what a network was last evaluated with.
 _programs: WeakKeyDictionary[Network, dict[bool, Program]] = WeakKeyDictionary()
 
@@ -54,31 +56,62 @@ def logits(
     """Return the network's logits (N, classes) on inputs (N, L, channels), in eval mode.
 
     lengths: (N,) valid steps, or None for all. batch_size: samples that are sent at a time, None
-    for all; it changes no bit of a Network's logits, whose memory is bounded without it. Another
-    module is called as it is. Raises ShapeError or UsageError for what is no input of a Network.
+    for all; it changes no bit of the logits, and memory is bounded without it. Raises ShapeError
+    or UsageError for what is no input of a Network.
     """
-    size = batch_size or (len(inputs) if isinstance(network, Network) else _BATCH) or 1
+    if not isinstance(network, Network):
+        return called(network, inputs, lengths)
+    size = batch_size or len(inputs) or 1
     parts = inputs.split(size)
     own = [None] * len(parts) if lengths is None else lengths.split(size)
-    if isinstance(network, Network):
-        whole = program(network, inputs)
-        found = [whole.logits(*each) for each in zip(parts, own, strict=True)]
-    else:
-        was_training = network.training
-        network.eval()
-        found = [_called(network, *each) for each in zip(parts, own, strict=True)]
-        network.train(was_training)
+    whole = program(network, inputs)
+    return torch.cat([whole.logits(*each) for each in zip(parts, own, strict=True)])
+
+
+@torch.no_grad()
+def called(
+    network: nn.Module,
+    x: Tensor,
+    lengths: Tensor | None = None,
+    around: Callable[[slice], AbstractContextManager[None]] = lambda part: nullcontext(),
+) -> Tensor:
+    """Return the logits (N, classes) of any module, called on batches of constant shape.
+
+    around: entered for the samples of each call. The module is in evaluation mode meanwhile, and
+    its parameters and buffers are the same bits afterwards, whatever it does to them: reference
+    code of S4 rewrites C when it first sees a length.
+    """
+    modes = {name: part.training for name, part in network.named_modules()}
+    kept = {name: value.clone() for name, value in network.state_dict(keep_vars=False).items()}
+    network.eval()
+    found = []
+    try:
+        for start in range(0, max(len(x), 1), BATCH):
+            part = slice(start, start + BATCH)
+            own, missing = x[part], BATCH - len(x[part])
+            whole = torch.cat([own, own.new_zeros((missing, *own.shape[1:]))])
+            ends: tuple[Tensor, ...] = ()
+            if lengths is not None:
+                ends = (torch.cat([lengths[part], lengths.new_ones(missing)]),)
+            with around(part):
+                found.append(network(whole, *ends)[: len(own)])
+            _restore(network, kept)
+    finally:
+        _restore(network, kept)
+        for name, part_of_it in network.named_modules():
+            part_of_it.training = modes[name]
     return torch.cat(found)
 
 
-def _called(network: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is None:
-        return network(padded(x))[: len(x)]
-    ends = torch.cat([lengths, lengths.new_ones(-len(x) % ROW_BLOCK)])
-    return network(padded(x), ends)[: len(x)]
+def _restore(network: nn.Module, kept: dict[str, Tensor]) -> None:
+    """Write back what a module changed of itself."""
+    for name, value in network.state_dict().items():
+        if not torch.equal(value, kept[name]):
+            value.copy_(kept[name])
 
 
-def accuracy(network: Network, split: Split) -> float:
+def accuracy(network: nn.Module, split: Split) -> float:
     """Return the share of samples of `split` that the network gets right."""
-    predicted = logits(network, torch.from_numpy(split.inputs)).argmax(1)
+    lengths = None if split.lengths is None else torch.from_numpy(split.lengths)
+    predicted = logits(network, torch.from_numpy(split.inputs), lengths=lengths).argmax(1)
     return float((predicted.cpu() == torch.from_numpy(split.labels)).double().mean())

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from robustssm.classifier import Classifier
 from robustssm.errors import ShapeError, UsageError
 from robustssm.initializations import initialization, parse
 from robustssm.layers import LAYERS, SSMLayer
@@ -108,14 +109,11 @@ class Block(nn.Module):
         return y if self.prenorm else self.norm(y)
 
 
-class Network(nn.Module):
+class Network(Classifier):
     """A sequence classifier on raw inputs (batch, length, d_input); returns logits.
 
     The input's mean and standard deviation are buffers, so that perturbations act on raw data.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -127,6 +125,25 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(Block(a) for _ in range(a.layers))
         self.final_norm = Normalisation(a.norm, a.d_model) if a.prenorm else nn.Identity()
         self.decoder = nn.Linear(a.d_model, a.d_output)
+
+    @property
+    def d_input(self) -> int:
+        """Input channels."""
+        return self.architecture.d_input
+
+    @property
+    def d_output(self) -> int:
+        """Classes."""
+        return self.architecture.d_output
+
+    @property
+    def state_size(self) -> int:
+        """Order n of the SSM layers."""
+        return self.architecture.n
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the architecture, as on a checkpoint's card."""
+        return self.architecture.to_dict()
 
     def ssm_layers(self) -> list[SSMLayer]:
         """Return the SSM layers in order."""
@@ -161,3 +178,13 @@ def build_network(architecture: Architecture, seed: int = 0) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Network(architecture)
+
+
+def own_network(network: Classifier, who: str) -> Network:
+    """Return a network of this project as such; UsageError where it is from elsewhere."""
+    if not isinstance(network, Network):
+        raise UsageError(
+            f"{who}: reads the parts of this project's own networks, not of a "
+            f"{type(network).__name__}; take sweep, attack noises, gain or inspect for it"
+        )
+    return network

@@ -40,16 +40,16 @@ class Robustness:
         __tracebackhide__ = True
         from tempfile import TemporaryDirectory
 
-        from robustssm.commands.baseline import model_refs
         from robustssm.errors import RobustssmError
         from robustssm.evaluations.baseline_file import read_baseline
         from robustssm.evaluations.regression import checks, measure, plan_check
         from robustssm.evaluations.run import Execution
         from robustssm.evaluations.store import RunDirectory
+        from robustssm.model_names import references
 
         try:
             held = read_baseline(Path(self._found(str(baseline))))
-            plan = plan_check(held, model_refs(tuple(map(self._model, models))), against)
+            plan = plan_check(held, references(map(self._model, models)), against)
             with TemporaryDirectory() as folder:
                 run = RunDirectory(Path(folder))
                 errors = measure(plan, run, Execution(jobs=jobs))

@@ -22,7 +22,7 @@ from robustssm.evaluations.baseline_file import read_baseline
 from robustssm.evaluations.regression import checks, measure, plan_check
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.verdicts import Check, judge
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 BASELINE = read_baseline(Path(__file__).parent / "data" / "zoo_curves.json")
 MODELS = ("s4", "s4d", "s4ptd", "s4ptd-rank1")

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from robustssm.attacks.base import Attack, Site
 from robustssm.attacks.budget import Budget
+from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
 from robustssm.inference import padded
-from robustssm.network import Network
 from robustssm.typing import IntArray
 
 # Inputs of a network are float32 at least, and are squared.
@@ -70,7 +70,7 @@ class Victim:
     where the network was put into training mode meanwhile.
     """
 
-    def __init__(self, network: Network, batch_size: int = 64) -> None:
+    def __init__(self, network: Classifier, batch_size: int = 64) -> None:
         if batch_size < 1:
             raise UsageError(f"victim: batch_size is {batch_size}, expected >= 1")
         self.network, self.batch_size = network, batch_size

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints import Checkpoint, load_checkpoint
-from robustssm.network import Network
+from robustssm.checkpoints import Checkpoint
+from robustssm.model_names import ModelRef
+from robustssm.network import Network, own_network
 from robustssm.tasks import Split, Task, load_task
-from robustssm.zoo import ModelRef
 
 PASS, FAIL, NOT_AVAILABLE = "pass", "fail", "not available"
 # Samples of a check that sends them through a network several times, unless all are asked for.
@@ -63,16 +63,15 @@ def judge(
 
 @dataclass(frozen=True)
 class Subject:
-    """A model under test: where it came from, its checkpoint, the task on its card."""
+    """A model under test: where it came from, its checkpoint, the task on its card.
+
+    network: the network itself, on the CPU; checks that may change one take a copy.
+    """
 
     ref: ModelRef
     checkpoint: Checkpoint
+    network: Network
     task: Task
-
-    @property
-    def network(self) -> Network:
-        """The network itself, on the CPU; checks that may change one take a copy."""
-        return self.checkpoint.network
 
     def copy(self) -> Network:
         """Return a copy of the network that shares nothing with it, kernels built anew."""
@@ -114,8 +113,9 @@ class Check:
 
 def read_subject(ref: ModelRef) -> Subject:
     """Return the model behind a reference with its task; RejectedInputError where damaged."""
-    checkpoint = load_checkpoint(ref.path)
-    return Subject(ref, checkpoint, load_task(checkpoint.card.task))
+    checkpoint = ref.load()
+    network = own_network(checkpoint.network, f"doctor {ref}")
+    return Subject(ref, checkpoint, network, load_task(checkpoint.card.task))
 
 
 def different_rows(a: Tensor, b: Tensor) -> int:

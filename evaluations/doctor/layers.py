@@ -10,7 +10,7 @@ from torch import Tensor
 from robustssm.attacks.philox import normal
 from robustssm.checkpoints import load_checkpoint
 from robustssm.evaluations.doctor.base import FAIL, PASS, Finding, Setting, Subject, judge
-from robustssm.evaluations.layer_systems import layer_system
+from robustssm.evaluations.reading_layers import layer_system
 from robustssm.initializations import NAMES
 from robustssm.layers import SSMLayer
 from robustssm.zoo import zoo_path
@@ -22,7 +22,7 @@ _SAMPLES = 2
 
 def _layers(setting: Setting) -> dict[str, list[SSMLayer]]:
     """Return the layers of every bundled initialisation, and of the models under test."""
-    found = {name: load_checkpoint(zoo_path(name, 0)).network.ssm_layers() for name in NAMES}
+    found = {name: list(load_checkpoint(zoo_path(name, 0)).network.ssm_layers()) for name in NAMES}
     for subject in setting.subjects:
         found[str(subject.ref)] = subject.network.ssm_layers()
     return found

@@ -165,7 +165,7 @@ def accuracy(setting: Setting, subject: Subject) -> Finding:
     finding = judge(
         "clean accuracy on the test split with the model's card",
         "difference",
-        abs(measured - card.clean_accuracy),
+        float("nan") if card.clean_accuracy is None else abs(measured - card.clean_accuracy),
         1.5 / len(split),
         "one sample: another machine's rounding may flip a tie",
         measured=measured,

@@ -33,10 +33,19 @@ def wilson(
     return np.where(k == 0, 0.0, centre - half), np.where(k == n, 1.0, centre + half)
 
 
+def constant(values: FloatArray) -> bool:
+    """Return whether shares, ratios or logarithms are equal, but for the rounding of sums."""
+    return bool(np.ptp(values) <= 1e-12 * max(1.0, np.abs(values).max()))
+
+
 def student(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Student's interval of the mean of replicates; NaN where there is a single one."""
+    """Return Student's interval of the mean of replicates.
+
+    NaN where there is a single one, or where all are equal: an interval without a width would
+    claim that the next replicate cannot differ.
+    """
     array: FloatArray = np.asarray(list(values), dtype=np.float64)
-    if len(array) < 2:
+    if len(array) < 2 or constant(array):
         return float("nan"), float("nan")
     half = stats.t.ppf(0.5 + confidence / 2, len(array) - 1) * stats.sem(array)
     return float(array.mean() - half), float(array.mean() + half)
@@ -45,7 +54,7 @@ def student(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[fl
 def seed_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return Student's interval of a mean accuracy over training seeds, inside [0, 1].
 
-    Seeds are the replicates, never the samples. NaN where there is a single seed.
+    Seeds are the replicates, never the samples. NaN as `student`.
     """
     low, high = student(values, confidence)
     return (low, high) if np.isnan(low) else (max(0.0, low), min(1.0, high))

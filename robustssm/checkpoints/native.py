@@ -11,15 +11,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from robustssm.classifier import Classifier
 from robustssm.errors import RejectedInputError, RobustssmError
 from robustssm.files import write_atomically
-from robustssm.network import Architecture, Network, build_network
+from robustssm.network import Architecture, Network, build_network, own_network
+from robustssm.sequence_model import KIND as SEQUENCE_MODEL
+from robustssm.sequence_model import Blueprint, SequenceModel
 
 FORMAT = "robustssm-1"
+# Bytes of a header that are searched for a card.
+_HEADER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Card:
     """What is known of a checkpoint besides its weights.
 
     init_diagnostics: kappa(V), |E|/|A|, max Re lambda, backward error of the initialisation;
-    clean_accuracy: on the whole test split of `task`; command: what made the file.
+    clean_accuracy: on the whole test split of `task`; command: what made the file. Of a model
+    from elsewhere task is empty and clean_accuracy None, unless somebody knows them.
     """
 
     architecture: dict[str, object]
@@ -36,7 +43,7 @@ class Card:
     task_hash: str
     train_seed: int
     training: dict[str, object]
-    clean_accuracy: float
+    clean_accuracy: float | None
     n_test: int
     command: str
     weights_sha256: str = ""
@@ -49,11 +56,20 @@ class Card:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network in evaluation mode, its card and its content hash."""
+    """A trained network in evaluation mode, its card and its content hash.
 
-    network: Network
+    notes: what a user should know of how a file from elsewhere was read.
+    """
+
+    network: Classifier
     card: Card
     content_hash: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> Network:
+        """The network, where it is one of this project's; UsageError else."""
+        return own_network(self.network, "checkpoint")
 
 
 def weights_hash(tensors: dict[str, Tensor]) -> str:
@@ -62,7 +78,7 @@ def weights_hash(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -71,12 +87,22 @@ def content_hash(weights: str, architecture: dict[str, object]) -> str:
     return hashlib.sha256((weights + json.dumps(architecture, sort_keys=True)).encode()).hexdigest()
 
 
-def save_checkpoint(path: Path, network: Network, card: Card) -> Card:
+def save_checkpoint(path: Path, network: Classifier, card: Card) -> Card:
     """Write the network and its card to `path`; return the card with the weights' hash."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     card = Card(**{**asdict(card), "weights_sha256": weights_hash(tensors)})
     write_atomically(path, save_tensors(tensors, metadata={"card": card.to_json()}))
     return card
+
+
+def is_native(path: Path) -> bool:
+    """Return whether a file is a safetensors file with a card of ours, damaged or not."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            return f'"format\\": \\"{FORMAT}'.encode() in file.read(min(size, _HEADER))
+    except OSError:
+        return False
 
 
 def read_card(path: Path) -> Card:
@@ -101,6 +127,18 @@ def read_card(path: Path) -> Card:
         ) from None
 
 
+def _built(architecture: dict[str, object]) -> Classifier:
+    """Return the network that a card's architecture describes, weights still to be loaded."""
+    kind = architecture.get("kind")
+    if kind == SEQUENCE_MODEL:
+        return SequenceModel(Blueprint.from_dict(architecture))
+    if kind == "mamba":
+        from robustssm.mamba import MambaModel
+
+        return MambaModel.from_dict(architecture)
+    return build_network(Architecture(**architecture))  # type: ignore[arg-type]
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Return the checkpoint at `path`, its weights checked against the card's hash.
 
@@ -110,8 +148,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     card = read_card(path)
     try:
         tensors = load_tensors(path.read_bytes())
-        architecture = Architecture(**card.architecture)  # type: ignore[arg-type]
-        network = build_network(architecture)
+        network = _built(card.architecture)
         network.load_state_dict(tensors, strict=True)
     except (safetensors.SafetensorError, RuntimeError, TypeError, RobustssmError) as error:
         reason = " ".join(str(error).split())

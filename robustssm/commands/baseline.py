@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from robustssm.evaluations.plan import Plan
     from robustssm.evaluations.store import RunDirectory
     from robustssm.evaluations.verdicts import Check
-    from robustssm.zoo import ModelRef
 
 # Falls named in the line that ends a check.
 _NAMED = 3
@@ -113,9 +112,10 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     help="Take finished cells from this run, where weights, data, noise and seed are the same.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-@shared("jobs", "style", "progress")
+@shared("settings", "jobs", "style", "progress")
 def check(
     models: tuple[str, ...],
+    settings: tuple[str, ...],
     path: Path,
     against: str | None,
     margin: float,
@@ -155,9 +155,10 @@ def check(
     from robustssm.evaluations.regression import checks, plan_check
     from robustssm.evaluations.store import RunDirectory
     from robustssm.execution import resolve_device
+    from robustssm.model_names import references
 
     held = read_baseline(path)
-    plan = plan_check(held, model_refs(models), against, resolve_device(device).type)
+    plan = plan_check(held, references(models, settings), against, resolve_device(device).type)
     place = TemporaryDirectory() if output is None else nullcontext(output)
     with place as folder:
         run = RunDirectory(Path(folder))
@@ -165,15 +166,6 @@ def check(
         found = checks(held, plan, run, against, margin, alpha)
     show_checks(found, held, str(path), style)
     _fail(found)
-
-
-def model_refs(models: tuple[str, ...]) -> "list[ModelRef]":
-    """Return the models of names as everywhere, or of checkpoint files, named by their stems."""
-    from robustssm.zoo import resolve
-
-    items = [item.strip() for text in models for item in text.split(",") if item.strip()]
-    files = [i for i in items if "=" not in i and (i.endswith(".safetensors") or Path(i).is_file())]
-    return resolve(",".join(i for i in items if i not in files), [Path(i) for i in files])
 
 
 def _measure(

@@ -36,6 +36,14 @@ class Expression(click.types.StringParamType):
     envvar_list_splitter = ";"
 
 
+_SET = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="[NAME:]OPTION=VALUE",
+    help="What a checkpoint from elsewhere does not say itself, as in prenorm=false.",
+)
+
 # Options that several commands have, spelt alike in all of them.
 _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "models": (
@@ -44,7 +52,8 @@ _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
             "--model",
             "models",
             multiple=True,
-            help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), name=path.",
+            help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), name=path, "
+            "name=module.py:function.",
         ),
         click.option(
             "-c",
@@ -52,9 +61,11 @@ _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
             "checkpoints",
             multiple=True,
             type=click.Path(path_type=Path),
-            help="Checkpoint files, named by their stems.",
+            help="Checkpoint files, named by their stems; name=file gives a module its weights.",
         ),
+        _SET,
     ),
+    "settings": (_SET,),
     "task": (
         click.option(
             "-d", "--data", "task", help="Task, as in digits:side=32. Default: the models' own."

@@ -34,7 +34,7 @@ from robustssm.commands.common import CommandError, shared
     metavar="'NAME OP NUMBER'",
     help="Exit with 5 where it is true of any model, noise and eps, as in 'worst < 0.5'. Names: "
     "clean, mean, worst, worst_crossfit, auc, eps50, mce, relative_mce; difference, "
-    "conditions_better, conditions_worse (model minus reference). Repeatable.",
+    "conditions_differ, conditions_better, conditions_worse (model minus reference). Repeatable.",
 )
 @shared("style")
 def compare(
@@ -58,8 +58,9 @@ def compare(
       robustssm compare runs/mine --fail-if 'worst_crossfit < 0.02' --fail-if 'mce > 5'
 
     \b
-    Exit codes: 0 done; 2 usage, or the runs are not comparable; 3 no threshold is crossed, but
-    cells are missing; 5 a threshold of --fail-if is crossed.
+    Exit codes: 0 done; 2 usage, or the runs are not comparable; 3 no threshold is known to be
+    crossed, but cells are missing, or an eps50 and the number both lie beyond the strengths tried;
+    5 a threshold of --fail-if is crossed.
     """
     from robustssm.commands.compare_tables import show_comparison
     from robustssm.evaluations.comparable import gather
@@ -71,14 +72,26 @@ def compare(
     names = [name.strip() for text in models for name in text.split(",") if name.strip()]
     compared = gather([RunDirectory(path) for path in runs], names)
     comparison = compare_models(compared, reference)
-    failures = [line for limit in limits for line in limit.failures(comparison)]
+    judged = [limit.judge(comparison) for limit in limits]
     show_comparison(comparison, [str(path) for path in runs], style)
-    if failures:
-        more = f", and {len(failures) - 3} more" if len(failures) > 3 else ""
-        raise CommandError(f"compare --fail-if: {'; '.join(failures[:3])}{more}", 5)
+    failed = [line for one in judged for line in one.failed]
+    undecided = [line for one in judged for line in one.undecided]
+    if failed:
+        raise CommandError(f"compare --fail-if: {_some(failed)}", 5)
+    if undecided:
+        raise CommandError(
+            f"compare --fail-if: undecided by the strengths tried: {_some(undecided)}; sweep more "
+            "strengths, or choose a number within them",
+            3,
+        )
     if limits and compared.missing:
         raise CommandError(
             f"compare --fail-if: no threshold is crossed so far, but {compared.missing} cells of "
             "the runs have no result; finish them first",
             3,
         )
+
+
+def _some(lines: list[str]) -> str:
+    more = f", and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return f"{'; '.join(lines[:3])}{more}"

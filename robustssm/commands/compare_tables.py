@@ -24,10 +24,11 @@ _LABELS = {
     "acc_mean_over_modes": "mean over modes",
     "acc_worst_crossfit": "worst mode, cross-fitted",
     "eps50_ratio": "eps50, ratio",
+    "eps50_difference_db": "eps50, difference in dB",
+    "conditions_differ": "conditions that differ",
     "conditions_better": "conditions better",
     "conditions_worse": "conditions worse",
 }
-_NOISE = ("noise", "inject", "clip", "mode_unit", "eps_unit")
 
 
 def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> None:
@@ -86,9 +87,11 @@ def _emit(title: str, table: tuple[list[str], list[list[str]]], style: str) -> N
 
 def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":
     """Return the rows of one noise."""
+    from robustssm.evaluations.reading import CONDITION
+
     if table.empty:
         return table
-    for name in _NOISE:
+    for name in (name for name in CONDITION if name not in ("mode", "eps")):
         table = table[table[name] == getattr(grid, name)]
     return table
 
@@ -158,7 +161,7 @@ def pairs_table(differences: "DataFrame") -> tuple[list[str], list[list[str]]]:
         for name, row in found.items():
             label = _LABELS[name] + ("" if math.isnan(eps) else f" at eps {eps:g}")
             p = "" if math.isnan(row["p"]) else f"{row['p']:.3g}"
-            value = _value(row, signed=not name.startswith(("conditions", "eps50")))
+            value = _value(row, signed=not name.startswith(("conditions", "eps50_ratio")))
             rows.append([model, _seed(row), label, value, _kind(row), p, row["p_test"]])
     return ["model", "seed", "quantity", "difference", "of", "p", "by"], rows
 

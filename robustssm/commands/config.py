@@ -99,9 +99,14 @@ def _parse(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows put a byte order mark before the text.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"config {path}: is no TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(
+            f"config {path}: its brackets are nested too deeply, expected values and flat lists"
+        ) from None
     except UnicodeDecodeError:
         raise UsageError(f"config {path}: is no UTF-8 text; expected a TOML file") from None
     except OSError as error:
@@ -144,6 +149,8 @@ def _labels(value: Any, path: Path) -> tuple[list[str], list[str]]:
         where = f"config {path}: {_CHECKPOINTS}.{label} = {_toml(file)}"
         if not isinstance(file, str) or not file:
             problems.append(f'{where}: expected a file, as in "mine.safetensors"')
+        elif "\0" in label + file:
+            problems.append(f"{where}: has a NUL character in it; expected text without")
         elif not label or "," in label or "=" in label or "," in file:
             problems.append(f"{where}: a label has no , or = in it, a file no comma; rename it")
         else:
@@ -182,6 +189,8 @@ def _single(option: click.Option, value: Any, folder: Path, numbers: bool = True
             value = str(value) if fits else value
     if not fits:
         raise UsageError(f"expected {expected}")
+    if isinstance(value, str) and "\0" in value:
+        raise UsageError("has a NUL character in it; expected text without")
     if isinstance(kind, click.Path):
         value = _anchored(value, folder)
     elif "--model" in option.opts:

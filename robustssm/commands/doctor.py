@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 def doctor(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
+    settings: tuple[str, ...],
     device: str,
     quick: bool,
     output: Path,
@@ -64,9 +65,9 @@ def doctor(
     from robustssm.evaluations.doctor import Setting, examine, read_subject
     from robustssm.evaluations.doctor.table import planned
     from robustssm.execution import resolve_device
-    from robustssm.zoo import resolve
+    from robustssm.model_names import resolve
 
-    refs = resolve(",".join(models) or ("" if checkpoints else "s4d"), checkpoints)
+    refs = resolve(",".join(models) or ("" if checkpoints else "s4d"), checkpoints, settings)
     setting = Setting(
         tuple(read_subject(ref) for ref in refs),
         resolve_device(device),

@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.commands.common import FORMATS, PROGRESS, shared
+from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
     from robustssm.evaluations.gain import GainResult
-    from robustssm.zoo import ModelRef
 
 
 @click.command()
 @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT...")
+@shared("settings")
 @click.option(
     "--layer",
     "layers",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--progress", type=PROGRESS, default="auto", show_default=True)
 def gain(
     checkpoints: tuple[str, ...],
+    settings: tuple[str, ...],
     layers: tuple[int, ...],
     length: int | None,
     rtol: float,
@@ -74,20 +76,19 @@ def gain(
       robustssm gain s4d --layer 0 --per channel --format csv
     """
     from robustssm import ui
-    from robustssm.checkpoints import load_checkpoint
     from robustssm.evaluations.gain import GainResult, model_gain
-    from robustssm.tasks import load_task
+    from robustssm.model_names import references as named
 
-    references = _references(checkpoints)
+    references = named(checkpoints, settings)
     models = []
     drawn = len(references) + 1 if figures else 0
     with ui.progress(len(references) + drawn, "gain", progress) as advance:
         for ref in references:
-            checkpoint = load_checkpoint(ref.path)
+            checkpoint = ref.load()
             measured = model_gain(
                 str(ref),
                 checkpoint,
-                length=length or load_task(checkpoint.card.task).length,
+                length=length or _length(checkpoint.card.task, str(ref)),
                 layers=layers,
                 rtol=rtol,
                 name=ref.label,
@@ -110,18 +111,13 @@ def gain(
         ui.note(f"{', '.join(labels)}: {note}")
 
 
-def _references(checkpoints: tuple[str, ...]) -> "list[ModelRef]":
-    """Return the models: names of the zoo and name=path first, then files by their paths."""
-    from robustssm.initializations import NAMES
-    from robustssm.zoo import resolve
+def _length(task: str, label: str) -> int:
+    """Return the length of the task that a model was trained on; UsageError where not known."""
+    from robustssm.tasks import load_task
 
-    def is_path(item: str) -> bool:
-        bundled = item.partition("/")[0] in NAMES
-        file = Path(item).suffix == ".safetensors" or (Path(item).is_file() and not bundled)
-        return "=" not in item and file
-
-    names = ",".join(item for item in checkpoints if not is_path(item))
-    return resolve(names, [Path(item).expanduser() for item in checkpoints if is_path(item)])
+    if not task:
+        raise UsageError(f"gain: {label} does not say what it was trained on; give --length")
+    return load_task(task).length
 
 
 LEGEND = """\

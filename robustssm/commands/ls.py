@@ -117,37 +117,32 @@ def ls_tasks(style: str) -> None:
 @ls.command("runs")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
 @shared("style")
-def ls_runs(folder: Path, style: str) -> None:
+@click.pass_context
+def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
     """List the run directories below FOLDER (default: runs), how far each is and its size.
 
-    state: complete, in progress, unfinished, with failures, or damaged (`robustssm show` says
-    what is). partial: how many samples a `--limit` left.
+    state: complete, in progress, unfinished, with failures, damaged (`robustssm show` says what
+    is), or unreadable: its manifest is not that of a sweep, or may not be read. partial: how many
+    samples a `--limit` left.
 
     \b
     Examples:
       robustssm ls runs
       robustssm ls runs . --format json
+
+    \b
+    Exit codes: 0 listed, be it that there is none; 2 usage, or no folder of that name.
     """
+    from click.core import ParameterSource
+
     from robustssm import ui
     from robustssm.commands.listing import show_rows
-    from robustssm.evaluations.inspection import disk_bytes, inspect, model_names, runs_below
+    from robustssm.evaluations.inspection import runs_below
 
-    rows: list[dict[str, Any]] = []
-    for path in runs_below(folder):
-        state = inspect(path)
-        taken = disk_bytes(path)
-        rows.append(
-            {
-                "run": str(path),
-                "state": state.word,
-                "task": state.manifest.get("task"),
-                "noises": ", ".join(map(str, state.manifest.get("noise") or [])),
-                "models": " ".join(model_names(state.manifest)),
-                **state.counts,
-                "partial": state.manifest.get("limit"),
-                "bytes": taken,
-            }
-        )
+    # Nobody named the default: where no sweep made it there are no runs.
+    default = ctx.get_parameter_source("folder") is ParameterSource.DEFAULT
+    found = [] if default and not folder.exists() else runs_below(folder)
+    rows = [_run(path) for path in found]
     if not rows:
         ui.note(f"no run directory below {folder}; `robustssm sweep` makes one")
     if style == "table":
@@ -155,6 +150,29 @@ def ls_runs(folder: Path, style: str) -> None:
             click.echo(_in_words(row))
         return
     show_rows(f"Runs below {folder}", rows, style)
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """Return a run's row, whatever its manifest holds."""
+    from robustssm.evaluations.inspection import disk_bytes, inspect, model_names
+
+    row: dict[str, Any] = {"run": str(path), "state": "unreadable", "task": None, "noises": ""}
+    row |= {"models": "", "cells": 0, "done": 0, "failed": 0, "missing": 0, "partial": None}
+    try:
+        state = inspect(path)
+        row |= {**state.counts, "bytes": disk_bytes(path)}
+        content = state.manifest
+        task, noise, limit = (content.get(name) for name in ("task", "noise", "limit"))
+        if not isinstance(noise, list | None) or not isinstance(task, str | None):
+            raise TypeError
+        if not isinstance(limit, int | None):
+            raise TypeError
+        row |= {"task": task, "noises": ", ".join(map(str, noise or [])), "partial": limit}
+        row |= {"models": " ".join(model_names(content)), "state": state.word}
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        # What is not of a sweep, or may not be read: the others are listed all the same.
+        row.setdefault("bytes", 0)
+    return row
 
 
 def _in_words(row: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ def minimal(
     attack: str,
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
+    settings: tuple[str, ...],
     task: str | None,
     seed: int,
     limit: int | None,
@@ -64,11 +65,11 @@ def minimal(
     from robustssm.evaluations.plan import make_plan
     from robustssm.evaluations.store import write_csv
     from robustssm.files import prepare
-    from robustssm.zoo import resolve
+    from robustssm.model_names import resolve
 
-    attacker, settings = parse_expression(attack)
-    if settings:
-        raise UsageError(f"minimal: {attack!r} has {', '.join(settings)}, which is looked for here")
+    attacker, strength = parse_expression(attack)
+    if strength:
+        raise UsageError(f"minimal: {attack!r} has {', '.join(strength)}, which is looked for here")
     assert isinstance(attacker, Adversary | Perturbation)
     inject = attacker.sites[0]
     search = MinimalEps(
@@ -76,7 +77,9 @@ def minimal(
     )
     # A plan checks models, task and attack as a sweep does.
     noise = Noise(attack, eps=(last,), eps_unit=unit)
-    plan = make_plan(resolve(",".join(models), checkpoints), noise, task=task, limit=limit)
+    plan = make_plan(
+        resolve(",".join(models), checkpoints, settings), noise, task=task, limit=limit
+    )
     studies = [Study(model.ref, plan.task, limit, seed) for model in plan.models]
     if output is not None:  # tried before any work
         prepare(output)
@@ -104,6 +107,7 @@ def minimal(
 def diagnose(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
+    settings: tuple[str, ...],
     task: str | None,
     seed: int,
     limit: int | None,
@@ -133,14 +137,17 @@ def diagnose(
     from robustssm.evaluations.attack_studies import Study, masked_gradients
     from robustssm.evaluations.conditions import Noise
     from robustssm.evaluations.plan import make_plan
-    from robustssm.zoo import resolve
+    from robustssm.model_names import resolve
 
     budget = Budget(eps, unit)
     if budget.nothing:
         raise UsageError("diagnose: eps changes nothing; give a strength")
     check_budget(BandPGD(0, 0), budget, "input")
     plan = make_plan(
-        resolve(",".join(models), checkpoints), Noise("fourier", modes), task=task, limit=limit
+        resolve(",".join(models), checkpoints, settings),
+        Noise("fourier", modes),
+        task=task,
+        limit=limit,
     )
     listed = parse_modes(modes, top=plan.task.length // 2)
     low, high = listed[0], listed[-1]

@@ -48,6 +48,7 @@ from robustssm.errors import UsageError
 def radius(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
+    settings: tuple[str, ...],
     modes: str,
     bound: str,
     tolerance: float,
@@ -76,7 +77,6 @@ def radius(
 
     from robustssm import ui
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.checkpoints import load_checkpoint
     from robustssm.evaluations.certified_radius import certified_radii
     from robustssm.evaluations.conditions import Noise
     from robustssm.evaluations.lipschitz import certificate_notes
@@ -90,18 +90,24 @@ def radius(
         successful,
     )
     from robustssm.evaluations.store import RunDirectory
-    from robustssm.zoo import resolve
+    from robustssm.model_names import resolve
+    from robustssm.network import own_network
 
     # A plan checks models, task and modes as a sweep does.
     plan = make_plan(
-        resolve(",".join(models), checkpoints), Noise("fourier", modes), task=task, limit=limit
+        resolve(",".join(models), checkpoints, settings),
+        Noise("fourier", modes),
+        task=task,
+        limit=limit,
     )
     listed = parse_modes(modes, top=plan.task.length // 2)
     if notes:
         lines = [
             {"model": str(model.ref), "note": line}
             for model in plan.models
-            for line in certificate_notes(load_checkpoint(model.ref.path).network, plan.task.length)
+            for line in certificate_notes(
+                own_network(model.ref.load().network, f"radius {model.ref}"), plan.task.length
+            )
         ]
         if style == "table":
             for line in lines:
@@ -113,7 +119,7 @@ def radius(
         raise UsageError(f"output {output}: is a file, expected a directory")
     jobs_of = [Radii(m, plan.task, listed, bound, tolerance, limit) for m in plan.models]
     for one in jobs_of:  # refusals come before any work
-        network = load_checkpoint(one.model.ref.path).network
+        network = own_network(one.model.ref.load().network, f"radius {one.model.ref}")
         nothing = plan.task.splits["test"].rows(slice(0))
         certified_radii(
             network,

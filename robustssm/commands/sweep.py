@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import BatchSize, CommandError, cores, shared
+from robustssm.commands.common import BatchSize, CommandError, cores, nothing_kept, shared
 from robustssm.commands.noise_options import noise_options, read_noises
 
 if TYPE_CHECKING:
@@ -123,8 +123,12 @@ def sweep(
     run = RunDirectory(output or default_output(plan))
     if dry_run:
         run.check(plan, overwrite)
-        _dry_run(plan, run, execution, style)
+        with nothing_kept():
+            _dry_run(plan, run, execution, style)
         return
+    for model in plan.models:
+        for note in model.notes:
+            ui.note(f"{model.ref}: {note}")
     others = [RunDirectory(path) for path in reuse]
     if overwrite and any(other.path.resolve() == run.path.resolve() for other in others):
         raise CommandError(f"reuse {run.path}: is what --overwrite discards; leave one out", 2)
@@ -167,6 +171,7 @@ def sweep(
 def sweep_plan(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
+    settings: tuple[str, ...],
     task: str | None,
     seed: int,
     limit: int | None,
@@ -176,10 +181,10 @@ def sweep_plan(
     """Return the plan that the options of `sweep` describe; UsageError, RejectedInputError else."""
     from robustssm.evaluations.plan import make_plan
     from robustssm.execution import resolve_device
-    from robustssm.zoo import resolve
+    from robustssm.model_names import resolve
 
     return make_plan(
-        resolve(",".join(models), checkpoints),
+        resolve(",".join(models), checkpoints, settings),
         read_noises(**noise),
         task=task,
         seed=seed,
@@ -260,6 +265,8 @@ def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: s
         f"about {ui.duration(seconds)} with {execution.jobs} at a time, "
         f"{found.disk / 2**20:.3g} MiB"
     )
+    for error in found.errors:
+        ui.note(f"would fail: {error}")
     _detectable(plan)
 
 

@@ -133,7 +133,9 @@ def _plan(options: dict[str, Any], problems: "Problems") -> "Plan | None":
 
     problems.attempt(Execution, options["jobs"] or 1, options["backend"])
     device = problems.attempt(resolve_device, options["device"])
-    models = find_models(",".join(options["models"]), options["checkpoints"], problems)
+    models = find_models(
+        ",".join(options["models"]), options["checkpoints"], problems, options["settings"]
+    )
     return validated_plan(
         models,
         _noises(options, problems),

@@ -42,6 +42,7 @@ from robustssm.errors import UsageError
 def worst_mode(
     models: tuple[str, ...],
     checkpoints: tuple[Path, ...],
+    settings: tuple[str, ...],
     modes: str,
     eps: str,
     task: str | None,
@@ -76,9 +77,9 @@ def worst_mode(
     from robustssm.evaluations.conditions import Noise
     from robustssm.evaluations.plan import make_plan, parse_numbers
     from robustssm.evaluations.store import RunDirectory
-    from robustssm.zoo import resolve
+    from robustssm.model_names import resolve
 
-    refs = resolve(",".join(models), checkpoints)
+    refs = resolve(",".join(models), checkpoints, settings)
     strengths = [check_eps(value) for value in parse_numbers(eps, "eps")]
     if not min(strengths) > 0.0:
         raise UsageError("worst-mode: eps is 0, which no mode tells apart; give a strength")

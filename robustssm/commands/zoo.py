@@ -38,7 +38,8 @@ def build_zoo(output: Path, names: str | None, jobs: int | None, progress: str) 
     """
     from robustssm import ui
     from robustssm.initializations import NAMES
-    from robustssm.zoo import SEEDS, build, resolve
+    from robustssm.model_names import resolve
+    from robustssm.zoo import SEEDS, build
 
     chosen = tuple(ref.label for ref in resolve(names)) if names else NAMES
     with ui.progress(len(chosen) * len(SEEDS), "zoo", progress) as advance:
@@ -65,15 +66,15 @@ def verify_zoo(models: str, style: str, progress: str) -> None:
       robustssm zoo verify --model all
     """
     from robustssm import ui
-    from robustssm.checkpoints import load_checkpoint
     from robustssm.initializations import NAMES
-    from robustssm.zoo import resolve, verify
+    from robustssm.model_names import resolve
+    from robustssm.zoo import verify
 
     refs = resolve(",".join(f"{name}/*" for name in NAMES) if models == "all" else models)
     rows, records = [], []
     with ui.progress(len(refs), "verify", progress) as advance:
         for ref in refs:
-            checkpoint = load_checkpoint(ref.path)
+            checkpoint = ref.load()
             card, measured = checkpoint.card, verify(checkpoint)
             records.append(
                 {

@@ -71,17 +71,21 @@ class SSMLayer(nn.Module, ABC):
         """Return the causal convolution of u (batch, length, channels) with the layer."""
         return self.feed_through(u, self.convolve(u, self._operator(u)))
 
+    def _built(self, L: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """Return the convolution of inputs of length L in the precision `dtype`."""
+        return fft_convolution(self.impulse(L), dtype)
+
     def _operator(self, u: Tensor) -> Callable[[Tensor], Tensor]:
         L = u.shape[1]
         differentiable = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
         if self.training or differentiable:
-            return fft_convolution(self.impulse(L), u.dtype)
+            return self._built(L, u.dtype)
         versions = tuple((p.data_ptr(), p._version) for p in self.parameters())
         key = (L, u.dtype, u.device, versions)
         if key not in self._operators:
             self._operators.clear()
             with torch.no_grad():
-                convolve = fft_convolution(self.impulse(L), u.dtype)
+                convolve = self._built(L, u.dtype)
             # Elementwise functions round by memory layout: contiguous, a sample's bits do not
             # depend on its batch.
             self._operators[key] = lambda v: convolve(v).contiguous()

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +15,23 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """inputs (N, L, channels) float32, labels (N,), sample_id (N,) fixed for ever."""
+    """inputs (N, L, channels) float32, or tokens (N, L) int64; labels (N,); sample_id (N,).
 
-    inputs: npt.NDArray[np.float32]
+    sample_id is fixed for ever. lengths: (N,) valid steps, None where all are.
+    """
+
+    inputs: npt.NDArray[Any]
     labels: IntArray
     sample_id: IntArray
+    lengths: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def rows(self, part: slice) -> "Split":
         """Return a part of the samples."""
-        return Split(self.inputs[part], self.labels[part], self.sample_id[part])
+        lengths = None if self.lengths is None else self.lengths[part]
+        return Split(self.inputs[part], self.labels[part], self.sample_id[part], lengths)
 
     def first(self, limit: int | None) -> "Split":
         """Return the first `limit` samples (all where None)."""
@@ -37,6 +43,7 @@ class Task:
     """A classification task. `spec` is the name that makes it again, as in `digits:side=16`.
 
     image: (rows, columns) where a sequence is an image read row by row; rate: samples per second.
+    tokens: one more than the largest token where inputs are tokens, which a model embeds.
     """
 
     spec: str
@@ -44,6 +51,7 @@ class Task:
     splits: dict[str, Split]
     image: tuple[int, int] | None = None
     rate: float | None = None
+    tokens: int | None = None
 
     @property
     def length(self) -> int:
@@ -52,7 +60,9 @@ class Task:
 
     @property
     def channels(self) -> int:
-        """Input channels."""
+        """Input channels; 1 where inputs are tokens."""
+        if self.tokens is not None:
+            return 1
         return int(self.splits["train"].inputs.shape[2])
 
     @property
@@ -63,12 +73,16 @@ class Task:
 
     @cached_property
     def mean(self) -> FloatArray:
-        """Mean of the training inputs per channel, (channels,)."""
+        """Mean of the training inputs per channel, (channels,); of no use where they are tokens."""
+        if self.tokens is not None:
+            return np.zeros(1)
         return self.splits["train"].inputs.mean((0, 1), dtype=np.float64)
 
     @cached_property
     def std(self) -> FloatArray:
-        """Standard deviation of the training inputs per channel, (channels,)."""
+        """Standard deviation of the training inputs per channel, (channels,); 1 of tokens."""
+        if self.tokens is not None:
+            return np.ones(1)
         return self.splits["train"].inputs.std((0, 1), dtype=np.float64)
 
     @cached_property
@@ -78,6 +92,7 @@ class Task:
         for name in SPLITS:
             split = self.splits[name]
             digest.update(f"{name}{split.inputs.shape}".encode())
-            for array in (split.inputs, split.labels, split.sample_id):
-                digest.update(np.ascontiguousarray(array).tobytes())
+            for array in (split.inputs, split.labels, split.sample_id, split.lengths):
+                if array is not None:
+                    digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()

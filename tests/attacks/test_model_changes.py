@@ -152,7 +152,7 @@ def test_a_signal_at_half_the_rate_wants_half_the_step(name: str) -> None:
 
 
 def test_trained_networks_follow_the_rate_too() -> None:
-    net = load_checkpoint(zoo_path("s4d", 0)).network.eval()
+    net = load_checkpoint(zoo_path("s4d", 0)).own.eval()
     t = (torch.arange(512, dtype=torch.float64) + 0.5) / 512
     x = (0.4 + 0.3 * torch.cos(6.0 * math.pi * t))[None, :, None].float().expand(16, 512, 1)
     slow = Resample(0.5).perturb(x, None, np.arange(16), 0, budget=Budget(1.0, "mix"), site=Site())
@@ -164,7 +164,7 @@ def test_trained_networks_follow_the_rate_too() -> None:
 
 
 def test_digits_at_twice_the_rate_are_read_with_half_the_step() -> None:
-    net = load_checkpoint(zoo_path("s4d", 0)).network.eval()
+    net = load_checkpoint(zoo_path("s4d", 0)).own.eval()
     split = load_task("digits").splits["test"].first(128)
     x = torch.from_numpy(split.inputs).transpose(1, 2)
     twice = torch.nn.functional.interpolate(x, scale_factor=2, mode="linear").transpose(1, 2)

@@ -14,7 +14,7 @@ from robustssm.evaluations.attack_studies import strengths_summary
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.outcomes import evaluate
 from robustssm.evaluations.plan import make_plan
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 
 def call(*arguments: str) -> Result:

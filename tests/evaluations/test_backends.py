@@ -24,7 +24,7 @@ from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 # Enough cells for twenty kills: about fifty are computed a second.

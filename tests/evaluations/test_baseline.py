@@ -26,7 +26,7 @@ from robustssm.evaluations.plan import make_plan, plan_conditions
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.verdicts import FELL, HELD, MEAN, ROSE, Check, judge
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 
 def sweep(folder: Path, models: str, noise: Noise | None = None, limit: int = 60) -> RunDirectory:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -17,76 +16,10 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.comparable import gather
 from robustssm.evaluations.comparison import Comparison, compare, seed_pairs
 from robustssm.evaluations.results import finish
-from robustssm.evaluations.store import RunDirectory, write_parquet
+from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.strength_grid import strength_grids
 from robustssm.evaluations.thresholds import parse_threshold
-
-BoolArray = npt.NDArray[np.bool_]
-N = 40
-EPS = (0.1, 1.0, 10.0)
-
-
-def share(right: float, n: int = N) -> BoolArray:
-    """The first samples right, so many of them."""
-    return np.arange(n) < round(right * n)
-
-
-def write_run(
-    path: Path,
-    curves: dict[tuple[str, int], dict[tuple[float, float], BoolArray]],
-    clean: dict[tuple[str, int], BoolArray] | None = None,
-    *,
-    noise: str = "fourier",
-    unit: str = "std",
-    mode_unit: str = "bin",
-    limit: int = -1,
-    **changes: Any,
-) -> RunDirectory:
-    """Write a run directory by hand; curves: outcomes by model and (mode, eps)."""
-    (path / "cells").mkdir(parents=True)
-    rows = []
-    for (model, seed), conditions in curves.items():
-        first = next(iter(conditions.values())) if conditions else share(1.0)
-        unperturbed = (clean or {}).get((model, seed), np.ones(len(first), np.bool_))
-        table = [(False, 0.0, 0.0, unperturbed)]
-        table += [(True, mode, eps, correct) for (mode, eps), correct in conditions.items()]
-        for noisy, mode, eps, correct in table:
-            cell = f"{model}{seed}-{noise[:4] if noisy else 'clean'}-{mode}-{eps}"
-            rows.append(
-                {
-                    "cell": cell,
-                    "model": model,
-                    "train_seed": seed,
-                    "checkpoint": changes.get("checkpoint", f"{model}{seed}"),
-                    "task": "t",
-                    "noise": noise if noisy else "clean",
-                    "inject": "input" if noisy else "",
-                    "mode": mode,
-                    "mode_unit": mode_unit if noisy else "",
-                    "eps": eps,
-                    "eps_unit": unit if noisy else "",
-                    "perturbation": changes.get("perturbation", f"Fourier({mode})")
-                    if noisy
-                    else "None",
-                    "clip": "none" if noisy else "",
-                    "seed": changes.get("seed", 0),
-                    "limit": limit,
-                }
-            )
-            ids = np.arange(len(correct)) + changes.get("start", 0)
-            outcomes = pd.DataFrame({"sample_id": ids, "correct": correct})
-            outcomes["delivered_rms"], outcomes["in_band_share"] = eps, 1.0
-            write_parquet(path / "cells" / f"{cell}.parquet", outcomes)
-    write_parquet(path / "plan.parquet", pd.DataFrame(rows))
-    manifest = {"schema": 3, "task": "t", "task_hash": changes.get("data", "d"), "chance": 0.1,
-                "device": "cpu"}  # fmt: skip
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    return RunDirectory(path)
-
-
-def flat(*curve: float, modes: tuple[float, ...] = (1.0, 2.0)) -> dict[Any, BoolArray]:
-    """The same accuracies over EPS at every mode."""
-    return {(mode, eps): share(v) for mode in modes for eps, v in zip(EPS, curve, strict=False)}
+from tests.evaluations.written_runs import EPS, N, flat, share, write_run
 
 
 def value(comparison: Comparison, quantity: str, model: str, **where: Any) -> pd.Series:
@@ -336,8 +269,10 @@ def test_thresholds(tmp_path: Path) -> None:
     assert "accuracy at each strength" in crossed.stdout
     assert call(path, "--fail-if", "difference < 0").exit_code == 0
     assert call(path, "--fail-if", "difference > 0.05").exit_code == 5
-    # b never falls to half: stronger than any number.
-    assert call(path, "--models", "b", "--fail-if", "eps50 < 1e9").exit_code == 0
+    # b never falls to half: eps50 is above the strongest, no more is known.
+    assert call(path, "--models", "b", "--fail-if", "eps50 <= 1").exit_code == 0
+    unknown = call(path, "--models", "b", "--fail-if", "eps50 < 1e9")
+    assert unknown.exit_code == 3 and "b: eps50 is above 1 std (fourier)" in unknown.stderr
     wrong = call(path, "--fail-if", "__import__('os') < 1")
     assert wrong.exit_code == 2 and "worst_crossfit" in wrong.stderr
     for text in ("worst", "worst < x", "worst == 1", "nothing < 1", "worst < nan"):
@@ -349,7 +284,7 @@ def test_a_real_sweep_is_compared(models: str, tmp_path: Path) -> None:
     from robustssm.evaluations.conditions import Noise
     from robustssm.evaluations.plan import make_plan
     from robustssm.evaluations.run import run_sweep
-    from robustssm.zoo import resolve
+    from robustssm.model_names import resolve
 
     noises = [Noise("fourier", modes=(1, 3), eps=(0.3, 1.0)), Noise("BandNoise(1, 8)", eps=(0.5,))]
     plan, run = make_plan(resolve(models), noises, limit=60), RunDirectory(tmp_path / "run")

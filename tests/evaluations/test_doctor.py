@@ -28,9 +28,9 @@ from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.inference import logits
 from robustssm.layers import S4D
+from robustssm.model_names import ModelRef
 from robustssm.network import Network
 from robustssm.program import Program
-from robustssm.zoo import ModelRef
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
 
@@ -217,6 +217,7 @@ def test_broken_kernels(subject: Subject, tmp_path: Path) -> None:
 
 def test_a_card_that_promises_too_much(subject: Subject, tmp_path: Path) -> None:
     card = subject.checkpoint.card
+    assert card.clean_accuracy is not None
     better = replace(card, clean_accuracy=card.clean_accuracy + 2.0 / card.n_test)
     other = replace(subject, checkpoint=replace(subject.checkpoint, card=better))
     assert run_check("clean accuracy", setting_of(other, tmp_path)).verdict == "fail"

@@ -29,7 +29,7 @@ from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory, write_csv
 from robustssm.evaluations.tables import read_csv, read_tables
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 CYCLES = "Fourier(mode)"
 FOLDERS = ("mlflow", "wandb")

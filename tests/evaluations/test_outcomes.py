@@ -19,7 +19,7 @@ from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.inference import logits
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 
 def plan_of(path: Path, *noises: Noise) -> Plan:

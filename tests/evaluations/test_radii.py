@@ -28,7 +28,7 @@ from robustssm.evaluations.radii import (
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 
 def call(*arguments: str) -> Result:
@@ -70,7 +70,7 @@ def test_radii_stand_below_every_successful_attack(
     rows = read(radii, output)
     part = plan.task.splits["test"].first(20)
     expected = certified_radii(
-        load_checkpoint(checkpoints["s4d"]).network,
+        load_checkpoint(checkpoints["s4d"]).own,
         torch.from_numpy(part.inputs),
         torch.from_numpy(part.labels),
         range(33),

@@ -18,7 +18,7 @@ from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.files import write_atomically
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 
 def plan_for(models: str, *modes: int, seed: int = 0, eps: tuple[float, ...] = (1.0,)) -> Plan:
@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 def one_bit_changed(path: Path, target: Path) -> Path:
     """Write a checkpoint whose decoder has one weight changed in its last bit."""
     checkpoint = load_checkpoint(path)
-    weight = checkpoint.network.decoder.weight.data
+    weight = checkpoint.own.decoder.weight.data
     weight.view(torch.int32)[0, 0] ^= 1
     save_checkpoint(target, checkpoint.network, checkpoint.card)
     return target

@@ -16,8 +16,8 @@ from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import COLUMNS, RunDirectory
 from robustssm.inference import logits
+from robustssm.model_names import resolve
 from robustssm.tasks import Split
-from robustssm.zoo import resolve
 
 
 def plan_for(models: str, noise: str = "fourier") -> Plan:

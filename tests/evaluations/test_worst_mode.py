@@ -21,7 +21,7 @@ from robustssm.evaluations.worst_mode import (
     verdicts,
     worst_modes,
 )
-from robustssm.zoo import resolve
+from robustssm.model_names import resolve
 
 MODES = tuple(range(1, 17))
 

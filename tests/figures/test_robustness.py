@@ -59,7 +59,10 @@ def test_no_two_models_look_alike(tmp_path: Path) -> None:
 
 
 def test_the_caption_says_n_seeds_and_interval() -> None:
-    frame = robustness.data(summary((1,), seeds=(0, 1, 2)))
+    table = summary((1,), seeds=(0, 1, 2))
+    same = robustness.data(table)
+    assert "no interval where the seeds agree" in robustness.caption(same, "fourier", "t", False)
+    frame = robustness.data(table.assign(accuracy=table["accuracy"] - 0.01 * table["train_seed"]))
     text = robustness.caption(frame, "fourier", "digits:side=8", partial=True)
     for part in ("n = 539", "3 training seeds", "Student", "PARTIAL", "chance"):
         assert part in text

@@ -27,7 +27,7 @@ def test_a_changed_weight_is_another_checkpoint(
 ) -> None:
     original = load_checkpoint(checkpoints["s4d"])
     with torch.no_grad():
-        original.network.decoder.bias[0] += 1e-6
+        original.own.decoder.bias[0] += 1e-6
     save_checkpoint(tmp_path / "changed.safetensors", original.network, original.card)
     changed = load_checkpoint(tmp_path / "changed.safetensors")
     assert changed.content_hash != original.content_hash

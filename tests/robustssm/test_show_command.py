@@ -26,7 +26,7 @@ from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
 from robustssm.evaluations.export import WRITERS
 from robustssm.evaluations.inspection import Inspection, inspect
-from robustssm.evaluations.report import numbers
+from robustssm.evaluations.markdown import numbers
 from robustssm.evaluations.store import RunDirectory
 from robustssm.initializations import NAMES
 

@@ -53,6 +53,7 @@ def test_the_card_says_what_was_done(checkpoints: dict[str, Path]) -> None:
     assert card.architecture["init"] == "s4ptd-rank1"
     assert card.init_diagnostics["max_real"] < -0.5
     assert (card.task, card.train_seed, card.n_test) == ("digits:side=8", 0, 539)
+    assert card.clean_accuracy is not None
     assert 0.1 < card.clean_accuracy < 1.0
     assert card.training["epochs"] == 2 and "torch" in card.versions
 

@@ -14,7 +14,8 @@ from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import default_output, make_plan
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
-from robustssm.zoo import resolve, zoo_path
+from robustssm.model_names import resolve
+from robustssm.zoo import zoo_path
 
 
 def call(path: Path, *arguments: str, env: dict[str, str] | None = None) -> Result:

@@ -17,6 +17,7 @@ LESS_ACCURATE = {"s4d-real": 0.7}
 def test_every_name_and_seed_is_there_and_intact(name: str, seed: int) -> None:
     card = load_checkpoint(zoo_path(name, seed)).card
     assert (card.architecture["init"], card.train_seed, card.n_test) == (name, seed, 539)
+    assert card.clean_accuracy is not None
     assert card.clean_accuracy >= LESS_ACCURATE.get(name, 0.95)
     config, command = recipe(name, seed)
     assert card.command == command

@@ -196,13 +196,14 @@ class TestParts:
 
 @pytest.fixture(scope="module")
 def trained() -> Iterator[Victim]:
-    with Victim(load_checkpoint(zoo_path("s4d", 0)).network) as victim:
+    with Victim(load_checkpoint(zoo_path("s4d", 0)).own) as victim:
         yield victim
 
 
 @pytest.mark.slow
 def test_finds_the_worst_mode_of_a_trained_network(trained: Victim) -> None:
     from robustssm.evaluations.layer_response import input_response
+    from robustssm.network import own_network
 
     task = load_task("digits")
     test = task.splits["test"]
@@ -210,7 +211,7 @@ def test_finds_the_worst_mode_of_a_trained_network(trained: Victim) -> None:
     site = Site(scale=torch.from_numpy(task.std))
     found = rank_modes(
         trained, x, labels, test.sample_id, 0, budget=Budget(0.3), site=site, modes=range(129),
-        prior=input_response(trained.network, 256),
+        prior=input_response(own_network(trained.network, "test"), 256),
     )  # fmt: skip
     assert found.passes <= 129 * len(x) // 20
     # The exhaustive sweep of this checkpoint: 395 of 539 right at mode 71, 406 at the next, 2.

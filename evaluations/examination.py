@@ -1,0 +1,103 @@
+"""What a checkpoint is: its parts, its layers' spectra, and whether they say one thing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from robustssm.attacks.philox import normal
+from robustssm.checkpoints import Checkpoint
+from robustssm.classifier import Classifier
+from robustssm.errors import RobustssmError
+from robustssm.evaluations.fingerprint import fingerprint
+from robustssm.evaluations.reading_layers import layer_spectrum
+from robustssm.layers.base import SSMLayer
+from robustssm.layers.general import GeneralLayer
+
+# Steps over which convolution and recurrence are compared, and samples of noise.
+STEPS, SAMPLES = 128, 2
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What is known of a layer; `refused` says what is not, and why.
+
+    parity: largest difference of convolution and recurrence in float64 over STEPS steps (fewer
+    where the kernel ends before) of standard normal noise, relative to the largest output.
+    """
+
+    layer: int
+    kind: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+    parity: float | None = None
+    refused: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data."""
+        own = {"layer": self.layer, "kind": self.kind, "parity": self.parity}
+        return {**own, **self.facts, "refused": list(self.refused)}
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A checkpoint taken apart: facts in the order they are shown, layers, notes."""
+
+    facts: dict[str, object]
+    layers: tuple[LayerReport, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data."""
+        layers = [layer.to_dict() for layer in self.layers]
+        return {"schema": 1, **self.facts, "layers": layers, "notes": list(self.notes)}
+
+
+def examine(checkpoint: Checkpoint) -> Examination:
+    """Return what a checkpoint is. The network is read, not changed."""
+    network, card = checkpoint.network, checkpoint.card
+    facts: dict[str, object] = {
+        "source": card.training.get("source", "robustssm"),
+        "family": card.training.get("family", card.architecture.get("init", "")),
+        "content_hash": checkpoint.content_hash,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "task": card.task or None,
+        "train_seed": card.train_seed,
+        "clean_accuracy": card.clean_accuracy,
+        "vocabulary": network.tokens,
+        **{key: value for key, value in network.to_dict().items() if key not in ("kind", "source")},
+    }
+    layers = tuple(_layer(number, layer) for number, layer in enumerate(network.ssm_layers()))
+    return Examination(facts, layers, checkpoint.notes)
+
+
+@torch.no_grad()
+def _layer(number: int, layer: SSMLayer) -> LayerReport:
+    refused = []
+    facts: dict[str, object] = {}
+    parity = None
+    try:
+        facts = fingerprint(layer_spectrum(layer)).to_dict()
+    except RobustssmError as error:
+        refused.append(str(error))
+    try:
+        parity = layer_parity(layer)
+    except (RobustssmError, NotImplementedError) as error:
+        refused.append(str(error))
+    return LayerReport(number, type(layer).__name__, facts, parity, tuple(refused))
+
+
+@torch.no_grad()
+def layer_parity(layer: SSMLayer) -> float:
+    """Return the parity of a layer, as in `LayerReport`; RobustssmError where it is not causal."""
+    L = layer.kernel_length(STEPS) if isinstance(layer, GeneralLayer) else STEPS
+    u = normal("parity", np.arange(SAMPLES), L * layer.d).reshape(SAMPLES, L, layer.d)
+    stepwise = layer.recurrence(u)
+    difference = float((layer(u) - stepwise).abs().max())
+    return difference / max(float(stepwise.abs().max()), float(np.finfo(np.float64).tiny))
+
+
+def kinds(network: Classifier) -> str:
+    """Return the kinds of SSM layers of a network, in words."""
+    found = [type(layer).__name__ for layer in network.ssm_layers()]
+    return ", ".join(f"{found.count(kind)} {kind}" for kind in dict.fromkeys(found)) or "none"

@@ -1,0 +1,117 @@
+"""Which initialisation a layer's spectrum is nearest to, how stable it is, what it aliases.
+
+The distance of two spectra pairs their eigenvalues at least total cost, each pair at
+
+    |lambda - mu| / (|lambda| + |mu|),
+
+from 0, equal, to 1; a layer's distance is the mean over pairs, the median over its channels. Of a
+layer with a low-rank term (S4) it is the diagonal part that is compared: HiPPO's own eigenvalues
+move by themselves as soon as an entry of the matrix does (arXiv 2310.01698, section 3).
+Training moves eigenvalues, and several initialisations begin alike: a fingerprint says what a
+spectrum looks like, not where it came from.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from robustssm.errors import RobustssmError
+from robustssm.evaluations.reading_layers import Spectrum
+from robustssm.initializations import NAMES, initialization
+from robustssm.typing import ComplexArray
+
+# Blocks that S5 may repeat a spectrum in.
+_BLOCKS = (1, 2, 4, 8, 16)
+# More channels than this are thinned out evenly: pairing costs the cube of the order.
+_CHANNELS = 32
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a layer's spectrum looks like.
+
+    nearest, second: initialisations, as `s4d` or `s5 x 2 blocks`; those of one spectrum are named
+    together. distance, second_distance: in [0, 1]; largest_real: of all poles, per unit time;
+    aliased: share of poles with |Im| dt > pi; slowest, fastest: time constants -1 / Re lambda, in
+    samples.
+    """
+
+    nearest: str
+    distance: float
+    second: str
+    second_distance: float
+    largest_real: float
+    aliased: float
+    dt_min: float
+    dt_max: float
+    fastest: float
+    slowest: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields."""
+        return asdict(self)
+
+
+def spectral_distance(a: ComplexArray, b: ComplexArray) -> float:
+    """Return the distance of two spectra of one size, 0 to 1."""
+    scale = np.abs(a)[:, None] + np.abs(b)[None]
+    cost = np.abs(a[:, None] - b[None]) / np.where(scale > 0.0, scale, 1.0)
+    rows, columns = linear_sum_assignment(cost)
+    return float(cost[rows, columns].mean())
+
+
+@lru_cache(maxsize=64)
+def _reference(name: str, n: int) -> ComplexArray | None:
+    """Return the whole spectrum of an initialisation at order n; None where there is none."""
+    try:
+        init = initialization(name, n)
+    except RobustssmError:
+        return None
+    stored = init.eigenvalues
+    paired = np.asarray(init.weight) > 1.0
+    return np.concatenate([stored, stored[paired].conj()])
+
+
+def candidates(n: int, low_rank: bool = False) -> dict[str, ComplexArray]:
+    """Return the spectra of order n to compare with, by what they are called.
+
+    low_rank: of diagonal parts beside a low-rank term; there HiPPO's is S4's.
+    """
+    found: dict[str, ComplexArray] = {}
+    for name in ("s4", "s4d-lin", "s4d-inv") if low_rank else (k for k in NAMES if k != "s4"):
+        for blocks in _BLOCKS if name.startswith("s5") else (1,):
+            own = _reference(name, n // blocks) if n % blocks == 0 and n // blocks > 1 else None
+            if own is not None and len(own) * blocks == n:
+                label = name if blocks == 1 else f"{name} x {blocks} blocks"
+                spectrum = np.sort_complex(np.tile(own, blocks))
+                same = [k for k, other in found.items() if np.allclose(other, spectrum)]
+                found[", ".join([*same, label])] = spectrum
+                for k in same:
+                    del found[k]
+    return found
+
+
+def fingerprint(spectrum: Spectrum) -> Fingerprint:
+    """Return the fingerprint of a layer's poles."""
+    poles, step = spectrum.poles, spectrum.step
+    every = np.linspace(0, len(poles) - 1, min(len(poles), _CHANNELS)).astype(int)
+    distances = {
+        label: float(np.median([spectral_distance(row, other) for row in spectrum.diagonal[every]]))
+        for label, other in candidates(poles.shape[1], spectrum.low_rank).items()
+    }
+    ranked = sorted(distances.items(), key=lambda item: item[1])
+    ranked += [("none of this order", 1.0)] * (2 - len(ranked))
+    with np.errstate(divide="ignore"):
+        constants = np.abs(1.0 / (poles.real * step))
+    return Fingerprint(
+        *ranked[0],
+        *ranked[1],
+        float(poles.real.max()),
+        spectrum.aliased,
+        float(step.min()),
+        float(step.max()),
+        float(constants.min()),
+        float(constants.max()),
+    )

@@ -1,0 +1,130 @@
+"""Flax checkpoints in one file: msgpack of nested tables whose leaves are arrays.
+
+Reference: google/flax, flax/serialization.py (_MsgpackExtType, _ndarray_from_bytes, _unchunk).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
+from robustssm.checkpoints.containers.flax_trees import FlaxTree, array
+from robustssm.errors import UsageError
+
+_ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
+_CHUNKED = "__msgpack_chunked_array__"
+_ENTRIES = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A msgpack extension, not yet unpacked."""
+
+    code: int
+    data: bytes
+
+
+def read_msgpack(path: Path, data: bytes, limits: Limits) -> Contents:
+    """Return the variables of a flax checkpoint; raises ContentsError where it is none or damaged.
+
+    Raises UsageError where msgpack is not installed.
+    """
+    unpack = _unpacker()
+    tree = FlaxTree(limits)
+    value = unpack(data, _Packed)
+    if not isinstance(value, dict):
+        raise ContentsError(
+            f"holds {shown(value)}, expected the tables params and, if any, batch_stats"
+        )
+
+    def leaf(node: object) -> Tensor | None:
+        if isinstance(node, dict) and node.get(_CHUNKED) is True:
+            return _chunked(node, unpack, limits)
+        return _unpacked(node, unpack, limits) if isinstance(node, _Packed) else None
+
+    tensors, extra = tree.read(value, leaf)
+    return Contents("flax-msgpack", tensors, {}, extra, path)
+
+
+def _unpacker() -> Callable[[bytes, Callable[[int, bytes], object] | None], object]:
+    try:
+        import msgpack
+    except ImportError as error:
+        raise UsageError(
+            "reading a flax checkpoint needs msgpack, which is not installed; "
+            "pip install 'robustssm[jax-ckpt]'"
+        ) from error
+
+    def unpack(data: bytes, extension: Callable[[int, bytes], object] | None) -> object:
+        limit = max(len(data), 1)
+        options: dict[str, Any] = {
+            "max_str_len": limit,
+            "max_bin_len": limit,
+            "max_ext_len": limit,
+            "max_array_len": min(limit, _ENTRIES),
+            "max_map_len": limit,
+        }
+        try:
+            return msgpack.unpackb(
+                data, raw=False, strict_map_key=True, ext_hook=extension or _refused, **options
+            )
+        except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as e:
+            raise ContentsError(
+                f"no msgpack that can be read ({e}); fetch or save the file again"
+            ) from e
+
+    return unpack
+
+
+def _refused(code: int, data: bytes) -> object:
+    raise ValueError(f"extension {code} within an array")
+
+
+Unpack = Callable[[bytes, Callable[[int, bytes], object] | None], object]
+
+
+def _unpacked(node: _Packed, unpack: Unpack, limits: Limits) -> Tensor:
+    value = unpack(node.data, None)
+    if node.code == _COMPLEX:
+        if isinstance(value, list) and len(value) == 2 and all(map(_number, value)):
+            return torch.tensor(complex(*value), dtype=torch.complex128)
+    elif node.code in (_ARRAY, _SCALAR) and isinstance(value, list) and len(value) == 3:
+        shape, name, data = value
+        if isinstance(shape, list) and isinstance(name, str) and isinstance(data, bytes):
+            return array(shape, name, data, limits)
+    raise ContentsError(
+        f"an array is packed in an unknown way (extension {node.code}); save it by flax"
+    )
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _chunked(node: Mapping[object, object], unpack: Unpack, limits: Limits) -> Tensor:
+    """Return an array of more than 1 GiB, which flax writes in flat pieces."""
+    shape, chunks = _row(node.get("shape")), _row(node.get("chunks"))
+    pieces = [_unpacked(one, unpack, limits) for one in chunks if isinstance(one, _Packed)]
+    if not pieces or len(pieces) != len(chunks) or any(one.ndim != 1 for one in pieces):
+        raise ContentsError("an array in pieces is damaged; fetch or save the file again")
+    if len({one.dtype for one in pieces}) != 1:
+        raise ContentsError("an array in pieces has pieces of two types; fetch the file again")
+    whole = torch.cat(pieces)
+    sizes = [n for n in shape if type(n) is int and 0 <= n <= limits.elements]
+    product = 1
+    for n in sizes:
+        product = min(product * n, limits.elements + 1)
+    if len(sizes) != len(shape) or product != whole.numel():
+        raise ContentsError(f"an array in pieces has {whole.numel()} entries, expected {sizes}")
+    return whole.reshape(sizes)
+
+
+def _row(table: object) -> list[object]:
+    """Return the values of a table whose names count from 0, as flax writes tuples."""
+    if not isinstance(table, dict) or set(table) != {str(i) for i in range(len(table))}:
+        raise ContentsError("an array in pieces is damaged; fetch or save the file again")
+    return [table[str(i)] for i in range(len(table))]

@@ -1,0 +1,112 @@
+"""Folders: Hugging Face models, orbax checkpoints, and a flax checkpoint kept in a folder."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
+from robustssm.checkpoints.containers.orbax import METADATA, read_orbax
+from robustssm.checkpoints.containers.plain import read_json
+
+CONFIG = "config.json"
+# Weights of a Hugging Face model, in the order in which its own loader takes them.
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_STEP = re.compile(r"checkpoint_\d+")
+_FILES = 100_000
+
+ReadFile = Callable[[Path, Limits], Contents]
+
+
+def read_folder(folder: Path, limits: Limits, read_file: ReadFile, inner: bool = False) -> Contents:
+    """Return what a folder holds; raises ContentsError where it is unknown or ambiguous."""
+    if (folder / METADATA).is_file():
+        return read_orbax(folder, _size(folder, limits), limits)
+    if (folder / CONFIG).is_file():
+        return _read_hugging_face(folder, limits, read_file)
+    names = sorted(one.name for one in folder.iterdir())
+    steps = [name for name in names if _STEP.fullmatch(name)]
+    if len(steps) == 1 and not inner:
+        path = folder / steps[0]
+        if path.is_dir():
+            return read_folder(path, limits, read_file, inner=True)
+        return read_file(path, limits)
+    if steps:
+        raise ContentsError(
+            f"holds {shown(', '.join(steps))}, expected one; give the path of the one"
+        )
+    parts = [name for name in names if (folder / name / METADATA).is_file()]
+    if parts:
+        raise ContentsError(
+            f"holds orbax checkpoints in {shown(', '.join(parts))}; give the path of one"
+        )
+    raise ContentsError(
+        f"a folder without {CONFIG}, {METADATA} or checkpoint_STEP (it holds "
+        f"{shown(', '.join(names)) or 'nothing'}); give the path of the checkpoint in it"
+    )
+
+
+def _read_hugging_face(folder: Path, limits: Limits, read_file: ReadFile) -> Contents:
+    """Return a model's tensors, from one file or several, its config.json as options."""
+    options = read_json(folder / CONFIG, limits)
+    for name in _WEIGHTS:
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            found = read_file(folder / name, limits)
+            return Contents("huggingface", found.tensors, options, found.extra, folder)
+        if index.is_file():
+            return Contents("huggingface", _sharded(index, limits, read_file), options, {}, folder)
+    raise ContentsError(
+        f"a folder with {CONFIG}, but no {' or '.join(_WEIGHTS)}; fetch the weights too"
+    )
+
+
+def _sharded(index: Path, limits: Limits, read_file: ReadFile) -> dict[str, Tensor]:
+    """Return the tensors of all shards, each in the shard that the index says."""
+    places = read_json(index, limits).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ContentsError(f"{index.name} has no weight_map; fetch the folder again")
+    if len(places) > limits.tensors:
+        raise ContentsError(
+            f"{index.name} names {len(places)} tensors, allowed are {limits.tensors}"
+        )
+    tensors: dict[str, Tensor] = {}
+    files = list(dict.fromkeys(places.values()))
+    for file in files:
+        if not isinstance(file, str) or Path(file).name != file or not file.isprintable():
+            raise ContentsError(
+                f"{index.name} names the file {shown(file)}, expected one of the folder"
+            )
+    paths = [index.parent / str(file) for file in files]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise ContentsError(
+            f"{shown(', '.join(missing))} of {index.name} are missing; fetch them too"
+        )
+    total = sum(path.stat().st_size for path in paths)
+    if total > limits.file_bytes:
+        raise ContentsError(f"its weights have {total} bytes, allowed are {limits.file_bytes}")
+    for path in paths:
+        found = read_file(path, limits).tensors
+        named = {name for name, place in places.items() if place == path.name}
+        if set(found) != named:
+            odd = sorted(set(found) ^ named)
+            raise ContentsError(
+                f"{shown(path.name)} and {index.name} differ in {len(odd)} tensors "
+                f"({shown(odd[0])}, ...); fetch the folder again"
+            )
+        tensors |= found
+    return tensors
+
+
+def _size(folder: Path, limits: Limits) -> int:
+    """Return the bytes of all files in a folder, within the limits."""
+    total = 0
+    for count, path in enumerate(folder.rglob("*")):
+        total += path.lstat().st_size
+        if count > _FILES or total > limits.file_bytes:
+            raise ContentsError(
+                f"a folder of more than {_FILES} files or {limits.file_bytes} bytes"
+            )
+    return total

@@ -1,0 +1,152 @@
+"""Orbax checkpoints: a folder whose _METADATA names the arrays, kept by tensorstore.
+
+Only tensorstore is needed, not orbax or jax: arrays are zarr in one ocdbt store, or in a folder
+each. Reference: google/orbax, orbax/checkpoint/_src/metadata/tree.py and
+_src/serialization/tensorstore_utils.py.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
+from robustssm.checkpoints.containers.flax_trees import DTYPES, FlaxTree
+from robustssm.checkpoints.containers.plain import read_json
+from robustssm.checkpoints.containers.storages import empty
+from robustssm.errors import UsageError
+
+METADATA = "_METADATA"
+# Compressed chunks may unpack to this many times the folder's bytes: zeros of a new network do.
+_RATIO, _SLACK = 64, 64 << 20
+_NAME = 500
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An array that the metadata names."""
+
+    name: str
+
+
+class _Store:
+    """The arrays of an orbax folder, of which only local files are read.
+
+    size: the folder's bytes, which bound what its arrays may take.
+    """
+
+    def __init__(
+        self, folder: Path, metadata: Mapping[str, object], size: int, limits: Limits
+    ) -> None:
+        self._tensorstore = _tensorstore()
+        self._folder, self._limits = str(folder.resolve()) + "/", limits
+        self._ocdbt = metadata.get("use_ocdbt") is not False
+        self._driver = "zarr3" if metadata.get("use_zarr3") is True else "zarr"
+        # Chunks of zeros are only left out where the writer was allowed to.
+        self._whole = metadata.get("store_array_data_equal_to_fill_value") is True
+        self._most = min(limits.file_bytes, _RATIO * size + _SLACK)
+        self._left = self._most
+
+    def __call__(self, node: object) -> Tensor | None:
+        """Return a stored array; None where the node is none."""
+        if not isinstance(node, _Stored):
+            return None
+        try:
+            opened = self._tensorstore.open(self._spec(node.name), open=True, read=True).result()
+            kind = DTYPES.get(opened.dtype.name)
+            if kind is None:
+                raise ContentsError(
+                    f"{node.name} has dtype {opened.dtype.name}, expected one of "
+                    f"{', '.join(DTYPES)}"
+                )
+            shape = [int(n) for n in opened.shape]
+            chunk = [int(n) for n in opened.chunk_layout.read_chunk.shape or shape]
+            self._check(node.name, shape, chunk, kind)
+            data = bytearray(opened.read().result().tobytes())
+        except (ValueError, RuntimeError, TypeError, OverflowError, KeyError) as error:
+            said = shown(" ".join(str(error).split()))
+            raise ContentsError(
+                f"{node.name} cannot be read ({said}); copy the whole folder"
+            ) from error
+        if not data:
+            return empty(shape, kind)
+        if kind == torch.bool and data.translate(None, b"\0\1"):
+            raise ContentsError(f"{node.name}: truth values are other bytes; the file is damaged")
+        return torch.frombuffer(data, dtype=kind).reshape(shape)
+
+    def _check(self, name: str, shape: list[int], chunk: list[int], kind: torch.dtype) -> None:
+        numel, piece = math.prod(shape), math.prod(chunk)
+        self._left -= numel * kind.itemsize
+        if numel > self._limits.elements or self._left < 0 or piece * kind.itemsize > self._most:
+            raise ContentsError(
+                f"{name} has shape {shape} in chunks of {chunk}, more than its files can back; "
+                "copy the whole folder"
+            )
+
+    def _spec(self, name: str) -> dict[str, object]:
+        base: dict[str, object] = {"driver": "file", "path": self._folder}
+        if self._ocdbt:
+            kvstore: dict[str, object] = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
+        else:
+            kvstore = {"driver": "file", "path": f"{self._folder}{name}/"}
+        spec: dict[str, object] = {"driver": self._driver, "kvstore": kvstore}
+        return spec | ({"fill_missing_data_reads": False} if self._whole else {})
+
+
+def read_orbax(folder: Path, size: int, limits: Limits) -> Contents:
+    """Return the variables of an orbax folder; raises ContentsError where it is damaged.
+
+    Raises UsageError where tensorstore is not installed.
+    """
+    metadata = read_json(folder / METADATA, limits)
+    table = metadata.get("tree_metadata")
+    if not isinstance(table, dict):
+        raise ContentsError(f"{METADATA} has no tree_metadata, expected a tree of arrays")
+    if len(table) > limits.values:
+        raise ContentsError(f"{METADATA} names {len(table)} values, allowed are {limits.values}")
+    tree: dict[object, object] = {}
+    for entry in table.values():
+        path = _path(entry)
+        if path[0] != "opt_state":
+            _put(tree, path, _Stored(".".join(path)))
+    store = _Store(folder, metadata, size, limits)
+    tensors, extra = FlaxTree(limits).read(tree, store)
+    return Contents("orbax", tensors, {}, extra, folder)
+
+
+def _path(entry: object) -> list[str]:
+    keys = entry.get("key_metadata") if isinstance(entry, dict) else None
+    if not isinstance(keys, list) or not keys:
+        raise ContentsError(f"{METADATA} names a value without key_metadata; copy the whole folder")
+    path = [str(key.get("key")) if isinstance(key, dict) else "" for key in keys]
+    for name in path:
+        odd = not name.isprintable() or "/" in name or "\\" in name or name in (".", "..")
+        if odd or not name or len(name) > _NAME:
+            raise ContentsError(f"{METADATA} names {shown(name)}, expected the name of an array")
+    return path
+
+
+def _put(tree: dict[object, object], path: list[str], leaf: _Stored) -> None:
+    for key in path[:-1]:
+        inner = tree.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ContentsError(f"{METADATA} names {leaf.name}, within another array")
+        tree = inner
+    if path[-1] in tree:
+        raise ContentsError(f"{METADATA} names {leaf.name} twice")
+    tree[path[-1]] = leaf
+
+
+def _tensorstore() -> Any:
+    try:
+        import tensorstore
+    except ImportError as error:
+        raise UsageError(
+            "reading an orbax checkpoint needs tensorstore, which is not installed; "
+            "pip install 'robustssm[jax-ckpt]'"
+        ) from error
+    return tensorstore

@@ -1,0 +1,104 @@
+"""Foreign values as plain data: dict, list, str, int, float, bool, None, and nothing else."""
+
+import json
+from pathlib import Path
+
+from robustssm.checkpoints.containers.contents import ContentsError, Limits, shown
+from robustssm.checkpoints.containers.inert import Global, Made
+
+
+class Plain:
+    """Makes copies of values, within the limits on their number and depth.
+
+    A table that occurs in many places is copied to each, so that a small file which multiplies
+    tables is refused, not unfolded.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits, self._left = limits, limits.values
+
+    def __call__(self, value: object, depth: int = 0) -> object:
+        """Return the value as plain data; raises ContentsError where it is something else."""
+        self._left -= 1
+        if self._left < 0:
+            raise ContentsError(f"holds more than {self._limits.values} hyper-parameters")
+        if depth > self._limits.nesting:
+            raise ContentsError(f"its tables are nested more than {self._limits.nesting} deep")
+        if isinstance(value, Made):
+            return self._made(value, depth)
+        if isinstance(value, Global):
+            return value.name
+        if isinstance(value, dict):
+            return self._dict(value, depth)
+        if isinstance(value, list | tuple):
+            return [self(one, depth + 1) for one in value]
+        if value is None or isinstance(value, int | float):
+            return value
+        if isinstance(value, str):
+            return _text(value)
+        raise ContentsError(
+            f"its hyper-parameters hold {shown(value)}, expected plain values; "
+            "save the state_dict alone and give the options by --set"
+        )
+
+    def _made(self, value: Made, depth: int) -> object:
+        kind = value.name.rpartition(".")[2]
+        if kind in ("DictConfig", "ListConfig") and "_content" in value.state:
+            return self(value.state["_content"], depth + 1)
+        if kind.endswith("Node") and "_val" in value.state:
+            return self(value.state["_val"], depth + 1)
+        if kind in ("Namespace", "AttributeDict"):
+            return self._dict(value.items | value.state, depth)
+        raise ContentsError(
+            f"its hyper-parameters hold an odd {kind}, expected plain values; "
+            "save the state_dict alone and give the options by --set"
+        )
+
+    def _dict(self, value: dict[object, object], depth: int) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for key, one in value.items():
+            if not isinstance(key, str | int | float | bool | None):
+                raise ContentsError(f"a table has {shown(key)} as a key, expected a name")
+            name = _text(key) if isinstance(key, str) else str(key)
+            if name in found:
+                raise ContentsError(f"a table has two entries {shown(name)}")
+            found[name] = self(one, depth + 1)
+        return found
+
+
+def read_json(path: Path, limits: Limits) -> dict[str, object]:
+    """Return the table in a JSON file; raises ContentsError where it is none or too large."""
+    size = path.stat().st_size
+    if size > limits.json_bytes:
+        raise ContentsError(f"{path.name} has {size} bytes, allowed are {limits.json_bytes}")
+    try:
+        value = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
+        raise ContentsError(
+            f"{path.name} is no JSON that can be read ({error}); fetch it again"
+        ) from error
+    if not isinstance(value, dict):
+        raise ContentsError(f"{path.name} holds {shown(value)}, expected a table")
+    found = Plain(limits)(value)
+    assert isinstance(found, dict)
+    return found
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a table has the same name twice")
+    return found
+
+
+def _refused(constant: str) -> object:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _text(value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ContentsError("holds a text that is no Unicode; the file is damaged") from error
+    return value

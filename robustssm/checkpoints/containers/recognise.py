@@ -1,0 +1,89 @@
+"""What kind of checkpoint a path is, by its first bytes or by what a folder holds."""
+
+import struct
+from pathlib import Path
+
+from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits
+from robustssm.checkpoints.containers.flax_msgpack import read_msgpack
+from robustssm.checkpoints.containers.folders import read_folder
+from robustssm.checkpoints.containers.safetensors_file import read_safetensors
+from robustssm.checkpoints.containers.torch_legacy import START, read_legacy
+from robustssm.checkpoints.containers.torch_zip import read_zip
+from robustssm.errors import RejectedInputError
+
+_HEAD = 32
+
+
+def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B008
+    """Return what the checkpoint at `path` holds, as plain data; nothing in it is executed.
+
+    Reads torch files (zip and older), Lightning's among them; safetensors; flax checkpoints of
+    msgpack; folders of orbax, of Hugging Face, and with one flax checkpoint. Tensors are in
+    memory, contiguous, of the file's dtypes. Raises RejectedInputError where the path cannot be
+    read, is damaged, larger than the limits, or would run code; UsageError where a package that
+    the format needs is not installed.
+    """
+    try:
+        if path.is_dir():
+            return read_folder(path, limits, read_file)
+        return read_file(path, limits)
+    except ContentsError as error:
+        said = " ".join(str(error).split())
+        raise RejectedInputError(f"checkpoint {path}: {said}") from error
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        raise RejectedInputError(
+            f"checkpoint {path}: cannot be read ({said}); give the path of a file that you may read"
+        ) from error
+    except MemoryError as error:
+        raise RejectedInputError(
+            f"checkpoint {path}: takes more memory than there is; read it on a larger machine"
+        ) from error
+
+
+def read_file(path: Path, limits: Limits) -> Contents:
+    """Return what one file holds; raises ContentsError, or OSError, where it cannot be read."""
+    if not path.exists():
+        raise ContentsError("no such file; check the path")
+    if not path.is_file():
+        raise ContentsError("no regular file; give the path of a checkpoint file")
+    size = path.stat().st_size
+    if size > limits.file_bytes:
+        raise ContentsError(f"has {size} bytes, allowed are {limits.file_bytes}")
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        file.seek(0)
+        kind = _kind(head, limits)
+        if kind == "zip":
+            return read_zip(path, file, size, limits)
+        if kind == "legacy":
+            return read_legacy(path, file, size, limits)
+        if kind == "msgpack":
+            return read_msgpack(path, file.read(size), limits)
+    return read_safetensors(path, size, limits)
+
+
+def _kind(head: bytes, limits: Limits) -> str:
+    """Return zip, legacy, safetensors or msgpack; raises ContentsError where it is none of them."""
+    if not head:
+        raise ContentsError("is empty; fetch or save it again")
+    if head.startswith(b"PK"):
+        return "zip"
+    if head[:1] == b"\x80" and START in head:
+        return "legacy"
+    header = struct.unpack("<Q", head[:8])[0] if len(head) > 8 else 0
+    table = head[8:9] == b"{"
+    if table and header <= limits.header_bytes:
+        return "safetensors"
+    if 0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF):
+        return "msgpack"
+    if table:
+        return "safetensors"
+    if head[0] == 0x80:
+        raise ContentsError(
+            "a pickle that torch.save did not write; save the state_dict by torch.save"
+        )
+    raise ContentsError(
+        "of no known format (torch, safetensors, flax msgpack; folders of orbax or Hugging Face); "
+        "save model.state_dict() by torch.save"
+    )

@@ -1,0 +1,46 @@
+"""Safetensors files: a JSON header of names, dtypes, shapes and offsets, then the numbers."""
+
+import struct
+from pathlib import Path
+
+import safetensors
+from torch import Tensor
+
+from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
+
+_NAME = 500
+
+
+def read_safetensors(path: Path, size: int, limits: Limits) -> Contents:
+    """Return what a safetensors file holds; raises ContentsError where it is damaged.
+
+    The library checks that offsets cover the file without gap or overlap.
+    """
+    with path.open("rb") as file:
+        prefix = file.read(8)
+    length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+    if not 2 <= length <= limits.header_bytes or length > size - 8:
+        raise ContentsError(
+            f"its safetensors header claims {length} bytes, allowed are {limits.header_bytes} in "
+            f"a file of {size}; fetch the file again"
+        )
+    tensors: dict[str, Tensor] = {}
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as opened:
+            names = list(opened.keys())
+            if len(names) > limits.tensors:
+                raise ContentsError(f"holds {len(names)} tensors, allowed are {limits.tensors}")
+            metadata = opened.metadata() or {}
+            for name in names:
+                if len(name) > _NAME or not name.isprintable():
+                    raise ContentsError(
+                        f"a tensor is named {shown(name)}, expected a printable name"
+                    )
+                tensors[name] = opened.get_tensor(name).clone()
+    except (safetensors.SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise ContentsError(
+            f"no safetensors file that can be read ({error}); fetch it again"
+        ) from error
+    return Contents(
+        "safetensors", tensors, {}, {"metadata": dict(metadata)} if metadata else {}, path
+    )

@@ -1,0 +1,140 @@
+"""Torch files of the zip format: `<name>/data.pkl` and one stored entry for each storage.
+
+Reference: pytorch, torch/serialization.py (_save, _load), caffe2/serialize/inline_container.cc.
+"""
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
+from robustssm.checkpoints.containers.restricted_pickle import Machine
+from robustssm.checkpoints.containers.state_dicts import parts
+from robustssm.checkpoints.containers.storages import Materialiser, StorageView
+
+# torch stores entries as they are; a file that was packed again may be deflated a little.
+_RATIO, _SLACK = 8, 4096
+_CHUNK = 1 << 20
+_ENCRYPTED = 1
+_DAMAGED = "the zip file is damaged or cut short; fetch or save it again"
+
+
+class _Guarded(io.RawIOBase):
+    """A file that refuses to read much at once: zipfile reads its directory in one piece."""
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        self._file, self._limit = file, limit
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(min(size, self._limit + 1) if size >= 0 else self._limit + 1)
+        if len(data) > self._limit:
+            raise ContentsError(f"its zip directory takes more than {self._limit} bytes")
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+class _Archive:
+    """The entries of a zip file, each checked before it is read."""
+
+    def __init__(self, file: BinaryIO, size: int, limits: Limits) -> None:
+        guarded = _Guarded(file, max(limits.directory_bytes, _CHUNK))
+        try:
+            self._zip = zipfile.ZipFile(guarded)
+        except Exception as error:
+            raise (
+                error if isinstance(error, ContentsError | OSError) else ContentsError(_DAMAGED)
+            ) from error
+        entries = self._zip.infolist()
+        self._entries = {one.filename: one for one in entries}
+        if len(self._entries) != len(entries):
+            raise ContentsError("two entries of the zip file have one name; fetch it again")
+        for one in entries:
+            if one.flag_bits & _ENCRYPTED:
+                raise ContentsError("the zip file is encrypted; save it without a password")
+            if one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ContentsError("the zip file is compressed; save it by torch.save")
+            if one.file_size > _RATIO * one.compress_size + _SLACK:
+                raise ContentsError(
+                    f"entry {shown(one.filename)} unpacks to {one.file_size} bytes from "
+                    f"{one.compress_size}, allowed is {_RATIO} times; save it by torch.save"
+                )
+        if sum(one.compress_size for one in entries) > size:
+            raise ContentsError("entries of the zip file overlap; fetch it again")
+
+    def names(self) -> list[str]:
+        return list(self._entries)
+
+    def size(self, name: str) -> int:
+        """Return an entry's bytes; raises ContentsError where there is no such entry."""
+        if name not in self._entries:
+            raise ContentsError(
+                f"its zip entry {shown(name)} is missing; fetch or save the file again"
+            )
+        return self._entries[name].file_size
+
+    def read(self, name: str, expected: int) -> bytearray:
+        """Return an entry of exactly `expected` bytes."""
+        size = self.size(name)
+        if size != expected:
+            raise ContentsError(
+                f"entry {shown(name)} has {size} bytes, expected {expected}; the file is damaged"
+            )
+        data = bytearray(size)
+        view, at = memoryview(data), 0
+        try:
+            with self._zip.open(self._entries[name]) as entry:
+                while piece := entry.read(_CHUNK):
+                    view[at : at + len(piece)] = piece
+                    at += len(piece)
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
+            raise ContentsError(_DAMAGED) from error
+        if at != size:
+            raise ContentsError(_DAMAGED)
+        return data
+
+
+def read_zip(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
+    """Return what a torch zip file holds; raises ContentsError where it is none, or is damaged."""
+    archive = _Archive(file, size, limits)
+    pickles = [name for name in archive.names() if name.split("/")[1:] == ["data.pkl"]]
+    if len(pickles) != 1:
+        kind = "arrays of NumPy" if any(n.endswith(".npy") for n in archive.names()) else "no torch"
+        raise ContentsError(
+            f"a zip file with {kind} ({len(pickles)} entries NAME/data.pkl, expected 1); "
+            "give a file that torch.save wrote"
+        )
+    root = pickles[0].removesuffix("data.pkl")
+    if f"{root}constants.pkl" in archive.names():
+        raise ContentsError(
+            "a TorchScript program, which is code; save model.state_dict() by torch.save"
+        )
+    _check_byte_order(archive, f"{root}byteorder")
+    length = archive.size(pickles[0])
+    if length > limits.pickle_bytes:
+        raise ContentsError(f"its pickle has {length} bytes, allowed are {limits.pickle_bytes}")
+    machine = Machine(io.BytesIO(archive.read(pickles[0], length)), limits)
+    value = machine.load()
+
+    def storage(view: StorageView) -> bytearray:
+        return archive.read(f"{root}data/{view.key}", view.nbytes)
+
+    tensors, options, extra = parts(value, Materialiser(storage, size, limits), limits)
+    return Contents("torch", tensors, options, extra, path)
+
+
+def _check_byte_order(archive: _Archive, name: str) -> None:
+    if name in archive.names() and bytes(archive.read(name, archive.size(name))) != b"little":
+        raise ContentsError("its numbers are not little-endian; save it again on a usual machine")

@@ -1,0 +1,133 @@
+"""Checkpoints of the original DSS, a fork of state-spaces v2: networks and single layers.
+
+With Lambda (N,) shared by all features, dt_re and dt_im of each, z = dt_re Re Lambda +
+i dt_im Im Lambda and r(x) = conj(x) / (|x|^2 + 1e-7),
+
+    softmax       K_l = Re sum W (e^z - 1) r((e^{L z} - 1) Lambda) e^{l z}, see layers.siso
+    exp, clip     K_l = Re sum W (e^z - 1) / Lambda e^{l z}
+    ... no-scale  K_l = Re sum W e^{l z}
+
+All N modes are stored, none stands for a conjugate. Licence of the original: Apache-2.0.
+
+References: arXiv 2203.14343, equations (5) to (7); ag1988/dss, src/models/sequence/ss/
+standalone/dss.py (classes DSSKernel and DSS).
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.overrides import Overrides
+from robustssm.checkpoints.state_spaces.assemble import assembled
+from robustssm.checkpoints.state_spaces.kernels import Kernel, check_stable
+from robustssm.checkpoints.state_spaces.layers import Layer, cap, feedthrough, finished
+from robustssm.checkpoints.state_spaces.options import Options
+from robustssm.checkpoints.weights import Weights
+from robustssm.layers.diagonal import real_pair
+
+if TYPE_CHECKING:
+    from robustssm.checkpoints.containers import Contents
+
+SOURCE = "ag1988/dss"
+NAMES = ("dss",)
+_MARKERS = ("kernel.Lambda", "kernel.Lambda_im", "kernel.Lambda_log_im")
+# The versions of a kernel that has the tensor.
+_VERSIONS = {
+    "Lambda": ("softmax", "clip", "clip-no-scale"),
+    "Lambda_im": ("exp", "exp-no-scale"),
+    "Lambda_log_im": ("exp-re-im",),
+}
+# Squared moduli below it are raised to it before they divide.
+_EPSILON = 1e-7
+_OPTIONS = (
+    "_name_ transposed dropout tie_dropout initializer weight_norm verbose lr wd trainable d_state "
+    "d_model l_max dt_min dt_max sep_dt_re_im Lambda_init activation postact channels "
+    "bidirectional max_kernel_length version epsilon max_real_Lambda hyper_act"
+)
+
+
+def recognises(contents: "Contents") -> bool:
+    """Return whether the tensors hold a kernel of the original DSS."""
+    names = list(contents.tensors)
+    return any(n.endswith("kernel.W") for n in names) and any(n.endswith(_MARKERS) for n in names)
+
+
+def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
+    """Return the network of a checkpoint of the original DSS.
+
+    overrides: what the file does not say, by the names of the original's options. Raises as
+    `robustssm.checkpoints.state_spaces.build` does.
+    """
+    given = Overrides(overrides, SOURCE, contents.path)
+    return assembled(contents, given, SOURCE, read_layer, NAMES)
+
+
+def read_layer(w: Weights, options: Options, allow_unstable: bool) -> Layer:
+    """Return a DSS layer; errors as the parts of it raise."""
+    options.only(set(_OPTIONS.split()))
+    options.refuse("hyper_act")
+    options.refuse("epsilon", _EPSILON)
+    kernels = (*w.shape("kernel.W"), 0)[0]
+    D, bidirectional = feedthrough(w, options, "D", kernels)
+    kernel = _kernel(w.scope("kernel."), options, D.shape[1], kernels, allow_unstable)
+    l_max = cap(options, "max_kernel_length")
+    return finished(w, options, kernel, (D, bidirectional, l_max), "dss")
+
+
+def _eigenvalues(w: Weights, options: Options) -> tuple[Tensor, str]:
+    """Return Lambda (N,) and the version of the kernel."""
+    name = next((one for one in _VERSIONS if one in w), "Lambda")
+    n = (*w.shape(name), 0)[0]
+    words = {word: word for word in _VERSIONS[name]}
+    if len(words) == 1 and not options.known:
+        version = options.overrides.choice("version", list(words), known=next(iter(words)))
+    else:
+        version = options.word("version", words, "softmax", ask=True)
+    if name == "Lambda":
+        Lambda = torch.view_as_complex(w.take(name, (n, 2)))
+        if version.startswith("clip"):
+            largest = (options.config or {}).get("max_real_Lambda", 1e-4)
+            if not isinstance(largest, float):
+                raise options.unsupported("max_real_Lambda", largest, "a number")
+            return torch.complex(Lambda.real.clamp(max=largest), Lambda.imag), version
+        return Lambda, version
+    real, imag = -torch.exp(w.take("Lambda_log_neg_re", (n,))), w.take(name, (n,))
+    return torch.complex(real, torch.exp(imag) if name == "Lambda_log_im" else imag), version
+
+
+def _kernel(w: Weights, options: Options, d: int, kernels: int, allow_unstable: bool) -> Kernel:
+    Lambda, version = _eigenvalues(w, options)
+    n = len(Lambda)
+    check_stable(w, options, Lambda.real, allow_unstable or version == "softmax")
+    shape = w.shape("log_dt")
+    dt = torch.exp(w.take("log_dt", (d,) if len(shape) == 1 else (d, 2))).reshape(d, -1)
+    # One step for Re Lambda, one for Im Lambda: as A under the first step.
+    ratio = dt[:, -1:] / dt[:, :1]
+    A = torch.complex(Lambda.real.expand(d, n), ratio * Lambda.imag)
+    W = torch.view_as_complex(w.take("W", (kernels, d, n, 2)))
+    tensors = {"dt": dt[:, 0], "A": A, "B": torch.ones_like(A), "C": W}
+    if version == "softmax":
+        discretization = "dss"
+        tensors["divisor"] = Lambda.expand(d, n)
+    elif version.endswith("no-scale"):
+        discretization = "impulse"
+    else:
+        discretization = "zoh"
+        if bool((Lambda == 0).any()):
+            raise w.rejected(
+                f"{w.prefix}Lambda holds 0, expected no such pole in version {version}"
+            )
+        size = (Lambda.real**2 + Lambda.imag**2).clamp(min=_EPSILON)
+        tensors["B"] = A * (Lambda.conj() / size)
+    fields: dict[str, object] = {
+        "kind": "diagonal",
+        "n": n,
+        "discretization": discretization,
+        "factor": 1,
+        "steps": "channel",
+    }
+    pairs = {key: real_pair(v) if v.is_complex() else v for key, v in tensors.items()}
+    return Kernel(fields, pairs, "dss")

@@ -1,0 +1,92 @@
+"""Checkpoints of any format: recognised by what a file holds, never by its name."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from robustssm.checkpoints import dss, mamba, s5, s5_pytorch, state_spaces
+from robustssm.checkpoints.containers import Contents, read_contents
+from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.native import (
+    Card,
+    Checkpoint,
+    content_hash,
+    is_native,
+    load_checkpoint,
+    weights_hash,
+)
+from robustssm.errors import RejectedInputError, UsageError
+
+
+class Importer(NamedTuple):
+    """How the checkpoints of a code base are recognised, and made into a network."""
+
+    name: str
+    recognises: Callable[[Contents], bool]
+    build: Callable[[Contents, Mapping[str, str]], Imported]
+
+
+IMPORTERS = (
+    Importer("state-spaces/s4", state_spaces.recognises, state_spaces.build),
+    Importer("DSS", dss.recognises, dss.build),
+    Importer("S5", s5.recognises, s5.build),
+    Importer("s5-pytorch", s5_pytorch.recognises, s5_pytorch.build),
+    Importer("Mamba", mamba.recognises, mamba.build),
+)
+# Names of tensors that are shown where nothing is recognised.
+_SHOWN = 4
+
+
+def importer_of(contents: Contents) -> Importer:
+    """Return the importer of what a file holds; RejectedInputError where there is none."""
+    for importer in IMPORTERS:
+        if importer.recognises(contents):
+            return importer
+    names = ", ".join(list(contents.tensors)[:_SHOWN]) or "none"
+    raise RejectedInputError(
+        f"checkpoint {contents.path}: a {contents.container} file with {len(contents.tensors)} "
+        f"tensors ({names}, ...) in no layout that is known "
+        f"({', '.join(one.name for one in IMPORTERS)}); load it by your own code, as in "
+        f"name=module.py:function --checkpoint name={contents.path.name}"
+    )
+
+
+def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Checkpoint:
+    """Return the checkpoint at `path`, of this project or of a code base that is known.
+
+    settings: what the file does not say, by the names of the original's options. Nothing in the
+    file is executed, and nothing is guessed. Raises RejectedInputError where the file is damaged,
+    altered or in no known layout, UsageError where a setting is needed, unknown or contradicts
+    the file.
+    """
+    given = dict(settings or {})
+    if is_native(path):
+        if given:
+            raise UsageError(
+                f"checkpoint {path}: its card says all that is needed; drop --set "
+                f"{', '.join(given)}"
+            )
+        return load_checkpoint(path)
+    contents = read_contents(path)
+    importer = importer_of(contents)
+    return from_elsewhere(importer.build(contents, given), importer.name, given)
+
+
+def from_elsewhere(imported: Imported, source: str, settings: Mapping[str, str]) -> Checkpoint:
+    """Return an imported network as a checkpoint, with a card that says what is known."""
+    network = imported.network.eval().requires_grad_(False)
+    architecture = network.to_dict()
+    weights = weights_hash(network.state_dict())
+    card = Card(
+        architecture=architecture,
+        init_diagnostics={},
+        task="",
+        task_hash="",
+        train_seed=0,
+        training={"source": source, "family": imported.family, "settings": dict(settings)},
+        clean_accuracy=None,
+        n_test=0,
+        command="",
+        weights_sha256=weights,
+    )
+    return Checkpoint(network, card, content_hash(weights, architecture), imported.notes)

@@ -1,0 +1,173 @@
+"""Torch modules of a user's own code: `name=module.py:function`.
+
+Unlike a checkpoint, such a file is code, and is run. What it returns maps (batch, length,
+channels) to logits (batch, classes). A layer of it with a method `step_size()`, which returns dt
+of every channel, is an SSM layer to this project: resonance acts at its input, of shape (batch,
+length, channels), or (batch, channels, length) where the layer has `layout = "bhl"`.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from robustssm.checkpoints.containers import read_contents
+from robustssm.checkpoints.native import Card, Checkpoint, content_hash, weights_hash
+from robustssm.checkpoints.overrides import Overrides
+from robustssm.classifier import Classifier
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.layers.base import SSMLayer
+
+
+class FactoryModel(Classifier):
+    """A module of somebody else; of a tuple that it returns, the first entry is the logits.
+
+    source: what is known of the code, for `to_dict`. What it takes and gives is what attributes
+    d_input and d_output of the module say, None where there is none.
+    """
+
+    def __init__(self, module: nn.Module, source: Mapping[str, object]) -> None:
+        super().__init__()
+        self.module, self._source = module, dict(source)
+        sizes = [getattr(module, key, None) for key in ("d_input", "d_output")]
+        channels, self._classes = (size if isinstance(size, int) else None for size in sizes)
+        self._channels = channels
+        self.register_buffer("mean", torch.zeros(channels or 1), persistent=False)
+        self.register_buffer("std", torch.ones(channels or 1), persistent=False)
+
+    @property
+    def d_input(self) -> int | None:
+        """Input channels, where the module says."""
+        return self._channels
+
+    @property
+    def d_output(self) -> int | None:
+        """Classes, where the module says."""
+        return self._classes
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what is known of the code and of what it takes and gives."""
+        sizes = {"d_input": self.d_input, "d_output": self.d_output}
+        given = [self.mean.tolist(), self.std.tolist()]
+        return {"kind": "module", **self._source, **sizes, "input": given}
+
+    def ssm_layers(self) -> Sequence[SSMLayer]:
+        """Return the layers that offer a step size."""
+        found = [
+            part for part in self.module.modules() if callable(getattr(part, "step_size", None))
+        ]
+        return cast(Sequence[SSMLayer], found)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (batch, classes); lengths are given on where there are any."""
+        x = (x - self.mean) / self.std
+        found: Any = self.module(x) if lengths is None else self.module(x, lengths=lengths)
+        if isinstance(found, tuple):
+            found = found[0]
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise UsageError(
+                f"module {type(self.module).__name__}: returned {shape} for input "
+                f"{tuple(x.shape)}, expected logits (batch, classes); pool over time in it"
+            )
+        return found
+
+
+def build_module(
+    path: Path, function: str, weights: Path | None, settings: Mapping[str, str]
+) -> Checkpoint:
+    """Return the module that `function` of the Python file makes, as a checkpoint.
+
+    weights: a checkpoint file loaded into it strictly, without executing anything in it. The
+    content hash covers the weights and the text of the Python file, not what that imports. Raises
+    RejectedInputError where the code fails or the weights do not fit, UsageError for settings.
+    """
+    who = f"module {path}:{function}"
+    module = _made(path, function, who)
+    if weights is not None:
+        _load_strictly(module, weights, who)
+    text = hashlib.sha256(path.read_bytes()).hexdigest()
+    network = FactoryModel(module, {"function": function, "source_sha256": text})
+    options = Overrides(settings, who)
+    channels = network.d_input or 1
+    network.mean = torch.tensor(options.numbers("input_mean", channels, 0.0))
+    network.std = torch.tensor(options.numbers("input_std", channels, 1.0, positive=True))
+    options.finish()
+    network.eval().requires_grad_(False)
+    architecture = network.to_dict()
+    found = weights_hash(network.state_dict())
+    card = Card(
+        architecture=architecture,
+        init_diagnostics={},
+        task="",
+        task_hash="",
+        train_seed=0,
+        training={"source": "module"},
+        clean_accuracy=None,
+        n_test=0,
+        command="",
+        weights_sha256=found,
+    )
+    layers = len(network.ssm_layers())
+    note = (
+        f"{layers} layers offer a step size: resonance acts at their inputs"
+        if layers
+        else "no layer offers a step size (a method step_size()): evaluated at the input only"
+    )
+    return Checkpoint(network, card, content_hash(found, architecture), (note,))
+
+
+def _made(path: Path, function: str, who: str) -> nn.Module:
+    if not path.is_file():
+        raise RejectedInputError(f"{who}: no such file")
+    name = f"_robustssm_module_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    code = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:  # as for a script: what it imports may lie beside it
+        sys.path.insert(0, folder)
+    sys.modules[name] = code
+    try:
+        spec.loader.exec_module(code)
+        make: Callable[[], object] | None = getattr(code, function, None)
+        if not callable(make):
+            raise RejectedInputError(f"{who}: the file has no function {function!r}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            module = make()
+    except (Exception, SystemExit) as error:
+        if isinstance(error, RejectedInputError):
+            raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RejectedInputError(f"{who}: its code raised {said}") from error
+    if not isinstance(module, nn.Module):
+        raise RejectedInputError(
+            f"{who}: returned {type(module).__name__}, expected a torch.nn.Module"
+        )
+    return module
+
+
+def _load_strictly(module: nn.Module, weights: Path, who: str) -> None:
+    """Load a file's tensors; keys and shapes must be the module's own."""
+    tensors, own = read_contents(weights).tensors, module.state_dict()
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if missing or extra:
+        raise RejectedInputError(
+            f"checkpoint {weights}: does not fit {who}: missing {', '.join(missing[:3]) or 'none'}"
+            f" ({len(missing)}), unexpected {', '.join(extra[:3]) or 'none'} ({len(extra)})"
+        )
+    for key, value in own.items():
+        if value.shape != tensors[key].shape:
+            raise RejectedInputError(
+                f"checkpoint {weights}: {key} has shape {tuple(tensors[key].shape)}, {who} "
+                f"expects {tuple(value.shape)}"
+            )
+        if not torch.isfinite(tensors[key]).all():
+            raise RejectedInputError(f"checkpoint {weights}: {key} has NaN or infinite entries")
+    module.load_state_dict(tensors, strict=True)

@@ -1,0 +1,146 @@
+"""Checkpoints of Mamba: folders of Hugging Face transformers and of state-spaces/mamba.
+
+Nothing is fetched and no code of the folder is run: the network is built from sizes, which must be
+those of the tensors. References: transformers 5, models/mamba; state-spaces/mamba,
+mamba_ssm/models/mixer_seq_simple.py. Licence of both: Apache-2.0.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.overrides import Overrides
+from robustssm.checkpoints.weights import Weights
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.mamba import CONFIG, MambaModel
+
+if TYPE_CHECKING:
+    from robustssm.checkpoints.containers import Contents
+
+FACTORY = "load it by your own code: name=module.py:function"
+_EMBEDDINGS = "backbone.embeddings.weight"
+_OLD_EMBEDDINGS = "backbone.embedding.weight"
+# Tokens and the largest relative difference from the recurrence in float64: float32 rounding,
+# 1e-7, over the layers.
+_TRIED, _PARITY = 8, 1e-4
+# Options that have one value in every Mamba that is known here.
+_ONLY = {"use_mambapy": (False, True), "time_step_scale": (1.0,), "rms_norm": (True,)}
+
+
+def recognises(contents: "Contents") -> bool:
+    """Return whether the tensors are those of a Mamba language model."""
+    names = contents.tensors
+    mixer = any(name.endswith(".mixer.A_log") for name in names)
+    return mixer and (_EMBEDDINGS in names or _OLD_EMBEDDINGS in names)
+
+
+def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
+    """Return the network of a folder.
+
+    Raises RejectedInputError where tensors are missing, left over, mis-shaped or not finite, or
+    its scan differs from the recurrence; UsageError where an option is not supported.
+    """
+    given = Overrides(overrides, "Mamba", contents.path)
+    config = _config(contents, given)
+    tensors = {
+        ("backbone.embeddings" + name.removeprefix("backbone.embedding"))
+        if name == _OLD_EMBEDDINGS
+        else name: value
+        for name, value in contents.tensors.items()
+    }
+    w = Weights(tensors, contents.path)
+    network = MambaModel(config, meta=True)
+    found: dict[str, Tensor] = {}
+    for name, value in network.lm.state_dict().items():
+        if name == "lm_head.weight" and name not in w:  # tied: the embeddings once more
+            found["lm.lm_head.weight"] = found[f"lm.{_EMBEDDINGS}"].clone()
+            continue
+        found[f"lm.{name}"] = w.take(name, tuple(value.shape)).float()
+    d = int(str(config["hidden_size"]))
+    found["mean"] = torch.tensor(given.numbers("input_mean", d, 0.0))
+    found["std"] = torch.tensor(given.numbers("input_std", d, 1.0, positive=True))
+    given.finish()
+    w.finish()
+    network.load_state_dict(found, strict=True, assign=True)
+    network.eval().requires_grad_(False)
+    _check_scan(network, contents)
+    notes = (
+        "tokens are perturbed at their embeddings; logits are those of the last step",
+        "its layers depend on the input: no fixed transfer function, no resonance",
+    )
+    return Imported(network, notes, "mamba")
+
+
+def _config(contents: "Contents", given: Overrides) -> dict[str, object]:
+    """Return the sizes and options, all of them checked against the tensors."""
+    options = contents.options
+    who = given.who
+    if not options:
+        raise UsageError(f"{who}: the tensors came without config.json; give the folder of both")
+    kind = options.get("model_type", "mamba")
+    cfg = options.get("ssm_cfg") or {}
+    variant = cfg.get("layer", "Mamba1") if isinstance(cfg, dict) else "Mamba1"
+    if kind != "mamba" or variant != "Mamba1" or options.get("attn_layer_idx"):
+        raise UsageError(f"{who}: is a {kind} ({variant}), expected a Mamba; {FACTORY}")
+    for name, allowed in _ONLY.items():
+        if options.get(name, allowed[0]) not in allowed:
+            raise UsageError(f"{who}: option {name} is {options[name]!r}, expected {allowed[0]}")
+    config = {key: options.get(key, default) for key, default in CONFIG.items()}
+    if config["hidden_act"] != "silu":
+        raise UsageError(f"{who}: hidden_act is {config['hidden_act']!r}, expected silu; {FACTORY}")
+    shapes = {name: tuple(value.shape) for name, value in contents.tensors.items()}
+    layers = sum(name.endswith(".mixer.A_log") for name in shapes)
+    first = {name.rpartition("layers.0.")[2]: shape for name, shape in shapes.items()}
+    embeddings = shapes.get(_EMBEDDINGS, shapes.get(_OLD_EMBEDDINGS, ()))
+    own = {
+        "vocab_size": (embeddings, 0),
+        "hidden_size": (embeddings, 1),
+        "state_size": (first.get("mixer.A_log", ()), 1),
+        "conv_kernel": (first.get("mixer.conv1d.weight", ()), 2),
+        "time_step_rank": (first.get("mixer.dt_proj.weight", ()), 1),
+    }
+    sizes: dict[str, object] = {"num_hidden_layers": layers}
+    for key, (shape, axis) in own.items():
+        if len(shape) <= axis:
+            raise RejectedInputError(
+                f"checkpoint {contents.path}: has no tensor of the right shape that tells {key}"
+            )
+        sizes[key] = shape[axis]
+    inner = first["mixer.A_log"][0]
+    if inner % max(1, embeddings[1]):
+        raise RejectedInputError(
+            f"checkpoint {contents.path}: {inner} inner channels are no multiple of {embeddings[1]}"
+        )
+    sizes["expand"] = inner // embeddings[1]
+    sizes["use_bias"] = "mixer.in_proj.bias" in first
+    sizes["use_conv_bias"] = "mixer.conv1d.bias" in first
+    said = {"hidden_size": "d_model", "num_hidden_layers": "n_layer"}
+    for key, size in sizes.items():
+        names = [name for name in (key, said.get(key)) if name in options]
+        told = options[names[0]] if names else size
+        if key == "time_step_rank" and told == "auto":
+            told = math.ceil(embeddings[1] / 16)
+        if key == "vocab_size" and "pad_vocab_size_multiple" in options:
+            multiple = int(str(options["pad_vocab_size_multiple"]))
+            told = -(-int(str(told)) // multiple) * multiple
+        if told != size:
+            raise RejectedInputError(
+                f"checkpoint {contents.path}: config.json says {key} = {told}, its tensors {size}"
+            )
+    return {**config, **sizes}
+
+
+def _check_scan(network: MambaModel, contents: "Contents") -> None:
+    from robustssm.mamba_scan import parity
+
+    tokens = torch.arange(_TRIED)[None] % network.tokens
+    difference = parity(network, network.embed(tokens))
+    if not difference <= _PARITY:
+        raise RejectedInputError(
+            f"checkpoint {contents.path}: the scan of the installed transformers differs from the "
+            f"recurrence by {difference:.1e} of the largest logit, expected at most {_PARITY:g}"
+        )

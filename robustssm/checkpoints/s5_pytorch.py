@@ -1,0 +1,90 @@
+"""Checkpoints of the PyTorch port of S5 (i404788/s5-pytorch): an S5 layer or an S5Block.
+
+The state holds both halves of the spectrum, y = Re(C x) + D u without a factor 2; zero-order hold.
+A block is x' = S5(LN(x)) through GELU, plus LN(x), then LN and GEGLU, plus that norm. Licence of
+the original: MPL-2.0 (its setup.py says MIT).
+
+Reference: i404788/s5-pytorch, s5/s5_model.py (classes S5, S5Block).
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.overrides import Overrides
+from robustssm.checkpoints.weights import Weights
+from robustssm.layers.diagonal import real_pair
+from robustssm.sequence_model import Blueprint, SequenceModel
+
+if TYPE_CHECKING:
+    from robustssm.checkpoints.containers import Contents
+
+SOURCE = "i404788/s5-pytorch"
+
+
+def recognises(contents: "Contents") -> bool:
+    """Return whether the tensors hold a layer of the port."""
+    names = set(contents.tensors)
+    return any(f"{prefix}seq.Lambda" in names for prefix in ("", "s5."))
+
+
+def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
+    """Return the network of a checkpoint of the port; errors as of `robustssm.checkpoints.s5`."""
+    given = Overrides(overrides, SOURCE, contents.path)
+    w = Weights(contents.tensors, contents.path)
+    block = "s5.seq.Lambda" in w
+    mixer, tensors = _layer(w.scope("s5.seq." if block else "seq."), given)
+    d = tensors["D"].shape[1]
+    fields: dict[str, object] = {
+        **{"d_input": d, "d_model": d, "d_output": d, "mixers": (mixer,)},
+        **{"encoder": "none", "output": "none", "pooling": "none", "decoder": False},
+    }
+    found = {f"blocks.0.ssm.{key}": value for key, value in tensors.items()}
+    if block:
+        fields |= {"norm": "layer", "prenorm": True, "residual": "normalised"}
+        hidden = (*w.shape("ff_dec.weight"), 0, 0)[1]
+        fields |= {"activation": "gelu", "feed_forward": hidden}
+        for there, here in (("attn_norm", "norm.norm"), ("ff_norm", "feed_forward.norm")):
+            for key in ("weight", "bias"):
+                found[f"blocks.0.{here}.{key}"] = w.take(f"{there}.{key}", (d,))
+        found["blocks.0.feed_forward.inner.weight"] = w.take("ff_enc.weight", (2 * hidden, d))
+        found["blocks.0.feed_forward.outer.weight"] = w.take("ff_dec.weight", (d, hidden))
+    else:
+        fields |= {"norm": "none", "residual": "none", "activation": "none"}
+    found["mean"] = torch.tensor(given.numbers("input_mean", d, 0.0))
+    found["std"] = torch.tensor(given.numbers("input_std", d, 1.0, positive=True))
+    given.finish()
+    w.finish()
+    network = SequenceModel(Blueprint(source=SOURCE, **fields))  # type: ignore[arg-type]
+    network.load_state_dict(found, strict=True)
+    network.eval().requires_grad_(False)
+    notes = () if "step_scale" in given else ("step_scale is taken as 1, which no file says",)
+    return Imported(network, notes, "s5")
+
+
+def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Return a mixer's options and tensors."""
+    scale = given.number("step_scale", 1.0)
+    allow_unstable = given.flag("allow_unstable", False)
+    n, d = (*w.shape("Lambda"), 0)[0], (*w.shape("D"), 0)[0]
+    A = w.take("Lambda", (n,)).to(torch.complex128)
+    if bool((A.real >= 0.0).any()) and not allow_unstable:
+        raise w.rejected(
+            f"{w.prefix}Lambda has a real part of {float(A.real.max()):.3g}, expected below 0; "
+            "give --set allow_unstable=true if it is meant"
+        )
+    if bool((A == 0).any()):
+        raise w.rejected(f"{w.prefix}Lambda holds an eigenvalue 0, expected none with zoh")
+    both = (*w.shape("C"), 0, 0)[1] == 2 * n
+    C = w.take("C", (d, 2 * n if both else n)).to(torch.complex128)
+    mixer: dict[str, object] = {"kind": "mimo", "n": n, "bidirectional": both, "factor": 1}
+    return mixer, {
+        "dt": scale * torch.exp(w.take("log_step", (n,), (n, 1))),
+        "A": real_pair(A),
+        "B": w.take("B", (n, d, 2)),
+        "C": real_pair(torch.cat(C.split(n, dim=1))),
+        "D": w.take("D", (d,)).reshape(1, d),
+    }

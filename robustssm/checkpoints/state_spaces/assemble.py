@@ -1,0 +1,131 @@
+"""A network out of a checkpoint's tensors and options, whatever the kernel of its layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.overrides import Overrides
+from robustssm.checkpoints.state_spaces.backbone import BackboneReader, Parts
+from robustssm.checkpoints.state_spaces.example import read_example
+from robustssm.checkpoints.state_spaces.layers import LayerReader
+from robustssm.checkpoints.state_spaces.options import Options
+from robustssm.checkpoints.weights import Weights
+from robustssm.errors import UsageError
+from robustssm.sequence_model import Blueprint, SequenceModel
+
+if TYPE_CHECKING:
+    from robustssm.checkpoints.containers import Contents
+
+
+def assembled(
+    contents: "Contents",
+    overrides: Overrides,
+    source: str,
+    layer: LayerReader,
+    names: Sequence[str],
+) -> Imported:
+    """Return the network of a file: a backbone, example.py's classifier, or one layer.
+
+    layer: reads the tensors of one layer; names: what `_name_` of a layer may be.
+    """
+    w = Weights(contents.tensors, contents.path)
+    allow_unstable = overrides.flag("allow_unstable", False)
+    config = _config(contents)
+    assumed: dict[str, object] = {}
+    if any(name.startswith("s4_layers.") for name in w.names()):
+        parts = read_example(w, overrides, allow_unstable)
+    elif any(name.startswith(("model.layers.", "layers.")) for name in w.names()):
+        reader = BackboneReader(w, config, overrides, layer, names)
+        parts = reader.read(allow_unstable)
+        assumed = reader.assumed
+    else:
+        options = Options(None, overrides)
+        parts = _lone(layer, w, options, allow_unstable)
+        assumed = options.assumed
+    d_input = parts.fields["d_input"]
+    assert isinstance(d_input, int)
+    mean, std = (0.0,) * d_input, (1.0,) * d_input
+    if not parts.fields.get("tokens"):
+        mean = overrides.numbers("input_mean", d_input, 0.0)
+        std = overrides.numbers("input_std", d_input, 1.0, positive=True)
+    overrides.finish()
+    w.finish()
+    version = parts.layers[0].version
+    origin = source if source.endswith(version) else f"{source} {version}"
+    blueprint = Blueprint(source=origin, **parts.fields)  # type: ignore[arg-type]
+    network = SequenceModel(blueprint)
+    tensors = {**parts.tensors, "mean": torch.tensor(mean), "std": torch.tensor(std)}
+    network.load_state_dict(tensors, strict=True)
+    network.eval().requires_grad_(False)
+    families = {one.family for one in parts.layers}
+    family = families.pop() if len(families) == 1 else "s4"
+    return Imported(network, _notes(contents, config, overrides, parts, assumed), family)
+
+
+def _lone(layer: LayerReader, w: Weights, options: Options, allow_unstable: bool) -> Parts:
+    one = layer(w, options, allow_unstable)
+    fields: dict[str, object] = {
+        "d_input": one.d,
+        "d_model": one.d,
+        "d_output": one.d,
+        "mixers": (one.mixer,),
+        "encoder": "none",
+        "norm": "none",
+        "residual": "none",
+        "pooling": "none",
+        "decoder": False,
+        "mask_padding": True,
+        **one.output,
+    }
+    return Parts(fields, {f"blocks.0.{key}": v for key, v in one.tensors.items()}, [one])
+
+
+def _config(contents: "Contents") -> Mapping[str, object] | None:
+    """Return the file's hyper-parameters, None where it has none of a network."""
+    config = contents.options
+    if not config:
+        return None
+    if "model" not in config:
+        raise UsageError(
+            f"checkpoint {contents.path}: hyper-parameters hold {', '.join(list(config)[:6])}, "
+            "expected model; take the state_dict alone and give the options by --set"
+        )
+    return config
+
+
+def _notes(
+    contents: "Contents",
+    config: Mapping[str, object] | None,
+    overrides: Overrides,
+    parts: Parts,
+    assumed: Mapping[str, object],
+) -> tuple[str, ...]:
+    notes = []
+    if assumed:
+        told = ", ".join(f"{key}={value}" for key, value in assumed.items())
+        notes.append(f"the file does not say {told}: these are the original's defaults")
+    normalised = "input_mean" in overrides or "input_std" in overrides
+    if not normalised and not parts.fields.get("tokens"):
+        notes.append("inputs are taken as the original's data loader gave them, normalised")
+    dataset, train = ((config or {}).get(key) for key in ("dataset", "train"))
+    if isinstance(dataset, Mapping):
+        changes = [key for key in ("permute", "grayscale", "tokenize") if dataset.get(key)]
+        if changes:
+            notes.append(f"its data loader was set to {', '.join(changes)}")
+    if isinstance(train, Mapping) and train.get("ema"):
+        notes.append("trained with ema: the averaged weights are with the optimizer and not read")
+    if any(tensor.dtype == torch.float64 for tensor in contents.tensors.values()):
+        notes.append("linear maps and norms are rounded from float64 to float32")
+    growing = [i for i, one in enumerate(parts.layers) if _grows(one.mixer, one.tensors)]
+    if growing:
+        notes.append(
+            f"layers {', '.join(map(str, growing))} have poles with positive real part; their "
+            "kernels run backwards from the input's end, as in the original"
+        )
+    return tuple(notes)
+
+
+def _grows(mixer: Mapping[str, object], tensors: Mapping[str, torch.Tensor]) -> bool:
+    return mixer.get("discretization") == "dss" and bool((tensors["ssm.A"][..., 0] > 0).any())

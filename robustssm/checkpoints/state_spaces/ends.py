@@ -1,0 +1,119 @@
+"""Encoders and decoders of state-spaces/s4, and how its configuration names parts.
+
+Reference: state-spaces/s4, src/tasks/encoders.py and src/tasks/decoders.py.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from robustssm.checkpoints.overrides import Overrides
+from robustssm.checkpoints.state_spaces.options import FACTORY, Options
+from robustssm.checkpoints.weights import Weights
+from robustssm.errors import UsageError
+
+_POOLINGS = {"pool": "mean", "last": "last", "first": "first", "sum": "sum"}
+# Data sets of one label a sequence: there the original's l_output is 0.
+_CLASSIFICATION = ("mnist", "cifar", "sc", "imdb", "listops", "pathfinder", "bidmc")
+
+# Hyper-parameters of a file, None where it has none; fields of a blueprint and tensors.
+Config = Mapping[str, object] | None
+Part = tuple[dict[str, object], dict[str, Tensor]]
+
+
+def named(value: object) -> tuple[object, dict[str, object]]:
+    """Return the name and the arguments of a configured part: a word, or a table with _name_."""
+    if isinstance(value, Mapping):
+        arguments = {str(key): v for key, v in value.items()}
+        return arguments.pop("_name_", None), arguments
+    return value, {}
+
+
+def single(value: object) -> object:
+    """Return the only part of a list of parts; the value itself where it is none."""
+    if isinstance(value, list | tuple):
+        parts = [one for one in value if named(one)[0] not in (None, "id")]
+        return parts[0] if len(parts) == 1 else (list(parts) or None)
+    return value
+
+
+def read_encoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Part:
+    """Return the encoder's fields and tensors; without a config its tensors tell what it is."""
+    if config is not None:
+        value = single(config.get("encoder"))
+        name, arguments = named(value)
+        if name not in ("linear", "embedding", None, "id") or arguments:
+            raise Options(config, overrides, "network").unsupported(
+                "encoder", value, "linear, embedding or none"
+            )
+    elif "encoder.0.weight" in w:
+        name = "linear" if "encoder.0.bias" in w else "embedding"
+    else:
+        name = None
+    if name in (None, "id"):
+        return {"encoder": "none", "d_input": d}, {}
+    shape = w.shape("encoder.0.weight")
+    if name == "embedding":
+        tokens = shape[0]
+        fields: dict[str, object] = {"encoder": "embedding", "d_input": d, "tokens": tokens}
+        return fields, {"embedding.weight": w.take("encoder.0.weight", (tokens, d))}
+    inputs = shape[-1] if len(shape) == 2 else 0
+    tensors = {
+        "encoder.weight": w.take("encoder.0.weight", (d, inputs)),
+        "encoder.bias": w.take("encoder.0.bias", (d,)),
+    }
+    return {"encoder": "linear", "d_input": inputs}, tensors
+
+
+def read_decoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Part:
+    """Return the decoder's fields and tensors; without a config its options are asked for."""
+    own: dict[str, object] | None = None
+    if config is not None:
+        value = single(config.get("decoder"))
+        name, own = named(value)
+        if name in (None, "id"):
+            return {"decoder": False, "d_output": d, "pooling": "none"}, {}
+        options = Options(own, overrides, "decoder")
+        if name not in ("sequence", "nd"):
+            raise Options({}, overrides, "network").unsupported("decoder", value, "sequence or nd")
+        options.only({"mode", "l_output", "use_lengths", "d_output", "d_model"})
+        if name == "nd":
+            own = {"mode": own.get("mode", "pool"), "l_output": 0}
+    elif not any(n.startswith("decoder.") for n in w.names()):
+        return {"decoder": False, "d_output": d, "pooling": "none"}, {}
+    options = Options(own, overrides, "decoder")
+    mode = options.word("mode", _POOLINGS, "last", ask=True)
+    pooled = _pooled(own, config, overrides)
+    if not pooled and mode in ("mean", "sum") and not overrides.pending:
+        raise options.unsupported("l_output", "none", f"0 with mode {mode}")
+    prefix = "decoder.0.output_transform."
+    shape = w.shape(f"{prefix}weight")
+    tensors = {
+        "decoder.weight": w.take(f"{prefix}weight", (shape[0], d)),
+        "decoder.bias": w.take(f"{prefix}bias", (shape[0],)),
+    }
+    pooling = mode if pooled else "none"
+    return {"decoder": True, "d_output": shape[0], "pooling": pooling}, tensors
+
+
+def _pooled(own: Config, config: Config, overrides: Overrides) -> bool:
+    """Return whether the decoder gives one output a sequence (l_output = 0)."""
+    known = None
+    dataset = table((config or {}).get("dataset") or {}, "dataset", overrides)
+    if own is not None and "l_output" in own:
+        value = own["l_output"]
+        if value not in (0, None):
+            raise Options(own, overrides, "decoder").unsupported("l_output", value, "0 or null")
+        known = "none" if value is None else "0"
+    elif str(dataset.get("_name_")) in _CLASSIFICATION:
+        known = "0"
+    return overrides.choice("l_output", ("0", "none"), known=known) == "0"
+
+
+def table(value: object, name: str, overrides: Overrides) -> dict[str, object]:
+    """Return a hyper-parameter that is a table; UsageError where it is none."""
+    if not isinstance(value, Mapping):
+        raise UsageError(
+            f"{overrides.who}: hyper-parameter {name} is {value!r}, expected a table; {FACTORY}"
+        )
+    return {str(key): one for key, one in value.items()}

@@ -1,0 +1,257 @@
+"""State-space kernels of state-spaces/s4 as A, B, C, dt themselves, in float64.
+
+Of N modes the file stores n, one of each conjugate pair; feature h has row h mod S of what S
+systems share. A DPLR kernel that has been used holds C~ = (I - (Abar^T)^L) C, with Abar of the
+parameters in the file and L beside them: C is recovered from it.
+
+References: state-spaces/s4, src/models/sequence/kernels/ssm.py (classes SSMKernelDiag and
+SSMKernelDPLR), models/s4/s4d.py; tags v2 and v3.0.0, src/models/sequence/ss/kernel.py.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robustssm.checkpoints.state_spaces.options import Options
+from robustssm.checkpoints.state_spaces.versions import Layout
+from robustssm.checkpoints.weights import Weights
+from robustssm.errors import UsageError
+from robustssm.layers.diagonal import real_pair
+from robustssm.layers.dplr_general import bilinear, state_matrix, with_conjugates
+
+TRANSFORMS = {name: name for name in ("exp", "none", "relu", "sigmoid", "softplus")}
+_DISCRETIZATIONS = {name: name for name in ("zoh", "bilinear", "dss")}
+# Positive real parts up to this share of the largest pole are rounding of the eigenvalues.
+_ROUNDING = 1e-12
+
+
+class Kernel(NamedTuple):
+    """A mixer's options and tensors, without D, and what its options were taken to be."""
+
+    options: dict[str, object]
+    tensors: dict[str, Tensor]
+    family: str
+
+
+def transformed(x: Tensor, transform: str, relu_offset: float = 1e-4) -> Tensor:
+    """Return the positive parameter that x stands for."""
+    functions = {
+        "exp": torch.exp,
+        "none": lambda v: v,
+        "relu": lambda v: functional.relu(v) + relu_offset,
+        "sigmoid": torch.sigmoid,
+        "softplus": functional.softplus,
+    }
+    return functions[transform](x)
+
+
+def spread(x: Tensor, d: int, dim: int = 0) -> Tensor:
+    """Return the rows of S shared systems for d features: feature h has row h mod S."""
+    repeats = [1] * x.ndim
+    repeats[dim] = d // x.shape[dim]
+    return x.repeat(repeats)
+
+
+class KernelReader:
+    """Reads one layer's kernel.
+
+    layer: the layer's tensors; d, channels, bidirectional: as the layer has them.
+    """
+
+    def __init__(
+        self, layer: Weights, layout: Layout, options: Options, d: int, kernels: int
+    ) -> None:
+        self._w, self._layout, self._options = layer.scope(layout.prefix), layout, options
+        self._d, self._kernels = d, kernels
+
+    def read(self, allow_unstable: bool) -> Kernel:
+        """Return the kernel; RejectedInputError where it is unstable and may not be."""
+        if self._layout.minimal:
+            return self._minimal(allow_unstable)
+        return (
+            self._dplr(allow_unstable) if self._layout.low_rank else self._diagonal(allow_unstable)
+        )
+
+    def _minimal(self, allow_unstable: bool) -> Kernel:
+        d, n = self._d, self._width("log_A_real")
+        dt = torch.exp(self._w.take("log_dt", (d,)))
+        A = torch.complex(
+            -torch.exp(self._w.take("log_A_real", (d, n))), self._w.take("A_imag", (d, n))
+        )
+        C = torch.view_as_complex(self._w.take("C", (d, n, 2)))[None]
+        check_stable(self._w, self._options, A.real, allow_unstable)
+        tensors = {"dt": dt, "A": A, "B": torch.ones_like(A), "C": C}
+        return Kernel({"kind": "diagonal", "n": n}, _pairs(tensors), "s4d")
+
+    def _diagonal(self, allow_unstable: bool) -> Kernel:
+        o = self._options
+        real = self._layout.imag not in self._w
+        A, n = self._eigenvalues(real)
+        systems = len(A)
+        shapes = [(1, systems, n), (systems, n)] if real else [(1, systems, n, 2), (systems, n, 2)]
+        B = self._w.take("B", *(shapes if self._layout.version == "v4" else shapes[::-1]))
+        B = B.reshape(shapes[1])
+        C = self._w.take("C", (self._kernels, self._d, *shapes[1][1:]))
+        B, C = (
+            torch.complex(v, torch.zeros_like(v)) if real else torch.view_as_complex(v)
+            for v in (B, C)
+        )
+        disc = o.word("disc", _DISCRETIZATIONS, self._layout.disc, ask=True)
+        dt = self._steps(n)
+        A, B = spread(A, self._d), spread(B, self._d)
+        C = C * self._inside_band(A, dt)
+        check_stable(self._w, self._options, A.real, allow_unstable or disc == "dss")
+        if disc == "zoh" and bool((A == 0).any()):
+            raise self._w.rejected(f"{self._w.prefix}: a pole is 0, expected none under disc=zoh")
+        dt = dt * self._rate()
+        tensors = {"dt": dt[:, 0] if dt.shape[1] == 1 else dt, "A": A, "B": B, "C": C}
+        if disc == "dss":
+            tensors["divisor"] = A
+        options: dict[str, object] = {
+            "kind": "diagonal",
+            "n": n,
+            "discretization": disc,
+            "factor": 1 if disc == "dss" else 2,
+            "steps": "channel" if dt.shape[1] == 1 else "state",
+        }
+        return Kernel(options, _pairs(tensors), "dss" if disc == "dss" else "s4d")
+
+    def _dplr(self, allow_unstable: bool) -> Kernel:
+        d = self._d
+        Lambda, n = self._eigenvalues(False)
+        systems = len(Lambda)
+        rank = self._w.shape("P")[0]
+        P = torch.view_as_complex(self._w.take("P", (rank, systems, n, 2)))
+        Q = P.conj().resolve_conj()
+        if "Q" in self._w:
+            Q = torch.view_as_complex(self._w.take("Q", (rank, systems, n, 2)))
+        B = torch.view_as_complex(self._w.take("B", (1, systems, n, 2)))[0]
+        C = torch.view_as_complex(self._w.take("C", (self._kernels, d, n, 2)))
+        dt = self._steps(n)
+        if dt.shape[1] != 1:
+            raise UsageError(
+                f"{self._options.overrides.who}: dt_tie is false in a DPLR kernel, expected one "
+                "step a feature; load it by your own code, as in name=module.py:function"
+            )
+        dt = dt[:, 0]
+        check_stable(self._w, self._options, self._poles(Lambda, P, Q).real, allow_unstable)
+        Lambda, B = spread(Lambda, d), spread(B, d)
+        P, Q = spread(P, d, 1), spread(Q, d, 1)
+        if not bool(self._inside_band(Lambda, dt[:, None]).all()):
+            raise self._options.unsupported("bandlimit", "below a pole", "none for DPLR kernels")
+        if self._rate() != 1.0:
+            raise self._options.unsupported("rate", self._rate(), "1 for DPLR kernels")
+        length = self._length()
+        if length:
+            C = recovered(C, bilinear(state_matrix(Lambda, P, Q), dt)[0], length)
+            if not bool(torch.isfinite(C).all()):
+                raise self._w.rejected(
+                    f"{self._w.prefix}C cannot be recovered at kernel length {length}: "
+                    "I - Abar^length is singular, expected a stable system"
+                )
+        tensors = {"dt": dt, "Lambda": Lambda, "B": B, "P": P, "Q": Q, "C": C}
+        return Kernel({"kind": "dplr", "n": n, "rank": rank}, _pairs(tensors), "s4")
+
+    def _width(self, name: str) -> int:
+        shape = self._w.shape(name)
+        if len(shape) < 2:
+            raise self._w.rejected(
+                f"{self._w.prefix}{name} has shape {list(shape)}, expected (systems, modes)"
+            )
+        return shape[1]
+
+    def _eigenvalues(self, real: bool) -> tuple[Tensor, int]:
+        """Return the diagonal of A for each shared system, (S, n), and n."""
+        layout = self._layout
+        n, systems = self._width(layout.real), self._w.shape(layout.real)[0]
+        if systems < 1 or self._d % systems:
+            raise self._w.rejected(
+                f"{self._w.prefix}{layout.real} has {systems} systems, expected a divisor of "
+                f"{self._d} features"
+            )
+        if layout.real == layout.imag:
+            return torch.view_as_complex(self._w.take(layout.real, (systems, n, 2))), n
+        kind = self._options.word(layout.real_option, TRANSFORMS, "exp")
+        negative = transformed(self._w.take(layout.real, (systems, n)), kind, layout.relu_offset)
+        if real:
+            return torch.complex(-negative, torch.zeros_like(negative)), n
+        imag = self._w.take(layout.imag, (systems, n))
+        if layout.version == "v4" and layout.imag_sign < 0:
+            imag = transformed(imag, self._options.word("imag_transform", TRANSFORMS, "none"))
+        return torch.complex(-negative, layout.imag_sign * imag), n
+
+    def _steps(self, n: int) -> Tensor:
+        """Return dt, (d, 1) or (d, n)."""
+        if self._layout.version != "v4":
+            return torch.exp(self._w.take("log_dt", (self._d,)))[:, None]
+        shape = self._w.shape("inv_dt")
+        wide = (self._d, n) if len(shape) == 2 and shape[1] != 1 else (self._d, 1)
+        inverse = self._w.take("inv_dt", wide)
+        if self._options.flag("dt_fast", False):
+            inverse = torch.sinh(inverse)
+        old = self._layout.real_option == "real_type"
+        dt = transformed(
+            inverse, self._options.word("dt_transform", TRANSFORMS, "exp", ask=not old)
+        )
+        if not bool((dt > 0).all()) and not self._options.overrides.pending:
+            raise self._w.rejected(f"{self._w.prefix}inv_dt: a step is not positive")
+        return dt
+
+    def _rate(self) -> float:
+        return self._options.overrides.number("rate", 1.0, minimum=1e-6)
+
+    def _inside_band(self, A: Tensor, dt: Tensor) -> Tensor:
+        """Return 1 for modes that bandlimit lets through, (d, n)."""
+        limit = self._options.number("bandlimit", None)
+        cycles = dt * A.imag.abs() / (2.0 * torch.pi)
+        return torch.ones_like(cycles) if limit is None else (cycles < 0.5 * limit).double()
+
+    def _length(self) -> int:
+        """Return the length that C~ belongs to, 0 where C is itself."""
+        name = self._layout.length
+        if name != "omega":
+            return int(self._w.take(name, ()).item())
+        bins = self._w.shape("omega")[0]
+        omega = torch.view_as_complex(self._w.take("omega", (bins, 2)))
+        # The nodes are exp(-2 pi i k / L). v2 takes 2 (bins - 1) samples of any kernel, which are
+        # those of an even L only. Without length_correction its kernel is the periodic sum, whose
+        # C is read in the same way.
+        length = 0 if bins < 2 else round(2.0 * torch.pi / float(torch.angle(omega[1]).abs()))
+        if bins < 2 or length != 2 * (bins - 1):
+            raise self._w.rejected(
+                f"{self._w.prefix}omega has {bins} nodes of length {length}, expected those of an "
+                "even length"
+            )
+        return length
+
+    def _poles(self, Lambda: Tensor, P: Tensor, Q: Tensor) -> Tensor:
+        """Return the eigenvalues of each shared system."""
+        if torch.equal(Q, P.conj()) and bool((Lambda.real <= 0).all()):
+            return Lambda
+        return torch.linalg.eigvals(state_matrix(Lambda, P, Q))
+
+
+def check_stable(w: Weights, options: Options, real: Tensor, allowed: bool) -> None:
+    """Raise RejectedInputError where a real part of a pole is positive and must not be."""
+    largest = float(real.max())
+    allowed = allowed or options.overrides.pending
+    if largest > _ROUNDING * float(real.abs().max()) and not allowed:
+        raise w.rejected(
+            f"layer {w.prefix.removesuffix('.')} is unstable: a pole has real part {largest:.3g}, "
+            "expected 0 or less; give --set allow_unstable=true to load it all the same"
+        )
+
+
+def recovered(C: Tensor, Abar: Tensor, length: int) -> Tensor:
+    """Return C (c, d, n) of C~ = (I - (Abar^T)^length) C; Abar (d, 2 n, 2 n)."""
+    n = C.shape[-1]
+    power = torch.linalg.matrix_power(Abar, length).transpose(-1, -2)
+    identity = torch.eye(2 * n, dtype=Abar.dtype)
+    solved, _ = torch.linalg.solve_ex(identity - power, with_conjugates(C)[..., None])
+    return solved[..., :n, 0]
+
+
+def _pairs(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: real_pair(v) if v.is_complex() else v for key, v in tensors.items()}

@@ -1,0 +1,83 @@
+"""`robustssm import`: a checkpoint from elsewhere made into a native file."""
+
+from pathlib import Path
+
+import click
+
+from robustssm.commands.common import shared
+from robustssm.errors import UsageError
+
+
+@click.command("import")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Native file to write (.safetensors), new or replaced.",
+)
+@shared("settings")
+@click.option(
+    "-d", "--data", "task", help="Task that it was trained on; measures the clean accuracy."
+)
+@click.option(
+    "--train-seed", default=0, show_default=True, type=click.IntRange(0), help="Seed on the card."
+)
+def import_checkpoint(
+    checkpoint: Path, output: Path, settings: tuple[str, ...], task: str | None, train_seed: int
+) -> None:
+    """Convert a checkpoint from elsewhere into a native file, with a card.
+
+    CHECKPOINT: a Lightning .ckpt, .pth or state dict of state-spaces/s4 (v2, v3, v4, example.py),
+    of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, a Hugging Face Mamba folder. What the
+    file does not say is asked for by name, and never guessed. Nothing in it is executed.
+
+    \b
+    Examples:
+      robustssm import run/last.ckpt -o mine.safetensors
+      robustssm import ckpt.pth -o mine.safetensors --set prenorm=false --data digits
+
+    \b
+    Exit codes: 0 written; 2 a setting is missing or wrong; 4 the file is rejected.
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from robustssm import __version__, ui
+    from robustssm.checkpoints import save_checkpoint
+    from robustssm.checkpoints.native import is_native
+    from robustssm.evaluations.fitting import check_fit
+    from robustssm.files import prepare
+    from robustssm.inference import accuracy
+    from robustssm.model_names import references
+    from robustssm.tasks import load_task
+
+    if is_native(checkpoint):
+        raise UsageError(f"import: {checkpoint} is a native file already; use it as it is")
+    prepare(output)
+    (ref,) = references([str(checkpoint)], settings)
+    found = replace(ref, train_seed=train_seed).load()
+    options = " ".join(f" --set {setting}" for setting in settings)
+    card = replace(
+        found.card,
+        command=f"robustssm import {checkpoint.name} -o {output.name}{options}",
+        versions={"robustssm": __version__, "torch": torch.__version__},
+    )
+    if task is not None:
+        data = load_task(task)
+        check_fit(str(ref), card.architecture, found.network.tokens, data)
+        measured = accuracy(found.network, data.splits["test"])
+        card = replace(
+            card,
+            task=data.spec,
+            task_hash=data.content_hash,
+            clean_accuracy=measured,
+            n_test=len(data.splits["test"]),
+        )
+    save_checkpoint(output, found.network, card)
+    for note in found.notes:
+        ui.note(note)
+    clean = "" if card.clean_accuracy is None else f", clean accuracy {card.clean_accuracy:.4f}"
+    click.echo(f"{output}: {card.training['source']}, content {found.content_hash[:12]}{clean}")

@@ -1,0 +1,114 @@
+"""`robustssm predict`: the logits of any model on arrays of your own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from robustssm.commands.common import shared
+from robustssm.errors import RejectedInputError, UsageError
+
+if TYPE_CHECKING:
+    from robustssm.tasks.arrays import Array
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="An .npz file with `input`: (samples, length, channels), or tokens (samples, length).",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The .npz file to write, with `output`; new or replaced.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="Of the whole network.",
+)
+@shared("settings")
+def predict(
+    model: str, source: Path, output: Path, precision: str, settings: tuple[str, ...]
+) -> None:
+    """Send arrays through a model and save what comes out.
+
+    MODEL: s4d, s4d/2, name=path, a checkpoint's path, or name=module.py:function. `lengths`
+    (samples,) in the input file are used where they are there.
+
+    \b
+    Examples:
+      robustssm attack 'Fourier(3, eps=0.3)' -o noisy.npz
+      robustssm predict s4d --input noisy.npz --output logits.npz
+      robustssm predict mine.ckpt --set prenorm=false --input x.npz --output y.npz
+
+    \b
+    Exit codes: 0 written; 2 usage; 4 the checkpoint or the input is rejected.
+    """
+    import numpy as np
+    import torch
+
+    from robustssm import ui
+    from robustssm.evaluations.outputs import new_file
+    from robustssm.execution import one_thread
+    from robustssm.files import prepare
+    from robustssm.inference import logits
+    from robustssm.model_names import references
+
+    prepare(output)
+    refs = references([model], settings)
+    if len(refs) != 1:
+        raise UsageError(f"predict: {model!r} names {len(refs)} models, expected one")
+    values, lengths = read_input(source)
+    found = refs[0].load()
+    network, dtype = found.network, getattr(torch, precision)
+    network.to(dtype)
+    x = torch.from_numpy(values)
+    if network.tokens is not None and values.ndim == 2:
+        if values.min() < 0 or values.max() >= network.tokens:
+            raise RejectedInputError(
+                f"input {source}: tokens run from {values.min()} to {values.max()}, {model} has 0 "
+                f"to {network.tokens - 1}"
+            )
+        x = network.embed(x)
+    channels = network.d_input
+    if x.ndim != 3 or (channels is not None and x.shape[2] != channels):
+        raise RejectedInputError(
+            f"input {source}: has shape {values.shape}, {model} expects (samples, length, "
+            f"{'channels' if channels is None else channels})"
+        )
+    ends = None if lengths is None else torch.from_numpy(lengths)
+    with one_thread():
+        result = logits(network, x.to(dtype), lengths=ends)
+    broken = int((~torch.isfinite(result)).sum())
+    if broken:
+        raise RejectedInputError(
+            f"input {source}: {broken} of {result.numel()} outputs of {model} are not finite; look "
+            "at the input and the checkpoint"
+        )
+    with new_file(output) as partial, partial.open("wb") as file:
+        np.savez(file, output=result.numpy())
+    for note in found.notes:
+        ui.note(note)
+    click.echo(f"{output}: output {tuple(result.shape)} {precision}")
+
+
+def read_input(path: Path) -> "tuple[Array, Array | None]":
+    """Return `input` and `lengths` (None where there are none) of an .npz file."""
+    from robustssm.tasks.arrays import read_arrays
+
+    found = read_arrays(path, "input", ("input",), ("lengths",), strict=False)
+    values, lengths = found["input"], found.get("lengths")
+    if values.dtype.kind not in "fiu" or values.ndim not in (2, 3) or not len(values):
+        raise RejectedInputError(
+            f"input {path}: `input` is {values.dtype} {values.shape}, expected numbers (samples, "
+            "length, channels) or integer tokens (samples, length)"
+        )
+    return values, lengths

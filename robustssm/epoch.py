@@ -1,0 +1,24 @@
+"""SOURCE_DATE_EPOCH: the time that reproducible files say they were made."""
+
+import os
+
+from robustssm.errors import UsageError
+
+_NAME = "SOURCE_DATE_EPOCH"
+
+
+def source_date() -> int:
+    """Return SOURCE_DATE_EPOCH in seconds, 0 where it is not set.
+
+    Raises UsageError where it is no whole number from 0 on. numpy and matplotlib read it, too, the
+    former when it is imported, so a command asks here first.
+
+    Reference: reproducible-builds.org, SOURCE_DATE_EPOCH specification, version 1.1.
+    """
+    text = os.environ.get(_NAME, "0")
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(
+            f"environment {_NAME}: is {text!r}, expected whole seconds since 1970; set it to a "
+            "number or unset it"
+        )
+    return int(text)

@@ -1,0 +1,123 @@
+"""Mamba language models through `transformers`: embeddings in, logits of the last step out.
+
+A Mamba layer's B, C and step size depend on its input: it has no transfer function, and no step
+size that resonance could use. What is fixed is the function from embeddings to logits.
+
+Reference: arXiv 2312.00752; transformers, models/mamba/modeling_mamba.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustssm.classifier import Classifier
+from robustssm.errors import ShapeError, UsageError
+from robustssm.layers.base import SSMLayer
+
+KIND = "mamba"
+
+# What fixes the function of a Mamba apart from its weights, with the defaults of transformers.
+CONFIG: dict[str, object] = {
+    "vocab_size": 50280,
+    "hidden_size": 768,
+    "state_size": 16,
+    "num_hidden_layers": 32,
+    "layer_norm_epsilon": 1e-5,
+    "expand": 2,
+    "conv_kernel": 4,
+    "use_bias": False,
+    "use_conv_bias": True,
+    "hidden_act": "silu",
+    "residual_in_fp32": True,
+    "time_step_rank": "auto",
+}
+
+
+class MambaModel(Classifier):
+    """A Mamba on embeddings (batch, length, hidden size); returns logits (batch, vocabulary).
+
+    The logits are those of the last valid step. Weights of embeddings and output are kept apart
+    where the original tied them. transformers computes norms and logits in float32 whatever the
+    precision of the rest.
+    """
+
+    def __init__(self, config: Mapping[str, object], meta: bool = False) -> None:
+        super().__init__()
+        try:
+            import transformers
+        except ImportError:
+            raise UsageError(
+                "Mamba: transformers is not installed; run pip install 'robustssm[hf]'"
+            ) from None
+        # It would tell at every start that kernels for GPUs are not installed.
+        transformers.logging.set_verbosity_error()
+        options: dict[str, Any] = {key: config.get(key, given) for key, given in CONFIG.items()}
+        own = transformers.MambaConfig(**options, tie_word_embeddings=False, use_cache=False)
+        with torch.device("meta" if meta else "cpu"):
+            self.lm: Any = transformers.MambaForCausalLM(own)
+        self.config = {key: getattr(own, key) for key in CONFIG}
+        self.register_buffer("mean", torch.zeros(own.hidden_size))
+        self.register_buffer("std", torch.ones(own.hidden_size))
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> "MambaModel":
+        """Return the network that a card describes, weights still to be loaded."""
+        config = fields["config"]
+        assert isinstance(config, dict)
+        return cls(config)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what fixes the function apart from the weights, as on a checkpoint's card."""
+        sizes = {"d_input": self.d_input, "d_output": self.d_output}
+        return {"kind": KIND, "source": "Mamba", **sizes, "config": dict(self.config)}
+
+    @property
+    def d_input(self) -> int:
+        """Channels of the embeddings."""
+        return int(self.lm.config.hidden_size)
+
+    @property
+    def d_output(self) -> int:
+        """Size of the vocabulary."""
+        return int(self.lm.config.vocab_size)
+
+    @property
+    def tokens(self) -> int:
+        """Size of the vocabulary."""
+        return self.d_output
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The residual blocks: norm and mixer."""
+        layers: nn.ModuleList = self.lm.backbone.layers
+        return layers
+
+    def ssm_layers(self) -> Sequence[SSMLayer]:
+        """Return nothing: no layer has a step size of its own."""
+        return []
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings (batch, length, hidden size) of tokens (batch, length)."""
+        result: Tensor = self.lm.backbone.embeddings(tokens)
+        return result
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the logits of the last valid step, (batch, vocabulary).
+
+        What stands behind a sample's end cannot reach it: the network is causal.
+        """
+        if x.ndim != 3 or x.shape[2] != self.d_input:
+            raise ShapeError(
+                f"network: input has shape {tuple(x.shape)}, expected embeddings (batch, length, "
+                f"{self.d_input})"
+            )
+        x = (x - self.mean) / self.std
+        hidden: Tensor = self.lm.backbone(inputs_embeds=x, use_cache=False)[0]
+        if lengths is None:
+            last = hidden[:, -1]
+        else:
+            last = hidden[torch.arange(len(x), device=x.device), lengths.to(x.device) - 1]
+        result: Tensor = self.lm.lm_head(last)
+        return result

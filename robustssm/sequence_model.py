@@ -1,0 +1,220 @@
+"""Networks of other code bases, evaluated as their own options say.
+
+A blueprint names everything that fixes the function apart from the weights: mixers, norms, where
+they stand, activations, residuals, pooling. There is no dropout: such a network is evaluated, not
+trained.
+
+References: state-spaces/s4 (src/models/sequence/backbones, example.py), lindermanlab/S5
+(s5/layers.py, s5/seq_model.py), i404788/s5-pytorch (s5/s5_model.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robustssm.classifier import Classifier
+from robustssm.errors import ShapeError, UsageError
+from robustssm.layers.general import GeneralLayer
+from robustssm.layers.mixers import mixer
+from robustssm.sequence_parts import ACTIVATIONS, GEGLU, Norm, Output, Residual
+
+KIND = "sequence-model"
+
+_CHOICES = {
+    "encoder": ("linear", "embedding", "none"),
+    "norm": ("layer", "batch", "group", "instance", "transposed-layer", "none"),
+    "residual": ("add", "none", "affine", "highway", "decay", "normalised"),
+    "activation": tuple(ACTIVATIONS),
+    "final_activation": tuple(ACTIVATIONS),
+    "output": ("none", "linear", "glu", "half-glu1", "half-glu2", "full-glu"),
+    "pooling": ("mean", "last", "first", "sum", "none"),
+}
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What fixes the function of a network from elsewhere, apart from its weights; plain data.
+
+    source: the code base, as in `state-spaces/s4 v4`; mixers: options of each SSM layer (see
+    `robustssm.layers.mixers`); d_output: classes (channels where there is no decoder).
+    norm_eps: of layer, batch and group norm. residual `normalised` adds the normed input.
+    output: what follows the activation g: nothing; linear; GLU of a linear map to 2 d; or S5's
+    g sigmoid(W g), x sigmoid(W g), (V g) sigmoid(W g). feed_forward: s5-pytorch's second half of
+    a block, norm and GEGLU. pooling `none`: one output a step. log_softmax: of the logits.
+    final_activation: behind a linear output map. mask_padding: inputs of SSM layers behind a
+    sample's end are zero. tokens: size of the vocabulary where the encoder is an embedding; then
+    d_input is d_model, and the network takes what `embed` returns.
+    """
+
+    source: str
+    d_input: int
+    d_model: int
+    d_output: int
+    mixers: tuple[Mapping[str, object], ...]
+    encoder: str = "linear"
+    norm: str = "layer"
+    norm_eps: float = 1e-5
+    prenorm: bool = False
+    final_norm: bool = False
+    residual: str = "add"
+    activation: str = "gelu"
+    output: str = "glu"
+    final_activation: str = "none"
+    feed_forward: int = 0
+    pooling: str = "mean"
+    decoder: bool = True
+    log_softmax: bool = False
+    mask_padding: bool = False
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for key, allowed in _CHOICES.items():
+            if getattr(self, key) not in allowed:
+                raise UsageError(
+                    f"architecture: {key} is {getattr(self, key)!r}, expected one of "
+                    f"{', '.join(allowed)}"
+                )
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        return len(self.mixers)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields, as they stand on a checkpoint's card."""
+        return {"kind": KIND, **asdict(self), "mixers": [dict(one) for one in self.mixers]}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> "Blueprint":
+        """Return the blueprint of a card; TypeError for fields that it does not have."""
+        own = {key: value for key, value in fields.items() if key != "kind"}
+        mixers = own.pop("mixers")
+        assert isinstance(mixers, list)
+        return cls(mixers=tuple(mixers), **own)  # type: ignore[arg-type]
+
+
+class SequenceBlock(nn.Module):
+    """[norm] -> SSM -> activation and output -> residual -> [norm] -> [feed-forward]."""
+
+    def __init__(self, blueprint: Blueprint, i: int) -> None:
+        super().__init__()
+        b = blueprint
+        self.prenorm, self._normalised = b.prenorm, b.residual == "normalised"
+        self._masks = b.mask_padding
+        self.norm = Norm(b.norm, b.d_model, b.norm_eps)
+        self.ssm = mixer(b.d_model, b.mixers[i])
+        self.output = Output(b.d_model, self.ssm.d_out, b.output, b.activation, b.final_activation)
+        self.residual = Residual(b.residual, b.d_model, i)
+        self.feed_forward = (
+            GEGLU(b.d_model, b.feed_forward, b.norm_eps) if b.feed_forward else nn.Identity()
+        )
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return the block's output, shape of x (batch, length, channels).
+
+        valid: steps before a sample's end, (batch, length, 1).
+        """
+        y = self.norm(x) if self.prenorm else x
+        inner = y * valid if self._masks and valid is not None else y
+        z = self.residual(y if self._normalised else x, self.output(self.ssm(inner)))
+        return self.feed_forward(z if self.prenorm else self.norm(z))
+
+
+class SequenceModel(Classifier):
+    """A network from elsewhere on raw inputs (batch, length, d_input); returns logits.
+
+    mean and std of the input are buffers, zero and one where the original had no normalisation of
+    its own: then it expects what its data loader gave it.
+    """
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        super().__init__()
+        b = blueprint
+        self.blueprint = b
+        self.register_buffer("mean", torch.zeros(b.d_input))
+        self.register_buffer("std", torch.ones(b.d_input))
+        linear = b.encoder == "linear"
+        self.encoder = nn.Linear(b.d_input, b.d_model) if linear else nn.Identity()
+        if b.encoder == "embedding":
+            self.embedding = nn.Embedding(b.tokens, b.d_model)
+        self.blocks = nn.ModuleList(SequenceBlock(b, i) for i in range(b.layers))
+        final = b.norm if b.final_norm else "none"
+        self.final_norm = Norm(final, b.d_model, b.norm_eps)
+        self.decoder = nn.Linear(b.d_model, b.d_output) if b.decoder else nn.Identity()
+
+    @property
+    def d_input(self) -> int:
+        """Input channels."""
+        return self.blueprint.d_input
+
+    @property
+    def d_output(self) -> int:
+        """Classes."""
+        return self.blueprint.d_output
+
+    @property
+    def state_size(self) -> int | None:
+        """Order of the systems, every conjugate counted; None where layers differ."""
+        orders = {layer.order for layer in self.ssm_layers()}
+        return orders.pop() if len(orders) == 1 else None
+
+    @property
+    def tokens(self) -> int | None:
+        """Size of the vocabulary where the raw inputs are tokens, else None."""
+        return self.blueprint.tokens or None
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings (batch, length, d_model) of tokens (batch, length)."""
+        return self.embedding(tokens)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the blueprint, as on a checkpoint's card."""
+        return self.blueprint.to_dict()
+
+    def ssm_layers(self) -> list[GeneralLayer]:
+        """Return the SSM layers in order."""
+        return [block.ssm for block in self.blocks]  # type: ignore[misc]
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (batch, d_output), or (batch, length, d_output) without pooling.
+
+        lengths: valid steps of each sample, (batch,); pooling leaves out what is behind them.
+        """
+        if x.ndim != 3 or x.shape[2] != self.d_input:
+            raise ShapeError(
+                f"network: input has shape {tuple(x.shape)}, expected (batch, length, "
+                f"{self.d_input})"
+            )
+        x = self.encoder((x - self.mean) / self.std)
+        valid = None
+        if lengths is not None:
+            steps = torch.arange(x.shape[1], device=x.device)
+            valid = (steps < lengths.to(x.device)[:, None])[..., None]
+        for block in self.blocks:
+            x = block(x, valid)
+        y = self._decoded(self._pool(self.final_norm(x), lengths))
+        return functional.log_softmax(y, dim=-1) if self.blueprint.log_softmax else y
+
+    def _decoded(self, x: Tensor) -> Tensor:
+        if x.ndim == 3 or not self.blueprint.decoder:
+            return self.decoder(x)
+        # A sum over products: a matrix product's rounding would depend on the number of rows.
+        assert isinstance(self.decoder, nn.Linear)
+        return (x[:, None, :] * self.decoder.weight).sum(-1) + self.decoder.bias
+
+    def _pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        pooling = self.blueprint.pooling
+        if pooling == "none":
+            return x
+        if pooling == "first":
+            return x[:, 0]
+        ends = lengths if lengths is not None else torch.full((len(x),), x.shape[1])
+        ends = ends.to(x.device)
+        if pooling == "last":
+            return x[torch.arange(len(x), device=x.device), ends - 1]
+        if lengths is not None:
+            x = x * (torch.arange(x.shape[1], device=x.device) < ends[:, None])[..., None]
+        return x.sum(1) if pooling == "sum" else x.sum(1) / ends[:, None]

@@ -1,0 +1,111 @@
+"""Samples of your own, from one `.npz` file: `file:samples.npz`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.errors import RejectedInputError
+from robustssm.tasks.base import Split, Task
+
+_NAMES = ("inputs", "labels", "lengths", "sample_id", "train_inputs", "rate")
+
+Array = npt.NDArray[Any]
+
+
+def arrays(path: Path) -> Task:
+    """Return the task that a file of arrays holds; all samples of it are test samples.
+
+    inputs: (N, L, channels) or (N, L) numbers, or (N, L) integers, which are tokens; labels: (N,)
+    integers from 0. Optional: lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1);
+    train_inputs, whose standard deviation is the unit of strengths (that of `inputs` else); rate,
+    samples per second. Nothing in the file is executed. Raises RejectedInputError.
+    """
+    found = read_arrays(path, "data", _NAMES[:2], _NAMES[2:])
+    inputs = _inputs(path, "inputs", found["inputs"])
+    labels = _integers(path, "labels", found["labels"], len(inputs))
+    if len(inputs) == 0 or labels.min() < 0:
+        raise RejectedInputError(f"data {path}: expected samples, labelled 0, 1, ...")
+    ids = _integers(path, "sample_id", found.get("sample_id", np.arange(len(inputs))), len(inputs))
+    if len(np.unique(ids)) < len(ids):
+        raise RejectedInputError(f"data {path}: sample_id has a number twice")
+    lengths = None
+    if "lengths" in found:
+        lengths = _integers(path, "lengths", found["lengths"], len(inputs))
+        if lengths.min() < 1 or lengths.max() > inputs.shape[1]:
+            raise RejectedInputError(
+                f"data {path}: lengths run from {lengths.min()} to {lengths.max()}, expected 1 to "
+                f"{inputs.shape[1]}"
+            )
+    trained = _inputs(path, "train_inputs", found.get("train_inputs", inputs))
+    if trained.shape[1:] != inputs.shape[1:] or trained.dtype != inputs.dtype:
+        raise RejectedInputError(
+            f"data {path}: train_inputs is {trained.dtype} {trained.shape[1:]} a sample, inputs "
+            f"{inputs.dtype} {inputs.shape[1:]}"
+        )
+    test = Split(inputs, labels, ids, lengths)
+    train = Split(trained, *(np.zeros(len(trained), dtype=np.int64) for _ in range(2)))
+    splits = {"train": train, "validation": test.rows(slice(0)), "test": test}
+    tokens = int(inputs.max()) + 1 if inputs.dtype == np.int64 else None
+    rate = float(found["rate"]) if "rate" in found else None
+    return Task(f"file:{path.resolve()}", int(labels.max()) + 1, splits, rate=rate, tokens=tokens)
+
+
+def read_arrays(
+    path: Path,
+    what: str,
+    required: Sequence[str],
+    optional: Sequence[str],
+    strict: bool = True,
+) -> dict[str, Array]:
+    """Return arrays of an `.npz` file by name; nothing in it is executed.
+
+    what: it is, in messages; strict: whether other arrays are refused, or left unread. Raises
+    RejectedInputError.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise RejectedInputError(f"{what} {path}: one array, expected an .npz file")
+            unknown = sorted(set(file.files) - {*required, *optional}) if strict else []
+            missing = [name for name in required if name not in file.files]
+            if missing or unknown:
+                raise RejectedInputError(
+                    f"{what} {path}: lacks {', '.join(missing) or 'nothing'}, has "
+                    f"{', '.join(unknown or file.files) or 'nothing'}; expected arrays "
+                    f"{', '.join(required)}, and if you like {', '.join(optional)}"
+                )
+            return {name: file[name] for name in (*required, *optional) if name in file.files}
+    except FileNotFoundError:
+        raise RejectedInputError(f"{what} {path}: no such file") from None
+    except (OSError, ValueError, BadZipFile, EOFError, MemoryError) as error:
+        raise RejectedInputError(
+            f"{what} {path}: cannot be read as .npz ({' '.join(str(error).split())})"
+        ) from None
+
+
+def _inputs(path: Path, name: str, values: Array) -> Array:
+    """Return values (N, L, channels) as float32, or tokens (N, L) as int64."""
+    if values.ndim == 2 and values.dtype.kind in "iu":
+        if values.size and int(values.min()) < 0:
+            raise RejectedInputError(f"data {path}: {name} has negative tokens")
+        return values.astype(np.int64)
+    if values.ndim not in (2, 3) or values.dtype.kind not in "fiu" or 0 in values.shape[1:]:
+        raise RejectedInputError(
+            f"data {path}: {name} is {values.dtype} {values.shape}, expected numbers (samples, "
+            "length, channels), or integer tokens (samples, length)"
+        )
+    if not np.isfinite(values).all():
+        raise RejectedInputError(f"data {path}: {name} has NaN or infinite entries")
+    return values.reshape(*values.shape[:2], -1).astype(np.float32)
+
+
+def _integers(path: Path, name: str, values: Array, count: int) -> Array:
+    if values.shape != (count,) or values.dtype.kind not in "iu":
+        raise RejectedInputError(
+            f"data {path}: {name} is {values.dtype} {values.shape}, expected integers ({count},)"
+        )
+    return values.astype(np.int64)

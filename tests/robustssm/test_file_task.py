@@ -1,0 +1,102 @@
+"""Samples of one's own from an .npz file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robustssm.errors import RejectedInputError
+from robustssm.tasks import load_task
+
+
+def written(folder: Path, **arrays: Any) -> str:
+    """Return the name of a task that holds these arrays."""
+    path = folder / "samples.npz"
+    np.savez(path, **arrays)
+    return f"file:{path}"
+
+
+def test_values_and_what_stands_in_for_training_data(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(6, 5, 2))
+    y = np.array([0, 1, 2, 2, 1, 0])
+    task = load_task(written(tmp_path, inputs=x, labels=y, rate=8.0))
+    assert (task.length, task.channels, task.classes, task.rate) == (5, 2, 3, 8.0)
+    assert task.tokens is None
+    # All samples are test samples; without train_inputs they give the unit of strengths, too.
+    np.testing.assert_array_equal(task.splits["test"].inputs, x.astype(np.float32))
+    np.testing.assert_allclose(task.std, x.std((0, 1)), rtol=1e-6)  # float32 keeps 6e-8
+    assert task.chance == pytest.approx(1 / 3)
+    assert len(task.splits["validation"]) == 0
+
+
+def test_one_channel_may_be_left_out(tmp_path: Path) -> None:
+    task = load_task(written(tmp_path, inputs=np.zeros((2, 5)), labels=np.array([0, 1])))
+    assert (task.length, task.channels) == (5, 1)
+
+
+def test_tokens_and_lengths(tmp_path: Path) -> None:
+    tokens, lengths = np.array([[1, 2, 3], [4, 5, 0]]), np.array([3, 2])
+    task = load_task(written(tmp_path, inputs=tokens, labels=np.array([1, 0]), lengths=lengths))
+    assert (task.tokens, task.channels, task.length) == (6, 1, 3)
+    np.testing.assert_array_equal(task.splits["test"].rows(slice(1, 2)).lengths, [2])
+
+
+def test_every_array_is_part_of_what_it_is(tmp_path: Path) -> None:
+    x, y = np.zeros((3, 4, 1)), np.array([0, 1, 1])
+    own: dict[str, Any] = {"inputs": x, "labels": y}
+    others: list[dict[str, Any]] = [
+        {},
+        {"inputs": x + np.eye(3)[:, :, None].repeat(1, 2).sum(1, keepdims=True)},
+        {"labels": y[::-1].copy()},
+        {"sample_id": np.array([7, 8, 9])},
+        {"lengths": np.array([4, 4, 3])},
+        {"train_inputs": np.ones((2, 4, 1))},
+    ]
+    hashes = set()
+    for number, other in enumerate(others):
+        (tmp_path / str(number)).mkdir()
+        task = load_task(written(tmp_path / str(number), **{**own, **other}))
+        hashes.add(task.content_hash)
+    assert len(hashes) == len(others)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"labels": np.zeros(2, int)}, "lacks inputs"),
+        ({"inputs": np.zeros((2, 3, 1))}, "lacks labels"),
+        ({"x": np.zeros(1)}, "has x"),
+        ({"labels": np.zeros(3, int)}, r"labels is int64 \(3,\)"),
+        ({"labels": np.array([0.0, 1.0])}, "expected integers"),
+        ({"labels": np.array([-1, 0])}, "labelled 0, 1"),
+        ({"inputs": np.full((2, 3, 1), np.nan)}, "NaN or infinite"),
+        ({"inputs": np.zeros((2, 3, 1, 1))}, "expected numbers"),
+        ({"inputs": np.array([[1, -1], [0, 0]])}, "negative tokens"),
+        ({"lengths": np.array([0, 3])}, "lengths run from 0 to 3"),
+        ({"lengths": np.array([1, 4])}, "lengths run from 1 to 4"),
+        ({"sample_id": np.array([1, 1])}, "a number twice"),
+        ({"train_inputs": np.zeros((2, 4, 1))}, "train_inputs is float32"),
+        ({"inputs": np.array([[None, None]])}, "cannot be read"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    whole: dict[str, Any] = {"inputs": np.zeros((2, 3, 1)), "labels": np.array([0, 1])}
+    whole |= arrays
+    if len(arrays) == 1 and next(iter(arrays)) in ("labels", "inputs"):
+        key = next(iter(arrays))
+        if message.startswith("lacks"):
+            whole = {key: arrays[key]}
+    with pytest.raises(RejectedInputError, match=message) as caught:
+        load_task(written(tmp_path, **whole))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(RejectedInputError, match="no such file"):
+        load_task(f"file:{tmp_path / 'none.npz'}")
+    for content in (b"", b"PK\x03\x04 not a zip", b"\x93NUMPY"):
+        (tmp_path / "broken.npz").write_bytes(content)
+        load_task.cache_clear()
+        with pytest.raises(RejectedInputError, match=r"cannot be read|one array"):
+            load_task(f"file:{tmp_path / 'broken.npz'}")
