@@ -8,7 +8,6 @@ import torch
 
 from robustssm.attacks.philox import normal
 from robustssm.checkpoints import Checkpoint
-from robustssm.classifier import Classifier
 from robustssm.errors import RobustssmError
 from robustssm.evaluations.fingerprint import fingerprint
 from robustssm.evaluations.reading_layers import layer_spectrum
@@ -56,8 +55,9 @@ class Examination:
 def examine(checkpoint: Checkpoint) -> Examination:
     """Return what a checkpoint is. The network is read, not changed."""
     network, card = checkpoint.network, checkpoint.card
+    own = network.to_dict()
     facts: dict[str, object] = {
-        "source": card.training.get("source", "robustssm"),
+        "source": own.get("source", card.training.get("source", "robustssm")),
         "family": card.training.get("family", card.architecture.get("init", "")),
         "content_hash": checkpoint.content_hash,
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -65,7 +65,7 @@ def examine(checkpoint: Checkpoint) -> Examination:
         "train_seed": card.train_seed,
         "clean_accuracy": card.clean_accuracy,
         "vocabulary": network.tokens,
-        **{key: value for key, value in network.to_dict().items() if key not in ("kind", "source")},
+        **{key: value for key, value in own.items() if key not in ("kind", "source", "tokens")},
     }
     layers = tuple(_layer(number, layer) for number, layer in enumerate(network.ssm_layers()))
     return Examination(facts, layers, checkpoint.notes)
@@ -95,9 +95,3 @@ def layer_parity(layer: SSMLayer) -> float:
     stepwise = layer.recurrence(u)
     difference = float((layer(u) - stepwise).abs().max())
     return difference / max(float(stepwise.abs().max()), float(np.finfo(np.float64).tiny))
-
-
-def kinds(network: Classifier) -> str:
-    """Return the kinds of SSM layers of a network, in words."""
-    found = [type(layer).__name__ for layer in network.ssm_layers()]
-    return ", ".join(f"{found.count(kind)} {kind}" for kind in dict.fromkeys(found)) or "none"

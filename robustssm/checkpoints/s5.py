@@ -74,7 +74,7 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     network = SequenceModel(Blueprint(source=SOURCE, **fields))  # type: ignore[arg-type]
     network.load_state_dict(tensors, strict=True)
     network.eval().requires_grad_(False)
-    notes = [*given.notes]
+    notes = list(dict.fromkeys(given.notes))
     if "input_mean" not in given and "input_std" not in given:
         notes.append("inputs are taken as the original's data loader gave them")
     return Imported(network, tuple(notes), "s5")

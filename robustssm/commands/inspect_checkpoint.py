@@ -90,6 +90,8 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list) and value and all(one == value[0] for one in value):
+        value = f"{len(value)} x {value[0]}"
     text = str(value)
     return text if len(text) <= 160 else f"{text[:157]}..."
 

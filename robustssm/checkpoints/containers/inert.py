@@ -79,7 +79,7 @@ _NAMES = (
 )
 _PY2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 _PY2_NAMES = {"builtins.long": "builtins.int", "builtins.unicode": "builtins.str"}
-_SCALAR = re.compile(r"[<>|=]?(f2|f4|f8|i1|i2|i4|i8|u1|u2|u4|u8|b1)")
+_SCALAR = re.compile(r"[<|=]?(f2|f4|f8|i1|i2|i4|i8|u1|u2|u4|u8|b1)")
 # Characters of bytes that protocol 2 writes as text: those of a NumPy scalar.
 _CODED = 32
 

@@ -55,14 +55,18 @@ def parts(value: object, tensor: Callable[[TensorView], Tensor], limits: Limits)
     extra = {
         str(key): plain(one)
         for key, one in rest.items()
-        if isinstance(key, str) and key not in _OPTIONS and _is_scalar(one)
+        if _is_name(key) and key not in _OPTIONS and _is_scalar(one)
     }
     for key, one in rest.items():
-        if isinstance(key, str) and isinstance(one, TensorView) and one.numel == 1:
+        if _is_name(key) and isinstance(one, TensorView) and one.numel == 1:
             number = tensor(one).item()
             if not isinstance(number, complex):
-                extra[key] = number
+                extra[str(key)] = number
     return {name: tensor(view) for name, view in flat.views.items()}, options, extra
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and len(key) <= _NAME and key.isprintable()
 
 
 def _is_scalar(value: object) -> bool:
@@ -93,7 +97,7 @@ class _Flat:
         if self._left < 0:
             raise ContentsError(f"holds more than {self._limits.values} entries")
         for key, value in table.items():
-            if not isinstance(key, str) or len(key) > _NAME or not key.isprintable():
+            if not _is_name(key):
                 raise ContentsError(f"a tensor is named {shown(key)}, expected a printable name")
             name = f"{prefix}{key}"
             if isinstance(value, dict):

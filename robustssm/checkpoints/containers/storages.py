@@ -159,7 +159,10 @@ class Materialiser:
         # Strides along dimensions of one entry say nothing, and may be of any size.
         stride = [step if n > 1 else 1 for n, step in zip(view.size, view.stride, strict=True)]
         tensor = storage.as_strided(view.size, stride, view.offset)
-        tensor = tensor.clone(memory_format=torch.contiguous_format)
+        try:
+            tensor = tensor.clone(memory_format=torch.contiguous_format)
+        except RuntimeError as error:  # torch's word for it
+            raise MemoryError from error
         if view.neg:
             tensor = -tensor
         return tensor.conj().resolve_conj() if view.conj else tensor

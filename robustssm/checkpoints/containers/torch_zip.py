@@ -28,21 +28,26 @@ class _Guarded(io.RawIOBase):
         self._file, self._limit = file, limit
 
     def read(self, size: int = -1) -> bytes:
+        """Return the next bytes; raises ContentsError where they are too many."""
         data = self._file.read(min(size, self._limit + 1) if size >= 0 else self._limit + 1)
         if len(data) > self._limit:
             raise ContentsError(f"its zip directory takes more than {self._limit} bytes")
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place in the file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
+        """Return the place in the file."""
         return self._file.tell()
 
     def seekable(self) -> bool:
+        """Return true: it is a file."""
         return True
 
     def readable(self) -> bool:
+        """Return true: it is read only."""
         return True
 
 
@@ -75,6 +80,7 @@ class _Archive:
             raise ContentsError("entries of the zip file overlap; fetch it again")
 
     def names(self) -> list[str]:
+        """Return the names of all entries."""
         return list(self._entries)
 
     def size(self, name: str) -> int:

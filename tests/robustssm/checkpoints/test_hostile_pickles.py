@@ -220,6 +220,7 @@ class TestViews:
             (0, (6,), (1,), -6),
             (0, (6,), (1,), 1 << 61),
             (0, (0, 1 << 62), (1, 1), 6),
+            (0, (0, 1 << 33, 1 << 33, 1 << 33), (1, 1, 1, 1), 6),
         ],
     )
     def test_refused(
@@ -232,6 +233,11 @@ class TestViews:
     ) -> None:
         data = {"0": struct.pack("<6f", *range(6))}
         refused(with_pickle(tmp_path / "a.pt", tensor_pickle(offset, size, stride, numel), data))
+
+    def test_strides_of_one_entry_say_nothing(self, tmp_path: Path) -> None:
+        data = {"0": struct.pack("<6f", *range(6))}
+        path = with_pickle(tmp_path / "a.pt", tensor_pickle(5, (1, 1), (1 << 62, 7), 6), data)
+        assert read_contents(path).tensors["w"].tolist() == [[5]]
 
     def test_missing_storage(self, tmp_path: Path) -> None:
         said = refused(with_pickle(tmp_path / "a.pt", tensor_pickle(0, (6,), (1,), 6)))

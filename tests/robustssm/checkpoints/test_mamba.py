@@ -1,6 +1,7 @@
 """Mamba: the installed scan against a recurrence of our own, and against stored logits."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,9 @@ def test_a_native_file_keeps_it(tmp_path: Path) -> None:
     shown = call("inspect", folder, "--format", "json")
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)["vocabulary"] == V
+
+
+def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UsageError, match=r"pip install 'robustssm\[hf\]'"):
+        model()
