@@ -125,7 +125,7 @@ def test_sweeps_at_the_input_and_at_the_layers(
     imported = call("import", path, "-o", tmp_path / "native.safetensors", *settings, "-d", data)
     assert imported.exit_code == 0, imported.output
     for noise, modes in (("fourier", "1,2"), ("resonance", "1")):
-        runs = []
+        runs: list[Path] = []
         arguments = ["--noise", noise, "--modes", modes, "--eps", "0.5", "-j", "1", "-d", data]
         for name, own in ((path, settings), (tmp_path / "native.safetensors", [])):
             runs.append(tmp_path / f"{noise}-{len(runs)}")
