@@ -1,0 +1,69 @@
+"""Every reference checkpoint, as a user loads it, gives what its own code computed."""
+
+import numpy as np
+import pytest
+import torch
+
+import robustssm
+from tests.reference import GOLDEN
+
+S5 = {"defaults": "original"}
+FILES: dict[str, tuple[str, dict[str, object]]] = {
+    "example_s4model_prenorm.pth": ("example_s4model_prenorm", {"prenorm": True}),
+    "example_s4model_postnorm.pth": ("example_s4model_postnorm", {"prenorm": False}),
+    **{
+        f"{name}.ckpt": (name, {})
+        for name in (
+            "pl_s4_dplr_bidir_postnorm_layer",
+            "pl_s4_dplr_prenorm_batch_lmax",
+            "pl_s4d_diaglegs_exp_prenorm_layer_rgb",
+            "pl_s4d_diaglin_postnorm_batch",
+            "pl_s4d_minimal",
+            "v2_s4_nplr_legs_hurwitz",
+            "v3_s4_nplr_legs",
+            "v3_s4d_diaglin",
+        )
+    },
+    "s5_classifier_gelu_ln_postnorm.checkpoint_7": (
+        "s5_classifier_gelu_ln_postnorm",
+        {**S5, "prenorm": False},
+    ),
+    **{
+        f"s5_classifier_halfglu1_bn_prenorm.{kind}": ("s5_classifier_halfglu1_bn_prenorm", dict(S5))
+        for kind in ("checkpoint_7", "variables.msgpack", "orbax")
+    },
+    "s5pt_s5.pt": ("s5pt_s5", {}),
+    "s5pt_s5block_bidir.pt": ("s5pt_s5block_bidir", {"allow_unstable": True}),
+    "mamba_tiny": ("mamba_tiny", {}),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@torch.no_grad()
+def test_outputs_of_the_original(name: str) -> None:
+    """float32: 1e-5 of the largest output; float64 arrays: 1e-9, as the reference values ask."""
+    entry, settings = FILES[name]
+    io = next((GOLDEN / f"{entry}{end}" for end in ("_io.npz", ".npz")
+               if (GOLDEN / f"{entry}{end}").is_file()), None)  # fmt: skip
+    if io is None or not (GOLDEN / name).exists():
+        pytest.skip(f"reference values {name} are not beside this checkout")
+    with np.load(io) as file:
+        held = {key: file[key] for key in file.files}
+    network = robustssm.load(GOLDEN / name, **settings).network
+    kind = next(key for key in ("logits", "log_probs", "output") if key in held)
+    if network.tokens is None:
+        x, expected = torch.from_numpy(held["input"]), held[kind]
+    else:
+        x, expected = network.embed(torch.from_numpy(held["input_ids"])), held[kind][:, -1]
+    absolute = float(np.abs(network(x).numpy() - expected).max())
+    relative = absolute / float(np.abs(expected).max())
+    line = f"| {name} | {absolute:.1e} ({relative:.1e}) |"
+    assert relative < 1e-5, line
+    exact = held.get(f"{kind}_f64")
+    # transformers computes norms and logits of Mamba in float32 whatever the rest.
+    if exact is not None and network.tokens is None:
+        absolute = float(np.abs(network.double()(x.double()).numpy() - exact).max())
+        relative = absolute / float(np.abs(exact).max())
+        line += f" {absolute:.1e} ({relative:.1e}) |"
+        assert relative < 1e-9, line
+    print(line)
