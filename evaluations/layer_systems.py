@@ -30,7 +30,7 @@ from functools import cached_property
 
 import numpy as np
 
-from robustssm.evaluations.certified import (
+from robustssm.evaluations.suprema.certified import (
     Bracket,
     PoleSum,
     peak_gain,

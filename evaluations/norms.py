@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robustssm.evaluations.certified_error import certified_error
 from robustssm.evaluations.inputs import Input, parse_input
 from robustssm.evaluations.parseval import quadrature
 from robustssm.evaluations.responses import (
@@ -19,6 +18,7 @@ from robustssm.evaluations.responses import (
     Response,
     reference,
 )
+from robustssm.evaluations.suprema.certified_error import certified_error
 from robustssm.evaluations.time_domain import time_error
 from robustssm.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray

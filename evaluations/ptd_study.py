@@ -22,8 +22,8 @@ from scipy.stats import t as student
 from robustssm import hippo
 from robustssm.diagonalize import defective_tau, perturb, rank_one, shipped_orders
 from robustssm.errors import RejectedInputError, StabilityError, UsageError
-from robustssm.evaluations.certified_error import damped_difference
-from robustssm.evaluations.hippo_bounds import HippoReadout
+from robustssm.evaluations.suprema.certified_error import damped_difference
+from robustssm.evaluations.suprema.hippo_bounds import HippoReadout
 from robustssm.evaluations.trade_off import KAPPA, STEPS, Made, make, sup_errors
 from robustssm.ptd_files import load_initialization, save_initialization
 from robustssm.typing import FloatArray

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.verdicts import Check
+    from robustssm.evaluations.baselines.verdicts import Check
 
 
 class Robustness:
@@ -41,8 +41,8 @@ class Robustness:
         from tempfile import TemporaryDirectory
 
         from robustssm.errors import RobustssmError
-        from robustssm.evaluations.baseline_file import read_baseline
-        from robustssm.evaluations.regression import checks, measure, plan_check
+        from robustssm.evaluations.baselines.files import read_baseline
+        from robustssm.evaluations.baselines.regression import checks, measure, plan_check
         from robustssm.evaluations.run import Execution
         from robustssm.evaluations.store import RunDirectory
         from robustssm.model_names import references

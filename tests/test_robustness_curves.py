@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from robustssm.evaluations.baseline import Member
-from robustssm.evaluations.baseline_file import read_baseline
-from robustssm.evaluations.regression import checks, measure, plan_check
+from robustssm.evaluations.baselines.curves import Member
+from robustssm.evaluations.baselines.files import read_baseline
+from robustssm.evaluations.baselines.regression import checks, measure, plan_check
+from robustssm.evaluations.baselines.verdicts import Check, judge
 from robustssm.evaluations.store import RunDirectory
-from robustssm.evaluations.verdicts import Check, judge
 from robustssm.model_names import resolve
 
 BASELINE = read_baseline(Path(__file__).parent / "data" / "zoo_curves.json")

@@ -70,7 +70,7 @@ def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, T
     scale = given.number("step_scale", 1.0)
     allow_unstable = given.flag("allow_unstable", False)
     n, d = (*w.shape("Lambda"), 0)[0], (*w.shape("D"), 0)[0]
-    A = w.take("Lambda", (n,)).to(torch.complex128)
+    A = w.take("Lambda", (n,), imaginary=True).to(torch.complex128)
     if bool((A.real >= 0.0).any()) and not allow_unstable:
         raise w.rejected(
             f"{w.prefix}Lambda has a real part of {float(A.real.max()):.3g}, expected below 0; "
@@ -79,7 +79,7 @@ def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, T
     if bool((A == 0).any()):
         raise w.rejected(f"{w.prefix}Lambda holds an eigenvalue 0, expected none with zoh")
     both = (*w.shape("C"), 0, 0)[1] == 2 * n
-    C = w.take("C", (d, 2 * n if both else n)).to(torch.complex128)
+    C = w.take("C", (d, 2 * n if both else n), imaginary=True).to(torch.complex128)
     mixer: dict[str, object] = {"kind": "mimo", "n": n, "bidirectional": both, "factor": 1}
     return mixer, {
         "dt": scale * torch.exp(w.take("log_step", (n,), (n, 1))),

@@ -40,11 +40,12 @@ class Weights:
         """Return a tensor's shape; RejectedInputError where it is missing."""
         return tuple(self._tensor(name).shape)
 
-    def take(self, name: str, *shapes: Iterable[int]) -> Tensor:
+    def take(self, name: str, *shapes: Iterable[int], imaginary: bool = False) -> Tensor:
         """Return a tensor in double precision, in the first of the shapes.
 
-        shapes: those that are allowed, of equal size; none for any. Raises RejectedInputError
-        where the tensor is missing, of another shape, or not finite.
+        shapes: those that are allowed, of equal size; none for any; imaginary: whether its dtype
+        is a complex one. Raises RejectedInputError where the tensor is missing, of another shape
+        or kind, or not finite.
         """
         tensor = self._tensor(name)
         allowed = [tuple(shape) for shape in shapes]
@@ -53,6 +54,12 @@ class Weights:
             raise self.rejected(
                 f"{self.prefix}{name} has shape {list(tensor.shape)}, expected {expected}"
             )
+        if tensor.numel() == 0:
+            raise self.rejected(f"{self.prefix}{name} is empty, of shape {list(tensor.shape)}")
+        if tensor.is_complex() != imaginary:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            expected = "complex" if imaginary else "real"
+            raise self.rejected(f"{self.prefix}{name} is {kind}, expected {expected} numbers")
         value = tensor.detach().cpu()
         value = value.to(torch.complex128 if value.is_complex() else torch.float64)
         if not bool(torch.isfinite(value).all()):
@@ -61,7 +68,7 @@ class Weights:
                 "checkpoint from before training diverged"
             )
         self._left.discard(self.prefix + name)
-        return value.reshape(allowed[0]) if allowed else value
+        return (value.reshape(allowed[0]) if allowed else value).contiguous()
 
     def ignore(self, dead: Callable[[str], bool]) -> list[str]:
         """Leave out the tensors under the prefix for which `dead(name)` holds; return them."""

@@ -9,9 +9,9 @@ import click
 from robustssm.commands.common import CommandError, cores, shared
 
 if TYPE_CHECKING:
+    from robustssm.evaluations.baselines.verdicts import Check
     from robustssm.evaluations.plan import Plan
     from robustssm.evaluations.store import RunDirectory
-    from robustssm.evaluations.verdicts import Check
 
 # Falls named in the line that ends a check.
 _NAMED = 3
@@ -57,8 +57,8 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     Exit codes: 0 done; 2 usage, an unfinished sweep, or runs that do not belong together.
     """
     from robustssm import ui
-    from robustssm.evaluations.baseline import make_baseline
-    from robustssm.evaluations.baseline_file import write_baseline
+    from robustssm.evaluations.baselines.curves import make_baseline
+    from robustssm.evaluations.baselines.files import write_baseline
     from robustssm.evaluations.store import RunDirectory
 
     names = [name.strip() for text in models for name in text.split(",") if name.strip()]
@@ -151,8 +151,8 @@ def check(
     from tempfile import TemporaryDirectory
 
     from robustssm.commands.check_tables import show_checks
-    from robustssm.evaluations.baseline_file import read_baseline
-    from robustssm.evaluations.regression import checks, plan_check
+    from robustssm.evaluations.baselines.files import read_baseline
+    from robustssm.evaluations.baselines.regression import checks, plan_check
     from robustssm.evaluations.store import RunDirectory
     from robustssm.execution import resolve_device
     from robustssm.model_names import references
@@ -179,7 +179,7 @@ def _measure(
 ) -> None:
     """Compute what is missing, with progress; CommandError where cells failed."""
     from robustssm import ui
-    from robustssm.evaluations.regression import measure
+    from robustssm.evaluations.baselines.regression import measure
     from robustssm.evaluations.run import Execution
     from robustssm.evaluations.store import RunDirectory
     from robustssm.execution import stopped_by_sigterm
@@ -212,7 +212,7 @@ def _measure(
 
 def _fail(found: "list[Check]") -> None:
     """Raise CommandError, with exit code 5, where a model fell."""
-    from robustssm.evaluations.verdicts import describe
+    from robustssm.evaluations.baselines.verdicts import describe
 
     lines = []
     for one in found:

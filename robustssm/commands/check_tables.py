@@ -7,8 +7,8 @@ import click
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustssm.evaluations.baseline import Baseline
-    from robustssm.evaluations.verdicts import Check
+    from robustssm.evaluations.baselines.curves import Baseline
+    from robustssm.evaluations.baselines.verdicts import Check
 
 # Conditions that a table shows whole; of more, those that fell or rose, and the mean.
 _WHOLE = 24
@@ -63,7 +63,7 @@ def _record(check: "Check") -> dict[str, Any]:
 
 def _rows(check: "Check") -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of a check, the lowest against the baseline first where many."""
-    from robustssm.evaluations.verdicts import FELL, MEAN, ROSE
+    from robustssm.evaluations.baselines.verdicts import FELL, MEAN, ROSE
 
     table: DataFrame = check.table
     if len(table) > _WHOLE:

@@ -63,10 +63,10 @@ def compare(
     5 a threshold of --fail-if is crossed.
     """
     from robustssm.commands.compare_tables import show_comparison
-    from robustssm.evaluations.comparable import gather
-    from robustssm.evaluations.comparison import compare as compare_models
+    from robustssm.evaluations.comparison.comparable import gather
+    from robustssm.evaluations.comparison.curves_of_models import compare as compare_models
+    from robustssm.evaluations.comparison.thresholds import parse_threshold
     from robustssm.evaluations.store import RunDirectory
-    from robustssm.evaluations.thresholds import parse_threshold
 
     limits = [parse_threshold(text) for text in thresholds]
     names = [name.strip() for text in models for name in text.split(",") if name.strip()]

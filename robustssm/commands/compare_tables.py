@@ -9,8 +9,8 @@ import click
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustssm.evaluations.comparison import Comparison
-    from robustssm.evaluations.strength_grid import StrengthGrid
+    from robustssm.evaluations.comparison.curves_of_models import Comparison
+    from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 
 _CURVES = {
     "acc_clean": "clean",

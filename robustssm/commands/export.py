@@ -7,7 +7,7 @@ import click
 from robustssm.commands.common import CommandError
 from robustssm.commands.show import RUN
 
-# As in robustssm.evaluations.export.WRITERS, which is heavy to import.
+# As in robustssm.evaluations.exports.formats.WRITERS, which is heavy to import.
 FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
 
 
@@ -48,9 +48,9 @@ def export(run: Path, kind: str, output: Path) -> None:
     output belongs to somebody else; 4 files of the run are damaged: the rest is exported.
     """
     from robustssm import ui
-    from robustssm.evaluations.export import WRITERS
+    from robustssm.evaluations.exports.formats import WRITERS
+    from robustssm.evaluations.exports.outputs import check_outside
     from robustssm.evaluations.inspection import inspect
-    from robustssm.evaluations.outputs import check_outside
 
     state = inspect(run)
     write, counted = WRITERS[kind]

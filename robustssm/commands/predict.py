@@ -56,7 +56,7 @@ def predict(
     import torch
 
     from robustssm import ui
-    from robustssm.evaluations.outputs import new_file
+    from robustssm.evaluations.exports.outputs import new_file
     from robustssm.execution import one_thread
     from robustssm.files import prepare
     from robustssm.inference import logits

@@ -77,11 +77,9 @@ def radius(
 
     from robustssm import ui
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.evaluations.certified_radius import certified_radii
-    from robustssm.evaluations.conditions import Noise
-    from robustssm.evaluations.lipschitz import certificate_notes
-    from robustssm.evaluations.plan import make_plan
-    from robustssm.evaluations.radii import (
+    from robustssm.evaluations.certificates.certified_radius import certified_radii
+    from robustssm.evaluations.certificates.lipschitz import certificate_notes
+    from robustssm.evaluations.certificates.radii import (
         Radii,
         certify,
         check_sweeps,
@@ -89,6 +87,8 @@ def radius(
         read,
         successful,
     )
+    from robustssm.evaluations.conditions import Noise
+    from robustssm.evaluations.plan import make_plan
     from robustssm.evaluations.store import RunDirectory
     from robustssm.model_names import resolve
     from robustssm.network import own_network

@@ -81,9 +81,9 @@ def report(run: Path, output: Path | None) -> None:
     is left.
     """
     from robustssm import ui
-    from robustssm.evaluations.export import write_report
+    from robustssm.evaluations.exports.formats import write_report
+    from robustssm.evaluations.exports.outputs import check_outside
     from robustssm.evaluations.inspection import inspect
-    from robustssm.evaluations.outputs import check_outside
 
     state = inspect(run)
     output = output or run / "report.md"

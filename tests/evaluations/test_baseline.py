@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from robustssm.attacks import Resonance
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.baseline import (
+from robustssm.evaluations.baselines.curves import (
     Baseline,
     Data,
     Member,
@@ -20,12 +20,12 @@ from robustssm.evaluations.baseline import (
     make_baseline,
     make_condition,
 )
-from robustssm.evaluations.baseline_file import read_baseline, to_text, write_baseline
+from robustssm.evaluations.baselines.files import read_baseline, to_text, write_baseline
+from robustssm.evaluations.baselines.verdicts import FELL, HELD, MEAN, ROSE, Check, judge
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import make_plan, plan_conditions
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
-from robustssm.evaluations.verdicts import FELL, HELD, MEAN, ROSE, Check, judge
 from robustssm.model_names import resolve
 
 

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm.errors import ShapeError, StabilityError, UsageError
-from robustssm.evaluations.certified import (
+from robustssm.evaluations.suprema.certified import (
     Bracket,
     PoleSum,
     peak_gain,
     peak_gains,
     peak_gains_dense,
 )
-from robustssm.evaluations.subdivision import gram_bound, polynomial_bound
+from robustssm.evaluations.suprema.subdivision import gram_bound, polynomial_bound
 from robustssm.typing import FloatArray
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from robustssm.attacks.bands import fourier_basis
 from robustssm.errors import ShapeError, UsageError
-from robustssm.evaluations import certified_radius as module
-from robustssm.evaluations.certified_radius import certified_radii
-from robustssm.evaluations.curvature import (
+from robustssm.evaluations.certificates import certified_radius as module
+from robustssm.evaluations.certificates.certified_radius import certified_radii
+from robustssm.evaluations.certificates.curvature import (
     gelu_bend,
     gelu_slope,
     logistic_bend,
@@ -23,17 +23,17 @@ from robustssm.evaluations.curvature import (
     normalisation_bend,
     spectral_norms,
 )
-from robustssm.evaluations.enclosures import Remainder, fill
-from robustssm.evaluations.lipschitz import (
+from robustssm.evaluations.certificates.enclosures import Remainder, fill
+from robustssm.evaluations.certificates.lipschitz import (
     GELU_LIPSCHITZ,
     certificate_notes,
     double_copy,
     features_constant,
     lipschitz_table,
 )
-from robustssm.evaluations.remainders import largest_radius
-from robustssm.evaluations.tangent_setting import setting, trace
-from robustssm.evaluations.tangents import Tangent, tangent
+from robustssm.evaluations.certificates.remainders import largest_radius
+from robustssm.evaluations.certificates.tangent_setting import setting, trace
+from robustssm.evaluations.certificates.tangents import Tangent, tangent
 from robustssm.evaluations.time_operators import TimeOperator, time_operator
 from robustssm.network import Architecture, Block, Network, build_network
 

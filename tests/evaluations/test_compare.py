@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 from robustssm.cli import Commands
 from robustssm.commands.compare import compare as command
 from robustssm.errors import UsageError
-from robustssm.evaluations.comparable import gather
-from robustssm.evaluations.comparison import Comparison, compare, seed_pairs
+from robustssm.evaluations.comparison.comparable import gather
+from robustssm.evaluations.comparison.curves_of_models import Comparison, compare, seed_pairs
+from robustssm.evaluations.comparison.strength_grid import strength_grids
+from robustssm.evaluations.comparison.thresholds import parse_threshold
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.store import RunDirectory
-from robustssm.evaluations.strength_grid import strength_grids
-from robustssm.evaluations.thresholds import parse_threshold
 from tests.evaluations.written_runs import EPS, N, flat, share, write_run
 
 

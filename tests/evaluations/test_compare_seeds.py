@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 from robustssm.cli import Commands
 from robustssm.commands.compare import compare as command
 from robustssm.errors import UsageError
-from robustssm.evaluations.comparable import gather
-from robustssm.evaluations.comparison import Comparison, compare
+from robustssm.evaluations.comparison.comparable import gather
+from robustssm.evaluations.comparison.curves_of_models import Comparison, compare
+from robustssm.evaluations.comparison.strength_grid import strength_grids
 from robustssm.evaluations.store import RunDirectory, write_parquet
-from robustssm.evaluations.strength_grid import strength_grids
 from tests.evaluations.written_runs import flat, share, write_run
 
 AUC, EPS50 = "auc_log_eps_mean_over_modes", "eps50_mean_over_modes"

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.evaluations import samples
 from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.export import WRITERS, document
+from robustssm.evaluations.exports import samples
+from robustssm.evaluations.exports.formats import WRITERS, document
+from robustssm.evaluations.exports.labelled import VARIABLES, to_xarray
+from robustssm.evaluations.exports.outputs import MARK
 from robustssm.evaluations.inspection import Inspection, inspect
-from robustssm.evaluations.labelled import VARIABLES, to_xarray
-from robustssm.evaluations.outputs import MARK
 from robustssm.evaluations.plan import make_plan
 from robustssm.evaluations.reading import outcomes
 from robustssm.evaluations.results import finish

@@ -9,9 +9,9 @@ import pytest
 from robustssm.commands.sweep_tables import overview_table
 from robustssm.errors import UsageError
 from robustssm.evaluations.cell_digests import digest_cells
+from robustssm.evaluations.exports.report import report
 from robustssm.evaluations.inspection import inspect
 from robustssm.evaluations.metrics import over_seeds, overview, summarise
-from robustssm.evaluations.report import report
 from robustssm.evaluations.statistics.cross_fit import Worst, halves, worst_condition
 from robustssm.evaluations.statistics.intervals import student, wilson
 from robustssm.evaluations.store import RunDirectory, write_parquet

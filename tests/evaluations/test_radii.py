@@ -12,10 +12,8 @@ from click.testing import CliRunner, Result
 from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 from robustssm.errors import UsageError
-from robustssm.evaluations.certified_radius import certified_radii
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import make_plan
-from robustssm.evaluations.radii import (
+from robustssm.evaluations.certificates.certified_radius import certified_radii
+from robustssm.evaluations.certificates.radii import (
     Radii,
     certify,
     check_sweeps,
@@ -25,6 +23,8 @@ from robustssm.evaluations.radii import (
     read,
     successful,
 )
+from robustssm.evaluations.conditions import Noise
+from robustssm.evaluations.plan import make_plan
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
@@ -130,7 +130,7 @@ def test_a_wrong_answer_in_float32_has_radius_zero(
 ) -> None:
     plan = make_plan(resolve(f"m={checkpoints['s4d']}"), Noise("fourier", "1"), limit=4)
     monkeypatch.setattr(
-        "robustssm.evaluations.radii.certified_radii",
+        "robustssm.evaluations.certificates.radii.certified_radii",
         lambda network, x, *rest, **more: np.ones(len(x)),
     )
     certify(Radii(plan.models[0], plan.task, (1,)), 0, tmp_path / "piece")

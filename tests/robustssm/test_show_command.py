@@ -24,9 +24,9 @@ from robustssm.commands.export import FORMATS, export
 from robustssm.commands.ls import ls
 from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
-from robustssm.evaluations.export import WRITERS
+from robustssm.evaluations.exports.formats import WRITERS
+from robustssm.evaluations.exports.markdown import numbers
 from robustssm.evaluations.inspection import Inspection, inspect
-from robustssm.evaluations.markdown import numbers
 from robustssm.evaluations.store import RunDirectory
 from robustssm.initializations import NAMES
 

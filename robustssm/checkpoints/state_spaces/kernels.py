@@ -145,7 +145,13 @@ class KernelReader:
             raise self._options.unsupported("rate", self._rate(), "1 for DPLR kernels")
         length = self._length()
         if length:
-            C = recovered(C, bilinear(state_matrix(Lambda, P, Q), dt)[0], length)
+            try:
+                C = recovered(C, bilinear(state_matrix(Lambda, P, Q), dt)[0], length)
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+                raise self._w.rejected(
+                    f"{self._w.prefix.removesuffix('.')}: I - dt A / 2 is singular; the weights "
+                    "are not those of a trained layer"
+                ) from None
             if not bool(torch.isfinite(C).all()):
                 raise self._w.rejected(
                     f"{self._w.prefix}C cannot be recovered at kernel length {length}: "
@@ -218,7 +224,8 @@ class KernelReader:
         # The nodes are exp(-2 pi i k / L). v2 takes 2 (bins - 1) samples of any kernel, which are
         # those of an even L only. Without length_correction its kernel is the periodic sum, whose
         # C is read in the same way.
-        length = 0 if bins < 2 else round(2.0 * torch.pi / float(torch.angle(omega[1]).abs()))
+        angle = 0.0 if bins < 2 else float(torch.angle(omega[1]).abs())
+        length = round(2.0 * torch.pi / angle) if angle > 0.0 else 0
         if bins < 2 or length != 2 * (bins - 1):
             raise self._w.rejected(
                 f"{self._w.prefix}omega has {bins} nodes of length {length}, expected those of an "

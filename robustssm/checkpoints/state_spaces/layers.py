@@ -96,7 +96,7 @@ def read_layer(w: Weights, options: Options, allow_unstable: bool) -> Layer:
 def feedthrough(w: Weights, options: Options, name: str, kernels: int) -> tuple[Tensor, bool]:
     """Return D (channels, d) and whether the kernels, so many a feature, go both ways."""
     shape = w.shape(name)
-    channels, d = (1, *shape) if len(shape) == 1 else (*shape, 0)[:2]
+    channels, d = (1, *shape) if len(shape) == 1 else (*shape, 0, 0)[:2]
     D = w.take(name, (channels, d), (d,)) if channels == 1 else w.take(name, (channels, d))
     if kernels not in (channels, 2 * channels):
         raise w.rejected(
@@ -199,7 +199,7 @@ def folded(w: Weights, name: str, rows: int, columns: int) -> Tensor:
 def _rows(w: Weights, name: str) -> int | None:
     for key in ("weight", "weight_v", "parametrizations.weight.original1"):
         if f"{name}{key}" in w:
-            return w.shape(f"{name}{key}")[0]
+            return (*w.shape(f"{name}{key}"), 0)[0]
     return None
 
 

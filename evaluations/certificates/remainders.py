@@ -22,13 +22,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustssm.evaluations.curvature import (
+from robustssm.evaluations.certificates.curvature import (
     gelu_bend,
     logistic_bend,
     logistic_slope,
     normalisation_bend,
 )
-from robustssm.evaluations.enclosures import TINY, Base, Remainder, Source, StepMap, image
+from robustssm.evaluations.certificates.enclosures import (
+    TINY,
+    Base,
+    Remainder,
+    Source,
+    StepMap,
+    image,
+)
 from robustssm.evaluations.time_operators import TimeOperator
 
 # Limits of the ratio in GLU's form.

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.comparison import Comparison
-from robustssm.evaluations.curve_quantities import (
+from robustssm.evaluations.comparison.curve_quantities import (
     AUC,
     CLEAN,
     CROSSFIT,
@@ -20,6 +19,7 @@ from robustssm.evaluations.curve_quantities import (
     RELATIVE_MCE,
     WORST,
 )
+from robustssm.evaluations.comparison.curves_of_models import Comparison
 from robustssm.evaluations.reading import CONDITION
 
 # What each name means: a quantity of models, or of differences to the reference.

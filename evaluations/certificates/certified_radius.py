@@ -30,11 +30,11 @@ from torch import Tensor
 
 from robustssm.attacks.bands import fourier_basis
 from robustssm.errors import ShapeError, UsageError
-from robustssm.evaluations.enclosures import TINY
-from robustssm.evaluations.lipschitz import double_copy, features_constant
-from robustssm.evaluations.remainders import largest_radius
-from robustssm.evaluations.tangent_setting import setting
-from robustssm.evaluations.tangents import Bounds, Tangent, tangent
+from robustssm.evaluations.certificates.enclosures import TINY
+from robustssm.evaluations.certificates.lipschitz import double_copy, features_constant
+from robustssm.evaluations.certificates.remainders import largest_radius
+from robustssm.evaluations.certificates.tangent_setting import setting
+from robustssm.evaluations.certificates.tangents import Bounds, Tangent, tangent
 from robustssm.network import Network
 from robustssm.typing import FloatArray
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustssm.errors import ShapeError, StabilityError, UsageError
-from robustssm.evaluations.subdivision import blocks, gram_bound, polynomial_bound
+from robustssm.evaluations.suprema.subdivision import blocks, gram_bound, polynomial_bound
 from robustssm.typing import Array, ComplexArray, FloatArray, IntArray
 
 # Taylor terms: at q = 1/4 the remainder is 6e-8 of the terms' moduli, at 1/8 1e-11. For matrices,

@@ -3,7 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.curve_quantities import EPS50, EPS50_RATIO, MCE, RELATIVE_MCE, WORST
+from robustssm.evaluations.comparison.curve_quantities import (
+    EPS50,
+    EPS50_RATIO,
+    MCE,
+    RELATIVE_MCE,
+    WORST,
+)
 from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.statistics.over_seeds import compare_seeds

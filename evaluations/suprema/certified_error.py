@@ -12,14 +12,6 @@ import numpy as np
 
 from robustssm import hippo
 from robustssm.errors import ShapeError
-from robustssm.evaluations.certified import Bracket, peak_gain
-from robustssm.evaluations.expansions import TERMS, ColumnSums, PoleSum
-from robustssm.evaluations.hippo_bounds import (
-    MONOMIALS,
-    NODES,
-    HippoReadout,
-    interpolation_error,
-)
 from robustssm.evaluations.responses import (
     Damped,
     Diagonal,
@@ -27,7 +19,15 @@ from robustssm.evaluations.responses import (
     Response,
     paired,
 )
-from robustssm.evaluations.subdivision import Enclosure, blocks, polynomial_bound, supremum
+from robustssm.evaluations.suprema.certified import Bracket, peak_gain
+from robustssm.evaluations.suprema.expansions import TERMS, ColumnSums, PoleSum
+from robustssm.evaluations.suprema.hippo_bounds import (
+    MONOMIALS,
+    NODES,
+    HippoReadout,
+    interpolation_error,
+)
+from robustssm.evaluations.suprema.subdivision import Enclosure, blocks, polynomial_bound, supremum
 from robustssm.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray, IntArray
 

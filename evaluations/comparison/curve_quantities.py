@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.corruption import corruption_error
 from robustssm.evaluations.statistics.curves import area, area_weights, half_strength
-from robustssm.evaluations.strength_grid import StrengthGrid
 from robustssm.typing import FloatArray
 
 CLEAN, MEAN = "acc_clean", "acc_mean_over_modes"

@@ -7,17 +7,22 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.comparable import Comparable
-from robustssm.evaluations.comparison_rows import Rows
-from robustssm.evaluations.curve_quantities import CLEAN, CROSSFIT, WORST, CurveQuantities
-from robustssm.evaluations.mode_differences import mode_differences
-from robustssm.evaluations.seed_rows import over_seeds
+from robustssm.evaluations.comparison.comparable import Comparable
+from robustssm.evaluations.comparison.curve_quantities import (
+    CLEAN,
+    CROSSFIT,
+    WORST,
+    CurveQuantities,
+)
+from robustssm.evaluations.comparison.mode_differences import mode_differences
+from robustssm.evaluations.comparison.rows import Rows
+from robustssm.evaluations.comparison.seed_rows import over_seeds
+from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
 from robustssm.evaluations.statistics.bootstrap import RESAMPLES, SEED, paired_bootstrap
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.paired import paired_mean_interval
-from robustssm.evaluations.strength_grid import StrengthGrid, strength_grids
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Comparison:
 
     def notes(self) -> list[str]:
         """Return what is assumed, and how far each kind of number goes; one line each."""
-        from robustssm.evaluations.comparison_notes import notes
+        from robustssm.evaluations.comparison.notes import notes
 
         return notes(self)
 

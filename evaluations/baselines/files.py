@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.errors import RejectedInputError, RobustssmError, UsageError
-from robustssm.evaluations.baseline import Baseline, Data, Member, condition_id, make_condition
+from robustssm.evaluations.baselines.curves import (
+    Baseline,
+    Data,
+    Member,
+    condition_id,
+    make_condition,
+)
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import SCHEMA
 from robustssm.files import write_atomically

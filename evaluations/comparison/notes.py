@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.comparable import Comparable
-from robustssm.evaluations.comparison import Comparison
+from robustssm.evaluations.comparison.comparable import Comparable
+from robustssm.evaluations.comparison.curves_of_models import Comparison
+from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.max_statistic import RESAMPLES as FLIPS
 from robustssm.evaluations.statistics.over_seeds import smallest_p
-from robustssm.evaluations.strength_grid import StrengthGrid
 
 
 def notes(comparison: Comparison) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustssm.evaluations.curvature import spectral_norms
+from robustssm.evaluations.certificates.curvature import spectral_norms
 
 # Added to divisors that may vanish.
 TINY = 1e-300

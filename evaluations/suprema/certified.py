@@ -11,14 +11,14 @@ AB13DD.
 import numpy as np
 
 from robustssm.errors import ShapeError, UsageError
-from robustssm.evaluations.expansions import (
+from robustssm.evaluations.suprema.expansions import (
     ColumnSums,
     MatrixSums,
     PoleSum,
     StateSpaces,
     check_stable,
 )
-from robustssm.evaluations.subdivision import Bracket, Enclosure, supremum
+from robustssm.evaluations.suprema.subdivision import Bracket, Enclosure, supremum
 from robustssm.typing import Array, ComplexArray, FloatArray
 
 __all__ = ["Bracket", "PoleSum", "peak_gain", "peak_gains", "peak_gains_dense"]

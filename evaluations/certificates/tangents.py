@@ -10,11 +10,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from robustssm.evaluations.curvature import gelu_slope, spectral_norms, spectral_radii
-from robustssm.evaluations.enclosures import Base, Remainder, Source, StepMap, image, root
-from robustssm.evaluations.lipschitz import batch_scale, normalisation
-from robustssm.evaluations.remainders import Form, Gate, Layer, Norm
-from robustssm.evaluations.tangent_setting import Setting, through, trace
+from robustssm.evaluations.certificates.curvature import gelu_slope, spectral_norms, spectral_radii
+from robustssm.evaluations.certificates.enclosures import (
+    Base,
+    Remainder,
+    Source,
+    StepMap,
+    image,
+    root,
+)
+from robustssm.evaluations.certificates.lipschitz import batch_scale, normalisation
+from robustssm.evaluations.certificates.remainders import Form, Gate, Layer, Norm
+from robustssm.evaluations.certificates.tangent_setting import Setting, through, trace
 from robustssm.evaluations.time_operators import TimeOperator
 from robustssm.layers import SSMLayer
 from robustssm.network import Block

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustssm import hippo
-from robustssm.evaluations.expansions import TERMS
 from robustssm.evaluations.responses import on_axis, reference
-from robustssm.evaluations.subdivision import blocks, polynomial_bound
+from robustssm.evaluations.suprema.expansions import TERMS
+from robustssm.evaluations.suprema.subdivision import blocks, polynomial_bound
 from robustssm.typing import ComplexArray, FloatArray
 
 # Smallest parameter of the ellipse on which interpolation is used.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.curve_quantities import (
+from robustssm.evaluations.comparison.curve_quantities import (
     CLEAN,
     EPS50,
     EPS50_DIFFERENCE,
@@ -15,10 +15,10 @@ from robustssm.evaluations.curve_quantities import (
     RELATIVE_MCE,
     CurveQuantities,
 )
+from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.bootstrap import Bootstrapped
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.statistics.paired import mcnemar, paired_interval
-from robustssm.evaluations.strength_grid import StrengthGrid
 
 COLUMNS = (
     *("noise", "inject", "clip", "mode_unit", "model", "reference", "train_seed"),

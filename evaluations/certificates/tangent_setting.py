@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from robustssm.attacks.bands import fourier_basis
-from robustssm.evaluations.enclosures import Base
-from robustssm.evaluations.lipschitz import check, double_copy
+from robustssm.evaluations.certificates.enclosures import Base
+from robustssm.evaluations.certificates.lipschitz import check, double_copy
 from robustssm.evaluations.time_operators import TimeOperator, time_operator
 from robustssm.network import Block, Network
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.families import FAMILIES
+from robustssm.evaluations.exports.markdown import markdown_table, numbers
 from robustssm.evaluations.inspection import Inspection, model_names
-from robustssm.evaluations.markdown import markdown_table, numbers
 from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.results import ALPHA
 from robustssm.evaluations.significance import verdicts

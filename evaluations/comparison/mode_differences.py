@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.max_statistic import max_t
 from robustssm.evaluations.statistics.paired import mcnemar
-from robustssm.evaluations.strength_grid import StrengthGrid
 
 
 def mode_differences(

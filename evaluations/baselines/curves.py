@@ -14,7 +14,7 @@ import pandas as pd
 from robustssm.attacks import Budget
 from robustssm.attacks.expressions import make_budget, parse_expression
 from robustssm.errors import UsageError
-from robustssm.evaluations.comparable import gather
+from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import SCHEMA
 from robustssm.evaluations.reading import Outcomes

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 from robustssm.errors import RejectedInputError
 from robustssm.evaluations import reading
-from robustssm.evaluations.baseline import Baseline, Member, condition_id
+from robustssm.evaluations.baselines.curves import Baseline, Member, condition_id
+from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, Check, judge
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import Plan, plan_conditions
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
-from robustssm.evaluations.verdicts import ALPHA, MARGIN, Check, judge
 from robustssm.model_names import ModelRef
 
 

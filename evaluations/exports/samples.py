@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustssm.errors import UsageError
+from robustssm.evaluations.exports.outputs import new_file
 from robustssm.evaluations.inspection import Inspection
-from robustssm.evaluations.outputs import new_file
 from robustssm.evaluations.tables import finished
 from robustssm.ui import finite
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.comparable import Comparable
+from robustssm.evaluations.comparison.comparable import Comparable
 from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.statistics.curves import log_strength
 from robustssm.typing import FloatArray, IntArray

@@ -13,7 +13,7 @@ import torch
 from robustssm.attacks.base import Attack
 from robustssm.attacks.expressions import parse_expression
 from robustssm.errors import UsageError
-from robustssm.evaluations.certified_radius import certified_radii
+from robustssm.evaluations.certificates.certified_radius import certified_radii
 from robustssm.evaluations.plan import Model
 from robustssm.evaluations.store import RunDirectory, write_parquet
 from robustssm.execution import one_thread

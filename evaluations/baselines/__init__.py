@@ -1,0 +1,1 @@
+"""Robustness curves held to what they were: baselines, bands and checks."""

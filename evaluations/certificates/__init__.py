@@ -1,0 +1,1 @@
+"""Certified radii: bounds on what a perturbation can do, and what they are made of."""

@@ -1,0 +1,1 @@
+"""Models of finished sweeps side by side, paired by sample."""

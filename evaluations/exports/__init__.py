@@ -1,0 +1,1 @@
+"""What a run directory becomes elsewhere: reports, tables, data sets, trackers' files."""

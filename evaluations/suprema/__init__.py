@@ -1,0 +1,1 @@
+"""Certified suprema over all frequencies: branch and bound with remainders."""
