@@ -132,10 +132,11 @@ class BackboneReader:
             n_layers, repeat = (self._model.config.get(k, 1) for k in ("n_layers", "n_repeat"))
             if isinstance(n_layers, int) and isinstance(repeat, int):
                 expected = n_layers * repeat * count
-        if indices != list(range(expected if expected is not None else len(indices))):
+        wanted = len(indices) if expected is None else expected
+        if len(indices) != wanted or indices != list(range(len(indices))):
             raise self._w.rejected(
-                f"{prefix} has blocks {', '.join(map(str, indices))}, expected "
-                f"{expected if expected is not None else len(indices)} of them from 0 on"
+                f"{prefix} has blocks {', '.join(map(str, indices))}, expected {wanted} of them "
+                "from 0 on"
             )
         return indices
 

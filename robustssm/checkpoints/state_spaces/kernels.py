@@ -122,7 +122,7 @@ class KernelReader:
         d = self._d
         Lambda, n = self._eigenvalues(False)
         systems = len(Lambda)
-        rank = self._w.shape("P")[0]
+        rank = (*self._w.shape("P"), 0)[0]
         P = torch.view_as_complex(self._w.take("P", (rank, systems, n, 2)))
         Q = P.conj().resolve_conj()
         if "Q" in self._w:
