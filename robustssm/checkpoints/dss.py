@@ -70,7 +70,7 @@ def read_layer(w: Weights, options: Options, allow_unstable: bool) -> Layer:
     options.only(set(_OPTIONS.split()))
     options.refuse("hyper_act")
     options.refuse("epsilon", _EPSILON)
-    kernels = (*w.shape("kernel.W"), 0)[0]
+    kernels = w.size("kernel.W")
     D, bidirectional = feedthrough(w, options, "D", kernels)
     kernel = _kernel(w.scope("kernel."), options, D.shape[1], kernels, allow_unstable)
     l_max = cap(options, "max_kernel_length")
@@ -80,7 +80,7 @@ def read_layer(w: Weights, options: Options, allow_unstable: bool) -> Layer:
 def _eigenvalues(w: Weights, options: Options) -> tuple[Tensor, str]:
     """Return Lambda (N,) and the version of the kernel."""
     name = next((one for one in _VERSIONS if one in w), "Lambda")
-    n = (*w.shape(name), 0)[0]
+    n = w.size(name)
     words = {word: word for word in _VERSIONS[name]}
     if len(words) == 1 and not options.known:
         version = options.overrides.choice("version", list(words), known=next(iter(words)))

@@ -115,8 +115,8 @@ def _layer(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Te
     discretization = given.word("discretization", ("zoh", "bilinear"))
     rescale = given.number("step_rescale", 1.0)
     allow_unstable = given.flag("allow_unstable", False)
-    n = (*w.shape("Lambda_re"), 0)[0]
-    d = (*w.shape("D"), 0)[0]
+    n = w.size("Lambda_re")
+    d = w.size("D")
     real = w.take("Lambda_re", (n,))
     real = real.clamp(max=_CLIP) if clip else real
     A = torch.complex(real, w.take("Lambda_im", (n,)))
@@ -135,7 +135,7 @@ def _layer(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Te
     if "C1" in w:
         C = torch.cat([torch.view_as_complex(w.take(key, (d, n, 2))) for key in ("C1", "C2")])
     else:
-        both = (*w.shape("C"), 0, 0)[1] == 2 * n
+        both = w.size("C", 1) == 2 * n
         stored = torch.view_as_complex(w.take("C", (d, 2 * n if both else n, 2)))
         C = torch.cat(stored.split(n, dim=1))
     given.flag("bidirectional", known=len(C) == 2 * d)

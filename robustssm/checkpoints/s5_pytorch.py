@@ -45,7 +45,7 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     found = {f"blocks.0.ssm.{key}": value for key, value in tensors.items()}
     if block:
         fields |= {"norm": "layer", "prenorm": True, "residual": "normalised"}
-        hidden = (*w.shape("ff_dec.weight"), 0, 0)[1]
+        hidden = w.size("ff_dec.weight", 1)
         fields |= {"activation": "gelu", "feed_forward": hidden}
         for there, here in (("attn_norm", "norm.norm"), ("ff_norm", "feed_forward.norm")):
             for key in ("weight", "bias"):
@@ -69,7 +69,7 @@ def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, T
     """Return a mixer's options and tensors."""
     scale = given.number("step_scale", 1.0)
     allow_unstable = given.flag("allow_unstable", False)
-    n, d = (*w.shape("Lambda"), 0)[0], (*w.shape("D"), 0)[0]
+    n, d = w.size("Lambda"), w.size("D")
     A = w.take("Lambda", (n,), imaginary=True).to(torch.complex128)
     if bool((A.real >= 0.0).any()) and not allow_unstable:
         raise w.rejected(
@@ -78,7 +78,7 @@ def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, T
         )
     if bool((A == 0).any()):
         raise w.rejected(f"{w.prefix}Lambda holds an eigenvalue 0, expected none with zoh")
-    both = (*w.shape("C"), 0, 0)[1] == 2 * n
+    both = w.size("C", 1) == 2 * n
     C = w.take("C", (d, 2 * n if both else n), imaginary=True).to(torch.complex128)
     mixer: dict[str, object] = {"kind": "mimo", "n": n, "bidirectional": both, "factor": 1}
     return mixer, {

@@ -40,6 +40,11 @@ class Weights:
         """Return a tensor's shape; RejectedInputError where it is missing."""
         return tuple(self._tensor(name).shape)
 
+    def size(self, name: str, axis: int = 0) -> int:
+        """Return a tensor's length along an axis, 0 where it has no such axis."""
+        shape = self.shape(name)
+        return shape[axis] if -len(shape) <= axis < len(shape) else 0
+
     def take(self, name: str, *shapes: Iterable[int], imaginary: bool = False) -> Tensor:
         """Return a tensor in double precision, in the first of the shapes.
 

@@ -54,7 +54,7 @@ def read_encoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
         return {"encoder": "none", "d_input": d}, {}
     shape = w.shape("encoder.0.weight")
     if name == "embedding":
-        tokens = shape[0]
+        tokens = w.size("encoder.0.weight")
         fields: dict[str, object] = {"encoder": "embedding", "d_input": d, "tokens": tokens}
         return fields, {"embedding.weight": w.take("encoder.0.weight", (tokens, d))}
     inputs = shape[-1] if len(shape) == 2 else 0
@@ -87,13 +87,13 @@ def read_decoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
     if not pooled and mode in ("mean", "sum") and not overrides.pending:
         raise options.unsupported("l_output", "none", f"0 with mode {mode}")
     prefix = "decoder.0.output_transform."
-    shape = w.shape(f"{prefix}weight")
+    classes = w.size(f"{prefix}weight")
     tensors = {
-        "decoder.weight": w.take(f"{prefix}weight", (shape[0], d)),
-        "decoder.bias": w.take(f"{prefix}bias", (shape[0],)),
+        "decoder.weight": w.take(f"{prefix}weight", (classes, d)),
+        "decoder.bias": w.take(f"{prefix}bias", (classes,)),
     }
     pooling = mode if pooled else "none"
-    return {"decoder": True, "d_output": shape[0], "pooling": pooling}, tensors
+    return {"decoder": True, "d_output": classes, "pooling": pooling}, tensors
 
 
 def _pooled(own: Config, config: Config, overrides: Overrides) -> bool:

@@ -21,7 +21,7 @@ def read_example(w: Weights, overrides: Overrides, allow_unstable: bool) -> Part
     options = Options({}, overrides)
     layers = [read_layer(w.scope(f"{prefix}{i}."), options, allow_unstable) for i in indices]
     d = layers[0].d
-    inputs, classes = w.shape("encoder.weight")[-1], w.shape("decoder.weight")[0]
+    inputs, classes = w.size("encoder.weight", -1), w.size("decoder.weight")
     tensors = {
         "encoder.weight": w.take("encoder.weight", (d, inputs)),
         "encoder.bias": w.take("encoder.bias", (d,)),

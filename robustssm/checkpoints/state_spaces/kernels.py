@@ -122,7 +122,7 @@ class KernelReader:
         d = self._d
         Lambda, n = self._eigenvalues(False)
         systems = len(Lambda)
-        rank = (*self._w.shape("P"), 0)[0]
+        rank = self._w.size("P")
         P = torch.view_as_complex(self._w.take("P", (rank, systems, n, 2)))
         Q = P.conj().resolve_conj()
         if "Q" in self._w:
@@ -171,7 +171,7 @@ class KernelReader:
     def _eigenvalues(self, real: bool) -> tuple[Tensor, int]:
         """Return the diagonal of A for each shared system, (S, n), and n."""
         layout = self._layout
-        n, systems = self._width(layout.real), self._w.shape(layout.real)[0]
+        n, systems = self._width(layout.real), self._w.size(layout.real)
         if systems < 1 or self._d % systems:
             raise self._w.rejected(
                 f"{self._w.prefix}{layout.real} has {systems} systems, expected a divisor of "
@@ -219,7 +219,7 @@ class KernelReader:
         name = self._layout.length
         if name != "omega":
             return int(self._w.take(name, ()).item())
-        bins = self._w.shape("omega")[0]
+        bins = self._w.size("omega")
         omega = torch.view_as_complex(self._w.take("omega", (bins, 2)))
         # The nodes are exp(-2 pi i k / L). v2 takes 2 (bins - 1) samples of any kernel, which are
         # those of an even L only. Without length_correction its kernel is the periodic sum, whose

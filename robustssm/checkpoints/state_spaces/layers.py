@@ -83,7 +83,7 @@ def read_layer(w: Weights, options: Options, allow_unstable: bool) -> Layer:
     options.only(set(f"{_WITHOUT_EFFECT} {_READ}".split()))
     _refuse(options)
     _agree(options, layout.low_rank)
-    kernels = 1 if layout.minimal else (*w.shape(f"{layout.prefix}C"), 0)[0]
+    kernels = 1 if layout.minimal else w.size(f"{layout.prefix}C")
     D, bidirectional = feedthrough(w, options, layout.feedthrough, kernels)
     kernel = KernelReader(w, layout, options, D.shape[1], kernels).read(allow_unstable)
     dead = {f"{layout.prefix}{name}" for name in layout.dead}
@@ -199,7 +199,7 @@ def folded(w: Weights, name: str, rows: int, columns: int) -> Tensor:
 def _rows(w: Weights, name: str) -> int | None:
     for key in ("weight", "weight_v", "parametrizations.weight.original1"):
         if f"{name}{key}" in w:
-            return (*w.shape(f"{name}{key}"), 0)[0]
+            return w.size(f"{name}{key}")
     return None
 
 
