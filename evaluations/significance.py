@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from robustssm.errors import UsageError
@@ -51,7 +52,10 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
     cells = digest_cells(run) if cells is None else cells
     compared = np.array(pairs(reading.models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
-    tables = []
+    # One frame at the end: a frame a condition would take 30 kB each.
+    who: list[npt.NDArray[np.int64]] = []
+    tested: list[tuple[object, ...]] = []
+    counts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]] = []
     conditions = plan[plan["cell"].isin(cells.keys())].groupby([*CONDITION], sort=False)
     for condition, group in conditions:
         names = list(zip(group["model"], group["train_seed"].astype(int), strict=True))
@@ -63,20 +67,26 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
             )
         right = np.stack([cell.correct() for cell in found]).astype(np.float64)
         both = np.rint(right @ right.T).astype(np.int64)
-        place = {name: k for k, name in enumerate(names)}
-        first = [place.get((a, seed), -1) for a, seed, _, _ in compared]
-        second = [place.get((b, seed), -1) for _, _, b, seed in compared]
+        row = {name: k for k, name in enumerate(names)}
+        first = [row.get((a, seed), -1) for a, seed, _, _ in compared]
+        second = [row.get((b, seed), -1) for _, _, b, seed in compared]
         there = [k for k, ends in enumerate(zip(first, second, strict=True)) if min(ends) >= 0]
         i, j = np.array(first, np.int64)[there], np.array(second, np.int64)[there]
         if not there:
             continue
-        table = pd.DataFrame(compared[there], columns=[*COLUMNS[:4]])
-        table[[*CONDITION]] = condition
-        table["n"] = found[0].n
-        table["a_only"] = both[i, i] - both[i, j]
-        table["b_only"] = both[j, j] - both[i, j]
-        tables.append(table)
-    tests = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS])
+        who.append(np.array(there, np.int64))
+        tested.append(condition)
+        counts.append((both[i, i] - both[i, j], both[j, j] - both[i, j], found[0].n))
+    tests = pd.DataFrame(columns=[*COLUMNS])
+    if who:
+        tests = pd.DataFrame(compared[np.concatenate(who)], columns=[*COLUMNS[:4]])
+        lengths = [len(rows) for rows in who]
+        place = np.repeat(np.arange(len(who)), lengths)
+        for name, values in zip(CONDITION, zip(*tested, strict=True), strict=True):
+            tests[name] = pd.Series(values).take(place).to_numpy()
+        tests["n"] = np.repeat([n for _, _, n in counts], lengths)
+        tests["a_only"] = np.concatenate([a for a, _, _ in counts])
+        tests["b_only"] = np.concatenate([b for _, b, _ in counts])
     integers = ("seed_a", "seed_b", "n", "a_only", "b_only")
     tests = tests.astype(dict.fromkeys(integers, np.int64))
     tests["difference"] = (tests["a_only"] - tests["b_only"]) / tests["n"]
