@@ -42,7 +42,7 @@ def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
     frame = frame[(frame["omega"] >= LOWEST) & (frame["omega"] <= 10.0 * result.n**2)]
     if figure == "error":
         frame = frame[frame["system"] != HIPPO]
-    frame = _extremes(frame, column) if len(frame) else frame.copy()
+    frame = extremes(frame, column) if len(frame) else frame.copy()
     frame = frame.drop(columns="error" if figure == "transfer" else "magnitude")
     sup = {system: measure.sup for system, measure in result.systems.items()}
     frame["sup_error"] = [sup[system].value for system in frame["system"]]
@@ -50,7 +50,7 @@ def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def _extremes(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+def extremes(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the rows with the lowest and highest `column` of every system and bucket."""
     position = np.log(frame["omega"])
     span = position.max() - position.min()

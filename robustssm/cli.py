@@ -24,6 +24,7 @@ from robustssm.commands.predict import predict
 from robustssm.commands.pseudospectrum import pseudospectrum
 from robustssm.commands.ptd import ptd
 from robustssm.commands.radius import radius
+from robustssm.commands.reproduce import reproduce
 from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
@@ -106,6 +107,7 @@ for command in (
     pseudospectrum,
     ptd,
     gain,
+    reproduce,
     train,
     zoo,
 ):

@@ -1,0 +1,121 @@
+"""What a recipe is: steps that store one table each, and findings set beside the paper's claims.
+
+A recipe is a module of this folder with a `RECIPE`. Its figures are in
+`robustssm.figures.paper_<name>` (a dash in the name is an underscore there), with
+`draw_all(tables, folder) -> list[Path]`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from robustssm.errors import UsageError
+
+Settings = Mapping[str, object]
+Tables = Mapping[str, pd.DataFrame]
+AGREES, DIFFERS, OPEN, MEASURED = "agrees", "differs", "open", "measured"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step sees: its settings, the tables of earlier steps, a folder for files of its own.
+
+    folder is not made beforehand; what lies there from a killed run may be used again.
+    """
+
+    settings: Settings
+    tables: Tables
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stored table. uses: the settings that it depends on (all of them where None).
+
+    needs: the earlier steps whose tables it reads. version: raised where its meaning changes.
+    """
+
+    name: str
+    compute: Callable[[Context], pd.DataFrame]
+    uses: tuple[str, ...] | None = None
+    needs: tuple[str, ...] = ()
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A quantity, what the paper says of it and what was found.
+
+    verdict: agrees, differs, open (the interval holds both), measured (the paper makes no claim).
+    """
+
+    quantity: str
+    paper: str
+    found: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one figure or table of the paper is made again.
+
+    quick and full hold the same keys; values are what JSON holds. Raises UsageError for step names
+    that repeat, needs that do not come earlier, and uses that are no setting.
+    """
+
+    name: str
+    shows: str
+    steps: tuple[Step, ...]
+    quick: Settings
+    full: Settings
+    findings: Callable[[Tables], list[Finding]] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Check that every step can be computed in its turn."""
+        if set(self.quick) != set(self.full):
+            raise UsageError(f"recipe {self.name}: quick and full settings name different things")
+        earlier: set[str] = set()
+        for step in self.steps:
+            missing = (set(step.needs) - earlier) | (set(step.uses or ()) - set(self.full))
+            if step.name in earlier or missing:
+                raise UsageError(
+                    f"recipe {self.name}: step {step.name} repeats, or asks for "
+                    f"{sorted(missing)}, expected earlier steps and settings; change the recipe"
+                )
+            earlier.add(step.name)
+
+    def settings(self, quick: bool) -> Settings:
+        """Return the quick or the full settings."""
+        return self.quick if quick else self.full
+
+    def identity(self, name: str, settings: Settings) -> str:
+        """Return 8 hex digits of the step's version, settings and needs; other ones, other digits.
+
+        Raises UsageError for a step that the recipe does not have.
+        """
+        step = self.step(name)
+        kept = sorted(settings if step.uses is None else step.uses)
+        content = {
+            "recipe": self.name,
+            "step": step.name,
+            "version": step.version,
+            "settings": {key: settings[key] for key in kept},
+            "needs": {other: self.identity(other, settings) for other in step.needs},
+        }
+        text = json.dumps(content, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def step(self, name: str) -> Step:
+        """Return the step of this name; UsageError where there is none."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise UsageError(f"recipe {self.name}: has no step {name!r}; it has {self.step_names()}")
+
+    def step_names(self) -> list[str]:
+        """Return the names of the steps, in order."""
+        return [step.name for step in self.steps]

@@ -1,0 +1,85 @@
+"""`robustssm reproduce`: make the figures of the PTD paper again, and set the numbers beside it."""
+
+from pathlib import Path
+
+import click
+
+from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.errors import UsageError
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--list", "listed", is_flag=True, help="What can be reproduced, and its steps.")
+@click.option("--quick", is_flag=True, help="Fewer and smaller settings, seconds to a minute.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/reproduce"),
+    show_default=True,
+    help="Folder: each recipe has its own folder in it.",
+)
+@click.option("--figures/--no-figures", default=True, show_default=True)
+@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
+@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+def reproduce(
+    name: str | None,
+    listed: bool,
+    quick: bool,
+    output: Path,
+    figures: bool,
+    style: str,
+    progress: str,
+) -> None:
+    """Reproduce one figure of arXiv 2310.01698, or `all`, and say where the numbers differ.
+
+    A step that is finished is not run again: after an interruption the same command goes on, and
+    a changed setting makes another step. Figures are drawn from the stored tables alone.
+
+    \b
+    Examples:
+      robustssm reproduce --list
+      robustssm reproduce fig1 --quick
+      robustssm reproduce all --quick -o runs/paper
+    """
+    from robustssm import ui
+    from robustssm.evaluations.store import write_csv
+    from robustssm.evaluations.studies import running
+
+    if listed:
+        if name is not None:
+            raise UsageError(f"reproduce: {name!r} and --list exclude one another; keep one")
+        ui.emit_records(
+            "Recipes",
+            [
+                {"name": r.name, "shows": r.shows, "steps": ", ".join(r.step_names())}
+                for r in running.recipes().values()
+            ],
+            style,
+        )
+        return
+    if name is None:
+        known = ", ".join(running.recipes())
+        raise UsageError(f"reproduce: no NAME, expected one of {known}, all; or use --list")
+    chosen = running.chosen(name)
+    import pandas as pd
+
+    parts = []
+    with ui.progress(sum(len(r.steps) for r in chosen), "reproduce", progress) as advance:
+        for recipe in chosen:
+            tables = running.run(recipe, recipe.settings(quick), output, advance)
+            found = running.compare(recipe, tables)
+            write_csv(output / recipe.name / "findings.csv", found)
+            parts.append(found)
+            if figures:
+                from robustssm.figures import paper
+
+                paper.draw_all(recipe.name, tables, output / recipe.name / "figures")
+    ui.note(f"tables{' and figures' if figures else ''}: {output}")
+    rows = [
+        {str(key): value for key, value in row.items()}
+        for row in pd.concat(parts, ignore_index=True).to_dict("records")
+    ]
+    kind = "quick settings" if quick else "full settings"
+    ui.emit_records(f"What was found beside what the paper says ({kind})", rows, style)

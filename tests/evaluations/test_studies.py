@@ -1,0 +1,188 @@
+"""Recipes: steps run once, resume, depend on their settings; their numbers by a second route."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.integrate import quad, solve_ivp
+
+from robustssm import hippo
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.evaluations.inputs import parse_input
+from robustssm.evaluations.readouts import read_readout
+from robustssm.evaluations.responses import response
+from robustssm.evaluations.studies import appendix_f, bound, fig1, running
+from robustssm.evaluations.studies.recipe import Context, Finding, Recipe, Step
+from robustssm.initializations import parse
+
+
+class KilledError(Exception):
+    """Stands for a kill in the middle of a step."""
+
+
+def counting(calls: list[str], fail: list[str]) -> Recipe:
+    """Return a recipe of two steps that notes its calls; steps named in `fail` are killed."""
+
+    def first(context: Context) -> pd.DataFrame:
+        calls.append("first")
+        return pd.DataFrame({"x": np.arange(int(str(context.settings["size"])), dtype=np.float64)})
+
+    def second(context: Context) -> pd.DataFrame:
+        calls.append("second")
+        if "second" in fail:
+            raise KilledError
+        return context.tables["first"] * float(str(context.settings["factor"]))
+
+    def findings(tables: object) -> list[Finding]:
+        return [Finding("q", "p", "f", "agrees")]
+
+    steps = (
+        Step("first", first, uses=("size",)),
+        Step("second", second, uses=("factor",), needs=("first",)),
+    )
+    settings = {"size": 3, "factor": 2.0}
+    return Recipe("counting", "what runs when", steps, settings, settings, findings)
+
+
+def test_a_finished_step_is_not_run_again(tmp_path: Path) -> None:
+    calls: list[str] = []
+    recipe = counting(calls, [])
+    once = running.run(recipe, recipe.quick, tmp_path)
+    again = running.run(recipe, recipe.quick, tmp_path)
+    assert calls == ["first", "second"]
+    for name in once:
+        pd.testing.assert_frame_equal(once[name], again[name])
+
+
+def test_after_a_kill_only_the_rest_runs(tmp_path: Path) -> None:
+    calls: list[str] = []
+    fail = ["second"]
+    recipe = counting(calls, fail)
+    with pytest.raises(KilledError):
+        running.run(recipe, recipe.quick, tmp_path)
+    fail.clear()
+    tables = running.run(recipe, recipe.quick, tmp_path)
+    assert calls == ["first", "second", "second"]
+    assert list(tables["second"]["x"]) == [0.0, 2.0, 4.0]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "runs"),
+    [({"factor": 5.0}, ["second"]), ({"size": 4}, ["first", "second"])],
+)
+def test_a_changed_setting_runs_what_depends_on_it(
+    tmp_path: Path, changed: dict[str, object], runs: list[str]
+) -> None:
+    calls: list[str] = []
+    recipe = counting(calls, [])
+    running.run(recipe, recipe.quick, tmp_path)
+    calls.clear()
+    running.run(recipe, {**recipe.quick, **changed}, tmp_path)
+    assert calls == runs
+    calls.clear()
+    running.run(recipe, recipe.quick, tmp_path)
+    assert not calls, "the first settings' results are kept beside the others"
+
+
+def test_a_damaged_table_is_rejected_by_name(tmp_path: Path) -> None:
+    recipe = counting([], [])
+    running.run(recipe, recipe.quick, tmp_path)
+    path = running.stored_path(recipe, recipe.steps[0], recipe.quick, tmp_path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(RejectedInputError, match=path.name):
+        running.run(recipe, recipe.quick, tmp_path)
+
+
+def test_a_recipe_that_cannot_run_is_no_recipe() -> None:
+    step = Step("a", lambda context: pd.DataFrame())
+    with pytest.raises(UsageError, match="quick and full"):
+        Recipe("r", "", (step,), {"x": 1}, {}, lambda tables: [])
+    with pytest.raises(UsageError, match="step a"):
+        Recipe("r", "", (step, step), {}, {}, lambda tables: [])
+    with pytest.raises(UsageError, match="later"):
+        Recipe("r", "", (Step("b", step.compute, needs=("later",)),), {}, {}, lambda tables: [])
+    with pytest.raises(UsageError, match="no step"):
+        Recipe("r", "", (step,), {}, {}, lambda tables: []).step("c")
+
+
+def test_recipes_are_found_by_name() -> None:
+    known = running.recipes()
+    assert {"fig1", "appendix-f", "appendix-i", "bound"} <= set(known)
+    assert running.chosen("all") == list(known.values())
+    assert running.chosen("fig1") == [known["fig1"]]
+    with pytest.raises(UsageError, match="fig99"):
+        running.chosen("fig99")
+
+
+def test_spikes_follow_their_closed_forms() -> None:
+    settings = {**fig1.RECIPE.quick, "sizes": [64, 256, 1024]}
+    rows = fig1.peaks(Context(settings, {}, Path()))
+    for row in rows.itertuples():
+        # y_k = n^2 / q - q / 6 + O(n^-2), q = (2k - 1) pi: the next term is below q^3 / n^2.
+        q = (2 * row.rank - 1) * np.pi
+        assert abs(row.eigenfrequency - row.n**2 / q + q / 6.0) < q**3 / row.n**2
+        # The height tends to 2 / q with a relative error of order k^2 / n (0.2 at n = 64, k = 5).
+        assert row.height == pytest.approx(2.0 / q, rel=4.0 * row.rank**2 / row.n)
+        assert row.hippo == pytest.approx(1.0 / np.hypot(1.0, row.omega), rel=1e-12)
+        assert not row.log_height > row.height * (1.0 + 1e-9)
+    # A refined maximum is at least the value at the eigenfrequency.
+    system = response(parse("s4d"), read_readout("e0", 64))
+    mine = rows[rows["n"] == 64]
+    there = np.abs(system.transfer(mine["eigenfrequency"].to_numpy()))
+    assert (mine["height"].to_numpy() >= there).all()
+
+
+def test_log_grid_misses_the_last_spike_of_large_n() -> None:
+    rows = fig1.peaks(Context({**fig1.RECIPE.quick, "sizes": [16, 256]}, {}, Path()))
+    shown = (rows["log_height"] / rows["height"])[rows["rank"] == 1].to_numpy()
+    # Spacing of the grid at the spike is 0.0018 omega: 0.15 at n = 16, 38 at n = 256, against a
+    # half-width of 1/2.
+    assert shown[0] > 0.9 and shown[1] < 0.5
+
+
+@pytest.mark.parametrize("text", ["impulse", "exp", "mode:10"])
+def test_outputs_solve_the_differential_equation(text: str) -> None:
+    n = 8
+    signal = parse_input(text, n)
+    A, B = hippo.normal_part(n), 0.5 * hippo.input_vector(n)
+    start = B if text == "impulse" else np.zeros(n)
+
+    def slope(t: float, x: np.ndarray) -> np.ndarray:
+        u = 0.0 if text == "impulse" else np.exp(-t) * np.cos(signal.value * t)
+        return np.asarray(A @ x + B * u)
+
+    t = np.linspace(0.0, 3.0, 31)
+    solved = solve_ivp(slope, (0.0, 3.0), start, t_eval=t, rtol=1e-10, atol=1e-12)
+    mine = appendix_f.output(response(parse("s4d"), read_readout("e0", n)), signal, t)
+    # The solver's tolerance over a few hundred steps.
+    np.testing.assert_allclose(mine, solved.y[0], atol=1e-7)
+
+
+@pytest.mark.parametrize("text", ["impulse", "exp", "mode:3"])
+def test_norm_of_the_reference_output(text: str) -> None:
+    signal = parse_input(text, 4)
+    energy, _ = quad(lambda t: float(appendix_f.hippo_output(signal, np.array([t]))[0] ** 2), 0, 40)
+    # e^-80 is left out; quad's own tolerance is 1.5e-8.
+    assert appendix_f.hippo_norm(signal) == pytest.approx(np.sqrt(energy), rel=1e-7)
+
+
+@pytest.mark.parametrize("n", [4, 16, 32])
+def test_constant_of_first_order_is_the_sup_of_the_squared_resolvent(n: int) -> None:
+    A, _ = hippo.legs(n)
+    omega = np.concatenate([[0.0], np.geomspace(1e-3, 1e6, 300)])
+    norms = np.linalg.norm(np.linalg.inv(1j * omega[:, None, None] * np.eye(n) - A), 2, (1, 2))
+    # Rounding of an inverse of condition below 1e4.
+    assert bound.first_order(n) == pytest.approx(float(norms.max()) ** 2, rel=1e-10)
+    assert bound.first_order(n) <= 2.0 * np.log(n) + 4.0
+
+
+def test_no_stable_perturbation_exceeds_the_proved_bound() -> None:
+    settings = {"sizes": [6], "eps": [0.01, 0.2], "seeds": [0, 1], "taus": [0.1]}
+    rows = bound.rows(Context(settings, {}, Path()))
+    proved = rows.dropna(subset=["sharp", "sharp_measured"])
+    assert len(proved) and (proved["sharp_measured"] <= proved["sharp"]).all()
+    # n = 6 ships no optimised matrix: it is named, not guessed.
+    missing = rows[rows["method"] == "optimized"]
+    assert missing["measured"].isna().all() and missing["note"].str.len().gt(0).all()
