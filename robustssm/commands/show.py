@@ -61,20 +61,27 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write, new or replaced. Default: RUN/report.md.",
+    help="File to write, new or replaced. Default: RUN/report.md, RUN/report.html with --html.",
 )
-def report(run: Path, output: Path | None) -> None:
-    """Write a Markdown report of a run that stands alone.
+@click.option(
+    "--html",
+    is_flag=True,
+    help="Write one HTML page instead, figures and interactive curves inside it.",
+)
+def report(run: Path, output: Path | None, html: bool) -> None:
+    """Write a Markdown report of a run that stands alone, or one HTML page.
 
     What was run, with hashes and versions; overview with intervals; the worst modes of each model;
     paired verdicts; the figures of the run; what is not known; how to go on. Equal runs give equal
-    bytes.
+    bytes. The HTML page has a date as well, that of SOURCE_DATE_EPOCH or today's; it needs no
+    network, and `pip install 'robustssm[html]'` where that is not there yet.
 
     \b
     Examples:
       robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 1 --limit 60 -o runs/small
       robustssm report runs/small
       robustssm report runs/small -o small.md
+      robustssm report runs/small --html
 
     \b
     Exit codes: 0 written; 2 usage, or no run directory; 4 the run is damaged: the report says what
@@ -82,14 +89,17 @@ def report(run: Path, output: Path | None) -> None:
     """
     from robustssm import ui
     from robustssm.evaluations.exports.formats import write_report
+    from robustssm.evaluations.exports.html_page import write_page
     from robustssm.evaluations.exports.outputs import check_outside
     from robustssm.evaluations.inspection import inspect
 
     state = inspect(run)
-    output = output or run / "report.md"
+    output = output or run / ("report.html" if html else "report.md")
     check_outside(output, run)
-    lines = write_report(state, output)
-    ui.note(f"{output}: {lines} lines written")
+    if html:
+        ui.note(f"{output}: {write_page(state, output)} bytes written")
+    else:
+        ui.note(f"{output}: {write_report(state, output)} lines written")
     if state.damaged:
         raise CommandError(f"run {run}: damaged: {', '.join(sorted(state.damaged))}", 4)
 

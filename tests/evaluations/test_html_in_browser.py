@@ -1,0 +1,239 @@
+"""The HTML page in a browser: no error, no network, curves that follow the controls.
+
+Headless Chromium is driven through its DevTools protocol on a pipe (`--remote-debugging-pipe`:
+JSON messages that end in a zero byte, commands on descriptor 3, answers on 4).
+"""
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robustssm[html]'")
+
+from robustssm.evaluations.exports.html_page import write_page
+from robustssm.evaluations.inspection import inspect
+from tests.evaluations.written_runs import flat, write_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+# A hung browser ends the test; a loaded machine starts one in some ten seconds.
+PATIENCE = 30.0
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--remote-debugging-pipe"),
+)
+# A figure is drawn where its marks are in the document.
+DRAWN = "document.querySelectorAll('#curve-plot .scatterlayer .trace').length"
+# It would ask for a file that is not there, and run what it says.
+HOSTILE = "<img src=x onerror=boom()>"
+LINES = "document.getElementById('curve-plot').data.filter(t => t.name !== 'interval')"
+
+
+class Page:
+    """A tab of a browser; what it logged and asked of the network is kept."""
+
+    def __init__(self, commands: int, answers: int) -> None:
+        self._commands, self._answers = commands, answers
+        self._rest, self._last, self._session = b"", 0, ""
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command and return its result."""
+        self._last += 1
+        message = {"id": self._last, "method": method, "params": parameters}
+        message |= {"sessionId": self._session} if self._session else {}
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._last:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
+            self.events.append(answer)
+
+    def _next(self) -> dict[str, Any]:
+        end = time.monotonic() + PATIENCE
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._answers], [], [], max(0.0, end - time.monotonic()))
+            assert ready, "the browser does not answer"
+            part = os.read(self._answers, 1 << 16)
+            assert part, "the browser has ended"
+            self._rest += part
+        message, _, self._rest = self._rest.partition(b"\0")
+        found: dict[str, Any] = json.loads(message)
+        return found
+
+    def value(self, expression: str) -> Any:
+        """Return the value of an expression in the page."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression is true."""
+        end = time.monotonic() + PATIENCE
+        while not self.value(expression):
+            assert time.monotonic() < end, f"never true: {expression}; {self.complaints()}"
+            time.sleep(0.05)
+
+    def open(self, path: Path) -> None:
+        """Open a file and wait until it is loaded."""
+        self.events.clear()
+        self.call("Page.navigate", url=path.as_uri())
+        self.until(f"document.readyState === 'complete' && location.href === {path.as_uri()!r}")
+
+    def complaints(self) -> list[Any]:
+        """Return what was logged as an error or warning, and requests that leave the page."""
+        logged = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+        found = [e["params"] for e in self.events if e.get("method") in logged]
+        for event in self.events:
+            if event.get("method") == "Network.requestWillBeSent":
+                url = event["params"]["request"]["url"]
+                found += [] if url.startswith(("file:", "data:")) else [url]
+        return found
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    assert CHROMIUM
+    # Numbers above 4, so that neither end is overwritten before it is copied.
+    read_commands, commands = os.pipe()
+    answers, write_answers = os.pipe()
+    ends = [os.dup(read_commands), os.dup(write_answers)]
+    profile = tmp_path_factory.mktemp("profile")
+    shell = 'exec "$0" "$@" 3<&"$IN" 4>&"$OUT"'
+    browser = subprocess.Popen(
+        ["bash", "-c", shell, CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+        pass_fds=ends,
+        env={**os.environ, "IN": str(ends[0]), "OUT": str(ends[1])},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for end in (*ends, read_commands, write_answers):
+        os.close(end)
+    try:
+        yield Page(commands, answers)
+    finally:
+        browser.kill()
+        browser.wait()
+        os.close(commands)
+        os.close(answers)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of three models, one of a name that tries to be an element."""
+    folder = tmp_path_factory.mktemp("page")
+    write_run(
+        folder / "run",
+        {
+            ("a", 0): flat(1.0, 0.9, 0.5),
+            ("b", 0): flat(0.9, 0.8, 0.4),
+            (HOSTILE, 0): flat(0.8, 0.7, 0.3),
+        },
+    )
+    output = folder / "page.html"
+    write_page(inspect(folder / "run"), output)
+    return output
+
+
+def shown(tab: Page) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = tab.value(
+        f"Object.fromEntries({LINES}.map(t => [t.name, Array.from(t.y)]))"
+    )
+    return found
+
+
+def test_the_page_loads_without_a_complaint_and_without_the_network(tab: Page, path: Path) -> None:
+    tab.open(path)
+    tab.until(f"{DRAWN} === 6")  # a line and a ribbon a model
+    assert tab.complaints() == []
+    assert tab.value("typeof boom") == "undefined"
+    assert set(shown(tab)) == {"a", "b", HOSTILE.replace("<", "&lt;").replace(">", "&gt;")}
+    labels = tab.value("[...document.querySelectorAll('#curve-models label')].map(l=>l.innerText)")
+    assert [label.strip() for label in labels] == ["a", "b", HOSTILE]
+
+
+def test_a_checkbox_takes_its_model_out_and_puts_it_back(tab: Page, path: Path) -> None:
+    tab.open(path)
+    tab.until(f"{DRAWN} === 6")
+    before = shown(tab)
+    box = "document.querySelectorAll('#curve-models input')[1]"
+    tab.value(f"{box}.click()")
+    tab.until(f"{DRAWN} === 4")
+    assert shown(tab) == {name: y for name, y in before.items() if name != "b"}
+    tab.value(f"{box}.click()")
+    tab.until(f"{DRAWN} === 6")
+    assert shown(tab) == before
+    tab.value("document.querySelector('[data-all=off]').click()")
+    tab.until(f"{DRAWN} === 0")
+    assert tab.complaints() == []
+
+
+def test_the_strength_is_chosen_by_its_control(tab: Page, path: Path) -> None:
+    """Accuracies of `flat`: two modes alike, one accuracy a strength."""
+    tab.open(path)
+    for k, accuracy in enumerate((1.0, 0.9, 0.5)):
+        tab.value(
+            f"(s => {{s.value = '{k}'; s.dispatchEvent(new Event('change'))}})"
+            "(document.getElementById('curve-strength'))"
+        )
+        assert shown(tab)["a"] == [accuracy, accuracy]
+    hover = tab.value(f"{LINES}[0].text[0]")
+    for words in ("mode 1", "accuracy 0.500", "95 % interval [", "n = 40", "seeds: 1"):
+        assert words in hover
+    assert tab.complaints() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_figure_takes_the_colours_of_the_scheme(tab: Page, path: Path, scheme: str) -> None:
+    feature = [{"name": "prefers-color-scheme", "value": scheme}]
+    tab.call("Emulation.setEmulatedMedia", features=feature)
+    tab.open(path)
+    tab.until(f"{DRAWN} === 6")
+    ink = tab.value("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
+    assert tab.value("document.getElementById('curve-plot').layout.font.color") == ink
+    assert ink == {"light": "#1b1f24", "dark": "#e6e9ed"}[scheme]
+    tab.call("Emulation.setEmulatedMedia", features=[])
+
+
+def test_nothing_but_boxes_of_their_own_scrolls_sideways_at_400_pixels(
+    tab: Page, path: Path
+) -> None:
+    metrics = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    tab.call("Emulation.setDeviceMetricsOverride", **metrics)
+    tab.open(path)
+    tab.until(f"{DRAWN} === 6")
+    tab.until("document.getElementById('curve-plot').getBoundingClientRect().width <= 400")
+    assert tab.value("document.documentElement.scrollWidth") <= 400
+    wide = tab.value(
+        "[...document.querySelectorAll('.scroll')].some(b => b.scrollWidth > b.clientWidth)"
+    )
+    assert wide
+    tab.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_without_javascript_the_tables_are_there(tab: Page, path: Path) -> None:
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        tab.open(path)
+        assert tab.value("document.getElementById('curve-tool').hidden")
+        assert "need JavaScript" in tab.value("document.querySelector('noscript').innerText")
+        assert tab.value("document.querySelectorAll('table').length") == 5
+    finally:
+        tab.call("Emulation.setScriptExecutionDisabled", value=False)

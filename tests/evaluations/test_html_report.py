@@ -1,0 +1,314 @@
+"""`robustssm report RUN --html`: one page that stands alone, whatever the run holds."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robustssm[html]'")
+
+from robustssm.commands.show import report
+from robustssm.errors import UsageError
+from robustssm.evaluations.exports import html_page
+from robustssm.evaluations.exports.html_curves import COLOURS, curve_data, looks
+from robustssm.evaluations.inspection import inspect
+from robustssm.evaluations.metrics import over_seeds, perturbed, summarise
+from robustssm.evaluations.significance import paired_tests
+from robustssm.evaluations.store import RunDirectory, write_parquet
+from tests.evaluations.written_runs import flat, write_run
+
+HOSTILE = "</script><script>boom()</script><b a='\"&"
+VOID = {"meta", "link", "img", "br", "input", "line"}
+
+
+class Document(HTMLParser):
+    """What a page holds: tags with attributes, the texts of each tag; unclosed tags are found."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append((self.open[-1] if self.open else "", data.strip()))
+
+    def all(self, *names: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+    def said(self, *within: str) -> list[str]:
+        return [text for tag, text in self.texts if tag in within]
+
+    def words(self) -> str:
+        return " ".join(text for tag, text in self.texts if tag not in ("script", "style"))
+
+    def data(self) -> Any:
+        (text,) = [t for tag, t in self.texts if tag == "script" and t.startswith('{"chance"')]
+        return json.loads(text)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date that stands still, and a short library: its text is the same in every page."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "/* plotly </script> */")
+
+
+def document(run: RunDirectory) -> Document:
+    """Return the page of a run; what holds for every page is asserted here."""
+    found = Document(html_page.page(inspect(run.path)))
+    levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    assert all(a.get("scope") in ("col", "row") for a in found.all("th"))
+    assert all(image.get("alt") for image in found.all("img"))
+    for _, attributes in found.tags:
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    ids = [a["id"] for _, a in found.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert not re.search(r"\bnan\b", found.words(), re.IGNORECASE)
+    return found
+
+
+def relabel(run: RunDirectory, old: str, new: str) -> None:
+    """Call a model of a written run by a name that no file could have."""
+    plan = run.plan()
+    write_parquet(run.path / "plan.parquet", plan.replace({"model": {old: new}}))
+
+
+def change(run: RunDirectory, **facts: Any) -> None:
+    path = run.path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def fail(run: RunDirectory, cell: str, error: str) -> None:
+    (run.path / "cells" / f"{cell}.parquet").unlink()
+    run.error_path(cell).parent.mkdir(exist_ok=True)
+    run.error_path(cell).write_text(json.dumps({"cell": cell, "error": error, "traceback": ""}))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    """Two models of two training seeds, two modes, three strengths."""
+    curves = {(m, s): flat(0.9, 0.8, 0.4 + 0.05 * s) for m in ("a", "b") for s in (0, 1)}
+    return write_run(tmp_path / "run", curves)
+
+
+def test_the_curves_are_those_of_the_summary(run: RunDirectory) -> None:
+    """Every point, interval and count of `over_seeds` is in the data of the figure, and no more."""
+    frame = over_seeds(perturbed(summarise(run)))
+    data = document(run).data()
+    points = {
+        (data["models"][line["model"]]["name"], group["label"], x): (y, low, high, n, seeds)
+        for panel in data["panels"]
+        for group in panel["groups"]
+        for line in group["lines"]
+        for x, y, low, high, n, seeds in zip(
+            *(line[key] for key in ("x", "y", "low", "high", "n", "seeds")), strict=True
+        )
+    }
+    assert len(points) == len(frame) == 12
+    for row in frame.itertuples():
+        found = points[row.model, f"{row.eps:g} {row.eps_unit}", row.mode]
+        ends = [None if np.isnan(v) else v for v in (row.ci_low, row.ci_high)]
+        for value, expected in zip(found[:3], (row.accuracy, *ends), strict=True):
+            # The page has six digits.
+            assert value is expected is None or value == pytest.approx(expected, rel=1e-5)
+        assert found[3:] == (row.n, row.seeds)
+
+
+def test_a_page_says_what_was_run(run: RunDirectory) -> None:
+    argv = ["sweep", "--model", "a,b", "--noise", "fourier(mode)", "-o", "x y"]
+    change(run, argv=argv, versions={"torch": "9.9"}, partial=True, limit=40, task="t:1")
+    found = document(run)
+    words = found.words()
+    assert "robustssm sweep --model a,b --noise 'fourier(mode)' -o 'x y'" in found.said("code")
+    assert "2023-11-14" in words  # 1700000000 s
+    assert found.said("title") == found.said("h1") and "PARTIAL" in found.said("title")[0]
+    for text in ("version of torch", "9.9", "first 40", "t:1", "worst (naive)"):
+        assert text in words
+    plan = run.plan()
+    for checkpoint in plan["checkpoint"].unique():
+        assert checkpoint in found.said("td")
+
+
+def test_the_paired_tests_are_those_of_the_run(run: RunDirectory) -> None:
+    """Model b is made wrong where a is right: the smallest p of the page is McNemar's, by hand."""
+    cell = run.plan().query("model == 'b' and train_seed == 0 and eps == 0.1")["cell"].iloc[0]
+    rows = run.rows(cell)
+    write_parquet(run.path / "cells" / f"{cell}.parquet", rows.assign(correct=False))
+    summarise(run).to_csv(run.path / "summary.csv", index=False)
+    paired_tests(run).to_csv(run.path / "tests.csv", index=False)
+    found = document(run)
+    assert "p, Holm" in found.said("th") and "a/0" in found.said("th")
+    # 36 of 40 samples are right under a alone: p = 2 / 2^36, exact and two-sided.
+    start = found.said("td").index("b/0")
+    assert found.said("td")[start + 4 : start + 9] == [
+        "40",
+        "36",
+        "0",
+        "+0.900",
+        f"{2 / 2**36:.3g}",
+    ]
+
+
+def test_bundled_checkpoints_have_their_architecture(tmp_path: Path) -> None:
+    """The content hash of `s4d/0`, computed by loading it, is the one found by its card."""
+    from robustssm.checkpoints import load_checkpoint
+    from robustssm.zoo import zoo_path
+
+    known = load_checkpoint(zoo_path("s4d", 0))
+    run = write_run(tmp_path / "run", {("m", 0): flat(0.9)}, checkpoint=known.content_hash)
+    cells = document(run).said("td")
+    shape = known.card.architecture
+    expected = f"s4d: {shape['layers']} layers, width {shape['d_model']}, state size {shape['n']}"
+    assert any(cell.startswith(expected) for cell in cells)
+
+
+def test_equal_runs_and_dates_give_equal_bytes(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = html_page.page(inspect(run.path))
+    assert html_page.page(inspect(run.path)) == first
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    assert html_page.page(inspect(run.path)) == first.replace("2023-11-14", "2027-01-15")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "9" * 30)
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
+        html_page.page(inspect(run.path))
+
+
+def test_nothing_of_a_run_becomes_markup(run: RunDirectory) -> None:
+    """A hostile name adds texts but no element, wherever names, errors and commands stand."""
+    cell = run.plan()["cell"].iloc[-1]
+    fail(run, cell, "boom\nmore")
+    change(run, argv=["x"], task="t", noise=["n"], versions={"v": "1"})
+    plain = [tag for tag, _ in document(run).tags]
+    fail_text = json.dumps({"cell": cell, "error": f"{HOSTILE}\nmore", "traceback": ""})
+    run.error_path(cell).write_text(fail_text)
+    change(run, argv=[HOSTILE], task=HOSTILE, noise=[HOSTILE], versions={HOSTILE: HOSTILE})
+    relabel(run, "a", HOSTILE)
+    found = document(run)
+    assert [tag for tag, _ in found.tags] == plain
+    assert found.data()["models"][0]["name"] == HOSTILE
+    assert HOSTILE in found.said("th")
+
+
+def test_failed_cells_stand_with_their_first_line(run: RunDirectory) -> None:
+    fail(run, run.plan()["cell"].iloc[-1], "ran out of memory\n  at line 2")
+    found = document(run)
+    assert "ran out of memory" in found.said("td") and "at line 2" not in found.words()
+    assert "UNFINISHED" in found.said("h1")[0]
+
+
+def test_a_run_of_failures_is_a_page_without_curves(run: RunDirectory) -> None:
+    for cell in run.plan()["cell"]:
+        fail(run, cell, "no")
+    found = document(run)
+    assert "No perturbed condition has results." in found.words()
+    assert found.all("script") == [] and found.said("td").count("no") == len(run.plan())
+
+
+@pytest.mark.parametrize("models", [1, 12])
+def test_runs_of_one_of_everything_and_of_many(tmp_path: Path, models: int) -> None:
+    curves = {(f"m{k}", 0): {(1.0, 0.5): np.ones(1, np.bool_)} for k in range(models)}
+    data = document(write_run(tmp_path / "run", curves)).data()
+    (panel,) = data["panels"]
+    (group,) = panel["groups"]
+    assert panel["x"] == "eps" and len(group["lines"]) == models
+    assert all(line["x"] == [0.5] and line["y"] == [1.0] for line in group["lines"])
+
+
+def test_an_accuracy_that_is_not_a_number_is_a_gap(run: RunDirectory) -> None:
+    summary = summarise(run)
+    summary.loc[summary.index[-1], ["accuracy", "ci_low", "ci_high"]] = np.nan
+    summary.to_csv(run.path / "summary.csv", index=False)
+    html = html_page.page(inspect(run.path))
+    assert "NaN" not in html.partition('id="curve-data"')[2].partition("</script>")[0]
+    document(run)
+    curves = over_seeds(perturbed(summary)).assign(accuracy=np.nan, ci_low=np.nan)
+    lines = curve_data(curves, None)["panels"][0]["groups"][0]["lines"]
+    assert lines[0]["y"] == lines[0]["low"] == [None, None]
+
+
+def test_figures_are_inside_the_page_and_say_what_they_show(run: RunDirectory) -> None:
+    folder = run.path / "figures"
+    folder.mkdir()
+    (folder / "robustness.png").write_bytes(b"png")
+    (folder / "other.png").write_bytes(b"png")
+    over_seeds(perturbed(summarise(run))).to_csv(folder / "robustness.csv", index=False)
+    images = document(run).all("img")
+    assert [image["src"] for image in images] == ["data:image/png;base64,cG5n"] * 2
+    assert "Figure other" in (images[0]["alt"] or "")
+    for words in ("against the mode (1-2)", "of a, b", "fourier", "Lowest: 0.4"):
+        assert words in (images[1]["alt"] or "")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb: WCAG 2.2, definition of relative luminance."""
+    c = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255.0
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(a: str, b: str) -> float:
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_texts_and_lines_stand_out_from_their_background() -> None:
+    """4.5:1 for texts, 3:1 for graphics: WCAG 2.2, 1.4.3 and 1.4.11."""
+    css = Path(html_page.__file__).with_suffix(".css").read_text()
+    schemes = [dict(re.findall(r"--(\w+): (#\w{6})", b)) for b in re.findall(r":root \{.*?\}", css, re.S)]  # fmt: skip  # noqa: E501
+    assert len(schemes) == 3  # light, dark, print
+    for scheme in schemes:
+        for text in ("ink", "soft", "link"):
+            assert contrast(scheme[text], scheme["paper"]) >= 4.5
+        assert contrast(scheme["ink"], scheme["box"]) >= 4.5
+        assert contrast(scheme["warn"], scheme["warnbox"]) >= 4.5
+        assert all(contrast(colour, scheme["paper"]) >= 3.0 for colour in COLOURS)
+    found = looks([f"m{k}" for k in range(32)])
+    assert len({(look["colour"], look["dash"]) for look in found}) == 32
+
+
+def test_the_command_writes_the_page(run: RunDirectory, tmp_path: Path) -> None:
+    result = CliRunner().invoke(report, [str(run.path), "--html"])
+    assert result.exit_code == 0, result.output
+    text = (run.path / "report.html").read_text(encoding="utf-8")
+    assert text == html_page.page(inspect(run.path)) and not (run.path / "report.md").exists()
+    other = tmp_path / "p.html"
+    assert CliRunner().invoke(report, [str(run.path), "--html", "-o", str(other)]).exit_code == 0
+    assert other.read_text(encoding="utf-8") == text
+
+
+def test_a_missing_library_is_named(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(UsageError, match=re.escape("pip install 'robustssm[html]'")):
+        html_page.page(inspect(run.path))
+
+
+def test_a_run_without_a_plan_or_manifest_is_still_a_page(run: RunDirectory) -> None:
+    (run.path / "manifest.json").write_text("{")
+    assert "DAMAGED" in document(run).words()
+    (run.path / "plan.parquet").unlink()
+    assert "plan.parquet" in document(run).words()
