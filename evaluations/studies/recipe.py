@@ -24,12 +24,16 @@ AGREES, DIFFERS, OPEN, MEASURED = "agrees", "differs", "open", "measured"
 class Context:
     """What a step sees: its settings, the tables of earlier steps, a folder for files of its own.
 
-    folder is not made beforehand; what lies there from a killed run may be used again.
+    Neither folder is made beforehand; what lies there from a killed run may be used again.
+    shared: of all recipes, for what its content alone identifies, such as trained networks. jobs:
+    processes to use; none of it changes a number.
     """
 
     settings: Settings
     tables: Tables
     folder: Path
+    shared: Path
+    jobs: int = 1
 
 
 @dataclass(frozen=True)

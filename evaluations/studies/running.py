@@ -18,6 +18,8 @@ from robustssm.evaluations.store import write_parquet
 from robustssm.evaluations.studies.recipe import Context, Finding, Recipe, Settings, Step
 
 ALL = "all"
+# Folder beside those of the recipes.
+SHARED = "shared"
 
 
 @cache
@@ -53,19 +55,22 @@ def run(
     settings: Settings,
     folder: Path,
     advance: Callable[[], None] = lambda: None,
+    *,
+    jobs: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """Compute the steps that are not stored yet under folder/<recipe>, and return all tables.
 
     Every table is read from its file, whether it was there or not. advance is called after each
-    step. Raises RejectedInputError for a stored table that cannot be read.
+    step. jobs: processes; the tables do not depend on it. Raises RejectedInputError for a stored
+    table that cannot be read.
     """
     tables: dict[str, pd.DataFrame] = {}
     for step in recipe.steps:
         path = stored_path(recipe, step, settings, folder)
         if not path.exists():
             needed = {name: tables[name] for name in step.needs}
-            scratch = path.with_suffix("")
-            write_parquet(path, step.compute(Context(settings, needed, scratch)))
+            context = Context(settings, needed, path.with_suffix(""), folder / SHARED, jobs)
+            write_parquet(path, step.compute(context))
         tables[step.name] = read(path)
         advance()
     return tables

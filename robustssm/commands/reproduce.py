@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.commands.common import cores, shared
 from robustssm.errors import UsageError
 
 
@@ -21,13 +21,13 @@ from robustssm.errors import UsageError
     help="Folder: each recipe has its own folder in it.",
 )
 @click.option("--figures/--no-figures", default=True, show_default=True)
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@shared("jobs", "style", "progress")
 def reproduce(
     name: str | None,
     listed: bool,
     quick: bool,
     output: Path,
+    jobs: int | None,
     figures: bool,
     style: str,
     progress: str,
@@ -68,7 +68,9 @@ def reproduce(
     parts = []
     with ui.progress(sum(len(r.steps) for r in chosen), "reproduce", progress) as advance:
         for recipe in chosen:
-            tables = running.run(recipe, recipe.settings(quick), output, advance)
+            tables = running.run(
+                recipe, recipe.settings(quick), output, advance, jobs=jobs or cores()
+            )
             found = running.compare(recipe, tables)
             write_csv(output / recipe.name / "findings.csv", found)
             parts.append(found)

@@ -118,7 +118,7 @@ def test_recipes_are_found_by_name() -> None:
 
 def test_spikes_follow_their_closed_forms() -> None:
     settings = {**fig1.RECIPE.quick, "sizes": [64, 256, 1024]}
-    rows = fig1.peaks(Context(settings, {}, Path()))
+    rows = fig1.peaks(Context(settings, {}, Path(), Path()))
     for row in rows.itertuples():
         # y_k = n^2 / q - q / 6 + O(n^-2), q = (2k - 1) pi: the next term is below q^3 / n^2.
         q = (2 * row.rank - 1) * np.pi
@@ -135,7 +135,7 @@ def test_spikes_follow_their_closed_forms() -> None:
 
 
 def test_log_grid_misses_the_last_spike_of_large_n() -> None:
-    rows = fig1.peaks(Context({**fig1.RECIPE.quick, "sizes": [16, 256]}, {}, Path()))
+    rows = fig1.peaks(Context({**fig1.RECIPE.quick, "sizes": [16, 256]}, {}, Path(), Path()))
     shown = (rows["log_height"] / rows["height"])[rows["rank"] == 1].to_numpy()
     # Spacing of the grid at the spike is 0.0018 omega: 0.15 at n = 16, 38 at n = 256, against a
     # half-width of 1/2.
@@ -180,7 +180,7 @@ def test_constant_of_first_order_is_the_sup_of_the_squared_resolvent(n: int) -> 
 
 def test_no_stable_perturbation_exceeds_the_proved_bound() -> None:
     settings = {"sizes": [6], "eps": [0.01, 0.2], "seeds": [0, 1], "taus": [0.1]}
-    rows = bound.rows(Context(settings, {}, Path()))
+    rows = bound.rows(Context(settings, {}, Path(), Path()))
     proved = rows.dropna(subset=["sharp", "sharp_measured"])
     assert len(proved) and (proved["sharp_measured"] <= proved["sharp"]).all()
     # n = 6 ships no optimised matrix: it is named, not guessed.
