@@ -198,16 +198,19 @@ def slopes(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the least-squares slope of log kappa on log |E| / |A|, with its 95% t interval.
 
     The claim kappa ~ 1 / |E| is a slope of -1. Stable and unstable rows count: kappa is of V alone.
-    One row a size, method and range of |E| / |A| (all of it, and the paper's own, ABLATION) that
-    holds at least three different sizes of E.
+    One row a size, method and range of |E| / |A| (all of it, the paper's own ABLATION, and what
+    lies below that) that holds at least three different sizes of E.
     """
     found = []
     for (n, method), group in frame.dropna(subset=["kappa"]).groupby(["n", "method"], sort=False):
         if method in ("given", "minimax"):
             continue
         group = group.drop_duplicates(["kappa", "relative_norm"])
-        inside = group["relative_norm"].between(ABLATION[0] * 0.999, ABLATION[1] * 1.001)
-        for what, rows in (("all", group), ("0.01 to 1", group[inside])):
+        size = group["relative_norm"]
+        inside = size.between(ABLATION[0] * 0.999, ABLATION[1] * 1.001)
+        ranges = {"all": group, "0.01 to 1": group[inside]}
+        ranges["up to 0.01"] = group[size <= ABLATION[0] * 1.001]
+        for what, rows in ranges.items():
             if rows["relative_norm"].round(12).nunique() < 3:
                 continue
             fit = linregress(np.log(rows["relative_norm"]), np.log(rows["kappa"]))

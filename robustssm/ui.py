@@ -46,8 +46,13 @@ def finite(value: Any) -> Any:
     return value
 
 
-def emit_table(title: str, columns: list[str], rows: list[list[str]], style: str) -> None:
-    """Print rows on stdout as a `table` (rich) or as `md` (Markdown)."""
+def emit_table(
+    title: str, columns: list[str], rows: list[list[str]], style: str, prose: bool = False
+) -> None:
+    """Print rows on stdout as a `table` (rich) or as `md` (Markdown).
+
+    prose: cells hold sentences, which stand on the left and are broken into lines.
+    """
     if style == "md":
         click.echo("| " + " | ".join(columns) + " |")
         click.echo("|" + "---|" * len(columns))
@@ -56,7 +61,8 @@ def emit_table(title: str, columns: list[str], rows: list[list[str]], style: str
         return
     table = Table(title=title, title_justify="left", min_width=min(len(title) + 2, 80))
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+        left = prose or number == 0
+        table.add_column(column, justify="left" if left else "right", no_wrap=not prose)
     for row in rows:
         table.add_row(*row)
     console = Console()
@@ -65,8 +71,11 @@ def emit_table(title: str, columns: list[str], rows: list[list[str]], style: str
     console.print(table)
 
 
-def emit_records(title: str, rows: list[dict[str, Any]], style: str) -> None:
-    """Print records on stdout: `table` or `md` (a single record as name and value), csv, json."""
+def emit_records(title: str, rows: list[dict[str, Any]], style: str, prose: bool = False) -> None:
+    """Print records on stdout: `table` or `md` (a single record as name and value), csv, json.
+
+    prose: as in `emit_table`.
+    """
     if style == "json":
         emit_json({"schema": 1, "rows": rows})
         return
@@ -84,7 +93,7 @@ def emit_records(title: str, rows: list[dict[str, Any]], style: str) -> None:
             ["quantity", "value"],
             [list(p) for p in zip(columns, cells[0], strict=True)],
         )
-    emit_table(title, columns, cells, style)
+    emit_table(title, columns, cells, style, prose)
 
 
 def _shown(value: Any) -> str:

@@ -57,6 +57,7 @@ def reproduce(
                 for r in running.recipes().values()
             ],
             style,
+            prose=True,
         )
         return
     if name is None:
@@ -84,4 +85,4 @@ def reproduce(
         for row in pd.concat(parts, ignore_index=True).to_dict("records")
     ]
     kind = "quick settings" if quick else "full settings"
-    ui.emit_records(f"What was found beside what the paper says ({kind})", rows, style)
+    ui.emit_records(f"What was found beside what the paper says ({kind})", rows, style, prose=True)

@@ -89,9 +89,10 @@ def test_slopes_of_known_laws() -> None:
         {"n": 4, "method": "random", "relative_norm": size, "kappa": 3.0 * size**-0.5 * noise}
     )
     found = slopes(frame).set_index("range")
-    assert list(found.index) == ["all", "0.01 to 1"] and list(found["rows"]) == [9, 5]
+    assert list(found.index) == ["all", "0.01 to 1", "up to 0.01"]
+    assert list(found["rows"]) == [9, 5, 5]
     inside = found[(found["ci_low"] < -0.5) & (found["ci_high"] > -0.5)]
-    assert len(inside) == 2
+    assert len(inside) == 3
     exact = slopes(frame.assign(kappa=2.0 / size)).iloc[0]
     # Logarithms carry a few eps.
     assert exact["slope"] == pytest.approx(-1.0, rel=1e-12)
