@@ -23,11 +23,15 @@ from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep, run_
 from robustssm.execution import versions
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 # Chunks given out per worker: one at work, one waiting.
 _IN_FLIGHT = 2
 _PATIENCE = "30s"
+# A worker of this machine that died and is not back after _LOST is given up by Dask for good;
+# every _CHECK seconds those that are gone are started anew.
+_LOST = "60s"
+_CHECK = 5.0
 
 
 class ClusterError(RobustssmError):
@@ -81,6 +85,24 @@ def _ignoring_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def _kept_up(cluster: "LocalCluster", count: int) -> Iterator[None]:
+    """Start workers anew that Dask gave up, as it does with those that die while they start."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_CHECK):
+            cluster.scale(count)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def _client(address: str, stack: ExitStack) -> "Client":
     try:
         import dask
@@ -92,7 +114,11 @@ def _client(address: str, stack: ExitStack) -> "Client":
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     count = local_workers(address)
     if count:
-        stack.enter_context(dask.config.set({"distributed.worker.daemon": True}))
+        settings = {
+            "distributed.worker.daemon": True,
+            "distributed.deploy.lost-worker-timeout": _LOST,
+        }
+        stack.enter_context(dask.config.set(settings))
         # Ctrl-C in a terminal reaches workers, too: they ignore it, and are ended from here.
         with _ignoring_interrupts():
             cluster = stack.enter_context(
@@ -104,6 +130,7 @@ def _client(address: str, stack: ExitStack) -> "Client":
                     silence_logs=logging.CRITICAL,
                 )
             )
+        stack.enter_context(_kept_up(cluster, count))
         return stack.enter_context(Client(cluster))
     try:
         client = stack.enter_context(Client(address, timeout=_PATIENCE))

@@ -18,6 +18,7 @@ import torch
 from robustssm.attacks import Fourier
 from robustssm.attacks.base import Site, family
 from robustssm.errors import UsageError
+from robustssm.evaluations import cluster
 from robustssm.evaluations.cluster import ClusterError
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import Plan, make_plan
@@ -103,8 +104,8 @@ def test_killed_at_twenty_random_moments(models: str, tmp_path: Path) -> None:
     assert not list(run.rglob("*.part"))
 
 
-def kill_a_worker(folder: Path, done: threading.Event, enough: int) -> None:
-    """Kill one worker process of this one, once some cells are there."""
+def kill_workers(folder: Path, done: threading.Event, enough: int, most: int = 1) -> None:
+    """Kill worker processes of this one, once some cells are there."""
     while not done.wait(0.02):
         workers = [
             child
@@ -112,7 +113,8 @@ def kill_a_worker(folder: Path, done: threading.Event, enough: int) -> None:
             if any(word in " ".join(child.cmdline()) for word in ("LokyProcess", "spawn_main"))
         ]
         if len(cells(folder)) >= enough and workers:
-            workers[0].kill()
+            for worker in workers[:most]:
+                worker.kill()
             return
 
 
@@ -129,7 +131,7 @@ def test_a_killed_worker_is_replaced(models: str, tmp_path: Path, execution: Exe
     run = RunDirectory(tmp_path / "killed")
     run.open(plan, [])
     done = threading.Event()
-    killer = threading.Thread(target=kill_a_worker, args=(run.path, done, 10))
+    killer = threading.Thread(target=kill_workers, args=(run.path, done, 10))
     killer.start()
     seen: list[str] = []
     notes: list[str] = []
@@ -140,6 +142,28 @@ def test_a_killed_worker_is_replaced(models: str, tmp_path: Path, execution: Exe
     killer.join()
     assert errors == {} and sorted(seen) == sorted(plan.unique), "each cell is told once"
     assert execution.cluster or "a worker process died" in notes[0]
+    finish(run)
+    assert files(run.path) == straight
+
+
+@pytest.mark.slow
+def test_workers_that_dask_gives_up_are_started_anew(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed: extra [dask]")
+    # Shorter than any start of a process: every worker that dies is given up.
+    monkeypatch.setattr(cluster, "_LOST", "10ms")
+    monkeypatch.setattr(cluster, "_CHECK", 1.0)
+    plan = plan_for(models, "1-24")
+    straight = result(plan, tmp_path / "straight")
+    run = RunDirectory(tmp_path / "killed")
+    run.open(plan, [])
+    done = threading.Event()
+    killer = threading.Thread(target=kill_workers, args=(run.path, done, 5, 2))
+    killer.start()
+    assert run_sweep(plan, run, Execution(cluster="local:2")) == {}
+    done.set()
+    killer.join()
     finish(run)
     assert files(run.path) == straight
 
