@@ -90,27 +90,31 @@ def ls_tasks(style: str) -> None:
     """
     from robustssm.commands.listing import show_rows
     from robustssm.tasks import TASKS, load_task
+    from robustssm.tasks.base import SPLITS
+    from robustssm.tasks.registry import asks, maker, spelling
 
+    columns = [
+        "task",
+        "default",
+        "length",
+        "channels",
+        "classes",
+        *SPLITS,
+        "chance",
+        "hash",
+        "what",
+    ]
     rows: list[dict[str, Any]] = []
-    for name, (maker, parameters) in TASKS.items():
+    for name in TASKS:
+        what = (sys.modules[maker(name).__module__].__doc__ or "").partition("\n")[0].rstrip(".")
+        if asks(name):
+            rows.append(dict.fromkeys(columns) | {"task": spelling(name), "what": what})
+            continue
         task = load_task(name)
-        rows.append(
-            {
-                "task": "".join([name, *(f":{p}=INTEGER" for p in parameters)]),
-                "default": task.spec,
-                "length": task.length,
-                "channels": task.channels,
-                "classes": task.classes,
-                "train": len(task.splits["train"]),
-                "validation": len(task.splits["validation"]),
-                "test": len(task.splits["test"]),
-                "chance": task.chance,
-                "hash": task.content_hash[:12],
-                "what": (sys.modules[maker.__module__].__doc__ or "")
-                .partition("\n")[0]
-                .rstrip("."),
-            }
-        )
+        sizes = [len(task.splits[split]) for split in SPLITS]
+        values = [spelling(name), task.spec, task.length, task.channels, task.classes, *sizes]
+        values += [task.chance, task.content_hash[:12], what]
+        rows.append(dict(zip(columns, values, strict=True)))
     show_rows("Tasks", rows, style)
 
 

@@ -1,36 +1,91 @@
 """The table of tasks, and the spelling of their parameters."""
 
-from collections.abc import Callable
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from robustssm.errors import UsageError
-from robustssm.tasks.arrays import arrays
 from robustssm.tasks.base import Task
-from robustssm.tasks.digits import digits
 
-# name -> (maker, its integer parameters)
-TASKS: dict[str, tuple[Callable[..., Task], tuple[str, ...]]] = {"digits": (digits, ("side",))}
+# name -> module:maker. The maker's parameters are those of the task: int, float, str or Path, with
+# a default or asked for.
+TASKS: dict[str, str] = {"digits": "robustssm.tasks.digits:digits"}
+FILE = "file"
+_WORDS = {int: "INTEGER", float: "NUMBER", str: "WORD", Path: "PATH"}
+
+
+def maker(name: str) -> Callable[..., Task]:
+    """Return what makes the task of this name."""
+    module, _, function = TASKS[name].partition(":")
+    found: Callable[..., Task] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def spelling(name: str) -> str:
+    """Return the name with its parameters, those in brackets optional: `digits[:side=INTEGER]`."""
+    words = []
+    for key, (kind, asked) in _parameters(name).items():
+        word = f":{key}={_WORDS[kind]}"
+        words.append(word if asked else f"[{word}]")
+    return name + "".join(words)
+
+
+def asks(name: str) -> bool:
+    """Return whether the task cannot be made without a parameter, such as the folder of files."""
+    return any(asked for _, asked in _parameters(name).values())
+
+
+def _parameters(name: str) -> Mapping[str, tuple[type, bool]]:
+    """Return the type of each parameter, and whether it has to be given."""
+    function = maker(name)
+    kinds = get_type_hints(function)
+    return {
+        key: (kinds[key], parameter.default is inspect.Parameter.empty)
+        for key, parameter in inspect.signature(function).parameters.items()
+    }
 
 
 @lru_cache(maxsize=4)
 def load_task(spec: str) -> Task:
-    """Return the task that `spec` names; raise UsageError naming what is allowed."""
+    """Return the task that `spec` names; raise UsageError naming what is allowed.
+
+    RejectedInputError where the files that it names are not what they should be.
+    """
     name, *settings = spec.strip().split(":")
-    if name == "file":
+    if name == FILE:
+        from robustssm.tasks.arrays import arrays
+
         return arrays(Path(spec.strip().partition(":")[2]).expanduser())
     if name not in TASKS:
         raise UsageError(
             f"task: {name!r} is unknown, expected one of {', '.join(TASKS)}, or file:samples.npz"
         )
-    maker, allowed = TASKS[name]
-    arguments: dict[str, int] = {}
+    allowed = _parameters(name)
+    arguments: dict[str, Any] = {}
     for setting in settings:
         key, _, value = setting.partition("=")
-        if key not in allowed or not value.isdigit():
-            raise UsageError(
-                f"{name}: parameter {setting!r} is unknown, expected "
-                + ", ".join(f"{key}=INTEGER" for key in allowed)
-            )
-        arguments[key] = int(value)
-    return maker(**arguments)
+        if key not in allowed or not value or key in arguments:
+            problem = "is given twice" if key in arguments else "is unknown"
+            raise UsageError(f"{name}: parameter {setting!r} {problem}, expected {spelling(name)}")
+        arguments[key] = _value(name, key, value, allowed[key][0])
+    missing = [key for key, (_, asked) in allowed.items() if asked and key not in arguments]
+    if missing:
+        raise UsageError(f"{name}: {', '.join(missing)} is not given, expected {spelling(name)}")
+    return maker(name)(**arguments)
+
+
+def _value(name: str, key: str, text: str, kind: type) -> object:
+    """Return what a parameter's text says."""
+    if kind is Path:
+        return Path(text).expanduser()
+    if kind is int and not text.isascii():
+        text = ""  # int() takes other digits as well
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageError(
+            f"{name}: {key} is {text!r}, expected {_WORDS[kind]} as in {spelling(name)}"
+        ) from None

@@ -1,10 +1,12 @@
 """The digits task: the same bytes for ever, disjoint and stratified splits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from robustssm.errors import UsageError
-from robustssm.tasks import load_task
+from robustssm.tasks import Task, load_task, registry
 from robustssm.tasks.digits import interpolation
 
 
@@ -51,8 +53,26 @@ def test_interpolation_is_linear_and_exact_at_powers_of_two() -> None:
         ("digits:size=8", "side=INTEGER"),
         ("digits:side=x", "side=INTEGER"),
         ("digits:side=4", "expected 8 to 64"),
+        ("digits:side=16:side=32", "is given twice"),
+        ("digits:side=٣٢", "expected INTEGER"),
+        ("paths", "folder, rate is not given"),
+        ("paths:folder=x:rate=fast", "rate is 'fast', expected NUMBER"),
     ],
 )
-def test_bad_specs(spec: str, message: str) -> None:
+def test_bad_specs(spec: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.TASKS, "paths", f"{__name__}:needs_files")
     with pytest.raises(UsageError, match=message):
         load_task(spec)
+
+
+def needs_files(folder: Path, rate: float, side: int = 16) -> Task:
+    assert isinstance(folder, Path) and isinstance(rate, float)
+    return load_task(f"digits:side={side}")
+
+
+def test_parameters_are_those_of_the_maker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.TASKS, "paths", f"{__name__}:needs_files")
+    assert registry.spelling("digits") == "digits[:side=INTEGER]"
+    assert registry.spelling("paths") == "paths:folder=PATH:rate=NUMBER[:side=INTEGER]"
+    assert registry.asks("paths") and not registry.asks("digits")
+    assert load_task("paths:rate=0.5:folder=x:side=8").length == 64
