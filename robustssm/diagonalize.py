@@ -244,15 +244,27 @@ def shipped_perturbation(n: int, prefix: str = "n") -> tuple[FloatArray, dict[st
         return stored["E"].astype(np.float64), json.loads(str(stored["meta"]))
 
 
-def diagonalize(n: int, method: str, *, tau: float = DEFAULT_TAU, seed: int = 0) -> Diagonalization:
-    """Return the diagonalisation of HiPPO-LegS by `normal`, `rank1`, `random` or `optimized`."""
+def diagonalize(
+    n: int,
+    method: str,
+    *,
+    tau: float = DEFAULT_TAU,
+    seed: int = 0,
+    size: float | None = None,
+) -> Diagonalization:
+    """Return the diagonalisation of HiPPO-LegS by `normal`, `rank1`, `random` or `optimized`.
+
+    size: |E|/|A| of a random E; None takes that of `random_perturbation`. Raises StabilityError
+    where A + E has an eigenvalue with real part >= 0.
+    """
     match method:
         case "normal":
             return normal(n)
         case "rank1":
             return rank_one(n, tau)
         case "random":
-            return perturb(random_perturbation(n, seed), "random")
+            E = random_perturbation(n, seed) if size is None else scaled_random(n, seed, size)
+            return perturb(E, "random")
         case "optimized":
             return perturb(shipped_perturbation(n)[0], "optimized")
     raise UsageError(f"PTD: method is {method!r}, expected one of normal, rank1, random, optimized")

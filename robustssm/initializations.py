@@ -12,11 +12,13 @@
 | s4ptd-rank1, s5ptd-rank1      | HiPPO + t P P^T           | (1 - t/2) V^-1 B   |
 
 Parameters follow the name: `s4ptd-rank1:tau=0.05`, `s4ptd-random:seed=1`, `dss:kernel=exp`.
+`s4ptd-random:size=0.001` sets |E|/|A|; by default it is the largest of a ladder that is stable.
 
 References: arXiv 2111.00396 (S4), 2206.11893 (S4D), 2203.14343 (DSS), 2208.04933 (S5),
 2310.01698 (PTD).
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -44,7 +46,7 @@ _TABLE: dict[str, tuple[str, str | None]] = {
 }
 NAMES = tuple(_TABLE)
 _PARAMETERS: dict[str, dict[str, str]] = {
-    "s4ptd-random": {"seed": "0"},
+    "s4ptd-random": {"seed": "0", "size": "stable"},
     "s4ptd-rank1": {"tau": str(DEFAULT_TAU)},
     "s5ptd-rank1": {"tau": str(DEFAULT_TAU)},
     "dss": {"kernel": "softmax"},
@@ -92,6 +94,9 @@ def parse(text: str) -> Name:
         raise UsageError(f"{base}: tau is {parameters['tau']}, expected 0 < tau <= 1")
     if "seed" in parameters and not parameters["seed"].isdecimal():
         raise UsageError(f"{base}: seed is {parameters['seed']!r}, expected an integer >= 0")
+    size = parameters.get("size", "stable")
+    if size != "stable" and not 0.0 < _number(base, "size", size) < math.inf:
+        raise UsageError(f"{base}: size is {size}, expected |E|/|A| > 0, or stable")
     if "kernel" in parameters and parameters["kernel"] not in ("softmax", "exp"):
         raise UsageError(f"{base}: kernel is {parameters['kernel']!r}, expected softmax or exp")
     return Name(base, tuple(sorted(parameters.items())))
@@ -105,15 +110,20 @@ def _number(who: str, key: str, text: str) -> float:
 
 
 def diagonalization(name: Name, n: int) -> Diagonalization:
-    """Return how `name` diagonalises HiPPO of state size n; UsageError for formula poles."""
+    """Return how `name` diagonalises HiPPO of state size n; UsageError for formula poles.
+
+    StabilityError where A + E is not stable.
+    """
     if name.method is None:
         raise UsageError(f"{name}: its poles are a formula, not a diagonalisation of HiPPO")
     parameters = dict(name.parameters)
+    size = parameters.get("size", "stable")
     return diagonalize(
         n,
         name.method,
         tau=float(parameters.get("tau", DEFAULT_TAU)),
         seed=int(parameters.get("seed", 0)),
+        size=None if size == "stable" else float(size),
     )
 
 

@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -92,11 +92,14 @@ def train(
     report: Callable[[int, float, float], None] = lambda epoch, loss, accuracy: None,
     stop_after: int | None = None,
     augment: Augment | None = None,
+    keep: Callable[[int, Network, Card], None] = lambda epoch, network, card: None,
 ) -> Card | None:
     """Train a network and write its checkpoint to `output`; return its card.
 
     Continues from `output` + ".state" where that exists (UsageError if it belongs to another
     run). `report(epoch, training loss, validation accuracy)` is called after every epoch.
+    `keep(epochs done, network, card without accuracy)` is called before the first epoch (0) and
+    after each, before the state is saved: what it writes is there whenever the state is.
     stop_after: end after so many epochs with the state saved, and return None. augment: what
     `config.augment` names, applied to every training batch.
 
@@ -117,7 +120,21 @@ def train(
     )
     state_path = output.with_name(output.name + ".state")
     first = _restore(state_path, identity, network, optimizer)
+    card = Card(
+        architecture=architecture.to_dict(),
+        init_diagnostics=initialization(architecture.init, architecture.n).diagnostics,
+        task=task.spec,
+        task_hash=task.content_hash,
+        train_seed=config.seed,
+        training=asdict(config),
+        clean_accuracy=None,
+        n_test=len(task.splits["test"]),
+        command=command,
+        versions=versions(),
+    )
     with one_thread():
+        if first == 0:
+            keep(0, network, card)
         for epoch in range(first, config.epochs):
             loss = _train_epoch(network, optimizer, task, config, epoch, augment)
             finite = all(bool(torch.isfinite(p).all()) for p in network.parameters())
@@ -127,23 +144,12 @@ def train(
                     f"training: {what} after epoch {epoch + 1}; use a smaller --lr"
                 )
             report(epoch, loss, accuracy(network, task.splits["validation"]))
+            keep(epoch + 1, network, card)
             _save_state(state_path, identity, epoch + 1, network, optimizer)
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:
                 return None
         clean_accuracy = accuracy(network, task.splits["test"])
-    card = Card(
-        architecture=architecture.to_dict(),
-        init_diagnostics=initialization(architecture.init, architecture.n).diagnostics,
-        task=task.spec,
-        task_hash=task.content_hash,
-        train_seed=config.seed,
-        training=asdict(config),
-        clean_accuracy=clean_accuracy,
-        n_test=len(task.splits["test"]),
-        command=command,
-        versions=versions(),
-    )
-    card = save_checkpoint(output, network, card)
+    card = save_checkpoint(output, network, replace(card, clean_accuracy=clean_accuracy))
     state_path.unlink(missing_ok=True)
     return card
 

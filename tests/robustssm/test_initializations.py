@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robustssm import hippo
-from robustssm.errors import UsageError
+from robustssm.errors import StabilityError, UsageError
 from robustssm.initializations import NAMES, initialization, parse
 
 
@@ -68,6 +68,9 @@ def test_names_can_be_typed_back(text: str) -> None:
         ("s4ptd-rank1:tau=2", "0 < tau <= 1"),
         ("s4ptd-rank1:tau=x", "expected a number"),
         ("s4ptd-random:seed=-1", "integer >= 0"),
+        ("s4ptd-random:size=0", "size is 0, expected"),
+        ("s4ptd-random:size=inf", "size is inf, expected"),
+        ("s4ptd-random:size=big", "expected a number"),
         ("dss:kernel=cubic", "softmax or exp"),
     ],
 )
@@ -79,3 +82,17 @@ def test_bad_names(text: str, message: str) -> None:
 def test_state_size_one_is_refused() -> None:
     with pytest.raises(UsageError, match=">= 2"):
         initialization("s4d", 1)
+
+
+def test_a_random_perturbation_of_a_given_size() -> None:
+    from robustssm.diagonalize import scaled_random
+
+    found = initialization("s4ptd-random:seed=2:size=0.001", 16)
+    assert str(found.name) == "s4ptd-random:seed=2:size=0.001"
+    # A norm of a scaled matrix: some roundings.
+    assert found.diagnostics["relative_norm"] == pytest.approx(1e-3, rel=1e-12)
+    oracle = np.linalg.eigvals(hippo.legs(16)[0] + scaled_random(16, 2, 1e-3))
+    assert found.diagnostics["max_real"] == oracle.real.max()
+    with pytest.raises(StabilityError, match="expected < 0"):
+        initialization("s4ptd-random:size=0.1", 32)
+    assert str(parse("s4ptd-random:size=stable")) == "s4ptd-random"
