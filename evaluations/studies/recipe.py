@@ -18,6 +18,7 @@ from robustssm.errors import UsageError
 Settings = Mapping[str, object]
 Tables = Mapping[str, pd.DataFrame]
 AGREES, DIFFERS, OPEN, MEASURED = "agrees", "differs", "open", "measured"
+QUOTED = "quoted"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Step:
 class Finding:
     """A quantity, what the paper says of it and what was found.
 
-    verdict: agrees, differs, open (the interval holds both), measured (the paper makes no claim).
+    verdict: agrees, differs, open (the interval holds both), measured (the paper makes no claim),
+    quoted (nothing was measured).
     """
 
     quantity: str
