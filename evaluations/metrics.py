@@ -97,7 +97,7 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
     rows = []
     for values, group in noisy.groupby(keys, sort=False, dropna=False):
         curve = over_seeds(group)
-        worst = curve.loc[curve["accuracy"].idxmin()]
+        worst = worst_row(curve)
         if len(curve) > 1:
             fitted = _cross_fitted(group, cells or {})
         else:
@@ -118,6 +118,15 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
         rows.append(row)
     found = pd.DataFrame(rows)
     return found[[name for name in _OVERVIEW if name in found]]
+
+
+def worst_row(curve: pd.DataFrame) -> pd.Series:
+    """Return the row of the smallest accuracy; where none is known, the first with mode NaN."""
+    if curve["accuracy"].isna().all():
+        first = curve.iloc[0].copy()
+        first["mode"] = np.nan
+        return first
+    return curve.loc[curve["accuracy"].idxmin()]
 
 
 def _cross_fitted(

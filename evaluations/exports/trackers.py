@@ -16,6 +16,7 @@ import pandas as pd
 
 from robustssm.epoch import source_date
 from robustssm.evaluations.inspection import Inspection
+from robustssm.evaluations.metrics import worst_row
 from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.tables import finished, read_tables, tidy
 from robustssm.ui import finite
@@ -83,7 +84,7 @@ def _tracked(state: Inspection) -> Iterator[_Tracked]:
             curves[key] = group.sort_values("mode", kind="stable")
             scalars[f"{key}/mean_over_modes"] = float(group["accuracy"].mean())
             scalars[f"{key}/worst_over_modes"] = float(group["accuracy"].min())
-            scalars[f"{key}/worst_mode"] = float(group.loc[group["accuracy"].idxmin(), "mode"])
+            scalars[f"{key}/worst_mode"] = float(worst_row(group)["mode"])
         yield _Tracked(f"{model}/{seed}", facts, curves, scalars)
 
 

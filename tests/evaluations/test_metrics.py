@@ -153,6 +153,17 @@ def test_the_worst_of_several_modes_has_no_interval() -> None:
     assert one["ci_low"].item() == 0.2 and one["interval"].item() == "samples (Wilson)"
 
 
+def test_accuracies_that_are_not_known_stay_unknown() -> None:
+    table = pd.DataFrame([_row("a", 0, mode, 0.5) for mode in (1, 2)])
+    table.loc[0, "accuracy"] = np.nan
+    some = overview(table).iloc[0]
+    assert (some["acc_worst_over_modes"], some["worst_mode"]) == (0.5, 2.0)
+    none = overview(table.assign(accuracy=np.nan)).iloc[0]
+    assert none[["acc_worst_over_modes", "worst_mode", "acc_mean_over_modes"]].isna().all()
+    one = overview(table.head(1)).iloc[0]
+    assert np.isnan(one["acc_worst_over_modes"]) and one["modes"] == 1
+
+
 def test_every_pair_of_names_is_compared() -> None:
     models = [("s4d", 0), ("s4d", 1), ("s4ptd", 0), ("s4ptd", 1), ("mine", 7)]
     assert pairs(models) == [
