@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def peer(network: Network) -> Network:
     """Let the network's layers write their kernels out."""
     for layer in network.ssm_layers():
         assert isinstance(layer, S4D)
-        layer.impulse = lambda L, own=layer: written_out(own, L)  # type: ignore[method-assign]
+        layer.impulse = partial(written_out, layer)  # type: ignore[method-assign]
     return network
 
 
