@@ -20,6 +20,12 @@ from robustssm.errors import UsageError
     show_default=True,
     help="Folder: each recipe has its own folder in it.",
 )
+@click.option(
+    "-d",
+    "--data",
+    "task",
+    help="Task of recipes that train, instead of digits; `ls tasks` names them.",
+)
 @click.option("--figures/--no-figures", default=True, show_default=True)
 @shared("jobs", "style", "progress")
 def reproduce(
@@ -27,6 +33,7 @@ def reproduce(
     listed: bool,
     quick: bool,
     output: Path,
+    task: str | None,
     jobs: int | None,
     figures: bool,
     style: str,
@@ -41,11 +48,13 @@ def reproduce(
     Examples:
       robustssm reproduce --list
       robustssm reproduce fig1 --quick
+      robustssm reproduce fig3ab --quick --data digits:side=8
       robustssm reproduce all --quick -o runs/paper
     """
     from robustssm import ui
     from robustssm.evaluations.store import write_csv
     from robustssm.evaluations.studies import running
+    from robustssm.evaluations.studies.trainings import other_data
 
     if listed:
         if name is not None:
@@ -64,14 +73,14 @@ def reproduce(
         known = ", ".join(running.recipes())
         raise UsageError(f"reproduce: no NAME, expected one of {known}, all; or use --list")
     chosen = running.chosen(name)
+    changes = {} if task is None else other_data(chosen, task)
     import pandas as pd
 
     parts = []
     with ui.progress(sum(len(r.steps) for r in chosen), "reproduce", progress) as advance:
         for recipe in chosen:
-            tables = running.run(
-                recipe, recipe.settings(quick), output, advance, jobs=jobs or cores()
-            )
+            settings = {**recipe.settings(quick), **changes}
+            tables = running.run(recipe, settings, output, advance, jobs=jobs or cores())
             found = running.compare(recipe, tables)
             write_csv(output / recipe.name / "findings.csv", found)
             parts.append(found)

@@ -9,6 +9,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.studies import running
 from robustssm.figures import paper, paper_fig1
 
+# The recipes that train nothing; those that train have tests of their own beside this file.
 SMALL: dict[str, dict[str, object]] = {
     "fig1": {"sizes": [8, 16], "ptd_size": 16, "points": 500, "decades": 4},
     "appendix-f": {"sizes": [4, 8, 16], "inputs": ["exp", "spike"], "output_size": 8, "times": 50},

@@ -1,13 +1,23 @@
 """`robustssm reproduce`: its list, its resumption, its exit codes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
 from robustssm.cli import Commands
 from robustssm.commands.reproduce import reproduce
+from robustssm.evaluations.studies import running
+from robustssm.evaluations.studies.recipe import Recipe
+
+# Recipes that train nothing, at sizes that take a second: what `all` stands for in these tests.
+CHEAP: dict[str, dict[str, object]] = {
+    "bound": {"sizes": [8], "eps": [0.1, 1.0], "seeds": [0], "taus": [0.1]},
+    "fig1": {"sizes": [8, 16], "ptd_size": 16, "points": 500, "decades": 4},
+}
 
 
 def invoke(*arguments: object) -> Result:
@@ -39,10 +49,43 @@ def test_quick_run_stores_draws_and_compares_and_runs_once(tmp_path: Path) -> No
     assert tables == {path: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
 
 
+def only(monkeypatch: pytest.MonkeyPatch, changed: dict[str, dict[str, object]]) -> None:
+    """Leave these recipes alone to be known, their quick settings changed."""
+    known = running.recipes()
+    small: dict[str, Recipe] = {
+        name: replace(known[name], quick={**known[name].quick, **settings})
+        for name, settings in changed.items()
+    }
+    monkeypatch.setattr(running, "recipes", lambda: small)
+
+
+def test_all_runs_every_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, CHEAP)
+    arguments = ("all", "--quick", "--no-figures", "-o", tmp_path, "--format", "json")
+    result = invoke(*arguments, "--progress", "none")
+    assert result.exit_code == 0, result.output
+    assert {row["recipe"] for row in json.loads(result.stdout)["rows"]} == set(CHEAP)
+    assert {path.name for path in tmp_path.iterdir()} == set(CHEAP)
+
+
+def test_other_data_reach_the_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = {"s4d": {"epochs": 1, "ssm_lr": 1e-3}}
+    size = {"n": 8, "d_model": 8, "layers": 1, "seeds": [0], "eps": [1.0]}
+    only(monkeypatch, {"fig3ab": {**size, "trainings": trained}, **CHEAP})
+    arguments = ("--quick", "-o", tmp_path, "--data", "digits:side=8", "--progress", "none")
+    result = invoke("fig3ab", *arguments, "-j", "1")
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "fig3ab").glob("*.parquet")
+    assert set(pd.read_parquet(path)["task"]) == {"digits:side=8"}
+    refused = invoke("all", *arguments)
+    assert refused.exit_code == 2 and "not for bound, fig1, which uses no task" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["fig99"], "fig99"),
+        (["fig1", "--data", "digits"], "not for fig1"),
         ([], "no NAME"),
         (["fig1", "--list"], "exclude"),
     ],

@@ -1,0 +1,137 @@
+"""Accuracy of checkpoints on clean and on contaminated test data, as Fig. 3 of the paper asks.
+
+Contaminated means the test of arXiv 2310.01698, section 5.2: a sinusoid of amplitude up to eps at
+the top spike of S4D-LegS, at the input of every SSM layer. Cells are those of a sweep.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from robustssm.attacks import Budget, Resonance
+from robustssm.errors import StabilityError
+from robustssm.evaluations.conditions import Condition
+from robustssm.evaluations.plan import plan_conditions
+from robustssm.evaluations.run import Execution, run_sweep
+from robustssm.evaluations.statistics.intervals import seed_interval
+from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
+from robustssm.evaluations.store import RunDirectory
+from robustssm.model_names import ModelRef
+from robustssm.spectrum import spikes
+from robustssm.typing import FloatArray
+
+# The paper's accuracies on contaminated sequential CIFAR-10: S4-PTD about 0.75, S4D near chance.
+PAPER_PTD, PAPER_CHANCE = 0.75, 0.1
+# A gap counts as the paper's from half of it on; the data are others, so that no number is due.
+HALF_GAP = 0.5 * (PAPER_PTD - PAPER_CHANCE)
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A checkpoint to evaluate: name of the network, training seed, epochs it has seen, file."""
+
+    init: str
+    seed: int
+    epoch: int
+    path: Path
+
+
+def condition_name(eps: float) -> str:
+    """Return what rows call a strength: `clean` or `eps 0.1`."""
+    return f"eps {eps:g}" if eps else CLEAN
+
+
+def accuracies(
+    checkpoints: Sequence[Evaluated],
+    strengths: Sequence[float],
+    *,
+    n: int,
+    task: str,
+    folder: Path,
+    jobs: int,
+) -> pd.DataFrame:
+    """Return one row a checkpoint and condition, clean first, in the order of `checkpoints`.
+
+    strengths: eps, largest amplitudes; n: state size whose top spike is the frequency, rad per
+    unit of a layer's own time. Columns init, seed, epoch, condition, eps, omega, task, chance, n
+    (samples), correct, accuracy. folder: of the cells; those that lie there are not computed
+    again. Raises StabilityError where a cell cannot be computed.
+    """
+    omega = float(spikes(n)[0])
+    found = [
+        Condition("resonance", Resonance(omega), Budget(eps, "linf"), "layers", omega, "omega")
+        for eps in strengths
+    ]
+    refs = [ModelRef(f"{one.init}@{one.epoch}", one.path, one.seed) for one in checkpoints]
+    plan = plan_conditions(refs, found, task=task)
+    run = RunDirectory(folder)
+    run.open(plan)
+    errors = run_sweep(plan, run, Execution(jobs=jobs, retry_failed=True))
+    if errors:
+        failed, reason = next(iter(errors.items()))
+        raise StabilityError(
+            f"reproduce: {len(errors)} of {len(plan.unique)} evaluations failed, the first, "
+            f"{failed}, by: {reason}; {folder / 'errors'} says more"
+        )
+    counted = {
+        name: int(np.count_nonzero(run.arrays(name, ["correct"])["correct"]))
+        for name in plan.unique
+    }
+    which = {str(ref): one for ref, one in zip(refs, checkpoints, strict=True)}
+    samples = len(plan.task.splits["test"])
+    rows = []
+    for cell in plan.cells:
+        one, eps = which[str(cell.model.ref)], float(str(cell.labels()["eps"]))
+        rows.append(
+            {
+                "init": one.init,
+                "seed": one.seed,
+                "epoch": one.epoch,
+                "condition": condition_name(eps),
+                "eps": eps,
+                "omega": omega,
+                "task": plan.task.spec,
+                "chance": plan.task.chance,
+                "n": samples,
+                "correct": counted[cell.id],
+                "accuracy": counted[cell.id] / samples,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return the mean accuracy over training seeds with Student's interval, one row a group.
+
+    Columns `by`, seeds, n (samples), accuracy, ci_low, ci_high (95 %; NaN where a group has one
+    seed, or all have the same accuracy).
+    """
+    rows = []
+    for key, group in frame.groupby(list(by), sort=False, dropna=False):
+        assert isinstance(key, tuple)
+        values = group["accuracy"].to_numpy(np.float64)
+        low, high = seed_interval(values)
+        row = dict(zip(by, key, strict=True)) | {"seeds": len(values), "n": group["n"].iloc[0]}
+        rows.append(row | {"accuracy": values.mean(), "ci_low": low, "ci_high": high})
+    return pd.DataFrame(rows)
+
+
+def paired_gap(frame: pd.DataFrame, better: str, worse: str) -> SeedComparison:
+    """Return accuracy of `better` minus `worse`, paired by training seed.
+
+    frame: rows of one condition and epoch (or of each network's last one), one a network and seed.
+    """
+    wide = frame.pivot_table(index="seed", columns="init", values="accuracy")
+    difference: FloatArray = (wide[better] - wide[worse]).dropna().to_numpy(np.float64)
+    return compare_seeds(difference)
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """Return `0.97 [0.95, 0.98]`, the mean alone where there is no interval."""
+    # Adding 0 leaves no sign on a zero.
+    shown, *ends = (f"{round(value, 3) + 0.0:.3f}" for value in (mean, low, high))
+    return shown if np.isnan(low) else f"{shown} [{ends[0]}, {ends[1]}]"
