@@ -1,0 +1,79 @@
+"""Figures of Fig. 2: from stored tables alone, four files each, the same bytes twice."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robustssm.evaluations.studies import fig2, running
+from robustssm.figures import paper, paper_fig2
+
+SMALL: dict[str, object] = {
+    **fig2.RECIPE.quick,
+    "d_model": 4,
+    "length": 64,
+    "samples": 32,
+    "epochs": 1,
+    "s_step": 4.0,
+    "channels": 8,
+    "seeds": [0, 1],
+    "linear_models": ["s4", "s4d"],
+    "fixed_models": ["s4", "s4d", "s5"],
+    "spread_models": ["s4d"],
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    """Return the tables of the recipe at small settings."""
+    (recipe,) = running.chosen("fig2")
+    return running.run(recipe, SMALL, tmp_path_factory.mktemp("fig2"))
+
+
+def test_files_are_complete_and_reproducible(
+    tables: dict[str, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    first = paper.draw_all("fig2", tables, tmp_path / "a")
+    second = paper.draw_all("fig2", tables, tmp_path / "b")
+    for path, other in zip(first, second, strict=True):
+        assert path.read_bytes() == other.read_bytes(), path.name
+    stems = {path.stem for path in first}
+    assert stems == {"fig2", "fig2-other"} and len(first) == 8
+    for stem in stems:
+        frame = pd.read_csv(tmp_path / "a" / f"{stem}.csv")
+        assert set(frame["command"]) == {"robustssm reproduce fig2"} and set(frame["n"]) == {16}
+
+
+def test_without_other_designs_there_is_one_figure(
+    tables: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    made = tables["predictions"]
+    alone = made[(made["steps"] == "fixed") & (made["model"] != "s5")]
+    paths = paper.draw_all("fig2", {**tables, "predictions": alone}, tmp_path)
+    assert {path.stem for path in paths} == {"fig2"}
+
+
+def test_drawn_numbers_are_the_stored_ones(tables: dict[str, pd.DataFrame]) -> None:
+    drawn, made = paper_fig2.data(tables), tables["predictions"]
+    row = drawn[(drawn["model"] == "s4d") & (drawn["steps"] == "fixed") & (drawn["s"] == 40.0)]
+    mine = made[(made["model"] == "s4d") & (made["steps"] == "fixed") & (made["s"] == 40.0)]
+    shown = mine[mine["amplitude"] == 1.0]
+    assert len(row) == 1 and len(shown) == 2 and set(row["seeds"]) == {2}
+    # The mean of two numbers, in whatever order.
+    assert row["s_hat_mean"].item() == pytest.approx(shown["s_hat"].mean(), rel=1e-14)
+    assert row["ratio_low"].item() == shown["amplitude_hat"].min()
+    off = mine["amplitude_hat"] / mine["amplitude"] - 1.0
+    assert row["rms_ratio"].item() == pytest.approx(np.sqrt((off**2).mean()), rel=1e-14)
+
+
+def test_findings_stand_beside_the_paper(tables: dict[str, pd.DataFrame]) -> None:
+    (recipe,) = running.chosen("fig2")
+    frame = running.compare(recipe, tables)
+    assert set(frame["verdict"]) <= {"agrees", "differs", "open", "measured"}
+    assert frame[["quantity", "paper", "found"]].map(len).gt(0).all(axis=None)
+    assert not frame["found"].str.contains("nan").any()
+    # One epoch teaches nothing: no claim about a break is decided by such networks.
+    breaks = frame[frame["quantity"].str.startswith("S4D, dt fixed")]
+    assert not set(breaks["verdict"]) & {"agrees", "differs"}
