@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from robustssm.errors import RobustssmError
 from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Cell, Plan
-from robustssm.evaluations.store import cell_bytes
+from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread
 
 # Samples of the larger probe; the smaller one has half of them.

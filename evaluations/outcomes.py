@@ -17,7 +17,7 @@ from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import Cell
-from robustssm.evaluations.store import COLUMNS
+from robustssm.evaluations.table_files import COLUMNS
 from robustssm.inference import logits
 from robustssm.network import Network
 from robustssm.tasks import Split, Task

@@ -8,7 +8,8 @@ import pandas as pd
 from robustssm.evaluations.cell_digests import digest_cells
 from robustssm.evaluations.metrics import overview, perturbed, summarise
 from robustssm.evaluations.significance import paired_tests, verdicts
-from robustssm.evaluations.store import RunDirectory, write_csv
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import write_csv
 
 # Level of the verdicts.
 ALPHA = 0.05

@@ -3,10 +3,9 @@
 manifest.json  plan.parquet  cells/<id>.parquet  errors/<id>.json  summary.csv  tests.csv  figures/
 """
 
-import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,35 +17,24 @@ import pyarrow.parquet as pq
 
 from robustssm.errors import RejectedInputError, StorageError, UsageError
 from robustssm.evaluations.plan import SCHEMA, Cell, Plan
+from robustssm.evaluations.table_files import CELL, parquet_bytes
 from robustssm.evaluations.verification import differences
 from robustssm.execution import versions
 from robustssm.files import write_atomically
 
-COLUMNS = (
-    "sample_id",
-    "label",
-    "prediction",
-    "margin",
-    "loss",
-    "correct",
-    "delivered_l2",
-    "delivered_linf",
-    "delivered_rms",
-    "delivered_snr_db",
-    "in_band_share",
-    "forwards",
-    "backwards",
-)
 _FOLDERS = ("cells", "errors", "figures")
+# How the names of a sweep's figures begin.
+FIGURES = ("robustness", "heat-map", "difference", "worst-case")
 _LOCK = ".lock"
-# Columns of few different values.
-_FEW = ("label", "prediction", "forwards", "backwards")
 _ID = re.compile("[0-9a-f]{16}")
-# Key of a cell file's metadata: whose rows it holds.
-_CELL = b"cell"
 # What every manifest has.
 _NEEDED = {"schema", "task", "task_hash"}
 _CURE = "name another directory (`robustssm show` says what is left), with --reuse for its cells"
+
+
+def sweep_figures(folder: Path) -> list[Path]:
+    """Return the files in a folder that a sweep draws, by how their names begin."""
+    return [path for kind in FIGURES for path in folder.glob(f"{kind}*")]
 
 
 class RunDirectory:
@@ -107,7 +95,7 @@ class RunDirectory:
     def _read(self, cell_id: str, columns: Sequence[str] | None = None) -> pa.Table:
         try:
             with pq.ParquetFile(self.cell_path(cell_id), page_checksum_verification=True) as file:
-                named = (file.schema_arrow.metadata or {}).get(_CELL, cell_id.encode())
+                named = (file.schema_arrow.metadata or {}).get(CELL, cell_id.encode())
                 if named != cell_id.encode():
                     raise ValueError(f"it holds cell {named.decode()}")
                 chosen = None if columns is None else list(columns)
@@ -217,7 +205,7 @@ class RunDirectory:
             for path in (self.path / folder).glob(f"*.{suffix}"):
                 if _ID.fullmatch(path.stem):
                     path.unlink(missing_ok=True)
-        for path in (self.path / "figures").glob("robustness*"):
+        for path in sweep_figures(self.path / "figures"):
             path.unlink(missing_ok=True)
         for name in ("summary.csv", "tests.csv"):
             (self.path / name).unlink(missing_ok=True)
@@ -291,30 +279,3 @@ def _identity(plan: Plan) -> dict[str, Any]:
         "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in plan.models],
         "cells": len(plan.unique),
     }
-
-
-def cell_bytes(cell_id: str, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return the file of a cell: its columns, its id, and checksums."""
-    table = pa.table(dict(columns)).replace_schema_metadata({_CELL: cell_id.encode()})
-    return _bytes(table, use_dictionary=[name for name in _FEW if name in columns])
-
-
-def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """Return a frame as Parquet; equal frames give equal bytes."""
-    return _bytes(pa.Table.from_pandas(frame, preserve_index=False))
-
-
-def _bytes(table: pa.Table, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, write_page_checksum=True, **options)
-    return buffer.getvalue()
-
-
-def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a frame as Parquet, beside its name first; equal frames give equal bytes."""
-    write_atomically(path, parquet_bytes(frame))
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a frame as CSV, beside its name first."""
-    write_atomically(path, frame.to_csv(index=False).encode())

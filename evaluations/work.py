@@ -16,7 +16,8 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError
 from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Cell
-from robustssm.evaluations.store import RunDirectory, cell_bytes
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread, repeatable, resolve_device
 from robustssm.files import write_atomically
 from robustssm.model_names import ModelRef

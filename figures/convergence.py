@@ -96,4 +96,4 @@ def draw_all(result: Rates, folder: Path) -> list[Path]:
             axes[panels].legend(handles, labels, loc="center")
         else:
             figure.legend(handles, labels, loc="outside lower center", ncols=4)
-        return save(figure, frame, Path(folder) / "convergence")
+        return save(figure, frame, Path(folder) / "convergence", "robustssm converge")

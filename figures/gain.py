@@ -200,7 +200,7 @@ def draw_all(
             handles, labels = axes[0].get_legend_handles_labels()
             _head(figure, title, handles, labels)
             stem = f"response-{model.label.replace('/', '-')}"
-            paths += save(figure, frame, Path(folder) / stem)
+            paths += save(figure, frame, Path(folder) / stem, "robustssm gain")
         report()
     frame = peaks_data(result)
     with style():
@@ -217,7 +217,7 @@ def draw_all(
         )
         labels = ["ω dt < π at the spike", "ω dt > π at the spike", "quartiles, median"]
         _head(figure, title, handles, labels)
-        paths += save(figure, frame, Path(folder) / "peaks")
+        paths += save(figure, frame, Path(folder) / "peaks", "robustssm gain")
     report()
     return paths
 

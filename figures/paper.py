@@ -4,12 +4,11 @@ import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
-from robustssm.figures.style import save, style
+from robustssm.figures.style import save
 
 
 def draw_all(name: str, tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
@@ -32,13 +31,5 @@ def draw_all(name: str, tables: Mapping[str, pd.DataFrame], folder: Path) -> lis
 
 
 def save_four(figure: Figure, frame: pd.DataFrame, stem: Path, command: str) -> list[Path]:
-    """Write stem.pdf, .png, .csv and .svg; the CSV and the SVG's description carry `command`.
-
-    The SVG has no date and a fixed salt, so that the same data give the same bytes.
-    """
-    paths = save(figure, frame.assign(command=command), stem)
-    vector = stem.with_name(stem.name + ".svg")
-    with style(), matplotlib.rc_context({"svg.hashsalt": "robustssm"}):
-        metadata = {"Date": None, "Creator": "robustssm", "Description": command}
-        figure.savefig(vector, metadata=metadata)
-    return [*paths, vector]
+    """Write stem.pdf, .png, .svg and .csv; the CSV has a column `command` as well."""
+    return save(figure, frame.assign(command=command), stem, command)

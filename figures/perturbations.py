@@ -134,4 +134,4 @@ def draw_all(task_spec: str, folder: Path, *, sample: int = 0, seed: int = 0) ->
             f"transform; Resonance at dt = {LAYER_DT:g}.",
             fontsize=6.5,
         )
-        return save(figure, frame, folder / "perturbations")
+        return save(figure, frame, folder / "perturbations", "robustssm attack --gallery")

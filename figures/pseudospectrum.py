@@ -157,4 +157,4 @@ def draw_all(result: PseudospectrumResult, folder: Path) -> list[Path]:
             for unused in cells[count:]:
                 unused.remove()
         draw(frame, axes)
-        return save(figure, frame, Path(folder) / "pseudospectrum")
+        return save(figure, frame, Path(folder) / "pseudospectrum", "robustssm pseudospectrum")

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from robustssm.evaluations.metrics import over_seeds, perturbed
-from robustssm.figures.style import PAGE, look, save, style
+from robustssm.figures.style import PAGE, look, save, style, wrapped
 
 MODE_LABEL = {
     "bin": "Fourier mode (cycles per sequence)",
@@ -47,11 +47,11 @@ def data(summary: pd.DataFrame) -> pd.DataFrame:
     return over_seeds(perturbed(summary))
 
 
-def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def model_looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return each model's line properties, no two alike.
 
     A bundled name has the same look in every figure; a name without one, or whose look another
-    model of this figure has already (s5ptd is drawn as s4ptd), takes the next free look.
+    model of this figure has already (another training seed), takes the next free look.
     """
     models = list(dict.fromkeys(frame["model"]))
     spare = [
@@ -71,50 +71,39 @@ def _looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _dashes(linestyle: Any) -> Any:
-    """Return a matplotlib line style as seaborn spells it: on and off lengths, "" for solid."""
-    named = {"-": "", "--": (4, 1.5), "-.": (5, 1.5, 1, 1.5), ":": (1, 1.5)}
-    return named[linestyle] if isinstance(linestyle, str) else linestyle[1]
-
-
 def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int) -> None:
     """Draw accuracy against the mode, one panel for each eps, the strongest last.
 
     Ribbons are the intervals, thin horizontal lines the clean accuracies.
     """
     unit = frame["mode_unit"].iloc[0]
-    looks = _looks(frame)
+    looks = model_looks(frame)
+    modes = np.sort(frame["mode"].unique())
     panels = list(frame.groupby("eps"))
     if frame["eps_unit"].iloc[0] == "snr-db":
         panels.reverse()
     for panel, (eps, part) in zip(axes, panels, strict=True):
-        sns.lineplot(
-            part,
-            x="mode",
-            y="accuracy",
-            hue="model",
-            style="model",
-            palette={model: line["color"] for model, line in looks.items()},
-            markers={model: line["marker"] for model, line in looks.items()},
-            dashes={model: _dashes(line["linestyle"]) for model, line in looks.items()},
-            markersize=3.5,
-            markeredgewidth=0,
-            errorbar=None,
-            ax=panel,
-        )
-        if legend := panel.get_legend():
-            legend.remove()
+        for model, line in looks.items():
+            # All modes of the figure, so that one without a result interrupts its curve.
+            group = part[part["model"] == model].set_index("mode").reindex(modes)
+            fine = {"markersize": 3.5, "markeredgewidth": 0}
+            panel.plot(modes, group["accuracy"].to_numpy(), label=model, **(line | fine))
         for model, group in part.sort_values("mode").groupby("model", sort=False):
             colour = looks[str(model)]["color"]
-            panel.axhline(group["clean_accuracy"].iloc[0], color=colour, linewidth=0.5)
+            if np.isfinite(group["clean_accuracy"].iloc[0]):
+                panel.axhline(group["clean_accuracy"].iloc[0], color=colour, linewidth=0.5)
             if len(looks) <= MOST_RIBBONS:
-                panel.fill_between(
-                    group["mode"], group["ci_low"], group["ci_high"], color=colour, alpha=0.2, lw=0
-                )
+                ends = group.set_index("mode").reindex(modes)[["ci_low", "ci_high"]].to_numpy().T
+                panel.fill_between(modes, *ends, color=colour, alpha=0.2, lw=0)
         panel.axhline(chance, **DOTTED)
         panel.set(ylim=(0, 1.02), ylabel="accuracy")
+        if part["accuracy"].isna().all():
+            panel.set_xlim(modes[0] - 0.5, modes[-1] + 0.5)
+            panel.text(0.5, 0.5, "no accuracy is known", ha="center", transform=panel.transAxes)
         label = f"eps = {eps:g} {part['eps_unit'].iloc[0]}"
-        panel.text(0.995, 0.17, label, ha="right", transform=panel.transAxes, fontsize=8.5)
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0}
+        place = panel.transAxes
+        panel.text(0.995, 0.17, label, ha="right", transform=place, fontsize=8.5, bbox=paper)
     axes[-1].set_xlabel(MODE_LABEL[unit])
     if unit == "bin":
         nyquist = length // 2
@@ -132,7 +121,7 @@ def _over(length: float) -> Callable[[Any], Any]:
 
 def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
     """Draw accuracy against eps at one mode; the clean accuracy stands at the left end."""
-    looks = _looks(frame)
+    looks = model_looks(frame)
     decibels = frame["eps_unit"].iloc[0] == "snr-db"
     weakest = float(frame["eps"].max() if decibels else frame["eps"].min())
     clean = weakest + 6.0 if decibels else weakest / 2.5
@@ -173,7 +162,7 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
     intervals += " (too many to draw: see the CSV)" if many else ""
     limited = "; PARTIAL: --limit was set" if partial else ""
     return (
-        f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, {replicates},\n"
+        f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, {replicates}, "
         f"{intervals}{clean}; dotted: chance{limited}"
     )
 
@@ -181,7 +170,7 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
 def draw_all(
     summary: pd.DataFrame, folder: Path, *, chance: float, length: int, partial: bool
 ) -> list[Path]:
-    """Draw a robustness figure a noise into `folder` (PDF, PNG, CSV); return the files."""
+    """Draw a robustness figure a noise into `folder` (PDF, PNG, SVG, CSV); return the files."""
     frame = data(summary)
     noises = [str(noise) for noise in dict.fromkeys(frame["noise"])]
     files = []
@@ -225,5 +214,5 @@ def _draw(
         FigureCanvasAgg(figure)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
-        figure.supxlabel(note, fontsize=6.5)
-        return save(figure, frame, path)
+        figure.supxlabel(wrapped(note, figure, 6.5), fontsize=6.5)
+        return save(figure, frame, path, note)

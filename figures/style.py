@@ -1,15 +1,17 @@
-"""The shared look of the figures, and how they are saved: PDF, PNG and the data as CSV.
+"""The shared look of the figures, and how they are saved: PDF, PNG, SVG, the data as CSV.
 
 Nothing here touches pyplot: figures are `matplotlib.figure.Figure` objects, which draw without
 a display.
 """
 
 import math
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 SHEET = Path(__file__).with_name("robustssm.mplstyle")
@@ -26,22 +29,27 @@ PAGE = 6.75
 Look = dict[str, Any]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-# One look for each kind of model wherever it is drawn. HiPPO is a broad light band under
-# everything, so that what coincides with it lies visibly on top.
+# One look for each kind of model wherever it is drawn: lines have a contrast of at least 3 to 1
+# against white (WCAG 2.2, 1.4.11), and no two share dash and marker. HiPPO is a broad light band
+# under everything, so that what coincides with it lies visibly on top.
 _LOOKS: dict[str, Look] = {
     "hippo": {"color": "#B8B8B8", "linestyle": "-", "linewidth": 4.5, "marker": "", "zorder": 2.0},
     "s4": {"color": "#949494", "linestyle": "-", "marker": "o", "zorder": 2.5},
     "s4d": {"color": "#D55E00", "linestyle": "-", "marker": "s", "zorder": 3.0},
     "s5": {"color": "#D55E00", "linestyle": "--", "marker": "D", "zorder": 3.1},
-    "dss": {"color": "#CA9161", "linestyle": "-.", "marker": "d", "zorder": 3.2},
-    "s4d-lin": {"color": "#56B4E9", "linestyle": (0, (1, 1.5)), "marker": "<", "zorder": 2.2},
+    "dss": {"color": "#A56A34", "linestyle": "-.", "marker": "d", "zorder": 3.2},
+    "s4d-lin": {"color": "#2E8BC0", "linestyle": (0, (1, 1.5)), "marker": "<", "zorder": 2.2},
     "s4d-inv": {"color": "#029E73", "linestyle": "-.", "marker": ">", "zorder": 2.6},
-    "s4d-real": {"color": "#ECE133", "linestyle": ":", "marker": "h", "zorder": 2.4},
+    "s4d-real": {"color": "#8C7A00", "linestyle": ":", "marker": "h", "zorder": 2.4},
     "s4ptd": {"color": "#CC78BC", "linestyle": (0, (4, 1.2)), "marker": "v", "zorder": 3.3},
-    "s4ptd-random": {"color": "#DE8F05", "linestyle": (0, (3, 1, 1, 1)), "marker": "X"},
+    "s4ptd-random": {"color": "#B87503", "linestyle": (0, (3, 1, 1, 1)), "marker": "X"},
     "s4ptd-rank1": {"color": "#024A73", "linestyle": "--", "marker": "o", "zorder": 3.6},
 }
-_LOOKS["s5ptd"], _LOOKS["s5ptd-rank1"] = _LOOKS["s4ptd"], _LOOKS["s4ptd-rank1"]
+# The colour of the S4 of that matrix; dash and marker of their own.
+_LOOKS["s5ptd"] = {"color": "#CC78BC", "linestyle": (0, (7, 1, 1, 1)), "marker": "p", "zorder": 3.4}
+_LOOKS["s5ptd-rank1"] = {
+    "color": "#024A73", "linestyle": (0, (2, 1)), "marker": "P", "zorder": 3.7
+}  # fmt: skip
 # Further parameters of a name already drawn: same colour and marker, another dash.
 _DASHES: tuple[Any, ...] = ((0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)), "-")
 
@@ -102,17 +110,45 @@ def label_powers(*axes: Axis) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def save(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
-    """Write stem.pdf, stem.png (200 dpi) and stem.csv; return the paths.
+def wrapped(text: str, figure: Figure, size: float) -> str:
+    """Return `text` in lines that fit the width of the figure at a font of `size` points."""
+    renderer, font = FigureCanvasAgg(figure).get_renderer(), FontProperties(size=size)
+    text = " ".join(text.split())
+    width, room = (
+        renderer.get_text_width_height_descent(text, font, False)[0],
+        0.97 * figure.bbox.width,
+    )
+    signs = max(8, int(len(text) * room / max(width, 1.0)))
+    while True:
+        lines = textwrap.wrap(text, signs)
+        widest = max(
+            (renderer.get_text_width_height_descent(line, font, False)[0] for line in lines),
+            default=0.0,
+        )
+        if widest <= room or signs <= 8:
+            return "\n".join(lines)
+        signs -= 1
 
-    The PDF has no creation date and the CSV 17 digits, so that the same data give the same bytes.
+
+def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> list[Path]:
+    """Write stem.pdf, stem.png (200 dpi), stem.svg and stem.csv; return the paths.
+
+    about: what is said of the figure in the metadata of all three, such as the command that draws
+    it. No file has a date, the SVG's salt is fixed and the CSV has 17 digits, so that the same
+    data give the same bytes.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".csv")]
-    with style():
-        figure.savefig(paths[0], metadata={"CreationDate": None, "Creator": "robustssm"})
-        # The layout found for the PDF holds for the PNG; finding it takes as long as drawing.
+    pdf, png, svg, csv = (
+        stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".svg", ".csv")
+    )
+    said = about or None
+    with style(), mpl.rc_context({"svg.hashsalt": "robustssm"}):
+        facts = {"CreationDate": None, "Creator": "robustssm", "Subject": said}
+        figure.savefig(pdf, metadata=facts)
+        # The layout found for the PDF holds for the others; finding it takes as long as drawing.
         figure.set_layout_engine("none")
-        figure.savefig(paths[1], metadata={"Software": "robustssm"})
-    frame.to_csv(paths[2], index=False)
-    return paths
+        figure.savefig(png, metadata={"Software": "robustssm", "Description": about})
+        facts = {"Date": None, "Creator": "robustssm", "Description": said}
+        figure.savefig(svg, metadata=facts)
+    frame.to_csv(csv, index=False)
+    return [pdf, png, svg, csv]

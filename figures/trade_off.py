@@ -127,7 +127,7 @@ def draw_all(rows: pd.DataFrame, folder: Path) -> list[Path]:
         for empty in axes[sizes:]:
             empty.remove()
         draw(frame, axes[:sizes])
-        paths = save(figure, frame, Path(folder) / STEM)
+        paths = save(figure, frame, Path(folder) / STEM, "robustssm ptd --study")
     table = Path(folder) / "study.csv"
     rows.to_csv(table, index=False)
     return [*paths, table]

@@ -195,5 +195,5 @@ def draw_all(result: TransferResult, folder: Path) -> list[Path]:
         with style():
             canvas, axes = new_figure(height=HEIGHT, columns=2 if figure == "convergence" else 1)
             draw(frame, axes, figure)
-            paths += save(canvas, frame, Path(folder) / figure)
+            paths += save(canvas, frame, Path(folder) / figure, "robustssm transfer")
     return paths

@@ -14,6 +14,7 @@ from robustssm.commands.common import CommandError
 from robustssm.commands.compare import compare
 from robustssm.commands.converge import converge
 from robustssm.commands.doctor import doctor
+from robustssm.commands.draw import draw
 from robustssm.commands.export import export
 from robustssm.commands.gain import gain
 from robustssm.commands.import_checkpoint import import_checkpoint
@@ -88,6 +89,7 @@ for command in (
     ls,
     show,
     report,
+    draw,
     export,
     compare,
     baseline,

@@ -110,14 +110,24 @@ class Advance(Protocol):
         """Count one piece."""
 
 
+def _shown_as(mode: str) -> str:
+    """Return how progress is shown: `auto` is a bar on a terminal, else plain."""
+    return mode if mode != "auto" else "bar" if sys.stderr.isatty() else "plain"
+
+
+def log(message: str, mode: str) -> None:
+    """Print a line of a log on stderr, where progress is plain."""
+    if _shown_as(mode) == "plain":
+        note(message)
+
+
 @contextmanager
 def progress(total: int, what: str, mode: str = "auto") -> Iterator[Advance]:
     """Yield a function to call after each of `total` pieces of work.
 
     mode: `bar`, `plain` (a line now and then), `none`, or `auto`: bar on a terminal, else plain.
     """
-    if mode == "auto":
-        mode = "bar" if sys.stderr.isatty() else "plain"
+    mode = _shown_as(mode)
     if mode == "none" or total == 0:
         yield lambda failed=False: None
         return

@@ -15,12 +15,12 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.store import write_parquet
 from robustssm.evaluations.studies import filter_bank, sinusoids
 from robustssm.evaluations.studies.fig2_findings import INSIDE, OUTSIDE, findings
 from robustssm.evaluations.studies.filter_bank import STEADY, WINDOW
 from robustssm.evaluations.studies.recipe import Context, Recipe, Settings, Step
 from robustssm.evaluations.studies.sinusoids import FIXED, SPREAD
+from robustssm.evaluations.table_files import write_parquet
 from robustssm.spectrum import spikes
 
 # A prediction has broken off where the amplitude is off by more than this share of A.

@@ -14,8 +14,8 @@ import pandas as pd
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations import studies
-from robustssm.evaluations.store import write_parquet
 from robustssm.evaluations.studies.recipe import Context, Finding, Recipe, Settings, Step
+from robustssm.evaluations.table_files import write_parquet
 
 ALL = "all"
 # Folder beside those of the recipes.
@@ -57,17 +57,19 @@ def run(
     advance: Callable[[], None] = lambda: None,
     *,
     jobs: int = 1,
+    started: Callable[[str], None] = lambda step: None,
 ) -> dict[str, pd.DataFrame]:
     """Compute the steps that are not stored yet under folder/<recipe>, and return all tables.
 
     Every table is read from its file, whether it was there or not. advance is called after each
-    step. jobs: processes; the tables do not depend on it. Raises RejectedInputError for a stored
-    table that cannot be read.
+    step, started with the name of one that is computed. jobs: processes; the tables do not depend
+    on it. Raises RejectedInputError for a stored table that cannot be read.
     """
     tables: dict[str, pd.DataFrame] = {}
     for step in recipe.steps:
         path = stored_path(recipe, step, settings, folder)
         if not path.exists():
+            started(step.name)
             needed = {name: tables[name] for name in step.needs}
             context = Context(settings, needed, path.with_suffix(""), folder / SHARED, jobs)
             write_parquet(path, step.compute(context))

@@ -63,7 +63,7 @@ def minimal(
     )
     from robustssm.evaluations.conditions import Noise
     from robustssm.evaluations.plan import make_plan
-    from robustssm.evaluations.store import write_csv
+    from robustssm.evaluations.table_files import write_csv
     from robustssm.files import prepare
     from robustssm.model_names import resolve
 

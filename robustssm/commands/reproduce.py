@@ -1,11 +1,19 @@
 """`robustssm reproduce`: make the figures of the PTD paper again, and set the numbers beside it."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from robustssm.commands.common import cores, shared
 from robustssm.errors import UsageError
+
+
+def _tell(recipe: str, progress: str, step: str) -> None:
+    """Say in a log that a step begins; some take minutes."""
+    from robustssm import ui
+
+    ui.log(f"reproduce: {recipe}, {step}", progress)
 
 
 @click.command()
@@ -52,9 +60,9 @@ def reproduce(
       robustssm reproduce all --quick -o runs/paper
     """
     from robustssm import ui
-    from robustssm.evaluations.store import write_csv
     from robustssm.evaluations.studies import running
     from robustssm.evaluations.studies.trainings import other_data
+    from robustssm.evaluations.table_files import write_csv
 
     if listed:
         if name is not None:
@@ -80,7 +88,14 @@ def reproduce(
     with ui.progress(sum(len(r.steps) for r in chosen), "reproduce", progress) as advance:
         for recipe in chosen:
             settings = {**recipe.settings(quick), **changes}
-            tables = running.run(recipe, settings, output, advance, jobs=jobs or cores())
+            tables = running.run(
+                recipe,
+                settings,
+                output,
+                advance,
+                jobs=jobs or cores(),
+                started=partial(_tell, recipe.name, progress),
+            )
             found = running.compare(recipe, tables)
             write_csv(output / recipe.name / "findings.csv", found)
             parts.append(found)

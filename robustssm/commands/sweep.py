@@ -150,6 +150,8 @@ def sweep(
 
             keep_drawn(
                 results.summary,
+                results.tests,
+                results.overview,
                 run.path / "figures",
                 chance=plan.task.chance,
                 length=plan.task.length,

@@ -14,7 +14,8 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.comparison.curves_of_models import Comparison, compare
 from robustssm.evaluations.comparison.strength_grid import strength_grids
-from robustssm.evaluations.store import RunDirectory, write_parquet
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import write_parquet
 from tests.evaluations.written_runs import flat, share, write_run
 
 AUC, EPS50 = "auc_log_eps_mean_over_modes", "eps50_mean_over_modes"

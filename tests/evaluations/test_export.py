@@ -27,7 +27,8 @@ from robustssm.evaluations.plan import make_plan
 from robustssm.evaluations.reading import outcomes
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import run_sweep
-from robustssm.evaluations.store import RunDirectory, write_csv
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import write_csv
 from robustssm.evaluations.tables import read_csv, read_tables
 from robustssm.model_names import resolve
 

@@ -21,7 +21,8 @@ from robustssm.evaluations.exports.html_curves import COLOURS, curve_data, looks
 from robustssm.evaluations.inspection import inspect
 from robustssm.evaluations.metrics import over_seeds, perturbed, summarise
 from robustssm.evaluations.significance import paired_tests
-from robustssm.evaluations.store import RunDirectory, write_parquet
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import write_parquet
 from tests.evaluations.written_runs import flat, write_run
 
 HOSTILE = "</script><script>boom()</script><b a='\"&"

@@ -14,7 +14,8 @@ from robustssm.evaluations.inspection import inspect
 from robustssm.evaluations.metrics import over_seeds, overview, summarise
 from robustssm.evaluations.statistics.cross_fit import Worst, halves, worst_condition
 from robustssm.evaluations.statistics.intervals import student, wilson
-from robustssm.evaluations.store import RunDirectory, write_parquet
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import write_parquet
 from robustssm.evaluations.tables import read_tables
 from tests.evaluations.written_runs import BoolArray, N, share, write_run
 

@@ -14,7 +14,8 @@ from robustssm.evaluations.outcomes import evaluate
 from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results import finish
 from robustssm.evaluations.run import Execution, run_sweep
-from robustssm.evaluations.store import COLUMNS, RunDirectory
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import COLUMNS
 from robustssm.inference import logits
 from robustssm.model_names import resolve
 from robustssm.tasks import Split

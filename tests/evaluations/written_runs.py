@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustssm.evaluations.store import RunDirectory, write_parquet
+from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import write_parquet
 
 BoolArray = npt.NDArray[np.bool_]
 N = 40

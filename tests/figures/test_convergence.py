@@ -32,7 +32,8 @@ def test_titles(quantity: str, title: str) -> None:
 
 def test_drawn_lines_are_the_data(result: Rates, tmp_path: Path) -> None:
     paths = convergence.draw_all(result, tmp_path)
-    assert [path.name for path in paths] == [f"convergence.{s}" for s in ("pdf", "png", "csv")]
+    kinds = ("pdf", "png", "svg", "csv")
+    assert [path.name for path in paths] == [f"convergence.{kind}" for kind in kinds]
     written = pd.read_csv(tmp_path / "convergence.csv")
     np.testing.assert_allclose(written["error"], convergence.data(result)["error"], rtol=1e-15)
 

@@ -101,7 +101,7 @@ def test_files_are_the_same_bytes_again(result: GainResult, tmp_path: Path) -> N
     part = GainResult(result.models[:1])
     first = draw_all(part, tmp_path / "a", report=lambda: calls.append(1))
     again = draw_all(part, tmp_path / "b")
-    kinds = ("pdf", "png", "csv")
+    kinds = ("pdf", "png", "svg", "csv")
     names = [f"{stem}.{kind}" for stem in ("response-s4d-0", "peaks") for kind in kinds]
     assert [path.name for path in first] == names and len(calls) == 2
     assert all(p.read_bytes() == q.read_bytes() for p, q in zip(first, again, strict=True))

@@ -58,6 +58,7 @@ def test_levels_lie_inside_and_are_few(low: float, high: float) -> None:
 def test_files_are_reproducible(result: PseudospectrumResult, tmp_path: Path) -> None:
     first = draw_all(result, tmp_path / "a")
     second = draw_all(result, tmp_path / "b")
-    assert [path.name for path in first] == [f"pseudospectrum{s}" for s in (".pdf", ".png", ".csv")]
+    names = [f"pseudospectrum.{kind}" for kind in ("pdf", "png", "svg", "csv")]
+    assert [path.name for path in first] == names
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -55,7 +55,7 @@ def test_no_two_models_look_alike(tmp_path: Path) -> None:
     curves = axes[0].lines[: len(models)]
     looks = {(str(c.get_color()), c.get_marker(), str(c._dash_pattern)) for c in curves}
     assert len(looks) == len(models)
-    assert len(robustness.draw_all(table, tmp_path, chance=0.1, length=64, partial=False)) == 3
+    assert len(robustness.draw_all(table, tmp_path, chance=0.1, length=64, partial=False)) == 4
 
 
 def test_the_caption_says_n_seeds_and_interval() -> None:
@@ -71,7 +71,7 @@ def test_the_caption_says_n_seeds_and_interval() -> None:
 @pytest.mark.parametrize("modes", [(1,), (1, 2, 5)])
 def test_files_and_their_data(modes: tuple[int, ...], tmp_path: Path) -> None:
     files = robustness.draw_all(summary(modes), tmp_path, chance=0.1, length=64, partial=False)
-    assert {p.suffix for p in files} == {".pdf", ".png", ".csv"}
+    assert {p.suffix for p in files} == {".pdf", ".png", ".svg", ".csv"}
     stored = pd.read_csv(tmp_path / "robustness.csv")
     assert len(stored) == 2 * 2 * len(modes)
     again = tmp_path / "again"

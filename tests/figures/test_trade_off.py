@@ -65,11 +65,11 @@ def test_one_marker_a_method() -> None:
 
 def test_files_repeat(rows: pd.DataFrame, tmp_path: Path) -> None:
     first, second = draw_all(rows, tmp_path / "a"), draw_all(rows, tmp_path / "b")
-    names = [f"{STEM}.pdf", f"{STEM}.png", f"{STEM}.csv", "study.csv"]
+    names = [f"{STEM}.pdf", f"{STEM}.png", f"{STEM}.svg", f"{STEM}.csv", "study.csv"]
     assert [path.name for path in first] == names
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
-    assert len(pd.read_csv(first[3])) == len(rows)
+    assert len(pd.read_csv(first[4])) == len(rows)
 
 
 def test_more_sizes_than_panels(rows: pd.DataFrame, tmp_path: Path) -> None:

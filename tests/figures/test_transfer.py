@@ -76,7 +76,7 @@ def test_drawing_shows_the_frame(result: TransferResult, figure: str) -> None:
 def test_files_are_the_same_bytes_again(result: TransferResult, tmp_path: Path) -> None:
     first = draw_all(result, tmp_path / "a")
     again = draw_all(result, tmp_path / "b")
-    names = [f"{figure}.{kind}" for figure in FIGURES for kind in ("pdf", "png", "csv")]
+    names = [f"{figure}.{kind}" for figure in FIGURES for kind in ("pdf", "png", "svg", "csv")]
     assert [path.name for path in first] == names
     assert all(p.read_bytes() == q.read_bytes() for p, q in zip(first, again, strict=True))
     stored = pd.read_csv(tmp_path / "a" / "error.csv")
@@ -104,7 +104,7 @@ def test_power_of_ten(value: float, text: str) -> None:
 
 def test_nothing_but_hippo_draws_one_figure(tmp_path: Path) -> None:
     paths = draw_all(transfer(8, "e0", names=("s4",)), tmp_path)
-    assert [path.stem for path in paths] == ["transfer"] * 3
+    assert [path.stem for path in paths] == ["transfer"] * 4
 
 
 def test_unknown_figure(result: TransferResult) -> None:

@@ -29,6 +29,7 @@ from robustssm.evaluations.exports.markdown import numbers
 from robustssm.evaluations.inspection import Inspection, inspect
 from robustssm.evaluations.store import RunDirectory
 from robustssm.initializations import NAMES
+from robustssm.tasks import TASKS
 
 Call = Callable[..., Result]
 ALL = ["table", "csv", "json", "md"]
@@ -287,7 +288,9 @@ def test_every_model_noise_and_task_is_listed() -> None:
     assert {row["model"].partition("/")[0] for row in models} == set(NAMES)
     assert len({row["hash"] for row in models}) == len(models) == 3 * len(NAMES)
     assert rows_of("ls", "noises") == rows_of("attack", "--list")
-    (task,) = rows_of("ls", "tasks")
+    tasks = {row["task"].partition("[")[0].partition(":")[0]: row for row in rows_of("ls", "tasks")}
+    assert set(tasks) == set(TASKS)
+    task = tasks["digits"]
     assert task["default"] == "digits:side=16" and task["length"] == 256
 
 

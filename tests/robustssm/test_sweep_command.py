@@ -42,7 +42,7 @@ def test_sweep_leaves_the_run_directory_and_repeats_itself(models: str, tmp_path
         "figures",
     }
     figures = {p.suffix for p in (output / "figures").iterdir() if p.name[0] != "."}
-    assert figures == {".pdf", ".png", ".csv"}
+    assert figures == {".pdf", ".png", ".svg", ".csv"}
     again = sweep(models, output)
     assert "0 cells computed, 14 were there" in again.stderr
     assert again.stdout == first.stdout

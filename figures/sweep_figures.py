@@ -1,0 +1,68 @@
+"""The figures of a sweep, from its stored tables alone: curves, heat maps, worst cases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from robustssm.errors import UsageError
+from robustssm.figures import heat_maps, robustness, worst_case
+
+KINDS = ("robustness", "heat-maps", "differences", "worst-case")
+# Noises of one run that get maps and worst cases; each takes a few seconds.
+MOST_NOISES = 6
+
+
+def draw_tables(
+    summary: pd.DataFrame,
+    tests: pd.DataFrame,
+    overview: pd.DataFrame,
+    folder: Path,
+    *,
+    chance: float,
+    length: int,
+    partial: bool,
+    kinds: Sequence[str] = KINDS,
+    reference: str | None = None,
+) -> list[Path]:
+    """Draw the named kinds of figures into `folder`; return the files.
+
+    summary, tests, overview: as in `evaluations.results.Results`; reference: the model from which
+    differences are taken, the first one where None. Heat maps need two modes and two strengths,
+    differences two models besides, worst cases two modes; what does not apply is left out.
+    Raises UsageError for an unknown kind or reference.
+    """
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise UsageError(f"figures: got {', '.join(unknown)}, expected {', '.join(KINDS)}")
+    models = list(dict.fromkeys(summary["model"]))
+    if reference is not None and reference not in models:
+        raise UsageError(f"reference: got {reference!r}, expected one of {', '.join(models)}")
+    base = reference or models[0]
+    task = str(summary["task"].iloc[0])
+    files: list[Path] = []
+    if "robustness" in kinds:
+        files += robustness.draw_all(summary, folder, chance=chance, length=length, partial=partial)
+    frame, worst = heat_maps.data(summary), worst_case.data(overview)
+    if frame.empty:
+        return files
+    names = robustness.figure_names([str(noise) for noise in dict.fromkeys(frame["noise"])])
+    for noise, name in list(names.items())[:MOST_NOISES]:
+        tail = name.removeprefix("robustness")
+        facts: dict[str, Any] = {"noise": noise, "task": task, "partial": partial}
+        own = frame[frame["noise"] == noise]
+        # Units and sites are never mixed in one map.
+        one_kind = len(own[["eps_unit", "inject"]].drop_duplicates()) == 1
+        maps = one_kind and heat_maps.drawable(own)
+        if "heat-maps" in kinds and maps:
+            stem = folder / f"heat-map{tail}"
+            files += heat_maps.draw_maps(own, stem, chance=chance, **facts)
+        if "differences" in kinds and maps and len(set(own["model"])) > 1:
+            found = heat_maps.differences(own, tests, base)
+            if len(found):
+                files += heat_maps.draw_differences(found, folder / f"difference{tail}", **facts)
+        one = worst[worst["noise"] == noise] if len(worst) else worst
+        if "worst-case" in kinds and len(one):
+            stem = folder / f"worst-case{tail}"
+            files += worst_case.draw_worst(one, stem, chance=chance, **facts)
+    return files

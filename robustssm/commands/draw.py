@@ -1,0 +1,88 @@
+"""`robustssm draw`: the figures of a run again, from its stored results."""
+
+from pathlib import Path
+
+import click
+
+from robustssm.commands.common import CommandError
+from robustssm.commands.show import RUN
+
+# As in robustssm.figures.sweep_figures.KINDS, which is heavy to import.
+FIGURES = ("robustness", "heat-maps", "differences", "worst-case", "layer-response")
+
+
+@click.command()
+@RUN
+@click.option(
+    "--figures",
+    default=",".join(FIGURES[:4]),
+    show_default=True,
+    help="Which, with commas; layer-response too, which reads the checkpoints.",
+)
+@click.option("--reference", help="Model from which differences are taken. Default: the first.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder. Default: figures/ in the run.",
+)
+def draw(run: Path, figures: str, reference: str | None, output: Path | None) -> None:
+    """Draw the figures of a run again: curves, heat maps, differences, worst cases.
+
+    Nothing is computed but layer-response: each SSM layer's gain at the modes of the sweep, beside
+    the loss of accuracy there, with their rank correlation; it is stored as a table first. What
+    does not apply (heat maps of one mode, say) is left out. PDF, PNG, SVG and CSV of each.
+
+    \b
+    Examples:
+      robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 0.3,1 --limit 60 -o runs/small
+      robustssm draw runs/small
+      robustssm draw runs/small --figures heat-maps,layer-response -o drawn
+
+    \b
+    Exit codes: 0 drawn; 2 usage, or nothing to draw; 4 a checkpoint is not that of the run.
+    """
+    from robustssm import ui
+    from robustssm.evaluations.inspection import inspect
+    from robustssm.evaluations.tables import read_tables
+
+    kinds = [kind.strip() for kind in figures.split(",") if kind.strip()]
+    unknown = [kind for kind in kinds if kind not in FIGURES]
+    if unknown or not kinds:
+        raise CommandError(
+            f"figures: got {figures!r}, expected some of {', '.join(FIGURES)}, with commas", 2
+        )
+    state = inspect(run)
+    tables = read_tables(state)
+    if tables.overview.empty:
+        raise CommandError(
+            f"run {run}: has no finished perturbed cell to draw; finish its sweep", 2
+        )
+    from robustssm.figures.sweep_figures import draw_tables
+
+    folder = output or run / "figures"
+    facts = {"chance": float(state.manifest["chance"]), "length": int(state.manifest["length"])}
+    files = draw_tables(
+        tables.summary,
+        tables.tests,
+        tables.overview,
+        folder,
+        chance=facts["chance"],
+        length=int(facts["length"]),
+        partial=state.partial,
+        kinds=[kind for kind in kinds if kind != "layer-response"],
+        reference=reference,
+    )
+    if "layer-response" in kinds:
+        from robustssm.evaluations.layer_overlay import overlay
+        from robustssm.figures.layer_overlay import draw_overlay
+
+        table = overlay(state, tables.summary)
+        files += draw_overlay(table, folder / "layer-response", partial=state.partial)
+    if not files:
+        raise CommandError(
+            f"figures {figures}: none applies to {run}; heat maps need two modes and two "
+            "strengths, differences two models besides, worst cases two modes",
+            2,
+        )
+    ui.note(f"{folder}: {len(files)} files drawn")
