@@ -6,24 +6,14 @@ draws do not depend on its batch, the order, the worker or the device.
 Reference: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011), section 3.3.
 """
 
-import hashlib
 import math
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from robustssm import philox as core
+from robustssm.philox import LOW, MULTIPLIERS, ROUNDS, WEYL
 from robustssm.typing import IntArray
-
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
-_LOW = 0xFFFFFFFF
-_ROUNDS = 10
-# Counters worked on at a time on a CPU: what its cache holds.
-_CHUNK = 1 << 14
-
-Words = npt.NDArray[np.uint64]
 
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
@@ -32,7 +22,8 @@ def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
     counter: int64 of shape (4, ...), entries in [0, 2^32); so has the result.
     """
     if counter.device.type == "cpu":
-        return torch.from_numpy(_words(counter.numpy().astype(np.uint64), key).astype(np.int64))
+        words = core.random_words(counter.numpy().astype("uint64"), key)
+        return torch.from_numpy(words.astype("int64"))
     return _rounds(counter, key)
 
 
@@ -40,38 +31,14 @@ def _rounds(counter: Tensor, key: tuple[int, int]) -> Tensor:
     """Return the same where there are no unsigned integers: on GPUs."""
     c0, c1, c2, c3 = counter.unbind(0)
     k0, k1 = key
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         # int64 products of two 32-bit words wrap, which leaves their 64 bits as they are.
-        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0 = (product1 >> 32).bitwise_and_(_LOW).bitwise_xor_(c1).bitwise_xor_(k0)
-        c2 = (product0 >> 32).bitwise_and_(_LOW).bitwise_xor_(c3).bitwise_xor_(k1)
-        c1, c3 = product1.bitwise_and_(_LOW), product0.bitwise_and_(_LOW)
-        k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
+        product0, product1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0 = (product1 >> 32).bitwise_and_(LOW).bitwise_xor_(c1).bitwise_xor_(k0)
+        c2 = (product0 >> 32).bitwise_and_(LOW).bitwise_xor_(c3).bitwise_xor_(k1)
+        c1, c3 = product1.bitwise_and_(LOW), product0.bitwise_and_(LOW)
+        k0, k1 = (k0 + WEYL[0]) & LOW, (k1 + WEYL[1]) & LOW
     return torch.stack([c0, c1, c2, c3])
-
-
-def _words(counter: Words, key: tuple[int, int]) -> Words:
-    """Return the words in numpy, which has unsigned integers: half the operations."""
-    each = (2, *[1] * (counter.ndim - 1))
-    multipliers, weyl, keys = (
-        np.array(pair, dtype=np.uint64).reshape(each) for pair in (_MULTIPLIERS, _WEYL, key)
-    )
-    low, half = np.uint64(_LOW), np.uint64(32)
-    # Words 0 and 2, and words 1 and 3.
-    even, odd = counter[0::2], counter[1::2]
-    for _ in range(_ROUNDS):
-        product = even * multipliers
-        even = (product >> half)[::-1] ^ odd
-        even ^= keys
-        product &= low
-        odd = product[::-1]
-        keys = (keys + weyl) & low
-    return np.stack([even[0], odd[0], even[1], odd[1]])
-
-
-def _key(name: str) -> tuple[int, int]:
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
 def uniform(
@@ -81,38 +48,21 @@ def uniform(
 
     53 random bits a draw, the same bits on every device. sample_id: non-negative, below 2^63.
     """
-    key, blocks = _key(name), -(-count // 2)
     if torch.device(device).type == "cpu":
-        return torch.from_numpy(_here(key, sample_id, blocks))[:, :count]
+        return torch.from_numpy(core.uniform(name, sample_id, count))
+    key, blocks = core.key_of(name), -(-count // 2)
     identity = torch.as_tensor(sample_id, dtype=torch.int64, device=device)
     number = torch.arange(len(identity) * blocks, device=device)
     sample = identity[number // max(blocks, 1)]
     words = philox(
         torch.stack(
-            [sample & _LOW, sample >> 32, number % max(blocks, 1), torch.zeros_like(number)]
+            [sample & LOW, sample >> 32, number % max(blocks, 1), torch.zeros_like(number)]
         ),
         key,
     )
     # 27 bits of one word and 26 of the next.
     bits = ((words[0::2] >> 5) << 26) + (words[1::2] >> 6)
     return (bits.T.double() * 2.0**-53).reshape(len(identity), 2 * blocks)[:, :count]
-
-
-def _here(key: tuple[int, int], sample_id: IntArray, blocks: int) -> npt.NDArray[np.float64]:
-    """Return the draws of `blocks` counters a sample, (samples, 2 blocks), on the CPU."""
-    identity = np.asarray(sample_id).astype(np.uint64)
-    total = len(identity) * blocks
-    result = np.empty((total, 2))
-    for start in range(0, total, _CHUNK):
-        number = np.arange(start, min(start + _CHUNK, total))
-        counter = np.zeros((4, len(number)), dtype=np.uint64)
-        sample = identity[number // blocks]
-        counter[0], counter[1], counter[2] = sample & _LOW, sample >> 32, number % blocks
-        words = _words(counter, key)
-        # As above: 27 bits of one word and 26 of the next.
-        bits = ((words[0::2] >> 5) << 26) + (words[1::2] >> 6)
-        np.multiply(bits.T, 2.0**-53, out=result[start : start + _CHUNK])
-    return result.reshape(len(identity), 2 * blocks)
 
 
 def normal(

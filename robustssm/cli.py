@@ -28,6 +28,7 @@ from robustssm.commands.radius import radius
 from robustssm.commands.reproduce import reproduce
 from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
+from robustssm.commands.task import task
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
 from robustssm.commands.validate import validate
@@ -110,6 +111,7 @@ for command in (
     ptd,
     gain,
     reproduce,
+    task,
     train,
     zoo,
 ):

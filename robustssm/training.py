@@ -103,13 +103,16 @@ def train(
     stop_after: end after so many epochs with the state saved, and return None. augment: what
     `config.augment` names, applied to every training batch.
 
-    Raises StabilityError where the loss is not finite, OSError before the first epoch where
-    `output` cannot be written.
+    Samples that end early do so here as well: what is behind their end has no influence.
+
+    Raises UsageError where the task has no labelled training samples, or tokens; StabilityError
+    where the loss is not finite, OSError before the first epoch where `output` cannot be written.
     """
     if bool(config.augment) != (augment is not None):
         raise UsageError("training: an augmentation and its text go together; give both")
     prepare(output)
     task = load_task(task_spec)
+    _check_trainable(task)
     network = build_network(architecture, config.seed)
     network.mean.copy_(torch.from_numpy(task.mean))
     network.std.copy_(torch.from_numpy(task.std))
@@ -154,6 +157,21 @@ def train(
     return card
 
 
+def _check_trainable(task: Task) -> None:
+    """Raise UsageError where a task has nothing that a network of ours could learn from."""
+    if task.tokens is not None:
+        raise UsageError(
+            f"training: {task.spec} has tokens, which networks of this project do not embed; take "
+            "a task of values"
+        )
+    labels = task.splits["train"].labels
+    if len(labels) == 0 or (labels == labels[0]).all():
+        raise UsageError(
+            f"training: {task.spec} has {len(labels)} training samples of one label or none; a "
+            "file: task holds test samples only, take a task with a training split"
+        )
+
+
 def _train_epoch(
     network: Network,
     optimizer: torch.optim.Optimizer,
@@ -165,6 +183,12 @@ def _train_epoch(
     """Run one epoch; return the mean training loss."""
     split = task.splits["train"]
     inputs, labels = torch.from_numpy(split.inputs), torch.from_numpy(split.labels)
+    lengths = None
+    if split.lengths is not None:
+        lengths = torch.from_numpy(split.lengths)
+        # Causal layers do not look ahead, but the rounding of their FFTs does.
+        valid = torch.arange(inputs.shape[1]) < lengths[:, None]
+        inputs = torch.where(valid[..., None], inputs, 0.0)
     total = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_epoch_seed(config.seed, epoch))
@@ -177,7 +201,8 @@ def _train_epoch(
             x, ids = inputs[index], split.sample_id[index.numpy()]
             seed = _epoch_seed(config.seed, epoch)
             with augment(network, x, ids, seed) if augment else nullcontext(x) as given:
-                loss = nn.functional.cross_entropy(network(given), labels[index])
+                ends = None if lengths is None else lengths[index]
+                loss = nn.functional.cross_entropy(network(given, ends), labels[index])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

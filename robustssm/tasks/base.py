@@ -73,17 +73,27 @@ class Task:
 
     @cached_property
     def mean(self) -> FloatArray:
-        """Mean of the training inputs per channel, (channels,); of no use where they are tokens."""
+        """Mean of the training inputs per channel, (channels,), without what is behind their ends.
+
+        0 where they are tokens.
+        """
         if self.tokens is not None:
             return np.zeros(1)
-        return self.splits["train"].inputs.mean((0, 1), dtype=np.float64)
+        return self._steps().mean(0, dtype=np.float64)
 
     @cached_property
     def std(self) -> FloatArray:
-        """Standard deviation of the training inputs per channel, (channels,); 1 of tokens."""
+        """Standard deviation of the same per channel, (channels,); 1 of tokens."""
         if self.tokens is not None:
             return np.ones(1)
-        return self.splits["train"].inputs.std((0, 1), dtype=np.float64)
+        return self._steps().std(0, dtype=np.float64)
+
+    def _steps(self) -> npt.NDArray[Any]:
+        """Return all valid steps of the training inputs, (steps, channels)."""
+        split = self.splits["train"]
+        if split.lengths is None:
+            return split.inputs.reshape(-1, split.inputs.shape[2])
+        return split.inputs[np.arange(self.length) < split.lengths[:, None]]
 
     @cached_property
     def content_hash(self) -> str:

@@ -12,7 +12,26 @@ from robustssm.tasks.base import Task
 
 # name -> module:maker. The maker's parameters are those of the task: int, float, str or Path, with
 # a default or asked for.
-TASKS: dict[str, str] = {"digits": "robustssm.tasks.digits:digits"}
+TASKS: dict[str, str] = {
+    "digits": "robustssm.tasks.digits:digits",
+    "listops": "robustssm.tasks.listops:listops",
+    "pathfinder": "robustssm.tasks.pathfinder:pathfinder",
+    "path-x": "robustssm.tasks.path_x:path_x",
+    "noise-padded": "robustssm.tasks.noise_padded:noise_padded",
+    "delayed-copy": "robustssm.tasks.delayed_copy:delayed_copy",
+    "frequency-discrimination": (
+        "robustssm.tasks.frequency_discrimination:frequency_discrimination"
+    ),
+    "cifar10": "robustssm.tasks.cifar:cifar10",
+    "mnist": "robustssm.tasks.idx:mnist",
+    "fashion-mnist": "robustssm.tasks.idx:fashion_mnist",
+    "lra-text": "robustssm.tasks.lra_text:lra_text",
+    "lra-retrieval": "robustssm.tasks.lra_retrieval:lra_retrieval",
+    "lra-pathfinder": "robustssm.tasks.image_folders:lra_pathfinder",
+    "speech-commands": "robustssm.tasks.speech_commands:speech_commands",
+    "ucr": "robustssm.tasks.ucr:ucr",
+    "hub": "robustssm.tasks.hub:hub",
+}
 FILE = "file"
 _WORDS = {int: "INTEGER", float: "NUMBER", str: "WORD", Path: "PATH"}
 
@@ -31,11 +50,6 @@ def spelling(name: str) -> str:
         word = f":{key}={_WORDS[kind]}"
         words.append(word if asked else f"[{word}]")
     return name + "".join(words)
-
-
-def asks(name: str) -> bool:
-    """Return whether the task cannot be made without a parameter, such as the folder of files."""
-    return any(asked for _, asked in _parameters(name).values())
 
 
 def _parameters(name: str) -> Mapping[str, tuple[type, bool]]:

@@ -290,8 +290,7 @@ def test_every_model_noise_and_task_is_listed() -> None:
     assert rows_of("ls", "noises") == rows_of("attack", "--list")
     tasks = {row["task"].partition("[")[0].partition(":")[0]: row for row in rows_of("ls", "tasks")}
     assert set(tasks) == set(TASKS)
-    task = tasks["digits"]
-    assert task["default"] == "digits:side=16" and task["length"] == 256
+    assert tasks["digits"]["task"] == "digits[:side=INTEGER]" and tasks["digits"]["what"]
 
 
 @pytest.mark.parametrize("style", ALL)

@@ -3,12 +3,15 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.files import write_atomically
 from robustssm.network import Architecture, build_network
+from robustssm.tasks import Split, Task, registry
 from robustssm.training import TrainingConfig, parameter_groups, train
 
 SMALL = Architecture("s4d", n=8, d_model=8, layers=1)
@@ -101,3 +104,38 @@ def test_files_are_named_by_their_final_names(tmp_path: Path) -> None:
         assert caught.value.filename == str(wrong)
     write_atomically(tmp_path / "new" / "a", b"1")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a"]
+
+
+def ending(fill: float, tokens: int = 0, classes: int = 2) -> Task:
+    """Sequences that end after 5 to 8 of 8 steps, `fill` behind."""
+    generator = np.random.Generator(np.random.Philox(0))
+    lengths = 5 + np.arange(12) % 4
+    x = generator.standard_normal((12, 8, 1)).astype(np.float32)
+    x[np.arange(8) >= lengths[:, None]] = fill
+    inputs = np.zeros((12, 8), dtype=np.int64) if tokens else x
+    split = Split(inputs, np.arange(12) % classes, np.arange(12), lengths)
+    splits = dict.fromkeys(("train", "validation", "test"), split)
+    return Task(f"ending:fill={fill}", 2, splits, tokens=tokens or None)
+
+
+def test_what_is_behind_the_end_of_a_sample_teaches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.TASKS, "ending", f"{__name__}:ending")
+    shape = Architecture("s4d", n=4, d_model=4, layers=1, d_output=2)
+    found = []
+    for fill in ("0", "7"):
+        path = tmp_path / f"{fill}.safetensors"
+        train(shape, f"ending:fill={fill}", TrainingConfig(epochs=2), path, command="c")
+        found.append(load_checkpoint(path).network.state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+@pytest.mark.parametrize(("option", "words"), [("tokens=3", "has tokens"), ("classes=1", "label")])
+def test_tasks_without_anything_to_learn(
+    option: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.TASKS, "ending", f"{__name__}:ending")
+    shape = Architecture("s4d", n=4, d_model=4, layers=1, d_output=2)
+    with pytest.raises(UsageError, match=words):
+        train(shape, f"ending:fill=0:{option}", TrainingConfig(), tmp_path / "a", command="c")

@@ -1,0 +1,106 @@
+"""Samples of a task: images as images, series as lines, tokens as text."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from robustssm.figures.style import PAGE, style
+from robustssm.files import write_atomically
+from robustssm.tasks import Task
+
+# Tokens of one more than a byte are texts; 0 is padding.
+BYTES = 257
+_LINE = 78
+_LINES = 4
+
+
+def words(tokens: npt.NDArray[Any], vocabulary: int) -> str:
+    """Return tokens (length,) as text, where they are bytes plus 1, else as numbers."""
+    if vocabulary != BYTES:
+        return " ".join(map(str, tokens.tolist()))
+    content = bytes(token - 1 for token in tokens.tolist() if token)
+    shown = content.decode("utf-8", errors="replace")
+    return "".join(c if c.isprintable() else " " for c in shown)
+
+
+def data(task: Task, split: str = "test", show: int = 5) -> pd.DataFrame:
+    """Return one row a sample: sample_id, label, steps, and lowest, highest, mean and rms inputs.
+
+    The statistics are over the valid steps of all channels, NaN of tokens; `start` is the first
+    tokens as text, empty where inputs are no tokens.
+    """
+    part = task.splits[split].first(show)
+    full = np.full(len(part), task.length)
+    lengths = full if part.lengths is None else part.lengths
+    frame = pd.DataFrame({"sample_id": part.sample_id, "label": part.labels, "steps": lengths})
+    if task.tokens is not None:
+        frame[["lowest", "highest", "mean", "rms"]] = np.nan
+        pairs = zip(part.inputs, lengths, strict=True)
+        frame["start"] = [words(x[: min(n, _LINE * _LINES)], task.tokens) for x, n in pairs]
+        return frame
+    there = (np.arange(task.length) < lengths[:, None])[..., None]
+    inputs = part.inputs.astype(np.float64)
+    count = lengths * task.channels
+    frame["lowest"] = inputs.min(axis=(1, 2), where=there, initial=np.inf)
+    frame["highest"] = inputs.max(axis=(1, 2), where=there, initial=-np.inf)
+    frame["mean"] = np.sum(inputs, axis=(1, 2), where=there) / count
+    frame["rms"] = np.sqrt(np.sum(inputs**2, axis=(1, 2), where=there) / count)
+    frame["start"] = ""
+    return frame
+
+
+def draw(task: Task, frame: pd.DataFrame, split: str, axes: Sequence[Axes]) -> None:
+    """Draw the samples of `data`, one a panel."""
+    part = task.splits[split].first(len(frame))
+    for panel, x, (_, row) in zip(axes, part.inputs, frame.iterrows(), strict=True):
+        title = f"sample {row['sample_id']}, label {row['label']}"
+        panel.set_title(title, loc="left", fontsize=7)
+        if task.tokens is not None:
+            text = row["start"].replace("$", r"\$")
+            lines = [text[k : k + _LINE] for k in range(0, len(text), _LINE)][:_LINES]
+            panel.text(0.0, 0.9, "\n".join(lines), va="top", family="monospace", fontsize=6)
+            panel.set_axis_off()
+        elif task.image is not None and task.channels in (1, 3):
+            _image(panel, x, task.image)
+        else:
+            panel.plot(x[: row["steps"]], linewidth=0.7)
+            panel.set_xlim(0, max(task.length - 1, 1))
+            panel.tick_params(labelsize=5.5, length=2, pad=1)
+            panel.set_xlabel("step", fontsize=6)
+
+
+def _image(panel: Axes, x: npt.NDArray[Any], image: tuple[int, int]) -> None:
+    """Draw the part of a sequence that is an image; steps may follow it."""
+    rows, columns = image
+    pixels = x[: rows * columns].reshape(rows, columns, -1)
+    low, high = min(0.0, float(pixels.min())), max(1.0, float(pixels.max()))
+    if pixels.shape[2] == 3:
+        panel.imshow((pixels - low) / (high - low))
+    else:
+        panel.imshow(pixels[..., 0], cmap="gray", vmin=low, vmax=high)
+    panel.set(xticks=[], yticks=[])
+
+
+def save_samples(task: Task, frame: pd.DataFrame, split: str, path: Path) -> None:
+    """Draw the samples of `data` into a PNG file."""
+    pictures = task.image is not None and task.tokens is None
+    columns = min(len(frame), 5) if pictures else 1
+    rows = -(-len(frame) // columns)
+    with style():
+        figure = Figure(figsize=(PAGE, (1.6 if pictures else 0.95) * rows + 0.3))
+        FigureCanvasAgg(figure)
+        panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
+        draw(task, frame, split, panels[: len(frame)])
+        for panel in panels[len(frame) :]:
+            panel.set_axis_off()
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", metadata={"Software": "robustssm"})
+    write_atomically(path, stream.getvalue())

@@ -1,0 +1,108 @@
+"""`robustssm task`: what a task is, and some samples of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robustssm.errors import UsageError
+
+if TYPE_CHECKING:
+    from robustssm.tasks import Task
+
+_SPLITS = ("train", "validation", "test")
+
+
+@click.command("task")
+@click.argument("name")
+@click.option("--show", default=5, show_default=True, type=click.IntRange(0, 100), help="Samples.")
+@click.option("--split", type=click.Choice(_SPLITS), default="test", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="PNG file of the samples: images, series as lines, tokens as text.",
+)
+@click.option(
+    "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def task(name: str, show: int, split: str, output: Path | None, style: str) -> None:
+    """Say what a task is, and show samples of it.
+
+    NAME: a task with its parameters, as `robustssm ls tasks` spells them, or file:samples.npz.
+    chance: accuracy of the best constant answer; mean, std: of the training inputs, a channel each;
+    hash: of all splits.
+
+    \b
+    Examples:
+      robustssm task digits
+      robustssm task digits:side=32 --show 10 -o digits.png
+      robustssm task pathfinder --show 4 -o pathfinder.png
+      robustssm task listops --format json
+
+    \b
+    Exit codes: 0 shown; 2 usage; 4 the files are not what they should be.
+    """
+    from robustssm import ui
+    from robustssm.figures.task_samples import data, save_samples
+    from robustssm.files import prepare
+    from robustssm.tasks import load_task
+
+    if output is not None:
+        if output.suffix.lower() != ".png" or not show:
+            raise UsageError(f"task: --output {output} with --show {show}, expected a .png, and 1")
+        prepare(output)
+    found = load_task(name)
+    if show and not len(found.splits[split]):
+        raise UsageError(f"task {name}: the {split} split is empty; choose another, or --show 0")
+    card = _card(found)
+    frame = data(found, split, show) if show else None
+    rows: list[dict[str, Any]] = [] if frame is None else frame.to_dict("records")
+    for row in rows:
+        row |= {key: int(row[key]) for key in ("sample_id", "label", "steps")}
+    if style == "json":
+        ui.emit_json({"schema": 1, "task": card, "split": split, "samples": rows})
+    else:
+        cells = [[key, _shown(value)] for key, value in card.items() if value is not None]
+        ui.emit_table(found.spec, ["", "value"], cells, "table")
+        if rows:
+            columns = [key for key in rows[0] if key != ("mean" if found.tokens else "start")]
+            if found.tokens is not None:
+                columns = ["sample_id", "label", "steps", "start"]
+            shown = [[_shown(row[key]) for key in columns] for row in rows]
+            ui.emit_table(f"First samples, {split}", columns, shown, "table")
+    if output is not None and frame is not None:
+        save_samples(found, frame, split, output)
+        ui.note(f"written: {output}")
+
+
+def _card(found: "Task") -> dict[str, Any]:
+    """Return what a task is, by name."""
+    tokens = found.tokens is not None
+    lengths = {name: part.lengths for name, part in found.splits.items()}
+    shortest = [int(own.min()) for own in lengths.values() if own is not None and len(own)]
+    return {
+        "spec": found.spec,
+        "layout": "tokens" if tokens else "image" if found.image else "series",
+        "classes": found.classes,
+        **{name: len(found.splits[name]) for name in _SPLITS},
+        "length": found.length,
+        "shortest": min(shortest) if shortest else found.length,
+        "channels": found.channels,
+        "tokens": found.tokens,
+        "image": list(found.image) if found.image else None,
+        "rate": found.rate,
+        "chance": found.chance,
+        "mean": None if tokens else found.mean.tolist(),
+        "std": None if tokens else found.std.tolist(),
+        "hash": found.content_hash,
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,129 @@
+"""CIFAR-10 from the published python batches, pixels in sequence.
+
+Images of 32 x 32 pixels are read row by row, values in [0, 1]; three channels, or grey. A tenth
+of the 50,000 training images, those that state-spaces/s4 holds out, are for validation.
+sample_id: 0 to 49,999 in the order of the training batches, 50,000 to 59,999 of the test batch.
+
+Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009), section 3.
+"""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.checkpoints.containers.contents import ContentsError
+from robustssm.tasks.base import Split, Task
+from robustssm.tasks.pickled_arrays import array, read_table
+from robustssm.tasks.reading import (
+    check_flag,
+    check_folder,
+    check_labels,
+    check_limit,
+    check_room,
+    find,
+    held_out,
+    in_splits,
+    read_file,
+    rejected,
+)
+from robustssm.typing import IntArray
+
+_WHO = "cifar10"
+_FOLDER = "cifar-10-batches-py"
+_TEST = "test_batch"
+# The published files and their MD5 sums.
+MD5 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    _TEST: "40351d587109b95175f43aff81a1287e",
+}
+_ROWS = 10_000
+_SIDE = 32
+_FILE_BYTES = 128 << 20
+# Weights of red, green and blue in grey, times 2^16: ITU-R 601-2, as Pillow and torchvision have.
+_GREY = (19595, 38470, 7471)
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def cifar10(folder: Path, gray: int = 0, limit: int = 0, partial: int = 0) -> Task:
+    """Return the task; inputs (N, 1024, 3), or (N, 1024, 1) where `gray` is 1; ten classes.
+
+    folder: cifar-10-batches-py, or the folder that holds it; limit: the first samples of each
+    split, 0 for all; partial: 1 allows batches of fewer than 10,000 images. The files are never
+    executed. Files that differ from the published ones by their sums are told by a warning.
+    Raises RejectedInputError.
+    """
+    grey, part = check_flag(_WHO, "gray", gray), check_flag(_WHO, "partial", partial)
+    kept = check_limit(_WHO, limit)
+    place = check_folder(_WHO, folder, _FOLDER)
+    batches = {name: _batch(find(_WHO, place, [name]), part) for name in MD5}
+    test_pixels, test_labels = batches.pop(_TEST)
+    pixels = np.concatenate([found for found, _ in batches.values()])
+    labels = np.concatenate([found for _, found in batches.values()])
+    published = len(batches) * _ROWS
+    del batches
+    train, validation = held_out(len(pixels))
+    sources = (
+        (pixels, labels, train[:kept], 0),
+        (pixels, labels, validation[:kept], 0),
+        (test_pixels, test_labels, np.arange(len(test_pixels))[:kept], published),
+    )
+    channels = 1 if grey else 3
+    count = sum(len(index) for _, _, index, _ in sources)
+    check_room(_WHO, (count, _SIDE**2, channels), 4, "give limit=1000 or gray=1")
+    parts = [
+        Split(_sequences(values[index], grey), own[index], first + index)
+        for values, own, index, first in sources
+    ]
+    spec = f"{_WHO}:folder={folder.resolve()}" + ":gray=1" * grey
+    spec += (f":limit={limit}" if limit else "") + ":partial=1" * part
+    return Task(spec, 10, in_splits(parts, None), image=(_SIDE, _SIDE))
+
+
+def _batch(path: Path, partial: bool) -> tuple[Bytes, IntArray]:
+    """Return the pixels (N, 3072), the channels one after another, and labels (N,) of a file."""
+    content = read_file(_WHO, path, _FILE_BYTES)
+    try:
+        table = read_table(content)
+        pixels = array(table.get("data"))
+    except ContentsError as error:
+        problem = str(error).partition("; save")[0]
+        raise rejected(_WHO, path, f"{problem}; fetch the published file again") from None
+    listed = table.get("labels")
+    if not isinstance(listed, list) or not all(type(label) is int for label in listed):
+        raise rejected(_WHO, path, "its labels are no list of integers; fetch it again")
+    expected = f"expected {_ROWS} x {3 * _SIDE**2} pixels and {_ROWS} labels"
+    if pixels.ndim != 2 or pixels.shape[1] != 3 * _SIDE**2 or len(pixels) != len(listed):
+        raise rejected(_WHO, path, f"pixels {pixels.shape}, {len(listed)} labels; {expected}")
+    if len(pixels) > _ROWS or (len(pixels) < _ROWS and not partial):
+        raise rejected(
+            _WHO, path, f"{len(pixels)} images, {expected}; partial=1 takes fewer of them"
+        )
+    if any(not 0 <= label < 10 for label in listed):
+        raise rejected(
+            _WHO, path, f"labels run from {min(listed)} to {max(listed)}, expected 0 to 9"
+        )
+    if not partial and hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[path.name]:
+        warnings.warn(f"{_WHO} {path}: its MD5 sum is not that of the published file", stacklevel=4)
+    return pixels, check_labels(_WHO, path, np.array(listed, dtype=np.int64), 10)
+
+
+def _sequences(pixels: Bytes, grey: bool) -> npt.NDArray[np.float32]:
+    """Return (N, 1024, channels) in [0, 1] of pixels (N, 3072)."""
+    planes = pixels.reshape(len(pixels), 3, _SIDE**2)
+    if grey:
+        total = np.full(planes[:, 0].shape, 1 << 15, dtype=np.uint32)  # rounds to nearest
+        for number, weight in enumerate(_GREY):
+            total += planes[:, number] * np.uint32(weight)
+        planes = (total >> 16).astype(np.uint8)[:, None]
+    out = np.empty((len(pixels), _SIDE**2, planes.shape[1]), dtype=np.float32)
+    out[...] = planes.transpose(0, 2, 1)
+    out /= np.float32(255.0)
+    return out

@@ -1,0 +1,132 @@
+"""Columns of Arrow tables as sequences and labels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustssm.tasks.reading import Array, byte_tokens, ragged, rejected
+from robustssm.typing import IntArray
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Column:
+    """Sequences one after another: values (steps, channels), or (steps,) where they are tokens.
+
+    starts: (N + 1,) where each begins; text: tokens are bytes.
+    """
+
+    values: Array
+    starts: IntArray
+    text: bool = False
+
+    @property
+    def tokens(self) -> bool:
+        """Whether steps are tokens."""
+        return self.values.ndim == 1
+
+    @property
+    def channels(self) -> int:
+        """Channels; 1 of tokens."""
+        return 1 if self.tokens else int(self.values.shape[1])
+
+
+def column(who: str, path: Path, name: str, chunked: Any) -> Column:
+    """Return the sequences of a column of lists or texts; raises RejectedInputError."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def wrong(problem: str) -> Exception:
+        return rejected(who, path, f"column {name!r} {problem}")
+
+    values = chunked.combine_chunks()
+    if isinstance(values, pa.ChunkedArray):  # of no chunk, or of too many characters for one
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0)
+    if not len(values):
+        raise wrong("has no rows")
+    if values.null_count:
+        raise wrong(f"lacks {values.null_count} of {len(values)} values")
+    text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    if text:
+        values = pc.cast(values, pa.large_binary())
+        sizes = pc.binary_length(values).to_numpy(zero_copy_only=False)
+        joined = b"".join(values.to_pylist())
+        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        return Column(np.frombuffer(joined, np.uint8), starts, text=True)
+    if not _is_list(values.type):
+        raise wrong(f"is of {values.type}, expected lists of numbers, or texts")
+    sizes = pc.list_value_length(values).to_numpy(zero_copy_only=False)
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    flat = values.flatten()
+    if flat.null_count:
+        raise wrong("has steps without a value")
+    channels = None
+    if _is_list(flat.type):
+        widths = pc.list_value_length(flat).to_numpy(zero_copy_only=False)
+        if not len(widths) or (widths != widths[0]).any() or not widths[0]:
+            raise wrong("has steps of unequal numbers of channels")
+        channels = int(widths[0])
+        flat = flat.flatten()
+    if flat.null_count or not (pa.types.is_integer(flat.type) or pa.types.is_floating(flat.type)):
+        raise wrong(f"holds {flat.type}, expected numbers, none missing")
+    numbers = flat.to_numpy(zero_copy_only=False)
+    if (np.diff(starts) < 1).any():
+        raise wrong("has sequences without steps")
+    if channels is None and numbers.dtype.kind in "iu":
+        if int(numbers.min()) < 0 or int(numbers.max()) >= 1 << 31:
+            raise wrong(f"has tokens from {numbers.min()} to {numbers.max()}, expected 0 or more")
+        return Column(numbers, starts)
+    # NaN is not below the largest number.
+    if not (np.abs(numbers.astype(np.float64)) <= _LARGEST).all():
+        raise wrong("has values that are NaN, infinite or beyond single precision")
+    return Column(numbers.reshape(-1, channels or 1), starts)
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def lengths_of(values: Column) -> IntArray:
+    """Return the steps of each sequence (N,)."""
+    return np.maximum(np.diff(values.starts), 1)
+
+
+def padded(values: Column, index: IntArray, length: int) -> tuple[Array, IntArray]:
+    """Return the sequences of these rows, cut and padded to `length`, and their lengths."""
+    ends = values.starts[1:]
+    if values.text:
+        content = values.values.tobytes()
+        bounds = zip(values.starts[index].tolist(), ends[index].tolist(), strict=True)
+        return byte_tokens([content[a:b] for a, b in bounds], length)
+    lengths = np.minimum(ends - values.starts[:-1], length)[index]
+    # Places of the values that stay: each sequence's first, and the steps since.
+    steps = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places = np.repeat(values.starts[index], lengths) + steps
+    dtype = np.int64 if values.tokens else np.float32
+    return ragged(values.values[places], lengths, length, dtype), lengths
+
+
+def names_of(who: str, path: Path, name: str, chunked: Any) -> tuple[IntArray, list[str]]:
+    """Return labels (N,) from 0, and the names of the classes; raises RejectedInputError."""
+    import pyarrow as pa
+
+    if chunked.null_count:
+        raise rejected(who, path, f"column {name!r} lacks {chunked.null_count} labels")
+    if pa.types.is_integer(chunked.type):
+        labels = chunked.to_numpy().astype(np.int64)
+        if not len(labels) or labels.min() < 0 or labels.max() > 1 << 20:
+            raise rejected(who, path, f"column {name!r}: expected labels 0, 1, ...")
+        return labels, [str(number) for number in range(int(labels.max()) + 1)]
+    if not (pa.types.is_string(chunked.type) or pa.types.is_large_string(chunked.type)):
+        raise rejected(
+            who, path, f"column {name!r} is of {chunked.type}, expected integers or names"
+        )
+    names, labels = np.unique(np.array(chunked.to_pylist(), dtype=object), return_inverse=True)
+    return labels.astype(np.int64), [str(one) for one in names]

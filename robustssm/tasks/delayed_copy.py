@@ -1,0 +1,105 @@
+"""Delayed copy: name the symbol that was shown a number of steps ago.
+
+A sequence holds independent, uniformly drawn symbols 0 to symbols - 1; the label is the symbol at
+step length - 1 - delay, counted from 0, that is `delay` steps before the last. Labels are dealt
+out in turn, so that chance is 1 / symbols. Half of all sequences may be training samples, a
+quarter each validation and test samples, as a hash of the sequence says: no two splits share one.
+
+Symbols are one-hot channels, (length, symbols) in {0, 1}, which a perturbation can act on, or
+tokens, which a model embeds.
+
+Source: the delayed recall of Hochreiter and Schmidhuber, Long Short-Term Memory (Neural
+Computation 9, 1997), section 5.2, with one symbol to recall.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.errors import UsageError
+from robustssm.tasks.base import Split, Task
+from robustssm.tasks.generated import (
+    at_home,
+    below,
+    check,
+    check_sizes,
+    draws,
+    multipliers,
+    numbered,
+    spec,
+    splits_of,
+)
+from robustssm.typing import IntArray
+
+FORMS = ("one-hot", "tokens")
+# Sequences that there have to be for splits of them: 2^FEWEST.
+_FEWEST = 24
+_CHUNK = 1 << 21
+
+
+def delayed_copy(
+    symbols: int = 8,
+    delay: int = 63,
+    length: int = 64,
+    form: str = "one-hot",
+    train: int = 2000,
+    validation: int = 200,
+    test: int = 500,
+    seed: int = 0,
+) -> Task:
+    """Return the task; symbols: 2 to 256, delay: 0 to length - 1, form: one-hot or tokens.
+
+    Raises UsageError for what is out of range, and where there are fewer than 2^24 sequences.
+    """
+    given = dict(locals())
+    who = "delayed-copy"
+    check_sizes(who, seed, train=train, validation=validation, test=test)
+    check(who, "symbols", symbols, 2, 256)
+    check(who, "length", length, 2, 1 << 20)
+    check(who, "delay", delay, 0, length - 1)
+    if form not in FORMS:
+        raise UsageError(f"{who}: form is {form!r}, expected {' or '.join(FORMS)}")
+    if length * np.log2(symbols) < _FEWEST:
+        raise UsageError(
+            f"{who}: {symbols} symbols make too few sequences of length {length} to tell the "
+            f"splits apart, expected {symbols}^length of 2^{_FEWEST} or more"
+        )
+    stream = f"delayed-copy|{symbols}|{delay}|{length}|{seed}"
+    step, size = length - 1 - delay, max(1, _CHUNK // length)
+
+    def make(split: str, index: IntArray) -> Split:
+        labels = index % symbols
+        tokens = np.empty((len(index), length), dtype=np.int64)
+        for start in range(0, len(index), size):
+            part = slice(start, start + size)
+            tokens[part] = _sequences(stream, split, index[part], symbols, step, length)
+        if form == "tokens":
+            return numbered(split, index, tokens, labels)
+        return numbered(split, index, _one_hot(tokens, symbols), labels)
+
+    splits = splits_of(make, train, validation, test)
+    tokens = symbols if form == "tokens" else None
+    return Task(spec(who, given, delayed_copy), symbols, splits, tokens=tokens)
+
+
+def _sequences(
+    stream: str, split: str, index: IntArray, symbols: int, step: int, length: int
+) -> IntArray:
+    """Return symbols (N, length); the one at `step` is index modulo symbols."""
+    found = np.empty((len(index), length), dtype=np.int64)
+    factors = multipliers(stream, length)
+    open_rows, attempt = np.arange(len(index)), 0
+    while len(open_rows):
+        drawn = draws(f"{stream}|{attempt}", split, index[open_rows], length)
+        candidates = below(drawn, symbols)
+        candidates[:, step] = index[open_rows] % symbols
+        contents = (candidates.astype(np.uint64) * factors).sum(1, dtype=np.uint64)
+        fits = at_home(split, contents)
+        found[open_rows[fits]] = candidates[fits]
+        open_rows, attempt = open_rows[~fits], attempt + 1
+    return found
+
+
+def _one_hot(tokens: IntArray, symbols: int) -> npt.NDArray[np.float32]:
+    inputs = np.zeros((*tokens.shape, symbols), dtype=np.float32)
+    np.put_along_axis(inputs, tokens[:, :, None], np.float32(1.0), axis=2)
+    return inputs

@@ -1,0 +1,106 @@
+"""What generated tasks share: sizes, streams of draws, numbers of samples, and disjoint splits."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.errors import UsageError
+from robustssm.philox import uniform
+from robustssm.tasks.base import SPLITS, Split
+from robustssm.typing import FloatArray, IntArray
+
+# Sample i of a split is number FIRST[split] + i, whatever the sizes of the splits.
+LARGEST = 1_000_000_000
+FIRST = {name: k * LARGEST for k, name in enumerate(SPLITS)}
+# Values of random sequences are multiples of this: coarse enough that the last bits of log and
+# cos, in which machines differ, decide no value but with probability 2^-36.
+GRID = 2.0**-16
+_QUARTERS = {"train": (0, 1), "validation": (2, 2), "test": (3, 3)}
+
+
+def check(who: str, name: str, value: float, low: float, high: float) -> None:
+    """Raise UsageError where low <= value <= high does not hold."""
+    if not low <= value <= high:
+        raise UsageError(f"{who}: {name} is {value:g}, expected {low:g} to {high:g}")
+
+
+def check_sizes(who: str, seed: int, **sizes: int) -> None:
+    """Raise UsageError for a seed below 0 or a split without samples."""
+    for name, size in sizes.items():
+        check(who, name, size, 1, LARGEST)
+    if seed < 0:
+        raise UsageError(f"{who}: seed is {seed}, expected 0 or more")
+
+
+def spec(who: str, values: Mapping[str, object], defaults: Callable[..., object]) -> str:
+    """Return the name that makes a task again: parameters that are not those of `defaults`."""
+    import inspect
+
+    usual = {key: p.default for key, p in inspect.signature(defaults).parameters.items()}
+    return who + "".join(f":{key}={values[key]}" for key in usual if values[key] != usual[key])
+
+
+def splits_of(
+    make: Callable[[str, IntArray], Split], train: int, validation: int, test: int
+) -> dict[str, Split]:
+    """Return the splits; make(split, index (N,)) returns the samples of these indices, numbered."""
+    sizes = {"train": train, "validation": validation, "test": test}
+    return {name: make(name, np.arange(sizes[name])) for name in SPLITS}
+
+
+def numbered(
+    split: str,
+    index: IntArray,
+    inputs: npt.NDArray[np.float32] | IntArray,
+    labels: IntArray,
+    lengths: IntArray | None = None,
+) -> Split:
+    """Return samples of a split under their numbers."""
+    return Split(inputs, labels.astype(np.int64), FIRST[split] + index, lengths)
+
+
+def draws(stream: str, split: str, index: IntArray, count: int) -> FloatArray:
+    """Return uniform draws (len(index), count) in [0, 1) of samples `index` of a split."""
+    return uniform(f"{stream}|{split}", index, count)
+
+
+def below(draw: FloatArray, bound: int | IntArray) -> IntArray:
+    """Return integers 0 to bound - 1 that uniform draws stand for, each equally likely."""
+    return (draw * bound).astype(np.int64)
+
+
+def normals(stream: str, split: str, index: IntArray, count: int) -> FloatArray:
+    """Return standard normal draws (len(index), count).
+
+    Reference: Box and Muller, Ann. Math. Stat. 29 (1958), equation (1).
+    """
+    pairs = -(-count // 2)
+    found = draws(stream, split, index, 2 * pairs)
+    radius = np.sqrt(-2.0 * np.log1p(-found[:, :pairs]))
+    angle = 2.0 * np.pi * found[:, pairs:]
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count]
+
+
+def on_grid(values: FloatArray) -> npt.NDArray[np.float32]:
+    """Return values rounded to multiples of GRID, as float32."""
+    return (np.rint(values / GRID) * GRID).astype(np.float32)
+
+
+def at_home(split: str, contents: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return which contents (N,), given as hashes, may be samples of this split.
+
+    The two upper bits name the split: half of all contents are for training, a quarter each for
+    validation and test. A candidate for another split is drawn again. So no two splits share a
+    sample, and no sample depends on the size of any split.
+    """
+    low, high = _QUARTERS[split]
+    quarter = contents >> np.uint64(62)
+    return (quarter >= low) & (quarter <= high)
+
+
+def multipliers(stream: str, count: int) -> npt.NDArray[np.uint64]:
+    """Return odd 64-bit numbers m (count,): sum_j c_j m_j modulo 2^64 hashes integers c."""
+    found = uniform(f"{stream}|hash", np.arange(count), 2)
+    words = (found * 2.0**32).astype(np.uint64)
+    return (words[:, 0] << np.uint64(32)) | words[:, 1] | np.uint64(1)

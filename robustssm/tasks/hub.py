@@ -1,0 +1,169 @@
+"""Samples from a Parquet file, or from the Hugging Face hub.
+
+`inputs` is a column of lists of numbers, (steps) or (steps x channels), or of texts: whole numbers
+are tokens, texts become bytes plus 1; 0 pads both, `lengths` says where they end. `label` holds
+integers from 0, or names, which are numbered in their order. `split` names a column whose values
+are train, validation and test; a file without one is a test set, whose inputs also give the unit of
+strengths. sample_id is the row, counted through train, validation and test where they are apart.
+
+Source: Apache Parquet; Lhoest et al., Datasets: a community library (arXiv 2109.02846).
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustssm.errors import RobustssmError, UsageError
+from robustssm.tasks.base import SPLITS, Split, Task
+from robustssm.tasks.columns import Column, column, lengths_of, names_of, padded
+from robustssm.tasks.reading import Array, check_limit, check_room, memory, rejected
+from robustssm.typing import IntArray
+
+_WHO = "hub"
+_ALIASES = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
+LONGEST = 1 << 20
+
+
+def hub(
+    inputs: str,
+    label: str = "label",
+    path: str = "",
+    name: str = "",
+    split: str = "",
+    max_length: int = 0,
+    limit: int = 0,
+) -> Task:
+    """Return the task; inputs (N, L, channels), or tokens (N, L).
+
+    path: a .parquet file, or name: ORG/NAME on the hub, which the package `datasets` fetches;
+    inputs, label, split: columns (split of a file only); max_length: sequences are cut after so
+    many steps, 0 for none; limit: the first samples of each split, 0 for all. Raises UsageError
+    where a column is not there or `datasets` is missing, RejectedInputError for damaged files.
+    """
+    if bool(path) == bool(name) or (name and split):
+        raise UsageError(f"{_WHO}: expected path=FILE.parquet[:split=COLUMN], or name=ORG/NAME")
+    if not 0 <= max_length <= LONGEST:
+        raise UsageError(f"{_WHO}: max_length is {max_length}, expected 0 to {LONGEST}")
+    kept = check_limit(_WHO, limit)
+    if path:
+        file = Path(path).expanduser()
+        table = _read(file, [inputs, label, *([split] if split else [])])
+        places = _places(file, table.column(split)) if split else np.full(table.num_rows, 2)
+        source = f"path={file.resolve()}"
+    else:
+        file = Path(name)
+        table, places = _fetched(name, [inputs, label])
+        source = f"name={name}"
+    values = column(_WHO, file, inputs, table.column(inputs))
+    labels, names = names_of(_WHO, file, label, table.column(label))
+    parts = _parts(file, values, labels, places, max_length, kept)
+    if not len(parts[0]):
+        # All there is are test samples: they stand in for the training inputs, as in file:.
+        parts[0] = parts[2]
+        if split or name:
+            raise rejected(_WHO, file, "has no training samples")
+    spec = f"{_WHO}:{source}:inputs={inputs}" + f":label={label}" * (label != "label")
+    spec += f":split={split}" * bool(split) + f":max_length={max_length}" * bool(max_length)
+    spec += f":limit={limit}" * bool(limit)
+    splits = dict(zip(SPLITS, parts, strict=True))
+    tokens = None
+    if values.tokens:
+        tokens = 257 if values.text else 1 + max(int(p.inputs.max()) for p in parts if len(p))
+    return Task(spec, len(names), splits, tokens=tokens)
+
+
+def _parts(
+    path: Path,
+    values: Column,
+    labels: IntArray,
+    places: IntArray,
+    max_length: int,
+    kept: int | None,
+) -> list[Split]:
+    """Return the three splits of the rows, padded to one length."""
+    if not (places == 2).any():
+        raise rejected(_WHO, path, "has no test samples")
+    chosen = [np.flatnonzero(places == number)[:kept] for number in range(len(SPLITS))]
+    sizes = lengths_of(values)
+    longest = int(max(sizes[index].max() for index in chosen if len(index)))
+    length = min(longest, max_length) if max_length else longest
+    count = sum(map(len, chosen))
+    itemsize = 8 if values.tokens else 4
+    check_room(_WHO, (count, length, values.channels), itemsize, "give limit= or max_length=")
+    parts = []
+    for index in chosen:
+        own, lengths = padded(values, index, length)
+        unequal = bool((np.minimum(sizes, length) < length).any())
+        parts.append(Split(own, labels[index], index, lengths if unequal else None))
+    return parts
+
+
+def _read(path: Path, columns: list[str]) -> Any:
+    """Return these columns of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise rejected(_WHO, path, "no such file")
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            missing = [one for one in columns if one not in file.schema_arrow.names]
+            if missing:
+                raise UsageError(
+                    f"{_WHO} {path}: has no column {missing[0]!r}, expected one of "
+                    f"{', '.join(file.schema_arrow.names)}"
+                )
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+            size = sum(group.total_byte_size for group in groups)
+            if size > memory() // 4:
+                raise rejected(_WHO, path, f"holds {size} bytes, more than a quarter of the memory")
+            table = file.read(columns)
+            table.validate(full=True)
+            return table
+    except RobustssmError:
+        raise
+    except (pa.ArrowException, OSError, MemoryError, ValueError, ArithmeticError) as error:
+        raise rejected(_WHO, path, f"is no whole Parquet file ({error})") from None
+
+
+def _places(path: Path, values: Any) -> IntArray:
+    """Return the number of each row's split."""
+    words = values.to_pylist()
+    unknown = [word for word in words if word not in _ALIASES]
+    if unknown:
+        raise rejected(_WHO, path, f"has the split {unknown[0]!r}, expected {', '.join(_ALIASES)}")
+    return np.array([_ALIASES[word] for word in words], dtype=np.int64)
+
+
+def _fetched(name: str, columns: list[str]) -> tuple[Any, Array]:
+    """Return these columns of the splits of a data set on the hub, and each row's split."""
+    try:
+        datasets = importlib.import_module("datasets")
+    except ImportError:
+        raise UsageError(
+            f"{_WHO}: name= needs the package datasets: pip install 'robustssm[hub]'"
+        ) from None
+    import pyarrow as pa
+
+    try:
+        found = datasets.load_dataset(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise rejected(_WHO, Path(name), f"cannot be fetched ({error})") from None
+    tables, places = [], []
+    for split, number in _ALIASES.items():
+        if split not in found:
+            continue
+        missing = [one for one in columns if one not in found[split].column_names]
+        if missing:
+            raise UsageError(
+                f"{_WHO} {name}: has no column {missing[0]!r}, expected one of "
+                f"{', '.join(found[split].column_names)}"
+            )
+        table = found[split].with_format("arrow")[:].select(columns)
+        tables.append(table)
+        places.append(np.full(table.num_rows, number))
+    if not tables:
+        raise rejected(_WHO, Path(name), f"has no split called {', '.join(_ALIASES)}")
+    return pa.concat_tables(tables), np.concatenate(places)

@@ -1,0 +1,123 @@
+"""MNIST and Fashion-MNIST from the IDX files, pixels in sequence.
+
+Images of 28 x 28 pixels are read row by row, values in [0, 1]. A tenth of the 60,000 training
+images, those that state-spaces/s4 holds out, are for validation. sample_id: 0 to 59,999 in the
+order of the training file, 60,000 to 69,999 in that of the test file.
+
+Source: LeCun, Cortes and Burges, The MNIST database, "File formats for the MNIST database"; Xiao
+et al., Fashion-MNIST (arXiv 1708.07747).
+"""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.tasks.base import Split, Task
+from robustssm.tasks.reading import (
+    check_flag,
+    check_folder,
+    check_labels,
+    check_limit,
+    check_room,
+    find,
+    held_out,
+    in_splits,
+    rejected,
+)
+from robustssm.typing import IntArray
+
+_SIDE = 28
+_COUNTS = {"train": 60_000, "t10k": 10_000}
+_UNSIGNED_BYTES = 8
+
+
+def mnist(folder: Path, limit: int = 0, partial: int = 0) -> Task:
+    """Return handwritten digits; inputs (N, 784, 1), ten classes.
+
+    folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+    t10k-labels-idx1-ubyte, plain or .gz; limit: the first samples of each split, 0 for all;
+    partial: 1 allows fewer than the published 60,000 and 10,000. Raises RejectedInputError.
+    """
+    return _task("mnist", "MNIST", folder, limit, partial)
+
+
+def fashion_mnist(folder: Path, limit: int = 0, partial: int = 0) -> Task:
+    """Return articles of clothing; parameters, shapes and errors are those of `mnist`."""
+    return _task("fashion-mnist", "FashionMNIST", folder, limit, partial)
+
+
+def _task(who: str, name: str, folder: Path, limit: int, partial: int) -> Task:
+    part, kept = check_flag(who, "partial", partial), check_limit(who, limit)
+    place = check_folder(who, check_folder(who, folder, name), "raw")
+    train_pixels, train_labels = _pair(who, place, "train", part)
+    test_pixels, test_labels = _pair(who, place, "t10k", part)
+    count = len(train_pixels) + len(test_pixels)
+    check_room(who, (count, _SIDE**2), 4, "use a machine with more memory")
+    train, validation = held_out(len(train_pixels))
+    test = np.arange(len(test_pixels))
+    parts = [
+        *(Split(_sequences(train_pixels[i]), train_labels[i], i)
+          for i in (train[:kept], validation[:kept])),
+        Split(_sequences(test_pixels[:kept]), test_labels[:kept], _COUNTS["train"] + test[:kept]),
+    ]  # fmt: skip
+    spec = f"{who}:folder={folder.resolve()}" + (f":limit={limit}" if limit else "")
+    return Task(spec + ":partial=1" * part, 10, in_splits(parts, None), image=(_SIDE, _SIDE))
+
+
+def _pair(
+    who: str, folder: Path, split: str, partial: bool
+) -> tuple[npt.NDArray[np.uint8], IntArray]:
+    """Return the pixels (N, 28, 28) and labels (N,) of a split."""
+    found = []
+    for what, size in (("images", (_SIDE, _SIDE)), ("labels", ())):
+        stem = f"{split}-{what}"
+        ending = f"idx{1 + len(size)}-ubyte"
+        names = [f"{stem}{dot}{ending}{gz}" for gz in ("", ".gz") for dot in ("-", ".")]
+        path = find(who, folder, names)
+        found.append(read_idx(who, path, size, _COUNTS[split]))
+        count = len(found[-1])
+        if count != len(found[0]):
+            raise rejected(who, path, f"{count} labels for {len(found[0])} images")
+        if count != _COUNTS[split] and not partial:
+            raise rejected(
+                who, path, f"{count} samples, expected {_COUNTS[split]}; partial=1 takes fewer"
+            )
+    return found[0], check_labels(who, path, found[1].astype(np.int64), 10)
+
+
+def read_idx(who: str, path: Path, size: tuple[int, ...], most: int) -> npt.NDArray[np.uint8]:
+    """Return the array (N, *size) of unsigned bytes of an IDX file, N at most `most`.
+
+    A name that ends in .gz is decompressed on the way, no further than the header's sizes.
+    Raises RejectedInputError.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(4 + 4 * (1 + len(size)))
+            if len(head) < 4 + 4 * (1 + len(size)):
+                raise rejected(who, path, "its header is cut short; fetch it again")
+            magic = bytes((0, 0, _UNSIGNED_BYTES, 1 + len(size)))
+            if head[:4] != magic:
+                raise rejected(who, path, f"starts with {head[:4].hex()}, expected {magic.hex()}")
+            sizes = tuple(np.frombuffer(head[4:], ">u4").tolist())
+            if sizes[1:] != size or not 0 < sizes[0] <= most:
+                raise rejected(who, path, f"has sizes {sizes}, expected ({most}, *{size})")
+            expected = int(np.prod(sizes))
+            content = file.read(expected + 1)
+    except FileNotFoundError:
+        raise rejected(who, path, "no such file; fetch the published files again") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise rejected(who, path, f"cannot be read ({error}); fetch it again") from None
+    if len(content) != expected:
+        more = "more than" if len(content) > expected else f"{len(content)} of"
+        raise rejected(
+            who, path, f"holds {more} the {expected} bytes of its header; fetch it again"
+        )
+    return np.frombuffer(content, np.uint8).reshape(sizes)
+
+
+def _sequences(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    return pixels.reshape(len(pixels), -1, 1).astype(np.float32) / np.float32(255.0)

@@ -1,0 +1,100 @@
+"""Pairs of documents (AAN, Long Range Arena): read, not yet a task.
+
+A sample is two documents, which a network encodes one by one before it compares the two codes. A
+task here has one sequence a sample; two documents joined in one sequence would be another task
+than the benchmark's. `read_pairs` reads the files, `lra_retrieval` says so.
+
+Source: Tay et al., Long Range Arena (arXiv 2011.04006), section 2.2.3; state-spaces/s4,
+src/dataloaders/lra.py, class AAN.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from robustssm.errors import UsageError
+from robustssm.tasks.lra_text import LONGEST
+from robustssm.tasks.reading import (
+    byte_tokens,
+    check_folder,
+    check_labels,
+    check_limit,
+    check_room,
+    find,
+    rejected,
+)
+from robustssm.typing import IntArray
+
+_WHO = "lra-retrieval"
+_FILES = {"train": "train", "validation": "eval", "test": "test"}
+_LABELS = {b"0": 0, b"1": 1, b"0.0": 0, b"1.0": 1}
+_LINE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Tokens (N, 2, L) int64, byte + 1, padded with 0; lengths (N, 2); labels and ids (N,)."""
+
+    tokens: IntArray
+    lengths: IntArray
+    labels: IntArray
+    sample_id: IntArray
+
+
+def lra_retrieval(folder: Path) -> object:
+    """Refuse: a sample of it is two sequences."""
+    raise UsageError(
+        f"{_WHO} {folder}: a sample is two documents, a task here has one sequence a sample; "
+        "robustssm.tasks.lra_retrieval.read_pairs reads the files"
+    )
+
+
+def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit: int = 0) -> Pairs:
+    """Return the pairs of a split; label 1 where one document cites the other.
+
+    folder: holds new_aan_pairs.train.tsv, .eval.tsv and .test.tsv, a line a pair: label, two names,
+    two texts; split: train, validation or test; documents are cut after max_length bytes; limit:
+    the first pairs, 0 for all. sample_id is the line's number from 0. Raises RejectedInputError.
+    """
+    if split not in _FILES:
+        raise UsageError(f"{_WHO}: split is {split!r}, expected one of {', '.join(_FILES)}")
+    if not 1 <= max_length <= LONGEST:
+        raise UsageError(f"{_WHO}: max_length is {max_length}, expected 1 to {LONGEST}")
+    kept = check_limit(_WHO, limit)
+    place = check_folder(_WHO, folder)
+    path = find(_WHO, place, [f"new_aan_pairs.{_FILES[split]}.tsv"])
+    documents, labels = [], []
+    for number, line in enumerate(islice(_lines(path), kept), start=1):
+        label, *rest = line.split(b"\t")
+        if len(rest) != 4 or label not in _LABELS:
+            raise rejected(_WHO, path, f"line {number}: expected label 0 or 1, 2 names, 2 texts")
+        labels.append(_LABELS[label])
+        # A slice of bytes is a copy: the rest of the line is let go.
+        documents += [part[:max_length] for part in rest[2:]]
+    check_room(_WHO, (len(documents), max_length), 8, "give limit=1000 or a smaller max_length")
+    found = check_labels(_WHO, path, np.array(labels, dtype=np.int64), 2)
+    tokens, lengths = byte_tokens(documents, max_length)
+    count = len(found)
+    return Pairs(
+        tokens.reshape(count, 2, max_length), lengths.reshape(count, 2), found, np.arange(count)
+    )
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file; quotes are characters like others, as in the benchmark."""
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(_LINE_BYTES):
+                if not line.endswith(b"\n"):
+                    raise rejected(
+                        _WHO,
+                        path,
+                        f"a line has no end, or more than {_LINE_BYTES} bytes; fetch it again, or "
+                        "end it where it is whole",
+                    )
+                yield line.rstrip(b"\r\n")
+    except OSError as error:
+        raise rejected(_WHO, path, f"cannot be read ({error.strerror})") from None
