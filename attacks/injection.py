@@ -13,7 +13,6 @@ from robustssm.attacks.delivered import Delivered
 from robustssm.attacks.model_changes import ModelChange
 from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
-from robustssm.network import Network
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
 
@@ -132,7 +131,7 @@ def perturbed_logits(
         delivered.add(u, after, perturbation, sites[number], valid, start)
         return after
 
-    if not isinstance(network, Network):
+    if not inference.programmed(network):
 
         def around(part: slice) -> AbstractContextManager[None]:
             valid = None if lengths is None else lengths[part]

@@ -21,13 +21,6 @@ from robustssm.network import Network
 from robustssm.typing import FloatArray
 
 
-def _encoder(network: Network) -> FloatArray:
-    """Return the encoder's weight (d_model, d_input) on inputs in their standard deviations."""
-    weight = network.encoder.weight.detach().double().cpu().numpy()
-    result: FloatArray = weight
-    return result
-
-
 def _response(system: LayerSystem, W: FloatArray, theta: FloatArray) -> FloatArray:
     if isinstance(system, Mimo):
         H = system.pole_sum.transfer(np.tan(0.5 * theta))
@@ -52,4 +45,5 @@ def input_response(network: Network, L: int, modes: FloatArray | None = None) ->
             f"length {L}"
         )
     first = network.ssm_layers()[0]
-    return _response(layer_system(first, L), _encoder(network), 2.0 * np.pi * bins / L)
+    weight = network.input_weight.detach().double().cpu().numpy()
+    return _response(layer_system(first, L), weight, 2.0 * np.pi * bins / L)

@@ -18,8 +18,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import Cell
 from robustssm.evaluations.table_files import COLUMNS
-from robustssm.inference import logits
-from robustssm.network import Network
+from robustssm.inference import logits, programmed
 from robustssm.tasks import Split, Task
 
 # Samples that an adversary works on at a time; it has several arrays of their size.
@@ -50,7 +49,7 @@ def outcomes(network: Classifier, cell: Cell, task: Task, batch_size: int) -> Co
     site = replace(site, scale=None if site.scale is None else site.scale.to(device))
     # A module from elsewhere is called on batches of one size, whatever is asked for: its matrix
     # products may round a row by its place.
-    size = batch_size if isinstance(network, Network) else _OTHERS
+    size = batch_size if programmed(network) else _OTHERS
     if condition is not None and isinstance(condition.attack, Adversary):
         size = len(split) if condition.attack.joint else _ADVERSARY_SAMPLES
     parts: list[Columns] = []

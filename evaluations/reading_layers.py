@@ -9,6 +9,7 @@ import torch
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.layer_systems import Dense, Diagonal, LayerSystem, Mimo, dense_matrix
 from robustssm.layers import S4, S4D, S5, SSMLayer
+from robustssm.layers.bidirectional import Bidirectional
 from robustssm.layers.diagonal import complex128, discrete_diagonal
 from robustssm.layers.dplr_general import GeneralDPLR, state_matrix
 from robustssm.layers.general import GeneralLayer
@@ -38,6 +39,8 @@ def layer_system(layer: SSMLayer, L: int) -> LayerSystem:
                 f"layer {type(layer).__name__}: {key} has NaN or infinite entries, expected "
                 "finite numbers; take an intact checkpoint"
             )
+    if isinstance(layer, Bidirectional):
+        raise UsageError("layer Bidirectional: it looks ahead, expected a causal layer")
     D = _feedthrough(layer)
 
     def kernel(length: int) -> FloatArray:

@@ -14,7 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from robustssm.errors import UsageError
 from robustssm.layers import SSMLayer
+from robustssm.layers.bidirectional import Bidirectional
 
 # Longest sequence for which a channel's Toeplitz matrix is written out.
 LONGEST_DENSE = 512
@@ -120,7 +122,12 @@ class TimeOperator:
 
 @torch.no_grad()
 def time_operator(layer: SSMLayer, L: int) -> TimeOperator:
-    """Return the layer, in float64, as an operator on L steps, from its answers to impulses."""
+    """Return the layer, in float64, as an operator on L steps, from its answers to impulses.
+
+    Raises UsageError for a layer that looks ahead.
+    """
+    if isinstance(layer, Bidirectional):
+        raise UsageError("layer Bidirectional: it looks ahead, expected a causal layer")
     impulses = torch.zeros(layer.d, L, layer.d, dtype=torch.float64)
     channels = torch.arange(layer.d)
     impulses[channels, 0, channels] = 1.0

@@ -1,13 +1,16 @@
 """Logits in evaluation: a sample's bits do not depend on its batch."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeGuard
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from robustssm.errors import ShapeError
+from robustssm.classifier import Classifier
 from robustssm.network import Network
 from robustssm.program import Program
 from robustssm.tasks import Split
@@ -16,8 +19,10 @@ from robustssm.tasks import Split
 # sample the same bits whatever the batch size (matrix products treat their last rows differently).
 ROW_BLOCK = 16
 
-# Samples that a module other than a Network is given at a time, always so many.
+# Samples that a module without a program is given at a time, always so many.
 BATCH = 64
+# Samples of a split that are worked on at a time where their embeddings would need much memory.
+_PART = 256
 # By whether inputs of layers are changed; what a network was last evaluated with.
 _programs: WeakKeyDictionary[Network, dict[bool, Program]] = WeakKeyDictionary()
 
@@ -26,6 +31,11 @@ def padded(x: Tensor) -> Tensor:
     """Return x (batch, ...) with empty rows added up to a multiple of ROW_BLOCK."""
     missing = -len(x) % ROW_BLOCK
     return torch.cat([x, x.new_zeros((missing, *x.shape[1:]))]) if missing else x
+
+
+def programmed(network: nn.Module) -> TypeGuard[Network]:
+    """Return whether a network has a program: it is one of ours, and causal."""
+    return isinstance(network, Network) and not network.architecture.bidirectional
 
 
 def program(network: Network, x: Tensor, changing: bool = False) -> Program:
@@ -59,7 +69,7 @@ def logits(
     for all; it changes no bit of the logits, and memory is bounded without it. Raises ShapeError
     or UsageError for what is no input of a Network.
     """
-    if not isinstance(network, Network):
+    if not programmed(network):
         return called(network, inputs, lengths)
     size = batch_size or len(inputs) or 1
     parts = inputs.split(size)
@@ -111,7 +121,17 @@ def _restore(network: nn.Module, kept: dict[str, Tensor]) -> None:
 
 
 def accuracy(network: nn.Module, split: Split) -> float:
-    """Return the share of samples of `split` that the network gets right."""
-    lengths = None if split.lengths is None else torch.from_numpy(split.lengths)
-    predicted = logits(network, torch.from_numpy(split.inputs), lengths=lengths).argmax(1)
-    return float((predicted.cpu() == torch.from_numpy(split.labels)).double().mean())
+    """Return the share of samples of `split` that the network gets right; of none, NaN."""
+    tokens = isinstance(network, Classifier) and network.tokens is not None
+    size = _PART if tokens else max(1, len(split))
+    right = 0
+    for start in range(0, len(split), size):
+        part = split.rows(slice(start, start + size))
+        lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
+        x = torch.from_numpy(part.inputs)
+        if isinstance(network, Classifier) and tokens:
+            with torch.no_grad():
+                x = network.embed(x)
+        predicted = logits(network, x, lengths=lengths).argmax(1)
+        right += int((predicted.cpu() == torch.from_numpy(part.labels)).sum())
+    return right / len(split) if len(split) else math.nan

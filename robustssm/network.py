@@ -5,6 +5,7 @@ its released script): no residual, no D, GELU, GLU, LayerNorm after the block.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,16 @@ from robustssm.classifier import Classifier
 from robustssm.errors import ShapeError, UsageError
 from robustssm.initializations import initialization, parse
 from robustssm.layers import LAYERS, SSMLayer
+from robustssm.layers.bidirectional import Bidirectional
+from robustssm.tasks.base import Task
 
 _CHOICES = {
     "norm": ("layer", "batch"),
     "pooling": ("mean", "last"),
     "discretization": ("default", "zoh", "bilinear"),
 }
+# Fields that were added after the first checkpoints, off by default.
+_LATER = ("tokens", "bidirectional")
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,9 @@ class Architecture:
     """Everything that fixes a network's shape and function apart from its weights.
 
     init: name of the initialisation; n: state size; d_model: channels. `discretization`
-    default is bilinear for s4 and zoh for the rest.
+    default is bilinear for s4 and zoh for the rest. tokens: size of the vocabulary where the raw
+    inputs are tokens, 0 else; then d_input is d_model, and the network takes what `embed` returns.
+    bidirectional: a second layer beside each, which runs backwards in time.
     """
 
     init: str
@@ -44,6 +51,8 @@ class Architecture:
     discretization: str = "default"
     dt_min: float = 1e-3
     dt_max: float = 1e-1
+    tokens: int = 0
+    bidirectional: bool = False
 
     def __post_init__(self) -> None:
         parse(self.init)
@@ -55,14 +64,30 @@ class Architecture:
         for key in ("n", "d_model", "layers", "d_input", "d_output"):
             if getattr(self, key) < 1:
                 raise UsageError(f"architecture: {key} is {getattr(self, key)}, expected >= 1")
+        if self.tokens < 0 or (self.tokens and self.d_input != self.d_model):
+            raise UsageError(
+                f"architecture: tokens is {self.tokens} and d_input {self.d_input}, expected 0, or "
+                f"a vocabulary and d_input = d_model ({self.d_model})"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise UsageError(
                 f"architecture: dropout is {self.dropout}, expected 0 or more, below 1"
             )
 
+    @classmethod
+    def for_task(cls, init: str, task: Task, **fields: Any) -> "Architecture":
+        """Return the architecture whose input and output are those of a task."""
+        tokens = task.tokens or 0
+        channels = fields.get("d_model", cls.d_model) if tokens else task.channels
+        return cls(init, d_input=channels, d_output=task.classes, tokens=tokens, **fields)
+
     def to_dict(self) -> dict[str, object]:
-        """Return the fields, as they stand on a checkpoint's card."""
-        return asdict(self)
+        """Return the fields, as they stand on a checkpoint's card and in its content hash.
+
+        What came later is left out where it changes nothing, so that older files keep theirs.
+        """
+        fields = asdict(self)
+        return {key: value for key, value in fields.items() if key not in _LATER or value}
 
 
 class Normalisation(nn.Module):
@@ -73,10 +98,15 @@ class Normalisation(nn.Module):
         self.kind = kind
         self.norm: nn.Module = nn.LayerNorm(d) if kind == "layer" else nn.BatchNorm1d(d)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x normalised."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return x normalised; valid: steps before a sample's end, (batch, length).
+
+        Statistics of a batch are those of the valid steps; what is behind them becomes zero then.
+        """
         if self.kind == "layer":
             return self.norm(x)
+        if self.training and valid is not None:
+            return torch.zeros_like(x).masked_scatter(valid[..., None], self.norm(x[valid]))
         return self.norm(x.transpose(1, 2)).transpose(1, 2)
 
 
@@ -96,23 +126,35 @@ class Block(nn.Module):
         }
         if a.discretization != "default":
             options["discretization"] = a.discretization
-        self.ssm = LAYERS[init.name.family](init, a.d_model, **options)
+        directions = [
+            LAYERS[init.name.family](init, a.d_model, **options)
+            for _ in range(2 if a.bidirectional else 1)
+        ]
+        self.bidirectional = a.bidirectional
+        self.ssm = Bidirectional(*directions) if a.bidirectional else directions[0]
         self.output = nn.Linear(a.d_model, 2 * a.d_model)
         self.dropout = nn.Dropout(a.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, shape of x (batch, length, channels)."""
-        y = self.norm(x) if self.prenorm else x
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return the block's output, shape of x (batch, length, channels).
+
+        valid: steps before a sample's end, (batch, length). Those behind it have no influence on
+        those before: causal layers do not look ahead, others see zeros there.
+        """
+        y = self.norm(x, valid) if self.prenorm else x
+        if self.bidirectional and valid is not None:
+            y = torch.where(valid[..., None], y, 0.0)
         y = self.dropout(nn.functional.gelu(self.ssm(y)))
         y = self.dropout(nn.functional.glu(self.output(y)))
         y = x + y if self.residual else y
-        return y if self.prenorm else self.norm(y)
+        return y if self.prenorm else self.norm(y, valid)
 
 
 class Network(Classifier):
     """A sequence classifier on raw inputs (batch, length, d_input); returns logits.
 
     The input's mean and standard deviation are buffers, so that perturbations act on raw data.
+    Where the raw inputs are tokens, `embed` makes the inputs of `forward` of them.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -121,7 +163,9 @@ class Network(Classifier):
         self.architecture = a
         self.register_buffer("mean", torch.zeros(a.d_input))
         self.register_buffer("std", torch.ones(a.d_input))
-        self.encoder = nn.Linear(a.d_input, a.d_model)
+        if a.tokens:
+            self.embedding = nn.Embedding(a.tokens, a.d_model)
+        self.encoder = nn.Identity() if a.tokens else nn.Linear(a.d_input, a.d_model)
         self.blocks = nn.ModuleList(Block(a) for _ in range(a.layers))
         self.final_norm = Normalisation(a.norm, a.d_model) if a.prenorm else nn.Identity()
         self.decoder = nn.Linear(a.d_model, a.d_output)
@@ -141,9 +185,28 @@ class Network(Classifier):
         """Order n of the SSM layers."""
         return self.architecture.n
 
+    @property
+    def tokens(self) -> int | None:
+        """Size of the vocabulary where the raw inputs are tokens, else None."""
+        return self.architecture.tokens or None
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings (batch, length, d_model) of tokens (batch, length)."""
+        return self.embedding(tokens)
+
     def to_dict(self) -> dict[str, object]:
         """Return the architecture, as on a checkpoint's card."""
         return self.architecture.to_dict()
+
+    @property
+    def input_weight(self) -> Tensor:
+        """The map (d_model, d_input) of normalised inputs to the first block, without its bias.
+
+        The identity where inputs are embeddings.
+        """
+        if isinstance(self.encoder, nn.Linear):
+            return self.encoder.weight
+        return torch.eye(self.d_input, dtype=self.std.dtype, device=self.std.device)
 
     def ssm_layers(self) -> list[SSMLayer]:
         """Return the SSM layers in order."""
@@ -157,11 +220,17 @@ class Network(Classifier):
                 f"{self.architecture.d_input})"
             )
         x = self.encoder((x - self.mean) / self.std)
+        valid = None
+        if lengths is not None:
+            lengths = lengths.to(x.device)
+            valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
         for block in self.blocks:
-            x = block(x)
+            x = block(x, valid)
+        if self.architecture.prenorm:
+            x = self.final_norm(x, valid)
         # A sum over products instead of a matrix product, whose rounding would depend on the
         # number of samples in the batch.
-        pooled = self._pool(self.final_norm(x), lengths)
+        pooled = self._pool(x, lengths)
         return (pooled[:, None, :] * self.decoder.weight).sum(-1) + self.decoder.bias
 
     def _pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:

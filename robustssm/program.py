@@ -88,7 +88,8 @@ class Program:
             self._settings = _settings(network)
             self.architecture = network.architecture
             self.length, self.steps, self.changing = L, padded_steps(L), changing
-            self.dtype, self.device = network.encoder.weight.dtype, network.encoder.weight.device
+            weight = network.decoder.weight
+            self.dtype, self.device = weight.dtype, weight.device
             self.rows = block_rows(self.architecture.d_model, L, self.device)
             self._build(network)
 
@@ -99,9 +100,11 @@ class Program:
             return module.weight.detach().clone(), module.bias.detach().clone()
 
         self._mean, self._std = (v.clone()[:, None, None] for v in (network.mean, network.std))
-        weight, bias = copies(network.encoder)
         shape = self.rows, self.steps
-        self._encoder = Mixing(weight, bias, *shape)
+        embedded = a.tokens > 0
+        if not embedded:
+            weight, bias = copies(network.encoder)  # type: ignore[arg-type]
+            self._encoder = Mixing(weight, bias, *shape)
         self._decoder = copies(network.decoder)
         self._outputs = [Mixing(*copies(block.output), *shape) for block in network.blocks]  # type: ignore[arg-type]
         self._norms = [Norm(block.norm, *shape, dtype) for block in network.blocks]  # type: ignore[arg-type]
@@ -110,7 +113,7 @@ class Program:
         # encoder, where nobody else needs the signal in between.
         self._folding = not self.changing and (a.prenorm or not a.residual)
         mixing = layers[0].mixing() is not None
-        self._encodes = not self._folding or a.prenorm or a.d_input > 1 or mixing
+        self._encodes = not self._folding or a.prenorm or a.d_input > 1 or embedded or mixing
         before: list[Affine | None] = [None] * len(layers)
         if self._folding and a.prenorm:
             before = [norm.affine for norm in self._norms]
@@ -193,7 +196,8 @@ class Program:
         values[:, len(x) :] = 0.0
         values.sub_(self._mean).div_(self._std)
         if self._encodes:
-            stream.copy_(self._encoder(work.x[..., : self.steps].contiguous(), y))
+            inputs = work.x[..., : self.steps]
+            stream.copy_(inputs if a.tokens else self._encoder(inputs.contiguous(), y))
         for number, convolution in enumerate(self._convolutions):
             norm = self._norms[number]
             if a.prenorm:

@@ -105,20 +105,26 @@ def train(
 
     Samples that end early do so here as well: what is behind their end has no influence.
 
-    Raises UsageError where the task has no labelled training samples, or tokens; StabilityError
-    where the loss is not finite, OSError before the first epoch where `output` cannot be written.
+    Raises UsageError where the task has no labelled training samples, or does not fit the
+    architecture; StabilityError where the loss is not finite, OSError before the first epoch where
+    `output` cannot be written.
     """
     if bool(config.augment) != (augment is not None):
         raise UsageError("training: an augmentation and its text go together; give both")
     prepare(output)
     task = load_task(task_spec)
-    _check_trainable(task)
+    _check_trainable(task, architecture, config)
     network = build_network(architecture, config.seed)
-    network.mean.copy_(torch.from_numpy(task.mean))
-    network.std.copy_(torch.from_numpy(task.std))
+    if task.tokens is None:
+        network.mean.copy_(torch.from_numpy(task.mean))
+        network.std.copy_(torch.from_numpy(task.std))
     optimizer = torch.optim.AdamW(parameter_groups(network, config))
     identity = json.dumps(
-        {"architecture": asdict(architecture), "config": asdict(config), "task": task.content_hash},
+        {
+            "architecture": architecture.to_dict(),
+            "config": asdict(config),
+            "task": task.content_hash,
+        },
         sort_keys=True,
     )
     state_path = output.with_name(output.name + ".state")
@@ -157,12 +163,17 @@ def train(
     return card
 
 
-def _check_trainable(task: Task) -> None:
-    """Raise UsageError where a task has nothing that a network of ours could learn from."""
-    if task.tokens is not None:
+def _check_trainable(task: Task, architecture: Architecture, config: TrainingConfig) -> None:
+    """Raise UsageError where a network of this architecture cannot learn from a task."""
+    if architecture.tokens != (task.tokens or 0):
         raise UsageError(
-            f"training: {task.spec} has tokens, which networks of this project do not embed; take "
-            "a task of values"
+            f"training: {task.spec} has {task.tokens or 'no'} tokens, the architecture "
+            f"{architecture.tokens or 'none'}; give it tokens={task.tokens or 0}"
+        )
+    if task.tokens is not None and config.augment:
+        raise UsageError(
+            f"training: {task.spec} has tokens, which {config.augment} cannot be added to; drop "
+            "the augmentation"
         )
     labels = task.splits["train"].labels
     if len(labels) == 0 or (labels == labels[0]).all():
@@ -188,7 +199,7 @@ def _train_epoch(
         lengths = torch.from_numpy(split.lengths)
         # Causal layers do not look ahead, but the rounding of their FFTs does.
         valid = torch.arange(inputs.shape[1]) < lengths[:, None]
-        inputs = torch.where(valid[..., None], inputs, 0.0)
+        inputs = torch.where(valid if task.tokens else valid[..., None], inputs, 0)
     total = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_epoch_seed(config.seed, epoch))
@@ -199,6 +210,8 @@ def _train_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * 0.5 * (1.0 + math.cos(math.pi * progress))
             x, ids = inputs[index], split.sample_id[index.numpy()]
+            if task.tokens is not None:
+                x = network.embed(x)
             seed = _epoch_seed(config.seed, epoch)
             with augment(network, x, ids, seed) if augment else nullcontext(x) as given:
                 ends = None if lengths is None else lengths[index]

@@ -124,7 +124,7 @@ def lipschitz_table(network: Network, L: int) -> list[Component]:
     if L < 1:
         raise UsageError(f"certificate: length is {L}, expected at least 1")
     twin, a = double_copy(network), network.architecture
-    encoder = float(torch.linalg.matrix_norm(twin.encoder.weight / twin.std, 2))
+    encoder = float(torch.linalg.matrix_norm(twin.input_weight / twin.std, 2))
     table = [Component(-1, "encoder", encoder, "spectral norm, input normalisation included")]
     for number, block in enumerate(twin.blocks):
         assert isinstance(block, Block)

@@ -34,7 +34,7 @@ def setting(network: Network, L: int, modes: Sequence[int]) -> Setting:
     basis = fourier_basis(L, modes)
     twin = double_copy(network)
     operators = tuple(time_operator(layer, L) for layer in twin.ssm_layers())
-    weight = twin.encoder.weight / twin.std
+    weight = twin.input_weight / twin.std
     J = (basis[:, None, None, :] * weight[None, :, :, None]).flatten(2)
     encoded = Base.of(J)
     prenorm = network.architecture.prenorm

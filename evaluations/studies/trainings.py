@@ -112,13 +112,8 @@ def _train(training: Training, shared: Path) -> None:
     config = TrainingConfig(
         epochs=training.epochs, lr=training.lr, ssm_lr=training.ssm_lr, seed=training.seed
     )
-    architecture = Architecture(
-        training.init,
-        n=training.n,
-        d_model=training.d_model,
-        layers=training.layers,
-        d_input=task.channels,
-        d_output=task.classes,
+    architecture = Architecture.for_task(
+        training.init, task, n=training.n, d_model=training.d_model, layers=training.layers
     )
     train(
         architecture,

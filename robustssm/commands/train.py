@@ -29,6 +29,12 @@ def _architecture_options(command: Any) -> Any:
             help="D u in every SSM layer.",
         ),
         click.option(
+            "--bidirectional/--causal",
+            default=False,
+            show_default=True,
+            help="A second SSM layer beside each, which runs backwards.",
+        ),
+        click.option(
             "--pooling", type=click.Choice(["mean", "last"]), default="mean", show_default=True
         ),
         click.option(
@@ -100,7 +106,7 @@ def train(
     if output.exists():
         raise UsageError(f"train: {output} exists; name another file, or delete it")
     data = load_task(task)
-    architecture = Architecture(init, d_input=data.channels, d_output=data.classes, **shape)
+    architecture = Architecture.for_task(init, data, **shape)
     config = TrainingConfig(epochs, batch_size, lr, ssm_lr, weight_decay, seed, augment)
     command = shlex.join(["robustssm", *sys.argv[1:]])
     with ui.progress(epochs, "epochs", progress) as advance:

@@ -43,14 +43,14 @@ def test_at_layers_the_gradient_is_that_of_a_constant() -> None:
             return network(given).square().sum()
 
     value = loss()
-    (slope,) = torch.autograd.grad(value, network.encoder.weight)
+    (slope,) = torch.autograd.grad(value, network.input_weight)
     with torch.no_grad():
         clean = network(x).square().sum()
         assert not torch.equal(clean, value)
         step = 1e-6
-        network.encoder.weight[0, 0] += step
+        network.input_weight[0, 0] += step
         up = loss()
-        network.encoder.weight[0, 0] -= 2 * step
+        network.input_weight[0, 0] -= 2 * step
         down = loss()
     difference = (up - down) / (2 * step)
     # Central differences: step^2 of the third derivative, and 1e-16 / step of rounding.
