@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from robustssm.errors import UsageError
+from robustssm.errors import StorageError, UsageError
 from robustssm.evaluations import backends
 from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import RunDirectory
@@ -70,6 +70,11 @@ def run_sweep(
     for outcome in _outcomes(_by_model(plan, todo), run, execution, notify):
         if outcome.error:
             errors[outcome.cell] = outcome.error
+        elif not run.has(outcome.cell):
+            raise StorageError(
+                f"output {run.path}: cell {outcome.cell} was computed and is not there; was the "
+                "directory moved or emptied? Run the command again"
+            )
         report(outcome.cell, outcome.error)
         if outcome.error and execution.fail_fast:
             break
@@ -96,8 +101,9 @@ def _outcomes(
     notify: Callable[[str], None],
 ) -> Iterator[Outcome]:
     """Yield the outcome of every cell, stored, by the backend asked for."""
+    # Workers that are kept from an earlier sweep may be in another directory.
     options = WorkOptions(
-        execution.batch_size, execution.device, run.path, fail_fast=execution.fail_fast
+        execution.batch_size, execution.device, run.path.resolve(), fail_fast=execution.fail_fast
     )
     workers = min(execution.jobs, len(cells))
     if execution.cluster is not None and cells:

@@ -100,6 +100,6 @@ def test_command(tmp_path: object) -> None:
     from pathlib import Path
 
     names = {path.name for path in Path(str(tmp_path)).iterdir()}
-    assert names == {"convergence.pdf", "convergence.png", "convergence.csv"}
+    assert names == {"convergence.pdf", "convergence.png", "convergence.svg", "convergence.csv"}
     table = CliRunner().invoke(main, [*arguments, "--no-figures", "--format", "md"])
     assert "(proved)" in table.stdout and "sup over omega" in table.stdout

@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from robustssm import philox as core
 from robustssm.attacks import philox
 from robustssm.cli import Commands
 from robustssm.commands.doctor import doctor
@@ -162,13 +163,13 @@ def crashes(patch: pytest.MonkeyPatch) -> None:
 CASES: list[tuple[str, Sabotage]] = [
     ("convolution float64", forgets_a_step),
     ("convolution float32", forgets_a_step),
-    ("philox", lambda patch: patch.setattr(philox, "_ROUNDS", 9)),
+    ("philox", lambda patch: patch.setattr(core, "ROUNDS", 9)),
     ("draws", counts_in_the_batch),
     ("perturbed inputs", counts_in_the_batch),
     # Another key: draws are independent of the batch, but not those that there were.
     (
         "perturbed inputs",
-        lambda patch: patch.setattr(philox, "_key", lambda name: (len(name), 0)),
+        lambda patch: patch.setattr(core, "key_of", lambda name: (len(name), 0)),
     ),
     ("poles", on_the_right),
     ("state", learns_while_it_looks),

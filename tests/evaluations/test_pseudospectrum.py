@@ -321,7 +321,7 @@ def test_command_writes_figure_and_table(tmp_path: Path) -> None:
         *("--init", "hippo,s4ptd", "--format", "csv", "-o", str(tmp_path)),
     )
     assert code == 0 and "hippo,full relative accuracy,-1.0" in output and "floor" in output
-    assert {path.suffix for path in tmp_path.iterdir()} == {".pdf", ".png", ".csv"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".pdf", ".png", ".svg", ".csv"}
 
 
 def test_points_without_convergence_are_decomposed(monkeypatch: pytest.MonkeyPatch) -> None:

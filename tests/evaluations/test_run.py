@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.errors import StorageError
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.outcomes import evaluate
 from robustssm.evaluations.plan import Plan, make_plan
@@ -74,6 +75,28 @@ def test_a_second_call_computes_nothing(models: str, tmp_path: Path) -> None:
     run_sweep(plan, run, report=lambda cell, error: seen.append(cell))
     assert seen == [] and run.missing(plan) == []
     assert run_in(tmp_path / "a", plan) == before
+
+
+def test_kept_workers_store_where_this_process_stands(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers outlive a sweep and stay in the directory they began in."""
+    plan = plan_for(models)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        stored = run_in(Path("run"), plan, Execution(jobs=2))
+        assert len([name for name in stored if name.startswith("cells/")]) == len(plan.unique)
+
+
+def test_a_cell_that_is_not_where_it_was_stored_is_an_error(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, run = plan_for(models), RunDirectory(tmp_path / "run")
+    run.open(plan, [])
+    monkeypatch.setattr("robustssm.evaluations.work.write_atomically", lambda path, data: None)
+    with pytest.raises(StorageError, match="is not there"):
+        run_sweep(plan, run)
 
 
 def test_rows_are_what_the_network_says(checkpoints: dict[str, Path]) -> None:

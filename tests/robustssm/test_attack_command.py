@@ -72,7 +72,7 @@ def test_the_gallery_shows_every_family_that_acts_on_signals(tmp_path: Path) -> 
     clean = frame[frame["step"] < 256].groupby("example", sort=False)["clean"].apply(np.array)
     assert all(np.array_equal(row, clean.iloc[0]) for row in clean)
     files = draw_all("digits", tmp_path)
-    assert {path.suffix for path in files} == {".pdf", ".png", ".csv"}
+    assert {path.suffix for path in files} == {".pdf", ".png", ".svg", ".csv"}
     assert all(path.stat().st_size > 1000 for path in files)
 
 

@@ -88,8 +88,8 @@ def test_study(tmp_path: Path) -> None:
     assert {row["method"] for row in content["rows"]} >= {"rank1", "given"}  # type: ignore[attr-defined]
     assert content["slopes"]
     names = {path.name for path in folder.iterdir()}
-    assert names == {"ptd-trade-off.pdf", "ptd-trade-off.png", "ptd-trade-off.csv", "study.csv",
-                     "slopes.csv"}  # fmt: skip
+    figure = {f"ptd-trade-off.{kind}" for kind in ("pdf", "png", "svg", "csv")}
+    assert names == {*figure, "study.csv", "slopes.csv"}
     assert "| n |" in call("--study", "-n", "8", "-o", str(folder), "--format", "md").stdout
 
 
