@@ -16,8 +16,8 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 IMAGES = HERE / "gallery"
-# Pixels, and colours of the palette: some 40 kB an image.
-WIDTH, COLOURS = 900, 64
+# Pixels, and colours of the palette: some 60 kB an image.
+WIDTH, COLOURS = 900, 256
 HEAD = """# Gallery
 
 Every figure is drawn from stored results by the command under it, and lies beside its data (CSV) as
@@ -32,7 +32,9 @@ def shrink(source: Path, target: Path) -> None:
     if small.width > WIDTH:
         height = round(small.height * WIDTH / small.width)
         small = small.resize((WIDTH, height), Image.Resampling.LANCZOS)
-    small.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+    small.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        target, optimize=True
+    )
 
 
 def main(work: Path) -> None:
