@@ -10,8 +10,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from robustssm.evaluations.metrics import over_seeds, perturbed
+from robustssm.evaluations.mode_axes import MODE_LABEL
 from robustssm.evaluations.reading import CONDITION
-from robustssm.figures.robustness import MODE_LABEL
 from robustssm.figures.style import PAGE, save, style, wrapped
 
 # Panels of one figure; further models are in the CSV beside it.

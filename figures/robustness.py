@@ -13,16 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from robustssm.evaluations.metrics import over_seeds, perturbed
+from robustssm.evaluations.mode_axes import MODE_LABEL
 from robustssm.figures.style import PAGE, look, save, style, wrapped
 
-MODE_LABEL = {
-    "bin": "Fourier mode (cycles per sequence)",
-    "spike": "spike of S4D-LegS, counted from the highest frequency",
-    "omega": "omega (rad per unit of the layer's time)",
-    "cycles": "cycles per sample",
-    "hz": "frequency (Hz)",
-    "value": "what `mode` stands for in the noise",
-}
 AT = {
     "": "",
     "bin": " at Fourier mode {:g}",

@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from robustssm.errors import ShapeError
 from robustssm.classifier import Classifier
+from robustssm.errors import ShapeError
 from robustssm.network import Network
 from robustssm.program import Program
 from robustssm.tasks import Split

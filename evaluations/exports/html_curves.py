@@ -6,16 +6,8 @@ import numpy as np
 import pandas as pd
 
 from robustssm.evaluations.exports.report_rows import noise_name
+from robustssm.evaluations.mode_axes import MODE_LABEL
 
-MODE_WORDS = {
-    "": "",
-    "bin": "Fourier mode (cycles per sequence)",
-    "spike": "spike of S4D-LegS, counted from the highest frequency",
-    "omega": "omega (rad per unit of the layer's time)",
-    "cycles": "cycles per sample",
-    "hz": "frequency (Hz)",
-    "value": "what `mode` stands for in the noise",
-}
 # Contrast of at least 3:1 against the white and the dark background of the page.
 COLOURS = ("#2f7fc1", "#d55e00", "#0f8f6b", "#b65fa5", "#96700a", "#73787f", "#d0485c", "#5f7f1e")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -49,18 +41,19 @@ def curve_data(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
     models = list(dict.fromkeys(map(str, curves["model"]))) if len(curves) else []
     panels = []
     if len(curves):
-        for values, part in curves.groupby(_PANEL, sort=False):
-            row = dict(zip(_PANEL, map(str, values), strict=True))
+        keys = [name for name in _PANEL if name in curves]
+        for values, part in curves.groupby(keys, sort=False):
+            row = dict(zip(keys, map(str, values), strict=True))
             panels.append(_panel(row, part, models))
     return {"chance": chance, "models": looks(models), "panels": panels}
 
 
 def _panel(row: dict[str, str], part: pd.DataFrame, models: list[str]) -> dict[str, Any]:
     over_modes = len(part["mode"].unique()) > 1
-    name = f"{noise_name(row['noise'], row['clip'])}, at {row['inject']}"
+    name = f"{noise_name(row['noise'], row.get('clip', ''))}, at {row['inject']}"
     unit = row["mode_unit"]
     if over_modes:
-        axis = MODE_WORDS.get(unit) or "mode"
+        axis = MODE_LABEL.get(unit, "mode")
         groups = [
             {"label": f"{eps:g} {row['eps_unit']}", "lines": _lines(own, "mode", models)}
             for eps, own in part.groupby("eps", sort=True)

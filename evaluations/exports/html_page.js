@@ -7,6 +7,7 @@
   const named = document.getElementById("curve-control");
   const boxes = Array.from(document.querySelectorAll("#curve-models input"));
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  let printed = false;
 
   // Plotly reads a few tags in the texts it draws: names are shown as they stand.
   const plain = (text) =>
@@ -23,7 +24,7 @@
     return line.x.map((x, k) => {
       const low = line.low[k], high = line.high[k];
       const range = low === null || high === null
-        ? "no interval" : "95 % interval [" + share(low) + ", " + share(high) + "]";
+        ? "no interval" : "95% interval [" + share(low) + ", " + share(high) + "]";
       return "<b>" + plain(name) + "</b><br>" + panel.x + " " + x + "<br>accuracy " +
         share(line.y[k]) + "<br>" + range + "<br>n = " + line.n[k] + ", seeds: " + line.seeds[k];
     });
@@ -67,6 +68,18 @@
     return found;
   }
 
+  // The title of an axis in lines that a narrow figure has room for; about 8 px a character.
+  function lines(text) {
+    const room = Math.max(20, Math.floor((plot.clientWidth - 80) / 8));
+    const found = [""];
+    for (const word of String(text).split(" ")) {
+      const last = found[found.length - 1];
+      if (last && last.length + 1 + word.length > room) found.push(word);
+      else found[found.length - 1] = last ? last + " " + word : word;
+    }
+    return found.map(plain).join("<br>");
+  }
+
   function layout(panel, light) {
     const root = getComputedStyle(document.documentElement);
     const colour = (name, print) => (light ? print : root.getPropertyValue(name).trim());
@@ -82,16 +95,16 @@
       margin: { l: 50, r: 15, t: 15, b: 50 }, showlegend: false, hovermode: "closest",
       shapes: chance,
       hoverlabel: { bgcolor: colour("--box", "#f3f5f8"), font: { color: ink } },
-      xaxis: { ...axis, title: { text: plain(panel.axis) }, type: panel.log ? "log" : "linear" },
+      xaxis: { ...axis, title: { text: lines(panel.axis) }, type: panel.log ? "log" : "linear" },
       yaxis: { ...axis, title: { text: "accuracy" }, range: [0, 1.03] },
     };
   }
 
-  function draw(light) {
+  function draw() {
     const panel = data.panels[Number(noise.value)];
     const group = panel.groups[Number(strength.value)];
     const options = { responsive: true, displayModeBar: false };
-    window.Plotly.react(plot, traces(panel, group), layout(panel, light === true), options);
+    window.Plotly.react(plot, traces(panel, group), layout(panel, printed), options);
   }
 
   function chooseNoise() {
@@ -113,6 +126,7 @@
       draw();
     }));
   dark.addEventListener("change", () => draw());
-  window.addEventListener("beforeprint", () => draw(true));
-  window.addEventListener("afterprint", () => draw());
+  window.addEventListener("resize", () => draw());
+  window.addEventListener("beforeprint", () => { printed = true; draw(); });
+  window.addEventListener("afterprint", () => { printed = false; draw(); });
 })();

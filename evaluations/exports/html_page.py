@@ -1,7 +1,6 @@
 """A run as one HTML page that stands alone: no network, no other file; equal runs, equal bytes."""
 
 import os
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,28 +10,32 @@ from robustssm import __version__
 from robustssm.epoch import source_date
 from robustssm.errors import UsageError
 from robustssm.evaluations.exports.html_curves import curve_data
-from robustssm.evaluations.exports.html_parts import (
+from robustssm.evaluations.exports.html_figures import figures
+from robustssm.evaluations.exports.outputs import new_file
+from robustssm.evaluations.exports.report_facts import (
     cards,
+    command,
+    counts,
     facts,
-    figures,
+    failures,
+    going_on,
     marks,
+    no_pairs,
+    noises,
     question,
     title,
     unknown,
 )
-from robustssm.evaluations.exports.outputs import new_file
 from robustssm.evaluations.exports.report_rows import (
-    Table,
-    failures,
-    noises,
     overview,
     pairs,
     points,
     single_tests,
+    worst_modes,
 )
+from robustssm.evaluations.exports.verdict import verdict
 from robustssm.evaluations.inspection import Inspection
 from robustssm.evaluations.metrics import over_seeds, perturbed
-from robustssm.evaluations.results import ALPHA
 from robustssm.evaluations.tables import read_tables
 
 # Points that the page's table lists; the curves have all, as summary.csv does.
@@ -74,7 +77,6 @@ def page(state: Inspection) -> str:
     chance = state.manifest.get("chance")
     data = curve_data(curves, float(chance) if isinstance(chance, int | float) else None)
     plan = state.run.plan() if state.planned else pd.DataFrame()
-    argv = [str(word) for word in state.manifest.get("argv") or []]
     # A template of our own: its style and scripts hold nothing of the run.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -84,25 +86,26 @@ def page(state: Inspection) -> str:
         date=_date(),
         title=title(state, plan),
         question=question(state, plan),
+        verdict=verdict(plan, tables),
         marks=marks(state),
-        counts=state.counts,
-        complete=state.complete,
-        stale=tables.stale,
-        alpha=f"{ALPHA:g}",
+        counts=counts(state),
         cards=cards(state, plan, tables.summary),
         overview=overview(tables.overview),
+        worst=worst_modes(curves),
         points=points(curves, _MOST_POINTS),
         looks=data["models"],
         curves=data,
         figures=figures(state),
+        no_pairs=no_pairs(plan, tables),
         pairs=pairs(tables.tests),
         tests=single_tests(tables.tests),
-        command=shlex.join(["robustssm", *argv]) if argv else "",
+        command=command(state),
         facts=facts(state, plan),
-        noises=noises(plan) if len(plan) else Table("", (), ()),
+        noises=noises(plan),
         unknown=unknown(state),
         failures=failures(state),
         resume=state.resume(),
+        going_on=going_on(state),
         css=Markup(_part("css").strip()),
         script=Markup(_part("js").strip()),
         # The end of a script must not stand inside one.

@@ -1,38 +1,39 @@
-"""The rows of the tables that a report of a run shows, as text, whatever it is written in."""
+"""The tables of results that a report of a run shows, as text, whatever it is written in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import pandas as pd
 
-from robustssm.attacks.adversaries.table import ADVERSARIES
-from robustssm.attacks.families import FAMILIES
-from robustssm.evaluations.exports.markdown import numbers
-from robustssm.evaluations.inspection import Inspection
 from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.results import ALPHA
 from robustssm.evaluations.significance import verdicts
 
-# Single tests that are listed, and failed cells; tests.csv and errors/ have all of them.
+# Single tests that are listed; tests.csv has all of them.
 MOST_TESTS = 30
-MOST_FAILURES = 200
+# Modes listed a model, noise and strength.
+MOST_MODES = 5
 DASH = "-"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. The first cell of a row names the row; rest: rows that are left out."""
+    """A table of text. The first cell of a row names the row; rest: rows that are left out.
+
+    note: what a reader has to know of its numbers, below it.
+    """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     rest: int = 0
+    note: str = ""
 
 
 def share(value: object) -> str:
     """Return a share to three digits; a dash where it is not known."""
-    known = isinstance(value, float) and value == value
-    return f"{value:.3f}" if known else DASH
+    return f"{value:.3f}" if isinstance(value, Real) and value == value else DASH
 
 
 def interval(low: float, high: float) -> str:
@@ -41,35 +42,23 @@ def interval(low: float, high: float) -> str:
 
 
 def at_mode(mode: float, unit: str) -> str:
-    """Return a mode with its unit; a dash where the noise has none."""
-    return f"{mode:g} ({unit})" if unit else DASH
+    """Return a mode with its unit; a dash where the noise has none, or the mode is not known."""
+    return f"{mode:g} ({unit})" if unit and mode == mode else DASH
 
 
 def noise_name(noise: str, clip: str) -> str:
-    """Return the name of a noise, with how it is clipped where it is."""
+    """Return the name of a noise, with how it is clipped where it is.
+
+    Tables of old runs have no column `clip`: nothing was clipped, "".
+    """
     return noise if clip in ("", "none") else f"{noise}, clip {clip}"
-
-
-def noises(plan: pd.DataFrame) -> Table:
-    """Return a row a noise of a plan: what it is, its place, modes, strengths and clipping."""
-    keys = [name for name in CONDITION if name not in ("mode", "eps")]
-    rows = []
-    for values, group in plan[plan["noise"] != "clean"].groupby(keys, sort=False):
-        noise, inject, unit, eps_unit, clip = map(str, values)
-        name = str(group["perturbation"].iloc[0]).partition("(")[0]
-        kind = FAMILIES.get(name) or ADVERSARIES.get(name)
-        words = ((kind.__doc__ if kind else "") or "").partition("\n")[0].rstrip(".")
-        modes = f"{numbers(group['mode'])} ({unit})" if unit else DASH
-        strengths = f"{numbers(group['eps'])} {eps_unit}"
-        rows.append((noise, words or name, inject, modes, strengths, clip))
-    return Table("The noises", ("noise", "what it is", "at", "modes", "eps", "clip"), rows)
 
 
 def overview(frame: pd.DataFrame) -> Table:
     """Return a row a model, noise and eps, of `metrics.overview`."""
     rows = [
         (
-            *(str(row.model), noise_name(row.noise, row.clip), row.inject),
+            *(str(row.model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
             *(f"{row.eps:g} {row.eps_unit}", str(row.seeds), str(row.n)),
             *(share(row.clean_accuracy), share(row.acc_mean_over_modes)),
             *(share(row.acc_worst_over_modes), at_mode(row.worst_mode, row.mode_unit)),
@@ -80,22 +69,62 @@ def overview(frame: pd.DataFrame) -> Table:
         for row in frame.itertuples()
     ]
     columns = ["model", "noise", "at", "eps", "seeds", "n", "clean", "mean over modes"]
-    columns += ["worst (naive)", "its mode", "worst, cross-fitted", "95 % interval", "interval of"]
-    return Table("Accuracy over the modes, one row a model, noise and strength", columns, rows)
+    columns += ["worst (naive)", "its mode", "worst, cross-fitted", "95% interval", "interval of"]
+    note = (
+        "Accuracies are shares of the n samples, means over training seeds. The naive worst mode "
+        "is chosen and read on the same samples, which biases its accuracy downwards where many "
+        "modes were tried, and has no interval. Cross-fitted: each half of the samples chooses "
+        "the worst mode, the other half is read; the interval is of that value, and holds for the "
+        "modes chosen."
+    )
+    caption = "Accuracy over the modes, one row a model, noise and strength"
+    return Table(caption, columns, rows, note=note)
+
+
+def worst_modes(curves: pd.DataFrame) -> Table:
+    """Return the modes of the lowest accuracy of each model, noise and strength.
+
+    curves: of `metrics.over_seeds`, without the clean evaluation. Rows of a model stand together.
+    """
+    keys = [name for name in CONDITION if name in curves and name not in ("mode", "mode_unit")]
+    rows = []
+    for model, own in curves.groupby("model", sort=False) if len(curves) else ():
+        for _, modes in own.groupby(keys, sort=False, dropna=False):
+            lowest = modes.sort_values(["accuracy", "mode"], kind="stable").head(MOST_MODES)
+            rows += [
+                (
+                    *(str(model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
+                    *(f"{row.eps:g} {row.eps_unit}", at_mode(row.mode, row.mode_unit)),
+                    *(share(row.accuracy), share(row.clean_accuracy - row.accuracy)),
+                    *(interval(row.ci_low, row.ci_high), str(row.interval) or DASH),
+                    f"{share(row.lowest)}..{share(row.highest)}" if row.seeds > 1 else DASH,
+                    *(str(row.seeds), str(row.n)),
+                )
+                for row in lowest.itertuples()
+            ]
+    columns = ["model", "noise", "at", "eps", "mode", "accuracy", "clean - accuracy"]
+    columns += ["95% interval", "interval of", "range of seeds", "seeds", "n"]
+    note = (
+        f"At most {MOST_MODES} modes of the lowest accuracy are listed. They are chosen and read "
+        "on the same samples, and the intervals do not allow for the choice: the cross-fitted "
+        "worst mode of the overview does."
+    )
+    caption = "Modes of the lowest accuracy of each model, noise and strength"
+    return Table(caption, columns, rows, note=note)
 
 
 def points(curves: pd.DataFrame, most: int) -> Table:
     """Return the points of the curves, of `metrics.over_seeds`, the first `most` of them."""
     rows = [
         (
-            *(str(row.model), noise_name(row.noise, row.clip), row.inject),
+            *(str(row.model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
             *(f"{row.eps:g} {row.eps_unit}", at_mode(row.mode, row.mode_unit)),
             *(share(row.accuracy), interval(row.ci_low, row.ci_high)),
             *(str(row.interval) or DASH, str(row.n), str(row.seeds)),
         )
         for row in curves.head(most).itertuples()
     ]
-    columns = ("model", "noise", "at", "eps", "mode", "accuracy", "95 % interval", "interval of")
+    columns = ("model", "noise", "at", "eps", "mode", "accuracy", "95% interval", "interval of")
     rest = len(curves) - len(rows)
     return Table("The points of the curves", (*columns, "n", "seeds"), rows, rest)
 
@@ -103,12 +132,25 @@ def points(curves: pd.DataFrame, most: int) -> Table:
 def pairs(tests: pd.DataFrame) -> Table:
     """Return a row a pair of models: at how many conditions the paired tests tell them apart."""
     columns = ["a", "b", "pairs of checkpoints", "conditions", "a better", "b better"]
-    columns += ["opposite signs"]
+    columns += ["opposite signs", "largest difference a - b"]
     if tests.empty:
         return Table("", columns, ())
-    found = verdicts(tests, ALPHA)
-    rows = [tuple(map(str, row)) for row in found.itertuples(index=False)]
-    return Table("Paired tests, one row a pair of models", columns, rows)
+    noisy = tests[tests["noise"] != "clean"]
+    rows = []
+    for row in verdicts(noisy, ALPHA).itertuples(index=False):
+        group = noisy[(noisy["model_a"] == row.model_a) & (noisy["model_b"] == row.model_b)]
+        most = group.loc[group["difference"].abs().idxmax()]
+        names = ("noise", "mode", "mode_unit", "eps", "eps_unit")
+        words = condition(*(most.get(name, "") for name in names))
+        rows.append(
+            (*map(str, row), f"{most['difference']:+.3f} ({words}, n = {most['n']})"),
+        )
+    note = (
+        "McNemar's exact test on the same perturbed samples, Holm-adjusted over all tests of the "
+        f"run, p < {ALPHA:g}. A condition counts as better where every pair of checkpoints says "
+        "so. It compares these checkpoints, not ways of training."
+    )
+    return Table("Paired tests, one row a pair of models", columns, rows, note=note)
 
 
 def single_tests(tests: pd.DataFrame) -> Table:
@@ -131,25 +173,6 @@ def single_tests(tests: pd.DataFrame) -> Table:
     ]
     caption = "Single tests, the smallest adjusted p first"
     return Table(caption, columns, rows, len(noisy) - len(rows))
-
-
-def failures(state: Inspection) -> Table:
-    """Return a row a failed cell and model, with the first line of its error."""
-    columns = ("model", "condition", "first line of the error", "cell")
-    if not state.failed:
-        return Table("", columns, ())
-    plan = state.run.plan()
-    gone = plan[plan["cell"].isin(state.failed.keys())]
-    rows = [
-        (
-            f"{row.model}/{row.train_seed}",
-            condition(row.noise, row.mode, row.mode_unit, row.eps, row.eps_unit),
-            state.failed[row.cell].line,
-            str(row.cell),
-        )
-        for row in gone.head(MOST_FAILURES).itertuples()
-    ]
-    return Table("Failed cells", columns, rows, len(gone) - len(rows))
 
 
 def condition(noise: str, mode: float, mode_unit: str, eps: float, eps_unit: str) -> str:

@@ -39,6 +39,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Draw one sample under every family into this folder.",
 )
+@click.option(
+    "--time-frequency",
+    "maps",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Draw a test sample's short-time spectra, clean and perturbed, into this folder.",
+)
+@click.option("--sample", default=0, show_default=True, help="Its place in the split.")
 @shared("seed", "limit", "style")
 def attack(
     perturbation: str | None,
@@ -51,6 +58,8 @@ def attack(
     output: Path | None,
     listing: bool,
     gallery: Path | None,
+    maps: Path | None,
+    sample: int,
     style: str,
 ) -> None:
     """Apply a perturbation to a task's data, say what was delivered, and save it.
@@ -66,6 +75,7 @@ def attack(
       robustssm attack 'BandNoise(1, 16, eps=1)' --clip rescale --range 0,1 -o clipped.npz
       robustssm attack --list
       robustssm attack --gallery figures
+      robustssm attack 'Chirp(2, 60, eps=1)' --time-frequency figures
     """
     from robustssm import ui
 
@@ -81,7 +91,27 @@ def attack(
             ui.note(str(path))
         return
     assert perturbation is not None
+    if maps is not None:
+        _draw_maps(perturbation, task, sample, seed, maps)
+        return
     _apply(perturbation, (clip, limits), task, split, seed, limit, output, style)
+
+
+def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) -> None:
+    """Draw the short-time spectra of a sample under a perturbation."""
+    from robustssm import ui
+    from robustssm.attacks import parse_perturbation
+    from robustssm.evaluations.time_frequency import short_time_spectra
+    from robustssm.figures.time_frequency import draw_time_frequency
+    from robustssm.tasks import load_task
+
+    perturbation, budget = parse_perturbation(text)
+    task = load_task(task_spec)
+    spectra = short_time_spectra(task, perturbation, budget, sample=sample, seed=seed)
+    identity = task.splits["test"].sample_id[sample]
+    about = f"{task.spec}, test sample {identity}, {text}, seed {seed}"
+    for path in draw_time_frequency(spectra, folder, about):
+        ui.note(str(path))
 
 
 def _apply(

@@ -139,6 +139,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of three models, one of a name that tries to be an element."""
     folder = tmp_path_factory.mktemp("page")
+    # The longest title of an axis is that of spikes.
     write_run(
         folder / "run",
         {
@@ -146,6 +147,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("b", 0): flat(0.9, 0.8, 0.4),
             (HOSTILE, 0): flat(0.8, 0.7, 0.3),
         },
+        noise="resonance",
+        mode_unit="spike",
     )
     output = folder / "page.html"
     write_page(inspect(folder / "run"), output)
@@ -167,6 +170,17 @@ def test_the_page_loads_without_a_complaint_and_without_the_network(tab: Page, p
     assert set(shown(tab)) == {"a", "b", HOSTILE.replace("<", "&lt;").replace(">", "&gt;")}
     labels = tab.value("[...document.querySelectorAll('#curve-models label')].map(l=>l.innerText)")
     assert [label.strip() for label in labels] == ["a", "b", HOSTILE]
+
+
+def test_question_and_verdict_are_on_the_first_screen(tab: Page, path: Path) -> None:
+    """A laptop's: 1280 by 720 pixels."""
+    metrics = {"width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": False}
+    tab.call("Emulation.setDeviceMetricsOverride", **metrics)
+    tab.open(path)
+    assert tab.value("document.querySelector('.verdict').getBoundingClientRect().bottom") < 720
+    words = tab.value("document.querySelector('.verdict').innerText")
+    assert words.startswith("Accuracy under resonance at input, eps 10 std") and HOSTILE in words
+    tab.call("Emulation.clearDeviceMetricsOverride")
 
 
 def test_a_checkbox_takes_its_model_out_and_puts_it_back(tab: Page, path: Path) -> None:
@@ -195,7 +209,7 @@ def test_the_strength_is_chosen_by_its_control(tab: Page, path: Path) -> None:
         )
         assert shown(tab)["a"] == [accuracy, accuracy]
     hover = tab.value(f"{LINES}[0].text[0]")
-    for words in ("mode 1", "accuracy 0.500", "95 % interval [", "n = 40", "seeds: 1"):
+    for words in ("mode 1", "accuracy 0.500", "95% interval [", "n = 40", "seeds: 1"):
         assert words in hover
     assert tab.complaints() == []
 
@@ -225,6 +239,8 @@ def test_nothing_but_boxes_of_their_own_scrolls_sideways_at_400_pixels(
         "[...document.querySelectorAll('.scroll')].some(b => b.scrollWidth > b.clientWidth)"
     )
     assert wide
+    boxes = "['.xtitle', '#curve-plot'].map(n => document.querySelector(n).getBoundingClientRect())"
+    tab.until(f"(b => b[0].left >= b[1].left && b[0].right <= b[1].right)({boxes})")
     tab.call("Emulation.clearDeviceMetricsOverride")
 
 
@@ -234,6 +250,6 @@ def test_without_javascript_the_tables_are_there(tab: Page, path: Path) -> None:
         tab.open(path)
         assert tab.value("document.getElementById('curve-tool').hidden")
         assert "need JavaScript" in tab.value("document.querySelector('noscript').innerText")
-        assert tab.value("document.querySelectorAll('table').length") == 5
+        assert tab.value("document.querySelectorAll('table').length") == 6
     finally:
         tab.call("Emulation.setScriptExecutionDisabled", value=False)

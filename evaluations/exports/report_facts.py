@@ -1,0 +1,259 @@
+"""What a report of a run says besides its results: title, question, models, facts, gaps."""
+
+import json
+import shlex
+from typing import Any
+
+import pandas as pd
+
+from robustssm.attacks.adversaries.table import ADVERSARIES
+from robustssm.attacks.families import FAMILIES
+from robustssm.evaluations.exports.markdown import numbers
+from robustssm.evaluations.exports.report_rows import DASH, Table, condition, noise_name, share
+from robustssm.evaluations.inspection import Inspection, model_names
+from robustssm.evaluations.metrics import perturbed
+from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.tables import Tables
+
+# Failed cells that are listed one by one; errors/ has all of them.
+MOST_FAILURES = 200
+# Groups of missing cells that are named; more are counted.
+_NAMED = 10
+# Models that a title spells out.
+_SPELT = 6
+_NOT_KNOWN = "not on record"
+
+
+def _names(state: Inspection, plan: pd.DataFrame) -> str:
+    """Return the models of a run in words, without training seeds; how many where many."""
+    named = [name.rpartition("/")[0] or name for name in model_names(state.manifest)]
+    found = list(dict.fromkeys(map(str, plan["model"]))) if len(plan) else named
+    unique = list(dict.fromkeys(found))
+    return f"{len(unique)} models" if len(unique) > _SPELT else ", ".join(unique) or "models"
+
+
+def _noises(state: Inspection, plan: pd.DataFrame) -> str:
+    found = perturbed(plan)["noise"] if len(plan) else []
+    given = [str(noise) for noise in state.manifest.get("noise") or []]
+    return ", ".join(dict.fromkeys(map(str, found))) or ", ".join(given) or "noise"
+
+
+def title(state: Inspection, plan: pd.DataFrame) -> str:
+    """Return the title of the report, with its marks."""
+    words = [f"PARTIAL: first {state.manifest.get('limit')} samples only"] * state.partial
+    words += ["UNFINISHED"] * (not state.complete)
+    end = f" ({'; '.join(words)})" if words else ""
+    return f"Robustness of {_names(state, plan)} under {_noises(state, plan)}{end}"
+
+
+def question(state: Inspection, plan: pd.DataFrame) -> str:
+    """Return the question of the run in one sentence."""
+    task = state.manifest.get("task") or "the task"
+    return (
+        f"How much of their accuracy on {task} do {_names(state, plan)} keep when "
+        f"{_noises(state, plan)} perturbs them, mode by mode and strength by strength?"
+    )
+
+
+def marks(state: Inspection) -> list[str]:
+    """Return what a reader has to know of every number."""
+    found = []
+    if state.partial:
+        found.append(
+            f"PARTIAL: only the first {state.manifest.get('limit')} samples were used (--limit); "
+            "every number here is of these."
+        )
+    if not state.complete:
+        found.append(
+            "UNFINISHED: cells are missing or failed; means and worst modes are of the others."
+        )
+    if state.damaged:
+        found.append(f"DAMAGED: {_count(len(state.damaged), 'file')} of the run cannot be read.")
+    return found
+
+
+def counts(state: Inspection) -> str:
+    """Return how many cells of the plan have results, in a sentence."""
+    found = state.counts
+    return (
+        f"{found['done']} of {found['cells']} cells are finished, {found['failed']} failed, "
+        f"{found['missing']} are missing."
+    )
+
+
+def command(state: Inspection) -> str:
+    """Return the command of the run; empty where none is on record."""
+    argv = [str(word) for word in state.manifest.get("argv") or []]
+    return shlex.join(["robustssm", *argv]) if argv else ""
+
+
+def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table:
+    """Return a row a checkpoint: architecture, task, training seed, clean accuracy, hash."""
+    task = str(state.manifest.get("task") or DASH)
+    if len(plan):
+        columns = ["model", "train_seed", "checkpoint"]
+        models = plan[columns].drop_duplicates().itertuples(index=False, name=None)
+    else:
+        listed = [m for m in state.manifest.get("models") or [] if isinstance(m, dict)]
+        models = ((m.get("name"), DASH, m.get("content_hash", DASH)) for m in listed)
+    clean = summary[summary["noise"] == "clean"] if len(summary) else summary
+    accuracy = {
+        (str(row.model), str(row.train_seed)): f"{share(row.accuracy)} (n = {row.n})"
+        for row in clean.itertuples()
+    }
+    known = _architectures()
+    rows = [
+        (
+            *(str(model), known.get(str(found), _NOT_KNOWN), task, str(seed)),
+            *(accuracy.get((str(model), str(seed)), DASH), str(found)),
+        )
+        for model, seed, found in models
+    ]
+    columns = ["model", "architecture", "task", "training seed", "clean accuracy", "content hash"]
+    note = (
+        "Clean accuracy: on the samples of this run, unperturbed. Architectures are those of "
+        "bundled checkpoints with this content hash; of others the run has none on record."
+    )
+    return Table("The checkpoints", columns, rows, note=note)
+
+
+def _architectures() -> dict[str, str]:
+    """Return the architectures of the bundled checkpoints in words, by content hash.
+
+    Their cards alone are read.
+    """
+    from robustssm.checkpoints.native import content_hash
+    from robustssm.zoo import FOLDER
+
+    found = {}
+    for path in sorted(FOLDER.glob("*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        shape = card["architecture"]
+        found[content_hash(card["weights_sha256"], shape)] = (
+            f"{shape['init']}: {shape['layers']} layers, width {shape['d_model']}, state size "
+            f"{shape['n']}, {shape['norm']} norm"
+        )
+    return found
+
+
+def facts(state: Inspection, plan: pd.DataFrame) -> Table:
+    """Return what is on record of the run: data, samples, seeds, device, versions."""
+    content = state.manifest
+    versions = content.get("versions")
+    named = sorted(versions.items()) if isinstance(versions, dict) else []
+    whole = "the whole test split" if content else ""
+    chance = content.get("chance")
+    found: dict[str, Any] = {
+        "task": content.get("task"),
+        "data hash": content.get("task_hash"),
+        "sequence length": content.get("length"),
+        "classes": content.get("classes"),
+        "accuracy of the best constant answer": share(chance) if chance is not None else None,
+        "samples": f"PARTIAL: the first {content.get('limit')} of the test split"
+        if state.partial
+        else whole,
+        "seed of the noise": numbers(plan["seed"]) if len(plan) else content.get("seed"),
+        "device": content.get("device"),
+        "plan": content.get("plan"),
+        "schema of the cells": content.get("schema"),
+        **{f"version of {name}": value for name, value in named},
+    }
+    rows = [(name, str(value)) for name, value in found.items() if value not in (None, "")]
+    return Table("On record", ("what", "value"), rows)
+
+
+def noises(plan: pd.DataFrame) -> Table:
+    """Return a row a noise of a plan: what it is, its place, modes, strengths and clipping."""
+    columns = ("noise", "what it is", "at", "modes", "eps", "clip")
+    if plan.empty:
+        return Table("", columns, ())
+    keys = [name for name in CONDITION if name in plan and name not in ("mode", "eps")]
+    rows = []
+    for values, group in perturbed(plan).groupby(keys, sort=False):
+        row = dict(zip(keys, map(str, values), strict=True))
+        unit = row["mode_unit"]
+        name = str(group["perturbation"].iloc[0]).partition("(")[0]
+        kind = FAMILIES.get(name) or ADVERSARIES.get(name)
+        words = ((kind.__doc__ if kind else "") or "").partition("\n")[0].rstrip(".")
+        modes = f"{numbers(group['mode'])} ({unit})" if unit else DASH
+        strengths = f"{numbers(group['eps'])} {row['eps_unit']}"
+        clip = row.get("clip", DASH)
+        rows.append((row["noise"], words or name, row["inject"], modes, strengths, clip))
+    return Table("The noises", columns, rows)
+
+
+def no_pairs(plan: pd.DataFrame, tables: Tables) -> str:
+    """Return why there are no paired tests to show; empty where there are some."""
+    models = set(plan["model"] if len(plan) else tables.summary.get("model", ()))
+    if len(models) < 2:
+        return "There are no two models to compare."
+    if tables.stale:
+        return "tests.csv is not up to date with the cells; a sweep writes it when it ends."
+    return "tests.csv holds no perturbed condition." if perturbed(tables.tests).empty else ""
+
+
+def failures(state: Inspection) -> Table:
+    """Return a row a failed cell and model, with the first line of its error."""
+    columns = ("model", "condition", "first line of the error", "cell")
+    if not state.failed:
+        return Table("", columns, ())
+    plan = state.run.plan()
+    gone = plan[plan["cell"].isin(state.failed.keys())]
+    rows = [
+        (
+            f"{row.model}/{row.train_seed}",
+            condition(row.noise, row.mode, row.mode_unit, row.eps, row.eps_unit),
+            state.failed[row.cell].line,
+            str(row.cell),
+        )
+        for row in gone.head(MOST_FAILURES).itertuples()
+    ]
+    return Table("Failed cells", columns, rows, len(gone) - len(rows))
+
+
+def unknown(state: Inspection) -> list[str]:
+    """Return what is not known, a line each: samples, damaged files, failed and missing cells."""
+    lines = []
+    if state.partial:
+        lines.append(
+            f"Only the first {state.manifest.get('limit')} samples were used (--limit): every "
+            "number here is of these."
+        )
+    lines += [f"Damaged: {name}: {reason}." for name, reason in sorted(state.damaged.items())]
+    said: dict[str, int] = {}
+    for failure in state.failed.values():
+        said[failure.line] = said.get(failure.line, 0) + 1
+    lines += [f"Failed, {_count(count, 'cell')}: {line}" for line, count in sorted(said.items())]
+    return lines + _missing(state)
+
+
+def _missing(state: Inspection) -> list[str]:
+    """Return a line a model, noise and strength with missing cells."""
+    if not state.missing:
+        return []
+    plan = state.run.plan()
+    gone = plan[plan["cell"].isin(state.missing)]
+    group = [name for name in CONDITION if name in plan and name not in ("mode", "mode_unit")]
+    lines = []
+    for (model, seed, *values), own in gone.groupby(["model", "train_seed", *group], sort=True):
+        row = dict(zip(group, values, strict=True))
+        what = noise_name(row["noise"], row.get("clip", ""))
+        if what != "clean":
+            what += f", eps {row['eps']:g} {row['eps_unit']}"
+        modes = f", modes {numbers(own['mode'])}" if own["mode_unit"].iloc[0] else ""
+        lines.append(f"Missing, {_count(len(own), 'cell')}: {model}/{seed}, {what}{modes}.")
+    if len(lines) > _NAMED:
+        rest = len(lines) - _NAMED
+        lines = [*lines[:_NAMED], f"Missing: {rest} more groups of conditions."]
+    return lines
+
+
+def going_on(state: Inspection) -> str:
+    """Return what the command of `Inspection.resume` does, in a sentence without its end."""
+    if state.complete:
+        return "Every cell is there: the same command computes nothing again. It was"
+    return "The sweep goes on, and computes only what is missing, by"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
