@@ -131,7 +131,9 @@ def test_what_is_behind_the_end_of_a_sample_teaches_nothing(
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
-@pytest.mark.parametrize(("option", "words"), [("tokens=3", "has 3 tokens"), ("classes=1", "label")])
+@pytest.mark.parametrize(
+    ("option", "words"), [("tokens=3", "has 3 tokens"), ("classes=1", "label")]
+)
 def test_tasks_without_anything_to_learn(
     option: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
