@@ -1,8 +1,9 @@
-"""Pairs of documents (AAN, Long Range Arena): read, not yet a task.
+"""Pairs of documents (AAN, Long Range Arena), joined in one sequence: not the benchmark's form.
 
-A sample is two documents, which a network encodes one by one before it compares the two codes. A
-task here has one sequence a sample; two documents joined in one sequence would be another task
-than the benchmark's. `read_pairs` reads the files, `lra_retrieval` says so.
+There a network encodes the two documents one by one and then compares the two codes. A task here
+has one sequence a sample: `form=joined` puts a separator between the documents, so that the network
+may compare them step by step, and accuracies are not those of the benchmark's tables. `read_pairs`
+reads the files as they are.
 
 Source: Tay et al., Long Range Arena (arXiv 2011.04006), section 2.2.3; state-spaces/s4,
 src/dataloaders/lra.py, class AAN.
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from robustssm.errors import UsageError
+from robustssm.tasks.base import Split, Task
 from robustssm.tasks.lra_text import LONGEST
 from robustssm.tasks.reading import (
     byte_tokens,
@@ -24,6 +26,7 @@ from robustssm.tasks.reading import (
     check_limit,
     check_room,
     find,
+    in_splits,
     rejected,
 )
 from robustssm.typing import IntArray
@@ -32,6 +35,8 @@ _WHO = "lra-retrieval"
 _FILES = {"train": "train", "validation": "eval", "test": "test"}
 _LABELS = {b"0": 0, b"1": 1, b"0.0": 0, b"1.0": 1}
 _LINE_BYTES = 16 << 20
+# Behind the tokens of bytes, 1 to 256; 0 is padding.
+SEPARATOR = 257
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,45 @@ class Pairs:
     sample_id: IntArray
 
 
-def lra_retrieval(folder: Path) -> object:
-    """Refuse: a sample of it is two sequences."""
-    raise UsageError(
-        f"{_WHO} {folder}: a sample is two documents, a task here has one sequence a sample; "
-        "robustssm.tasks.lra_retrieval.read_pairs reads the files"
-    )
+def lra_retrieval(folder: Path, form: str = "", max_length: int = 4000, limit: int = 0) -> Task:
+    """Return the task of joined pairs: tokens (N, 2 max_length + 1), 0 to 257, two classes.
+
+    A sample is the first document, SEPARATOR, the second one, then padding; label 1 where one cites
+    the other. form: `joined`, which has to be asked for, since the benchmark is another; further
+    arguments: as of `read_pairs`. sample_id counts training pairs, then those of validation and
+    test. Raises RejectedInputError; UsageError without the form.
+    """
+    if form != "joined":
+        raise UsageError(
+            f"{_WHO}: a sample is two documents, which the benchmark encodes one by one; a task "
+            f"here has one sequence a sample, so form is {form!r}, expected 'joined': both in one "
+            "sequence, another task than the benchmark's"
+        )
+    parts, first = [], 0
+    for split in _FILES:
+        pairs = read_pairs(folder, split, max_length, limit)
+        tokens, lengths = joined(pairs)
+        parts.append(Split(tokens, pairs.labels, first + pairs.sample_id, lengths))
+        first += len(pairs.labels)
+    spec = f"{_WHO}:folder={folder.resolve()}:form=joined"
+    spec += f":max_length={max_length}" if max_length != 4000 else ""
+    spec += f":limit={limit}" if limit else ""
+    return Task(spec, 2, in_splits(parts, None), tokens=SEPARATOR + 1)
+
+
+def joined(pairs: Pairs) -> tuple[IntArray, IntArray]:
+    """Return the sequences (N, 2 L + 1) of pairs of length L, and where they end (N,)."""
+    count, _, L = pairs.tokens.shape
+    check_room(_WHO, (count, 2 * L + 1), 16, "give limit=1000 or a smaller max_length")
+    place = np.arange(2 * L + 1)
+    first, second = pairs.lengths[:, :1], pairs.lengths[:, 1:]
+    # Where each place is read: in the first document, at the separator, in the second one, nowhere.
+    behind = place - first - 1
+    ahead = np.take_along_axis(pairs.tokens[:, 0], np.minimum(place, L - 1)[None], axis=1)
+    after = np.take_along_axis(pairs.tokens[:, 1], np.clip(behind, 0, L - 1), axis=1)
+    tokens = np.where(place < first, ahead, np.where(behind < second, after, 0))
+    tokens[np.arange(count), first[:, 0]] = SEPARATOR
+    return tokens, (first + 1 + second)[:, 0]
 
 
 def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit: int = 0) -> Pairs:

@@ -144,9 +144,32 @@ def test_pairs(tmp_path: Path) -> None:
     assert len(read_pairs(tmp_path, "validation", limit=1).labels) == 1
 
 
-def test_pairs_are_no_task_and_damaged_ones_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a sample is two documents"):
-        load_task(f"lra-retrieval:folder={tmp_path}")
+def test_joined_pairs(tmp_path: Path) -> None:
+    """Every sequence spells the first text, the separator, and the second one."""
+    texts = [("first text", "x"), ("", "longer than ten"), ("twelve bytes", "twelve bytes")]
+    for name in ("train", "eval", "test"):
+        lines = [f"{k % 2}\ta\tb\t{one}\t{two}\n" for k, (one, two) in enumerate(texts)]
+        (tmp_path / f"new_aan_pairs.{name}.tsv").write_text("".join(lines))
+    task = load_task(f"lra-retrieval:folder={tmp_path}:form=joined:max_length=12")
+    assert (task.tokens, task.length, task.classes) == (258, 25, 2)
+    ids = [task.splits[name].sample_id.tolist() for name in ("train", "validation", "test")]
+    assert ids == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    split = task.splits["test"]
+    assert split.lengths is not None
+    for row, (one, two) in enumerate(texts):
+        # A text without any byte is one step of padding, as everywhere.
+        ahead, after = ([b + 1 for b in text.encode()[:12]] or [0] for text in (one, two))
+        expected = [*ahead, 257, *after]
+        assert split.inputs[row, : len(expected)].tolist() == expected
+        assert split.lengths[row] == len(expected) and not split.inputs[row, len(expected) :].any()
+    assert load_task(task.spec).content_hash == task.content_hash
+    assert len(load_task(f"{task.spec}:limit=2").splits["train"]) == 2
+
+
+def test_the_form_has_to_be_asked_for_and_damaged_pairs_are_refused(tmp_path: Path) -> None:
+    for form in ("", ":form=two-towers"):
+        with pytest.raises(UsageError, match="a sample is two documents"):
+            load_task(f"lra-retrieval:folder={tmp_path}{form}")
     with pytest.raises(UsageError, match="split is 'eval'"):
         read_pairs(tmp_path, "eval")
     path = tmp_path / "new_aan_pairs.test.tsv"
