@@ -14,12 +14,14 @@ from matplotlib.figure import Figure
 
 from robustssm.figures.style import PAGE, style
 from robustssm.files import write_atomically
-from robustssm.tasks import Task
+from robustssm.tasks import Split, Task
 
 # Tokens of one more than a byte are texts; 0 is padding.
 BYTES = 257
 _LINE = 78
 _LINES = 4
+# Images that each have a title; more are a sheet.
+_TITLED = 25
 
 
 def words(tokens: npt.NDArray[Any], vocabulary: int) -> str:
@@ -31,13 +33,19 @@ def words(tokens: npt.NDArray[Any], vocabulary: int) -> str:
     return "".join(c if c.isprintable() else " " for c in shown)
 
 
-def data(task: Task, split: str = "test", show: int = 5) -> pd.DataFrame:
-    """Return one row a sample: sample_id, label, steps, and lowest, highest, mean and rms inputs.
+def chosen(split: Split, show: int, label: int | None = None) -> Split:
+    """Return the first samples of a split, of one class where a label is given."""
+    if label is None:
+        return split.first(show)
+    return split.take(np.flatnonzero(split.labels == label)[:show])
+
+
+def data(task: Task, part: Split) -> pd.DataFrame:
+    """Return one row a sample of `part`: sample_id, label, steps, and lowest, highest, mean and rms inputs.
 
     The statistics are over the valid steps of all channels, NaN of tokens; `start` is the first
     tokens as text, empty where inputs are no tokens.
     """
-    part = task.splits[split].first(show)
     full = np.full(len(part), task.length)
     lengths = full if part.lengths is None else part.lengths
     frame = pd.DataFrame({"sample_id": part.sample_id, "label": part.labels, "steps": lengths})
@@ -57,12 +65,14 @@ def data(task: Task, split: str = "test", show: int = 5) -> pd.DataFrame:
     return frame
 
 
-def draw(task: Task, frame: pd.DataFrame, split: str, axes: Sequence[Axes]) -> None:
+def draw(
+    task: Task, part: Split, frame: pd.DataFrame, axes: Sequence[Axes], titles: bool = True
+) -> None:
     """Draw the samples of `data`, one a panel."""
-    part = task.splits[split].first(len(frame))
     for panel, x, (_, row) in zip(axes, part.inputs, frame.iterrows(), strict=True):
-        title = f"sample {row['sample_id']}, label {row['label']}"
-        panel.set_title(title, loc="left", fontsize=7)
+        if titles:
+            title = f"sample {row['sample_id']}, label {row['label']}"
+            panel.set_title(title, loc="left", fontsize=7)
         if task.tokens is not None:
             text = row["start"].replace("$", r"\$")
             lines = [text[k : k + _LINE] for k in range(0, len(text), _LINE)][:_LINES]
@@ -89,16 +99,19 @@ def _image(panel: Axes, x: npt.NDArray[Any], image: tuple[int, int]) -> None:
     panel.set(xticks=[], yticks=[])
 
 
-def save_samples(task: Task, frame: pd.DataFrame, split: str, path: Path) -> None:
-    """Draw the samples of `data` into a PNG file."""
+def save_samples(task: Task, part: Split, frame: pd.DataFrame, path: Path) -> None:
+    """Draw the samples of `data` into a PNG file; many images as a sheet without titles."""
     pictures = task.image is not None and task.tokens is None
-    columns = min(len(frame), 5) if pictures else 1
+    sheet = pictures and len(frame) > _TITLED
+    columns = min(len(frame), 20 if sheet else 5) if pictures else 1
     rows = -(-len(frame) // columns)
+    width = 2.0 * PAGE if sheet else PAGE
+    height = width / columns if sheet else 1.6 if pictures else 0.95
     with style():
-        figure = Figure(figsize=(PAGE, (1.6 if pictures else 0.95) * rows + 0.3))
+        figure = Figure(figsize=(width, height * rows + 0.3))
         FigureCanvasAgg(figure)
         panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
-        draw(task, frame, split, panels[: len(frame)])
+        draw(task, part, frame, panels[: len(frame)], titles=not sheet)
         for panel in panels[len(frame) :]:
             panel.set_axis_off()
         stream = io.BytesIO()

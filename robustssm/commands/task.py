@@ -15,7 +15,8 @@ _SPLITS = ("train", "validation", "test")
 
 @click.command("task")
 @click.argument("name")
-@click.option("--show", default=5, show_default=True, type=click.IntRange(0, 100), help="Samples.")
+@click.option("--show", default=5, show_default=True, type=click.IntRange(0, 400), help="Samples.")
+@click.option("--label", type=int, help="Show samples of this class alone.")
 @click.option("--split", type=click.Choice(_SPLITS), default="test", show_default=True)
 @click.option(
     "-o",
@@ -26,7 +27,9 @@ _SPLITS = ("train", "validation", "test")
 @click.option(
     "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
-def task(name: str, show: int, split: str, output: Path | None, style: str) -> None:
+def task(
+    name: str, show: int, label: int | None, split: str, output: Path | None, style: str
+) -> None:
     """Say what a task is, and show samples of it.
 
     NAME: a task with its parameters, as `robustssm ls tasks` spells them, or file:samples.npz.
@@ -38,13 +41,14 @@ def task(name: str, show: int, split: str, output: Path | None, style: str) -> N
       robustssm task digits
       robustssm task digits:side=32 --show 10 -o digits.png
       robustssm task pathfinder --show 4 -o pathfinder.png
+      robustssm task pathfinder --show 200 --label 1 -o connected.png
       robustssm task listops --format json
 
     \b
     Exit codes: 0 shown; 2 usage; 4 the files are not what they should be.
     """
     from robustssm import ui
-    from robustssm.figures.task_samples import data, save_samples
+    from robustssm.figures.task_samples import chosen, data, save_samples
     from robustssm.files import prepare
     from robustssm.tasks import load_task
 
@@ -55,8 +59,14 @@ def task(name: str, show: int, split: str, output: Path | None, style: str) -> N
     found = load_task(name)
     if show and not len(found.splits[split]):
         raise UsageError(f"task {name}: the {split} split is empty; choose another, or --show 0")
+    part = chosen(found.splits[split], show, label)
+    if show and not len(part):
+        raise UsageError(
+            f"task {name}: the {split} split has no sample of label {label}, expected 0 to "
+            f"{found.classes - 1}"
+        )
     card = _card(found)
-    frame = data(found, split, show) if show else None
+    frame = data(found, part) if show else None
     rows: list[dict[str, Any]] = [] if frame is None else frame.to_dict("records")
     for row in rows:
         row |= {key: int(row[key]) for key in ("sample_id", "label", "steps")}
@@ -72,7 +82,7 @@ def task(name: str, show: int, split: str, output: Path | None, style: str) -> N
             shown = [[_shown(row[key]) for key in columns] for row in rows]
             ui.emit_table(f"First samples, {split}", columns, shown, "table")
     if output is not None and frame is not None:
-        save_samples(found, frame, split, output)
+        save_samples(found, part, frame, output)
         ui.note(f"written: {output}")
 
 

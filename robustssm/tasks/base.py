@@ -33,6 +33,11 @@ class Split:
         lengths = None if self.lengths is None else self.lengths[part]
         return Split(self.inputs[part], self.labels[part], self.sample_id[part], lengths)
 
+    def take(self, index: IntArray) -> "Split":
+        """Return the samples at these places, (k,), in their order."""
+        lengths = None if self.lengths is None else self.lengths[index]
+        return Split(self.inputs[index], self.labels[index], self.sample_id[index], lengths)
+
     def first(self, limit: int | None) -> "Split":
         """Return the first `limit` samples (all where None)."""
         return self.rows(slice(limit))

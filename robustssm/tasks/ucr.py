@@ -18,7 +18,6 @@ from robustssm.errors import UsageError
 from robustssm.tasks.base import Split, Task
 from robustssm.tasks.reading import check_room, held_out, in_splits, ragged, read_text, rejected
 from robustssm.tasks.ucr_files import Series, read_ts, read_tsv
-from robustssm.typing import IntArray
 
 _WHO = "ucr"
 _READERS = {".ts": read_ts, ".tsv": read_tsv}
@@ -56,17 +55,12 @@ def ucr(path: Path, validation: float = 0.1) -> Task:
         labels = np.array([numbers[label] for label in part.labels], dtype=np.int64)
         ids = first + np.arange(len(labels))
         whole.append(Split(inputs, labels, ids, part.lengths if unequal else None))
-    own = [_rows(whole[0], index) for index in held_out(len(train.labels), validation)]
+    own = [whole[0].take(index) for index in held_out(len(train.labels), validation)]
     if not len(own[0]):
         raise rejected(_WHO, paths[0], "has too few series to hold some out; give validation=0")
     spec = f"{_WHO}:path={paths[0].resolve()}"
     spec += f":validation={validation:g}" if validation != 0.1 else ""
     return Task(spec, len(names), in_splits([*own, whole[1]], None))
-
-
-def _rows(split: Split, index: IntArray) -> Split:
-    lengths = None if split.lengths is None else split.lengths[index]
-    return Split(split.inputs[index], split.labels[index], split.sample_id[index], lengths)
 
 
 def _classes(path: Path, train: Series, test: Series) -> list[str]:

@@ -26,6 +26,21 @@ def saved(folder: Path, **arrays: Any) -> str:
     return f"file:{path}"
 
 
+def test_samples_of_one_class(tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    result = run("digits:side=8", "--show", "40", "--label", "7", "--format", "json",
+                 "-o", str(sheet))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    split = load_task("digits:side=8").splits["test"]
+    shown = json.loads(result.stdout)["samples"]
+    assert [row["sample_id"] for row in shown] == split.sample_id[split.labels == 7][:40].tolist()
+    with Image.open(sheet) as image:
+        # Two rows of twenty squares, without titles.
+        assert 6.0 < image.width / image.height < 12.0
+    nobody = run("digits:side=8", "--label", "10")
+    assert nobody.exit_code == 2 and "no sample of label 10, expected 0 to 9" in nobody.stderr
+
+
 def test_the_card_is_the_task() -> None:
     result = run("digits:side=8", "--show", "3", "--format", "json")
     assert result.exit_code == 0, result.output
