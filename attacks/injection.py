@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,16 +28,20 @@ def input_site(task: Task) -> Site:
 
 @torch.no_grad()
 def embedded(network: Classifier, task: Task) -> Site:
-    """Return the site of the embeddings of a task of tokens: their deviation per channel."""
-    total = torch.zeros(len(network.mean), dtype=torch.float64, device=network.mean.device)
-    squares, count = torch.zeros_like(total), 0
-    tokens = torch.from_numpy(task.splits["train"].inputs).to(network.mean.device)
-    for part in tokens.split(inference.BATCH):
-        values = network.embed(part).double().flatten(0, 1)
-        total, squares = total + values.sum(0), squares + values.square().sum(0)
-        count += len(values)
-    scale = (squares / count - (total / count).square()).clamp_min(0.0).sqrt()
-    return Site(scale=scale, rate=task.rate)
+    """Return the site of the embeddings of a task of tokens: their deviation per channel.
+
+    Over the training tokens, without what is behind the samples' ends. A token's embedding does not
+    depend on the others, so that each is embedded once and counts as often as it occurs.
+    """
+    split = task.splits["train"]
+    tokens = split.inputs
+    if split.lengths is not None:
+        tokens = tokens[np.arange(tokens.shape[1]) < split.lengths[:, None]]
+    present, counts = np.unique(tokens, return_counts=True)
+    values = network.embed(torch.from_numpy(present)[None].to(network.mean.device))[0].double()
+    weight = torch.from_numpy(counts / counts.sum()).to(values.device)[:, None]
+    centred = values - (weight * values).sum(0)
+    return Site(scale=(weight * centred.square()).sum(0).sqrt(), rate=task.rate)
 
 
 @contextmanager

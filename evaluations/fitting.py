@@ -54,10 +54,11 @@ def check_sites(
                 f"{condition.noise}: acts at the inputs of SSM layers, and {model} has none with "
                 "a step size; give --inject input, or another noise"
             )
-        if condition.inject == "model" and "kind" in architecture:
+        own = "kind" not in architecture and not architecture.get("bidirectional")
+        if condition.inject == "model" and not own:
             raise UsageError(
-                f"{condition.noise}: changes layers of this project's own networks, and {model} "
-                "is none"
+                f"{condition.noise}: changes causal layers of this project's own networks, and "
+                f"{model} has none"
             )
         lengths = any(split.lengths is not None for split in task.splits.values())
         if lengths and isinstance(condition.attack, Adversary):

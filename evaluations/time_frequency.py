@@ -73,8 +73,7 @@ def short_time_spectra(
     channel or width.
     """
     who, length = "time-frequency", task.length
-    if task.tokens is not None:
-        raise UsageError(f"{who}: {task.spec} has tokens, expected values, whose spectrum there is")
+    task.values(who, whole=False)
     if "input" not in perturbation.sites:
         raise UsageError(f"{who}: {perturbation.who} does not act at the input; name one that does")
     for name, value, count in (

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustssm.checkpoints import Checkpoint
+from robustssm.errors import UsageError
 from robustssm.model_names import ModelRef
 from robustssm.network import Network, own_network
 from robustssm.tasks import Split, Task, load_task
@@ -73,6 +74,12 @@ class Subject:
     network: Network
     task: Task
 
+    @torch.no_grad()
+    def inputs(self, split: Split) -> Tensor:
+        """Return inputs of the network, (N, L, channels): of tokens their embeddings."""
+        x = torch.from_numpy(split.inputs)
+        return x if self.task.tokens is None else self.network.embed(x)
+
     def copy(self) -> Network:
         """Return a copy of the network that shares nothing with it, kernels built anew."""
         return copy.deepcopy(self.network)
@@ -98,7 +105,7 @@ class Setting:
 
     def inputs(self, subject: Subject) -> Tensor:
         """Return the inputs of `split`, (N, L, channels), float32 on the CPU."""
-        return torch.from_numpy(self.split(subject).inputs)
+        return subject.inputs(self.split(subject))
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,8 @@ def read_subject(ref: ModelRef) -> Subject:
     """Return the model behind a reference with its task; RejectedInputError where damaged."""
     checkpoint = ref.load()
     network = own_network(checkpoint.network, f"doctor {ref}")
+    if network.architecture.bidirectional:
+        raise UsageError(f"doctor {ref}: its layers look ahead, expected causal ones")
     return Subject(ref, checkpoint, network, load_task(checkpoint.card.task))
 
 

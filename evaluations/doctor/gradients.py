@@ -49,7 +49,7 @@ def zero_gradients(setting: Setting, subject: Subject) -> Finding:
     """Count the samples whose margin has no gradient at the input."""
     split, network = subject.task.splits["test"].first(_SAMPLES), subject.copy()
     network.eval()
-    x = torch.from_numpy(split.inputs).requires_grad_(True)
+    x = subject.inputs(split).requires_grad_(True)
     own = margin(network(x), torch.from_numpy(split.labels))
     (gradient,) = torch.autograd.grad(own.sum(), x)
     zero = gradient == 0.0

@@ -26,6 +26,7 @@ from robustssm.evaluations.doctor.base import (
 from robustssm.evaluations.outcomes import evaluate
 from robustssm.evaluations.plan import make_plan
 from robustssm.execution import repeatable
+from robustssm.inference import accuracy as clean_accuracy
 from robustssm.inference import logits
 from robustssm.network import Network
 
@@ -160,8 +161,7 @@ def accuracy(setting: Setting, subject: Subject) -> Finding:
     """Compare the clean test accuracy with that on the model's card."""
     card, task = subject.checkpoint.card, subject.task
     split = task.splits["test"]
-    answers = logits(subject.network, torch.from_numpy(split.inputs)).argmax(1).numpy()
-    measured = float((answers == split.labels).mean())
+    measured = clean_accuracy(subject.network, split)
     finding = judge(
         "clean accuracy on the test split with the model's card",
         "difference",

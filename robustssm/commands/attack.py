@@ -1,7 +1,7 @@
 """`robustssm attack`: one perturbation applied to data, and saved; the list of all of them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
     from robustssm.attacks import Delivered
+    from robustssm.tasks import Split
 
 
 @click.command()
@@ -65,8 +66,8 @@ def attack(
     """Apply a perturbation to a task's data, say what was delivered, and save it.
 
     The strength belongs to the expression: eps, with unit std, rms, l2, linf, snr-db or mix. The
-    file holds `input` (samples, length, channels),
-    `label`, `sample_id` and what was delivered to each sample.
+    file holds `input` (samples, length, channels), `label`, `sample_id`, `lengths` where samples
+    end early, and what was delivered to each sample.
 
     \b
     Examples:
@@ -150,14 +151,16 @@ def _apply(
             f"{perturbation.who}: the worst of several phases needs a model; use sweep"
         )
     task = load_task(task_spec)
+    task.values("attack", whole=False)
     part = task.splits[split_name].first(limit)
     x, site = torch.from_numpy(part.inputs), input_site(task)
-    after = perturbation.perturb(x, None, part.sample_id, seed, budget=budget, site=site)
+    lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
+    after = perturbation.perturb(x, lengths, part.sample_id, seed, budget=budget, site=site)
     delivered = Delivered(len(x))
-    delivered.add(x, after, perturbation, site)
+    delivered.add(x, after, perturbation, site, lengths)
     mark = fingerprint(after, part.sample_id)
     if output is not None:
-        _save(output, after.numpy(), part.labels, part.sample_id, delivered, {
+        _save(output, after.numpy(), part, delivered, {
             "perturbation": repr(perturbation), "budget": repr(budget), "seed": seed,
             "task": task.spec, "task_hash": task.content_hash, "split": split_name,
             "fingerprint": mark,
@@ -189,8 +192,7 @@ def _summary(delivered: "Delivered") -> dict[str, float]:
 def _save(
     path: Path,
     inputs: object,
-    labels: object,
-    sample_id: object,
+    part: "Split",
     delivered: "Delivered",
     about: dict[str, object],
 ) -> None:
@@ -203,11 +205,13 @@ def _save(
     from robustssm.files import write_atomically
 
     buffer = io.BytesIO()
+    ends: dict[str, Any] = {} if part.lengths is None else {"lengths": part.lengths}
     np.savez(
         buffer,
         input=np.asarray(inputs),
-        label=np.asarray(labels),
-        sample_id=np.asarray(sample_id),
+        label=part.labels,
+        sample_id=part.sample_id,
+        **ends,
         delivered_l2=delivered.l2,
         delivered_linf=delivered.largest,
         delivered_rms=delivered.rms,

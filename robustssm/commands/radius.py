@@ -100,6 +100,7 @@ def radius(
         task=task,
         limit=limit,
     )
+    plan.task.values("radius")
     listed = parse_modes(modes, top=plan.task.length // 2)
     if notes:
         lines = [

@@ -126,6 +126,13 @@ def sweep(
         with nothing_kept():
             _dry_run(plan, run, execution, style)
         return
+    if plan.task.tokens is not None and any(
+        cell.condition is not None and cell.condition.inject == "input" for cell in plan.cells
+    ):
+        ui.note(
+            f"{plan.task.spec}: inputs are tokens; noise is added to their embeddings, eps in the "
+            "embeddings' standard deviations over the training tokens"
+        )
     for model in plan.models:
         for note in model.notes:
             ui.note(f"{model.ref}: {note}")

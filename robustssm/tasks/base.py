@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from robustssm.errors import UsageError
 from robustssm.typing import FloatArray, IntArray
 
 SPLITS = ("train", "validation", "test")
@@ -57,6 +58,15 @@ class Task:
     image: tuple[int, int] | None = None
     rate: float | None = None
     tokens: int | None = None
+
+    def values(self, who: str, *, whole: bool = True) -> None:
+        """Raise UsageError where inputs are tokens, or (whole) where samples end early."""
+        if self.tokens is not None:
+            raise UsageError(f"{who}: {self.spec} has tokens, expected a task of values")
+        if whole and any(split.lengths is not None for split in self.splits.values()):
+            raise UsageError(
+                f"{who}: samples of {self.spec} have lengths of their own, expected one length"
+            )
 
     @property
     def length(self) -> int:

@@ -76,9 +76,13 @@ def test_bad_requests_are_one_line(arguments: list[str], words: str, tmp_path: P
 
 def test_bad_sizes() -> None:
     task = load_task("digits:side=16")
-    for options in ({"width": 257}, {"channel": 1}, {"sample": -1}):
-        with pytest.raises(UsageError, match="time-frequency"):
-            short_time_spectra(task, *parse_perturbation("Fourier(3, eps=1)"), **options)
+    tone, budget = parse_perturbation("Fourier(3, eps=1)")
+    with pytest.raises(UsageError, match="width is 257"):
+        short_time_spectra(task, tone, budget, width=257)
+    with pytest.raises(UsageError, match="channel is 1"):
+        short_time_spectra(task, tone, budget, channel=1)
+    with pytest.raises(UsageError, match="sample is -1"):
+        short_time_spectra(task, tone, budget, sample=-1)
 
 
 def test_the_command_draws_the_table_it_writes(tmp_path: Path) -> None:
