@@ -45,7 +45,7 @@ def _evaluations(
     """Yield the rows of cells as sweeps have them: clean, and noise at the input and at layers."""
     noises = [
         Noise("fourier", modes=(min(8, subject.task.length // 4),), eps=(0.3,)),
-        Noise("BandNoise(1, 2)", eps=(0.3,), inject="layers"),
+        Noise("ColouredNoise(1)", eps=(0.3,), inject="layers"),
     ]
     plan = make_plan([subject.ref], noises, limit=limit)
     for cell in plan.cells:
