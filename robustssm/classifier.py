@@ -39,7 +39,7 @@ class Classifier(nn.Module, ABC):
         return None
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings (batch, length, channels) of tokens (batch, length), each its own."""
+        """Return the embedding of each token (batch, length): (batch, length, channels)."""
         raise NotImplementedError
 
     @abstractmethod
