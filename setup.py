@@ -18,6 +18,7 @@ setup(
     ],
     package_data={
         "robustssm": ["py.typed", "zoo/*.safetensors", "zoo/*.json", "ptd_matrices/*.npz"],
+        "robustssm.recipes": ["*.toml", "lra/*.toml"],
         "robustssm.evaluations.exports": ["*.html", "*.css", "*.js"],
         "robustssm.figures": ["*.mplstyle"],
     },

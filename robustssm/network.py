@@ -4,6 +4,7 @@ The default block is that of the PTD paper's robustness test (arXiv 2310.01698, 
 its released script): no residual, no D, GELU, GLU, LayerNorm after the block.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,6 +73,11 @@ class Architecture:
         if not 0.0 <= self.dropout < 1.0:
             raise UsageError(
                 f"architecture: dropout is {self.dropout}, expected 0 or more, below 1"
+            )
+        if not 0.0 < self.dt_min <= self.dt_max < math.inf:
+            raise UsageError(
+                f"architecture: dt_min is {self.dt_min} and dt_max {self.dt_max}, expected "
+                "0 < dt_min <= dt_max"
             )
 
     @classmethod

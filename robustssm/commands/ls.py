@@ -11,13 +11,14 @@ from robustssm.commands.common import shared
 
 @click.group()
 def ls() -> None:
-    """List models, noises, tasks or runs.
+    """List models, noises, tasks, recipes or runs.
 
     \b
     Examples:
       robustssm ls models
       robustssm ls noises
       robustssm ls tasks
+      robustssm ls recipes
       robustssm ls runs
     """
 
@@ -109,6 +110,31 @@ def ls_tasks(style: str) -> None:
         return
     for row in rows:
         click.echo(f"{row['task']}\n    {row['what']}.")
+
+
+@ls.command("recipes")
+@shared("style")
+def ls_recipes(style: str) -> None:
+    """List the published settings that `robustssm train --recipe` takes, with their tasks.
+
+    samples: of the whole training split; PATH stands for files of yours, which --data names.
+
+    \b
+    Examples:
+      robustssm ls recipes
+      robustssm ls recipes --format json
+    """
+    from robustssm.commands.listing import show_rows
+    from robustssm.recipes import listed
+
+    rows = listed()
+    if style != "table":
+        show_rows("Recipes", rows, style)
+        return
+    for row in rows:
+        samples = f", {row['samples']:,} training samples" if row["samples"] else ""
+        click.echo(f"{row['recipe']}: {row['families']}\n    {row['task']}{samples}")
+        click.echo(f"    {row['source']}.")
 
 
 @ls.command("runs")

@@ -45,6 +45,8 @@ def _architecture_options(command: Any) -> Any:
             help="default: bilinear for s4.",
         ),
         click.option("--dropout", default=0.1, show_default=True),
+        click.option("--dt-min", default=1e-3, show_default=True, help="Smallest first dt."),
+        click.option("--dt-max", default=1e-1, show_default=True, help="Largest first dt."),
         click.option("--epochs", default=30, show_default=True),
         click.option("--batch-size", default=64, show_default=True),
         click.option("--lr", default=1e-2, show_default=True),
@@ -56,6 +58,34 @@ def _architecture_options(command: Any) -> Any:
             help="Perturbation of the training inputs, as in 'BandNoise(1, 16, eps=0.3)'; its "
             "draws are new every epoch.",
         ),
+        click.option(
+            "--warmup-steps",
+            default=0,
+            show_default=True,
+            help="Steps in which both rates rise to their peaks; the cosine takes the rest.",
+        ),
+        click.option(
+            "--accumulate",
+            default=1,
+            show_default=True,
+            help="Parts of a batch that are computed one by one; --norm batch sees a part.",
+        ),
+        click.option(
+            "--ema",
+            default=0.0,
+            show_default=True,
+            help="Decay of the moving average of the weights, which is validated and saved.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="Of the dense maps; SSM layers compute in float32.",
+        ),
+        click.option(
+            "--clip", default=0.0, show_default=True, help="Largest norm of the gradient; 0: any."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -64,7 +94,14 @@ def _architecture_options(command: Any) -> Any:
 
 @click.command()
 @click.option("--init", required=True, help="Initialisation, as in s4d or s4ptd-rank1:tau=0.05.")
-@click.option("-d", "--data", "task", default="digits", show_default=True)
+@click.option(
+    "-d",
+    "--data",
+    "task",
+    default="digits",
+    show_default=True,
+    help="Task; a recipe has its own, and needs it here where files are read.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option(
     "-o",
@@ -73,21 +110,49 @@ def _architecture_options(command: Any) -> Any:
     required=True,
     help="Checkpoint to write (.safetensors).",
 )
+@click.option(
+    "--recipe",
+    default="",
+    metavar="NAME|FILE.toml",
+    help="Published settings, as lra/image: those of the initialisation's family. What else is "
+    "given stands before them.",
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="A smaller run: multiplies d_model, epochs and training samples (train= of a generated "
+    "task; limit= of one with files, validation and test as well), at least 1 of each; the "
+    "warm-up keeps its share of the run. Layers, state size, batch size and rates stay, and so "
+    "does what is given.",
+)
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A line an epoch (.csv or .jsonl).",
+)
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of event files.",
+)
 @click.option("--progress", type=PROGRESS, default="auto", show_default=True)
 @_architecture_options
+@click.pass_context
 def train(
+    ctx: click.Context,
+    /,
     init: str,
     task: str,
     seed: int,
     output: Path,
+    recipe: str,
+    scale: float,
+    log: Path | None,
+    tensorboard: Path | None,
     progress: str,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    ssm_lr: float,
-    weight_decay: float,
-    augment: str,
-    **shape: Any,
+    **options: Any,
 ) -> None:
     """Train a checkpoint; an interrupted run goes on where it stopped.
 
@@ -95,21 +160,36 @@ def train(
     Examples:
       robustssm train --init s4d --seed 0 --epochs 2 --output s4d.safetensors
       robustssm train --init s4d --epochs 2 --augment 'BandNoise(1, 16, eps=0.3)' -o b.safetensors
+      robustssm train --recipe lra/listops --scale 0.001 --init s4ptd-rank1 -o c.safetensors
     """
+    from dataclasses import fields
+
     from robustssm import ui
     from robustssm.attacks.augmentation import Augmentation
     from robustssm.network import Architecture
+    from robustssm.recipes import find
+    from robustssm.recipes.resolving import resolve
     from robustssm.tasks import load_task
     from robustssm.training import TrainingConfig
     from robustssm.training import train as run_training
+    from robustssm.training_logs import EpochLog, TensorBoardLog, together
 
     if output.exists():
         raise UsageError(f"train: {output} exists; name another file, or delete it")
+    logs = [EpochLog(log)] if log else []
+    boards = [TensorBoardLog(tensorboard)] if tensorboard else []
+    published = find(recipe) if recipe else None
+    task, values = resolve(init, task, options, _given(ctx), published, scale)
+    if published is not None:
+        for difference in published.settings(init).unlike:
+            ui.note(f"recipe {recipe}, not as published: {difference}")
     data = load_task(task)
+    own = {field.name for field in fields(TrainingConfig)}
+    shape = {key: value for key, value in values.items() if key not in own}
     architecture = Architecture.for_task(init, data, **shape)
-    config = TrainingConfig(epochs, batch_size, lr, ssm_lr, weight_decay, seed, augment)
+    config = TrainingConfig(seed=seed, **{k: v for k, v in values.items() if k in own})
     command = shlex.join(["robustssm", *sys.argv[1:]])
-    with ui.progress(epochs, "epochs", progress) as advance:
+    with ui.progress(config.epochs, "epochs", progress) as advance:
         card = run_training(
             architecture,
             task,
@@ -117,7 +197,14 @@ def train(
             output,
             command=command,
             report=lambda epoch, loss, accuracy: advance(),
-            augment=Augmentation(augment, data) if augment else None,
+            augment=Augmentation(config.augment, data) if config.augment else None,
+            log=together([*logs, *boards]),
         )
     assert card is not None
     click.echo(f"{output}: clean test accuracy {card.clean_accuracy:.4f} (n = {card.n_test})")
+
+
+def _given(ctx: click.Context) -> set[str]:
+    """Return the parameters that were asked for: not left at their defaults."""
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in ctx.params if ctx.get_parameter_source(name) is not default}

@@ -68,7 +68,15 @@ class SSMLayer(nn.Module, ABC):
         return y if self.D is None else y + self.D.to(u.dtype) * u
 
     def forward(self, u: Tensor) -> Tensor:
-        """Return the causal convolution of u (batch, length, channels) with the layer."""
+        """Return the causal convolution of u (batch, length, channels) with the layer.
+
+        Under torch.autocast it computes in float32, whatever u arrives in: FFTs and the products
+        around them have no half precision.
+        """
+        kind = u.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                return self.forward(u if u.dtype == torch.float64 else u.float())
         return self.feed_through(u, self.convolve(u, self._operator(u)))
 
     def _built(self, L: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -1,0 +1,202 @@
+"""Published settings of trainings, as TOML files: one a task, one table a family of models.
+
+    task = "cifar10:folder=PATH:gray=1"      # PATH: files, which --data names
+    samples = 45000                          # training samples of the whole task
+    source = "where the task is from"
+
+    [s4d]
+    source = "where these settings are from"
+    unlike = ["what the publication has and the network here has not"]
+    layers = 6
+    lr = 0.01
+
+Keys of a table are fields of Architecture and TrainingConfig; `warmup_epochs` stands for
+`warmup_steps` where the publication counts epochs. What a table leaves out has the default of
+`robustssm train`.
+"""
+
+import difflib
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from robustssm.errors import UsageError
+from robustssm.initializations import parse
+from robustssm.network import Architecture
+from robustssm.training_config import TrainingConfig
+
+FAMILIES = ("s4", "s4d", "s5", "s4ptd", "s5ptd")
+# Stands for files in a recipe's task.
+FOLDER = "PATH"
+_ROOT = Path(__file__).parent
+_TOP = {"task": str, "samples": int, "source": str}
+_ABOUT = {"source": str, "unlike": list}
+# What the initialisation, the task and the run give.
+_NOT_HERE = ("init", "d_input", "d_output", "tokens", "seed")
+_SHAPE, _TRAINING = (
+    {f.name: type(f.default) for f in fields(owner) if f.name not in _NOT_HERE}
+    for owner in (Architecture, TrainingConfig)
+)
+# Keys of a table by type.
+KEYS: dict[str, type] = {**_SHAPE, **_TRAINING, "warmup_epochs": float}
+_WORDS = {
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    list: "a list of texts",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one family; values by key; unlike: what the publication has besides."""
+
+    values: dict[str, Any]
+    source: str = ""
+    unlike: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A task and the settings of families; samples: of its whole training split, where known."""
+
+    name: str
+    task: str
+    families: dict[str, Settings]
+    samples: int | None = None
+    source: str = ""
+
+    @property
+    def needs_files(self) -> bool:
+        """Whether the task has to be told where its files are."""
+        return f"={FOLDER}" in self.task
+
+    def settings(self, init: str) -> Settings:
+        """Return the settings of the family of an initialisation; UsageError where it has none."""
+        family = family_of(init)
+        if family not in self.families:
+            raise UsageError(
+                f"recipe {self.name}: has no settings for {init} (family {family}), expected an "
+                f"initialisation of {', '.join(self.families)}"
+            )
+        return self.families[family]
+
+
+def family_of(init: str) -> str:
+    """Return the family of an initialisation: s4d for s4d-lin, s4ptd for s4ptd-rank1."""
+    return parse(init).base.partition("-")[0]
+
+
+def names() -> list[str]:
+    """Return the names of the recipes that ship with the package."""
+    return sorted(p.relative_to(_ROOT).with_suffix("").as_posix() for p in _ROOT.rglob("*.toml"))
+
+
+def listed() -> list[dict[str, Any]]:
+    """Return a record a recipe: name, task, samples, families, source."""
+    rows = []
+    for recipe in map(find, names()):
+        rows.append(
+            {
+                "recipe": recipe.name,
+                "task": recipe.task,
+                "samples": recipe.samples,
+                "families": ", ".join(recipe.families),
+                "source": recipe.source,
+            }
+        )
+    return rows
+
+
+def find(text: str) -> Recipe:
+    """Return the recipe of this name, or of this file (.toml).
+
+    Raises UsageError, which names the file, the key and what is allowed.
+    """
+    if text in names():
+        return read(_ROOT / f"{text}.toml", text)
+    if text.endswith(".toml"):
+        return read(Path(text).expanduser(), text)
+    raise UsageError(
+        f"recipe: {text!r} is unknown, {_nearest(text, names())}, or a file that ends in .toml"
+    )
+
+
+def read(path: Path, name: str) -> Recipe:
+    """Return the recipe of a file; UsageError names the first thing that is wrong with it."""
+    content = _parse(path, name)
+    families: dict[str, Settings] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and key not in _TOP:
+            if key not in FAMILIES:
+                raise UsageError(f"recipe {name}: [{key}] is unknown, {_nearest(key, FAMILIES)}")
+            families[key] = _settings(value, f"recipe {name}: {key}")
+        elif key not in _TOP:
+            expected = _nearest(key, [*_TOP, *FAMILIES])
+            raise UsageError(f"recipe {name}: {key!r} is unknown, {expected}")
+        else:
+            _check(f"recipe {name}: {key}", value, _TOP[key])
+    if "task" not in content or not families:
+        missing = "no task" if families else "no table of a family"
+        raise UsageError(
+            f'recipe {name}: has {missing}, expected task = "digits" and one of '
+            f"{', '.join(f'[{family}]' for family in FAMILIES)}"
+        )
+    given = {key: content[key] for key in _TOP if key in content}
+    if given.get("samples", 1) < 1:
+        raise UsageError(f"recipe {name}: samples is {given['samples']}, expected 1 or more")
+    return Recipe(name, families=families, **given)
+
+
+def _parse(path: Path, name: str) -> dict[str, Any]:
+    try:
+        # Editors of Windows put a byte order mark before the text.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"recipe {name}: is no TOML: {error}") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise UsageError(f"recipe {name}: is no TOML text; expected UTF-8, flat tables") from None
+    except OSError as error:
+        raise UsageError(f"recipe {name}: cannot be read ({error.strerror})") from None
+
+
+def _settings(table: dict[str, Any], where: str) -> Settings:
+    """Return a table's settings, each of the type that its key has."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in _ABOUT:
+            _check(f"{where}.{key}", value, _ABOUT[key])
+        elif key in KEYS:
+            _check(f"{where}.{key}", value, KEYS[key])
+            values[key] = float(value) if KEYS[key] is float else value
+        else:
+            raise UsageError(f"{where}.{key} is unknown, {_nearest(key, [*KEYS, *_ABOUT])}")
+    if {"warmup_steps", "warmup_epochs"} <= set(values):
+        raise UsageError(f"{where}: has warmup_steps and warmup_epochs; leave one of them out")
+    if not 0.0 <= values.get("warmup_epochs", 0.0) < math.inf:
+        raise UsageError(f"{where}.warmup_epochs is {values['warmup_epochs']}, expected 0 or more")
+    try:
+        Architecture("s4d", **{key: values[key] for key in _SHAPE if key in values})
+        TrainingConfig(**{key: values[key] for key in _TRAINING if key in values})
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return Settings(values, table.get("source", ""), tuple(table.get("unlike", ())))
+
+
+def _check(where: str, value: object, kind: type) -> None:
+    """Raise UsageError where a value is of another type."""
+    fits = isinstance(value, int | float if kind is float else kind)
+    if kind is list and isinstance(value, list):
+        fits = all(isinstance(item, str) for item in value)
+    if not fits or (kind is not bool and isinstance(value, bool)):
+        raise UsageError(f"{where} is {value!r}, expected {_WORDS[kind]}")
+
+
+def _nearest(text: str, allowed: Any) -> str:
+    """Return what a name may have meant, and what there is."""
+    close = difflib.get_close_matches(text, allowed, n=1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"{guess}expected one of {', '.join(allowed)}"

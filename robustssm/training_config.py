@@ -1,0 +1,109 @@
+"""The settings of a training run, and the rates that follow from them."""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+
+from robustssm.errors import UsageError
+
+PRECISIONS = ("float32", "bfloat16")
+# Fields that were added after the first checkpoints; they are named only where they are not off.
+_LATER = ("warmup_steps", "accumulate", "ema", "precision", "clip")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """epochs; batch_size; lr and ssm_lr (peak rates); weight_decay (not on the dynamics).
+
+    augment: text of the perturbation that training inputs undergo, empty for none. warmup_steps:
+    optimiser steps in which both rates rise linearly to their peaks, before the cosine. accumulate:
+    parts of a batch whose gradients are added up, weighted by their samples, before a step; the
+    statistics of norm `batch` are those of a part. ema: decay of the exponential moving average of
+    the weights, which is validated and saved in their place; 0 for none. precision: of the dense
+    maps, the SSM layers always compute in float32 (complex128 kernels). clip: largest norm of the
+    gradient, 0 for any.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    lr: float = 1e-2
+    ssm_lr: float = 1e-3
+    weight_decay: float = 0.05
+    seed: int = 0
+    augment: str = ""
+    warmup_steps: int = 0
+    accumulate: int = 1
+    ema: float = 0.0
+    precision: str = "float32"
+    clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "lr", "ssm_lr", "accumulate"):
+            if not getattr(self, key) > 0:
+                raise UsageError(f"training: {key} is {getattr(self, key)}, expected > 0")
+        for key in ("lr", "ssm_lr", "weight_decay", "warmup_steps", "clip"):
+            if not (math.isfinite(getattr(self, key)) and getattr(self, key) >= 0.0):
+                raise UsageError(
+                    f"training: {key} is {getattr(self, key)}, expected a finite number >= 0"
+                )
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"training: seed is {self.seed}, expected 0 to 2^63 - 1")
+        if not 0.0 <= self.ema < 1.0:
+            raise UsageError(f"training: ema is {self.ema}, expected 0 or more, below 1")
+        if self.accumulate > self.batch_size:
+            raise UsageError(
+                f"training: accumulate is {self.accumulate}, expected at most the batch size "
+                f"{self.batch_size}"
+            )
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"training: precision is {self.precision!r}, expected one of "
+                f"{', '.join(PRECISIONS)}"
+            )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields, as they stand on a checkpoint's card and in a saved state.
+
+        What came later is left out where it is off, so that older files keep theirs.
+        """
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in _LATER or getattr(self, field.name) != field.default
+        }
+
+    def factor(self, epoch: int, number: int, batches: int) -> float:
+        """Return the share of the peak rates at batch `number` of an epoch, both from 0.
+
+        Without warm-up 1/2 (1 + cos pi p), p the share of the run that is done. With w steps of
+        warm-up, s / w at step s < w, then the cosine over the remaining steps; at step w it is 1.
+        """
+        if not self.warmup_steps:
+            progress = (epoch + number / batches) / self.epochs
+            return 0.5 * (1.0 + math.cos(math.pi * progress))
+        step, last = epoch * batches + number, self.epochs * batches
+        if step < self.warmup_steps:
+            return step / self.warmup_steps
+        progress = (step - self.warmup_steps) / (last - self.warmup_steps)
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def check_steps(self, batches: int) -> None:
+        """Raise UsageError where the warm-up takes the whole run of `batches` steps an epoch."""
+        if self.warmup_steps and self.warmup_steps >= self.epochs * batches:
+            raise UsageError(
+                f"training: warmup_steps is {self.warmup_steps}, expected fewer than the run's "
+                f"{self.epochs * batches} steps ({self.epochs} epochs of {batches})"
+            )
+
+    def check_precision(self, device: torch.device) -> None:
+        """Raise UsageError where torch cannot compute in this precision on a device."""
+        if self.precision == "float32":
+            return
+        if not torch.amp.is_autocast_available(device.type) or (
+            device.type == "cuda" and not torch.cuda.is_bf16_supported()
+        ):
+            raise UsageError(
+                f"training: precision is {self.precision}, which torch {torch.__version__} cannot "
+                f"do on {device}; take float32"
+            )

@@ -1,0 +1,97 @@
+"""The state of an interrupted training: one safetensors file, from which a run goes on exactly."""
+
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from robustssm.errors import UsageError
+from robustssm.files import write_atomically
+from robustssm.network import Network
+from robustssm.training_config import TrainingConfig
+
+Average = torch.optim.swa_utils.AveragedModel
+
+
+def averaged(network: Network, average: Average | None) -> Network:
+    """Return the network that is validated and saved: the average where there is one."""
+    if average is None:
+        return network
+    assert isinstance(average.module, Network)
+    return average.module
+
+
+def moving_average(network: Network, config: TrainingConfig) -> Average | None:
+    """Return what averages a network's weights, None where `ema` is off.
+
+    Each update is a <- ema a + (1 - ema) w; the first takes the weights w as they are. Buffers (the
+    statistics of norm `batch`) are those of the network.
+    """
+    if not config.ema:
+        return None
+    average = Average(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema))
+    average.eval()
+    return average
+
+
+def save_state(
+    path: Path,
+    identity: str,
+    epoch: int,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+) -> None:
+    """Write all that the rest of a run depends on; epoch: how many are done."""
+    tensors = {f"model.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    for number, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{k}": v.clone() for k, v in slots.items()}
+    if average is not None:
+        tensors |= {f"average.{k}": v.contiguous() for k, v in average.state_dict().items()}
+    metadata = {"identity": identity, "epoch": str(epoch)}
+    write_atomically(path, save_tensors(tensors, metadata=metadata))
+
+
+def restore(
+    path: Path,
+    identity: str,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+) -> int:
+    """Load a saved state into all three and return the epoch to go on with, 0 where none.
+
+    Raises UsageError where the file is damaged or belongs to another run.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_tensors(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise UsageError(
+            f"training: {path} is damaged ({error}); delete it to start over"
+        ) from None
+    if metadata.get("identity") != identity:
+        raise UsageError(
+            f"training: {path} belongs to a run with other settings or data; finish that run "
+            "with its own command, or delete the file to start over"
+        )
+    network.load_state_dict(_under("model.", tensors))
+    if average is not None:
+        average.load_state_dict(_under("average.", tensors))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in _under("optimizer.", tensors).items():
+        number, slot = key.split(".")
+        slots.setdefault(int(number), {})[slot] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+    return int(metadata["epoch"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, without the beginning."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
