@@ -21,13 +21,13 @@ def arrays(path: Path) -> Task:
 
     inputs: (N, L, channels) or (N, L) numbers, or (N, L) integers, which are tokens; labels: (N,)
     integers from 0. Optional: lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1);
-    train_inputs, whose standard deviation is the unit of strengths (that of `inputs` else); rate,
-    samples per second. Nothing in the file is executed. Raises RejectedInputError.
+    train_inputs, all steps valid, whose standard deviation is the unit of strengths (that of the
+    valid steps of `inputs` else); rate, samples per second. Nothing in the file is executed. Raises RejectedInputError.
     """
     found = read_arrays(path, "data", _NAMES[:2], _NAMES[2:])
     inputs = _inputs(path, "inputs", found["inputs"])
     labels = _integers(path, "labels", found["labels"], len(inputs))
-    if len(inputs) == 0 or labels.min() < 0:
+    if labels.min() < 0:
         raise RejectedInputError(f"data {path}: expected samples, labelled 0, 1, ...")
     ids = _integers(path, "sample_id", found.get("sample_id", np.arange(len(inputs))), len(inputs))
     if len(np.unique(ids)) < len(ids):
@@ -47,7 +47,8 @@ def arrays(path: Path) -> Task:
             f"{inputs.dtype} {inputs.shape[1:]}"
         )
     test = Split(inputs, labels, ids, lengths)
-    train = Split(trained, *(np.zeros(len(trained), dtype=np.int64) for _ in range(2)))
+    none = np.zeros(len(trained), dtype=np.int64)
+    train = Split(trained, none, none, None if "train_inputs" in found else lengths)
     splits = {"train": train, "validation": test.rows(slice(0)), "test": test}
     tokens = int(inputs.max()) + 1 if inputs.dtype == np.int64 else None
     rate = float(found["rate"]) if "rate" in found else None
@@ -89,11 +90,15 @@ def read_arrays(
 
 def _inputs(path: Path, name: str, values: Array) -> Array:
     """Return values (N, L, channels) as float32, or tokens (N, L) as int64."""
+    if values.ndim in (2, 3) and 0 in values.shape:
+        raise RejectedInputError(
+            f"data {path}: {name} is {values.shape}, expected at least one sample, step and channel"
+        )
     if values.ndim == 2 and values.dtype.kind in "iu":
-        if values.size and int(values.min()) < 0:
+        if int(values.min()) < 0:
             raise RejectedInputError(f"data {path}: {name} has negative tokens")
         return values.astype(np.int64)
-    if values.ndim not in (2, 3) or values.dtype.kind not in "fiu" or 0 in values.shape[1:]:
+    if values.ndim not in (2, 3) or values.dtype.kind not in "fiu":
         raise RejectedInputError(
             f"data {path}: {name} is {values.dtype} {values.shape}, expected numbers (samples, "
             "length, channels), or integer tokens (samples, length)"

@@ -40,6 +40,10 @@ def test_tokens_and_lengths(tmp_path: Path) -> None:
     task = load_task(written(tmp_path, inputs=tokens, labels=np.array([1, 0]), lengths=lengths))
     assert (task.tokens, task.channels, task.length) == (6, 1, 3)
     np.testing.assert_array_equal(task.splits["test"].rows(slice(1, 2)).lengths, [2])
+    # What stands in for training samples ends where they end.
+    x = np.array([[1.0, 3.0, 2.0], [4.0, 6.0, 99.0]])
+    values = load_task(written(tmp_path, inputs=x, labels=np.array([1, 0]), lengths=lengths))
+    assert values.std[0] == pytest.approx(np.std([1, 3, 2, 4, 6]), rel=1e-6)  # float32 data
 
 
 def test_every_array_is_part_of_what_it_is(tmp_path: Path) -> None:
@@ -69,6 +73,8 @@ def test_every_array_is_part_of_what_it_is(tmp_path: Path) -> None:
         ({"x": np.zeros(1)}, "has x"),
         ({"labels": np.zeros(3, int)}, r"labels is int64 \(3,\)"),
         ({"labels": np.array([0.0, 1.0])}, "expected integers"),
+        ({"inputs": np.zeros((0, 3, 1)), "labels": np.zeros(0, int)}, "at least one sample"),
+        ({"inputs": np.zeros((2, 0), int)}, "at least one sample"),
         ({"labels": np.array([-1, 0])}, "labelled 0, 1"),
         ({"inputs": np.full((2, 3, 1), np.nan)}, "NaN or infinite"),
         ({"inputs": np.zeros((2, 3, 1, 1))}, "expected numbers"),
