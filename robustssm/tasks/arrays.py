@@ -22,7 +22,8 @@ def arrays(path: Path) -> Task:
     inputs: (N, L, channels) or (N, L) numbers, or (N, L) integers, which are tokens; labels: (N,)
     integers from 0. Optional: lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1);
     train_inputs, all steps valid, whose standard deviation is the unit of strengths (that of the
-    valid steps of `inputs` else); rate, samples per second. Nothing in the file is executed. Raises RejectedInputError.
+    valid steps of `inputs` else); rate, samples per second. Nothing in the file is executed.
+    Raises RejectedInputError.
     """
     found = read_arrays(path, "data", _NAMES[:2], _NAMES[2:])
     inputs = _inputs(path, "inputs", found["inputs"])

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -62,12 +62,30 @@ def _parameters(name: str) -> Mapping[str, tuple[type, bool]]:
     }
 
 
-@lru_cache(maxsize=4)
 def load_task(spec: str) -> Task:
     """Return the task that `spec` names; raise UsageError naming what is allowed.
 
-    RejectedInputError where the files that it names are not what they should be.
+    RejectedInputError where the files that it names are not what they should be. The last few
+    tasks are kept, as long as their files (those right in a folder) have the same size and time.
     """
+    return _load(spec, tuple(_stamps(spec)))
+
+
+def _stamps(spec: str) -> Iterator[tuple[str, int, int]]:
+    """Yield path, time and size of what a task's name points to."""
+    name, _, rest = spec.strip().partition(":")
+    for text in [rest] if name == FILE else [part.partition("=")[2] for part in rest.split(":")]:
+        path = Path(text).expanduser() if text else None
+        if path is None or not path.exists():
+            continue
+        for found in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
+            status = found.stat()
+            yield str(found.resolve()), status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=4)
+def _load(spec: str, stamps: tuple[tuple[str, int, int], ...]) -> Task:
+    """Return the task that `spec` names; stamps: what has to be the same to be kept."""
     name, *settings = spec.strip().split(":")
     if name == FILE:
         from robustssm.tasks.arrays import arrays

@@ -42,7 +42,9 @@ def test_tokens_and_lengths(tmp_path: Path) -> None:
     np.testing.assert_array_equal(task.splits["test"].rows(slice(1, 2)).lengths, [2])
     # What stands in for training samples ends where they end.
     x = np.array([[1.0, 3.0, 2.0], [4.0, 6.0, 99.0]])
-    values = load_task(written(tmp_path, inputs=x, labels=np.array([1, 0]), lengths=lengths))
+    (tmp_path / "values").mkdir()
+    spec = written(tmp_path / "values", inputs=x, labels=np.array([1, 0]), lengths=lengths)
+    values = load_task(spec)
     assert values.std[0] == pytest.approx(np.std([1, 3, 2, 4, 6]), rel=1e-6)  # float32 data
 
 
@@ -98,11 +100,27 @@ def test_mistakes_are_one_line(tmp_path: Path, arrays: dict[str, Any], message: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    y = np.array([0, 1])
+    spec = written(tmp_path, inputs=np.zeros((2, 3, 1)), labels=y)
+    first = load_task(spec)
+    assert load_task(spec) is first
+    written(tmp_path, inputs=np.zeros((2, 4, 1)), labels=y)
+    assert load_task(spec).length == 4
+    # The same relative name in another folder is another file.
+    (tmp_path / "other").mkdir()
+    written(tmp_path / "other", inputs=np.zeros((2, 5, 1)), labels=y)
+    lengths = []
+    for folder in (tmp_path, tmp_path / "other"):
+        monkeypatch.chdir(folder)
+        lengths.append(load_task("file:samples.npz").length)
+    assert lengths == [4, 5]
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(RejectedInputError, match="no such file"):
         load_task(f"file:{tmp_path / 'none.npz'}")
     for content in (b"", b"PK\x03\x04 not a zip", b"\x93NUMPY"):
         (tmp_path / "broken.npz").write_bytes(content)
-        load_task.cache_clear()
         with pytest.raises(RejectedInputError, match=r"cannot be read|one array"):
             load_task(f"file:{tmp_path / 'broken.npz'}")

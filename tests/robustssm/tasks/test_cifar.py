@@ -123,7 +123,6 @@ def test_full_batches_with_other_sums_are_told(
 
 def test_refusals(tmp_path: Path) -> None:
     def refused(message: str, spec: str = f"cifar10:folder={tmp_path}:partial=1") -> None:
-        load_task.cache_clear()
         with pytest.raises(RejectedInputError, match=message) as caught:
             load_task(spec)
         assert "\n" not in str(caught.value)
