@@ -45,7 +45,10 @@ def test_the_recipes_of_long_range_arena_are_there() -> None:
     for row in rows:
         assert row["families"] == ", ".join(recipes.FAMILIES)
         assert row["source"] and row["task"].partition(":")[0] in TASKS
-    assert json.dumps(rows)
+    listed = call("ls", "recipes", "--format", "json")
+    assert listed.exit_code == 0 and json.loads(listed.stdout)["rows"] == rows
+    words = call("ls", "recipes").stdout
+    assert all(f"{row['recipe']}: s4, s4d" in words and row["task"] in words for row in rows)
 
 
 @pytest.mark.parametrize("name", recipes.names())
