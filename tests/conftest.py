@@ -32,3 +32,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def models(checkpoints: dict[str, Path]) -> str:
     """The same two as a --model list."""
     return ",".join(f"{name.replace('-', '_')}={path}" for name, path in checkpoints.items())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that none of them is left for one core at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
