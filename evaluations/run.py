@@ -9,6 +9,7 @@ from robustssm.evaluations import backends
 from robustssm.evaluations.plan import Cell, Plan
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep
+from robustssm.execution import stop_if_asked
 
 DEFAULT_BATCH = 1024
 BACKENDS = ("processes", "threads")
@@ -76,6 +77,7 @@ def run_sweep(
                 "directory moved or emptied? Run the command again"
             )
         report(outcome.cell, outcome.error)
+        stop_if_asked()
         if outcome.error and execution.fail_fast:
             break
     return errors

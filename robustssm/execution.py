@@ -24,21 +24,39 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+# Set where a signal asked for the end: an exception raised in a destructor or a weak reference's
+# callback goes nowhere, so `stop_if_asked` has to look.
+_asked = threading.Event()
+
+
 @contextmanager
-def stopped_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, as job schedulers send it, end the body as Ctrl-C does: KeyboardInterrupt."""
+def stopped_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM, as job schedulers send it, end the body with KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: object) -> None:
+        _asked.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    _asked.clear()
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            before[number] = signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _asked.clear()
+
+
+def stop_if_asked() -> None:
+    """Raise KeyboardInterrupt where a signal asked for the end and was not heard."""
+    if _asked.is_set():
+        raise KeyboardInterrupt
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -182,12 +182,12 @@ def _measure(
     from robustssm.evaluations.baselines.regression import measure
     from robustssm.evaluations.run import Execution
     from robustssm.evaluations.store import RunDirectory
-    from robustssm.execution import stopped_by_sigterm
+    from robustssm.execution import stopped_by_signals
 
     others = [RunDirectory(path) for path in reuse]
     todo = sum(not any(other.has(cell.id) for other in others) for cell in run.missing(plan))
     try:
-        with stopped_by_sigterm(), ui.progress(todo, "check", progress) as advance:
+        with stopped_by_signals(), ui.progress(todo, "check", progress) as advance:
             errors = measure(
                 plan,
                 run,

@@ -108,7 +108,7 @@ def sweep(
     from robustssm.evaluations.results import finish
     from robustssm.evaluations.run import DEFAULT_BATCH, Execution
     from robustssm.evaluations.store import RunDirectory
-    from robustssm.execution import stopped_by_sigterm
+    from robustssm.execution import stopped_by_signals
 
     plan = sweep_plan(device=device, **options)
     execution = Execution(
@@ -143,7 +143,7 @@ def sweep(
         from robustssm.evaluations.cluster import reach
 
         reach(cluster)
-    with stopped_by_sigterm(), run.lock():
+    with stopped_by_signals(), run.lock():
         run.open(plan, sys.argv[1:], overwrite, click.get_current_context().params)
         for other in others:
             taken = run.reuse(plan, other)

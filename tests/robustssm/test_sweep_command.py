@@ -171,7 +171,7 @@ def test_stopped_it_says_how_to_go_on(models: str, tmp_path: Path, name: str) ->
         time.sleep(0.02)
     process.send_signal(getattr(signal, name))
     stdout, stderr = process.communicate()
-    assert process.returncode == 130 and stdout == ""
+    assert process.returncode == 130 and stdout == "", stderr
     done = len(list(run.glob("cells/*.parquet")))
     assert f"interrupted, {done} of 258 cells saved, {258 - done} left; resume with" in stderr
     assert f"robustssm sweep --model {models}" in stderr and "Traceback" not in stderr
