@@ -124,11 +124,11 @@ def accuracy(network: nn.Module, split: Split) -> float:
     """Return the share of samples of `split` that the network gets right; of none, NaN."""
     tokens = isinstance(network, Classifier) and network.tokens is not None
     size = _PART if tokens else max(1, len(split))
-    right = 0
+    right, device = 0, next(network.parameters()).device
     for start in range(0, len(split), size):
         part = split.rows(slice(start, start + size))
         lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
-        x = torch.from_numpy(part.inputs)
+        x = torch.from_numpy(part.inputs).to(device)
         if isinstance(network, Classifier) and tokens:
             with torch.no_grad():
                 x = network.embed(x)

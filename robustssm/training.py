@@ -2,7 +2,7 @@
 
 Randomness of an epoch (order of samples, dropout) is seeded by (seed, epoch) alone, so a run
 that was interrupted after any epoch continues to the same bytes. On one CPU thread two runs of
-the same command give the same file.
+the same command give the same file; on a GPU algorithms are those that torch calls deterministic.
 
 Settings follow the released robustness test of arXiv 2310.01698 (AdamW, rate 0.01, dynamics
 0.001, weight decay 0.05 except on the dynamics, dropout 0.1).
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from robustssm.checkpoints.native import Card, save_checkpoint
 from robustssm.errors import StabilityError, UsageError
-from robustssm.execution import one_thread, versions
+from robustssm.execution import one_thread, repeatable, resolve_device, versions
 from robustssm.files import prepare
 from robustssm.inference import accuracy
 from robustssm.initializations import initialization
@@ -101,11 +101,13 @@ def train(
     Samples that end early do so here as well: what is behind their end has no influence.
 
     Raises UsageError where the task has no labelled training samples or does not fit the
-    architecture, or the warm-up takes the whole run; StabilityError where the loss is not finite,
-    OSError before the first epoch where `output` cannot be written.
+    architecture, the device is not there, or the warm-up takes the whole run; StabilityError where
+    the loss is not finite, OSError before the first epoch where `output` cannot be written.
     """
     if bool(config.augment) != (augment is not None):
         raise UsageError("training: an augmentation and its text go together; give both")
+    device = resolve_device(config.device)
+    repeatable(device)
     prepare(output)
     task = load_task(task_spec)
     _check_trainable(task, architecture, config)
@@ -115,7 +117,8 @@ def train(
     if task.tokens is None:
         network.mean.copy_(torch.from_numpy(task.mean))
         network.std.copy_(torch.from_numpy(task.std))
-    config.check_precision(network.mean.device)
+    network.to(device)
+    config.check_precision(device)
     optimizer = torch.optim.AdamW(parameter_groups(network, config))
     average = moving_average(network, config)
     judged = averaged(network, average)
@@ -209,7 +212,8 @@ def _train_epoch(
         valid = torch.arange(inputs.shape[1]) < lengths[:, None]
         inputs = torch.where(valid if task.tokens else valid[..., None], inputs, 0)
     total, seed = 0.0, _epoch_seed(config.seed, epoch)
-    with torch.random.fork_rng(devices=[]):
+    device = network.mean.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         network.train()
         batches = torch.randperm(len(split)).split(config.batch_size)
@@ -218,13 +222,14 @@ def _train_epoch(
                 group["lr"] = group["peak"] * config.factor(epoch, number, len(batches))
             optimizer.zero_grad(set_to_none=True)
             for index in batch.tensor_split(min(config.accumulate, len(batch))):
-                x, ids = inputs[index], split.sample_id[index.numpy()]
+                x, ids = inputs[index].to(device), split.sample_id[index.numpy()]
                 if task.tokens is not None:
                     x = network.embed(x)
                 with augment(network, x, ids, seed) if augment else nullcontext(x) as given:
                     ends = None if lengths is None else lengths[index]
                     with _autocast(config, given):
-                        loss = nn.functional.cross_entropy(network(given, ends), labels[index])
+                        found = network(given, ends)
+                        loss = nn.functional.cross_entropy(found, labels[index].to(device))
                 (loss * (len(index) / len(batch))).backward()
                 total += float(loss.detach()) * len(index)
             if config.clip:

@@ -9,7 +9,7 @@ from robustssm.errors import UsageError
 
 PRECISIONS = ("float32", "bfloat16")
 # Fields that were added after the first checkpoints; they are named only where they are not off.
-_LATER = ("warmup_steps", "accumulate", "ema", "precision", "clip")
+_LATER = ("warmup_steps", "accumulate", "ema", "precision", "clip", "device")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TrainingConfig:
     statistics of norm `batch` are those of a part. ema: decay of the exponential moving average of
     the weights, which is validated and saved in their place; 0 for none. precision: of the dense
     maps, the SSM layers always compute in float32 (complex128 kernels). clip: largest norm of the
-    gradient, 0 for any.
+    gradient, 0 for any. device: what computes, as torch names it; another one has other bits.
     """
 
     epochs: int = 30
@@ -37,6 +37,7 @@ class TrainingConfig:
     ema: float = 0.0
     precision: str = "float32"
     clip: float = 0.0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "lr", "ssm_lr", "accumulate"):

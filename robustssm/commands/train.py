@@ -137,6 +137,9 @@ def _architecture_options(command: Any) -> Any:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of event files.",
 )
+@click.option(
+    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, auto: a GPU if any."
+)
 @click.option("--progress", type=PROGRESS, default="auto", show_default=True)
 @_architecture_options
 @click.pass_context
@@ -151,6 +154,7 @@ def train(
     scale: float,
     log: Path | None,
     tensorboard: Path | None,
+    device: str,
     progress: str,
     **options: Any,
 ) -> None:
@@ -166,6 +170,7 @@ def train(
 
     from robustssm import ui
     from robustssm.attacks.augmentation import Augmentation
+    from robustssm.execution import resolve_device
     from robustssm.network import Architecture
     from robustssm.recipes import find
     from robustssm.recipes.resolving import resolve
@@ -176,6 +181,7 @@ def train(
 
     if output.exists():
         raise UsageError(f"train: {output} exists; name another file, or delete it")
+    device = str(resolve_device(device))
     logs = [EpochLog(log)] if log else []
     boards = [TensorBoardLog(tensorboard)] if tensorboard else []
     published = find(recipe) if recipe else None
@@ -187,7 +193,9 @@ def train(
     own = {field.name for field in fields(TrainingConfig)}
     shape = {key: value for key, value in values.items() if key not in own}
     architecture = Architecture.for_task(init, data, **shape)
-    config = TrainingConfig(seed=seed, **{k: v for k, v in values.items() if k in own})
+    config = TrainingConfig(
+        seed=seed, device=device, **{k: v for k, v in values.items() if k in own}
+    )
     command = shlex.join(["robustssm", *sys.argv[1:]])
     with ui.progress(config.epochs, "epochs", progress) as advance:
         card = run_training(

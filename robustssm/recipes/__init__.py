@@ -34,7 +34,7 @@ _ROOT = Path(__file__).parent
 _TOP = {"task": str, "samples": int, "source": str}
 _ABOUT = {"source": str, "unlike": list}
 # What the initialisation, the task and the run give.
-_NOT_HERE = ("init", "d_input", "d_output", "tokens", "seed")
+_NOT_HERE = ("init", "d_input", "d_output", "tokens", "seed", "device")
 _SHAPE, _TRAINING = (
     {f.name: type(f.default) for f in fields(owner) if f.name not in _NOT_HERE}
     for owner in (Architecture, TrainingConfig)
