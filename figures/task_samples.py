@@ -71,7 +71,8 @@ def draw(
     """Draw the samples of `data`, one a panel."""
     for panel, x, (_, row) in zip(axes, part.inputs, frame.iterrows(), strict=True):
         if titles:
-            title = f"sample {row['sample_id']}, label {row['label']}"
+            gap = "\n" if task.image is not None and task.tokens is None else ", "
+            title = f"sample {row['sample_id']}{gap}label {row['label']}"
             panel.set_title(title, loc="left", fontsize=7)
         if task.tokens is not None:
             text = row["start"].replace("$", r"\$")

@@ -47,8 +47,11 @@ class Contours:
 
     @property
     def tolerance(self) -> float:
-        """Largest difference of the two distances between markers, pixels."""
-        return self.side / 16
+        """Largest difference of the two distances between markers, pixels.
+
+        Short snakes are nearly straight, so that all are about as long: there it has to be small.
+        """
+        return self.side / 16 * min(1.0, self.dashes / 14) ** 2
 
     @property
     def total(self) -> int:
