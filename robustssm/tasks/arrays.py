@@ -29,7 +29,9 @@ def arrays(path: Path) -> Task:
     inputs = _inputs(path, "inputs", found["inputs"])
     labels = _integers(path, "labels", found["labels"], len(inputs))
     if labels.min() < 0:
-        raise RejectedInputError(f"data {path}: expected samples, labelled 0, 1, ...")
+        raise RejectedInputError(
+            f"data {path}: labels run from {labels.min()} to {labels.max()}, expected 0, 1, ..."
+        )
     ids = _integers(path, "sample_id", found.get("sample_id", np.arange(len(inputs))), len(inputs))
     if len(np.unique(ids)) < len(ids):
         raise RejectedInputError(f"data {path}: sample_id has a number twice")

@@ -77,7 +77,7 @@ def test_every_array_is_part_of_what_it_is(tmp_path: Path) -> None:
         ({"labels": np.array([0.0, 1.0])}, "expected integers"),
         ({"inputs": np.zeros((0, 3, 1)), "labels": np.zeros(0, int)}, "at least one sample"),
         ({"inputs": np.zeros((2, 0), int)}, "at least one sample"),
-        ({"labels": np.array([-1, 0])}, "labelled 0, 1"),
+        ({"labels": np.array([-1, 0])}, "labels run from -1 to 0"),
         ({"inputs": np.full((2, 3, 1), np.nan)}, "NaN or infinite"),
         ({"inputs": np.zeros((2, 3, 1, 1))}, "expected numbers"),
         ({"inputs": np.array([[1, -1], [0, 0]])}, "negative tokens"),
