@@ -64,6 +64,12 @@ def test_the_strength_is_where_the_loss_varies_most() -> None:
     assert telling(table()) == 1.0
 
 
+def test_without_any_loss_the_smallest_strength_is_taken(tmp_path: Path) -> None:
+    unknown = table().assign(loss=np.nan)
+    assert telling(unknown) == 0.1
+    assert len(draw_overlay(unknown, tmp_path / "overlay")) == 4
+
+
 @pytest.mark.filterwarnings("error")
 def test_it_is_drawn_from_the_table_alone(tmp_path: Path) -> None:
     files = draw_overlay(table(), tmp_path / "overlay")
