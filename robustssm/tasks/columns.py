@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from robustssm.tasks.pictures import stacked
 from robustssm.tasks.reading import Array, byte_tokens, ragged, rejected
 from robustssm.typing import IntArray
 
@@ -16,12 +17,14 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Column:
     """Sequences one after another: values (steps, channels), or (steps,) where they are tokens.
 
-    starts: (N + 1,) where each begins; text: tokens are bytes.
+    starts: (N + 1,) where each begins; text: tokens are bytes; image: rows and columns, where
+    values are the levels 0 to 255 of images, row by row.
     """
 
     values: Array
     starts: IntArray
     text: bool = False
+    image: tuple[int, int] | None = None
 
     @property
     def tokens(self) -> bool:
@@ -34,8 +37,11 @@ class Column:
         return 1 if self.tokens else int(self.values.shape[1])
 
 
-def column(who: str, path: Path, name: str, chunked: Any) -> Column:
-    """Return the sequences of a column of lists or texts; raises RejectedInputError."""
+def column(who: str, path: Path, name: str, chunked: Any, gray: bool = False) -> Column:
+    """Return the sequences of a column of lists, texts or encoded images.
+
+    gray: images without their colours. Raises RejectedInputError.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -56,8 +62,16 @@ def column(who: str, path: Path, name: str, chunked: Any) -> Column:
         joined = b"".join(values.to_pylist())
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         return Column(np.frombuffer(joined, np.uint8), starts, text=True)
+    contents = _encoded(values)
+    if contents is not None:
+        if contents.null_count:
+            raise wrong(f"lacks the content of {contents.null_count} images")
+        levels = stacked(who, contents.to_pylist(), gray, wrong)
+        count, rows, columns, channels = levels.shape
+        starts = rows * columns * np.arange(count + 1)
+        return Column(levels.reshape(-1, channels), starts, image=(rows, columns))
     if not _is_list(values.type):
-        raise wrong(f"is of {values.type}, expected lists of numbers, or texts")
+        raise wrong(f"is of {values.type}, expected lists of numbers, texts or images")
     sizes = pc.list_value_length(values).to_numpy(zero_copy_only=False)
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     flat = values.flatten()
@@ -85,6 +99,19 @@ def column(who: str, path: Path, name: str, chunked: Any) -> Column:
     return Column(numbers.reshape(-1, channels or 1), starts)
 
 
+def _encoded(values: Any) -> Any:
+    """Return the contents of encoded images, None where a column holds something else.
+
+    That is bytes, or a struct of bytes and path, as `datasets` stores images.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
+        values = values.field("bytes")
+    binary = pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)
+    return values if binary else None
+
+
 def _is_list(kind: Any) -> bool:
     import pyarrow as pa
 
@@ -105,6 +132,9 @@ def padded(values: Column, index: IntArray, length: int) -> tuple[Array, IntArra
         content = values.values.tobytes()
         bounds = zip(values.starts[index].tolist(), ends[index].tolist(), strict=True)
         return byte_tokens([content[a:b] for a, b in bounds], length)
+    if values.image is not None:
+        whole = values.values.reshape(len(ends), -1, values.channels)[index, :length]
+        return whole.astype(np.float32) / np.float32(255.0), np.full(len(index), whole.shape[1])
     lengths = np.minimum(ends - values.starts[:-1], length)[index]
     # Places of the values that stay: each sequence's first, and the steps since.
     steps = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)

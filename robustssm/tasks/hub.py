@@ -1,15 +1,18 @@
 """Samples from a Parquet file, or from the Hugging Face hub.
 
-`inputs` is a column of lists of numbers, (steps) or (steps x channels), or of texts: whole numbers
-are tokens, texts become bytes plus 1; 0 pads both, `lengths` says where they end. `label` holds
-integers from 0, or names, which are numbered in their order. `split` names a column whose values
-are train, validation and test; a file without one is a test set, whose inputs also give the unit of
-strengths. sample_id is the row, counted through train, validation and test where they are apart.
+`inputs` is a column of lists of numbers, (steps) or (steps x channels), of texts, or of encoded
+images (PNG, JPEG, WebP): whole numbers are tokens, texts become bytes plus 1; 0 pads both,
+`lengths` says where they end; images of one size are read row by row, values in [0, 1]. `label`
+holds integers from 0, or names, which are numbered in their order. `split` names a column whose
+values are train, validation and test; a file without one is a test set, whose inputs also give the
+unit of strengths. sample_id is the row, counted through train, validation and test where they are
+apart.
 
 Source: Apache Parquet; Lhoest et al., Datasets: a community library (arXiv 2109.02846).
 """
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ import numpy as np
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.tasks.base import SPLITS, Split, Task
 from robustssm.tasks.columns import Column, column, lengths_of, names_of, padded
-from robustssm.tasks.reading import Array, check_limit, check_room, memory, rejected
+from robustssm.tasks.reading import Array, check_flag, check_limit, check_room, memory, rejected
 from robustssm.typing import IntArray
 
 _WHO = "hub"
@@ -34,19 +37,21 @@ def hub(
     split: str = "",
     max_length: int = 0,
     limit: int = 0,
+    gray: int = 0,
 ) -> Task:
     """Return the task; inputs (N, L, channels), or tokens (N, L).
 
     path: a .parquet file, or name: ORG/NAME on the hub, which the package `datasets` fetches;
     inputs, label, split: columns (split of a file only); max_length: sequences are cut after so
-    many steps, 0 for none; limit: the first samples of each split, 0 for all. Raises UsageError
+    many steps, 0 for none; limit: the first samples of each split, 0 for all, and no other is
+    looked at; gray: 1 for images without their colours. Raises UsageError
     where a column is not there or `datasets` is missing, RejectedInputError for damaged files.
     """
     if bool(path) == bool(name) or (name and split):
         raise UsageError(f"{_WHO}: expected path=FILE.parquet[:split=COLUMN], or name=ORG/NAME")
     if not 0 <= max_length <= LONGEST:
         raise UsageError(f"{_WHO}: max_length is {max_length}, expected 0 to {LONGEST}")
-    kept = check_limit(_WHO, limit)
+    kept, grey = check_limit(_WHO, limit), check_flag(_WHO, "gray", gray)
     if path:
         file = Path(path).expanduser()
         table = _read(file, [inputs, label, *([split] if split else [])])
@@ -56,9 +61,16 @@ def hub(
         file = Path(name)
         table, places = _fetched(name, [inputs, label])
         source = f"name={name}"
-    values = column(_WHO, file, inputs, table.column(inputs))
+    if not len(places):
+        raise rejected(_WHO, file, "has no rows")
     labels, names = names_of(_WHO, file, label, table.column(label))
-    parts = _parts(file, values, labels, places, max_length, kept)
+    if not (places == 2).any():
+        raise rejected(_WHO, file, "has no test samples")
+    chosen = [np.flatnonzero(places == number)[:kept] for number in range(len(SPLITS))]
+    values = column(_WHO, file, inputs, table.column(inputs).take(np.concatenate(chosen)), grey)
+    if grey and values.image is None:
+        raise UsageError(f"{_WHO} {file}: gray=1 is for images, column {inputs!r} holds none")
+    parts = _parts(values, labels, chosen, max_length)
     if not len(parts[0]):
         # All there is are test samples: they stand in for the training inputs, as in file:.
         parts[0] = parts[2]
@@ -66,37 +78,35 @@ def hub(
             raise rejected(_WHO, file, "has no training samples")
     spec = f"{_WHO}:{source}:inputs={inputs}" + f":label={label}" * (label != "label")
     spec += f":split={split}" * bool(split) + f":max_length={max_length}" * bool(max_length)
-    spec += f":limit={limit}" * bool(limit)
+    spec += f":limit={limit}" * bool(limit) + ":gray=1" * grey
     splits = dict(zip(SPLITS, parts, strict=True))
     tokens = None
     if values.tokens:
         tokens = 257 if values.text else 1 + max(int(p.inputs.max()) for p in parts if len(p))
-    return Task(spec, len(names), splits, tokens=tokens)
+    image = values.image if not max_length or max_length >= lengths_of(values)[0] else None
+    return Task(spec, len(names), splits, tokens=tokens, image=image)
 
 
 def _parts(
-    path: Path,
-    values: Column,
-    labels: IntArray,
-    places: IntArray,
-    max_length: int,
-    kept: int | None,
+    values: Column, labels: IntArray, chosen: Sequence[IntArray], max_length: int
 ) -> list[Split]:
-    """Return the three splits of the rows, padded to one length."""
-    if not (places == 2).any():
-        raise rejected(_WHO, path, "has no test samples")
-    chosen = [np.flatnonzero(places == number)[:kept] for number in range(len(SPLITS))]
+    """Return the three splits, padded to one length; values: of the chosen rows, in their order."""
     sizes = lengths_of(values)
-    longest = int(max(sizes[index].max() for index in chosen if len(index)))
+    longest = int(sizes.max())
     length = min(longest, max_length) if max_length else longest
-    count = sum(map(len, chosen))
-    itemsize = 8 if values.tokens else 4
-    check_room(_WHO, (count, length, values.channels), itemsize, "give limit= or max_length=")
-    parts = []
+    check_room(
+        _WHO,
+        (len(sizes), length, values.channels),
+        8 if values.tokens else 4,
+        "give limit= or max_length=",
+    )
+    parts, start = [], 0
     for index in chosen:
-        own, lengths = padded(values, index, length)
+        own = np.arange(start, start + len(index))
+        start += len(index)
+        inputs, lengths = padded(values, own, length)
         unequal = bool((np.minimum(sizes, length) < length).any())
-        parts.append(Split(own, labels[index], index, lengths if unequal else None))
+        parts.append(Split(inputs, labels[index], index, lengths if unequal else None))
     return parts
 
 

@@ -10,16 +10,14 @@ src/dataloaders/lra.py, classes PathFinderDataset and PathFinder (order of sampl
 and the one empty image that is left out).
 """
 
-import io
-import struct
-import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.errors import RejectedInputError, UsageError
+from robustssm.errors import UsageError
 from robustssm.tasks.base import Split, Task
+from robustssm.tasks.pictures import PictureError, decoded
 from robustssm.tasks.reading import (
     check_ended,
     check_folder,
@@ -39,8 +37,6 @@ LEVELS = ("curv_contour_length_14", "curv_contour_length_9", "curv_baseline")
 _LEFT_OUT = {(32, "curv_baseline", "imgs/0/sample_172.png")}
 _IMAGE_BYTES = 1 << 20
 _LIST_BYTES = 64 << 20
-# The last chunk of a PNG file: its name and check sum.
-_END = b"IEND\xaeB`\x82"
 
 
 def lra_pathfinder(folder: Path, side: int = 32, level: str = LEVELS[0], limit: int = 0) -> Task:
@@ -106,19 +102,12 @@ def _inside(name: str) -> bool:
 
 def _pixels(path: Path, side: int) -> npt.NDArray[np.float32]:
     """Return the grey values (side^2,) in [0, 1] of an image."""
-    from PIL import Image
-
     content = read_file(_WHO, path, _IMAGE_BYTES)
     try:
-        if _END not in content:
-            raise ValueError("it has no end")
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            if image.size != (side, side):
-                width, height = image.size
-                raise rejected(_WHO, path, f"is {width} x {height} pixels, expected {side}")
-            values = np.asarray(image.convert("L"), dtype=np.float32)
-    except RejectedInputError:
-        raise
-    except (OSError, SyntaxError, ValueError, MemoryError, struct.error, zlib.error) as error:
+        values = decoded(content, gray=True, formats=("PNG",))
+    except PictureError as error:
         raise rejected(_WHO, path, f"is no whole PNG image ({error}); fetch it again") from None
-    return values.ravel() / np.float32(255.0)
+    rows, columns, _ = values.shape
+    if (rows, columns) != (side, side):
+        raise rejected(_WHO, path, f"is {columns} x {rows} pixels, expected {side}")
+    return values.ravel().astype(np.float32) / np.float32(255.0)
