@@ -43,8 +43,8 @@ def hub(
 
     path: a .parquet file, or name: ORG/NAME on the hub, which the package `datasets` fetches;
     inputs, label, split: columns (split of a file only); max_length: sequences are cut after so
-    many steps, 0 for none; limit: the first samples of each split, 0 for all, and no other is
-    looked at; gray: 1 for images without their colours. Raises UsageError
+    many steps, 0 for none; limit: the first samples of each split, 0 for all, and no other
+    input is looked at; gray: 1 for images without their colours. Raises UsageError
     where a column is not there or `datasets` is missing, RejectedInputError for damaged files.
     """
     if bool(path) == bool(name) or (name and split):

@@ -62,11 +62,11 @@ def stacked(
         try:
             found.append(decoded(content, gray))
         except PictureError as error:
-            raise wrong(f"row {number} is no whole image ({error})") from None
+            raise wrong(f"has a row that is no whole image ({error})") from None
         if number == 0:
             check_room(who, (len(contents), *found[0].shape), 5, "give limit=1000")
         if found[-1].shape[:2] != found[0].shape[:2]:
             a, b = (f"{one.shape[1]} x {one.shape[0]}" for one in (found[-1], found[0]))
-            raise wrong(f"row {number} has {a} pixels, row 0 {b}, expected one size")
+            raise wrong(f"has images of {a} and of {b} pixels, expected one size")
     channels = max(one.shape[2] for one in found)
     return np.stack([np.broadcast_to(one, (*one.shape[:2], channels)) for one in found])

@@ -100,7 +100,7 @@ def test_a_limit_decodes_no_other_image(tmp_path: Path) -> None:
         (encoded(GREY[0], "JPEG")[:-20], "no whole image"),
         (encoded(GREY[0], "GIF"), "no whole image"),
         (encoded(GREY[0].astype(np.uint16)), "its mode is I"),
-        (encoded(GREY[0][:2]), "has 5 x 2 pixels, row 0 5 x 3"),
+        (encoded(GREY[0][:2]), "images of 5 x 2 and of 5 x 3 pixels"),
         (encoded(np.zeros((1025, 1024), np.uint8)), "1024 x 1025 pixels, at most 1048576"),
         (None, "lacks the content of 1 images"),
     ],
