@@ -29,7 +29,7 @@ from robustssm.checkpoints.weights import Weights
 from robustssm.layers.diagonal import real_pair
 
 if TYPE_CHECKING:
-    from robustssm.checkpoints.containers import Contents
+    from robustssm.file_formats import Contents
 
 SOURCE = "ag1988/dss"
 NAMES = ("dss",)

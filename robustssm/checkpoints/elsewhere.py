@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from robustssm.checkpoints import dss, mamba, s5, s5_pytorch, state_spaces
-from robustssm.checkpoints.containers import Contents, read_contents
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import (
     Card,
@@ -16,6 +15,7 @@ from robustssm.checkpoints.native import (
     weights_hash,
 )
 from robustssm.errors import RejectedInputError, UsageError
+from robustssm.file_formats import Contents, read_contents
 
 
 class Importer(NamedTuple):

@@ -16,11 +16,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from robustssm.checkpoints.containers import read_contents
 from robustssm.checkpoints.native import Card, Checkpoint, content_hash, weights_hash
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.classifier import Classifier
 from robustssm.errors import RejectedInputError, UsageError
+from robustssm.file_formats import read_contents
 from robustssm.layers.base import SSMLayer
 
 

@@ -19,7 +19,7 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.mamba import CONFIG, MambaModel
 
 if TYPE_CHECKING:
-    from robustssm.checkpoints.containers import Contents
+    from robustssm.file_formats import Contents
 
 FACTORY = "load it by your own code: name=module.py:function"
 _EMBEDDINGS = "backbone.embeddings.weight"

@@ -21,7 +21,7 @@ from robustssm.layers.diagonal import real_pair
 from robustssm.sequence_model import Blueprint, SequenceModel
 
 if TYPE_CHECKING:
-    from robustssm.checkpoints.containers import Contents
+    from robustssm.file_formats import Contents
 
 SOURCE = "lindermanlab/S5"
 FACTORY = "load it by your own code: name=module.py:function"

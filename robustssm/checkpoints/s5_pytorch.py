@@ -20,7 +20,7 @@ from robustssm.layers.diagonal import real_pair
 from robustssm.sequence_model import Blueprint, SequenceModel
 
 if TYPE_CHECKING:
-    from robustssm.checkpoints.containers import Contents
+    from robustssm.file_formats import Contents
 
 SOURCE = "i404788/s5-pytorch"
 

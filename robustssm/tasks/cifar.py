@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.checkpoints.containers.contents import ContentsError
+from robustssm.file_formats.contents import ContentsError
 from robustssm.tasks.base import Split, Task
 from robustssm.tasks.pickled_arrays import array, read_table
 from robustssm.tasks.reading import (

@@ -8,9 +8,9 @@ import io
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.checkpoints.containers.contents import ContentsError, Limits
-from robustssm.checkpoints.containers.inert import Global, Globals, Made
-from robustssm.checkpoints.containers.restricted_pickle import Machine
+from robustssm.file_formats.contents import ContentsError, Limits
+from robustssm.file_formats.pickle_globals import Global, Globals, Made
+from robustssm.file_formats.restricted_pickle import Machine
 
 _LIMITS = Limits(operations=4_000_000)
 _ARRAY = "numpy.ndarray"

@@ -14,7 +14,7 @@ from robustssm.checkpoints.state_spaces.layers import NAMES, read_layer
 from robustssm.checkpoints.state_spaces.versions import is_kernel
 
 if TYPE_CHECKING:
-    from robustssm.checkpoints.containers import Contents
+    from robustssm.file_formats import Contents
 
 SOURCE = "state-spaces/s4"
 

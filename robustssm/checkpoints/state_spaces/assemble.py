@@ -16,7 +16,7 @@ from robustssm.errors import UsageError
 from robustssm.sequence_model import Blueprint, SequenceModel
 
 if TYPE_CHECKING:
-    from robustssm.checkpoints.containers import Contents
+    from robustssm.file_formats import Contents
 
 
 def assembled(

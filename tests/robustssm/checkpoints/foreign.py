@@ -12,7 +12,7 @@ import torch
 from scipy.special import erf
 from torch import Tensor
 
-from robustssm.checkpoints.containers import Contents
+from robustssm.file_formats import Contents
 from robustssm.typing import ComplexArray, FloatArray
 
 D, N, L = 6, 4, 24

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustssm.checkpoints import state_spaces
-from robustssm.checkpoints.containers import Contents
+from robustssm.file_formats import Contents
 from robustssm.sequence_model import SequenceModel
 from robustssm.typing import FloatArray
 from tests.robustssm.checkpoints.foreign import (

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from robustssm.checkpoints.containers import Limits, read_contents
 from robustssm.errors import RejectedInputError
+from robustssm.file_formats import Limits, read_contents
 
 GOLDEN = Path(__file__).resolve().parents[3].parent / "shared" / "golden"
 PREFIX = "model.layers.0.layer.layer.kernel."

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.containers import Contents
+from robustssm.file_formats import Contents
 from robustssm.sequence_model import SequenceModel
 from robustssm.typing import FloatArray
 from tests.reference import GOLDEN

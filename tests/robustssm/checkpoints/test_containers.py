@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from robustssm.checkpoints.containers import Limits, read_contents
 from robustssm.errors import RejectedInputError, UsageError
+from robustssm.file_formats import Limits, read_contents
 from tests.robustssm.checkpoints.samples import (
     OPTIONS,
     assert_same,
@@ -243,7 +243,7 @@ def test_missing_tensorstore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_optional_packages_are_not_imported() -> None:
     code = (
-        "import sys, robustssm.checkpoints.containers as _; "
+        "import sys, robustssm.file_formats as _; "
         "print([m for m in ('jax', 'flax', 'msgpack', 'tensorstore', 'omegaconf', 'orbax') "
         "if m in sys.modules])"
     )

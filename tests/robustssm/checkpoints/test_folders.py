@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from robustssm.checkpoints.containers import read_contents
 from robustssm.errors import RejectedInputError
+from robustssm.file_formats import read_contents
 from tests.robustssm.checkpoints.samples import assert_same, hugging_face
 
 

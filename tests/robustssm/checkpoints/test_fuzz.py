@@ -21,8 +21,8 @@ import psutil
 import pytest
 import torch
 
-from robustssm.checkpoints.containers import read_contents
 from robustssm.errors import RejectedInputError
+from robustssm.file_formats import read_contents
 from tests.robustssm.checkpoints.samples import (
     GOLDEN,
     flax_bytes,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robustssm.checkpoints.containers import read_contents
+from robustssm.file_formats import read_contents
 from tests.robustssm.checkpoints.samples import GOLDEN, assert_same
 
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the reference files are not here")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustssm.checkpoints.containers import Limits, read_contents
+from robustssm.file_formats import Limits, read_contents
 from tests.robustssm.checkpoints.samples import (
     flax_bytes,
     inner_pickle,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from robustssm.checkpoints.containers import read_contents
+from robustssm.file_formats import read_contents
 from tests.robustssm.checkpoints.samples import (
     inner_pickle,
     lightning,

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.containers import Contents, read_contents
 from robustssm.checkpoints.elsewhere import importer_of
 from robustssm.errors import RobustssmError
+from robustssm.file_formats import Contents, read_contents
 from robustssm.sequence_model import SequenceModel
 from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.test_families import FAMILIES

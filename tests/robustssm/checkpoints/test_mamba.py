@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robustssm.checkpoints import mamba
-from robustssm.checkpoints.containers import Contents, read_contents
 from robustssm.checkpoints.native import weights_hash
 from robustssm.cli import main
 from robustssm.errors import RejectedInputError, UsageError
+from robustssm.file_formats import Contents, read_contents
 from robustssm.inference import logits
 from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.foreign import Draw

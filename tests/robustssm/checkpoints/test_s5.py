@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from robustssm.checkpoints import s5, s5_pytorch
-from robustssm.checkpoints.containers import Contents
 from robustssm.errors import RejectedInputError, UsageError
+from robustssm.file_formats import Contents
 from robustssm.layers.mimo_general import GeneralMIMO
 from robustssm.sequence_model import SequenceModel
 from tests.robustssm.checkpoints.foreign import Draw, c128, f64, sigmoid

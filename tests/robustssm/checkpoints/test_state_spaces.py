@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robustssm.checkpoints import state_spaces
-from robustssm.checkpoints.containers import Contents, read_contents
+from robustssm.file_formats import Contents, read_contents
 from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.networks import built
 from tests.robustssm.checkpoints.stored import (

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import wavfile
 
-from robustssm.checkpoints.containers.contents import ContentsError
 from robustssm.errors import RejectedInputError
+from robustssm.file_formats.contents import ContentsError
 from robustssm.tasks import idx, image_folders, speech_commands
 from robustssm.tasks.lra_text import tsv_rows
 from robustssm.tasks.pickled_arrays import array, read_table

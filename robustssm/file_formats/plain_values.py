@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from robustssm.checkpoints.containers.contents import ContentsError, Limits, shown
-from robustssm.checkpoints.containers.inert import Global, Made
+from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.pickle_globals import Global, Made
 
 
 class Plain:

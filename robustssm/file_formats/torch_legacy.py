@@ -8,10 +8,10 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits
-from robustssm.checkpoints.containers.restricted_pickle import Machine
-from robustssm.checkpoints.containers.state_dicts import parts
-from robustssm.checkpoints.containers.storages import Materialiser, StorageView
+from robustssm.file_formats.contents import Contents, ContentsError, Limits
+from robustssm.file_formats.restricted_pickle import Machine
+from robustssm.file_formats.state_dicts import parts
+from robustssm.file_formats.storages import Materialiser, StorageView
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 # The first pickle, without its protocol and frame: what stands at the start of every such file.

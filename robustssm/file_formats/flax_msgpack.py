@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
-from robustssm.checkpoints.containers.flax_trees import FlaxTree, array
 from robustssm.errors import UsageError
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.flax_trees import FlaxTree, array
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"

@@ -3,13 +3,13 @@
 import struct
 from pathlib import Path
 
-from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits
-from robustssm.checkpoints.containers.flax_msgpack import read_msgpack
-from robustssm.checkpoints.containers.folders import read_folder
-from robustssm.checkpoints.containers.safetensors_file import read_safetensors
-from robustssm.checkpoints.containers.torch_legacy import START, read_legacy
-from robustssm.checkpoints.containers.torch_zip import read_zip
 from robustssm.errors import RejectedInputError
+from robustssm.file_formats.contents import Contents, ContentsError, Limits
+from robustssm.file_formats.flax_msgpack import read_msgpack
+from robustssm.file_formats.folders import read_folder
+from robustssm.file_formats.safetensors_file import read_safetensors
+from robustssm.file_formats.torch_legacy import START, read_legacy
+from robustssm.file_formats.torch_zip import read_zip
 
 _HEAD = 32
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
-from robustssm.checkpoints.containers.flax_trees import DTYPES, FlaxTree
-from robustssm.checkpoints.containers.plain import read_json
-from robustssm.checkpoints.containers.storages import empty
 from robustssm.errors import UsageError
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.flax_trees import DTYPES, FlaxTree
+from robustssm.file_formats.plain_values import read_json
+from robustssm.file_formats.storages import empty
 
 METADATA = "_METADATA"
 # Compressed chunks may unpack to this many times the folder's bytes: zeros of a new network do.

@@ -9,10 +9,10 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
-from robustssm.checkpoints.containers.restricted_pickle import Machine
-from robustssm.checkpoints.containers.state_dicts import parts
-from robustssm.checkpoints.containers.storages import Materialiser, StorageView
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.restricted_pickle import Machine
+from robustssm.file_formats.state_dicts import parts
+from robustssm.file_formats.storages import Materialiser, StorageView
 
 # torch stores entries as they are; a file that was packed again may be deflated a little.
 _RATIO, _SLACK = 8, 4096

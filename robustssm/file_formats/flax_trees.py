@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.containers.contents import ContentsError, Limits, shown
-from robustssm.checkpoints.containers.storages import empty
+from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.storages import empty
 
 DTYPES = {
     name: getattr(torch, name)

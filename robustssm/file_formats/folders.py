@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
-from robustssm.checkpoints.containers.orbax import METADATA, read_orbax
-from robustssm.checkpoints.containers.plain import read_json
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.orbax import METADATA, read_orbax
+from robustssm.file_formats.plain_values import read_json
 
 CONFIG = "config.json"
 # Weights of a Hugging Face model, in the order in which its own loader takes them.

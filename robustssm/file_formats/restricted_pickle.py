@@ -12,9 +12,9 @@ import io
 import pickletools
 from collections.abc import Callable
 
-from robustssm.checkpoints.containers.contents import ContentsError, Limits, shown
-from robustssm.checkpoints.containers.inert import Global, Globals, Made, hashable
-from robustssm.checkpoints.containers.storages import StorageView, TensorView, storage_view
+from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.pickle_globals import Global, Globals, Made, hashable
+from robustssm.file_formats.storages import StorageView, TensorView, storage_view
 
 # The magic number of torch's files has 80 bits.
 _BITS = 128

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.containers.contents import ContentsError, Limits
+from robustssm.file_formats.contents import ContentsError, Limits
 
 STORAGE_TYPES = {
     "FloatStorage": torch.float32,

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from robustssm.checkpoints.containers.contents import ContentsError, Limits, shown
-from robustssm.checkpoints.containers.inert import Made
-from robustssm.checkpoints.containers.plain import Plain
-from robustssm.checkpoints.containers.storages import TensorView
+from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.pickle_globals import Made
+from robustssm.file_formats.plain_values import Plain
+from robustssm.file_formats.storages import TensorView
 
 Parts = tuple[dict[str, Tensor], dict[str, object], dict[str, object]]
 # Where training scripts put the state_dict; Lightning's is the first.

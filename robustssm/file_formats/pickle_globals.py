@@ -12,8 +12,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 import numpy as np
 import torch
 
-from robustssm.checkpoints.containers.contents import ContentsError, Limits, shown
-from robustssm.checkpoints.containers.storages import STORAGE_TYPES, TensorView, tensor_view
+from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.storages import STORAGE_TYPES, TensorView, tensor_view
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import safetensors
 from torch import Tensor
 
-from robustssm.checkpoints.containers.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
 
 _NAME = 500
 
