@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks import philox
+from robustssm import philox
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
@@ -190,11 +190,11 @@ class Perturbation(Attack):
 
     def draws(self, sample_id: IntArray, count: int, seed: int, site: Site, x: Tensor) -> Tensor:
         """Return uniform draws in [0, 1), (samples, count), on x's device."""
-        return philox.uniform(self._stream(seed, site), sample_id, count, x.device)
+        return philox.uniform_tensor(self._stream(seed, site), sample_id, count, x.device)
 
     def normals(self, sample_id: IntArray, count: int, seed: int, site: Site, x: Tensor) -> Tensor:
         """Return standard normal draws, (samples, count), on x's device."""
-        return philox.normal(self._stream(seed, site), sample_id, count, x.device)
+        return philox.normal_tensor(self._stream(seed, site), sample_id, count, x.device)
 
 
 class Transform(Perturbation):

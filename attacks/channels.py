@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from robustssm.attacks import philox
+from robustssm import philox
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
@@ -55,7 +55,7 @@ class Channelled(Perturbation):
         if self.channels != "one" or x.shape[2] == 1:
             return wave
         stream = f"{seed}|{self._carrier()!r}|{site.layer}|channel"
-        chosen = (philox.uniform(stream, sample_id, 1, x.device) * x.shape[2]).long()
+        chosen = (philox.uniform_tensor(stream, sample_id, 1, x.device) * x.shape[2]).long()
         return wave * (torch.arange(x.shape[2], device=x.device) == chosen)[:, None, :]
 
 

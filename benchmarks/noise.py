@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from robustssm.attacks import Budget, Delivered, Perturbation, Site, parse_perturbation
-from robustssm.attacks.philox import uniform
 from robustssm.execution import one_thread
 from robustssm.figures.perturbations import EXAMPLES
 from robustssm.network import Architecture, build_network
+from robustssm.philox import uniform_tensor
 
 BATCH, LENGTH, WIDTH = 64, 1024, 128
 REPEATS = 7
@@ -55,10 +55,10 @@ def phases() -> None:
         for k in ids:
             np.random.Generator(np.random.Philox(key=int(k))).random(1000)
 
-    vectorised, looped = median_ms(lambda: uniform("key", ids, 1000), one_generator_each)
+    vectorised, looped = median_ms(lambda: uniform_tensor("key", ids, 1000), one_generator_each)
     print(f"10^6 phases of 1000 samples: {vectorised:.1f} ms, numpy one by one {looped:.1f} ms")
     ids = np.arange(1_000_000)
-    (vectorised,) = median_ms(lambda: uniform("key", ids, 1))
+    (vectorised,) = median_ms(lambda: uniform_tensor("key", ids, 1))
     print(f"10^6 phases of 10^6 samples: {vectorised:.1f} ms")
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from robustssm.attacks.philox import normal
 from robustssm.checkpoints import Checkpoint
 from robustssm.errors import RobustssmError
 from robustssm.evaluations.fingerprint import fingerprint
 from robustssm.evaluations.reading_layers import layer_spectrum
 from robustssm.layers.base import SSMLayer
 from robustssm.layers.general import GeneralLayer
+from robustssm.philox import normal_tensor
 
 # Steps over which convolution and recurrence are compared, and samples of noise.
 STEPS, SAMPLES = 128, 2
@@ -91,7 +91,7 @@ def _layer(number: int, layer: SSMLayer) -> LayerReport:
 def layer_parity(layer: SSMLayer) -> float:
     """Return the parity of a layer, as in `LayerReport`; RobustssmError where it is not causal."""
     L = layer.kernel_length(STEPS) if isinstance(layer, GeneralLayer) else STEPS
-    u = normal("parity", np.arange(SAMPLES), L * layer.d).reshape(SAMPLES, L, layer.d)
+    u = normal_tensor("parity", np.arange(SAMPLES), L * layer.d).reshape(SAMPLES, L, layer.d)
     stepwise = layer.recurrence(u)
     difference = float((layer(u) - stepwise).abs().max())
     return difference / max(float(stepwise.abs().max()), float(np.finfo(np.float64).tiny))

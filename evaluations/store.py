@@ -279,3 +279,13 @@ def _identity(plan: Plan) -> dict[str, Any]:
         "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in plan.models],
         "cells": len(plan.unique),
     }
+
+
+def check_outside(path: Path, run: Path) -> None:
+    """Raise UsageError where `path` is one of a run directory's own files or in its folders."""
+    own = ("manifest.json", "plan.parquet", "summary.csv", "tests.csv", "cells", "errors")
+    inside = path.resolve()
+    if inside == run.resolve() or any(
+        (run.resolve() / name) in (inside, *inside.parents) for name in (*own, "figures")
+    ):
+        raise UsageError(f"output {path}: belongs to the run itself; choose another place")

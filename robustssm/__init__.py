@@ -4,11 +4,10 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from robustssm._checkout import find_folders_beside
+from robustssm._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from robustssm.checkpoints import Checkpoint
-
-__version__ = "0.1.0"
 
 find_folders_beside()
 

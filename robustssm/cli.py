@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from robustssm import __version__
+from robustssm._version import __version__
 from robustssm.commands.attack import attack
 from robustssm.commands.baseline import baseline, check
 from robustssm.commands.common import CommandError
@@ -34,8 +34,8 @@ from robustssm.commands.transfer import transfer
 from robustssm.commands.validate import validate
 from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import zoo
-from robustssm.epoch import source_date
 from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
+from robustssm.source_date import source_date
 
 
 class Commands(click.Group):

@@ -93,7 +93,7 @@ def versions() -> dict[str, str]:
     import numpy
     import scipy
 
-    from robustssm import __version__
+    from robustssm._version import __version__
 
     return {
         "robustssm": __version__,

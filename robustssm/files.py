@@ -1,9 +1,20 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there, and never replace what somebody else made."""
 
 import errno
+import math
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from robustssm.errors import StorageError, UsageError
+
+# Kept in every folder that is written here: the files of the export, one a line. Such a folder may
+# be replaced by another export as long as nobody added to it.
+MARK = ".robustssm-export"
 
 
 def prepare(path: Path) -> None:
@@ -38,4 +49,94 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """Return `value` with every float that JSON cannot hold replaced by None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a name beside `path` to write to; it is moved to `path` at the end, or removed.
+
+    Raises StorageError where nothing can be written there, UsageError where `path` is a folder.
+    """
+    if path.is_dir():
+        raise UsageError(f"output {path}: is a folder, expected the name of a file")
+    if special(path):
+        with TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            path.write_bytes((Path(folder) / path.name).read_bytes())
+        return
+    path = path.resolve()
+    with _beside(path) as partial:
+        yield partial
+        partial.replace(path)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; it is moved to `path` at the end, or removed.
+
+    An empty folder and an earlier export are replaced. Raises UsageError where a file of anybody
+    else lies there, StorageError where nothing can be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"output {path}: is a file, expected a folder")
+    path = path.resolve()
+    foreign = _foreign(path)
+    if foreign:
+        raise UsageError(
+            f"output {path}: holds {foreign}, which is of no earlier export; name a new folder, "
+            "nothing was written"
+        )
+    with _beside(path) as partial:
+        partial.mkdir()
+        yield partial
+        (partial / MARK).write_text("".join(f"{name}\n" for name in _files(partial)))
+        if path.is_dir():
+            old = partial.with_suffix(".old")
+            path.replace(old)
+            partial.replace(path)
+            shutil.rmtree(old)
+        else:
+            partial.replace(path)
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the files below a folder, relative to it, sorted."""
+    found = (path for path in folder.rglob("*") if not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _foreign(folder: Path) -> str:
+    """Return a file in a folder that no earlier export wrote; empty where there is none."""
+    mark = folder / MARK
+    known = {MARK, *(mark.read_text().splitlines() if mark.is_file() else ())}
+    return next((name for name in _files(folder) if name not in known), "")
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        prepare(partial)
+        yield partial
+    except OSError as error:
+        raise StorageError(
+            f"output {path}: cannot be written ({error.strerror or error}); make room or choose "
+            "another place"
+        ) from None
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
             partial.unlink(missing_ok=True)

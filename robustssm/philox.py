@@ -1,14 +1,19 @@
-"""Counter-based random words and draws in numpy: functions of (name, identity, index) alone.
+"""Counter-based random words and draws: functions of (name, identity, index) and of nothing else.
 
-Philox 4x32-10 over whole arrays, in integer arithmetic that every machine has.
+Philox 4x32-10 over whole arrays, in integer arithmetic that every machine and device has, so that
+a sample's draws do not depend on its batch, the order, the worker or the device. Draws are numpy
+arrays, or tensors on the device that needs them; the bits are the same.
 
 Reference: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011), section 3.3.
 """
 
 import hashlib
+import math
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from robustssm.typing import FloatArray, IntArray
 
@@ -69,3 +74,66 @@ def uniform(name: str, identity: IntArray, count: int) -> FloatArray:
         bits = ((words[0::2] >> 5) << 26) + (words[1::2] >> 6)
         np.multiply(bits.T, 2.0**-53, out=result[start : start + _CHUNK])
     return result.reshape(len(identity), 2 * blocks)[:, :count]
+
+
+def random_word_tensors(counter: Tensor, key: tuple[int, int]) -> Tensor:
+    """Return four random 32-bit words for each counter.
+
+    counter: int64 of shape (4, ...), entries in [0, 2^32); so has the result.
+    """
+    if counter.device.type == "cpu":
+        words = random_words(counter.numpy().astype("uint64"), key)
+        return torch.from_numpy(words.astype("int64"))
+    return _rounds(counter, key)
+
+
+def _rounds(counter: Tensor, key: tuple[int, int]) -> Tensor:
+    """Return the same where there are no unsigned integers: on GPUs."""
+    c0, c1, c2, c3 = counter.unbind(0)
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        # int64 products of two 32-bit words wrap, which leaves their 64 bits as they are.
+        product0, product1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0 = (product1 >> 32).bitwise_and_(LOW).bitwise_xor_(c1).bitwise_xor_(k0)
+        c2 = (product0 >> 32).bitwise_and_(LOW).bitwise_xor_(c3).bitwise_xor_(k1)
+        c1, c3 = product1.bitwise_and_(LOW), product0.bitwise_and_(LOW)
+        k0, k1 = (k0 + WEYL[0]) & LOW, (k1 + WEYL[1]) & LOW
+    return torch.stack([c0, c1, c2, c3])
+
+
+def uniform_tensor(
+    name: str, sample_id: IntArray, count: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return draws in [0, 1), shape (samples, count), float64, keyed by `name` and sample id.
+
+    53 random bits a draw, the same bits on every device. sample_id: non-negative, below 2^63.
+    """
+    if torch.device(device).type == "cpu":
+        return torch.from_numpy(uniform(name, sample_id, count))
+    key, blocks = key_of(name), -(-count // 2)
+    identity = torch.as_tensor(sample_id, dtype=torch.int64, device=device)
+    number = torch.arange(len(identity) * blocks, device=device)
+    sample = identity[number // max(blocks, 1)]
+    words = random_word_tensors(
+        torch.stack(
+            [sample & LOW, sample >> 32, number % max(blocks, 1), torch.zeros_like(number)]
+        ),
+        key,
+    )
+    # 27 bits of one word and 26 of the next.
+    bits = ((words[0::2] >> 5) << 26) + (words[1::2] >> 6)
+    return (bits.T.double() * 2.0**-53).reshape(len(identity), 2 * blocks)[:, :count]
+
+
+def normal_tensor(
+    name: str, sample_id: IntArray, count: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return standard normal draws, shape (samples, count), float64, keyed as `uniform_tensor`.
+
+    Reference: Box and Muller, Ann. Math. Stat. 29 (1958), equation (1).
+    """
+    draws = uniform_tensor(name, sample_id, 2 * -(-count // 2), device)
+    radius = torch.sqrt(-2.0 * torch.log1p(-draws[:, 0::2]))
+    angle = 2.0 * math.pi * draws[:, 1::2]
+    pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+    return pairs.flatten(1)[:, :count]

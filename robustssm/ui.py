@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from robustssm.files import finite
+
 # Seconds between two plain progress lines where stderr is not a terminal.
 PLAIN_INTERVAL = 30.0
 
@@ -33,17 +34,6 @@ def note(message: str) -> None:
 def emit_json(content: dict[str, Any]) -> None:
     """Print strict JSON on stdout: NaN and infinities become null."""
     click.echo(json.dumps(finite(content), allow_nan=False))
-
-
-def finite(value: Any) -> Any:
-    """Return `value` with every float that JSON cannot hold replaced by None."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def emit_table(

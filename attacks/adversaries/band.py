@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from robustssm.attacks import philox
+from robustssm import philox
 from robustssm.attacks.adversaries.base import Ball
 from robustssm.attacks.bands import fourier_basis
 from robustssm.attacks.base import Site
@@ -177,7 +177,7 @@ class BandBall:
     def random(self, stream: str, sample_id: IntArray) -> Tensor:
         """Return points on the surface with random directions, from counter-based draws."""
         _, dimension, channels = self.shape
-        draws = philox.normal(stream, sample_id, dimension * channels, self.x.device)
+        draws = philox.normal_tensor(stream, sample_id, dimension * channels, self.x.device)
         return self.surface(draws.view(self.shape))
 
     def share(self, after: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks import philox
+from robustssm import philox
 from robustssm.attacks.adversaries.band import BandBall, norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Victim, check_count
 from robustssm.attacks.base import Site, family
@@ -89,10 +89,10 @@ class RandomSearch(Adversary):
         """Return one random mode for each sample, on the ball's surface."""
         _, dimension, channels = space.shape
         device = space.x.device
-        draw = philox.uniform(stream + "|bin", ids, 1, device)
+        draw = philox.uniform_tensor(stream + "|bin", ids, 1, device)
         chosen = self.low + (draw * (self.high - self.low + 1)).long()
         columns = (space.band.bins.to(device) == chosen)[:, :, None]
-        draws = philox.normal(stream, ids, dimension * channels, device).view(space.shape)
+        draws = philox.normal_tensor(stream, ids, dimension * channels, device).view(space.shape)
         return space.surface(draws * columns)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks import philox
+from robustssm import philox
 from robustssm.attacks.adversaries.base import Ball, Victim
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
@@ -146,7 +146,7 @@ def stratified(labels: Tensor, sample_id: IntArray, seed: int) -> IntArray:
     A function of the seed, the labels and the sample ids; the rows' own order does not matter.
     """
     label = labels.cpu().numpy()
-    draw = philox.uniform(f"{seed}|stratified", sample_id, 1).numpy()[:, 0]
+    draw = philox.uniform_tensor(f"{seed}|stratified", sample_id, 1).numpy()[:, 0]
     rows = np.lexsort((draw, label))
     _, first, size = np.unique(label[rows], return_index=True, return_counts=True)
     within = np.arange(len(rows)) - np.repeat(first, size)
@@ -176,7 +176,9 @@ def expected_drop(
     """
     scale = Ball.of(budget, x, site).scale
     like = x.double()
-    white = philox.normal(f"{seed}|expected_drop", sample_id, x.shape[1] * x.shape[2], x.device)
+    white = philox.normal_tensor(
+        f"{seed}|expected_drop", sample_id, x.shape[1] * x.shape[2], x.device
+    )
     noise = budget.scaled(like, white.view(x.shape) * scale, site.scale, "rank")
     _, slope = victim.gradients((like + SHARE * noise).to(x.dtype), labels)
     bins = torch.as_tensor(modes, device=x.device)

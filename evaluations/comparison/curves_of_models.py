@@ -44,12 +44,6 @@ class Comparison:
     resamples: int = RESAMPLES
     seed: int = SEED
 
-    def notes(self) -> list[str]:
-        """Return what is assumed, and how far each kind of number goes; one line each."""
-        from robustssm.evaluations.comparison.notes import notes
-
-        return notes(self)
-
 
 def compare(
     compared: Comparable,

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks.philox import normal
 from robustssm.checkpoints import load_checkpoint
 from robustssm.evaluations.doctor.base import FAIL, PASS, Finding, Setting, Subject, judge
 from robustssm.evaluations.reading_layers import layer_system
 from robustssm.initializations import NAMES
 from robustssm.layers import SSMLayer
+from robustssm.philox import normal_tensor
 from robustssm.zoo import zoo_path
 
 # Steps of the inputs; samples of them.
@@ -30,7 +30,7 @@ def _layers(setting: Setting) -> dict[str, list[SSMLayer]]:
 
 def noise(*shape: int) -> Tensor:
     """Return standard normal numbers of a shape, float64, the same in every self-test."""
-    return normal("doctor", np.arange(shape[0]), math.prod(shape[1:])).reshape(shape)
+    return normal_tensor("doctor", np.arange(shape[0]), math.prod(shape[1:])).reshape(shape)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from robustssm.attacks import philox
+from robustssm import philox
 from robustssm.attacks.adversaries.base import margin
 from robustssm.checkpoints.native import weights_hash
 from robustssm.evaluations.conditions import Noise
@@ -206,8 +206,8 @@ def device_against_cpu(setting: Setting, subject: Subject) -> Finding:
     first, again, sevens = (logits(network, there, size).cpu() for size in (64, 64, 7))
     gpu = _off(first, exact)
     ids = np.arange(100)
-    draws = different_rows(philox.uniform("doctor", ids, 101, setting.device).cpu(),
-                           philox.uniform("doctor", ids, 101))  # fmt: skip
+    draws = different_rows(philox.uniform_tensor("doctor", ids, 101, setting.device).cpu(),
+                           philox.uniform_tensor("doctor", ids, 101))  # fmt: skip
     tf32_on = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
     repeated = different_rows(first, again)
     tolerance = 8.0 * cpu

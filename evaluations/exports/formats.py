@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from robustssm.evaluations.exports.labelled import to_xarray
-from robustssm.evaluations.exports.outputs import new_file, new_folder
 from robustssm.evaluations.exports.report import report
 from robustssm.evaluations.exports.samples import write_samples
 from robustssm.evaluations.exports.trackers import mlflow_store, wandb_folder
 from robustssm.evaluations.inspection import Inspection
 from robustssm.evaluations.tables import finished, read_tables, tidy
-from robustssm.ui import finite
+from robustssm.files import finite, new_file, new_folder
 
 # Raised when a key of the JSON document changes its meaning.
 SCHEMA = 1

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from robustssm import __version__
-from robustssm.epoch import source_date
+from robustssm._version import __version__
 from robustssm.errors import UsageError
 from robustssm.evaluations.exports.html_curves import curve_data
 from robustssm.evaluations.exports.html_figures import figures
-from robustssm.evaluations.exports.outputs import new_file
 from robustssm.evaluations.exports.report_facts import (
     cards,
     command,
@@ -37,6 +35,8 @@ from robustssm.evaluations.exports.verdict import verdict
 from robustssm.evaluations.inspection import Inspection
 from robustssm.evaluations.metrics import over_seeds, perturbed
 from robustssm.evaluations.tables import read_tables
+from robustssm.files import new_file
+from robustssm.source_date import source_date
 
 # Points that the page's table lists; the curves have all, as summary.csv does.
 _MOST_POINTS = 5000

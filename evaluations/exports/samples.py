@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.exports.outputs import new_file
 from robustssm.evaluations.inspection import Inspection
 from robustssm.evaluations.tables import finished
-from robustssm.ui import finite
+from robustssm.files import finite, new_file
 
 # Raised when a column changes its meaning.
 SCHEMA = 1

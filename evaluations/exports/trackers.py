@@ -14,12 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from robustssm.epoch import source_date
 from robustssm.evaluations.inspection import Inspection
 from robustssm.evaluations.metrics import worst_row
 from robustssm.evaluations.reading import CONDITION
 from robustssm.evaluations.tables import finished, read_tables, tidy
-from robustssm.ui import finite
+from robustssm.files import finite
+from robustssm.source_date import source_date
 
 # MLflow's enumerations, as its file store writes them: finished, failed, killed; a local source.
 _FINISHED, _KILLED, _LOCAL = 3, 5, 4

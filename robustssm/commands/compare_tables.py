@@ -34,7 +34,9 @@ _LABELS = {
 def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> None:
     """Print a comparison on stdout, as `style` says."""
     from robustssm import ui
+    from robustssm.evaluations.comparison.notes import notes
 
+    lines = notes(comparison)
     compared = comparison.compared
     if style == "json":
         ui.emit_json(
@@ -50,13 +52,13 @@ def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> No
                 "models": comparison.models.to_dict("records"),
                 "differences": comparison.differences.to_dict("records"),
                 "modes": comparison.modes.to_dict("records"),
-                "notes": comparison.notes(),
+                "notes": lines,
             }
         )
         return
     if style == "csv":
         click.echo(_tidy(comparison).to_csv(index=False), nl=False)
-        for line in comparison.notes():
+        for line in lines:
             ui.note(line)
         return
     for grid in comparison.grids:
@@ -71,7 +73,7 @@ def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> No
             modes = _of(comparison.modes, grid)
             if len(modes) and grid.modes.size > 1:
                 _emit(f"{title}: where they differ, max-T p < 0.05", modes_table(modes), style)
-    for line in comparison.notes():
+    for line in lines:
         click.echo(f"- {line}")
 
 

@@ -49,8 +49,8 @@ def export(run: Path, kind: str, output: Path) -> None:
     """
     from robustssm import ui
     from robustssm.evaluations.exports.formats import WRITERS
-    from robustssm.evaluations.exports.outputs import check_outside
     from robustssm.evaluations.inspection import inspect
+    from robustssm.evaluations.store import check_outside
 
     state = inspect(run)
     write, counted = WRITERS[kind]

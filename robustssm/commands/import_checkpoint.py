@@ -45,7 +45,8 @@ def import_checkpoint(
 
     import torch
 
-    from robustssm import __version__, ui
+    from robustssm import ui
+    from robustssm._version import __version__
     from robustssm.checkpoints import save_checkpoint
     from robustssm.checkpoints.native import is_native
     from robustssm.evaluations.fitting import check_fit

@@ -56,9 +56,8 @@ def predict(
     import torch
 
     from robustssm import ui
-    from robustssm.evaluations.exports.outputs import new_file
     from robustssm.execution import one_thread
-    from robustssm.files import prepare
+    from robustssm.files import new_file, prepare
     from robustssm.inference import logits
     from robustssm.model_names import references
 

@@ -90,8 +90,8 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     from robustssm import ui
     from robustssm.evaluations.exports.formats import write_report
     from robustssm.evaluations.exports.html_page import write_page
-    from robustssm.evaluations.exports.outputs import check_outside
     from robustssm.evaluations.inspection import inspect
+    from robustssm.evaluations.store import check_outside
 
     state = inspect(run)
     output = output or run / ("report.html" if html else "report.md")

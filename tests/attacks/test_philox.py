@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from robustssm.attacks.philox import _rounds, normal, philox, uniform
+from robustssm.philox import _rounds, normal_tensor, random_word_tensors, uniform_tensor
 
 # Known answers of Random123 1.09, kat_vectors, philox4x32 10 rounds.
 KNOWN = [
@@ -29,7 +29,7 @@ KNOWN = [
 def test_published_vectors(
     counter: tuple[int, ...], key: tuple[int, int], words: tuple[int, ...]
 ) -> None:
-    assert tuple(philox(torch.tensor(counter), key).tolist()) == words
+    assert tuple(random_word_tensors(torch.tensor(counter), key).tolist()) == words
 
 
 @given(
@@ -42,46 +42,49 @@ def test_signed_and_unsigned_arithmetic_agree(
 ) -> None:
     """What runs on a GPU and what runs here, for all words."""
     counters = torch.tensor(counter).T
-    assert torch.equal(_rounds(counters, key), philox(counters, key))
+    assert torch.equal(_rounds(counters, key), random_word_tensors(counters, key))
 
 
 @given(ids=st.lists(st.integers(0, 2**62), min_size=1, max_size=20, unique=True))
 @settings(max_examples=30, deadline=None)
 def test_a_draw_depends_on_its_sample_alone(ids: list[int]) -> None:
-    together = uniform("key", np.array(ids), 3)
+    together = uniform_tensor("key", np.array(ids), 3)
     for row, sample in zip(together, ids, strict=True):
-        assert np.array_equal(uniform("key", np.array([sample]), 3)[0], row)
+        assert np.array_equal(uniform_tensor("key", np.array([sample]), 3)[0], row)
     # More draws of a sample extend the earlier ones.
-    assert np.array_equal(uniform("key", np.array(ids), 7)[:, :3], together)
+    assert np.array_equal(uniform_tensor("key", np.array(ids), 7)[:, :3], together)
 
 
 def test_draws_are_uniform_and_uncorrelated() -> None:
-    draws = uniform("key", np.arange(20_000), 4).numpy()
+    draws = uniform_tensor("key", np.arange(20_000), 4).numpy()
     assert draws.min() >= 0.0 and draws.max() < 1.0
     for column in draws.T:
         assert stats.kstest(column, "uniform").pvalue > 1e-4
     correlation = np.corrcoef(np.column_stack([draws, np.roll(draws[:, 0], 1)]).T)
     # 10 coefficients of standard error 1 / sqrt(20000) = 0.007: 5 of them.
     assert abs(correlation - np.eye(5)).max() < 0.036
-    assert not np.array_equal(uniform("other", np.arange(20_000), 4).numpy(), draws)
+    assert not np.array_equal(uniform_tensor("other", np.arange(20_000), 4).numpy(), draws)
 
 
 def test_normal_draws() -> None:
-    draws = normal("key", np.arange(20_000), 3)
+    draws = normal_tensor("key", np.arange(20_000), 3)
     for column in draws.T.numpy():
         assert stats.kstest(column, "norm").pvalue > 1e-4
     assert bool(torch.isfinite(draws).all())
-    assert torch.equal(normal("key", np.arange(7, 20), 3), draws[7:20])
+    assert torch.equal(normal_tensor("key", np.arange(7, 20), 3), draws[7:20])
 
 
 def test_long_sequences_of_draws_are_those_of_short_ones() -> None:
     """Counters are worked on in pieces: 50,000 blocks a sample cross several of them."""
     assert torch.equal(
-        uniform("key", np.array([5, 6]), 100_000)[1, :9], uniform("key", np.array([6]), 9)[0]
+        uniform_tensor("key", np.array([5, 6]), 100_000)[1, :9],
+        uniform_tensor("key", np.array([6]), 9)[0],
     )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_devices_draw_the_same_bits() -> None:
     ids = np.arange(1000)
-    assert torch.equal(uniform("key", ids, 1001, "cuda").cpu(), uniform("key", ids, 1001))
+    assert torch.equal(
+        uniform_tensor("key", ids, 1001, "cuda").cpu(), uniform_tensor("key", ids, 1001)
+    )

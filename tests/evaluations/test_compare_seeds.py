@@ -13,6 +13,7 @@ from robustssm.commands.compare import compare as command
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.comparison.curves_of_models import Comparison, compare
+from robustssm.evaluations.comparison.notes import notes
 from robustssm.evaluations.comparison.strength_grid import strength_grids
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
@@ -56,18 +57,18 @@ def test_rows_over_seeds_say_what_errors_are_divided_by(tmp_path: Path) -> None:
 
 def test_notes_count_the_pairs_that_are_compared(tmp_path: Path) -> None:
     """Four seeds of one model and three of the other make three pairs: p is at least 2 / 8."""
-    text = "\n".join(two(tmp_path / "run", (0.5, 0.6, 0.7, 0.5), (0.6, 0.6, 0.9)).notes())
+    text = "\n".join(notes(two(tmp_path / "run", (0.5, 0.6, 0.7, 0.5), (0.6, 0.6, 0.9))))
     assert "4 training seeds: mean" in text and "3 training seeds: mean" in text
     assert "3 pairs of training seeds" in text and "sign-flip p is 0.25" in text
     assert "4 pairs" not in text and "0.125" not in text
     # No seed shared but one: a single pair, and nothing over pairs.
     run = write_run(tmp_path / "one", {**seeds("a", 0.5, 0.6), ("b", 1): flat(0.9, 0.8, 0.7)})
-    assert "pairs of training seeds" not in "\n".join(compare(gather([run])).notes())
+    assert "pairs of training seeds" not in "\n".join(notes(compare(gather([run]))))
 
 
 def test_notes_say_the_resamples_and_the_seed_that_were_used(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {**seeds("a", 0.5), **seeds("b", 0.8)})
-    text = "\n".join(compare(gather([run]), resamples=150, seed=7).notes())
+    text = "\n".join(notes(compare(gather([run]), resamples=150, seed=7)))
     assert "150 paired bootstrap resamples (seed 7)" in text and "sign flips (seed 7)" in text
     assert "2000" not in text and "20260101" not in text
 
@@ -135,7 +136,7 @@ def test_eps_0_is_left_out_of_the_curve_and_said(tmp_path: Path) -> None:
     for quantity in (AUC, EPS50):
         own = value(found.models, quantity, "a", train_seed="0")[columns]
         assert own.equals(value(expected.models, quantity, "a", train_seed="0")[columns])
-    text = "\n".join(found.notes())
+    text = "\n".join(notes(found))
     assert "eps 0 std is the clean point and has no logarithm: it is left out" in text
     assert "trapezoids, 0.1 to 10 std" in text
     # Fallen to half at the weakest strength already: below 0.1, not below 0.

@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from robustssm import philox
 from robustssm import philox as core
-from robustssm.attacks import philox
 from robustssm.cli import Commands
 from robustssm.commands.doctor import doctor
 from robustssm.evaluations.doctor import (
@@ -101,7 +101,7 @@ def forgets_a_step(patch: pytest.MonkeyPatch) -> None:
 
 def counts_in_the_batch(patch: pytest.MonkeyPatch) -> None:
     """Draws belong to the place in the batch instead of the sample."""
-    intact = philox.uniform
+    intact = philox.uniform_tensor
 
     def broken(name: str, ids: Any, count: int, device: torch.device | str = "cpu") -> Tensor:
         return intact(name, torch.arange(len(ids)).numpy(), count, device)

@@ -17,10 +17,10 @@ from robustssm.evaluations import dense_resolvent
 from robustssm.evaluations import pseudospectrum as evaluation
 from robustssm.evaluations.dense_resolvent import Dense
 from robustssm.evaluations.resolvents import Family, Resolvent
+from robustssm.files import finite
 from robustssm.initializations import parse
 from robustssm.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
-from robustssm.ui import finite
 
 EPS = np.finfo(np.float64).eps
 # One of every kind of matrix; a new initialisation enters the tests here.

@@ -16,9 +16,9 @@ from robustssm.commands.export import export
 from robustssm.commands.ls import ls
 from robustssm.commands.show import show
 from robustssm.commands.sweep import sweep
-from robustssm.epoch import source_date
 from robustssm.errors import UsageError
 from robustssm.evaluations.store import RunDirectory
+from robustssm.source_date import source_date
 from tests.evaluations.written_runs import flat, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
