@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from robustssm.evaluations.convergence import STRONG, Rates
+from robustssm.evaluations.initializations.convergence import STRONG, Rates
 from robustssm.figures.style import PAGE, label_powers, look, new_figure, save, style
 
 COLUMNS = 3

@@ -12,7 +12,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from robustssm.evaluations.pseudospectrum import PseudospectrumResult
+from robustssm.evaluations.initializations.pseudospectrum import PseudospectrumResult
 from robustssm.figures.style import PAGE, new_figure, save, style
 from robustssm.typing import FloatArray
 

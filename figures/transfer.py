@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.transfer import HIPPO, TransferResult
+from robustssm.evaluations.initializations.transfer import HIPPO, TransferResult
 from robustssm.figures.style import Look, label_powers, look, new_figure, save, style
 
 FIGURES = ("transfer", "error", "convergence")

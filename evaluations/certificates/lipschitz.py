@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.time_operators import TimeOperator, time_operator
+from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
 from robustssm.layers import DSS, S4, S4D, S5
 from robustssm.network import Block, Network, Normalisation
 

@@ -36,7 +36,7 @@ from robustssm.evaluations.certificates.enclosures import (
     StepMap,
     image,
 )
-from robustssm.evaluations.time_operators import TimeOperator
+from robustssm.evaluations.certificates.time_operators import TimeOperator
 
 # Limits of the ratio in GLU's form.
 MAX_RATIO = 1e3

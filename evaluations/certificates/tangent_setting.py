@@ -9,7 +9,7 @@ from torch import Tensor
 from robustssm.attacks.bands import fourier_basis
 from robustssm.evaluations.certificates.enclosures import Base
 from robustssm.evaluations.certificates.lipschitz import check, double_copy
-from robustssm.evaluations.time_operators import TimeOperator, time_operator
+from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
 from robustssm.network import Block, Network
 
 

@@ -22,7 +22,7 @@ from robustssm.evaluations.certificates.enclosures import (
 from robustssm.evaluations.certificates.lipschitz import batch_scale, normalisation
 from robustssm.evaluations.certificates.remainders import Form, Gate, Layer, Norm
 from robustssm.evaluations.certificates.tangent_setting import Setting, through, trace
-from robustssm.evaluations.time_operators import TimeOperator
+from robustssm.evaluations.certificates.time_operators import TimeOperator
 from robustssm.layers import SSMLayer
 from robustssm.network import Block
 

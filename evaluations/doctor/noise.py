@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks import Budget, Perturbation, fingerprint, parse_perturbation, philox
+from robustssm import philox
+from robustssm.attacks import Budget, Perturbation, fingerprint, parse_perturbation
 from robustssm.attacks.injection import input_site
 from robustssm.evaluations.doctor.base import Finding, Setting, judge
 from robustssm.tasks import load_task
@@ -35,7 +36,7 @@ _SAMPLES = 40
 def known_answers(setting: Setting) -> Finding:
     """Compare Philox 4x32-10 with its published vectors."""
     wrong = sum(
-        tuple(philox.philox(torch.tensor(counter), key).tolist()) != words
+        tuple(philox.random_word_tensors(torch.tensor(counter), key).tolist()) != words
         for counter, key, words in KNOWN
     )
     return judge(
@@ -77,7 +78,7 @@ def draws(setting: Setting) -> Finding:
     ids = np.concatenate([np.arange(32), np.arange(32) * 2**33 + 7])
     differ = sum(
         _dependent(lambda rows, draw=draw: draw("doctor", ids[rows], 101), len(ids))  # type: ignore[misc]
-        for draw in (philox.uniform, philox.normal)
+        for draw in (philox.uniform_tensor, philox.normal_tensor)
     )
     return judge(
         "draws of a sample alone with those in batches of any size and order",

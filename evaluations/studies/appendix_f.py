@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.convergence import STRONG, converge, fit
-from robustssm.evaluations.inputs import Input, parse_input
-from robustssm.evaluations.readouts import read_readout
-from robustssm.evaluations.responses import Response, paired, response
+from robustssm.evaluations.initializations.convergence import STRONG, converge, fit
+from robustssm.evaluations.initializations.inputs import Input, parse_input
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import Response, paired, response
 from robustssm.evaluations.studies.recipe import (
     AGREES,
     DIFFERS,

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations import ptd_study
-from robustssm.evaluations.convergence import slope
+from robustssm.evaluations.initializations import ptd_study
+from robustssm.evaluations.initializations.convergence import slope
+from robustssm.evaluations.initializations.trade_off import make
 from robustssm.evaluations.studies.recipe import (
     AGREES,
     DIFFERS,
@@ -23,7 +24,6 @@ from robustssm.evaluations.studies.recipe import (
     Step,
     Tables,
 )
-from robustssm.evaluations.trade_off import make
 
 # Perturbations of which Theorem 5 speaks; of the others, those that the findings show.
 CLAIMED = ("random", "optimized")

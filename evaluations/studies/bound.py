@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations.ptd_study import input_kept
+from robustssm.evaluations.initializations.ptd_study import input_kept
+from robustssm.evaluations.initializations.trade_off import make, report
 from robustssm.evaluations.studies.recipe import (
     AGREES,
     DIFFERS,
@@ -23,7 +24,6 @@ from robustssm.evaluations.studies.recipe import (
     Step,
     Tables,
 )
-from robustssm.evaluations.trade_off import make, report
 from robustssm.hippo import legs
 
 

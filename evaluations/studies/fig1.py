@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations.norms import frequency_grid, refine
-from robustssm.evaluations.readouts import read_readout
-from robustssm.evaluations.responses import response
+from robustssm.evaluations.initializations.norms import frequency_grid, refine
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.studies.recipe import (
     AGREES,
     DIFFERS,

@@ -67,8 +67,8 @@ def converge(
       robustssm converge --init s4d --readout 1.7320508075688772,-1
     """
     from robustssm import ui
-    from robustssm.evaluations import convergence
-    from robustssm.evaluations.inputs import DEFAULT
+    from robustssm.evaluations.initializations import convergence
+    from robustssm.evaluations.initializations.inputs import DEFAULT
 
     names = inits.split(",")
     wanted = inputs.split(",") if inputs else list(DEFAULT)

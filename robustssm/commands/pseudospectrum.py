@@ -75,7 +75,7 @@ def pseudospectrum(
     import numpy as np
 
     from robustssm import ui
-    from robustssm.evaluations import pseudospectrum as evaluation
+    from robustssm.evaluations.initializations import pseudospectrum as evaluation
 
     names = tuple(dict.fromkeys(name.strip() for name in inits.split(",") if name.strip()))
     if not names:

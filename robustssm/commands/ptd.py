@@ -11,7 +11,7 @@ from robustssm.errors import RejectedInputError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from robustssm.evaluations.trade_off import Made, Report
+    from robustssm.evaluations.initializations.trade_off import Made, Report
 
 METHODS = click.Choice(["all", "rank1", "clipped", "optimized", "minimax", "random", "corner"])
 
@@ -121,7 +121,7 @@ def ptd(
         raise UsageError(f"ptd: -o is {output}, expected a name that ends in .npz")
     if restarts is not None:
         raise UsageError("ptd: --restarts belongs to --method optimized; leave it out")
-    from robustssm.evaluations.trade_off import make
+    from robustssm.evaluations.initializations.trade_off import make
 
     made = make(
         method,
@@ -140,7 +140,7 @@ def ptd(
 def _inspect(path: Path, readouts: str, style: str) -> None:
     from robustssm import ui
     from robustssm.diagonalize import perturb
-    from robustssm.evaluations.trade_off import Made
+    from robustssm.evaluations.initializations.trade_off import Made
     from robustssm.ptd_files import load_initialization
 
     if not path.is_file():
@@ -157,8 +157,8 @@ def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
     import numpy as np
 
     from robustssm import ui
-    from robustssm.evaluations.readouts import read_readout
-    from robustssm.evaluations.trade_off import report
+    from robustssm.evaluations.initializations.readouts import read_readout
+    from robustssm.evaluations.initializations.trade_off import report
     from robustssm.ptd_files import save_initialization
 
     named = {word.strip(): read_readout(word.strip(), len(made.B)) for word in readouts.split(",")}
@@ -240,7 +240,7 @@ def _study(
     progress: str,
 ) -> None:
     from robustssm import ui
-    from robustssm.evaluations.ptd_study import read_matrices, study
+    from robustssm.evaluations.initializations.ptd_study import read_matrices, study
     from robustssm.figures import trade_off as drawing
 
     if output is not None and output.suffix:
@@ -274,7 +274,7 @@ def _study(
 
 def _table(orders: list[int], style: str) -> None:
     from robustssm import ui
-    from robustssm.evaluations.trade_off import ptd_table
+    from robustssm.evaluations.initializations.trade_off import ptd_table
 
     table = ptd_table(orders)
     if style == "json":

@@ -70,7 +70,7 @@ def transfer(
       robustssm transfer --n 4096 --init s4,s4d --grid 1e-2,1e8,1000000 --device auto
     """
     from robustssm import ui
-    from robustssm.evaluations import transfer as transfers
+    from robustssm.evaluations.initializations import transfer as transfers
     from robustssm.evaluations.plan import parse_numbers
     from robustssm.initializations import NAMES
 
@@ -80,17 +80,17 @@ def transfer(
     folder = output or Path("runs") / f"transfer-n{n}-{label}"
     points = None
     if grid:
-        from robustssm.evaluations import grids
+        from robustssm.evaluations.initializations import transfer_on_grid
         from robustssm.execution import resolve_device
 
-        points, where = grids.parse_grid(grid, n), resolve_device(device)
+        points, where = transfer_on_grid.parse_grid(grid, n), resolve_device(device)
     with ui.progress(1 + figures + bool(grid), "transfer", progress) as advance:
         result = transfers.transfer(n, readout, frequencies, names)
         advance()
         if points is not None:
             import torch
 
-            table = grids.grid_table(result, points, str(where), getattr(torch, dtype))
+            table = transfer_on_grid.grid_table(result, points, str(where), getattr(torch, dtype))
             folder.mkdir(parents=True, exist_ok=True)
             table.to_parquet(folder / "grid.parquet", index=False)
             advance()

@@ -9,13 +9,13 @@ from scipy.linalg import block_diag
 
 from robustssm import hippo
 from robustssm.errors import ShapeError
-from robustssm.evaluations.responses import Response, damped, paired, response
-from robustssm.evaluations.suprema.certified_error import (
+from robustssm.evaluations.initializations.certified_error import (
     certified_error,
     damped_difference,
     diagonalization_error,
 )
-from robustssm.evaluations.suprema.hippo_bounds import HippoReadout
+from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
+from robustssm.evaluations.initializations.responses import Response, damped, paired, response
 from robustssm.initializations import diagonalization, parse
 from robustssm.typing import FloatArray
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from robustssm.cli import main
 from robustssm.errors import UsageError
-from robustssm.evaluations.convergence import converge, parse_sizes, slope
+from robustssm.evaluations.initializations.convergence import converge, parse_sizes, slope
 
 SIZES = [2**k for k in range(4, 13)]
 INPUTS = ("impulse", "exp", "box", "decay:0.75", "decay:0.25", "mode:10", "spike")

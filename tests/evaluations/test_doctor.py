@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from robustssm import philox
-from robustssm import philox as core
 from robustssm.cli import Commands
 from robustssm.commands.doctor import doctor
 from robustssm.evaluations.doctor import (
@@ -106,7 +105,7 @@ def counts_in_the_batch(patch: pytest.MonkeyPatch) -> None:
     def broken(name: str, ids: Any, count: int, device: torch.device | str = "cpu") -> Tensor:
         return intact(name, torch.arange(len(ids)).numpy(), count, device)
 
-    patch.setattr(philox, "uniform", broken)
+    patch.setattr(philox, "uniform_tensor", broken)
 
 
 def learns_while_it_looks(patch: pytest.MonkeyPatch) -> None:
@@ -163,7 +162,7 @@ def crashes(patch: pytest.MonkeyPatch) -> None:
 CASES: list[tuple[str, Sabotage]] = [
     ("convolution float64", forgets_a_step),
     ("convolution float32", forgets_a_step),
-    ("philox", lambda patch: patch.setattr(core, "ROUNDS", 9)),
+    ("philox", lambda patch: patch.setattr(philox, "ROUNDS", 9)),
     ("draws", counts_in_the_batch),
     ("perturbed inputs", counts_in_the_batch),
     # Another key: draws are independent of the batch, but not those that there were.

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from robustssm.cli import main
 from robustssm.errors import UsageError
-from robustssm.evaluations.grids import evaluate, parse_grid
-from robustssm.evaluations.responses import response
+from robustssm.evaluations.initializations.responses import response
+from robustssm.evaluations.initializations.transfer_on_grid import evaluate, parse_grid
 from robustssm.initializations import parse
 from robustssm.spectrum import spikes
 

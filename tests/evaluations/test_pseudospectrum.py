@@ -13,10 +13,10 @@ from robustssm import hippo
 from robustssm.cli import Commands
 from robustssm.commands.pseudospectrum import pseudospectrum as command
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations import dense_resolvent
-from robustssm.evaluations import pseudospectrum as evaluation
-from robustssm.evaluations.dense_resolvent import Dense
-from robustssm.evaluations.resolvents import Family, Resolvent
+from robustssm.evaluations.initializations import dense_resolvent
+from robustssm.evaluations.initializations import pseudospectrum as evaluation
+from robustssm.evaluations.initializations.dense_resolvent import Dense
+from robustssm.evaluations.initializations.resolvents import Family, Resolvent
 from robustssm.files import finite
 from robustssm.initializations import parse
 from robustssm.spectrum import spikes

@@ -9,8 +9,14 @@ import pytest
 from robustssm import hippo
 from robustssm.diagonalize import rank_one
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.ptd_study import Study, pareto, read_matrices, slopes, study
-from robustssm.evaluations.trade_off import sup_errors
+from robustssm.evaluations.initializations.ptd_study import (
+    Study,
+    pareto,
+    read_matrices,
+    slopes,
+    study,
+)
+from robustssm.evaluations.initializations.trade_off import sup_errors
 from robustssm.ptd_files import load_initialization, save_initialization
 
 
@@ -105,7 +111,7 @@ def test_pareto_of_a_frame_without_stable_rows() -> None:
 
 def test_new_optimisations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from robustssm import ptd_minimax
-    from robustssm.evaluations import ptd_study, trade_off
+    from robustssm.evaluations.initializations import ptd_study, trade_off
 
     monkeypatch.setattr(trade_off, "STEPS", 20)
     monkeypatch.setattr(ptd_study, "STEPS", 20)

@@ -9,9 +9,9 @@ from scipy.integrate import quad, solve_ivp
 
 from robustssm import hippo
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.inputs import parse_input
-from robustssm.evaluations.readouts import read_readout
-from robustssm.evaluations.responses import response
+from robustssm.evaluations.initializations.inputs import parse_input
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.studies import appendix_f, bound, fig1, running
 from robustssm.evaluations.studies.recipe import Context, Finding, Recipe, Step
 from robustssm.initializations import parse

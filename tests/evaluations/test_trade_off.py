@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from robustssm import hippo
 from robustssm.diagonalize import normal, perturb, rank_one
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations import norms
-from robustssm.evaluations.readouts import read_readout
-from robustssm.evaluations.responses import response
-from robustssm.evaluations.trade_off import (
+from robustssm.evaluations.initializations import norms
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import response
+from robustssm.evaluations.initializations.trade_off import (
     METHODS,
     RTOL,
     bounds,

@@ -10,8 +10,8 @@ from scipy.linalg import solve_continuous_lyapunov
 from robustssm import hippo, spectrum
 from robustssm.diagonalize import rank_one
 from robustssm.errors import ShapeError, UsageError
-from robustssm.evaluations import conditioning, norms, readouts, responses
-from robustssm.evaluations import transfer as transfers
+from robustssm.evaluations.initializations import conditioning, norms, readouts, responses
+from robustssm.evaluations.initializations import transfer as transfers
 from robustssm.initializations import NAMES, parse
 from robustssm.typing import FloatArray
 from tests.reference import named_readout, stored

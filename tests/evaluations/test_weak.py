@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from robustssm.errors import UsageError
-from robustssm.evaluations import parseval
-from robustssm.evaluations.inputs import DEFAULT, parse_input
-from robustssm.evaluations.responses import damped, response
-from robustssm.evaluations.time_domain import MAX_GRAMIAN, time_error
+from robustssm.evaluations.initializations import parseval
+from robustssm.evaluations.initializations.inputs import DEFAULT, parse_input
+from robustssm.evaluations.initializations.responses import damped, response
+from robustssm.evaluations.initializations.time_domain import MAX_GRAMIAN, time_error
 from robustssm.initializations import parse
 
 INPUTS = [*DEFAULT, "mode:0", "mode:200"]

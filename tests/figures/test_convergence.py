@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm.evaluations.convergence import Rates, converge
+from robustssm.evaluations.initializations.convergence import Rates, converge
 from robustssm.figures import convergence
 
 

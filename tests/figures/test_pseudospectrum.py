@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm.evaluations.pseudospectrum import PseudospectrumResult, pseudospectrum
+from robustssm.evaluations.initializations.pseudospectrum import (
+    PseudospectrumResult,
+    pseudospectrum,
+)
 from robustssm.figures import style
 from robustssm.figures.pseudospectrum import data, draw, draw_all, levels
 

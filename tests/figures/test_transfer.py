@@ -9,7 +9,7 @@ from matplotlib import rcParams
 
 from robustssm import hippo
 from robustssm.errors import UsageError
-from robustssm.evaluations.transfer import TransferResult, transfer
+from robustssm.evaluations.initializations.transfer import TransferResult, transfer
 from robustssm.figures import style
 from robustssm.figures.transfer import FIGURES, data, draw, draw_all
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from robustssm import hippo
 from robustssm.diagonalize import rank_one
-from robustssm.evaluations.responses import damped
+from robustssm.evaluations.initializations.responses import damped
 from robustssm.spectrum import damped_eigenvalues, defective_tau, log_phi_slope, spikes
 
 EPS = np.finfo(float).eps

@@ -6,7 +6,7 @@ import pytest
 from robustssm import hippo
 from robustssm.diagonalize import perturb, rank_one, shipped_perturbation, tau_of_kappa
 from robustssm.errors import UsageError
-from robustssm.evaluations.trade_off import sup_errors
+from robustssm.evaluations.initializations.trade_off import sup_errors
 from robustssm.ptd_minimax import Objective, minimax
 from robustssm.ptd_optimizer import sup_error
 

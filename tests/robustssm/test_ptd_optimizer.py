@@ -9,9 +9,9 @@ import pytest
 from robustssm import hippo
 from robustssm.diagonalize import shipped_perturbation
 from robustssm.errors import UsageError
-from robustssm.evaluations.norms import sup_error
-from robustssm.evaluations.readouts import read_readout
-from robustssm.evaluations.responses import response
+from robustssm.evaluations.initializations.norms import sup_error
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import response
 from robustssm.initializations import parse
 from robustssm.ptd_optimizer import Objective, optimize, save
 from robustssm.ptd_optimizer import sup_error as own_sup_error

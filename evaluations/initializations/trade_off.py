@@ -33,11 +33,11 @@ from robustssm.diagonalize import (
     shipped_perturbation,
 )
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations.norms import sup_error
-from robustssm.evaluations.readouts import read_readout
-from robustssm.evaluations.responses import response
+from robustssm.evaluations.initializations.certified_error import diagonalization_error
+from robustssm.evaluations.initializations.norms import sup_error
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.suprema.certified import Bracket
-from robustssm.evaluations.suprema.certified_error import diagonalization_error
 from robustssm.initializations import diagonalization, parse
 from robustssm.typing import ComplexArray, FloatArray
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robustssm.evaluations.inputs import Input, parse_input
-from robustssm.evaluations.parseval import quadrature
-from robustssm.evaluations.responses import (
+from robustssm.evaluations.initializations.certified_error import certified_error
+from robustssm.evaluations.initializations.inputs import Input, parse_input
+from robustssm.evaluations.initializations.parseval import quadrature
+from robustssm.evaluations.initializations.responses import (
     Curve,
     Damped,
     Diagonal,
@@ -18,8 +19,7 @@ from robustssm.evaluations.responses import (
     Response,
     reference,
 )
-from robustssm.evaluations.suprema.certified_error import certified_error
-from robustssm.evaluations.time_domain import time_error
+from robustssm.evaluations.initializations.time_domain import time_error
 from robustssm.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
 

@@ -15,8 +15,8 @@ from scipy.linalg import block_diag, expm, solve_continuous_lyapunov
 from scipy.special import roots_jacobi
 
 from robustssm import hippo
-from robustssm.evaluations.inputs import Input
-from robustssm.evaluations.responses import Damped, Reference, Response, reference
+from robustssm.evaluations.initializations.inputs import Input
+from robustssm.evaluations.initializations.responses import Damped, Reference, Response, reference
 from robustssm.typing import Array, ComplexArray, FloatArray
 
 # Largest dense Lyapunov equation: seconds.

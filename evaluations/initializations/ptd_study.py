@@ -22,9 +22,9 @@ from scipy.stats import t as student
 from robustssm import hippo
 from robustssm.diagonalize import defective_tau, perturb, rank_one, shipped_orders
 from robustssm.errors import RejectedInputError, StabilityError, UsageError
-from robustssm.evaluations.suprema.certified_error import damped_difference
-from robustssm.evaluations.suprema.hippo_bounds import HippoReadout
-from robustssm.evaluations.trade_off import KAPPA, STEPS, Made, make, sup_errors
+from robustssm.evaluations.initializations.certified_error import damped_difference
+from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
+from robustssm.evaluations.initializations.trade_off import KAPPA, STEPS, Made, make, sup_errors
 from robustssm.ptd_files import load_initialization, save_initialization
 from robustssm.typing import FloatArray
 

@@ -15,14 +15,14 @@ import pandas as pd
 
 from robustssm import hippo
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations.conditioning import (
+from robustssm.evaluations.initializations.conditioning import (
     log10_real_coefficient,
     optimal_condition,
     spectral_norm,
 )
-from robustssm.evaluations.norms import Sup, h2_error, sup_error, weak_error
-from robustssm.evaluations.readouts import read_readout
-from robustssm.evaluations.responses import (
+from robustssm.evaluations.initializations.norms import Sup, h2_error, sup_error, weak_error
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import (
     MAX_DENSE,
     MAX_GRAM,
     Damped,

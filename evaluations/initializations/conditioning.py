@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.special import gammaln
 
 from robustssm import hippo
-from robustssm.evaluations.responses import real_gram
+from robustssm.evaluations.initializations.responses import real_gram
 from robustssm.spectrum import log_phi_slope
 from robustssm.typing import ComplexArray, FloatArray
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustssm import hippo
-from robustssm.evaluations.responses import on_axis, reference
+from robustssm.evaluations.initializations.responses import on_axis, reference
 from robustssm.evaluations.suprema.expansions import TERMS
 from robustssm.evaluations.suprema.subdivision import blocks, polynomial_bound
 from robustssm.typing import ComplexArray, FloatArray

@@ -16,13 +16,13 @@ import pandas as pd
 from scipy import stats
 
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations.inputs import parse_input
-from robustssm.evaluations.parseval import quadrature
-from robustssm.evaluations.predictions import Prediction, strong, weak
-from robustssm.evaluations.readouts import read_readout
-from robustssm.evaluations.responses import Damped, Reference, Response, response
-from robustssm.evaluations.suprema.certified_error import certified_error
-from robustssm.evaluations.time_domain import time_error
+from robustssm.evaluations.initializations.certified_error import certified_error
+from robustssm.evaluations.initializations.inputs import parse_input
+from robustssm.evaluations.initializations.parseval import quadrature
+from robustssm.evaluations.initializations.predictions import Prediction, strong, weak
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import Damped, Reference, Response, response
+from robustssm.evaluations.initializations.time_domain import time_error
 from robustssm.hippo import check_order
 from robustssm.initializations import parse
 from robustssm.typing import FloatArray

@@ -17,9 +17,9 @@ import pandas as pd
 from robustssm import hippo
 from robustssm.diagonalize import random_perturbation, shipped_perturbation
 from robustssm.errors import UsageError
-from robustssm.evaluations.dense_resolvent import Dense
-from robustssm.evaluations.resolvents import Family, Resolvent
-from robustssm.evaluations.responses import MAX_DENSE
+from robustssm.evaluations.initializations.dense_resolvent import Dense
+from robustssm.evaluations.initializations.resolvents import Family, Resolvent
+from robustssm.evaluations.initializations.responses import MAX_DENSE
 from robustssm.initializations import parse
 from robustssm.typing import ComplexArray, FloatArray
 

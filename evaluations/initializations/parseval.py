@@ -13,8 +13,8 @@ from scipy.spatial import cKDTree
 from scipy.special import spherical_jn
 
 from robustssm import hippo
-from robustssm.evaluations.inputs import Input
-from robustssm.evaluations.responses import Response, on_axis, reference
+from robustssm.evaluations.initializations.inputs import Input
+from robustssm.evaluations.initializations.responses import Response, on_axis, reference
 from robustssm.typing import Array, ComplexArray, FloatArray
 
 # Gauss-Legendre nodes a panel, and its largest half-length over the distance to a pole: the

@@ -5,8 +5,8 @@ import pandas as pd
 import torch
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.responses import Damped, Reference, Response, paired
-from robustssm.evaluations.transfer import TransferResult
+from robustssm.evaluations.initializations.responses import Damped, Reference, Response, paired
+from robustssm.evaluations.initializations.transfer import TransferResult
 from robustssm.transfer_grid import MEMORY, pole_grid, transfer_grid
 from robustssm.typing import FloatArray
 

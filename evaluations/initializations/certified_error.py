@@ -12,7 +12,13 @@ import numpy as np
 
 from robustssm import hippo
 from robustssm.errors import ShapeError
-from robustssm.evaluations.responses import (
+from robustssm.evaluations.initializations.hippo_bounds import (
+    MONOMIALS,
+    NODES,
+    HippoReadout,
+    interpolation_error,
+)
+from robustssm.evaluations.initializations.responses import (
     Damped,
     Diagonal,
     Reference,
@@ -21,12 +27,6 @@ from robustssm.evaluations.responses import (
 )
 from robustssm.evaluations.suprema.certified import Bracket, peak_gain
 from robustssm.evaluations.suprema.expansions import TERMS, ColumnSums, PoleSum
-from robustssm.evaluations.suprema.hippo_bounds import (
-    MONOMIALS,
-    NODES,
-    HippoReadout,
-    interpolation_error,
-)
 from robustssm.evaluations.suprema.subdivision import Enclosure, blocks, polynomial_bound, supremum
 from robustssm.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray, IntArray

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import zeta
 
-from robustssm.evaluations.inputs import Input
-from robustssm.evaluations.parseval import slope_norm
-from robustssm.evaluations.responses import Damped, Response, on_axis, reference
+from robustssm.evaluations.initializations.inputs import Input
+from robustssm.evaluations.initializations.parseval import slope_norm
+from robustssm.evaluations.initializations.responses import Damped, Response, on_axis, reference
 from robustssm.hippo import input_vector
 from robustssm.typing import FloatArray
 
