@@ -27,7 +27,7 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     from robustssm.evaluations.conditions import Noise
     from robustssm.evaluations.outcomes import outcomes
     from robustssm.evaluations.plan import make_plan
-    from robustssm.evaluations.results import finish
+    from robustssm.evaluations.results.tables import finish
     from robustssm.evaluations.run import Execution, run_sweep
     from robustssm.evaluations.store import RunDirectory
     from robustssm.execution import resolve_device

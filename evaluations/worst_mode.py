@@ -17,9 +17,9 @@ from robustssm.attacks.adversaries.ranking import rank_modes
 from robustssm.attacks.fourier import Fourier
 from robustssm.attacks.injection import input_site
 from robustssm.errors import UsageError
-from robustssm.evaluations.layer_response import input_response
 from robustssm.evaluations.plan import Model
 from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.trained_layers.input_response import input_response
 from robustssm.execution import one_thread
 from robustssm.model_names import ModelRef
 from robustssm.network import own_network

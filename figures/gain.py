@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from robustssm.evaluations.gain import NEAR, GainResult, ModelGain, summarise
-from robustssm.evaluations.layer_systems import LayerSystem, Mimo
+from robustssm.evaluations.trained_layers.gain import NEAR, GainResult, ModelGain, summarise
+from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
 from robustssm.figures.style import PAGE, Look, label_powers, look, new_figure, save, style
 from robustssm.typing import FloatArray
 

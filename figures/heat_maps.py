@@ -9,9 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from robustssm.evaluations.metrics import over_seeds, perturbed
-from robustssm.evaluations.mode_axes import MODE_LABEL
-from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.results.cell_reader import CONDITION, MODE_LABEL
+from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.figures.style import PAGE, save, style, wrapped
 
 # Panels of one figure; further models are in the CSV beside it.

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from robustssm.evaluations.mode_axes import MODE_LABEL
+from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.figures.style import PAGE, save, style, wrapped
 
 # Models of one figure, a column each; further ones are in the CSV beside it.

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from robustssm.evaluations.metrics import over_seeds, perturbed
-from robustssm.evaluations.mode_axes import MODE_LABEL
+from robustssm.evaluations.results.cell_reader import MODE_LABEL
+from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.figures.style import PAGE, look, save, style, wrapped
 
 AT = {

@@ -28,7 +28,7 @@ def draw_tables(
 ) -> list[Path]:
     """Draw the named kinds of figures into `folder`; return the files.
 
-    summary, tests, overview: as in `evaluations.results.Results`; reference: the model from which
+    summary, tests, overview: as in `evaluations.results.tables.Tables`; reference: the model from which
     differences are taken, the first one where None. Heat maps need two modes and two strengths,
     differences two models besides, worst cases two modes; what does not apply is left out.
     Raises UsageError for an unknown kind or reference.

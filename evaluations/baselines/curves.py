@@ -17,7 +17,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import SCHEMA
-from robustssm.evaluations.reading import Outcomes
+from robustssm.evaluations.results.cell_reader import Outcomes
 from robustssm.evaluations.store import RunDirectory
 
 # Conditions that are named before the rest is only counted.

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from robustssm.errors import RejectedInputError
-from robustssm.evaluations import reading
 from robustssm.evaluations.baselines.curves import Baseline, Member, condition_id
 from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, Check, judge
 from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.plan import Plan, plan_conditions
+from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.model_names import ModelRef
@@ -71,7 +71,7 @@ def checks(
     """Return the check of every model of a measured plan, in its order."""
     found = []
     for model in plan.models:
-        outcomes = reading.outcomes(run, model.ref.label, model.train_seed)
+        outcomes = cell_reader.outcomes(run, model.ref.label, model.train_seed)
         ids = {
             condition_id(cell.condition): cell.id
             for cell in plan.cells

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations import reading
-from robustssm.evaluations.reading import CONDITION, Outcomes
+from robustssm.evaluations.results import cell_reader
+from robustssm.evaluations.results.cell_reader import CONDITION, Outcomes
 from robustssm.evaluations.store import RunDirectory
 
 
@@ -56,7 +56,7 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
     planned: set[tuple[object, ...]] = set()
     for run in runs:
         plan = run.plan()
-        for model, seed in dict.fromkeys(reading.models(run)):
+        for model, seed in dict.fromkeys(cell_reader.models(run)):
             if (model, seed) not in found:
                 continue
             own = plan[(plan["model"] == model) & (plan["train_seed"] == seed)]
@@ -67,7 +67,7 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
                     f"({checkpoint[:12]}, before {checkpoints[model, seed][:12]}); sweep it under "
                     "a name of its own"
                 )
-            outcomes = reading.outcomes(run, model, seed)
+            outcomes = cell_reader.outcomes(run, model, seed)
             found[model, seed].append(outcomes)
             noisy = own[own["noise"] != "clean"]
             planned.update((model, seed, *row) for row in _rows(noisy))
@@ -125,7 +125,7 @@ def _fingerprint(run: RunDirectory) -> dict[str, str]:
 
 def _choose(runs: Sequence[RunDirectory], names: Sequence[str]) -> list[tuple[str, int]]:
     """Return (model, training seed) of the names, in their order; UsageError for an unknown one."""
-    known = list(dict.fromkeys(key for run in runs for key in reading.models(run)))
+    known = list(dict.fromkeys(key for run in runs for key in cell_reader.models(run)))
     if not names:
         return known
     chosen: list[tuple[str, int]] = []

@@ -10,7 +10,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
     RELATIVE_MCE,
     WORST,
 )
-from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import Comparable
-from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.curves import log_strength
 from robustssm.typing import FloatArray, IntArray
 

@@ -20,7 +20,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
     WORST,
 )
 from robustssm.evaluations.comparison.curves_of_models import Comparison
-from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.results.cell_reader import CONDITION
 
 # What each name means: a quantity of models, or of differences to the reference.
 MODEL_NAMES = {

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.evaluations.doctor.base import FAIL, PASS, Finding, Setting, Subject, judge
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.initializations import NAMES
 from robustssm.layers import SSMLayer
 from robustssm.philox import normal_tensor

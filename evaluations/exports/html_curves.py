@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.evaluations.exports.report_rows import noise_name
-from robustssm.evaluations.mode_axes import MODE_LABEL
+from robustssm.evaluations.results.cell_reader import MODE_LABEL
 
 # Contrast of at least 3:1 against the white and the dark background of the page.
 COLOURS = ("#2f7fc1", "#d55e00", "#0f8f6b", "#b65fa5", "#96700a", "#73787f", "#d0485c", "#5f7f1e")

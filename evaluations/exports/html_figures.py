@@ -4,8 +4,8 @@ import base64
 from pathlib import Path
 
 from robustssm.evaluations.exports.markdown import numbers
-from robustssm.evaluations.inspection import Inspection
-from robustssm.evaluations.tables import read_csv
+from robustssm.evaluations.results.inspection import Inspection
+from robustssm.evaluations.results.tables import read_csv
 
 
 def figures(state: Inspection) -> list[dict[str, str]]:

@@ -32,9 +32,9 @@ from robustssm.evaluations.exports.report_rows import (
     worst_modes,
 )
 from robustssm.evaluations.exports.verdict import verdict
-from robustssm.evaluations.inspection import Inspection
-from robustssm.evaluations.metrics import over_seeds, perturbed
-from robustssm.evaluations.tables import read_tables
+from robustssm.evaluations.results.inspection import Inspection
+from robustssm.evaluations.results.summary import over_seeds, perturbed
+from robustssm.evaluations.results.tables import read_tables
 from robustssm.files import new_file
 from robustssm.source_date import source_date
 

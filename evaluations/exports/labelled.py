@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.evaluations.inspection import Inspection
-from robustssm.evaluations.tables import finished
+from robustssm.evaluations.results.inspection import Inspection
+from robustssm.evaluations.results.tables import finished
 
 if TYPE_CHECKING:
     import xarray

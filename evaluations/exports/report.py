@@ -22,9 +22,9 @@ from robustssm.evaluations.exports.report_facts import (
 )
 from robustssm.evaluations.exports.report_rows import Table, overview, pairs, worst_modes
 from robustssm.evaluations.exports.verdict import verdict
-from robustssm.evaluations.inspection import Inspection
-from robustssm.evaluations.metrics import over_seeds, perturbed
-from robustssm.evaluations.tables import Tables, read_tables
+from robustssm.evaluations.results.inspection import Inspection
+from robustssm.evaluations.results.summary import over_seeds, perturbed
+from robustssm.evaluations.results.tables import Tables, read_tables
 
 
 def report(state: Inspection, output: Path) -> str:

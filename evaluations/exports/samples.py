@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.inspection import Inspection
-from robustssm.evaluations.tables import finished
+from robustssm.evaluations.results.inspection import Inspection
+from robustssm.evaluations.results.tables import finished
 from robustssm.files import finite, new_file
 
 # Raised when a column changes its meaning.

@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from robustssm.evaluations.inspection import Inspection
-from robustssm.evaluations.metrics import worst_row
-from robustssm.evaluations.reading import CONDITION
-from robustssm.evaluations.tables import finished, read_tables, tidy
+from robustssm.evaluations.results.cell_reader import CONDITION
+from robustssm.evaluations.results.inspection import Inspection
+from robustssm.evaluations.results.summary import worst_row
+from robustssm.evaluations.results.tables import finished, read_tables, tidy
 from robustssm.files import finite
 from robustssm.source_date import source_date
 

@@ -7,11 +7,10 @@ import pandas as pd
 
 from robustssm.evaluations.exports.markdown import numbers
 from robustssm.evaluations.exports.report_rows import at_mode, interval, noise_name, share
-from robustssm.evaluations.metrics import perturbed
-from robustssm.evaluations.reading import CONDITION
-from robustssm.evaluations.results import ALPHA
-from robustssm.evaluations.significance import verdicts
-from robustssm.evaluations.tables import Tables
+from robustssm.evaluations.results.cell_reader import CONDITION
+from robustssm.evaluations.results.paired_tests import verdicts
+from robustssm.evaluations.results.summary import perturbed
+from robustssm.evaluations.results.tables import ALPHA, Tables
 
 # Models of which every number is given; of more the lowest and the highest are named.
 MOST_MODELS = 4

@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.reading_layers import layer_system
 from robustssm.evaluations.studies.sinusoids import BLOCK, Signals
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.execution import one_thread
 from robustssm.initializations import initialization
 from robustssm.layers import LAYERS, SSMLayer

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from robustssm.checkpoints import load_checkpoint
-from robustssm.evaluations.reading_layers import layer_spectrum
 from robustssm.evaluations.studies.trainings import Training, snapshots
+from robustssm.evaluations.trained_layers.reading import layer_spectrum
 from robustssm.execution import one_thread
 from robustssm.spectrum import spikes
 from robustssm.typing import ComplexArray

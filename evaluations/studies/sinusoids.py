@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.execution import one_thread
 from robustssm.network import Architecture, Network, build_network
 from robustssm.training import TrainingConfig, parameter_groups

@@ -43,8 +43,8 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
     Exit codes: 0 drawn; 2 usage, or nothing to draw; 4 a checkpoint is not that of the run.
     """
     from robustssm import ui
-    from robustssm.evaluations.inspection import inspect
-    from robustssm.evaluations.tables import read_tables
+    from robustssm.evaluations.results.inspection import inspect
+    from robustssm.evaluations.results.tables import read_tables
 
     kinds = [kind.strip() for kind in figures.split(",") if kind.strip()]
     unknown = [kind for kind in kinds if kind not in FIGURES]
@@ -74,7 +74,7 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
         reference=reference,
     )
     if "layer-response" in kinds:
-        from robustssm.evaluations.layer_overlay import overlay
+        from robustssm.evaluations.trained_layers.overlay import overlay
         from robustssm.figures.layer_overlay import draw_overlay
 
         table = overlay(state, tables.summary)

@@ -49,7 +49,7 @@ def export(run: Path, kind: str, output: Path) -> None:
     """
     from robustssm import ui
     from robustssm.evaluations.exports.formats import WRITERS
-    from robustssm.evaluations.inspection import inspect
+    from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.store import check_outside
 
     state = inspect(run)

@@ -9,7 +9,7 @@ from robustssm.commands.common import FORMATS, PROGRESS, shared
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.gain import GainResult
+    from robustssm.evaluations.trained_layers.gain import GainResult
 
 
 @click.command()
@@ -76,7 +76,7 @@ def gain(
       robustssm gain s4d --layer 0 --per channel --format csv
     """
     from robustssm import ui
-    from robustssm.evaluations.gain import GainResult, model_gain
+    from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
     from robustssm.model_names import references as named
 
     references = named(checkpoints, settings)

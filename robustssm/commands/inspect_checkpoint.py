@@ -8,7 +8,7 @@ from robustssm.commands.common import shared
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.examination import Examination
+    from robustssm.evaluations.trained_layers.examination import Examination
 
 # Columns of the table of layers: heading, key, format.
 _COLUMNS = (
@@ -59,7 +59,7 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
     Exit codes: 0 shown; 2 a setting is missing or wrong; 4 the file is rejected.
     """
     from robustssm import ui
-    from robustssm.evaluations.examination import examine
+    from robustssm.evaluations.trained_layers.examination import examine
     from robustssm.execution import one_thread
     from robustssm.model_names import references
 

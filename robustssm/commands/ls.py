@@ -160,7 +160,7 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
 
     from robustssm import ui
     from robustssm.commands.listing import show_rows
-    from robustssm.evaluations.inspection import runs_below
+    from robustssm.evaluations.results.inspection import runs_below
 
     # Nobody named the default: where no sweep made it there are no runs.
     default = ctx.get_parameter_source("folder") is ParameterSource.DEFAULT
@@ -177,7 +177,7 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
 
 def _run(path: Path) -> dict[str, Any]:
     """Return a run's row, whatever its manifest holds."""
-    from robustssm.evaluations.inspection import disk_bytes, inspect, model_names
+    from robustssm.evaluations.results.inspection import disk_bytes, inspect, model_names
 
     row: dict[str, Any] = {"run": str(path), "state": "unreadable", "task": None, "noises": ""}
     row |= {"models": "", "cells": 0, "done": 0, "failed": 0, "missing": 0, "partial": None}

@@ -8,8 +8,8 @@ import click
 from robustssm.commands.common import CommandError, shared
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.inspection import Inspection
-    from robustssm.evaluations.tables import Tables
+    from robustssm.evaluations.results.inspection import Inspection
+    from robustssm.evaluations.results.tables import Tables
 
 RUN = click.argument(
     "run", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="RUN"
@@ -39,8 +39,8 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     Exit codes: 0 shown; 2 usage, or no run directory; 4 something in it is damaged, and named.
     """
     from robustssm import ui
-    from robustssm.evaluations.inspection import inspect
-    from robustssm.evaluations.tables import read_tables
+    from robustssm.evaluations.results.inspection import inspect
+    from robustssm.evaluations.results.tables import read_tables
 
     state = inspect(run, verify)
     tables = read_tables(state)
@@ -90,7 +90,7 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     from robustssm import ui
     from robustssm.evaluations.exports.formats import write_report
     from robustssm.evaluations.exports.html_page import write_page
-    from robustssm.evaluations.inspection import inspect
+    from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.store import check_outside
 
     state = inspect(run)
@@ -169,7 +169,7 @@ def _facts(state: "Inspection") -> list[list[str]]:
     import shlex
 
     from robustssm.commands.listing import size, text
-    from robustssm.evaluations.inspection import disk_bytes
+    from robustssm.evaluations.results.inspection import disk_bytes
 
     content, counts = state.manifest, state.counts
     models = [

@@ -105,7 +105,7 @@ def sweep(
     """
     from robustssm import ui
     from robustssm.evaluations.plan import default_output
-    from robustssm.evaluations.results import finish
+    from robustssm.evaluations.results.tables import finish
     from robustssm.evaluations.run import DEFAULT_BATCH, Execution
     from robustssm.evaluations.store import RunDirectory
     from robustssm.execution import stopped_by_signals
@@ -282,7 +282,7 @@ def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: s
 def _detectable(plan: "Plan") -> None:
     """Say how large a difference of two models has to be to be found in this sweep."""
     from robustssm import ui
-    from robustssm.evaluations.significance import pairs
+    from robustssm.evaluations.results.paired_tests import pairs
     from robustssm.evaluations.statistics.power import smallest_difference
 
     compared = pairs([(model.ref.label, model.train_seed) for model in plan.models])

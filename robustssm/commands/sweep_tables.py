@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustssm.evaluations.results import Results
+    from robustssm.evaluations.results.tables import Tables
 
 
 # What a reader must know of the worst of many modes.
@@ -21,7 +21,7 @@ WORST = (
 )
 
 
-def show_sweep(results: "Results", path: Path, style: str, partial: bool) -> None:
+def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None:
     """Print the tables of a run on stdout, as `style` says."""
     from robustssm import ui
 

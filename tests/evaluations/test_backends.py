@@ -22,7 +22,7 @@ from robustssm.evaluations import cluster
 from robustssm.evaluations.cluster import ClusterError
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import Plan, make_plan
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.model_names import resolve

@@ -17,7 +17,7 @@ from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.comparison.curves_of_models import Comparison, compare, seed_pairs
 from robustssm.evaluations.comparison.strength_grid import strength_grids
 from robustssm.evaluations.comparison.thresholds import parse_threshold
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.store import RunDirectory
 from tests.evaluations.written_runs import EPS, N, flat, share, write_run
 

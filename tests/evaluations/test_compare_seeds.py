@@ -147,7 +147,7 @@ def test_eps_0_is_left_out_of_the_curve_and_said(tmp_path: Path) -> None:
     one = {("a", 0): {**zero, **{(m, 1.0): share(0.5) for m in (1.0, 2.0)}}}
     lone = compare(gather([write_run(tmp_path / "4", one)]))
     assert AUC not in set(lone.models["quantity"])
-    assert "fewer than two, so none of these" in "\n".join(lone.notes())
+    assert "fewer than two, so none of these" in "\n".join(notes(lone))
 
 
 def test_decibels_differ_and_have_no_ratio(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ CASES: list[tuple[str, Sabotage]] = [
     # Another key: draws are independent of the batch, but not those that there were.
     (
         "perturbed inputs",
-        lambda patch: patch.setattr(core, "key_of", lambda name: (len(name), 0)),
+        lambda patch: patch.setattr(philox, "key_of", lambda name: (len(name), 0)),
     ),
     ("poles", on_the_right),
     ("state", learns_while_it_looks),

@@ -21,14 +21,13 @@ from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.exports import samples
 from robustssm.evaluations.exports.formats import WRITERS, document
 from robustssm.evaluations.exports.labelled import VARIABLES, to_xarray
-from robustssm.evaluations.inspection import Inspection, inspect
 from robustssm.evaluations.plan import make_plan
-from robustssm.evaluations.reading import outcomes
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.cell_reader import outcomes
+from robustssm.evaluations.results.inspection import Inspection, inspect
+from robustssm.evaluations.results.tables import finish, read_csv, read_tables
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.table_files import write_csv
-from robustssm.evaluations.tables import read_csv, read_tables
 from robustssm.files import MARK
 from robustssm.model_names import resolve
 

@@ -6,8 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustssm.checkpoints import load_checkpoint
-from robustssm.evaluations.fingerprint import candidates, fingerprint, spectral_distance
-from robustssm.evaluations.reading_layers import layer_spectrum
+from robustssm.evaluations.trained_layers.initialization_of import (
+    candidates,
+    fingerprint,
+    spectral_distance,
+)
+from robustssm.evaluations.trained_layers.reading import layer_spectrum
 from robustssm.typing import ComplexArray
 from robustssm.zoo import zoo_path
 

@@ -16,9 +16,9 @@ from robustssm.checkpoints.native import weights_hash
 from robustssm.cli import Commands
 from robustssm.commands.gain import gain as command
 from robustssm.errors import UsageError
-from robustssm.evaluations import gain, operators
-from robustssm.evaluations.layer_systems import Dense, Diagonal, Mimo, fold
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.trained_layers import gain, operators
+from robustssm.evaluations.trained_layers.linear_systems import Dense, Diagonal, Mimo, fold
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.initializations import NAMES, initialization
 from robustssm.layers import LAYERS, S4D, SSMLayer
 from robustssm.spectrum import spikes

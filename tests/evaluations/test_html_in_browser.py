@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robustssm[html]'")
 
 from robustssm.evaluations.exports.html_page import write_page
-from robustssm.evaluations.inspection import inspect
+from robustssm.evaluations.results.inspection import inspect
 from tests.evaluations.written_runs import flat, write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -18,9 +18,9 @@ from robustssm.commands.show import report
 from robustssm.errors import UsageError
 from robustssm.evaluations.exports import html_page
 from robustssm.evaluations.exports.html_curves import COLOURS, curve_data, looks
-from robustssm.evaluations.inspection import inspect
-from robustssm.evaluations.metrics import over_seeds, perturbed, summarise
-from robustssm.evaluations.significance import paired_tests
+from robustssm.evaluations.results.inspection import inspect
+from robustssm.evaluations.results.paired_tests import paired_tests
+from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
 from tests.evaluations.written_runs import flat, write_run

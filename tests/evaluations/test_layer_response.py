@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.layer_response import input_response
+from robustssm.evaluations.trained_layers.input_response import input_response
 from robustssm.network import Architecture, Network, build_network
 
 NAMES = ("s4", "s4d", "s4d-real", "dss", "s5", "s4ptd-rank1")

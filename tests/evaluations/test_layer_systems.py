@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from robustssm.checkpoints.native import weights_hash
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.layer_systems import cayley, fold
-from robustssm.evaluations.operators import finite_gain, hankel_singular_values
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.trained_layers.linear_systems import cayley, fold
+from robustssm.evaluations.trained_layers.operators import finite_gain, hankel_singular_values
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.initializations import NAMES, initialization
 from robustssm.layers import DSS, LAYERS, S4D, S5, SSMLayer
 from robustssm.layers.convolution import exponential_sums

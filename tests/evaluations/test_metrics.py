@@ -11,9 +11,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.metrics import over_seeds, overview
-from robustssm.evaluations.results import Results
-from robustssm.evaluations.significance import pairs
+from robustssm.evaluations.results.paired_tests import pairs
+from robustssm.evaluations.results.summary import over_seeds, overview
+from robustssm.evaluations.results.tables import Tables
 from robustssm.evaluations.statistics.intervals import seed_interval, wilson
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 
@@ -131,7 +131,7 @@ def test_verdicts_count_conditions_in_which_seeds_agree() -> None:
         for mode, signs in enumerate([(1, 1), (1, -1), (-1, -1), (1, 0)])
         for seed, sign in enumerate(signs)
     ]  # fmt: skip
-    results = Results(pd.DataFrame(), pd.DataFrame(rows), pd.DataFrame())
+    results = Tables(pd.DataFrame(), pd.DataFrame(rows), pd.DataFrame())
     (line,) = results.verdicts()
     assert line.startswith(
         "a against b: of 4 conditions, 1 where a is better in every pair of training seeds and 1 "

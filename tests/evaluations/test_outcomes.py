@@ -12,10 +12,10 @@ from robustssm.attacks.adversaries import BandPGD, Victim
 from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
 from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.metrics import over_seeds, perturbed
 from robustssm.evaluations.outcomes import evaluate, worst_rows
 from robustssm.evaluations.plan import Plan, make_plan
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.summary import over_seeds, perturbed
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.inference import logits

@@ -8,15 +8,15 @@ import pytest
 
 from robustssm.commands.sweep_tables import overview_table
 from robustssm.errors import UsageError
-from robustssm.evaluations.cell_digests import digest_cells
 from robustssm.evaluations.exports.report import report
-from robustssm.evaluations.inspection import inspect
-from robustssm.evaluations.metrics import over_seeds, overview, summarise
+from robustssm.evaluations.results.cell_digests import digest_cells
+from robustssm.evaluations.results.inspection import inspect
+from robustssm.evaluations.results.summary import over_seeds, overview, summarise
+from robustssm.evaluations.results.tables import read_tables
 from robustssm.evaluations.statistics.cross_fit import Worst, halves, worst_condition
 from robustssm.evaluations.statistics.intervals import student, wilson
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
-from robustssm.evaluations.tables import read_tables
 from tests.evaluations.written_runs import BoolArray, N, share, write_run
 
 Curves = dict[tuple[str, int], dict[tuple[float, float], BoolArray]]

@@ -25,7 +25,7 @@ from robustssm.evaluations.certificates.radii import (
 )
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import make_plan
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.model_names import resolve

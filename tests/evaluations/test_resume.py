@@ -14,7 +14,7 @@ from robustssm.evaluations import work
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.outcomes import outcomes
 from robustssm.evaluations.plan import Plan, make_plan
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.files import write_atomically

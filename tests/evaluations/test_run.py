@@ -13,7 +13,7 @@ from robustssm.errors import StorageError
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.outcomes import evaluate
 from robustssm.evaluations.plan import Plan, make_plan
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.table_files import COLUMNS

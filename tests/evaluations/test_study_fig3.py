@@ -14,7 +14,7 @@ from robustssm import hippo
 from robustssm.checkpoints import load_checkpoint
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import make_plan
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.studies import fig3_accuracy, fig3ab, fig3c, running, trainings

@@ -12,11 +12,10 @@ import pytest
 from robustssm.evaluations.exports.report import report
 from robustssm.evaluations.exports.report_rows import worst_modes
 from robustssm.evaluations.exports.verdict import MOST_MODELS, verdict
-from robustssm.evaluations.inspection import inspect
-from robustssm.evaluations.metrics import over_seeds, overview, perturbed
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.inspection import inspect
+from robustssm.evaluations.results.summary import over_seeds, overview, perturbed
+from robustssm.evaluations.results.tables import Tables, finish, read_tables
 from robustssm.evaluations.store import RunDirectory
-from robustssm.evaluations.tables import Tables, read_tables
 from tests.evaluations.written_runs import EPS, BoolArray, flat, share, write_run
 
 

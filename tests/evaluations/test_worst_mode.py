@@ -11,7 +11,7 @@ from robustssm.cli import main
 from robustssm.errors import UsageError
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import make_plan, read_model
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.worst_mode import (

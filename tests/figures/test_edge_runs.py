@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from robustssm.evaluations.metrics import overview
+from robustssm.evaluations.results.summary import overview
 from robustssm.figures import heat_maps, robustness, sweep_figures, worst_case
 from robustssm.figures.style import wrapped
 

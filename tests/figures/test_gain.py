@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from robustssm.checkpoints import load_checkpoint
-from robustssm.evaluations.gain import GainResult, model_gain
+from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 from robustssm.figures import style
 from robustssm.figures.gain import (
     LOWEST_RATIO,

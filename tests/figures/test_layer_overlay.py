@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from robustssm.evaluations.layer_overlay import layer_gains, spearman
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.trained_layers.overlay import layer_gains, spearman
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.figures.layer_overlay import draw_overlay, telling
 from robustssm.model_names import resolve
 

@@ -10,7 +10,7 @@ import torch
 from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.time_operators import time_operator
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.inference import accuracy, logits, programmed
 from robustssm.initializations import NAMES
 from robustssm.network import Architecture, Network, build_network

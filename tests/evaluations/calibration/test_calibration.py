@@ -12,7 +12,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.calibration import accuracy_in_mode, accuracy_in_noise, detector
 from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.plan import make_plan
-from robustssm.evaluations.results import finish
+from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.store import RunDirectory

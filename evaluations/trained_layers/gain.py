@@ -13,9 +13,9 @@ import pandas as pd
 
 from robustssm.checkpoints import Checkpoint
 from robustssm.errors import UsageError
-from robustssm.evaluations.layer_systems import Dense, LayerSystem, Mimo, fold
-from robustssm.evaluations.operators import finite_gain, hankel_singular_values
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.trained_layers.linear_systems import Dense, LayerSystem, Mimo, fold
+from robustssm.evaluations.trained_layers.operators import finite_gain, hankel_singular_values
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.layers import DSS
 from robustssm.spectrum import spikes
 from robustssm.typing import FloatArray

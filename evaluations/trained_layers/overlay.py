@@ -6,9 +6,9 @@ from scipy.stats import rankdata
 
 from robustssm.classifier import Classifier
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.inspection import Inspection
-from robustssm.evaluations.metrics import perturbed
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.results.inspection import Inspection
+from robustssm.evaluations.results.summary import perturbed
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.model_names import ModelRef, resolve
 from robustssm.typing import FloatArray
 

@@ -1,18 +1,24 @@
-"""The tables of a run read back: summary.csv and tests.csv where they are up to date."""
+"""From a run's cells to its tables, and back: summary.csv, tests.csv and the overview."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.evaluations.cell_digests import digest_cells
-from robustssm.evaluations.inspection import FinishedCells, Inspection
-from robustssm.evaluations.metrics import overview, perturbed, summarise
-from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.results.cell_digests import digest_cells
+from robustssm.evaluations.results.cell_reader import CONDITION
+from robustssm.evaluations.results.inspection import FinishedCells, Inspection
+from robustssm.evaluations.results.paired_tests import paired_tests, verdicts
+from robustssm.evaluations.results.summary import overview, perturbed, summarise
 from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.table_files import write_csv
+
+# Level of the verdicts.
+ALPHA = 0.05
 
 # Columns of text; elsewhere an empty field is a missing number.
 _TEXT = (
@@ -36,7 +42,32 @@ class Tables:
     summary: pd.DataFrame
     tests: pd.DataFrame
     overview: pd.DataFrame
-    stale: bool
+    stale: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the three tables as lists of records."""
+        return {
+            "summary": self.summary.to_dict("records"),
+            "tests": self.tests.to_dict("records"),
+            "overview": self.overview.to_dict("records"),
+        }
+
+    def verdicts(self) -> list[str]:
+        """Return one line a pair of models: at how many conditions they differ, corrected.
+
+        With several pairs of training seeds a condition counts where all of them agree.
+        """
+        lines = []
+        for row in verdicts(self.tests, ALPHA).itertuples():
+            a, b = row.model_a, row.model_b
+            where = "in every pair of training seeds " if row.pairs > 1 else ""
+            opposite = f", {row.opposite} of opposite signs" if row.pairs > 1 else ""
+            lines.append(
+                f"{a} against {b}: of {row.conditions} conditions, {row.a_better} where {a} is "
+                f"better {where}and {row.b_better} where {b} is{opposite} (McNemar exact, "
+                f"Holm-adjusted p < {ALPHA:g}; it compares these checkpoints, not ways of training)"
+            )
+        return lines
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -114,3 +145,14 @@ def finished(state: Inspection) -> pd.DataFrame:
     plan = state.run.plan()
     there = plan[plan["cell"].isin(state.done)]
     return there.sort_values(_ORDER, kind="stable").reset_index(drop=True)
+
+
+def finish(run: RunDirectory) -> Tables:
+    """Write summary.csv and tests.csv of what the run holds so far, and return the tables."""
+    cells = digest_cells(run)
+    summary = summarise(run, cells)
+    tests = paired_tests(run, cells)
+    write_csv(run.path / "summary.csv", summary)
+    write_csv(run.path / "tests.csv", tests)
+    shown = pd.DataFrame() if perturbed(summary).empty else overview(summary, cells)
+    return Tables(summary, tests, shown)

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.linalg import solve_continuous_lyapunov
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.layer_systems import Dense, Diagonal, LayerSystem, Mimo
+from robustssm.evaluations.trained_layers.linear_systems import Dense, Diagonal, LayerSystem, Mimo
 from robustssm.typing import ComplexArray, FloatArray
 
 # Lanczos steps at most: the sigmas of a flat response crowd like 1 / L^2 below the peak.

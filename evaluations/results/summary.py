@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.cell_digests import CellDigest, digest_cells
-from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.results.cell_digests import CellDigest, digest_cells
+from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.cross_fit import worst_condition
 from robustssm.evaluations.statistics.intervals import seed_interval, wilson
 from robustssm.evaluations.store import RunDirectory

@@ -8,8 +8,8 @@ import torch
 
 from robustssm.checkpoints import Checkpoint
 from robustssm.errors import RobustssmError
-from robustssm.evaluations.fingerprint import fingerprint
-from robustssm.evaluations.reading_layers import layer_spectrum
+from robustssm.evaluations.trained_layers.initialization_of import fingerprint
+from robustssm.evaluations.trained_layers.reading import layer_spectrum
 from robustssm.layers.base import SSMLayer
 from robustssm.layers.general import GeneralLayer
 from robustssm.philox import normal_tensor

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations import reading
-from robustssm.evaluations.cell_digests import CellDigest, digest_cells
-from robustssm.evaluations.reading import CONDITION
+from robustssm.evaluations.results import cell_reader
+from robustssm.evaluations.results.cell_digests import CellDigest, digest_cells
+from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 from robustssm.evaluations.store import RunDirectory
 
@@ -50,7 +50,7 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
     Raises UsageError where cells of a condition hold different samples.
     """
     cells = digest_cells(run) if cells is None else cells
-    compared = np.array(pairs(reading.models(run)), dtype=object).reshape(-1, 4)
+    compared = np.array(pairs(cell_reader.models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
     # One frame at the end: a frame a condition would take 30 kB each.
     who: list[npt.NDArray[np.int64]] = []

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from robustssm.errors import RobustssmError
-from robustssm.evaluations.reading_layers import Spectrum
+from robustssm.evaluations.trained_layers.reading import Spectrum
 from robustssm.initializations import NAMES, initialization
 from robustssm.typing import ComplexArray
 

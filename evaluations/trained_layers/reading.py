@@ -7,7 +7,13 @@ import numpy as np
 import torch
 
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.layer_systems import Dense, Diagonal, LayerSystem, Mimo, dense_matrix
+from robustssm.evaluations.trained_layers.linear_systems import (
+    Dense,
+    Diagonal,
+    LayerSystem,
+    Mimo,
+    dense_matrix,
+)
 from robustssm.layers import S4, S4D, S5, SSMLayer
 from robustssm.layers.bidirectional import Bidirectional
 from robustssm.layers.diagonal import complex128, discrete_diagonal

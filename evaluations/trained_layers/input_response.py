@@ -15,8 +15,8 @@ the linearisation's part. Where a block normalises first (prenorm), r is up to t
 import numpy as np
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.layer_systems import LayerSystem, Mimo
-from robustssm.evaluations.reading_layers import layer_system
+from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
+from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.network import Network
 from robustssm.typing import FloatArray
 
