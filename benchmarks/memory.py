@@ -23,13 +23,13 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     """Return seconds of each step and the peak memory in MiB of a sweep of about `count` cells."""
     import numpy as np
 
-    from robustssm.evaluations import work
-    from robustssm.evaluations.conditions import Noise
-    from robustssm.evaluations.outcomes import outcomes
-    from robustssm.evaluations.plan import make_plan
     from robustssm.evaluations.results.tables import finish
-    from robustssm.evaluations.run import Execution, run_sweep
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep import worker
+    from robustssm.evaluations.sweep.cell_rows import outcomes
+    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.plan import make_plan
+    from robustssm.evaluations.sweep.run import Execution, run_sweep
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
     from robustssm.model_names import resolve
 
@@ -44,13 +44,13 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     start = time.perf_counter()
     plan = make_plan(models, Noise("fourier", modes=f"1-{modes}", eps=eps))
     timed("plan", start)
-    network = work._checkpoint(plan.cells[0], resolve_device("cpu")).network
+    network = worker._checkpoint(plan.cells[0], resolve_device("cpu")).network
     rows = outcomes(network, plan.cells[0], plan.task, 256)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / "run")
         run.open(plan, [])
         start = time.perf_counter()
-        with patch.object(work, "outcomes", lambda *_: rows):
+        with patch.object(worker, "outcomes", lambda *_: rows):
             assert run_sweep(plan, run, Execution(jobs=2, backend="threads")) == {}
         timed("run", start)
         start = time.perf_counter()

@@ -41,10 +41,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.native import Card, save_checkpoint
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import Plan, make_plan
-from robustssm.evaluations.run import Execution, run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.execution import one_thread
 from robustssm.inference import logits
 from robustssm.layers import S4D

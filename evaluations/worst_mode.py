@@ -17,8 +17,8 @@ from robustssm.attacks.adversaries.ranking import rank_modes
 from robustssm.attacks.fourier import Fourier
 from robustssm.attacks.injection import input_site
 from robustssm.errors import UsageError
-from robustssm.evaluations.plan import Model
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.plan import Model
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.trained_layers.input_response import input_response
 from robustssm.execution import one_thread
 from robustssm.model_names import ModelRef

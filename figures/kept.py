@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from robustssm.evaluations.store import sweep_figures
+from robustssm.evaluations.sweep.run_directory import sweep_figures
 from robustssm.files import write_atomically
 
 # What the figures in a folder were drawn from, and their names.

@@ -43,8 +43,8 @@ class Robustness:
         from robustssm.errors import RobustssmError
         from robustssm.evaluations.baselines.files import read_baseline
         from robustssm.evaluations.baselines.regression import checks, measure, plan_check
-        from robustssm.evaluations.run import Execution
-        from robustssm.evaluations.store import RunDirectory
+        from robustssm.evaluations.sweep.run import Execution
+        from robustssm.evaluations.sweep.run_directory import RunDirectory
         from robustssm.model_names import references
 
         try:

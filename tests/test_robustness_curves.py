@@ -21,7 +21,7 @@ from robustssm.evaluations.baselines.curves import Member
 from robustssm.evaluations.baselines.files import read_baseline
 from robustssm.evaluations.baselines.regression import checks, measure, plan_check
 from robustssm.evaluations.baselines.verdicts import Check, judge
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import resolve
 
 BASELINE = read_baseline(Path(__file__).parent / "data" / "zoo_curves.json")

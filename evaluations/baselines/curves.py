@@ -15,10 +15,10 @@ from robustssm.attacks import Budget
 from robustssm.attacks.expressions import make_budget, parse_expression
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
-from robustssm.evaluations.conditions import Condition
-from robustssm.evaluations.plan import SCHEMA
 from robustssm.evaluations.results.cell_reader import Outcomes
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.plan import SCHEMA
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 # Conditions that are named before the rest is only counted.
 _NAMED = 3

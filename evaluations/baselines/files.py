@@ -20,8 +20,8 @@ from robustssm.evaluations.baselines.curves import (
     condition_id,
     make_condition,
 )
-from robustssm.evaluations.conditions import Condition
-from robustssm.evaluations.plan import SCHEMA
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.files import write_atomically
 
 FORMAT = "robustssm-baseline-1"

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from robustssm.errors import RejectedInputError
 from robustssm.evaluations.baselines.curves import Baseline, Member, condition_id
 from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, Check, judge
-from robustssm.evaluations.conditions import Condition
-from robustssm.evaluations.plan import Plan, plan_conditions
 from robustssm.evaluations.results import cell_reader
-from robustssm.evaluations.run import Execution, run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.plan import Plan, plan_conditions
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import ModelRef
 
 

@@ -19,10 +19,10 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.baselines.curves import Baseline, Data, Member
-from robustssm.evaluations.conditions import Condition
 from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.bands import adjusted, fall_p, mean_band, seed_band
 from robustssm.evaluations.statistics.max_statistic import sign_flip
+from robustssm.evaluations.sweep.conditions import Condition
 
 MARGIN, ALPHA = 0.02, 0.05
 FELL, HELD, ROSE, OPEN = "fell", "held", "rose", "no band"

@@ -14,8 +14,8 @@ from robustssm.attacks.base import Attack
 from robustssm.attacks.expressions import parse_expression
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.certified_radius import certified_radii
-from robustssm.evaluations.plan import Model
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.plan import Model
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
 from robustssm.execution import one_thread
 from robustssm.inference import logits

@@ -9,7 +9,7 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.results.cell_reader import CONDITION, Outcomes
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

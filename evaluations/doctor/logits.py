@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from robustssm import philox
 from robustssm.attacks.adversaries.base import margin
 from robustssm.checkpoints.native import weights_hash
-from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.doctor.base import (
     FAIL,
     NOT_AVAILABLE,
@@ -23,8 +22,9 @@ from robustssm.evaluations.doctor.base import (
     different_rows,
     judge,
 )
-from robustssm.evaluations.outcomes import evaluate
-from robustssm.evaluations.plan import make_plan
+from robustssm.evaluations.sweep.cell_rows import evaluate
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.execution import repeatable
 from robustssm.inference import accuracy as clean_accuracy
 from robustssm.inference import logits

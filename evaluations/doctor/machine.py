@@ -10,11 +10,11 @@ from pathlib import Path
 import threadpoolctl
 import torch
 
-from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
-from robustssm.evaluations.plan import Plan, make_plan
-from robustssm.evaluations.run import Execution, run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.execution import versions
 
 _MIB = 2**20

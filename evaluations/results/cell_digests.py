@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.evaluations.statistics.cross_fit import halves
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

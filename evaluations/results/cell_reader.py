@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.typing import IntArray
 
 # What names a condition; two models are compared where all of these agree.

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.typing import IntArray
 
 # What makes a directory one of a sweep, be the rest of it lost.

@@ -12,7 +12,7 @@ from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.results.cell_digests import CellDigest, digest_cells
 from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 COLUMNS = (
     *("model_a", "seed_a", "model_b", "seed_b", *CONDITION, "n"),

@@ -10,7 +10,7 @@ from robustssm.evaluations.results.cell_digests import CellDigest, digest_cells
 from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.cross_fit import worst_condition
 from robustssm.evaluations.statistics.intervals import seed_interval, wilson
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
 _FITTED = ("acc_worst_crossfit", "ci_low", "ci_high", "interval")

@@ -14,7 +14,7 @@ from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.results.inspection import FinishedCells, Inspection
 from robustssm.evaluations.results.paired_tests import paired_tests, verdicts
 from robustssm.evaluations.results.summary import overview, perturbed, summarise
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
 
 # Level of the verdicts.

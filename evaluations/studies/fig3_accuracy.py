@@ -13,12 +13,12 @@ import pandas as pd
 
 from robustssm.attacks import Budget, Resonance
 from robustssm.errors import StabilityError
-from robustssm.evaluations.conditions import Condition
-from robustssm.evaluations.plan import plan_conditions
-from robustssm.evaluations.run import Execution, run_sweep
 from robustssm.evaluations.statistics.intervals import seed_interval
 from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.plan import plan_conditions
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import ModelRef
 from robustssm.spectrum import spikes
 from robustssm.typing import FloatArray

@@ -14,11 +14,11 @@ import pandas as pd
 
 from robustssm.attacks import BandNoise, Budget, Resonance
 from robustssm.errors import StabilityError
-from robustssm.evaluations.conditions import Condition
-from robustssm.evaluations.plan import plan_conditions
-from robustssm.evaluations.run import Execution, run_sweep
-from robustssm.evaluations.store import RunDirectory
 from robustssm.evaluations.studies.recipe import Context
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.plan import plan_conditions
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import ModelRef
 from robustssm.spectrum import spikes
 from robustssm.tasks import load_task

@@ -10,8 +10,8 @@ from robustssm.commands.common import CommandError, cores, shared
 
 if TYPE_CHECKING:
     from robustssm.evaluations.baselines.verdicts import Check
-    from robustssm.evaluations.plan import Plan
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.plan import Plan
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 # Falls named in the line that ends a check.
 _NAMED = 3
@@ -59,7 +59,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     from robustssm import ui
     from robustssm.evaluations.baselines.curves import make_baseline
     from robustssm.evaluations.baselines.files import write_baseline
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
     names = [name.strip() for text in models for name in text.split(",") if name.strip()]
     made = make_baseline([RunDirectory(path) for path in runs], names)
@@ -153,7 +153,7 @@ def check(
     from robustssm.commands.check_tables import show_checks
     from robustssm.evaluations.baselines.files import read_baseline
     from robustssm.evaluations.baselines.regression import checks, plan_check
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
     from robustssm.model_names import references
 
@@ -180,8 +180,8 @@ def _measure(
     """Compute what is missing, with progress; CommandError where cells failed."""
     from robustssm import ui
     from robustssm.evaluations.baselines.regression import measure
-    from robustssm.evaluations.run import Execution
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.run import Execution
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import stopped_by_signals
 
     others = [RunDirectory(path) for path in reuse]

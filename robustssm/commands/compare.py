@@ -66,7 +66,7 @@ def compare(
     from robustssm.evaluations.comparison.comparable import gather
     from robustssm.evaluations.comparison.curves_of_models import compare as compare_models
     from robustssm.evaluations.comparison.thresholds import parse_threshold
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
     limits = [parse_threshold(text) for text in thresholds]
     names = [name.strip() for text in models for name in text.split(",") if name.strip()]

@@ -50,7 +50,7 @@ def export(run: Path, kind: str, output: Path) -> None:
     from robustssm import ui
     from robustssm.evaluations.exports.formats import WRITERS
     from robustssm.evaluations.results.inspection import inspect
-    from robustssm.evaluations.store import check_outside
+    from robustssm.evaluations.sweep.run_directory import check_outside
 
     state = inspect(run)
     write, counted = WRITERS[kind]

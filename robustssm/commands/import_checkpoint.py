@@ -49,7 +49,7 @@ def import_checkpoint(
     from robustssm._version import __version__
     from robustssm.checkpoints import save_checkpoint
     from robustssm.checkpoints.native import is_native
-    from robustssm.evaluations.fitting import check_fit
+    from robustssm.evaluations.sweep.compatibility import check_fit
     from robustssm.files import prepare
     from robustssm.inference import accuracy
     from robustssm.model_names import references

@@ -61,8 +61,8 @@ def minimal(
         smallest_strengths,
         strengths_summary,
     )
-    from robustssm.evaluations.conditions import Noise
-    from robustssm.evaluations.plan import make_plan
+    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.plan import make_plan
     from robustssm.evaluations.table_files import write_csv
     from robustssm.files import prepare
     from robustssm.model_names import resolve
@@ -135,8 +135,8 @@ def diagnose(
     from robustssm.attacks.expressions import check_budget
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.evaluations.attack_studies import Study, masked_gradients
-    from robustssm.evaluations.conditions import Noise
-    from robustssm.evaluations.plan import make_plan
+    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.plan import make_plan
     from robustssm.model_names import resolve
 
     budget = Budget(eps, unit)

@@ -7,7 +7,7 @@ import click
 from robustssm.commands.common import Expression
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.conditions import Noise
+    from robustssm.evaluations.sweep.conditions import Noise
 
 _OPTIONS = (
     click.option(
@@ -96,8 +96,8 @@ def read_noises(
     limits: str | None,
 ) -> "list[Noise]":
     """Return the noises that the options of `noise_options` describe; UsageError else."""
-    from robustssm.evaluations.conditions import Noise, parse_range
-    from robustssm.evaluations.plan import parse_numbers
+    from robustssm.evaluations.sweep.conditions import Noise, parse_range
+    from robustssm.evaluations.sweep.plan import parse_numbers
 
     options: dict[str, Any] = {
         "modes": modes,

@@ -87,9 +87,9 @@ def radius(
         read,
         successful,
     )
-    from robustssm.evaluations.conditions import Noise
-    from robustssm.evaluations.plan import make_plan
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.plan import make_plan
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.model_names import resolve
     from robustssm.network import own_network
 

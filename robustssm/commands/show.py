@@ -91,7 +91,7 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     from robustssm.evaluations.exports.formats import write_report
     from robustssm.evaluations.exports.html_page import write_page
     from robustssm.evaluations.results.inspection import inspect
-    from robustssm.evaluations.store import check_outside
+    from robustssm.evaluations.sweep.run_directory import check_outside
 
     state = inspect(run)
     output = output or run / ("report.html" if html else "report.md")

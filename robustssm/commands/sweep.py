@@ -12,9 +12,9 @@ from robustssm.commands.common import BatchSize, CommandError, cores, nothing_ke
 from robustssm.commands.noise_options import noise_options, read_noises
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.plan import Plan
-    from robustssm.evaluations.run import Execution
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.plan import Plan
+    from robustssm.evaluations.sweep.run import Execution
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 
 @click.command()
@@ -104,10 +104,10 @@ def sweep(
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """
     from robustssm import ui
-    from robustssm.evaluations.plan import default_output
     from robustssm.evaluations.results.tables import finish
-    from robustssm.evaluations.run import DEFAULT_BATCH, Execution
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.plan import default_output
+    from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import stopped_by_signals
 
     plan = sweep_plan(device=device, **options)
@@ -140,7 +140,7 @@ def sweep(
     if overwrite and any(other.path.resolve() == run.path.resolve() for other in others):
         raise CommandError(f"reuse {run.path}: is what --overwrite discards; leave one out", 2)
     if cluster:
-        from robustssm.evaluations.cluster import reach
+        from robustssm.evaluations.sweep.cluster import reach
 
         reach(cluster)
     with stopped_by_signals(), run.lock():
@@ -188,7 +188,7 @@ def sweep_plan(
     **noise: Any,
 ) -> "Plan":
     """Return the plan that the options of `sweep` describe; UsageError, RejectedInputError else."""
-    from robustssm.evaluations.plan import make_plan
+    from robustssm.evaluations.sweep.plan import make_plan
     from robustssm.execution import resolve_device
     from robustssm.model_names import resolve
 
@@ -208,7 +208,7 @@ def _run(
     """Compute what is missing, with progress; return the errors. Exits where interrupted."""
     from robustssm import ui
     from robustssm.errors import StorageError
-    from robustssm.evaluations.run import run_sweep
+    from robustssm.evaluations.sweep.run import run_sweep
 
     before = run.missing(plan)
     failed = {} if execution.retry_failed else run.failed(plan)
@@ -250,7 +250,7 @@ def _goodbye(what: str, before: int, run: "RunDirectory", plan: "Plan") -> None:
 def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: str) -> None:
     """Print what would be computed; nothing is written."""
     from robustssm import ui
-    from robustssm.evaluations.estimate import estimate
+    from robustssm.evaluations.sweep.estimate import estimate
 
     missing, failed = run.missing(plan), run.failed(plan)
     todo = missing if execution.retry_failed else [c for c in missing if c.id not in failed]

@@ -71,7 +71,7 @@ def transfer(
     """
     from robustssm import ui
     from robustssm.evaluations.initializations import transfer as transfers
-    from robustssm.evaluations.plan import parse_numbers
+    from robustssm.evaluations.sweep.plan import parse_numbers
     from robustssm.initializations import NAMES
 
     names = tuple(inits.split(",")) if inits else NAMES

@@ -11,9 +11,9 @@ from robustssm.commands.config import read_configuration
 from robustssm.commands.sweep import sweep
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.conditions import Noise
-    from robustssm.evaluations.plan import Plan
-    from robustssm.evaluations.validation import Problems
+    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.plan import Plan
+    from robustssm.evaluations.sweep.validation import Problems
 
 
 @click.command()
@@ -42,7 +42,7 @@ def validate(config: Path, style: str) -> None:
     rejected.
     """
     from robustssm import ui
-    from robustssm.evaluations.validation import Problems
+    from robustssm.evaluations.sweep.validation import Problems
 
     problems = Problems()
     record = _examine(config, problems)
@@ -58,9 +58,9 @@ def validate(config: Path, style: str) -> None:
 
 def _examine(config: Path, problems: "Problems") -> dict[str, Any]:
     """Return what the sweep of a file is, empty where it has problems."""
-    from robustssm.evaluations.plan import default_output
-    from robustssm.evaluations.store import RunDirectory
-    from robustssm.evaluations.validation import directory_state
+    from robustssm.evaluations.sweep.plan import default_output
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
+    from robustssm.evaluations.sweep.validation import directory_state
 
     options = _options(config, problems)
     if options is None:
@@ -127,8 +127,8 @@ def _options(config: Path, problems: "Problems") -> dict[str, Any] | None:
 
 
 def _plan(options: dict[str, Any], problems: "Problems") -> "Plan | None":
-    from robustssm.evaluations.run import Execution
-    from robustssm.evaluations.validation import find_models, validated_plan
+    from robustssm.evaluations.sweep.run import Execution
+    from robustssm.evaluations.sweep.validation import find_models, validated_plan
     from robustssm.execution import resolve_device
 
     problems.attempt(Execution, options["jobs"] or 1, options["backend"])
@@ -150,8 +150,8 @@ def _plan(options: dict[str, Any], problems: "Problems") -> "Plan | None":
 def _noises(options: dict[str, Any], problems: "Problems") -> "list[Noise]":
     """Return the noises, with numbers that stand in for those that cannot be read."""
     from robustssm.commands.noise_options import read_noises
-    from robustssm.evaluations.conditions import DEFAULT_EPS, parse_range
-    from robustssm.evaluations.plan import parse_numbers
+    from robustssm.evaluations.sweep.conditions import DEFAULT_EPS, parse_range
+    from robustssm.evaluations.sweep.plan import parse_numbers
 
     names = ("noises", "modes", "mode_unit", "phase", "channels", "omega", "eps", "eps_unit",
              "inject", "clip", "limits")  # fmt: skip

@@ -74,9 +74,9 @@ def worst_mode(
     from robustssm.attacks import check_eps
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.evaluations import worst_mode as study
-    from robustssm.evaluations.conditions import Noise
-    from robustssm.evaluations.plan import make_plan, parse_numbers
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.plan import make_plan, parse_numbers
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.model_names import resolve
 
     refs = resolve(",".join(models), checkpoints, settings)

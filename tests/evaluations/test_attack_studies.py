@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 from robustssm.evaluations.attack_studies import strengths_summary
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.outcomes import evaluate
-from robustssm.evaluations.plan import make_plan
+from robustssm.evaluations.sweep.cell_rows import evaluate
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.model_names import resolve
 
 

@@ -18,13 +18,13 @@ import torch
 from robustssm.attacks import Fourier
 from robustssm.attacks.base import Site, family
 from robustssm.errors import UsageError
-from robustssm.evaluations import cluster
-from robustssm.evaluations.cluster import ClusterError
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.run import Execution, run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep import cluster
+from robustssm.evaluations.sweep.cluster import ClusterError
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,7 +222,7 @@ def test_no_such_cluster(
     words: str,
 ) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed: extra [dask]")
-    monkeypatch.setattr("robustssm.evaluations.cluster._PATIENCE", "1s")
+    monkeypatch.setattr("robustssm.evaluations.sweep.cluster._PATIENCE", "1s")
     plan, run = plan_for(models, "1"), RunDirectory(tmp_path)
     run.open(plan, [])
     with pytest.raises(error, match=words):
@@ -231,7 +231,7 @@ def test_no_such_cluster(
 
 def test_orphans_end(models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose sweep is gone computes nothing more: another may be at its cells."""
-    from robustssm.evaluations import work
+    from robustssm.evaluations.sweep import worker
 
     plan, run = plan_for(models, "1"), RunDirectory(tmp_path)
     run.open(plan, [])
@@ -244,7 +244,7 @@ def test_orphans_end(models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(os, "_exit", end)
     leave: Callable[[], int] = os.getppid
-    options = work.WorkOptions(64, directory=run.path, parent=leave() + 1)
+    options = worker.WorkOptions(64, directory=run.path, parent=leave() + 1)
     with pytest.raises(Ended):
-        work.run_chunk(list(plan.cells), options)
+        worker.run_chunk(list(plan.cells), options)
     assert cells(run.path) == {}

@@ -22,10 +22,10 @@ from robustssm.evaluations.baselines.curves import (
 )
 from robustssm.evaluations.baselines.files import read_baseline, to_text, write_baseline
 from robustssm.evaluations.baselines.verdicts import FELL, HELD, MEAN, ROSE, Check, judge
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import make_plan, plan_conditions
-from robustssm.evaluations.run import run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan, plan_conditions
+from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import resolve
 
 

@@ -18,7 +18,7 @@ from robustssm.evaluations.comparison.curves_of_models import Comparison, compar
 from robustssm.evaluations.comparison.strength_grid import strength_grids
 from robustssm.evaluations.comparison.thresholds import parse_threshold
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from tests.evaluations.written_runs import EPS, N, flat, share, write_run
 
 
@@ -281,9 +281,9 @@ def test_thresholds(tmp_path: Path) -> None:
 
 
 def test_a_real_sweep_is_compared(models: str, tmp_path: Path) -> None:
-    from robustssm.evaluations.conditions import Noise
-    from robustssm.evaluations.plan import make_plan
-    from robustssm.evaluations.run import run_sweep
+    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.plan import make_plan
+    from robustssm.evaluations.sweep.run import run_sweep
     from robustssm.model_names import resolve
 
     noises = [Noise("fourier", modes=(1, 3), eps=(0.3, 1.0)), Noise("BandNoise(1, 8)", eps=(0.5,))]

@@ -15,7 +15,7 @@ from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.comparison.curves_of_models import Comparison, compare
 from robustssm.evaluations.comparison.notes import notes
 from robustssm.evaluations.comparison.strength_grid import strength_grids
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
 from tests.evaluations.written_runs import flat, share, write_run
 

@@ -24,8 +24,8 @@ from robustssm.evaluations.doctor import (
 )
 from robustssm.evaluations.doctor import table as table_of_checks
 from robustssm.evaluations.doctor.logits import device_against_cpu
-from robustssm.evaluations.run import run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.inference import logits
 from robustssm.layers import S4D
 from robustssm.model_names import ModelRef

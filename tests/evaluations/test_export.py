@@ -17,16 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.evaluations.conditions import Noise
 from robustssm.evaluations.exports import samples
 from robustssm.evaluations.exports.formats import WRITERS, document
 from robustssm.evaluations.exports.labelled import VARIABLES, to_xarray
-from robustssm.evaluations.plan import make_plan
 from robustssm.evaluations.results.cell_reader import outcomes
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.results.tables import finish, read_csv, read_tables
-from robustssm.evaluations.run import run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
 from robustssm.files import MARK
 from robustssm.model_names import resolve

@@ -21,7 +21,7 @@ from robustssm.evaluations.exports.html_curves import COLOURS, curve_data, looks
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.paired_tests import paired_tests
 from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
 from tests.evaluations.written_runs import flat, write_run
 

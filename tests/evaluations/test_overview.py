@@ -15,7 +15,7 @@ from robustssm.evaluations.results.summary import over_seeds, overview, summaris
 from robustssm.evaluations.results.tables import read_tables
 from robustssm.evaluations.statistics.cross_fit import Worst, halves, worst_condition
 from robustssm.evaluations.statistics.intervals import student, wilson
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
 from tests.evaluations.written_runs import BoolArray, N, share, write_run
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from robustssm.attacks.injection import embedded
 from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
 from robustssm.cli import main
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.outcomes import evaluate
-from robustssm.evaluations.plan import make_plan
+from robustssm.evaluations.sweep.cell_rows import evaluate
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.model_names import resolve
 from robustssm.network import Architecture, build_network
 from robustssm.tasks import Split, Task
@@ -54,7 +54,7 @@ def checkpoint(folder: Path, task: Task, bidirectional: bool) -> Path:
 
 def rows(model: Path, task: Task, noise: Noise, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     """Return the rows of every cell of a sweep."""
-    monkeypatch.setattr("robustssm.evaluations.plan.load_task", lambda spec: task)
+    monkeypatch.setattr("robustssm.evaluations.sweep.plan.load_task", lambda spec: task)
     plan = make_plan(resolve(f"m={model}"), noise, task="ending")
     network = load_checkpoint(model).network
     frames = [

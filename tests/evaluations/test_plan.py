@@ -6,8 +6,8 @@ import pytest
 
 from robustssm.attacks import Budget, Resonance
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import Plan, make_plan, parse_numbers
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import Plan, make_plan, parse_numbers
 from robustssm.model_names import resolve
 from robustssm.spectrum import spikes
 

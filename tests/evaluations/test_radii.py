@@ -23,11 +23,11 @@ from robustssm.evaluations.certificates.radii import (
     read,
     successful,
 )
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import make_plan
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.run import run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import resolve
 
 

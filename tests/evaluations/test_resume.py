@@ -10,13 +10,13 @@ import torch
 
 from robustssm.checkpoints import load_checkpoint, save_checkpoint
 from robustssm.errors import StorageError, UsageError
-from robustssm.evaluations import work
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.outcomes import outcomes
-from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.run import Execution, run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep import worker
+from robustssm.evaluations.sweep.cell_rows import outcomes
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.files import write_atomically
 from robustssm.model_names import resolve
 
@@ -133,14 +133,14 @@ def test_a_failing_cell_is_stored_and_the_others_go_on(
 
     run = RunDirectory(tmp_path / "run")
     run.open(plan, [])
-    monkeypatch.setattr(work, "outcomes", broken)
+    monkeypatch.setattr(worker, "outcomes", broken)
     errors = run_sweep(plan, run)
     assert len(errors) == 3 and all("one over nothing" in e for e in errors.values())
     record = json.loads(run.error_path(next(iter(errors))).read_text())
     assert record["model"] == "doomed" and "ZeroDivisionError" in record["traceback"]
     summary = finish(run).summary
     assert set(summary["model"]) == {"good"} and len(summary) == 3
-    monkeypatch.setattr(work, "outcomes", outcomes)
+    monkeypatch.setattr(worker, "outcomes", outcomes)
     # Left alone, and still told, until it is asked for.
     assert run_sweep(plan, run) == errors and len(run.missing(plan)) == 3
     assert run_sweep(plan, run, Execution(retry_failed=True)) == {}
@@ -156,7 +156,7 @@ def test_fail_fast_stops_at_the_first_failure(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(work, "outcomes", broken)
+    monkeypatch.setattr(worker, "outcomes", broken)
     seen: list[str] = []
     execution = Execution(fail_fast=True)
     errors = run_sweep(plan, run, execution, report=lambda cell, error: seen.append(cell))
@@ -185,7 +185,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(
             raise error
         return outcomes(network, cell, task, size)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "outcomes", small)
+    monkeypatch.setattr(worker, "outcomes", small)
     halved = swept(tmp_path / "halved", plan)
     assert sizes[:9] == [1024, 512, 256, 128, 64, 32, 16, 8, 4]
     for cell in plan.unique:
@@ -201,7 +201,7 @@ def test_out_of_memory_at_one_sample_is_a_failed_cell(
     def never(*_: object) -> None:
         raise MemoryError("none left")
 
-    monkeypatch.setattr(work, "outcomes", never)
+    monkeypatch.setattr(worker, "outcomes", never)
     errors = run_sweep(plan, run)
     assert len(errors) == len(plan.unique) and "none left" in next(iter(errors.values()))
 
@@ -219,12 +219,12 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_finished(
         written.append(path)
         write_atomically(path, data)
 
-    monkeypatch.setattr(work, "write_atomically", full)
+    monkeypatch.setattr(worker, "write_atomically", full)
     with pytest.raises(StorageError, match=r"No space left on device.*make room"):
         run_sweep(plan, run)
     assert len(list(run.path.glob("cells/*.parquet"))) == 2
     assert list(run.path.glob("errors/*")) == []
-    monkeypatch.setattr(work, "write_atomically", write_atomically)
+    monkeypatch.setattr(worker, "write_atomically", write_atomically)
     assert run_sweep(plan, run) == {} and run.missing(plan) == []
 
 

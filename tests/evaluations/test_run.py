@@ -10,12 +10,12 @@ import torch
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import StorageError
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.outcomes import evaluate
-from robustssm.evaluations.plan import Plan, make_plan
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.run import Execution, run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.cell_rows import evaluate
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import COLUMNS
 from robustssm.inference import logits
 from robustssm.model_names import resolve
@@ -94,7 +94,9 @@ def test_a_cell_that_is_not_where_it_was_stored_is_an_error(
 ) -> None:
     plan, run = plan_for(models), RunDirectory(tmp_path / "run")
     run.open(plan, [])
-    monkeypatch.setattr("robustssm.evaluations.work.write_atomically", lambda path, data: None)
+    monkeypatch.setattr(
+        "robustssm.evaluations.sweep.worker.write_atomically", lambda path, data: None
+    )
     with pytest.raises(StorageError, match="is not there"):
         run_sweep(plan, run)
 

@@ -14,12 +14,12 @@ from scipy.stats import binomtest
 from robustssm.attacks import Budget, Resonance, perturbed_logits
 from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
-from robustssm.evaluations import work
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
 from robustssm.evaluations.studies import reviewers, reviewers_poles, running
 from robustssm.evaluations.studies.reviewers_findings import bands, drops, findings, judged
 from robustssm.evaluations.studies.reviewers_pairs import bits, paired, verdict
 from robustssm.evaluations.studies.reviewers_sweep import CLEAN, RMS, SINUSOID, WHITE, frequencies
+from robustssm.evaluations.sweep import worker
 from robustssm.spectrum import spikes
 from robustssm.tasks import load_task
 from robustssm.typing import ComplexArray
@@ -251,13 +251,13 @@ def test_recipe_resumes_by_cell_and_processes_change_nothing(
     for cell in cells[3:5]:
         cell.unlink()
     calls = []
-    compute = work.compute
+    compute = worker.compute
 
     def counted(cell: object, options: object) -> bytes:
         calls.append(cell)
         return compute(cell, options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "compute", counted)
+    monkeypatch.setattr(worker, "compute", counted)
     again = running.run(recipe, SMALL, folder)
     assert len(calls) == 2
     pd.testing.assert_frame_equal(again["sweep"], tables["sweep"])

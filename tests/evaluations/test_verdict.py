@@ -15,7 +15,7 @@ from robustssm.evaluations.exports.verdict import MOST_MODELS, verdict
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.summary import over_seeds, overview, perturbed
 from robustssm.evaluations.results.tables import Tables, finish, read_tables
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from tests.evaluations.written_runs import EPS, BoolArray, flat, share, write_run
 
 

@@ -9,11 +9,11 @@ from click.testing import CliRunner, Result
 
 from robustssm.cli import main
 from robustssm.errors import UsageError
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import make_plan, read_model
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.run import run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan, read_model
+from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.worst_mode import (
     Search,
     against,

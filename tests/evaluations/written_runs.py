@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
 
 BoolArray = npt.NDArray[np.bool_]

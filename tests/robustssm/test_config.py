@@ -17,7 +17,7 @@ from robustssm.commands.config import read_configuration
 from robustssm.commands.noise_options import noise_options
 from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
-from robustssm.evaluations.plan import parse_numbers
+from robustssm.evaluations.sweep.plan import parse_numbers
 from robustssm.zoo import zoo_path
 
 EXAMPLE = """

@@ -17,7 +17,7 @@ from robustssm.commands.ls import ls
 from robustssm.commands.show import show
 from robustssm.commands.sweep import sweep
 from robustssm.errors import UsageError
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.source_date import source_date
 from tests.evaluations.written_runs import flat, write_run
 

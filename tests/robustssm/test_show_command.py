@@ -27,7 +27,7 @@ from robustssm.commands.sweep import sweep
 from robustssm.evaluations.exports.formats import WRITERS
 from robustssm.evaluations.exports.markdown import numbers
 from robustssm.evaluations.results.inspection import Inspection, inspect
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.initializations import NAMES
 from robustssm.tasks import TASKS
 

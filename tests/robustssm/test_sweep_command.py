@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from robustssm import ui
 from robustssm.cli import main
-from robustssm.evaluations import work
-from robustssm.evaluations.outcomes import outcomes
+from robustssm.evaluations.sweep import worker
+from robustssm.evaluations.sweep.cell_rows import outcomes
 from robustssm.zoo import zoo_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,12 +130,12 @@ def test_failed_cells_exit_with_3_until_they_are_retried(
             raise ValueError("three is too much")
         return outcomes(network, cell, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "outcomes", broken)
+    monkeypatch.setattr(worker, "outcomes", broken)
     result = sweep(models, tmp_path / "run")
     assert result.exit_code == 3
     assert "6 cells failed" in result.stderr and "three is too much" in result.stderr
     assert "6 failed" in result.stderr and "8 cells computed" in result.stderr
-    monkeypatch.setattr(work, "outcomes", outcomes)
+    monkeypatch.setattr(worker, "outcomes", outcomes)
     again = sweep(models, tmp_path / "run")
     assert again.exit_code == 3 and "0 cells computed" in again.stderr
     retried = sweep(models, tmp_path / "run", "--retry-failed")
@@ -149,7 +149,7 @@ def test_fail_fast_leaves_the_rest(
     def broken(*_: object) -> None:
         raise ValueError
 
-    monkeypatch.setattr(work, "outcomes", broken)
+    monkeypatch.setattr(worker, "outcomes", broken)
     result = sweep(models, tmp_path / "run", "--fail-fast")
     assert result.exit_code == 3 and "1 cells failed" in result.stderr
 
@@ -214,7 +214,7 @@ def test_bad_options_are_one_clear_line(
 
 
 def test_two_sweeps_at_once(models: str, tmp_path: Path) -> None:
-    from robustssm.evaluations.store import RunDirectory
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
     with RunDirectory(tmp_path / "run").lock():
         result = sweep(models, tmp_path / "run")

@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 from robustssm.cli import Commands
 from robustssm.cli import main as everything
 from robustssm.commands.validate import validate
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import default_output, make_plan
-from robustssm.evaluations.run import run_sweep
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import default_output, make_plan
+from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import resolve
 from robustssm.zoo import zoo_path
 

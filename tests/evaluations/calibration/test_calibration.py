@@ -10,12 +10,12 @@ from scipy import integrate, stats
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.calibration import accuracy_in_mode, accuracy_in_noise, detector
-from robustssm.evaluations.conditions import Noise
-from robustssm.evaluations.plan import make_plan
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.run import run_sweep
 from robustssm.evaluations.statistics.intervals import wilson
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import resolve
 from robustssm.tasks import load_task
 from robustssm.tasks.frequency_discrimination import bayes_accuracy

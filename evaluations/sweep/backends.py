@@ -14,8 +14,8 @@ import joblib
 from joblib.externals import loky
 
 from robustssm.errors import RobustssmError
-from robustssm.evaluations.plan import Cell
-from robustssm.evaluations.work import Outcome, WorkOptions, run_chunk
+from robustssm.evaluations.sweep.plan import Cell
+from robustssm.evaluations.sweep.worker import Outcome, WorkOptions, run_chunk
 from robustssm.execution import one_thread
 
 Chunk = Sequence[Cell]

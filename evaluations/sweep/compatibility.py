@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from robustssm.attacks.adversaries.base import Adversary
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.conditions import Condition
+from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.tasks import Task
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from robustssm.errors import StorageError, UsageError
-from robustssm.evaluations import backends
-from robustssm.evaluations.plan import Cell, Plan
-from robustssm.evaluations.store import RunDirectory
-from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep
+from robustssm.evaluations.sweep import backends
+from robustssm.evaluations.sweep.plan import Cell, Plan
+from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.worker import Outcome, WorkOptions, failure, keep
 from robustssm.execution import stop_if_asked
 
 DEFAULT_BATCH = 1024
@@ -109,7 +109,7 @@ def _outcomes(
     )
     workers = min(execution.jobs, len(cells))
     if execution.cluster is not None and cells:
-        from robustssm.evaluations.cluster import cluster
+        from robustssm.evaluations.sweep.cluster import cluster
 
         yield from cluster(_chunks(cells, max(workers, 2)), options, execution.cluster)
     elif workers <= 1:

@@ -14,9 +14,9 @@ import torch
 
 from robustssm.checkpoints import Checkpoint
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError
-from robustssm.evaluations.outcomes import outcomes
-from robustssm.evaluations.plan import Cell
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.cell_rows import outcomes
+from robustssm.evaluations.sweep.plan import Cell
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread, repeatable, resolve_device
 from robustssm.files import write_atomically

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustssm.errors import RejectedInputError, StorageError, UsageError
-from robustssm.evaluations.plan import SCHEMA, Cell, Plan
+from robustssm.evaluations.sweep.differences import differences
+from robustssm.evaluations.sweep.plan import SCHEMA, Cell, Plan
 from robustssm.evaluations.table_files import CELL, parquet_bytes
-from robustssm.evaluations.verification import differences
 from robustssm.execution import versions
 from robustssm.files import write_atomically
 

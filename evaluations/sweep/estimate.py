@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from robustssm.errors import RobustssmError
-from robustssm.evaluations.outcomes import outcomes
-from robustssm.evaluations.plan import Cell, Plan
+from robustssm.evaluations.sweep.cell_rows import outcomes
+from robustssm.evaluations.sweep.plan import Cell, Plan
 from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread
 

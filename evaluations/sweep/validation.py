@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.conditions import Noise, check_options, conditions
-from robustssm.evaluations.plan import Model, Plan, make_plan, read_model
-from robustssm.evaluations.store import RunDirectory
+from robustssm.evaluations.sweep.conditions import Noise, check_options, conditions
+from robustssm.evaluations.sweep.plan import Model, Plan, make_plan, read_model
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.model_names import ModelRef, resolve
 from robustssm.tasks import load_task
 

@@ -15,8 +15,8 @@ from robustssm.attacks.adversaries.base import Adversary, Victim, margin
 from robustssm.attacks.injection import embedded, input_site
 from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
-from robustssm.evaluations.conditions import Condition
-from robustssm.evaluations.plan import Cell
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.table_files import COLUMNS
 from robustssm.inference import logits, programmed
 from robustssm.tasks import Split, Task

@@ -16,10 +16,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.evaluations.backends import Chunk
-from robustssm.evaluations.plan import Cell
-from robustssm.evaluations.store import RunDirectory
-from robustssm.evaluations.work import Outcome, WorkOptions, failure, keep, run_chunk
+from robustssm.evaluations.sweep.backends import Chunk
+from robustssm.evaluations.sweep.plan import Cell
+from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.worker import Outcome, WorkOptions, failure, keep, run_chunk
 from robustssm.execution import versions
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from robustssm.checkpoints.native import Card
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.conditions import Condition, Noise, check_options, conditions
-from robustssm.evaluations.fitting import check_fit, check_sites
+from robustssm.evaluations.sweep.compatibility import check_fit, check_sites
+from robustssm.evaluations.sweep.conditions import Condition, Noise, check_options, conditions
 from robustssm.model_names import ModelRef
 from robustssm.tasks import Task, load_task
 
