@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.base import Attack, Perturbation
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.families import FAMILIES
+from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.errors import UsageError
 
 _BUDGET = ("eps", "unit", "clip", "low", "high")

@@ -11,7 +11,7 @@ from robustssm import inference
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.delivered import Delivered
-from robustssm.attacks.model_changes import ModelChange
+from robustssm.attacks.perturbations.model_changes import ModelChange
 from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
 from robustssm.tasks import Task

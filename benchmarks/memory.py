@@ -23,6 +23,7 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     """Return seconds of each step and the peak memory in MiB of a sweep of about `count` cells."""
     import numpy as np
 
+    from robustssm.checkpoints.model_names import resolve
     from robustssm.evaluations.results.tables import finish
     from robustssm.evaluations.sweep import worker
     from robustssm.evaluations.sweep.cell_rows import outcomes
@@ -31,7 +32,6 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     from robustssm.evaluations.sweep.run import Execution, run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
-    from robustssm.model_names import resolve
 
     models = resolve("s4d,s4ptd")
     modes = min(128, count // 2)

@@ -40,6 +40,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
+from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import Card, save_checkpoint
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import Plan, make_plan
@@ -48,10 +50,8 @@ from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.execution import one_thread
 from robustssm.inference import logits
 from robustssm.layers import S4D
-from robustssm.model_names import resolve
 from robustssm.network import Architecture, build_network
 from robustssm.tasks import load_task
-from robustssm.zoo import zoo_path
 
 EPS, BATCH, MODES = 0.3, 64, 64
 _TWO = "two processes"

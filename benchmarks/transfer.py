@@ -24,10 +24,10 @@ import scipy.linalg
 import torch
 
 from robustssm import hippo, spectrum
+from robustssm.commands.terminal import emit_table, note
 from robustssm.execution import one_thread, versions
 from robustssm.transfer_grid import transfer_grid
 from robustssm.typing import ComplexArray, FloatArray
-from robustssm.ui import emit_table, note
 
 Response = Callable[[FloatArray], ComplexArray]
 LOW, HIGH = 1e-2, 1e7

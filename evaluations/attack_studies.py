@@ -10,9 +10,9 @@ from scipy import stats
 from robustssm.attacks import Budget
 from robustssm.attacks.adversaries import BandPGD, MinimalEps, RandomSearch, Victim, diagnose
 from robustssm.attacks.injection import input_site
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
 from robustssm.execution import one_thread
-from robustssm.model_names import ModelRef
 from robustssm.tasks import Task
 
 

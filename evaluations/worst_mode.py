@@ -14,14 +14,14 @@ import torch
 from robustssm.attacks import Budget
 from robustssm.attacks.adversaries.base import Victim
 from robustssm.attacks.adversaries.ranking import rank_modes
-from robustssm.attacks.fourier import Fourier
 from robustssm.attacks.injection import input_site
+from robustssm.attacks.perturbations.fourier import Fourier
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError
 from robustssm.evaluations.sweep.plan import Model
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.trained_layers.input_response import input_response
 from robustssm.execution import one_thread
-from robustssm.model_names import ModelRef
 from robustssm.network import own_network
 from robustssm.tasks import Task
 

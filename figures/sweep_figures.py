@@ -1,5 +1,6 @@
 """The figures of a sweep, from its stored tables alone: curves, heat maps, worst cases."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,15 @@ from typing import Any
 import pandas as pd
 
 from robustssm.errors import UsageError
+from robustssm.evaluations.sweep.run_directory import sweep_figures
 from robustssm.figures import heat_maps, robustness, worst_case
+from robustssm.files import write_atomically
 
 KINDS = ("robustness", "heat-maps", "differences", "worst-case")
 # Noises of one run that get maps and worst cases; each takes a few seconds.
 MOST_NOISES = 6
+# What the figures in a folder were drawn from, and their names.
+_MARK = ".drawn"
 
 
 def draw_tables(
@@ -28,8 +33,8 @@ def draw_tables(
 ) -> list[Path]:
     """Draw the named kinds of figures into `folder`; return the files.
 
-    summary, tests, overview: as in `evaluations.results.tables.Tables`; reference: the model from which
-    differences are taken, the first one where None. Heat maps need two modes and two strengths,
+    summary, tests, overview: as in `evaluations.results.tables.Tables`; reference: the model from
+    which differences are taken, the first one where None. Heat maps need two modes and two strengths,
     differences two models besides, worst cases two modes; what does not apply is left out.
     Raises UsageError for an unknown kind or reference.
     """
@@ -66,3 +71,25 @@ def draw_tables(
             stem = folder / f"worst-case{tail}"
             files += worst_case.draw_worst(one, stem, chance=chance, **facts)
     return files
+
+
+def keep_drawn(
+    summary: pd.DataFrame, tests: pd.DataFrame, overview: pd.DataFrame, folder: Path, **facts: Any
+) -> None:
+    """Draw the figures of a sweep's tables, unless they are there as of these very tables.
+
+    Figures of a sweep that are not drawn any more are removed, other files stay. Arguments: as of
+    `draw_tables`.
+    """
+    mark = folder / _MARK
+    tables = [table.to_csv(index=False) for table in (summary, tests, overview)]
+    digest = hashlib.sha256("\0".join([*tables, str(sorted(facts.items()))]).encode()).hexdigest()
+    drawn = mark.read_text().splitlines() if mark.is_file() else []
+    if drawn[:1] == [digest] and all((folder / name).is_file() for name in drawn[1:]):
+        return
+    mark.unlink(missing_ok=True)
+    files = draw_tables(summary, tests, overview, folder, **facts)
+    for path in set(sweep_figures(folder)) - set(files):
+        path.unlink()
+    names = sorted(path.name for path in files)
+    write_atomically(mark, "\n".join([digest, *names]).encode())

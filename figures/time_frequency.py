@@ -1,18 +1,116 @@
-"""Time-frequency map of a sample: clean, perturbed, and what was added, on one scale."""
+"""Time-frequency map of a sample: clean, perturbed, and what was added, on one scale.
 
+With a Gaussian window w around step t, |sum_k x_k w_{k-t} e^{-2 pi i f k}|^2 / sum_k w_k^2: white
+noise of variance s^2 has expectation s^2 everywhere.
+
+Reference: Cohen, Time-Frequency Analysis (1995), chapter 7; scipy.signal.ShortTimeFFT.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import gaussian
 
-from robustssm.evaluations.time_frequency import ShortTimeSpectra
+from robustssm.attacks import Budget, Perturbation
+from robustssm.attacks.injection import input_site
+from robustssm.errors import UsageError
 from robustssm.figures.style import PAGE, save, style, wrapped
+from robustssm.tasks import Task
+from robustssm.typing import FloatArray
 
+# Slices of a spectrogram at most, and standard deviations of the window in half its width.
+_SLICES = 256
+_DEVIATIONS = 3.0
 # Decibels below the largest power that are told apart.
 _RANGE = 60.0
 _PANELS = ("clean", "perturbed", "added")
+
+
+@dataclass(frozen=True)
+class ShortTimeSpectra:
+    """Powers (frequencies, slices) of one channel: clean, perturbed, and of what was added.
+
+    steps (slices,): centres of the windows; cycles (frequencies,): 0 to 1/2 per sample; width:
+    samples of the window. Where a sample ends, or steps are appended, both are taken as zero.
+    """
+
+    steps: FloatArray
+    cycles: FloatArray
+    clean: FloatArray
+    perturbed: FloatArray
+    added: FloatArray
+    width: int
+
+
+def short_time_power(x: FloatArray, width: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return centres, frequencies and powers (frequencies, slices) of x (L,).
+
+    width: samples of the window, 1 to L; beyond the ends x is zero.
+    """
+    window = gaussian(width, std=max(width / (2.0 * _DEVIATIONS), 1e-9))
+    hop = max(1, len(x) // _SLICES)
+    # The transform needs half a window of samples, at least.
+    transform = ShortTimeFFT(window, hop, fs=1.0, mfft=max(2 * width, 64), phase_shift=None)
+    last = -(-len(x) // hop)
+    window_energy = float(np.square(window).sum())
+    power: FloatArray = np.abs(transform.stft(x, p0=0, p1=last)) ** 2 / window_energy
+    steps = hop * np.arange(last, dtype=np.float64)
+    return steps, np.asarray(transform.f, dtype=np.float64), power
+
+
+def short_time_spectra(
+    task: Task,
+    perturbation: Perturbation,
+    budget: Budget,
+    *,
+    sample: int = 0,
+    channel: int = 0,
+    seed: int = 0,
+    width: int = 0,
+) -> ShortTimeSpectra:
+    """Return the spectra of a test sample (its place in the split) and channel.
+
+    width: of the window in samples, 0 for an eighth of the sequence. Raises UsageError where the
+    task has tokens, the perturbation does not act at the input, or there is no such sample,
+    channel or width.
+    """
+    who, length = "time-frequency", task.length
+    task.values(who, whole=False)
+    if "input" not in perturbation.sites:
+        raise UsageError(f"{who}: {perturbation.who} does not act at the input; name one that does")
+    for name, value, count in (
+        ("sample", sample, len(task.splits["test"])),
+        ("channel", channel, task.channels),
+        ("width", width, length + 1),
+    ):
+        if not 0 <= value < count:
+            raise UsageError(f"{who}: {name} is {value}, expected 0 to {count - 1}")
+    width = width or max(1, length // 8)
+    part = task.splits["test"].rows(slice(sample, sample + 1))
+    x = torch.from_numpy(part.inputs)
+    lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
+    site = replace(input_site(task), length=length)
+    perturbation.check_length(length, site)
+    after = perturbation.perturb(x, lengths, part.sample_id, seed, budget=budget, site=site)
+    clean = perturbation.extended(x)[0, :, channel].double().numpy().copy()
+    perturbed = after[0, :, channel].double().numpy().copy()
+    if part.lengths is not None:
+        clean[part.lengths[0] :] = perturbed[part.lengths[0] :] = 0.0
+    steps, cycles, power = short_time_power(clean, width)
+    return ShortTimeSpectra(
+        steps,
+        cycles,
+        power,
+        short_time_power(perturbed, width)[2],
+        short_time_power(perturbed - clean, width)[2],
+        width,
+    )
 
 
 def table(spectra: ShortTimeSpectra) -> pd.DataFrame:

@@ -21,8 +21,8 @@ def load(name_or_path: "str | PathLike[str]", **overrides: object) -> "Checkpoin
     is executed. Raises UsageError where an override is needed or wrong, RejectedInputError where
     the file is damaged or in no known layout.
     """
+    from robustssm.checkpoints.model_names import references
     from robustssm.errors import UsageError
-    from robustssm.model_names import references
 
     settings = [
         f"{key}={str(value).lower() if isinstance(value, bool) else value}"

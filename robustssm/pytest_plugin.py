@@ -40,12 +40,12 @@ class Robustness:
         __tracebackhide__ = True
         from tempfile import TemporaryDirectory
 
+        from robustssm.checkpoints.model_names import references
         from robustssm.errors import RobustssmError
         from robustssm.evaluations.baselines.files import read_baseline
         from robustssm.evaluations.baselines.regression import checks, measure, plan_check
         from robustssm.evaluations.sweep.run import Execution
         from robustssm.evaluations.sweep.run_directory import RunDirectory
-        from robustssm.model_names import references
 
         try:
             held = read_baseline(Path(self._found(str(baseline))))

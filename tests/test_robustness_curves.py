@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from robustssm.evaluations.baselines.curves import Member
+from robustssm.checkpoints.model_names import resolve
+from robustssm.evaluations.baselines.baseline import Member
 from robustssm.evaluations.baselines.files import read_baseline
 from robustssm.evaluations.baselines.regression import checks, measure, plan_check
 from robustssm.evaluations.baselines.verdicts import Check, judge
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import resolve
 
 BASELINE = read_baseline(Path(__file__).parent / "data" / "zoo_curves.json")
 MODELS = ("s4", "s4d", "s4ptd", "s4ptd-rank1")

@@ -20,7 +20,7 @@ from robustssm import philox
 from robustssm.attacks.adversaries.base import Ball, Victim
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.fourier import Fourier
+from robustssm.attacks.perturbations.fourier import Fourier
 from robustssm.errors import UsageError
 from robustssm.typing import FloatArray, IntArray
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.errors import RejectedInputError, RobustssmError, UsageError
-from robustssm.evaluations.baselines.curves import (
+from robustssm.evaluations.baselines.baseline import (
     Baseline,
     Data,
     Member,

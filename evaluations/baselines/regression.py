@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError
-from robustssm.evaluations.baselines.curves import Baseline, Member, condition_id
+from robustssm.evaluations.baselines.baseline import Baseline, Member, condition_id
 from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, Check, judge
 from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan, plan_conditions
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import ModelRef
 
 
 def plan_check(

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.baselines.curves import Baseline, Data, Member
+from robustssm.evaluations.baselines.baseline import Baseline, Data, Member
 from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.bands import adjusted, fall_p, mean_band, seed_band
 from robustssm.evaluations.statistics.max_statistic import sign_flip

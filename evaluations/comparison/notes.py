@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.evaluations.comparison.comparable import Comparable
-from robustssm.evaluations.comparison.curves_of_models import Comparison
+from robustssm.evaluations.comparison.comparison import Comparison
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.max_statistic import RESAMPLES as FLIPS
 from robustssm.evaluations.statistics.over_seeds import smallest_p

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
+from robustssm.evaluations.comparison.comparison import Comparison
 from robustssm.evaluations.comparison.curve_quantities import (
     AUC,
     CLEAN,
@@ -19,7 +20,6 @@ from robustssm.evaluations.comparison.curve_quantities import (
     RELATIVE_MCE,
     WORST,
 )
-from robustssm.evaluations.comparison.curves_of_models import Comparison
 from robustssm.evaluations.results.cell_reader import CONDITION
 
 # What each name means: a quantity of models, or of differences to the reference.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from robustssm.checkpoints import Checkpoint
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError
-from robustssm.model_names import ModelRef
 from robustssm.network import Network, own_network
 from robustssm.tasks import Split, Task, load_task
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from robustssm.evaluations.exports.labelled import to_xarray
-from robustssm.evaluations.exports.report import report
 from robustssm.evaluations.exports.samples import write_samples
 from robustssm.evaluations.exports.trackers import mlflow_store, wandb_folder
+from robustssm.evaluations.reports.report import report
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
 from robustssm.files import finite, new_file, new_folder

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.attacks import Budget, Resonance
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError
 from robustssm.evaluations.statistics.intervals import seed_interval
 from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
@@ -19,7 +20,6 @@ from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import plan_conditions
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import ModelRef
 from robustssm.spectrum import spikes
 from robustssm.typing import FloatArray
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.studies import fig3_accuracy as accuracy
 from robustssm.evaluations.studies.recipe import (
     AGREES,
@@ -25,7 +26,7 @@ from robustssm.evaluations.studies.recipe import (
 )
 from robustssm.evaluations.studies.trainings import Training, snapshots
 from robustssm.initializations import NAMES
-from robustssm.zoo import SEEDS, recipe
+from robustssm.zoo import recipe
 
 QUICK = ("s4", "s4d", "s4ptd", "s4ptd-rank1", "s5", "s5ptd-rank1")
 # Each PTD network beside the one that it perturbs.

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from robustssm.checkpoints.bundled import SEEDS
 from robustssm.diagonalize import (
     Diagonalization,
     diagonalize,
@@ -35,7 +36,6 @@ from robustssm.evaluations.studies.recipe import (
 )
 from robustssm.evaluations.studies.trainings import Training, snapshots
 from robustssm.initializations import parse
-from robustssm.zoo import SEEDS
 
 UNSTABLE, TRAINED = "unstable", "trained"
 # The paper's range of |E| / |A| in which its accuracy is best.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.studies import reviewers_poles
 from robustssm.evaluations.studies.fig3ab import zoo_training
 from robustssm.evaluations.studies.recipe import Context, Recipe, Step
@@ -16,7 +17,6 @@ from robustssm.evaluations.studies.reviewers_findings import findings
 from robustssm.evaluations.studies.reviewers_pairs import paired
 from robustssm.evaluations.studies.reviewers_sweep import energy, sweep
 from robustssm.evaluations.studies.trainings import Training
-from robustssm.zoo import SEEDS
 
 
 def s5_pairs(context: Context) -> pd.DataFrame:

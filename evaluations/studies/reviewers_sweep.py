@@ -13,16 +13,17 @@ import numpy as np
 import pandas as pd
 
 from robustssm.attacks import BandNoise, Budget, Resonance
+from robustssm.checkpoints.bundled import zoo_path
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError
 from robustssm.evaluations.studies.recipe import Context
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import plan_conditions
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import ModelRef
 from robustssm.spectrum import spikes
 from robustssm.tasks import load_task
-from robustssm.zoo import TASK, zoo_path
+from robustssm.zoo import TASK
 
 GRID, SPIKE, OCTAVE = "grid", "spike", "octave"
 CLEAN, SINUSOID, WHITE = "clean", "sinusoid", "white"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.checkpoints.native import Card
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.compatibility import check_fit, check_sites
 from robustssm.evaluations.sweep.conditions import Condition, Noise, check_options, conditions
-from robustssm.model_names import ModelRef
 from robustssm.tasks import Task, load_task
 
 # Raised when the meaning of a stored row changes: old cells are then not taken for new ones.

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from robustssm.checkpoints.model_names import ModelRef, resolve
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.conditions import Noise, check_options, conditions
 from robustssm.evaluations.sweep.plan import Model, Plan, make_plan, read_model
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import ModelRef, resolve
 from robustssm.tasks import load_task
 
 P = ParamSpec("P")

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from robustssm.checkpoints import Checkpoint
+from robustssm.checkpoints.bundled import FOLDER
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError
 from robustssm.evaluations.sweep.cell_rows import outcomes
 from robustssm.evaluations.sweep.plan import Cell
@@ -20,9 +22,7 @@ from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread, repeatable, resolve_device
 from robustssm.files import write_atomically
-from robustssm.model_names import ModelRef
 from robustssm.tasks import Task, load_task
-from robustssm.zoo import FOLDER
 
 # Models and tasks that a worker keeps between its cells.
 _KEPT = 4

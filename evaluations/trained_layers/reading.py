@@ -17,10 +17,10 @@ from robustssm.evaluations.trained_layers.linear_systems import (
 from robustssm.layers import S4, S4D, S5, SSMLayer
 from robustssm.layers.bidirectional import Bidirectional
 from robustssm.layers.diagonal import complex128, discrete_diagonal
+from robustssm.layers.diagonal_general import GeneralDiagonal
 from robustssm.layers.dplr_general import GeneralDPLR, state_matrix
 from robustssm.layers.general import GeneralLayer
 from robustssm.layers.mimo_general import GeneralMIMO
-from robustssm.layers.siso import GeneralDiagonal
 from robustssm.typing import ComplexArray, FloatArray
 
 

@@ -78,7 +78,7 @@ def attack(
       robustssm attack --gallery figures
       robustssm attack 'Chirp(2, 60, eps=1)' --time-frequency figures
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if sum((perturbation is not None, listing, gallery is not None)) != 1:
         raise UsageError("attack: name one perturbation, or --list, or --gallery; --help shows how")
@@ -89,7 +89,7 @@ def attack(
         from robustssm.figures.perturbations import draw_all
 
         for path in draw_all(task, gallery, seed=seed):
-            ui.note(str(path))
+            terminal.note(str(path))
         return
     assert perturbation is not None
     if maps is not None:
@@ -100,10 +100,9 @@ def attack(
 
 def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) -> None:
     """Draw the short-time spectra of a sample under a perturbation."""
-    from robustssm import ui
     from robustssm.attacks import parse_perturbation
-    from robustssm.evaluations.time_frequency import short_time_spectra
-    from robustssm.figures.time_frequency import draw_time_frequency
+    from robustssm.commands import terminal
+    from robustssm.figures.time_frequency import draw_time_frequency, short_time_spectra
     from robustssm.tasks import load_task
 
     perturbation, budget = parse_perturbation(text)
@@ -112,7 +111,7 @@ def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) 
     identity = task.splits["test"].sample_id[sample]
     about = f"{task.spec}, test sample {identity}, {text}, seed {seed}"
     for path in draw_time_frequency(spectra, folder, about):
-        ui.note(str(path))
+        terminal.note(str(path))
 
 
 def _apply(
@@ -130,9 +129,9 @@ def _apply(
 
     import torch
 
-    from robustssm import ui
     from robustssm.attacks import Delivered, fingerprint, parse_perturbation
     from robustssm.attacks.injection import input_site
+    from robustssm.commands import terminal
     from robustssm.evaluations.sweep.conditions import parse_range
     from robustssm.tasks import load_task
 
@@ -165,7 +164,7 @@ def _apply(
             "task": task.spec, "task_hash": task.content_hash, "split": split_name,
             "fingerprint": mark,
         })  # fmt: skip
-        ui.note(f"{output}: {len(x)} samples written")
+        terminal.note(f"{output}: {len(x)} samples written")
     row = {
         "perturbation": repr(perturbation),
         "eps": budget.eps,
@@ -175,7 +174,7 @@ def _apply(
         **_summary(delivered),
         "fingerprint": mark,
     }
-    ui.emit_records(f"{task.spec}, {split_name}, seed {seed}", [row], style)
+    terminal.emit_records(f"{task.spec}, {split_name}, seed {seed}", [row], style)
 
 
 def _summary(delivered: "Delivered") -> dict[str, float]:

@@ -56,8 +56,8 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     \b
     Exit codes: 0 done; 2 usage, an unfinished sweep, or runs that do not belong together.
     """
-    from robustssm import ui
-    from robustssm.evaluations.baselines.curves import make_baseline
+    from robustssm.commands import terminal
+    from robustssm.evaluations.baselines.baseline import make_baseline
     from robustssm.evaluations.baselines.files import write_baseline
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
@@ -65,7 +65,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     made = make_baseline([RunDirectory(path) for path in runs], names)
     write_baseline(output, made)
     partial = "" if made.data.limit is None else f", PARTIAL: the first {made.data.samples} samples"
-    ui.note(
+    terminal.note(
         f"{output}: {len(made.conditions)} conditions and the clean accuracy of "
         f"{', '.join(member.name for member in made.members)}{partial}"
     )
@@ -150,12 +150,12 @@ def check(
     from contextlib import nullcontext
     from tempfile import TemporaryDirectory
 
+    from robustssm.checkpoints.model_names import references
     from robustssm.commands.check_tables import show_checks
     from robustssm.evaluations.baselines.files import read_baseline
     from robustssm.evaluations.baselines.regression import checks, plan_check
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
-    from robustssm.model_names import references
 
     held = read_baseline(path)
     plan = plan_check(held, references(models, settings), against, resolve_device(device).type)
@@ -178,7 +178,7 @@ def _measure(
     kept: bool,
 ) -> None:
     """Compute what is missing, with progress; CommandError where cells failed."""
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.baselines.regression import measure
     from robustssm.evaluations.sweep.run import Execution
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -187,7 +187,7 @@ def _measure(
     others = [RunDirectory(path) for path in reuse]
     todo = sum(not any(other.has(cell.id) for other in others) for cell in run.missing(plan))
     try:
-        with stopped_by_signals(), ui.progress(todo, "check", progress) as advance:
+        with stopped_by_signals(), terminal.progress(todo, "check", progress) as advance:
             errors = measure(
                 plan,
                 run,
@@ -195,10 +195,10 @@ def _measure(
                 argv=sys.argv[1:],
                 reuse=others,
                 report=lambda cell, error: advance(failed=bool(error)),
-                notify=ui.note,
+                notify=terminal.note,
             )
     except KeyboardInterrupt:
-        ui.note(
+        terminal.note(
             f"interrupted; what is finished is kept in {run.path}, the same command goes on"
             if kept
             else "interrupted; nothing is kept, -o DIRECTORY keeps what is finished"

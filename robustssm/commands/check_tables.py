@@ -7,7 +7,7 @@ import click
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustssm.evaluations.baselines.curves import Baseline
+    from robustssm.evaluations.baselines.baseline import Baseline
     from robustssm.evaluations.baselines.verdicts import Check
 
 # Conditions that a table shows whole; of more, those that fell or rose, and the mean.
@@ -18,11 +18,11 @@ def show_checks(found: "list[Check]", baseline: "Baseline", path: str, style: st
     """Print checks on stdout, as `style` says."""
     import pandas as pd
 
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if style == "json":
         data = baseline.data
-        ui.emit_json(
+        terminal.emit_json(
             {
                 "schema": 1,
                 "baseline": path,
@@ -43,9 +43,9 @@ def show_checks(found: "list[Check]", baseline: "Baseline", path: str, style: st
     else:
         partial = "" if baseline.data.limit is None else ", PARTIAL (--limit)"
         for one in found:
-            ui.emit_table(one.headline() + partial, *_rows(one), style)
+            terminal.emit_table(one.headline() + partial, *_rows(one), style)
     for line in dict.fromkeys(line for one in found for line in one.notes()):
-        ui.note(line)
+        terminal.note(line)
 
 
 def _record(check: "Check") -> dict[str, Any]:

@@ -64,7 +64,7 @@ def compare(
     """
     from robustssm.commands.compare_tables import show_comparison
     from robustssm.evaluations.comparison.comparable import gather
-    from robustssm.evaluations.comparison.curves_of_models import compare as compare_models
+    from robustssm.evaluations.comparison.comparison import compare as compare_models
     from robustssm.evaluations.comparison.thresholds import parse_threshold
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustssm.evaluations.comparison.curves_of_models import Comparison
+    from robustssm.evaluations.comparison.comparison import Comparison
     from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 
 _CURVES = {
@@ -33,13 +33,13 @@ _LABELS = {
 
 def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> None:
     """Print a comparison on stdout, as `style` says."""
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.comparison.notes import notes
 
     lines = notes(comparison)
     compared = comparison.compared
     if style == "json":
-        ui.emit_json(
+        terminal.emit_json(
             {
                 "schema": 1,
                 "runs": runs,
@@ -59,7 +59,7 @@ def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> No
     if style == "csv":
         click.echo(_tidy(comparison).to_csv(index=False), nl=False)
         for line in lines:
-            ui.note(line)
+            terminal.note(line)
         return
     for grid in comparison.grids:
         partial = " PARTIAL (--limit)" if compared.partial else ""
@@ -78,11 +78,11 @@ def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> No
 
 
 def _emit(title: str, table: tuple[list[str], list[list[str]]], style: str) -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if style == "md":
         click.echo(f"\n### {title}\n")
-    ui.emit_table(title, *table, style)
+    terminal.emit_table(title, *table, style)
     if style == "md":
         click.echo("")
 

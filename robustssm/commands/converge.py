@@ -66,14 +66,14 @@ def converge(
       robustssm converge --init s4d,s4ptd-rank1,s4ptd --n 4-65536
       robustssm converge --init s4d --readout 1.7320508075688772,-1
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.initializations import convergence
     from robustssm.evaluations.initializations.inputs import DEFAULT
 
     names = inits.split(",")
     wanted = inputs.split(",") if inputs else list(DEFAULT)
     orders = convergence.parse_sizes(sizes)
-    with ui.progress(len(names) * len(orders), "converge", progress) as advance:
+    with terminal.progress(len(names) * len(orders), "converge", progress) as advance:
         result = convergence.converge(names, orders, wanted, readout, advance)
     if figures:
         from robustssm.figures import convergence as drawing
@@ -81,11 +81,11 @@ def converge(
         label = Path(readout).stem.replace(":", "-")
         folder = output or Path("runs") / f"converge-{label}"
         drawing.draw_all(result, folder)
-        ui.note(f"figures and their data: {folder}")
+        terminal.note(f"figures and their data: {folder}")
     for name, reason in result.unavailable.items():
-        ui.note(f"{name}: {reason}")
+        terminal.note(f"{name}: {reason}")
     if style == "json":
-        ui.emit_json(
+        terminal.emit_json(
             {
                 "readout": readout,
                 "fits": result.fits.to_dict("records"),
@@ -97,7 +97,7 @@ def converge(
         click.echo(result.errors.to_csv(index=False), nl=False)
     else:
         rows = [_row(record) for record in result.fits.to_dict("records")]
-        ui.emit_table(f"Convergence to HiPPO, readout {readout}", _COLUMNS, rows, style)
+        terminal.emit_table(f"Convergence to HiPPO, readout {readout}", _COLUMNS, rows, style)
 
 
 _COLUMNS = [

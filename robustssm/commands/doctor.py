@@ -61,11 +61,11 @@ def doctor(
     """
     import torch
 
-    from robustssm import ui
+    from robustssm.checkpoints.model_names import resolve
+    from robustssm.commands import terminal
     from robustssm.evaluations.doctor import Setting, examine, read_subject
     from robustssm.evaluations.doctor.table import planned
     from robustssm.execution import resolve_device
-    from robustssm.model_names import resolve
 
     refs = resolve(",".join(models) or ("" if checkpoints else "s4d"), checkpoints, settings)
     setting = Setting(
@@ -75,7 +75,7 @@ def doctor(
         folder=output,
         threads=torch.get_num_threads(),
     )
-    with ui.progress(len(planned(setting)), "checks", progress) as advance:
+    with terminal.progress(len(planned(setting)), "checks", progress) as advance:
         found = examine(setting, lambda finding: advance(failed=finding.verdict == "fail"))
     _show(found, style)
     failed = [finding for finding in found if finding.verdict == "fail"]
@@ -86,16 +86,16 @@ def doctor(
 
 def _show(found: "list[Finding]", style: str) -> None:
     """Print findings: a paragraph each, or records."""
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if style == "json":
-        ui.emit_json({"schema": 1, "checks": [finding.to_dict() for finding in found]})
+        terminal.emit_json({"schema": 1, "checks": [finding.to_dict() for finding in found]})
         return
     if style in ("csv", "md"):
         rows: list[dict[str, Any]] = [
             {**finding.to_dict(), "facts": _facts(finding)} for finding in found
         ]
-        ui.emit_records("checks", rows, style)
+        terminal.emit_records("checks", rows, style)
         return
     for finding in found:
         about = f" of {finding.model}" if finding.model else ""

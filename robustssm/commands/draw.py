@@ -42,7 +42,7 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
     \b
     Exit codes: 0 drawn; 2 usage, or nothing to draw; 4 a checkpoint is not that of the run.
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.results.tables import read_tables
 
@@ -85,4 +85,4 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
             "strengths, differences two models besides, worst cases two modes",
             2,
         )
-    ui.note(f"{folder}: {len(files)} files drawn")
+    terminal.note(f"{folder}: {len(files)} files drawn")

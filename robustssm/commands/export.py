@@ -47,7 +47,7 @@ def export(run: Path, kind: str, output: Path) -> None:
     Exit codes: 0 written; 1 an optional library is missing; 2 usage, nothing finished, or the
     output belongs to somebody else; 4 files of the run are damaged: the rest is exported.
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.exports.formats import WRITERS
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.sweep.run_directory import check_outside
@@ -61,6 +61,6 @@ def export(run: Path, kind: str, output: Path) -> None:
     lacking = "" if not lost else f"; {lost} cell{'s have' if lost > 1 else ' has'} no result"
     partial = "; PARTIAL (--limit)" if state.partial else ""
     what = f"{count} {counted if count != 1 else counted.removesuffix('s')}"
-    ui.note(f"{output}: {what} written{lacking}{partial}")
+    terminal.note(f"{output}: {what} written{lacking}{partial}")
     if state.damaged:
         raise CommandError(f"run {run}: damaged: {', '.join(sorted(state.damaged))}", 4)

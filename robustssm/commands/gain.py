@@ -75,14 +75,14 @@ def gain(
       robustssm gain 's4d/*' 's4/*' --per model --no-figures --format md
       robustssm gain s4d --layer 0 --per channel --format csv
     """
-    from robustssm import ui
+    from robustssm.checkpoints.model_names import references as named
+    from robustssm.commands import terminal
     from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
-    from robustssm.model_names import references as named
 
     references = named(checkpoints, settings)
     models = []
     drawn = len(references) + 1 if figures else 0
-    with ui.progress(len(references) + drawn, "gain", progress) as advance:
+    with terminal.progress(len(references) + drawn, "gain", progress) as advance:
         for ref in references:
             checkpoint = ref.load()
             measured = model_gain(
@@ -101,14 +101,14 @@ def gain(
 
             folder = output or Path("runs") / f"gain-{str(references[0]).replace('/', '-')}"
             drawing.draw_all(result, folder, report=advance)
-            ui.note(f"figures and their data: {folder}")
+            terminal.note(f"figures and their data: {folder}")
     _show(result, per, style)
     notes: dict[str, list[str]] = {}
     for model in models:
         for note in model.notes:
             notes.setdefault(note, []).append(model.label)
     for note, labels in notes.items():
-        ui.note(f"{', '.join(labels)}: {note}")
+        terminal.note(f"{', '.join(labels)}: {note}")
 
 
 def _length(task: str, label: str) -> int:
@@ -168,10 +168,10 @@ CHANNEL = (
 
 
 def _show(result: "GainResult", per: str, style: str) -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if style == "json":
-        ui.emit_json(result.to_json(per))
+        terminal.emit_json(result.to_json(per))
         return
     table = result.table(per)
     if style == "csv":
@@ -189,7 +189,7 @@ def _show(result: "GainResult", per: str, style: str) -> None:
         f"spike: omega = {', '.join(f'{w:.6g}' for w in spikes)} rad per unit time; finite: "
         f"{', '.join(map(str, lengths))} samples"
     )
-    ui.emit_table(title, [*keys, *(heading for heading, _, _ in columns)], rows, style)
+    terminal.emit_table(title, [*keys, *(heading for heading, _, _ in columns)], rows, style)
     if per != "channel":
         click.echo(LEGEND)
     for line in result.verdicts():

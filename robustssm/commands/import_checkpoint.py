@@ -45,14 +45,14 @@ def import_checkpoint(
 
     import torch
 
-    from robustssm import ui
     from robustssm._version import __version__
     from robustssm.checkpoints import save_checkpoint
+    from robustssm.checkpoints.model_names import references
     from robustssm.checkpoints.native import is_native
+    from robustssm.commands import terminal
     from robustssm.evaluations.sweep.compatibility import check_fit
     from robustssm.files import prepare
     from robustssm.inference import accuracy
-    from robustssm.model_names import references
     from robustssm.tasks import load_task
 
     if is_native(checkpoint):
@@ -79,6 +79,6 @@ def import_checkpoint(
         )
     save_checkpoint(output, found.network, card)
     for note in found.notes:
-        ui.note(note)
+        terminal.note(note)
     clean = "" if card.clean_accuracy is None else f", clean accuracy {card.clean_accuracy:.4f}"
     click.echo(f"{output}: {card.training['source']}, content {found.content_hash[:12]}{clean}")

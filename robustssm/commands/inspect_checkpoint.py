@@ -58,10 +58,10 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
     \b
     Exit codes: 0 shown; 2 a setting is missing or wrong; 4 the file is rejected.
     """
-    from robustssm import ui
+    from robustssm.checkpoints.model_names import references
+    from robustssm.commands import terminal
     from robustssm.evaluations.trained_layers.examination import examine
     from robustssm.execution import one_thread
-    from robustssm.model_names import references
 
     refs = references([checkpoint], settings)
     if len(refs) != 1:
@@ -69,22 +69,22 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
     with one_thread():
         found = examine(refs[0].load())
     if style == "json":
-        ui.emit_json({"checkpoint": checkpoint, **found.to_dict()})
+        terminal.emit_json({"checkpoint": checkpoint, **found.to_dict()})
         return
     if style == "csv":
-        ui.emit_records("", [layer.to_dict() for layer in found.layers], style)
+        terminal.emit_records("", [layer.to_dict() for layer in found.layers], style)
     else:
         facts = [[key, _shown(value)] for key, value in found.facts.items() if value is not None]
-        ui.emit_table(checkpoint, ["", "value"], facts, style)
+        terminal.emit_table(checkpoint, ["", "value"], facts, style)
         if found.layers:
             columns, rows = _layers(found)
-            ui.emit_table("SSM layers", columns, rows, style)
-            ui.note(_LEGEND)
+            terminal.emit_table("SSM layers", columns, rows, style)
+            terminal.note(_LEGEND)
     for layer in found.layers:
         for reason in layer.refused:
-            ui.note(f"layer {layer.layer}: {reason}")
+            terminal.note(f"layer {layer.layer}: {reason}")
     for note in found.notes:
-        ui.note(note)
+        terminal.note(note)
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ def attacks() -> list[dict[str, object]]:
     from dataclasses import MISSING, fields
 
     from robustssm.attacks.adversaries.table import ADVERSARIES
-    from robustssm.attacks.families import FAMILIES
+    from robustssm.attacks.perturbations.table import FAMILIES
 
     rows: list[dict[str, object]] = []
     for name, cls in {**FAMILIES, **ADVERSARIES}.items():
@@ -42,12 +42,14 @@ def show_attacks(style: str) -> None:
 
 def show_rows(title: str, rows: Sequence[Mapping[str, Any]], style: str) -> None:
     """Print rows on stdout as table, csv, json or md; a single row is a row all the same."""
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if style in ("csv", "json") or not rows:
-        ui.emit_records(title, [dict(row) for row in rows], style)
+        terminal.emit_records(title, [dict(row) for row in rows], style)
         return
-    ui.emit_table(title, list(rows[0]), [[text(v) for v in row.values()] for row in rows], style)
+    terminal.emit_table(
+        title, list(rows[0]), [[text(v) for v in row.values()] for row in rows], style
+    )
 
 
 def text(value: object) -> str:

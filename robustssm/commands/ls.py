@@ -37,9 +37,9 @@ def ls_models(style: str) -> None:
       robustssm ls models --format csv
     """
     from robustssm.checkpoints import load_checkpoint
+    from robustssm.checkpoints.bundled import SEEDS, zoo_path
     from robustssm.commands.listing import show_rows
     from robustssm.initializations import NAMES
-    from robustssm.zoo import SEEDS, zoo_path
 
     rows: list[dict[str, Any]] = []
     for name in NAMES:
@@ -158,7 +158,7 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
     """
     from click.core import ParameterSource
 
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.commands.listing import show_rows
     from robustssm.evaluations.results.inspection import runs_below
 
@@ -167,7 +167,7 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
     found = [] if default and not folder.exists() else runs_below(folder)
     rows = [_run(path) for path in found]
     if not rows:
-        ui.note(f"no run directory below {folder}; `robustssm sweep` makes one")
+        terminal.note(f"no run directory below {folder}; `robustssm sweep` makes one")
     if style == "table":
         for row in rows:
             click.echo(_in_words(row))

@@ -52,10 +52,11 @@ def minimal(
     import joblib
     import pandas as pd
 
-    from robustssm import ui
     from robustssm.attacks.adversaries import Adversary, MinimalEps
     from robustssm.attacks.base import Perturbation
     from robustssm.attacks.expressions import parse_expression
+    from robustssm.checkpoints.model_names import resolve
+    from robustssm.commands import terminal
     from robustssm.evaluations.attack_studies import (
         Study,
         smallest_strengths,
@@ -65,7 +66,6 @@ def minimal(
     from robustssm.evaluations.sweep.plan import make_plan
     from robustssm.evaluations.table_files import write_csv
     from robustssm.files import prepare
-    from robustssm.model_names import resolve
 
     attacker, strength = parse_expression(attack)
     if strength:
@@ -84,7 +84,7 @@ def minimal(
     if output is not None:  # tried before any work
         prepare(output)
     frames, rows = [], []
-    with ui.progress(len(studies), "checkpoints", progress) as advance:
+    with terminal.progress(len(studies), "checkpoints", progress) as advance:
         parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(studies)), return_as="generator")
         for frame in parallel(
             joblib.delayed(smallest_strengths)(study, search, inject) for study in studies
@@ -94,8 +94,8 @@ def minimal(
             advance()
     if output is not None:
         write_csv(output, pd.concat(frames, ignore_index=True))
-        ui.note(str(output))
-    ui.emit_records(f"{attacker!r}: smallest eps in {search.unit}", rows, style)
+        terminal.note(str(output))
+    terminal.emit_records(f"{attacker!r}: smallest eps in {search.unit}", rows, style)
 
 
 @click.command()
@@ -129,15 +129,15 @@ def diagnose(
     """
     import joblib
 
-    from robustssm import ui
     from robustssm.attacks import Budget
     from robustssm.attacks.adversaries import BandPGD
     from robustssm.attacks.expressions import check_budget
     from robustssm.attacks.frequencies import parse_modes
+    from robustssm.checkpoints.model_names import resolve
+    from robustssm.commands import terminal
     from robustssm.evaluations.attack_studies import Study, masked_gradients
     from robustssm.evaluations.sweep.conditions import Noise
     from robustssm.evaluations.sweep.plan import make_plan
-    from robustssm.model_names import resolve
 
     budget = Budget(eps, unit)
     if budget.nothing:
@@ -156,7 +156,7 @@ def diagnose(
     studies = [Study(model.ref, plan.task, limit, seed) for model in plan.models]
     rows: list[dict[str, Any]] = []
     lines = []
-    with ui.progress(len(studies), "checkpoints", progress) as advance:
+    with terminal.progress(len(studies), "checkpoints", progress) as advance:
         parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(studies)), return_as="generator")
         for row, warnings in parallel(
             joblib.delayed(masked_gradients)(study, low, high, budget) for study in studies
@@ -164,9 +164,9 @@ def diagnose(
             rows.append({**row, "warnings": len(warnings)})
             lines += [f"{row['model']}: {line}" for line in warnings]
             advance()
-    ui.emit_records(f"Gradients, modes {low}-{high}, eps {eps:g} {unit}", rows, style)
+    terminal.emit_records(f"Gradients, modes {low}-{high}, eps {eps:g} {unit}", rows, style)
     for line in lines or ["no sign of masked gradients"]:
         if style in ("table", "md"):
             click.echo(line)
         else:
-            ui.note(line)
+            terminal.note(line)

@@ -55,11 +55,11 @@ def predict(
     import numpy as np
     import torch
 
-    from robustssm import ui
+    from robustssm.checkpoints.model_names import references
+    from robustssm.commands import terminal
     from robustssm.execution import one_thread
     from robustssm.files import new_file, prepare
     from robustssm.inference import logits
-    from robustssm.model_names import references
 
     prepare(output)
     refs = references([model], settings)
@@ -95,7 +95,7 @@ def predict(
     with new_file(output) as partial, partial.open("wb") as file:
         np.savez(file, output=result.numpy())
     for note in found.notes:
-        ui.note(note)
+        terminal.note(note)
     click.echo(f"{output}: output {tuple(result.shape)} {precision}")
 
 

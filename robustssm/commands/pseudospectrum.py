@@ -74,7 +74,7 @@ def pseudospectrum(
     """
     import numpy as np
 
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.initializations import pseudospectrum as evaluation
 
     names = tuple(dict.fromkeys(name.strip() for name in inits.split(",") if name.strip()))
@@ -87,7 +87,9 @@ def pseudospectrum(
         _emit(table, content, f"sigma_min(zI - M), n = {n}", style)
         return
     chosen = window if window in ("low", "whole") else _numbers(window, "--window", 4)
-    with ui.progress(len(names) + (1 if figures else 0), "pseudospectrum", progress) as advance:
+    with terminal.progress(
+        len(names) + (1 if figures else 0), "pseudospectrum", progress
+    ) as advance:
         result = evaluation.pseudospectrum(n, names, chosen, _grid(grid), advance)
         if figures:
             from robustssm.figures import pseudospectrum as drawing
@@ -95,23 +97,23 @@ def pseudospectrum(
             folder = output or Path("runs") / f"pseudospectrum-n{n}"
             drawing.draw_all(result, folder)
             advance()
-            ui.note(f"figure and its data: {folder}")
+            terminal.note(f"figure and its data: {folder}")
     limits = ", ".join(f"{value:g}" for value in result.window)
     title = f"n = {n}, window {limits}, grid {grid}; abscissae in rad per unit time"
     _emit(result.table(), result.to_json(), title, style)
 
 
 def _emit(table: "DataFrame", content: dict[str, Any], title: str, style: str) -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if style == "json":
-        ui.emit_json(content)
+        terminal.emit_json(content)
     elif style == "csv":
         click.echo(table.to_csv(index=False), nl=False)
     else:
         columns = [str(column).replace("_", " ") for column in table.columns]
         rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-        ui.emit_table(title, columns, rows, style)
+        terminal.emit_table(title, columns, rows, style)
 
 
 def _cell(value: object) -> str:

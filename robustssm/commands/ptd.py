@@ -138,7 +138,7 @@ def ptd(
 
 
 def _inspect(path: Path, readouts: str, style: str) -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.diagonalize import perturb
     from robustssm.evaluations.initializations.trade_off import Made
     from robustssm.ptd_files import load_initialization
@@ -146,7 +146,7 @@ def _inspect(path: Path, readouts: str, style: str) -> None:
     if not path.is_file():
         raise RejectedInputError(f"ptd: {path} does not exist, expected an .npz or .mat file")
     stored = load_initialization(path)
-    ui.note(f"{path}: sha256 {stored.sha256}")
+    terminal.note(f"{path}: sha256 {stored.sha256}")
     method = str(stored.meta.get("method", "given"))
     found = perturb(stored.E, method, B=stored.B, stable=False)
     _show(Made(method, stored.E, stored.B, {}, found), readouts, style, None)
@@ -156,7 +156,7 @@ def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
     """Print the report of an initialisation and save it, where a name is given."""
     import numpy as np
 
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.initializations.readouts import read_readout
     from robustssm.evaluations.initializations.trade_off import report
     from robustssm.ptd_files import save_initialization
@@ -165,7 +165,7 @@ def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
     result = report(made, named)
     rows = _rows(result)
     if style == "json":
-        ui.emit_json({"settings": made.settings, **_plain(result)})
+        terminal.emit_json({"settings": made.settings, **_plain(result)})
     elif style == "csv":
         import pandas as pd
 
@@ -174,12 +174,12 @@ def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
     else:
         settings = ", ".join(f"{key} {value}" for key, value in made.settings.items())
         title = f"{made.method}, n = {result.n}" + (f", {settings}" if settings else "")
-        ui.emit_table(title, ["quantity", "value", "note"], rows, style)
+        terminal.emit_table(title, ["quantity", "value", "note"], rows, style)
     if output is not None:
         facts = {"kappa_measured": result.kappa, "max_real": result.max_real}
         meta = {"method": made.method, **made.settings, **facts}
         sha256 = save_initialization(output, np.asarray(made.E, dtype=np.float64), made.B, meta)
-        ui.note(f"wrote {output}: sha256 {sha256}")
+        terminal.note(f"wrote {output}: sha256 {sha256}")
 
 
 def _rows(result: "Report") -> list[list[str]]:
@@ -218,16 +218,16 @@ def _optimize(
     orders: list[int], seed: int, restarts: int, output: Path | None, progress: str
 ) -> None:
     """Make the paper's E again and write n<N>.npz as the shipped files."""
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.ptd_optimizer import optimize, save
 
     if output is None:
         raise UsageError("ptd: --restarts needs -o FOLDER to write the matrices to")
-    with ui.progress(len(orders), "optimise", progress) as advance:
+    with terminal.progress(len(orders), "optimise", progress) as advance:
         for n in orders:
             path = save(optimize(n, seed=seed, restarts=restarts), output)
             advance()
-            ui.note(f"wrote {path}")
+            terminal.note(f"wrote {path}")
 
 
 def _study(
@@ -239,7 +239,7 @@ def _study(
     style: str,
     progress: str,
 ) -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.initializations.ptd_study import read_matrices, study
     from robustssm.figures import trade_off as drawing
 
@@ -249,7 +249,7 @@ def _study(
         raise UsageError("ptd: --free-input needs --kappa with --study; add --kappa 10")
     folder = output or Path("runs") / "ptd-study"
     named = read_matrices(matrices)
-    with ui.progress(len(orders) + len(named), "ptd study", progress) as advance:
+    with terminal.progress(len(orders) + len(named), "ptd study", progress) as advance:
         result = study(
             orders,
             matrices=named,
@@ -260,10 +260,10 @@ def _study(
         )
     drawing.draw_all(result.rows, folder)
     result.slopes.to_csv(folder / "slopes.csv", index=False)
-    ui.note(f"figure and tables: {folder}")
+    terminal.note(f"figure and tables: {folder}")
     if style == "json":
         slopes = result.slopes.to_dict("records")
-        ui.emit_json({"rows": result.rows.to_dict("records"), "slopes": slopes})
+        terminal.emit_json({"rows": result.rows.to_dict("records"), "slopes": slopes})
         return
     hidden = ["input_change", "stable", "worst_high", "worst_omega", "rank_one_error"]
     rows = result.rows if style == "csv" else result.rows.drop(columns=hidden, errors="ignore")
@@ -273,29 +273,31 @@ def _study(
 
 
 def _table(orders: list[int], style: str) -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.initializations.trade_off import ptd_table
 
     table = ptd_table(orders)
     if style == "json":
-        ui.emit_json({"rows": table.to_dict("records")})
+        terminal.emit_json({"rows": table.to_dict("records")})
         return
     if style != "csv":
         # A reason is longer than a cell.
         for row in table[table["note"] != ""].itertuples(index=False):
-            ui.note(f"{row.init}, n = {row.n}: {row.note}")
+            terminal.note(f"{row.init}, n = {row.n}: {row.note}")
         table = table.drop(columns="note")
     _frame("Perturb-then-diagonalize, readout e0", table, style)
 
 
 def _frame(title: str, frame: "pd.DataFrame", style: str) -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if style == "csv":
         click.echo(frame.to_csv(index=False), nl=False)
         return
     rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    ui.emit_table(title, [str(column).replace("_", " ") for column in frame.columns], rows, style)
+    terminal.emit_table(
+        title, [str(column).replace("_", " ") for column in frame.columns], rows, style
+    )
 
 
 def _cell(value: object) -> str:

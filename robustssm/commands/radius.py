@@ -75,8 +75,9 @@ def radius(
     import joblib
     import torch
 
-    from robustssm import ui
     from robustssm.attacks.frequencies import parse_modes
+    from robustssm.checkpoints.model_names import resolve
+    from robustssm.commands import terminal
     from robustssm.evaluations.certificates.certified_radius import certified_radii
     from robustssm.evaluations.certificates.lipschitz import certificate_notes
     from robustssm.evaluations.certificates.radii import (
@@ -90,7 +91,6 @@ def radius(
     from robustssm.evaluations.sweep.conditions import Noise
     from robustssm.evaluations.sweep.plan import make_plan
     from robustssm.evaluations.sweep.run_directory import RunDirectory
-    from robustssm.model_names import resolve
     from robustssm.network import own_network
 
     # A plan checks models, task and modes as a sweep does.
@@ -114,7 +114,7 @@ def radius(
             for line in lines:
                 click.echo(f"{line['model']}: {line['note']}")
         else:
-            ui.emit_records("Blocks without a Lipschitz constant", lines, style)
+            terminal.emit_records("Blocks without a Lipschitz constant", lines, style)
         return
     if output.exists() and not output.is_dir():
         raise UsageError(f"output {output}: is a file, expected a directory")
@@ -138,7 +138,7 @@ def radius(
         raise UsageError(f"output {output}: cannot be written ({error.strerror})") from None
     pieces = [(one, start, path) for one in jobs_of for start, path in one.pieces(output).items()]
     missing = [piece for piece in pieces if not piece[2].is_file()]
-    with ui.progress(len(missing), "pieces of 16 samples", progress) as advance:
+    with terminal.progress(len(missing), "pieces of 16 samples", progress) as advance:
         parallel = joblib.Parallel(
             n_jobs=min(jobs or cores(), max(1, len(missing))), return_as="generator_unordered"
         )
@@ -146,7 +146,7 @@ def radius(
             advance()
     rows = [compare(one, read(one, output), successful(one, runs)) for one in jobs_of]
     title = f"Certified radii, L2, modes {modes}, {bound} bounds; {plan.task.spec}"
-    ui.emit_records(title, rows, style)
+    terminal.emit_records(title, rows, style)
     violated = sum(int(str(row.get("violated", 0))) for row in rows)
     if violated:
         raise CommandError(

@@ -11,9 +11,9 @@ from robustssm.errors import UsageError
 
 def _tell(recipe: str, progress: str, step: str) -> None:
     """Say in a log that a step begins; some take minutes."""
-    from robustssm import ui
+    from robustssm.commands import terminal
 
-    ui.log(f"reproduce: {recipe}, {step}", progress)
+    terminal.log(f"reproduce: {recipe}, {step}", progress)
 
 
 @click.command()
@@ -59,7 +59,7 @@ def reproduce(
       robustssm reproduce fig3ab --quick --data digits:side=8
       robustssm reproduce all --quick -o runs/paper
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.studies import running
     from robustssm.evaluations.studies.trainings import other_data
     from robustssm.evaluations.table_files import write_csv
@@ -67,7 +67,7 @@ def reproduce(
     if listed:
         if name is not None:
             raise UsageError(f"reproduce: {name!r} and --list exclude one another; keep one")
-        ui.emit_records(
+        terminal.emit_records(
             "Recipes",
             [
                 {"name": r.name, "shows": r.shows, "steps": ", ".join(r.step_names())}
@@ -85,7 +85,7 @@ def reproduce(
     import pandas as pd
 
     parts = []
-    with ui.progress(sum(len(r.steps) for r in chosen), "reproduce", progress) as advance:
+    with terminal.progress(sum(len(r.steps) for r in chosen), "reproduce", progress) as advance:
         for recipe in chosen:
             settings = {**recipe.settings(quick), **changes}
             tables = running.run(
@@ -103,10 +103,12 @@ def reproduce(
                 from robustssm.figures import paper
 
                 paper.draw_all(recipe.name, tables, output / recipe.name / "figures")
-    ui.note(f"tables{' and figures' if figures else ''}: {output}")
+    terminal.note(f"tables{' and figures' if figures else ''}: {output}")
     rows = [
         {str(key): value for key, value in row.items()}
         for row in pd.concat(parts, ignore_index=True).to_dict("records")
     ]
     kind = "quick settings" if quick else "full settings"
-    ui.emit_records(f"What was found beside what the paper says ({kind})", rows, style, prose=True)
+    terminal.emit_records(
+        f"What was found beside what the paper says ({kind})", rows, style, prose=True
+    )

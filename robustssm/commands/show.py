@@ -38,14 +38,14 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     \b
     Exit codes: 0 shown; 2 usage, or no run directory; 4 something in it is damaged, and named.
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.results.tables import read_tables
 
     state = inspect(run, verify)
     tables = read_tables(state)
     if style == "json":
-        ui.emit_json(_record(state, tables, errors))
+        terminal.emit_json(_record(state, tables, errors))
     elif style == "csv":
         click.echo(tables.overview.to_csv(index=False, lineterminator="\n"), nl=False)
     else:
@@ -87,9 +87,9 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     Exit codes: 0 written; 2 usage, or no run directory; 4 the run is damaged: the report says what
     is left.
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.exports.formats import write_report
-    from robustssm.evaluations.exports.html_page import write_page
+    from robustssm.evaluations.reports.html_page import write_page
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.sweep.run_directory import check_outside
 
@@ -97,9 +97,9 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     output = output or run / ("report.html" if html else "report.md")
     check_outside(output, run)
     if html:
-        ui.note(f"{output}: {write_page(state, output)} bytes written")
+        terminal.note(f"{output}: {write_page(state, output)} bytes written")
     else:
-        ui.note(f"{output}: {write_report(state, output)} lines written")
+        terminal.note(f"{output}: {write_report(state, output)} lines written")
     if state.damaged:
         raise CommandError(f"run {run}: damaged: {', '.join(sorted(state.damaged))}", 4)
 
@@ -136,12 +136,12 @@ def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, An
 
 
 def _print(state: "Inspection", tables: "Tables", style: str, errors: bool) -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.commands.sweep_tables import clean_table, overview_table
 
     facts = _facts(state)
     if style == "md":
-        ui.emit_table(str(state.run.path), ["what", "value"], facts, style)
+        terminal.emit_table(str(state.run.path), ["what", "value"], facts, style)
         click.echo()
     else:
         width = max(len(name) for name, _ in facts)
@@ -149,11 +149,11 @@ def _print(state: "Inspection", tables: "Tables", style: str, errors: bool) -> N
         click.echo("\n".join(f"  {name:<{width}}  {value}" for name, value in facts) + "\n")
     mark = " PARTIAL (--limit)" if state.partial else ""
     if not tables.overview.empty:
-        ui.emit_table(f"Overview{mark}", *overview_table(tables.overview), style)
+        terminal.emit_table(f"Overview{mark}", *overview_table(tables.overview), style)
     elif not tables.summary.empty:
-        ui.emit_table(f"Clean accuracy{mark}", *clean_table(tables.summary), style)
+        terminal.emit_table(f"Clean accuracy{mark}", *clean_table(tables.summary), style)
     if tables.stale and not tables.summary.empty:
-        ui.note(
+        terminal.note(
             "summary.csv is behind the cells; the overview is of the cells that are there"
             if state.planned
             else "the overview is of summary.csv; no plan says what else there is"

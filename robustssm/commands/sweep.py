@@ -103,7 +103,7 @@ def sweep(
     Exit codes: 0 done; 2 usage, or the directory holds another sweep; 3 some cells failed;
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.results.tables import finish
     from robustssm.evaluations.sweep.plan import default_output
     from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution
@@ -129,13 +129,13 @@ def sweep(
     if plan.task.tokens is not None and any(
         cell.condition is not None and cell.condition.inject == "input" for cell in plan.cells
     ):
-        ui.note(
+        terminal.note(
             f"{plan.task.spec}: inputs are tokens; noise is added to their embeddings, eps in the "
             "embeddings' standard deviations over the training tokens"
         )
     for model in plan.models:
         for note in model.notes:
-            ui.note(f"{model.ref}: {note}")
+            terminal.note(f"{model.ref}: {note}")
     others = [RunDirectory(path) for path in reuse]
     if overwrite and any(other.path.resolve() == run.path.resolve() for other in others):
         raise CommandError(f"reuse {run.path}: is what --overwrite discards; leave one out", 2)
@@ -147,13 +147,13 @@ def sweep(
         run.open(plan, sys.argv[1:], overwrite, click.get_current_context().params)
         for other in others:
             taken = run.reuse(plan, other)
-            ui.note(f"{other.path}: {taken or 'no'} cells taken from there")
+            terminal.note(f"{other.path}: {taken or 'no'} cells taken from there")
         there = len(plan.unique) - len(run.missing(plan))
         errors = _run(plan, run, execution, progress)
         done = len(plan.unique) - len(run.missing(plan))
         results = finish(run)
         if not results.overview.empty:
-            from robustssm.figures.kept import keep_drawn
+            from robustssm.figures.sweep_figures import keep_drawn
 
             keep_drawn(
                 results.summary,
@@ -166,7 +166,7 @@ def sweep(
             )
     from robustssm.commands.sweep_tables import show_sweep
 
-    ui.note(f"{done - there} cells computed, {there} were there; {run.path}")
+    terminal.note(f"{done - there} cells computed, {there} were there; {run.path}")
     show_sweep(results, run.path, style, partial=plan.limit is not None)
     if errors:
         first = next(iter(errors.values()))
@@ -188,9 +188,9 @@ def sweep_plan(
     **noise: Any,
 ) -> "Plan":
     """Return the plan that the options of `sweep` describe; UsageError, RejectedInputError else."""
+    from robustssm.checkpoints.model_names import resolve
     from robustssm.evaluations.sweep.plan import make_plan
     from robustssm.execution import resolve_device
-    from robustssm.model_names import resolve
 
     return make_plan(
         resolve(",".join(models), checkpoints, settings),
@@ -206,7 +206,7 @@ def _run(
     plan: "Plan", run: "RunDirectory", execution: "Execution", progress: str
 ) -> dict[str, str]:
     """Compute what is missing, with progress; return the errors. Exits where interrupted."""
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.errors import StorageError
     from robustssm.evaluations.sweep.run import run_sweep
 
@@ -216,16 +216,18 @@ def _run(
     if todo:
         where = f"on {execution.cluster}" if execution.cluster else f"{execution.jobs} at a time"
         trouble = f", {len(failed)} failed before (--retry-failed)" if failed else ""
-        ui.note(f"{run.path}: {todo} of {len(plan.unique)} cells to compute, {where}{trouble}")
+        terminal.note(
+            f"{run.path}: {todo} of {len(plan.unique)} cells to compute, {where}{trouble}"
+        )
         _detectable(plan)
     try:
-        with ui.progress(todo, "sweep", progress) as advance:
+        with terminal.progress(todo, "sweep", progress) as advance:
             return run_sweep(
                 plan,
                 run,
                 execution,
                 report=lambda cell, error: advance(failed=bool(error)),
-                notify=ui.note,
+                notify=terminal.note,
             )
     except KeyboardInterrupt:
         _goodbye("interrupted", len(before), run, plan)
@@ -236,12 +238,12 @@ def _run(
 
 
 def _goodbye(what: str, before: int, run: "RunDirectory", plan: "Plan") -> None:
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     for number in (signal.SIGINT, signal.SIGTERM):  # Nobody is helped by a second one now.
         signal.signal(number, signal.SIG_IGN)
     left = len(run.missing(plan))
-    ui.note(
+    terminal.note(
         f"{what}, {before - left} of {before} cells saved, {left} left; resume with\n  "
         f"{shlex.join(['robustssm', *sys.argv[1:]])}"
     )
@@ -249,7 +251,7 @@ def _goodbye(what: str, before: int, run: "RunDirectory", plan: "Plan") -> None:
 
 def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: str) -> None:
     """Print what would be computed; nothing is written."""
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.sweep.estimate import estimate
 
     missing, failed = run.missing(plan), run.failed(plan)
@@ -269,19 +271,19 @@ def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: s
         "seconds": float(f"{seconds:.3g}"),
         "disk bytes": round(found.disk),
     }
-    ui.emit_records(f"dry run of {run.path}: nothing is computed", [record], style)
-    ui.note(
-        f"about {ui.duration(seconds)} with {execution.jobs} at a time, "
+    terminal.emit_records(f"dry run of {run.path}: nothing is computed", [record], style)
+    terminal.note(
+        f"about {terminal.duration(seconds)} with {execution.jobs} at a time, "
         f"{found.disk / 2**20:.3g} MiB"
     )
     for error in found.errors:
-        ui.note(f"would fail: {error}")
+        terminal.note(f"would fail: {error}")
     _detectable(plan)
 
 
 def _detectable(plan: "Plan") -> None:
     """Say how large a difference of two models has to be to be found in this sweep."""
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.results.paired_tests import pairs
     from robustssm.evaluations.statistics.power import smallest_difference
 
@@ -292,7 +294,7 @@ def _detectable(plan: "Plan") -> None:
     conditions = len(plan.cells) // len(plan.models) - 1
     tests = max(1, len(compared) * conditions)
     one, all_of_them = (smallest_difference(samples, k) for k in (1, tests))
-    ui.note(
+    terminal.note(
         f"smallest difference of two checkpoints' accuracies found with power 0.8 (n = {samples}, "
         f"one in ten samples discordant): {one:.3f} in one test, {all_of_them:.3f} among {tests}"
     )

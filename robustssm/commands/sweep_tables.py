@@ -23,19 +23,21 @@ WORST = (
 
 def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None:
     """Print the tables of a run on stdout, as `style` says."""
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     if style == "json":
-        ui.emit_json({"schema": 1, "output": str(path), "partial": partial, **results.to_json()})
+        terminal.emit_json(
+            {"schema": 1, "output": str(path), "partial": partial, **results.to_json()}
+        )
         return
     if style == "csv":
         click.echo(results.summary.to_csv(index=False), nl=False)
         return
     title = f"{path}" + (" PARTIAL (--limit)" if partial else "")
     if results.overview.empty:
-        ui.emit_table(title, *clean_table(results.summary), style)
+        terminal.emit_table(title, *clean_table(results.summary), style)
     else:
-        ui.emit_table(title, *overview_table(results.overview), style)
+        terminal.emit_table(title, *overview_table(results.overview), style)
         if bool((results.overview["modes"] > 1).any()):
             click.echo(f"{WORST}: robustssm compare {shlex.quote(str(path))}")
     for line in results.verdicts():

@@ -47,7 +47,7 @@ def task(
     \b
     Exit codes: 0 shown; 2 usage; 4 the files are not what they should be.
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.figures.task_samples import chosen, data, save_samples
     from robustssm.files import prepare
     from robustssm.tasks import load_task
@@ -71,19 +71,19 @@ def task(
     for row in rows:
         row |= {key: int(row[key]) for key in ("sample_id", "label", "steps")}
     if style == "json":
-        ui.emit_json({"schema": 1, "task": card, "split": split, "samples": rows})
+        terminal.emit_json({"schema": 1, "task": card, "split": split, "samples": rows})
     else:
         cells = [[key, _shown(value)] for key, value in card.items() if value is not None]
-        ui.emit_table(found.spec, ["", "value"], cells, "table")
+        terminal.emit_table(found.spec, ["", "value"], cells, "table")
         if rows:
             columns = [key for key in rows[0] if key != ("mean" if found.tokens else "start")]
             if found.tokens is not None:
                 columns = ["sample_id", "label", "steps", "start"]
             shown = [[_shown(row[key]) for key in columns] for row in rows]
-            ui.emit_table(f"First samples, {split}", columns, shown, "table")
+            terminal.emit_table(f"First samples, {split}", columns, shown, "table")
     if output is not None and frame is not None:
         save_samples(found, part, frame, output)
-        ui.note(f"written: {output}")
+        terminal.note(f"written: {output}")
 
 
 def _card(found: "Task") -> dict[str, Any]:

@@ -168,8 +168,8 @@ def train(
     """
     from dataclasses import fields
 
-    from robustssm import ui
     from robustssm.attacks.augmentation import Augmentation
+    from robustssm.commands import terminal
     from robustssm.execution import resolve_device
     from robustssm.network import Architecture
     from robustssm.recipes import find
@@ -188,7 +188,7 @@ def train(
     task, values = resolve(init, task, options, _given(ctx), published, scale)
     if published is not None:
         for difference in published.settings(init).unlike:
-            ui.note(f"recipe {recipe}, not as published: {difference}")
+            terminal.note(f"recipe {recipe}, not as published: {difference}")
     data = load_task(task)
     own = {field.name for field in fields(TrainingConfig)}
     shape = {key: value for key, value in values.items() if key not in own}
@@ -197,7 +197,7 @@ def train(
         seed=seed, device=device, **{k: v for k, v in values.items() if k in own}
     )
     command = shlex.join(["robustssm", *sys.argv[1:]])
-    with ui.progress(config.epochs, "epochs", progress) as advance:
+    with terminal.progress(config.epochs, "epochs", progress) as advance:
         card = run_training(
             architecture,
             task,

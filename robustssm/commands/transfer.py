@@ -69,7 +69,7 @@ def transfer(
       robustssm transfer --n 256 --format json --omega 1,20860.2
       robustssm transfer --n 4096 --init s4,s4d --grid 1e-2,1e8,1000000 --device auto
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.initializations import transfer as transfers
     from robustssm.evaluations.sweep.plan import parse_numbers
     from robustssm.initializations import NAMES
@@ -84,7 +84,7 @@ def transfer(
         from robustssm.execution import resolve_device
 
         points, where = transfer_on_grid.parse_grid(grid, n), resolve_device(device)
-    with ui.progress(1 + figures + bool(grid), "transfer", progress) as advance:
+    with terminal.progress(1 + figures + bool(grid), "transfer", progress) as advance:
         result = transfers.transfer(n, readout, frequencies, names)
         advance()
         if points is not None:
@@ -94,24 +94,24 @@ def transfer(
             folder.mkdir(parents=True, exist_ok=True)
             table.to_parquet(folder / "grid.parquet", index=False)
             advance()
-            ui.note(f"{len(points)} frequencies on {where}: {folder / 'grid.parquet'}")
+            terminal.note(f"{len(points)} frequencies on {where}: {folder / 'grid.parquet'}")
         if figures:
             from robustssm.figures import transfer as drawing
 
             drawing.draw_all(result, folder)
             advance()
-            ui.note(f"figures and their data: {folder}")
+            terminal.note(f"figures and their data: {folder}")
     if style == "json":
-        ui.emit_json(result.to_json())
+        terminal.emit_json(result.to_json())
         return
     for name, reason in result.unavailable.items():
-        ui.note(f"{name}: {reason}")
+        terminal.note(f"{name}: {reason}")
     table = result.table()
     if style == "csv":
         click.echo(table.to_csv(index=False), nl=False)
         return
     rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    ui.emit_table(
+    terminal.emit_table(
         f"n = {n}, readout {readout}; omega in rad per unit time",
         [str(column).replace("_", " ") for column in table.columns],
         rows,

@@ -41,14 +41,14 @@ def validate(config: Path, style: str) -> None:
     Exit codes: 0 the sweep can be run; 2 a mistake in the file; 4 a checkpoint or the data are
     rejected.
     """
-    from robustssm import ui
+    from robustssm.commands import terminal
     from robustssm.evaluations.sweep.validation import Problems
 
     problems = Problems()
     record = _examine(config, problems)
     found = problems.all
     if style == "json":
-        ui.emit_json({"schema": 1, "config": str(config), **record, "problems": found})
+        terminal.emit_json({"schema": 1, "config": str(config), **record, "problems": found})
     elif not found:
         _show(record, config, style)
     if found:
@@ -189,13 +189,13 @@ def _conditions(plan: "Plan") -> list[dict[str, Any]]:
 
 def _show(record: dict[str, Any], config: Path, style: str) -> None:
     """Print the record of a file without problems as tables."""
-    from robustssm import ui
+    from robustssm.commands import terminal
 
     rows = [
         [f"{m['model']}/{m['train_seed']}", m["content_hash"][:12], f"{m['clean_accuracy']:.4f}"]
         for m in record["models"]
     ]
-    ui.emit_table("Models", ["model", "content hash", "clean accuracy"], rows, style)
+    terminal.emit_table("Models", ["model", "content hash", "clean accuracy"], rows, style)
     click.echo()
     rows = [
         [
@@ -207,13 +207,13 @@ def _show(record: dict[str, Any], config: Path, style: str) -> None:
         ]
         for c in record["conditions"]
     ]
-    ui.emit_table("Conditions", ["noise", "at", "modes", "eps", "cells"], rows, style)
+    terminal.emit_table("Conditions", ["noise", "at", "modes", "eps", "cells"], rows, style)
     click.echo()
     kept = ("task", "length", "seed", "cells", "samples", "output", "output_holds")
     summary: dict[str, Any] = {key.replace("_", " "): record[key] for key in kept}
     if record["partial"]:
         summary["samples"] = f"{record['samples']} (PARTIAL: --limit)"
-    ui.emit_records(str(config), [summary], style)
+    terminal.emit_records(str(config), [summary], style)
 
 
 def _range(modes: list[float], unit: str) -> str:

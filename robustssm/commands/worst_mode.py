@@ -70,14 +70,14 @@ def worst_mode(
     import joblib
     import pandas as pd
 
-    from robustssm import ui
     from robustssm.attacks import check_eps
     from robustssm.attacks.frequencies import parse_modes
+    from robustssm.checkpoints.model_names import resolve
+    from robustssm.commands import terminal
     from robustssm.evaluations import worst_mode as study
     from robustssm.evaluations.sweep.conditions import Noise
     from robustssm.evaluations.sweep.plan import make_plan, parse_numbers
     from robustssm.evaluations.sweep.run_directory import RunDirectory
-    from robustssm.model_names import resolve
 
     refs = resolve(",".join(models), checkpoints, settings)
     strengths = [check_eps(value) for value in parse_numbers(eps, "eps")]
@@ -93,7 +93,7 @@ def worst_mode(
         for search in searches:
             for model in plan.models:
                 study.swept(run, plan.task, search, model)
-    with ui.progress(len(cells), "checkpoints", progress) as advance:
+    with terminal.progress(len(cells), "checkpoints", progress) as advance:
         found = []
         parallel = joblib.Parallel(n_jobs=min(jobs or cores(), len(cells)), return_as="generator")
         for row in parallel(
@@ -109,12 +109,12 @@ def worst_mode(
     rows = table.to_dict("records")
     if style in ("table", "md"):
         rows = [_short(row) for row in rows]
-    ui.emit_records(f"{plan.task.spec}, noise seed {seed}", rows, style)
+    terminal.emit_records(f"{plan.task.spec}, noise seed {seed}", rows, style)
     for line in lines:
         if style in ("table", "md"):
             click.echo(line)
         else:
-            ui.note(line)
+            terminal.note(line)
 
 
 def _short(row: dict[str, Any]) -> dict[str, object]:

@@ -36,13 +36,14 @@ def build_zoo(output: Path, names: str | None, jobs: int | None, progress: str) 
     Example:
       robustssm zoo build --model s4d --output zoo
     """
-    from robustssm import ui
+    from robustssm.checkpoints.bundled import SEEDS
+    from robustssm.checkpoints.model_names import resolve
+    from robustssm.commands import terminal
     from robustssm.initializations import NAMES
-    from robustssm.model_names import resolve
-    from robustssm.zoo import SEEDS, build
+    from robustssm.zoo import build
 
     chosen = tuple(ref.label for ref in resolve(names)) if names else NAMES
-    with ui.progress(len(chosen) * len(SEEDS), "zoo", progress) as advance:
+    with terminal.progress(len(chosen) * len(SEEDS), "zoo", progress) as advance:
         build(output, names=chosen, jobs=jobs or cores(), report=lambda name, card: advance())
 
 
@@ -65,14 +66,14 @@ def verify_zoo(models: str, style: str, progress: str) -> None:
       robustssm zoo verify
       robustssm zoo verify --model all
     """
-    from robustssm import ui
+    from robustssm.checkpoints.bundled import verify
+    from robustssm.checkpoints.model_names import resolve
+    from robustssm.commands import terminal
     from robustssm.initializations import NAMES
-    from robustssm.model_names import resolve
-    from robustssm.zoo import verify
 
     refs = resolve(",".join(f"{name}/*" for name in NAMES) if models == "all" else models)
     rows, records = [], []
-    with ui.progress(len(refs), "verify", progress) as advance:
+    with terminal.progress(len(refs), "verify", progress) as advance:
         for ref in refs:
             checkpoint = ref.load()
             card, measured = checkpoint.card, verify(checkpoint)
@@ -96,10 +97,10 @@ def verify_zoo(models: str, style: str, progress: str) -> None:
             )
             advance()
     if style == "json":
-        ui.emit_json({"models": records})
+        terminal.emit_json({"models": records})
     elif style == "csv":
         import pandas as pd
 
         click.echo(pd.DataFrame(records).to_csv(index=False), nl=False)
     else:
-        ui.emit_table("Zoo", ["model", "content hash", "measured", "card", "n"], rows, style)
+        terminal.emit_table("Zoo", ["model", "content hash", "measured", "card", "n"], rows, style)

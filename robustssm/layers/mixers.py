@@ -7,7 +7,7 @@ from robustssm.layers.general import GeneralLayer
 
 
 def _diagonal() -> Callable[..., GeneralLayer]:
-    from robustssm.layers.siso import GeneralDiagonal
+    from robustssm.layers.diagonal_general import GeneralDiagonal
 
     return GeneralDiagonal
 

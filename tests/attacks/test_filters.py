@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.signal import butter, freqz_sos
 
 from robustssm.attacks import BandPass, BandStop, Budget, HighPass, LowPass, Site
-from robustssm.attacks.filters import Filter
+from robustssm.attacks.perturbations.filters import Filter
 from robustssm.errors import UsageError
 from tests.attacks.cases import signal
 

@@ -20,11 +20,11 @@ from robustssm.attacks import (
     perturbed_logits,
 )
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.errors import UsageError
 from robustssm.inference import logits
 from robustssm.network import Architecture, Network, build_network
 from robustssm.tasks import load_task
-from robustssm.zoo import zoo_path
 from tests.attacks.cases import signal
 
 IDS = np.arange(4)

@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
 from robustssm.evaluations.attack_studies import strengths_summary
 from robustssm.evaluations.sweep.cell_rows import evaluate
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
-from robustssm.model_names import resolve
 
 
 def call(*arguments: str) -> Result:

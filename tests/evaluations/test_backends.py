@@ -17,6 +17,7 @@ import torch
 
 from robustssm.attacks import Fourier
 from robustssm.attacks.base import Site, family
+from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep import cluster
@@ -25,7 +26,6 @@ from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import Plan, make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 # Enough cells for twenty kills: about fifty are computed a second.

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm.attacks import Resonance
+from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.baselines.curves import (
+from robustssm.evaluations.baselines.baseline import (
     Baseline,
     Data,
     Member,
@@ -26,7 +27,6 @@ from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan, plan_conditions
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import resolve
 
 
 def sweep(folder: Path, models: str, noise: Noise | None = None, limit: int = 60) -> RunDirectory:

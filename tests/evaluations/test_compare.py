@@ -14,7 +14,8 @@ from robustssm.cli import Commands
 from robustssm.commands.compare import compare as command
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
-from robustssm.evaluations.comparison.curves_of_models import Comparison, compare, seed_pairs
+from robustssm.evaluations.comparison.comparison import Comparison, compare, seed_pairs
+from robustssm.evaluations.comparison.notes import notes
 from robustssm.evaluations.comparison.strength_grid import strength_grids
 from robustssm.evaluations.comparison.thresholds import parse_threshold
 from robustssm.evaluations.results.tables import finish
@@ -94,10 +95,10 @@ def test_seeds_are_the_replicates(tmp_path: Path) -> None:
     assert row["interval"] == "seeds (Student)"
     single = value(found, "acc_mean_over_modes", "b", eps=1.0, train_seed="0", pairs=True)
     assert single["interval"].startswith("samples") and single["seeds"] == 1
-    assert any("smallest two-sided sign-flip p is 0.25" in note for note in found.notes())
+    assert any("smallest two-sided sign-flip p is 0.25" in note for note in notes(found))
     one = compare(gather([RunDirectory(tmp_path / "run")], ["a/1", "b/1"]))
     assert "all" not in set(one.models["train_seed"])
-    assert any("nothing about retraining" in note for note in one.notes())
+    assert any("nothing about retraining" in note for note in notes(one))
 
 
 def test_pairs_share_seeds_where_they_can() -> None:
@@ -131,7 +132,7 @@ def test_missing_cells_are_counted_and_left_out(tmp_path: Path) -> None:
     compared = gather([run])
     (grid,) = strength_grids(compared)
     assert compared.missing == 1 and grid.left_out == 3 and grid.modes.tolist() == [1.0]
-    notes = " ".join(compare(compared).notes())
+    text = " ".join(notes(compare(compared)))
     assert "1 planned conditions have no results" in notes and "3 of 6 conditions" in notes
     # One strength of each mode is left, another one in both.
     for cell in ("1.0-1.0", "1.0-10.0", "2.0-0.1"):
@@ -171,7 +172,7 @@ def test_one_strength_has_no_curve(tmp_path: Path) -> None:
     found = compare(gather([run]))
     assert not set(found.models["quantity"]) & {"auc_log_eps_mean_over_modes",
                                                 "eps50_mean_over_modes"}  # fmt: skip
-    assert any("one strength, so no AUC and no eps50" in note for note in found.notes())
+    assert any("one strength, so no AUC and no eps50" in note for note in notes(found))
     result = call(str(run.path), "--fail-if", "auc < 0.5")
     assert result.exit_code == 2 and "need two strengths" in result.stderr
 
@@ -200,7 +201,7 @@ def test_several_noises_and_several_runs(tmp_path: Path) -> None:
                       perturbation="Resonance(9.0)")  # fmt: skip
     found = compare(gather([first, spikes, other]))
     assert [(g.noise, len(g.members)) for g in found.grids] == [("fourier", 2), ("resonance", 2)]
-    notes = " ".join(found.notes())
+    text = " ".join(notes(found))
     assert "c/0 has no result" in notes and "b/0 has no result" in notes
     assert set(found.differences["model"]) == {"b", "c"}
     # A condition in two runs of one checkpoint counts once.
@@ -281,10 +282,10 @@ def test_thresholds(tmp_path: Path) -> None:
 
 
 def test_a_real_sweep_is_compared(models: str, tmp_path: Path) -> None:
+    from robustssm.checkpoints.model_names import resolve
     from robustssm.evaluations.sweep.conditions import Noise
     from robustssm.evaluations.sweep.plan import make_plan
     from robustssm.evaluations.sweep.run import run_sweep
-    from robustssm.model_names import resolve
 
     noises = [Noise("fourier", modes=(1, 3), eps=(0.3, 1.0)), Noise("BandNoise(1, 8)", eps=(0.5,))]
     plan, run = make_plan(resolve(models), noises, limit=60), RunDirectory(tmp_path / "run")

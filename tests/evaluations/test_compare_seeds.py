@@ -12,7 +12,7 @@ from robustssm.cli import Commands
 from robustssm.commands.compare import compare as command
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
-from robustssm.evaluations.comparison.curves_of_models import Comparison, compare
+from robustssm.evaluations.comparison.comparison import Comparison, compare
 from robustssm.evaluations.comparison.notes import notes
 from robustssm.evaluations.comparison.strength_grid import strength_grids
 from robustssm.evaluations.sweep.run_directory import RunDirectory

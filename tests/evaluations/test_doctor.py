@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from robustssm import philox
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.cli import Commands
 from robustssm.commands.doctor import doctor
 from robustssm.evaluations.doctor import (
@@ -28,7 +29,6 @@ from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.inference import logits
 from robustssm.layers import S4D
-from robustssm.model_names import ModelRef
 from robustssm.network import Network
 from robustssm.program import Program
 

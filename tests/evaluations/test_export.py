@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.exports import samples
 from robustssm.evaluations.exports.formats import WRITERS, document
@@ -29,7 +30,6 @@ from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
 from robustssm.files import MARK
-from robustssm.model_names import resolve
 
 CYCLES = "Fourier(mode)"
 FOLDERS = ("mlflow", "wandb")

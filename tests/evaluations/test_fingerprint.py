@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.evaluations.trained_layers.initialization_of import (
     candidates,
     fingerprint,
@@ -13,7 +14,6 @@ from robustssm.evaluations.trained_layers.initialization_of import (
 )
 from robustssm.evaluations.trained_layers.reading import layer_spectrum
 from robustssm.typing import ComplexArray
-from robustssm.zoo import zoo_path
 
 spectra = st.lists(
     st.complex_numbers(min_magnitude=0, max_magnitude=1e3, allow_nan=False), min_size=5, max_size=5

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from scipy.linalg import solve_discrete_lyapunov, toeplitz
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.checkpoints.native import weights_hash
 from robustssm.cli import Commands
 from robustssm.commands.gain import gain as command
@@ -23,7 +24,6 @@ from robustssm.initializations import NAMES, initialization
 from robustssm.layers import LAYERS, S4D, SSMLayer
 from robustssm.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
-from robustssm.zoo import zoo_path
 
 CASES = [(name, "default") for name in (*NAMES, "dss:kernel=exp")]
 CASES += [("s4d", "bilinear"), ("s5", "bilinear")]

@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robustssm[html]'")
 
-from robustssm.evaluations.exports.html_page import write_page
+from robustssm.evaluations.reports.html_page import write_page
 from robustssm.evaluations.results.inspection import inspect
 from tests.evaluations.written_runs import flat, write_run
 

@@ -17,7 +17,7 @@ pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robust
 from robustssm.commands.show import report
 from robustssm.errors import UsageError
 from robustssm.evaluations.exports import html_page
-from robustssm.evaluations.exports.html_curves import COLOURS, curve_data, looks
+from robustssm.evaluations.reports.html_curves import COLOURS, curve_data, looks
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.paired_tests import paired_tests
 from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
@@ -177,7 +177,7 @@ def test_the_paired_tests_are_those_of_the_run(run: RunDirectory) -> None:
 def test_bundled_checkpoints_have_their_architecture(tmp_path: Path) -> None:
     """The content hash of `s4d/0`, computed by loading it, is the one found by its card."""
     from robustssm.checkpoints import load_checkpoint
-    from robustssm.zoo import zoo_path
+    from robustssm.checkpoints.bundled import zoo_path
 
     known = load_checkpoint(zoo_path("s4d", 0))
     run = write_run(tmp_path / "run", {("m", 0): flat(0.9)}, checkpoint=known.content_hash)

@@ -11,6 +11,7 @@ from robustssm.attacks import Budget
 from robustssm.attacks.adversaries import BandPGD, Victim
 from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.model_names import resolve
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.cell_rows import evaluate, worst_rows
@@ -19,7 +20,6 @@ from robustssm.evaluations.sweep.plan import Plan, make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.inference import logits
-from robustssm.model_names import resolve
 
 
 def plan_of(path: Path, *noises: Noise) -> Plan:

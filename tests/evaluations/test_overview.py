@@ -8,7 +8,7 @@ import pytest
 
 from robustssm.commands.sweep_tables import overview_table
 from robustssm.errors import UsageError
-from robustssm.evaluations.exports.report import report
+from robustssm.evaluations.reports.report import report
 from robustssm.evaluations.results.cell_digests import digest_cells
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.summary import over_seeds, overview, summarise

@@ -9,12 +9,12 @@ import torch
 from click.testing import CliRunner
 
 from robustssm.attacks.injection import embedded
+from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
 from robustssm.cli import main
 from robustssm.evaluations.sweep.cell_rows import evaluate
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
-from robustssm.model_names import resolve
 from robustssm.network import Architecture, build_network
 from robustssm.tasks import Split, Task
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from robustssm.attacks import Budget, Resonance
+from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import Plan, make_plan, parse_numbers
-from robustssm.model_names import resolve
 from robustssm.spectrum import spikes
 
 
@@ -132,7 +132,7 @@ def test_a_limit_beyond_the_data_is_none(checkpoints: dict[str, Path]) -> None:
 
 
 def test_another_task_needs_to_be_named(checkpoints: dict[str, Path]) -> None:
-    from robustssm.zoo import zoo_path
+    from robustssm.checkpoints.bundled import zoo_path
 
     models = resolve(f"a={checkpoints['s4d']},b={zoo_path('s4d', 0)}")
     with pytest.raises(UsageError, match="name one by --task"):

@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.certified_radius import certified_radii
@@ -28,7 +29,6 @@ from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import resolve
 
 
 def call(*arguments: str) -> Result:

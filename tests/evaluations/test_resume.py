@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from robustssm.checkpoints import load_checkpoint, save_checkpoint
+from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import StorageError, UsageError
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep import worker
@@ -18,7 +19,6 @@ from robustssm.evaluations.sweep.plan import Plan, make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.files import write_atomically
-from robustssm.model_names import resolve
 
 
 def plan_for(models: str, *modes: int, seed: int = 0, eps: tuple[float, ...] = (1.0,)) -> Plan:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import StorageError
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.cell_rows import evaluate
@@ -18,7 +19,6 @@ from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import COLUMNS
 from robustssm.inference import logits
-from robustssm.model_names import resolve
 from robustssm.tasks import Split
 
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from robustssm import hippo
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.studies import fig3_accuracy, fig3ab, fig3c, running, trainings
 from robustssm.evaluations.studies.recipe import AGREES, DIFFERS, MEASURED, OPEN
@@ -20,7 +21,6 @@ from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.inference import accuracy
-from robustssm.model_names import ModelRef
 from robustssm.tasks import load_task
 
 TASK = "digits:side=8"

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from robustssm.attacks import Budget, Resonance, perturbed_logits
 from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
 from robustssm.evaluations.studies import reviewers, reviewers_poles, running
 from robustssm.evaluations.studies.reviewers_findings import bands, drops, findings, judged
@@ -23,7 +24,6 @@ from robustssm.evaluations.sweep import worker
 from robustssm.spectrum import spikes
 from robustssm.tasks import load_task
 from robustssm.typing import ComplexArray
-from robustssm.zoo import zoo_path
 
 N = 24
 # n = 8 for the small trainings; the bundled networks do not mind at which omega they are asked.

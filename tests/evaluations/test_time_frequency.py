@@ -11,7 +11,7 @@ from scipy.signal.windows import gaussian
 from robustssm.attacks import parse_perturbation
 from robustssm.cli import main
 from robustssm.errors import UsageError
-from robustssm.evaluations.time_frequency import short_time_power, short_time_spectra
+from robustssm.figures.time_frequency import short_time_power, short_time_spectra
 from robustssm.tasks import load_task
 from robustssm.typing import FloatArray
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm.evaluations.exports.report import report
-from robustssm.evaluations.exports.report_rows import worst_modes
-from robustssm.evaluations.exports.verdict import MOST_MODELS, verdict
+from robustssm.evaluations.reports.report import report
+from robustssm.evaluations.reports.report_rows import worst_modes
+from robustssm.evaluations.reports.verdict import MOST_MODELS, verdict
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.summary import over_seeds, overview, perturbed
 from robustssm.evaluations.results.tables import Tables, finish, read_tables

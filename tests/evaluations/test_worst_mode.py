@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.tables import finish
@@ -21,7 +22,6 @@ from robustssm.evaluations.worst_mode import (
     verdicts,
     worst_modes,
 )
-from robustssm.model_names import resolve
 
 MODES = tuple(range(1, 17))
 

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 from robustssm.figures import style
 from robustssm.figures.gain import (
@@ -18,7 +19,6 @@ from robustssm.figures.gain import (
     peaks_data,
     response_data,
 )
-from robustssm.zoo import zoo_path
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from robustssm.checkpoints.model_names import resolve
 from robustssm.evaluations.trained_layers.overlay import layer_gains, spearman
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.figures.layer_overlay import draw_overlay, telling
-from robustssm.model_names import resolve
 
 NUMBERS = st.lists(st.integers(-5, 5), min_size=4, max_size=12)
 

@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.checkpoints.native import save_checkpoint
 from robustssm.cli import Commands
 from robustssm.commands.baseline import baseline, check
 from robustssm.commands.sweep import sweep
 from robustssm.network import Architecture
 from robustssm.training import TrainingConfig, train
-from robustssm.zoo import zoo_path
 
 pytest_plugins = "pytester"
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.cli import Commands
 from robustssm.commands.common import shared
 from robustssm.commands.config import read_configuration
@@ -18,7 +19,6 @@ from robustssm.commands.noise_options import noise_options
 from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
 from robustssm.evaluations.sweep.plan import parse_numbers
-from robustssm.zoo import zoo_path
 
 EXAMPLE = """
 model = ["s4d", "s4ptd/*"]

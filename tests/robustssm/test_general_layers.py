@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm.errors import UsageError
+from robustssm.layers.diagonal_general import DISCRETIZATIONS, GeneralDiagonal
 from robustssm.layers.dplr_general import GeneralDPLR
 from robustssm.layers.general import KernelLayer
 from robustssm.layers.mixers import mixer
-from robustssm.layers.siso import DISCRETIZATIONS, GeneralDiagonal
 from robustssm.sequence_model import Blueprint, SequenceModel
 
 SIZES = st.fixed_dictionaries(

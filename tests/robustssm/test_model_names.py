@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from robustssm.checkpoints.bundled import zoo_path
+from robustssm.checkpoints.model_names import ModelRef, references, resolve
 from robustssm.errors import UsageError
-from robustssm.model_names import ModelRef, references, resolve
-from robustssm.zoo import zoo_path
 
 
 def test_names_files_and_modules() -> None:

@@ -25,7 +25,7 @@ from robustssm.commands.ls import ls
 from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
 from robustssm.evaluations.exports.formats import WRITERS
-from robustssm.evaluations.exports.markdown import numbers
+from robustssm.evaluations.reports.markdown import numbers
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.initializations import NAMES

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from robustssm import ui
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.cli import main
+from robustssm.commands import terminal
 from robustssm.evaluations.sweep import worker
 from robustssm.evaluations.sweep.cell_rows import outcomes
-from robustssm.zoo import zoo_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -180,7 +180,7 @@ def test_stopped_it_says_how_to_go_on(models: str, tmp_path: Path, name: str) ->
 def test_a_log_without_a_terminal_reads_well(
     models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ui, "PLAIN_INTERVAL", 0.0)
+    monkeypatch.setattr(terminal, "PLAIN_INTERVAL", 0.0)
     stderr = sweep(models, tmp_path / "run").stderr
     lines = stderr.splitlines()
     assert len(lines) == 2 + 14 + 1 and not any(c in stderr for c in "\r\x1b")

@@ -33,7 +33,7 @@ def test_content(spec: str, length: int) -> None:
 
 def test_the_bundled_hash_is_the_one_on_the_cards() -> None:
     from robustssm.checkpoints import read_card
-    from robustssm.zoo import zoo_path
+    from robustssm.checkpoints.bundled import zoo_path
 
     assert read_card(zoo_path("s4d", 0)).task_hash == load_task("digits").content_hash
 

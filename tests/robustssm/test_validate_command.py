@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from robustssm.checkpoints.bundled import zoo_path
+from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import Commands
 from robustssm.cli import main as everything
 from robustssm.commands.validate import validate
@@ -14,8 +16,6 @@ from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import default_output, make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import resolve
-from robustssm.zoo import zoo_path
 
 
 def call(path: Path, *arguments: str, env: dict[str, str] | None = None) -> Result:

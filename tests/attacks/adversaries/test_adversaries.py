@@ -18,8 +18,8 @@ from robustssm.attacks.adversaries.random_search import RandomSearch
 from robustssm.attacks.adversaries.universal import Universal, apply
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.fourier import Fourier
-from robustssm.attacks.model_changes import Discretization, StepSize
+from robustssm.attacks.perturbations.fourier import Fourier
+from robustssm.attacks.perturbations.model_changes import Discretization, StepSize
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
 from robustssm.tasks import load_task

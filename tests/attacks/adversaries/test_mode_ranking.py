@@ -20,12 +20,12 @@ from robustssm.attacks.adversaries.ranking import (
     stratified,
 )
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.fourier import Fourier
+from robustssm.attacks.perturbations.fourier import Fourier
 from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.errors import UsageError
 from robustssm.tasks import load_task
 from robustssm.typing import IntArray
-from robustssm.zoo import zoo_path
 from tests.attacks.adversaries.sinusoids import (
     BUDGET,
     CHANNELS,

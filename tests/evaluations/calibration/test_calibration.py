@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import UsageError
 from robustssm.evaluations.calibration import accuracy_in_mode, accuracy_in_noise, detector
 from robustssm.evaluations.results.tables import finish
@@ -16,7 +17,6 @@ from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.model_names import resolve
 from robustssm.tasks import load_task
 from robustssm.tasks.frequency_discrimination import bayes_accuracy
 

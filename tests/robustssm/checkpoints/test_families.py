@@ -209,7 +209,7 @@ def test_importing_pulls_in_nothing_heavy() -> None:
 
     heavy = "{'jax', 'flax', 'orbax', 'transformers', 'msgpack', 'tensorstore', 'omegaconf'}"
     code = (
-        "import sys, robustssm, robustssm.model_names, robustssm.checkpoints.elsewhere; "
+        "import sys, robustssm.checkpoints.model_names, robustssm.checkpoints.importers; "
         f"sys.exit(str(sorted({heavy} & set(sys.modules))) if {heavy} & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

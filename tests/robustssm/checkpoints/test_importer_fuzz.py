@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.elsewhere import importer_of
+from robustssm.checkpoints.importers import importer_of
 from robustssm.errors import RobustssmError
 from robustssm.file_formats import Contents, read_contents
 from robustssm.sequence_model import SequenceModel

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustssm.checkpoints import Checkpoint, load_checkpoint
+from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.checkpoints.native import is_native
 from robustssm.errors import UsageError
 from robustssm.initializations import NAMES
-from robustssm.zoo import SEEDS, zoo_path
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ModelRef:
         elif is_native(self.path) and not settings:
             found = load_checkpoint(self.path)
         else:
-            from robustssm.checkpoints.elsewhere import open_checkpoint
+            from robustssm.checkpoints.importers import open_checkpoint
 
             found = open_checkpoint(self.path, settings)
         if self.train_seed is not None and not found.card.task:  # a card of ours knows it

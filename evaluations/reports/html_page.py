@@ -8,9 +8,9 @@ import pandas as pd
 
 from robustssm._version import __version__
 from robustssm.errors import UsageError
-from robustssm.evaluations.exports.html_curves import curve_data
-from robustssm.evaluations.exports.html_figures import figures
-from robustssm.evaluations.exports.report_facts import (
+from robustssm.evaluations.reports.html_curves import curve_data
+from robustssm.evaluations.reports.html_figures import figures
+from robustssm.evaluations.reports.report_facts import (
     cards,
     command,
     counts,
@@ -24,14 +24,14 @@ from robustssm.evaluations.exports.report_facts import (
     title,
     unknown,
 )
-from robustssm.evaluations.exports.report_rows import (
+from robustssm.evaluations.reports.report_rows import (
     overview,
     pairs,
     points,
     single_tests,
     worst_modes,
 )
-from robustssm.evaluations.exports.verdict import verdict
+from robustssm.evaluations.reports.verdict import verdict
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.results.tables import read_tables

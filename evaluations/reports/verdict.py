@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from robustssm.evaluations.exports.markdown import numbers
-from robustssm.evaluations.exports.report_rows import at_mode, interval, noise_name, share
+from robustssm.evaluations.reports.markdown import numbers
+from robustssm.evaluations.reports.report_rows import at_mode, interval, noise_name, share
 from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.summary import perturbed

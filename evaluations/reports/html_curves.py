@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.exports.report_rows import noise_name
+from robustssm.evaluations.reports.report_rows import noise_name
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 
 # Contrast of at least 3:1 against the white and the dark background of the page.

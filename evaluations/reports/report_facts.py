@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from robustssm.attacks.adversaries.table import ADVERSARIES
-from robustssm.attacks.families import FAMILIES
-from robustssm.evaluations.exports.markdown import numbers
-from robustssm.evaluations.exports.report_rows import DASH, Table, condition, noise_name, share
+from robustssm.attacks.perturbations.table import FAMILIES
+from robustssm.evaluations.reports.markdown import numbers
+from robustssm.evaluations.reports.report_rows import DASH, Table, condition, noise_name, share
 from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.results.inspection import Inspection, model_names
 from robustssm.evaluations.results.summary import perturbed
@@ -122,8 +122,8 @@ def _architectures() -> dict[str, str]:
 
     Their cards alone are read.
     """
+    from robustssm.checkpoints.bundled import FOLDER
     from robustssm.checkpoints.native import content_hash
-    from robustssm.zoo import FOLDER
 
     found = {}
     for path in sorted(FOLDER.glob("*.json")):

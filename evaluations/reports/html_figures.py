@@ -3,7 +3,7 @@
 import base64
 from pathlib import Path
 
-from robustssm.evaluations.exports.markdown import numbers
+from robustssm.evaluations.reports.markdown import numbers
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import read_csv
 

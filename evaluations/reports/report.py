@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from robustssm.evaluations.exports.markdown import markdown_table
-from robustssm.evaluations.exports.report_facts import (
+from robustssm.evaluations.reports.markdown import markdown_table
+from robustssm.evaluations.reports.report_facts import (
     cards,
     command,
     counts,
@@ -20,8 +20,8 @@ from robustssm.evaluations.exports.report_facts import (
     title,
     unknown,
 )
-from robustssm.evaluations.exports.report_rows import Table, overview, pairs, worst_modes
-from robustssm.evaluations.exports.verdict import verdict
+from robustssm.evaluations.reports.report_rows import Table, overview, pairs, worst_modes
+from robustssm.evaluations.reports.verdict import verdict
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.results.tables import Tables, read_tables

@@ -1,0 +1,34 @@
+"""The bundled trained checkpoints: where they lie, and whether they are what their cards say."""
+
+from pathlib import Path
+
+from robustssm.checkpoints.native import Checkpoint
+from robustssm.errors import RejectedInputError
+from robustssm.inference import accuracy
+from robustssm.tasks import load_task
+
+FOLDER = Path(__file__).parent / "zoo"
+SEEDS = (0, 1, 2)
+
+
+def zoo_path(name: str, seed: int, folder: Path = FOLDER) -> Path:
+    """Return the file of a bundled checkpoint."""
+    return folder / f"{name}-{seed}.safetensors"
+
+
+def verify(checkpoint: Checkpoint) -> float:
+    """Return the measured clean test accuracy; RejectedInputError where it is not the card's."""
+    card = checkpoint.card
+    task = load_task(card.task)
+    if task.content_hash != card.task_hash:
+        raise RejectedInputError(
+            f"checkpoint: card says data hash {card.task_hash[:12]} for {card.task}, here it is "
+            f"{task.content_hash[:12]}; the data differ from those of the training"
+        )
+    measured = accuracy(checkpoint.network, task.splits["test"])
+    # One sample's slack: another machine's rounding may flip a tie.
+    if card.clean_accuracy is None or abs(measured - card.clean_accuracy) > 1.5 / card.n_test:
+        raise RejectedInputError(
+            f"checkpoint: clean accuracy is {measured:.4f}, the card says {card.clean_accuracy:.4f}"
+        )
+    return measured
