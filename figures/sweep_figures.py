@@ -34,8 +34,9 @@ def draw_tables(
     """Draw the named kinds of figures into `folder`; return the files.
 
     summary, tests, overview: as in `evaluations.results.tables.Tables`; reference: the model from
-    which differences are taken, the first one where None. Heat maps need two modes and two strengths,
-    differences two models besides, worst cases two modes; what does not apply is left out.
+    which differences are taken, the first one where None. Heat maps need two modes and two
+    strengths, differences two models besides, worst cases two modes; what does not apply is left
+    out.
     Raises UsageError for an unknown kind or reference.
     """
     if unknown := [kind for kind in kinds if kind not in KINDS]:

@@ -2,29 +2,20 @@
 
 from robustssm.attacks.adversaries.band_pgd import BandPGD
 from robustssm.attacks.adversaries.base import Adversary, Ball, Found, Victim, margin, worst_of
-from robustssm.attacks.adversaries.diagnostics import Diagnostics, diagnose
 from robustssm.attacks.adversaries.guided import Guided
-from robustssm.attacks.adversaries.minimal import Minimal, MinimalEps
 from robustssm.attacks.adversaries.random_search import RandomSearch
-from robustssm.attacks.adversaries.ranking import ModeRanking, rank_modes
 from robustssm.attacks.adversaries.universal import Universal, apply
 
 __all__ = [
     "Adversary",
     "Ball",
     "BandPGD",
-    "Diagnostics",
     "Found",
     "Guided",
-    "Minimal",
-    "MinimalEps",
-    "ModeRanking",
     "RandomSearch",
     "Universal",
     "Victim",
     "apply",
-    "diagnose",
     "margin",
-    "rank_modes",
     "worst_of",
 ]

@@ -1,1 +1,1 @@
-"""reports."""
+"""Reports of a run for people: Markdown and HTML."""

@@ -1,1 +1,1 @@
-"""results."""
+"""A run read back: cells, summary, paired tests, tables, state."""

@@ -1,1 +1,1 @@
-"""sweep."""
+"""A sweep: conditions, plan, run directory, workers, execution."""

@@ -1,1 +1,1 @@
-"""trained_layers."""
+"""What is measured of trained layers: linear systems, gains, spectra."""

@@ -52,12 +52,13 @@ def minimal(
     import joblib
     import pandas as pd
 
-    from robustssm.attacks.adversaries import Adversary, MinimalEps
+    from robustssm.attacks.adversaries import Adversary
     from robustssm.attacks.base import Perturbation
     from robustssm.attacks.expressions import parse_expression
     from robustssm.checkpoints.model_names import resolve
     from robustssm.commands import terminal
-    from robustssm.evaluations.attack_studies import (
+    from robustssm.evaluations.searches.minimal_strength import (
+        MinimalEps,
         Study,
         smallest_strengths,
         strengths_summary,
@@ -135,7 +136,8 @@ def diagnose(
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.checkpoints.model_names import resolve
     from robustssm.commands import terminal
-    from robustssm.evaluations.attack_studies import Study, masked_gradients
+    from robustssm.evaluations.searches.gradient_diagnostics import masked_gradients
+    from robustssm.evaluations.searches.minimal_strength import Study
     from robustssm.evaluations.sweep.conditions import Noise
     from robustssm.evaluations.sweep.plan import make_plan
 

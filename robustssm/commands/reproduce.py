@@ -60,8 +60,8 @@ def reproduce(
       robustssm reproduce all --quick -o runs/paper
     """
     from robustssm.commands import terminal
-    from robustssm.evaluations.studies import running
-    from robustssm.evaluations.studies.trainings import other_data
+    from robustssm.evaluations.paper import running
+    from robustssm.evaluations.paper.trainings import other_data
     from robustssm.evaluations.table_files import write_csv
 
     if listed:
@@ -100,9 +100,9 @@ def reproduce(
             write_csv(output / recipe.name / "findings.csv", found)
             parts.append(found)
             if figures:
-                from robustssm.figures import paper
+                from robustssm.figures.paper import saving
 
-                paper.draw_all(recipe.name, tables, output / recipe.name / "figures")
+                saving.draw_all(recipe.name, tables, output / recipe.name / "figures")
     terminal.note(f"tables{' and figures' if figures else ''}: {output}")
     rows = [
         {str(key): value for key, value in row.items()}

@@ -74,7 +74,7 @@ def worst_mode(
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.checkpoints.model_names import resolve
     from robustssm.commands import terminal
-    from robustssm.evaluations import worst_mode as study
+    from robustssm.evaluations.searches import worst_mode as study
     from robustssm.evaluations.sweep.conditions import Noise
     from robustssm.evaluations.sweep.plan import make_plan, parse_numbers
     from robustssm.evaluations.sweep.run_directory import RunDirectory

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
-from robustssm.evaluations.attack_studies import strengths_summary
+from robustssm.evaluations.searches.minimal_strength import strengths_summary
 from robustssm.evaluations.sweep.cell_rows import evaluate
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
@@ -65,9 +65,9 @@ def test_the_median_and_its_interval_by_hand() -> None:
 @pytest.mark.parametrize(
     ("arguments", "study"),
     [
-        (("minimal", "Fourier(2)"), "attack_studies.smallest_strengths"),
-        (("diagnose", "--modes", "1-8"), "attack_studies.masked_gradients"),
-        (("worst-mode", "--modes", "1-16"), "worst_mode.worst_modes"),
+        (("minimal", "Fourier(2)"), "searches.minimal_strength.smallest_strengths"),
+        (("diagnose", "--modes", "1-8"), "searches.gradient_diagnostics.masked_gradients"),
+        (("worst-mode", "--modes", "1-16"), "searches.worst_mode.worst_modes"),
     ],
 )
 def test_what_an_interruption_keeps(

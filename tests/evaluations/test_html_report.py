@@ -16,7 +16,7 @@ pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robust
 
 from robustssm.commands.show import report
 from robustssm.errors import UsageError
-from robustssm.evaluations.exports import html_page
+from robustssm.evaluations.reports import html_page
 from robustssm.evaluations.reports.html_curves import COLOURS, curve_data, looks
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.paired_tests import paired_tests

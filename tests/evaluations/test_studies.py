@@ -12,8 +12,8 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
-from robustssm.evaluations.studies import appendix_f, bound, fig1, running
-from robustssm.evaluations.studies.recipe import Context, Finding, Recipe, Step
+from robustssm.evaluations.paper import appendix_f, bound, fig1, running
+from robustssm.evaluations.paper.reproduction import Context, Finding, Recipe, Step
 from robustssm.initializations import parse
 
 

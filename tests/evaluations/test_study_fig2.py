@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from robustssm import hippo
 from robustssm.errors import UsageError
-from robustssm.evaluations.studies import fig2, filter_bank, running, sinusoids
-from robustssm.evaluations.studies.fig2_findings import INSIDE, OUTSIDE
-from robustssm.evaluations.studies.recipe import Context
-from robustssm.evaluations.studies.sinusoids import FIXED, SPREAD, Signals
+from robustssm.evaluations.paper import fig2, filter_bank, running, sinusoids
+from robustssm.evaluations.paper.fig2_findings import INSIDE, OUTSIDE
+from robustssm.evaluations.paper.reproduction import Context
+from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD, Signals
 from robustssm.spectrum import spikes
 
 SIGNALS = Signals(0.01, 400, 80.0, 0.5, 2.0)

@@ -13,9 +13,9 @@ from scipy import stats
 from robustssm import hippo
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.model_names import ModelRef
+from robustssm.evaluations.paper import fig3_accuracy, fig3ab, fig3c, running, trainings
+from robustssm.evaluations.paper.reproduction import AGREES, DIFFERS, MEASURED, OPEN
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.studies import fig3_accuracy, fig3ab, fig3c, running, trainings
-from robustssm.evaluations.studies.recipe import AGREES, DIFFERS, MEASURED, OPEN
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.evaluations.sweep.run import run_sweep

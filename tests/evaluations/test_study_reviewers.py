@@ -15,11 +15,11 @@ from robustssm.attacks import Budget, Resonance, perturbed_logits
 from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
+from robustssm.evaluations.paper import reviewers, reviewers_poles, running
+from robustssm.evaluations.paper.reviewers_findings import bands, drops, findings, judged
+from robustssm.evaluations.paper.reviewers_pairs import bits, paired, verdict
+from robustssm.evaluations.paper.reviewers_sweep import CLEAN, RMS, SINUSOID, WHITE, frequencies
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
-from robustssm.evaluations.studies import reviewers, reviewers_poles, running
-from robustssm.evaluations.studies.reviewers_findings import bands, drops, findings, judged
-from robustssm.evaluations.studies.reviewers_pairs import bits, paired, verdict
-from robustssm.evaluations.studies.reviewers_sweep import CLEAN, RMS, SINUSOID, WHITE, frequencies
 from robustssm.evaluations.sweep import worker
 from robustssm.spectrum import spikes
 from robustssm.tasks import load_task

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from robustssm.evaluations.studies.recipe import QUOTED, Context
-from robustssm.evaluations.studies.table1 import RECIPE, TASKS, quoted
+from robustssm.evaluations.paper.reproduction import QUOTED, Context
+from robustssm.evaluations.paper.table1 import RECIPE, TASKS, quoted
 
 
 def test_the_averages_are_those_of_the_entries() -> None:

@@ -9,8 +9,8 @@ import torch
 
 from robustssm.checkpoints import Card, load_checkpoint, read_card, save_checkpoint
 from robustssm.errors import UsageError
-from robustssm.evaluations.studies import running, trainings
-from robustssm.evaluations.studies.trainings import Training, other_data, snapshots
+from robustssm.evaluations.paper import running, trainings
+from robustssm.evaluations.paper.trainings import Training, other_data, snapshots
 from robustssm.network import Architecture, Network, build_network
 from robustssm.training import TrainingConfig, train
 

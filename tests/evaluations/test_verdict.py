@@ -34,7 +34,7 @@ def both(run: RunDirectory) -> list[str]:
         import plotly  # noqa: F401
     except ImportError:
         return found
-    from robustssm.evaluations.exports import html_page
+    from robustssm.evaluations.reports import html_page
 
     return [*found, str(markupsafe.Markup(html_page.page(state)).unescape())]
 

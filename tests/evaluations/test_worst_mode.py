@@ -11,17 +11,17 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan, read_model
-from robustssm.evaluations.sweep.run import run_sweep
-from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.worst_mode import (
+from robustssm.evaluations.searches.worst_mode import (
     Search,
     against,
     swept,
     verdicts,
     worst_modes,
 )
+from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.plan import make_plan, read_model
+from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 MODES = tuple(range(1, 17))
 
@@ -140,6 +140,6 @@ def test_a_sweep_is_known_by_its_perturbations(
 def test_the_sweep_is_looked_at_before_any_work(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("robustssm.evaluations.worst_mode.worst_modes", None)
+    monkeypatch.setattr("robustssm.evaluations.searches.worst_mode.worst_modes", None)
     result = call("--model", f"m={checkpoints['s4d']}", "-j", "1", "--against", str(tmp_path))
     assert result.exit_code == 2 and "no readable manifest" in result.stderr

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm.evaluations.studies import fig2, running
-from robustssm.figures import paper, paper_fig2
+from robustssm.evaluations.paper import fig2, running
+from robustssm.figures.paper import fig2 as figure
+from robustssm.figures.paper import saving
 
 SMALL: dict[str, object] = {
     **fig2.RECIPE.quick,
@@ -35,8 +36,8 @@ def test_files_are_complete_and_reproducible(
     tables: dict[str, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    first = paper.draw_all("fig2", tables, tmp_path / "a")
-    second = paper.draw_all("fig2", tables, tmp_path / "b")
+    first = saving.draw_all("fig2", tables, tmp_path / "a")
+    second = saving.draw_all("fig2", tables, tmp_path / "b")
     for path, other in zip(first, second, strict=True):
         assert path.read_bytes() == other.read_bytes(), path.name
     stems = {path.stem for path in first}
@@ -51,12 +52,12 @@ def test_without_other_designs_there_is_one_figure(
 ) -> None:
     made = tables["predictions"]
     alone = made[(made["steps"] == "fixed") & (made["model"] != "s5")]
-    paths = paper.draw_all("fig2", {**tables, "predictions": alone}, tmp_path)
+    paths = saving.draw_all("fig2", {**tables, "predictions": alone}, tmp_path)
     assert {path.stem for path in paths} == {"fig2"}
 
 
 def test_drawn_numbers_are_the_stored_ones(tables: dict[str, pd.DataFrame]) -> None:
-    drawn, made = paper_fig2.data(tables), tables["predictions"]
+    drawn, made = figure.data(tables), tables["predictions"]
     row = drawn[(drawn["model"] == "s4d") & (drawn["steps"] == "fixed") & (drawn["s"] == 40.0)]
     mine = made[(made["model"] == "s4d") & (made["steps"] == "fixed") & (made["s"] == 40.0)]
     shown = mine[mine["amplitude"] == 1.0]

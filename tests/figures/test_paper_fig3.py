@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from robustssm.figures import paper, paper_fig3ab, paper_fig3c
+from robustssm.figures.paper import fig3ab, fig3c, saving
 from robustssm.figures.style import PAGE, new_figure, style
 from robustssm.initializations import NAMES
 
@@ -77,8 +77,8 @@ def test_files_are_complete_and_reproducible(
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     tables = CASES[name][case]
-    first = paper.draw_all(name, tables, tmp_path / "a")
-    second = paper.draw_all(name, tables, tmp_path / "b")
+    first = saving.draw_all(name, tables, tmp_path / "a")
+    second = saving.draw_all(name, tables, tmp_path / "b")
     assert {path.suffix for path in first} == {".pdf", ".png", ".csv", ".svg"}
     for path, other in zip(first, second, strict=True):
         assert path.read_bytes() == other.read_bytes(), path.name
@@ -98,9 +98,9 @@ def test_nothing_leaves_the_page(
         drawn.append(figure)
         return []
 
-    module = {"fig3ab": paper_fig3ab, "fig3c": paper_fig3c}[name]
+    module = {"fig3ab": fig3ab, "fig3c": fig3c}[name]
     monkeypatch.setattr(module, "save_four", kept)
-    paper.draw_all(name, CASES[name][case], tmp_path)
+    saving.draw_all(name, CASES[name][case], tmp_path)
     (figure,) = drawn
     with style():
         figure.canvas.draw()
@@ -113,19 +113,19 @@ def test_nothing_leaves_the_page(
 
 def test_means_and_missing_intervals() -> None:
     tables = over_training(("s4d",), 1)
-    frame = paper_fig3ab.data(tables)
+    frame = fig3ab.data(tables)
     values = tables["accuracies"].set_index(["condition", "epoch"])["accuracy"]
     mean = frame.set_index(["condition", "epoch"])["accuracy"]
     pd.testing.assert_series_equal(mean, values.loc[mean.index])
     assert frame["ci_low"].isna().all(), "one seed has no interval"
-    assert "mean of 1 training seeds" in paper_fig3ab.caption(frame).replace("\n", " ")
+    assert "mean of 1 training seeds" in fig3ab.caption(frame).replace("\n", " ")
 
 
 def test_unstable_sizes_are_drawn_without_accuracy() -> None:
-    frame = paper_fig3c.data(ablation(unstable=True))
+    frame = fig3c.data(ablation(unstable=True))
     bad = frame[frame["condition"] == "unstable"]
     assert len(bad) == 1 and bad["accuracy"].isna().all() and bad["kappa"].notna().all()
     with style():
         _, axes = new_figure(columns=3)
-        paper_fig3c.draw(frame, axes)
+        fig3c.draw(frame, axes)
     assert "unstable, not trained" in axes[0].get_legend_handles_labels()[1]

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.studies import running
-from robustssm.figures import paper, paper_fig1
+from robustssm.evaluations.paper import running
+from robustssm.figures.paper import fig1, saving
 
 # The recipes that train nothing; those that train have tests of their own beside this file.
 SMALL: dict[str, dict[str, object]] = {
@@ -36,8 +36,8 @@ def test_files_are_complete_and_reproducible(
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     tables = stored(name, folder)
-    first = paper.draw_all(name, tables, tmp_path / "a")
-    second = paper.draw_all(name, tables, tmp_path / "b")
+    first = saving.draw_all(name, tables, tmp_path / "a")
+    second = saving.draw_all(name, tables, tmp_path / "b")
     for path, other in zip(first, second, strict=True):
         assert path.read_bytes() == other.read_bytes(), path.name
     stems = {path.stem for path in first if path.suffix == ".pdf"}
@@ -60,13 +60,13 @@ def test_findings_stand_beside_the_paper(name: str, folder: Path) -> None:
 
 def test_thinning_keeps_the_spikes(folder: Path) -> None:
     tables = stored("fig1", folder)
-    drawn = paper_fig1.data(tables)
+    drawn = fig1.data(tables)
     full = tables["curves"]
     tops = [f.groupby(["init", "n", "grid"])["magnitude"].max() for f in (drawn, full)]
     pd.testing.assert_series_equal(*tops)
-    assert paper_fig1.near(tables)["offset"].abs().max() <= 0.5 * paper_fig1.WINDOW
+    assert fig1.near(tables)["offset"].abs().max() <= 0.5 * fig1.WINDOW
 
 
 def test_a_recipe_without_a_figure_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="paper_no_such"):
-        paper.draw_all("no-such", {}, tmp_path)
+        saving.draw_all("no-such", {}, tmp_path)

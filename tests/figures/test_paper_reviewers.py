@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from robustssm.evaluations.studies.reviewers_pairs import paired
-from robustssm.evaluations.studies.reviewers_sweep import CLEAN, RMS, SINUSOID, WHITE
-from robustssm.figures import paper, paper_reviewers
-from robustssm.figures.paper_reviewers_pairs import draw_pairs, pairs_data
+from robustssm.evaluations.paper.reviewers_pairs import paired
+from robustssm.evaluations.paper.reviewers_sweep import CLEAN, RMS, SINUSOID, WHITE
+from robustssm.figures.paper import reviewers, saving
+from robustssm.figures.paper.reviewers_pairs import draw_pairs, pairs_data
 from robustssm.figures.style import new_figure
 
 MODELS = ("s4d", "s4ptd-random", "s5", "s5ptd")
@@ -69,8 +69,8 @@ def test_files_are_complete_and_reproducible(
     tables: dict[str, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    first = paper.draw_all("reviewers", tables, tmp_path / "a")
-    second = paper.draw_all("reviewers", tables, tmp_path / "b")
+    first = saving.draw_all("reviewers", tables, tmp_path / "a")
+    second = saving.draw_all("reviewers", tables, tmp_path / "b")
     for path, other in zip(first, second, strict=True):
         assert path.read_bytes() == other.read_bytes(), path.name
     stems = {path.stem for path in first}
@@ -84,7 +84,7 @@ def test_files_are_complete_and_reproducible(
 def test_drawn_accuracies_are_means_with_students_interval(
     tables: dict[str, pd.DataFrame],
 ) -> None:
-    drawn, stored = paper_reviewers.sweep_data(tables), tables["sweep"]
+    drawn, stored = reviewers.sweep_data(tables), tables["sweep"]
 
     def at(frame: pd.DataFrame) -> pd.DataFrame:
         same = (frame["model"] == "s4d") & (frame["omega"] == OMEGA[2]) & (frame["eps"] == 1.0)
@@ -114,7 +114,7 @@ def test_a_filled_marker_is_where_every_seed_says_the_same(
 
 
 def test_poles_are_counted_over_layers_and_seeds(tables: dict[str, pd.DataFrame]) -> None:
-    frame = paper_reviewers.poles_data(tables).set_index(["init", "epoch"])
+    frame = reviewers.poles_data(tables).set_index(["init", "epoch"])
     assert set(frame["seeds"]) == {3} and set(frame["layers"]) == {2}
     # Ratios of small integers.
     assert frame.loc[("s4d", 0), "share"] == 0.75 and frame.loc[("s4d", 3), "share"] == 0.5

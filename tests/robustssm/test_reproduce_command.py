@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from robustssm.cli import Commands
 from robustssm.commands.reproduce import reproduce
-from robustssm.evaluations.studies import running
-from robustssm.evaluations.studies.recipe import Recipe
+from robustssm.evaluations.paper import running
+from robustssm.evaluations.paper.reproduction import Recipe
 
 # Recipes that train nothing, at sizes that take a second: what `all` stands for in these tests.
 CHEAP: dict[str, dict[str, object]] = {

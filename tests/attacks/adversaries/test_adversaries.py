@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from robustssm.attacks.adversaries.band import Band
 from robustssm.attacks.adversaries.band_pgd import BandPGD, checkpoints
 from robustssm.attacks.adversaries.base import Adversary, Found, Victim, margin, worst_of
-from robustssm.attacks.adversaries.diagnostics import diagnose
-from robustssm.attacks.adversaries.minimal import Minimal, MinimalEps
 from robustssm.attacks.adversaries.random_search import RandomSearch
 from robustssm.attacks.adversaries.universal import Universal, apply
 from robustssm.attacks.base import Site
@@ -22,6 +20,8 @@ from robustssm.attacks.perturbations.fourier import Fourier
 from robustssm.attacks.perturbations.model_changes import Discretization, StepSize
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
+from robustssm.evaluations.searches.gradient_diagnostics import diagnose
+from robustssm.evaluations.searches.minimal_strength import Minimal, MinimalEps
 from robustssm.tasks import load_task
 
 TASK = load_task("digits:side=8")

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from robustssm.attacks import Site
 from robustssm.attacks.adversaries.base import Victim
-from robustssm.attacks.adversaries.ranking import (
+from robustssm.attacks.budget import Budget
+from robustssm.attacks.perturbations.fourier import Fourier
+from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
+from robustssm.errors import UsageError
+from robustssm.evaluations.searches.mode_ranking import (
     ModeRanking,
     expected_drop,
     rank_modes,
     soft_count,
     stratified,
 )
-from robustssm.attacks.budget import Budget
-from robustssm.attacks.perturbations.fourier import Fourier
-from robustssm.checkpoints import load_checkpoint
-from robustssm.checkpoints.bundled import zoo_path
-from robustssm.errors import UsageError
 from robustssm.tasks import load_task
 from robustssm.typing import IntArray
 from tests.attacks.adversaries.sinusoids import (

@@ -1,0 +1,161 @@
+"""Appendix F of arXiv 2310.01698: outputs of the diagonal and the DPLR system for named inputs.
+
+Fourier modes cos(omega t), e^-t and an impulse, readout e0. A mode has no finite energy, so its L2
+error is taken under the window e^-t (`evaluations.inputs`), and beside it stands the error of the
+undamped mode in the steady state, |G_Diag - G| / |G| at omega. `spike` is the mode at the highest
+eigenfrequency, which moves with n: there the diagonal system fails at every n.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from robustssm.evaluations.initializations.convergence import STRONG, converge, fit
+from robustssm.evaluations.initializations.inputs import Input, parse_input
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import Response, paired, response
+from robustssm.evaluations.paper.reproduction import (
+    AGREES,
+    DIFFERS,
+    Context,
+    Finding,
+    Recipe,
+    Step,
+    Tables,
+)
+from robustssm.initializations import parse
+from robustssm.typing import FloatArray
+
+DIAG, READOUT = "s4d", "e0"
+INPUTS = ("impulse", "exp", "mode:1", "mode:10", "spike")
+# |relative error| at the largest n that still counts as a failure to converge.
+FAILS = 0.1
+
+
+def hippo_output(signal: Input, t: FloatArray) -> FloatArray:
+    """Return the output of HiPPO with readout e0, G = 1 / (s + 1), the shape of t.
+
+    e^-t for the impulse, and e^-t sin(w t) / w for e^-t cos(w t), with the limit t e^-t at w = 0.
+    """
+    if signal.kind == "impulse":
+        decay: FloatArray = np.exp(-t)
+        return decay
+    result: FloatArray = np.exp(-t) * t * np.sinc(signal.value * t / np.pi)
+    return result
+
+
+def hippo_norm(signal: Input) -> float:
+    """Return the L2 norm of `hippo_output`: 1 / sqrt 2, and 1 / (2 sqrt(1 + w^2))."""
+    if signal.kind == "impulse":
+        return float(np.sqrt(0.5))
+    return float(0.5 / np.hypot(1.0, signal.value))
+
+
+def output(system: Response, signal: Input, t: FloatArray) -> FloatArray:
+    """Return y(t), t (m,) >= 0, of a system of poles and residues for an impulse, e^-t or a mode.
+
+    Sum over poles p and input exponents a = -1 +- i w of r (e^pt - e^at) / (p - a), half each.
+    """
+    poles, residues = paired(system)
+    modes = np.exp(t[:, None] * poles)
+    if signal.kind == "impulse":
+        return np.asarray((modes @ residues).real, dtype=np.float64)
+    y = np.zeros(len(t))
+    for a in (-1.0 + 1j * signal.value, -1.0 - 1j * signal.value):
+        share = residues / (poles - a)
+        y += 0.5 * (modes @ share - np.exp(a * t) * share.sum()).real
+    return y
+
+
+def errors(context: Context) -> pd.DataFrame:
+    """Return one row an input and n.
+
+    Columns n, input, omega (of a mode; NaN else), error (|y_Diag - y_DPLR|_2), relative (over
+    |y_DPLR|_2), steady (|G_Diag - G| / |G| at omega), init, quantity, kind, other_route (the error
+    in the time domain), predicted, predicted_rate, status, bound, readout.
+    """
+    given: Any = context.settings
+    frame = converge([DIAG], given["sizes"], given["inputs"], READOUT).errors
+    frame = frame[frame["quantity"] != STRONG]
+    relative, steady = [], []
+    for row in frame.itertuples():
+        signal = _signal(str(row.quantity), float(row.omega), int(row.n))
+        relative.append(row.error / hippo_norm(signal))
+        steady.append(np.nan)
+        if signal.kind == "mode":
+            system = response(parse(DIAG), read_readout(READOUT, int(row.n)))
+            omega = np.array([signal.value])
+            ratio = system.error(omega) / (system.transfer(omega) - system.error(omega))
+            steady[-1] = float(np.abs(ratio)[0])
+    return frame.assign(input=frame["quantity"], relative=relative, steady=steady)
+
+
+def rates(context: Context) -> pd.DataFrame:
+    """Return the slope of log error against log n for each input, as `converge` fits it."""
+    return fit(context.tables["errors"])
+
+
+def outputs(context: Context) -> pd.DataFrame:
+    """Return both outputs in time at one n: columns n, input, t, diag, hippo, readout."""
+    given: Any = context.settings
+    n = given["output_size"]
+    system = response(parse(DIAG), read_readout(READOUT, n))
+    t = np.linspace(0.0, given["end"], given["times"])
+    parts = []
+    for text in given["inputs"]:
+        signal = parse_input(text, n)
+        columns = {"t": t, "diag": output(system, signal, t), "hippo": hippo_output(signal, t)}
+        parts.append(pd.DataFrame(columns).assign(n=n, input=text, readout=READOUT))
+    return pd.concat(parts, ignore_index=True)
+
+
+def findings(tables: Tables) -> list[Finding]:
+    """Return rate and last relative error of every input beside Theorems 1 and 2."""
+    frame, fits = tables["errors"], tables["rates"].set_index("quantity")
+    found = []
+    for name, rows in frame.groupby("input", sort=False):
+        last = rows.sort_values("n").iloc[-1]
+        rate, fails = float(fits.loc[name, "rate"]), last["relative"] > FAILS
+        smooth = name not in ("impulse", "spike")
+        paper = "O(1 / n): Theorem 1" if smooth else "no convergence: Theorem 2"
+        agrees = (abs(rate + 1.0) < 0.1) if smooth else bool(fails)
+        text = f"relative error {last['relative']:.3g} at n = {last['n']}, rate {rate:.3f}"
+        if last["steady"] == last["steady"]:
+            text += f"; undamped {last['steady']:.3g}"
+        found.append(
+            Finding(f"output error for {name}", paper, text, AGREES if agrees else DIFFERS)
+        )
+    return found
+
+
+def _signal(name: str, omega: float, n: int) -> Input:
+    """Return the input of a row; `spike` has its frequency in omega."""
+    return Input(name, "mode", omega) if omega == omega else parse_input(name, n)
+
+
+_ERRORS = ("sizes", "inputs")
+RECIPE = Recipe(
+    name="appendix-f",
+    shows="outputs of the diagonal and the DPLR system for modes, e^-t and an impulse",
+    steps=(
+        Step("errors", errors, uses=_ERRORS),
+        Step("rates", rates, uses=(), needs=("errors",)),
+        Step("outputs", outputs, uses=("inputs", "output_size", "end", "times")),
+    ),
+    quick={
+        "sizes": [8, 16, 32, 64, 128, 256],
+        "inputs": list(INPUTS),
+        "output_size": 16,
+        "end": 4.0,
+        "times": 801,
+    },
+    full={
+        "sizes": [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096],
+        "inputs": [*INPUTS, "mode:100"],
+        "output_size": 32,
+        "end": 4.0,
+        "times": 4001,
+    },
+    findings=findings,
+)

@@ -1,0 +1,201 @@
+"""What Fig. 2 shows in numbers: where S4D breaks off, all errors over seeds, the linear part."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from robustssm.evaluations.paper.filter_bank import STEADY, WINDOW
+from robustssm.evaluations.paper.reproduction import (
+    AGREES,
+    DIFFERS,
+    MEASURED,
+    OPEN,
+    Finding,
+    Tables,
+)
+from robustssm.evaluations.paper.sinusoids import FIXED
+from robustssm.evaluations.statistics.intervals import student
+from robustssm.evaluations.statistics.over_seeds import compare_seeds
+
+DIAG = "s4d"
+# Models that extrapolate, says the paper.
+CLAIMED = ("s4", "s4ptd")
+INSIDE, OUTSIDE = "inside", "outside"
+# The paper's training range ends here, rad per unit time.
+FIRST = 80.0
+# The paper's "beyond s ~ 80": the break agrees within this many rad per unit time.
+NEAR = 5.0
+# Above this RMS of A^/A - 1 inside the training range a network has learnt nothing to break off.
+LEARNT = 0.25
+
+
+def _mean(values: Iterable[float], digits: int = 3) -> str:
+    """Return the mean over seeds with Student's 95% interval, as text."""
+    array = np.asarray(list(values), dtype=np.float64)
+    low, high = student(array)
+    interval = f" [{low:.{digits}g}, {high:.{digits}g}]" if np.isfinite(low) else ""
+    return f"{array.mean():.{digits}g}{interval}, {len(array)} seeds"
+
+
+def _each(values: Iterable[float]) -> str:
+    """Return the values of the seeds one by one, as text."""
+    return ", ".join("none" if np.isinf(value) else f"{value:.3g}" for value in values)
+
+
+def _steps(steps: object) -> str:
+    return "dt fixed" if steps == FIXED else "dt from 0.001 to 0.1"
+
+
+def _all(held: "pd.Series[bool]") -> str:
+    """Return agrees where the claim is held by every seed, differs where by none, else open."""
+    return AGREES if held.all() else OPEN if held.any() else DIFFERS
+
+
+def _of_breaks(frame: pd.DataFrame, spike: float, highest: float) -> list[Finding]:
+    """Return whether, where and how far the amplitudes of S4D break off.
+
+    Verdicts stay open where a network has not learnt the amplitude inside the training range.
+    """
+    found = []
+    for steps, both in frame[frame["model"] == DIAG].groupby("steps", sort=False):
+        rows = both[both["band"] == OUTSIDE]
+        low, where, mine = rows["lowest_ratio"], _steps(steps), steps == FIXED
+        learnt = (both.loc[both["band"] == INSIDE, "rms_ratio"] < LEARNT).all()
+        sign = _all(low < 0.0)
+        place = _all(rows["broken"] <= FIRST + NEAR)
+        found += [
+            Finding(
+                f"S4D, {where}: lowest predicted amplitude / A beyond the training range",
+                "negative" if mine else "no claim of this design",
+                f"{_mean(low)}, at s = {_each(rows['lowest_at'])}",
+                (sign if learnt else OPEN) if mine else MEASURED,
+            ),
+            Finding(
+                f"S4D, {where}: lowest predicted amplitude",
+                "about -4; its A not known" if mine else "no claim of this design",
+                f"{_each(rows['lowest'])} (A in the test up to {highest:g})",
+                MEASURED,
+            ),
+            Finding(
+                f"S4D, {where}: first s > 80 with the amplitude off by more than half",
+                "beyond s ~ 80" if mine else "no claim of this design",
+                f"{_each(rows['broken'])}; last spike {spike:.2f}",
+                (place if learnt else OPEN) if mine else MEASURED,
+            ),
+            Finding(
+                f"S4D, {where}: s of the largest amplitude error",
+                "not given",
+                f"{_each(rows['worst'])}; last spike {spike:.2f}",
+                MEASURED,
+            ),
+        ]
+    return found
+
+
+def _extrapolates(column: str, rows: pd.DataFrame, constant: float) -> tuple[str, str]:
+    """Return the paper's claim for S4 and its PTD forms, and the verdict of one network's rows.
+
+    An amplitude has to stay within half of A; a frequency has to be nearer than the constant
+    prediction s_max, whose RMS error is `constant`.
+    """
+    if column == "rms_ratio":
+        return "extrapolates: never off by half of A", _all(np.isinf(rows["broken"]))
+    low, high = student(rows[column])
+    verdict = AGREES if high < constant else DIFFERS if low > constant else OPEN
+    return f"extrapolates: below {constant:.3g}, the error of always saying 80", verdict
+
+
+def _of_models(frame: pd.DataFrame, constant: float) -> list[Finding]:
+    """Return every model's errors, and what S4D's are above theirs, paired by seed."""
+    found = []
+    for (steps, model), rows in frame.groupby(["steps", "model"], sort=False):
+        bands = {band: part.set_index("seed") for band, part in rows.groupby("band")}
+        where = f"{model}, {_steps(steps)}"
+        learnt = (bands[INSIDE]["rms_ratio"] < LEARNT).all()
+        for column, what in (("rms_ratio", "A^/A - 1"), ("rms_s", "s^ - s")):
+            paper, verdict = "not given", MEASURED
+            if steps == FIXED and model in CLAIMED:
+                paper, verdict = _extrapolates(column, bands[OUTSIDE], constant)
+            found.append(
+                Finding(
+                    f"{where}: RMS of {what}, s in (80, 100] | [0, 80]",
+                    paper,
+                    f"{_mean(bands[OUTSIDE][column])} | {_mean(bands[INSIDE][column])}",
+                    verdict if learnt or verdict == MEASURED else OPEN,
+                )
+            )
+    outside = frame[frame["band"] == OUTSIDE]
+    for steps, rows in outside.groupby("steps", sort=False):
+        table = rows.pivot_table(index="seed", columns="model", values=["rms_ratio", "rms_s"])
+        models = [m for m in rows["model"].unique() if not str(m).startswith(("s4d", "s5"))]
+        pairs = [(DIAG, str(m)) for m in models] if DIAG in set(rows["model"]) else []
+        if {"s5", "s5ptd-rank1"} <= set(rows["model"]):
+            pairs.append(("s5", "s5ptd-rank1"))
+        for first, second in pairs:
+            for column, what in (("rms_ratio", "A^/A - 1"), ("rms_s", "s^ - s")):
+                paired = (table[column][first] - table[column][second]).to_numpy(np.float64)
+                result = compare_seeds(paired)
+                claimed = steps == FIXED and column == "rms_ratio" and first == DIAG
+                verdict = AGREES if result.low > 0 else DIFFERS if result.high < 0 else OPEN
+                found.append(
+                    Finding(
+                        f"{first} - {second}, {_steps(steps)}: RMS of {what}, s in (80, 100]",
+                        "above 0: only S4D breaks" if claimed else "no claim",
+                        f"{_mean(paired)}, paired",
+                        verdict if claimed else MEASURED,
+                    )
+                )
+    return found
+
+
+def _of_linear(frame: pd.DataFrame, s_max: float, rings: float) -> list[Finding]:
+    """Return what least squares on untrained channels do beyond the training range."""
+    found = []
+    outside = frame[frame["s"] > s_max + 1e-9]
+    for (model, route), rows in outside.groupby(["model", "route"], sort=False):
+        lowest = rows.groupby("seed")["amplitude_hat"].min()
+        off = np.square(rows["amplitude_hat"] - 1.0).groupby(rows["seed"]).mean()
+        found.append(
+            Finding(
+                f"{model}, untrained, least squares, {route}: lowest amplitude / A; RMS error",
+                "not in the paper",
+                f"{_mean(lowest)}; {_mean(np.sqrt(off))}",
+                MEASURED,
+            )
+        )
+    gain = frame[frame["model"] == DIAG].pivot_table(index="s", columns="route", values="gain")
+    if len(gain):
+        top = gain[STEADY].idxmax()
+        found.append(
+            Finding(
+                f"S4D's level at s = {top:g}: second half of the window / steady state",
+                "not in the paper",
+                f"{gain[WINDOW][top] / gain[STEADY][top]:.3f}; the pole alone: {rings:.3f}",
+                MEASURED,
+            )
+        )
+    return found
+
+
+def findings(tables: Tables) -> list[Finding]:
+    """Return the breaks of S4D, all errors with their intervals, and the linear part."""
+    frame, made, bank = tables["errors"], tables["predictions"], tables["linear"]
+    facts = tables["settings"].iloc[0]
+    spike = float(facts["spike"])
+    found = _of_breaks(frame, spike, float(made["amplitude"].max()))
+    moved = made[(made["model"] == DIAG) & (made["steps"] == FIXED)]
+    if len(moved):
+        found.append(
+            Finding(
+                "S4D, dt fixed: fastest poles of the trained channels",
+                "not given",
+                f"{moved['spike_low'].min():.2f} to {moved['spike_high'].max():.2f}; "
+                f"untrained {spike:.2f}",
+                MEASURED,
+            )
+        )
+    # The RMS of s - s_max over s_max to s_test.
+    constant = (facts["s_test"] - facts["s_max"]) / 3.0**0.5
+    found += _of_models(frame, float(constant))
+    return found + _of_linear(bank, facts["s_max"], facts["rings"])

@@ -1,0 +1,248 @@
+"""Fig. 3 (c) of arXiv 2310.01698: accuracy and kappa(V) against |E| / |A|.
+
+Three ways to E: rank-one (E = t P P^T, its relative norm a function of tau; tau = 1 is S4D),
+random (the draw is that of the training seed) and optimised (the shipped one, one size). An E
+that leaves A + E unstable is not trained: its row says so. Networks, rates and the contamination
+are those of fig3ab, and trainings in common are run once.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from robustssm.checkpoints.bundled import SEEDS
+from robustssm.diagonalize import (
+    Diagonalization,
+    diagonalize,
+    normal,
+    perturb,
+    rank_one,
+    scaled_random,
+)
+from robustssm.evaluations.paper import fig3_accuracy as accuracy
+from robustssm.evaluations.paper.reproduction import (
+    AGREES,
+    DIFFERS,
+    MEASURED,
+    OPEN,
+    Context,
+    Finding,
+    Recipe,
+    Step,
+    Tables,
+)
+from robustssm.evaluations.paper.trainings import Training, snapshots
+from robustssm.initializations import parse
+
+UNSTABLE, TRAINED = "unstable", "trained"
+# The paper's range of |E| / |A| in which its accuracy is best.
+BEST = (1e-2, 1.0)
+
+
+def perturbations(
+    given: Any,
+) -> Iterator[tuple[str, str, float, int, Diagonalization]]:
+    """Yield (init, method, parameter, seed, diagonalisation) of every row, unstable ones too."""
+    n = given["n"]
+    for seed in given["seeds"]:
+        for tau in given["taus"]:
+            if tau == 1.0:
+                yield "s4d", "rank1", 1.0, seed, normal(n)
+                continue
+            init = str(parse(f"s4ptd-rank1:tau={tau:g}"))
+            yield init, "rank1", tau, seed, rank_one(n, tau)
+        for size in given["sizes"]:
+            init = str(parse(f"s4ptd-random:seed={seed}:size={size:g}"))
+            drawn = perturb(scaled_random(n, seed, size), "random", stable=False)
+            yield init, "random", size, seed, drawn
+        if given["optimized"]:
+            yield "s4ptd", "optimized", np.nan, seed, diagonalize(n, "optimized")
+
+
+def quality(context: Context) -> pd.DataFrame:
+    """Return one row a perturbation and training seed, computed, nothing trained.
+
+    Columns init, method, parameter (tau; |E|/|A| of random; NaN), seed, state_size,
+    relative_norm |E|_2/|A|_2, kappa, max_real (rad per unit time), status.
+    """
+    given: Any = context.settings
+    rows = []
+    for init, method, parameter, seed, found in perturbations(given):
+        rows.append(
+            {
+                "init": init,
+                "method": method,
+                "parameter": parameter,
+                "seed": seed,
+                "state_size": given["n"],
+                "relative_norm": found.relative_norm,
+                "kappa": found.kappa,
+                "max_real": found.max_real,
+                "status": TRAINED if found.max_real < 0.0 else UNSTABLE,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def accuracies(context: Context) -> pd.DataFrame:
+    """Return one row a trained network, seed and condition, after the last epoch."""
+    given: Any = context.settings
+    wanted = context.tables["quality"]
+    wanted = wanted[wanted["status"] == TRAINED]
+    todo = [
+        Training(
+            init,
+            seed,
+            given["epochs"],
+            task=given["task"],
+            ssm_lr=given["ssm_lr"],
+            n=given["n"],
+            d_model=given["d_model"],
+            layers=given["layers"],
+        )
+        for init, seed in zip(wanted["init"], wanted["seed"].tolist(), strict=True)
+    ]
+    found = snapshots(todo, context.shared, context.jobs)
+    checkpoints = [
+        accuracy.Evaluated(one.init, one.seed, one.epochs, paths[-1])
+        for one, paths in found.items()
+    ]
+    return accuracy.accuracies(
+        checkpoints,
+        given["eps"],
+        n=given["n"],
+        task=given["task"],
+        folder=context.folder,
+        jobs=context.jobs,
+    )
+
+
+def joined(tables: Tables) -> pd.DataFrame:
+    """Return the accuracies with the perturbation of each network."""
+    return tables["accuracies"].merge(tables["quality"], on=["init", "seed"], validate="m:1")
+
+
+def points(tables: Tables) -> pd.DataFrame:
+    """Return a row a method, size and condition: mean over seeds and Student's interval.
+
+    |E|/|A| and kappa are geometric means over the seeds. Sizes of which some draws are unstable
+    are means over the stable ones: `seeds` says how many.
+    """
+    frame = joined(tables)
+    by = ["method", "parameter", "condition", "eps"]
+    found = accuracy.over_seeds(frame, by)
+    for name in ("relative_norm", "kappa"):
+        logs = np.log(frame[name]).groupby([frame[key] for key in by], sort=False, dropna=False)
+        found[name] = np.exp(logs.mean()).to_numpy(np.float64)
+    return found
+
+
+def kappa_slopes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the slope of log kappa on log |E|/|A| a method: slope, ci_low, ci_high, rows.
+
+    95 % by Student; S4D, of kappa 1, is left out, and so are methods of fewer than three sizes.
+    """
+    rows = []
+    for method, group in frame[frame["init"] != "s4d"].groupby("method", sort=False):
+        group = group.drop_duplicates(["relative_norm", "kappa"])
+        if group["parameter"].nunique() < 3:
+            continue
+        fit = stats.linregress(np.log(group["relative_norm"]), np.log(group["kappa"]))
+        half = float(stats.t.ppf(0.975, len(group) - 2)) * float(fit.stderr)
+        row = {"method": method, "rows": len(group), "slope": float(fit.slope)}
+        rows.append(row | {"ci_low": fit.slope - half, "ci_high": fit.slope + half})
+    columns = ["method", "rows", "slope", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _peaks(tables: Tables) -> list[Finding]:
+    """Return where the accuracy of each method with several sizes is largest."""
+    found = []
+    low, high = BEST
+    for (method, condition), rows in points(tables).groupby(["method", "condition"], sort=False):
+        if len(rows) < 2:
+            continue
+        best = rows.loc[rows["accuracy"].idxmax()]
+        # Sizes whose intervals reach the best mean cannot be told from it.
+        near = rows.loc[~(rows["ci_high"] < best["accuracy"]), "relative_norm"]
+        inside = near.between(low, high)
+        verdict = AGREES if inside.all() else OPEN if inside.any() else DIFFERS
+        text = accuracy.interval(best["accuracy"], best["ci_low"], best["ci_high"])
+        found.append(
+            Finding(
+                f"|E|/|A| of the largest accuracy, {method}, {condition}",
+                "in [0.01, 1]",
+                f"{best['relative_norm']:.2g} ({text}); not told apart: "
+                f"{near.min():.2g} to {near.max():.2g}",
+                verdict,
+            )
+        )
+    return found
+
+
+def findings(tables: Tables) -> list[Finding]:
+    """Return where accuracy peaks, how kappa falls, and which random E are unstable."""
+    quality_rows = tables["quality"]
+    found = _peaks(tables)
+    for row in kappa_slopes(quality_rows).itertuples():
+        verdict = DIFFERS
+        if row.ci_low <= -1.0 <= row.ci_high:
+            verdict = AGREES
+        found.append(
+            Finding(
+                f"slope of log kappa on log |E|/|A|, {row.method}, {row.rows} E",
+                "-1: kappa ~ 1 / |E|",
+                accuracy.interval(row.slope, row.ci_low, row.ci_high),
+                verdict,
+            )
+        )
+    random = quality_rows[quality_rows["method"] == "random"]
+    for size, rows in random.groupby("parameter"):
+        bad = int((rows["status"] == UNSTABLE).sum())
+        inside = BEST[0] <= float(str(size)) <= BEST[1]
+        found.append(
+            Finding(
+                f"random E of |E|/|A| = {size:g} that leave A + E unstable",
+                "inside its best range" if inside else "below its best range",
+                f"{bad} of {len(rows)}, max Re lambda {rows['max_real'].max():.3g}",
+                DIFFERS if bad and inside else MEASURED,
+            )
+        )
+    return found
+
+
+_COMMON = {
+    "task": "digits",
+    "eps": [1.0],
+    "seeds": list(SEEDS),
+    "optimized": True,
+    "ssm_lr": 1e-3,
+    "n": 32,
+    "d_model": 32,
+    "layers": 3,
+}
+_QUALITY = ("seeds", "n", "taus", "sizes", "optimized")
+RECIPE = Recipe(
+    name="fig3c",
+    shows="accuracy and kappa(V) against the size of the perturbation",
+    steps=(
+        Step("quality", quality, uses=_QUALITY),
+        Step("accuracies", accuracies, needs=("quality",)),
+    ),
+    quick={
+        **_COMMON,
+        "epochs": 10,
+        "taus": [0.003, 0.02, 0.1, 0.4, 1.0],
+        "sizes": [3e-4, 3e-3, 1e-2, 1e-1],
+    },
+    full={
+        **_COMMON,
+        "epochs": 30,
+        "taus": [0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9, 1.0],
+        "sizes": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0],
+    },
+    findings=findings,
+)

@@ -1,0 +1,191 @@
+"""What was found where reviewers asked: dips, pairs, poles, and the energy of the noise."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from robustssm.evaluations.paper.reproduction import (
+    AGREES,
+    DIFFERS,
+    MEASURED,
+    OPEN,
+    Finding,
+    Tables,
+)
+from robustssm.evaluations.paper.reviewers_pairs import ALPHA, verdict
+from robustssm.evaluations.paper.reviewers_sweep import CLEAN, SINUSOID, SPIKE, WHITE
+from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
+
+# A dip: accuracy falls by more, on the mean over seeds, and Student's interval excludes 0.
+DIP = 0.1
+NONE = "not in the paper; asked for in review"
+
+
+def bounds(found: SeedComparison) -> tuple[float, float]:
+    """Return the interval's ends; twice the value where several seeds are alike, NaN of one seed.
+
+    An interval without a width has none: that seeds are alike is all that is known.
+    """
+    if found.seeds > 1 and np.isnan(found.low):
+        return found.difference, found.difference
+    return found.low, found.high
+
+
+def judged(found: SeedComparison, threshold: float) -> str:
+    """Return whether the interval lies above the threshold (agrees), below it, or holds it."""
+    low, high = bounds(found)
+    return AGREES if low > threshold else DIFFERS if high < threshold else OPEN
+
+
+def interval(found: SeedComparison) -> str:
+    """Return `0.10 [0.05, 0.15]`; the number alone where the seeds are alike."""
+    if np.isnan(found.low):
+        return f"{found.difference:.3f}" + (" (seeds alike)" if found.seeds > 1 else " (one seed)")
+    return f"{found.difference:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def drops(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the fall of accuracy from clean: model, eps, omega, kind, drop, low, high, dip.
+
+    frame: rows of `reviewers_sweep.sweep`; paired by training seed, Student's interval.
+    """
+    clean = frame[frame["noise"] == CLEAN].set_index(["model", "seed"])["accuracy"]
+    noisy = frame[frame["noise"] == SINUSOID]
+    keys = pd.MultiIndex.from_frame(noisy[["model", "seed"]])
+    noisy = noisy.assign(drop=clean.loc[keys].to_numpy() - noisy["accuracy"].to_numpy())
+    rows = []
+    for (model, eps, omega, kind), group in noisy.groupby(
+        ["model", "eps", "omega", "kind"], sort=False
+    ):
+        found = compare_seeds(group["drop"].to_numpy(np.float64))
+        row = {"model": model, "eps": eps, "omega": omega, "kind": kind, "seeds": found.seeds}
+        row |= {"drop": found.difference, "low": found.low, "high": found.high}
+        least, _ = bounds(found)
+        rows.append(row | {"dip": found.difference > DIP and least > 0.0})
+    return pd.DataFrame(rows)
+
+
+def bands(omega: Sequence[float], chosen: Sequence[bool]) -> str:
+    """Return runs of chosen neighbours in ascending `omega`, as in `2.1 to 8.6, 325`."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.asarray(chosen), [False]])))
+    runs = [(omega[first], omega[end - 1]) for first, end in edges.reshape(-1, 2)]
+    said = [f"{a:.4g}" if a == b else f"{a:.4g} to {b:.4g}" for a, b in runs]
+    return ", ".join(said) or "none"
+
+
+def _sweep(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Yield each model's dips, what happens at the spike, and who is worst where."""
+    found = drops(frame)
+    n = int(frame["n"].iloc[0])
+    top = frame.loc[(frame["kind"] == SPIKE) & (frame["number"] == 1), "omega"].iloc[0]
+    strongest = found[found["eps"] == found["eps"].max()]
+    eps = f"eps = {strongest['eps'].iloc[0]:g}"
+    for model, rows in strongest.groupby("model", sort=False):
+        rows = rows.sort_values("omega")
+        most = rows.loc[rows["drop"].idxmax()]
+        text = f"{bands(list(rows['omega']), list(rows['dip']))}; largest "
+        text += f"{_drop(most)} at omega {most['omega']:.4g}; at the spike "
+        text += f"{_drop(rows[rows['omega'] == top].iloc[0])}"
+        name = f"frequencies where {model} loses more than {DIP:g}, {eps}, n = {n}"
+        yield Finding(name, NONE, text, MEASURED)
+    at = strongest[strongest["omega"] == top].set_index("model")
+    if "s4d" in at.index:
+        there, elsewhere = at.loc["s4d"], strongest[strongest["model"] == "s4d"]
+        others = elsewhere[(elsewhere["omega"] < top / 2.0) & elsewhere["dip"]]
+        low, high = there["low"], there["high"]
+        if there["seeds"] > 1 and np.isnan(low):
+            low = high = there["drop"]
+        verdict_ = AGREES if low > DIP else DIFFERS if high < DIP else OPEN
+        text = f"{_drop(there)}; dips below half of it: {len(others)} frequencies"
+        name = f"fall of s4d's accuracy at its highest spike, omega {top:.2f}, {eps}"
+        yield Finding(name, "S4D fails there", text, verdict_)
+    wide = strongest.pivot_table(index="omega", columns="model", values="drop").sort_index()
+    worst = wide.idxmax(axis=1).where(wide.max(axis=1) > DIP, "nobody")
+    change = np.flatnonzero(worst.to_numpy()[1:] != worst.to_numpy()[:-1]) + 1
+    parts = [
+        f"{worst.iloc[a]} {bands(list(worst.index[a:b]), [True] * (b - a))}"
+        for a, b in pairwise([0, *change, len(worst)])
+    ]
+    name = f"model that loses most (and more than {DIP:g}), by omega, {eps}"
+    yield Finding(name, NONE, "; ".join(parts), MEASURED)
+
+
+def _drop(row: "pd.Series[float]") -> str:
+    if np.isnan(row["low"]):
+        return f"{row['drop']:.3f}"
+    return f"{row['drop']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _pairs(tests: pd.DataFrame, frame: pd.DataFrame) -> Iterator[Finding]:
+    """Yield how each pair compares, at every strength, and at the spike."""
+    top = frame.loc[(frame["kind"] == SPIKE) & (frame["number"] == 1), "omega"].iloc[0]
+    for (a, b, eps), rows in tests.groupby(["a", "b", "eps"], sort=False):
+        found = verdict(rows)
+        seeds = rows["seed"].nunique()
+        text = (
+            f"{interval(found.mean)} over omega; {a} better at {found.a_better}, {b} at "
+            f"{found.b_better} of {found.conditions} (every seed, Holm {ALPHA:g}); extremes "
+            f"{interval(found.best[1])} at {found.best[0]:.4g}, {interval(found.worst[1])} at "
+            f"{found.worst[0]:.4g}"
+        )
+        at = rows[rows["omega"] == top]
+        if len(at):
+            text += f"; at the spike {interval(compare_seeds(at['difference'].to_numpy()))}"
+        name = f"accuracy of {a} minus {b}, eps = {eps:g}, same samples, {seeds} seeds"
+        yield Finding(name, NONE, text, MEASURED)
+
+
+def _poles(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Yield how far the pole nearest the spike goes, and how many channels keep one there."""
+    for init, rows in frame.groupby("init", sort=False):
+        last = int(rows["epoch"].max())
+        ends = rows[rows["epoch"] == last]
+        moved = compare_seeds(ends.groupby("seed")["moved_mean"].mean().to_numpy())
+        sums = ends.groupby("seed")[["within", "channels"]].sum()
+        share = compare_seeds((sums["within"] / sums["channels"]).to_numpy())
+        start = rows[rows["epoch"] == 0]
+        text = (
+            f"{interval(moved)} on the mean, at most {ends['moved_most'].max():.3g}; share of "
+            f"channels with a pole within 1/2 of it {interval(share)}, "
+            f"{start['within'].sum() / start['channels'].sum():.3g} untrained; median gap from it "
+            f"{ends['gap_median'].median():.3g} ({start['gap_median'].median():.3g}), damping "
+            f"{ends['damping_median'].median():.3g} ({start['damping_median'].median():.3g})"
+        )
+        name = f"{init}: way of the eigenvalue nearest the spike in {last} epochs"
+        yield Finding(name, NONE, text, MEASURED)
+
+
+def _energy(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Yield accuracy under white noise minus that under the sinusoid of the same energy."""
+    noisy = frame[frame["noise"] != CLEAN]
+    top = noisy["omega"].max()
+    chosen = noisy[noisy["amplitude"] == 1.0] if (noisy["amplitude"] == 1.0).any() else noisy
+    for model, rows in chosen.groupby("model", sort=False):
+        white = rows[rows["noise"] == WHITE].set_index("seed")["accuracy"]
+        line = rows[rows["omega"] == top].set_index("seed")["accuracy"]
+        below = rows[rows["omega"] < top].set_index("seed")["accuracy"]
+        gap = compare_seeds((white - line).to_numpy(np.float64))
+        verdict_ = MEASURED
+        paper = NONE
+        if model == "s4d":
+            paper = "the frequency matters, not the energy"
+            verdict_ = judged(gap, 0.0)
+        text = (
+            f"{interval(gap)}; white {white.mean():.3f}, sinusoid at the spike {line.mean():.3f}, "
+            f"two octaves below {below.mean():.3f}"
+        )
+        name = f"{model}: accuracy, white noise minus sinusoid at the spike, equal energy, eps = 1"
+        yield Finding(name, paper, text, verdict_)
+
+
+def findings(tables: Tables) -> list[Finding]:
+    """Return what was found, in the order of the questions."""
+    return [
+        *_sweep(tables["sweep"]),
+        *_pairs(tables["s5"], tables["sweep"]),
+        *_poles(tables["trajectories"]),
+        *_pairs(tables["random"], tables["sweep"]),
+        *_energy(tables["energy"]),
+    ]

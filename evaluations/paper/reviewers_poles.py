@@ -1,0 +1,88 @@
+"""Where the poles of a network go in training, seen from the highest spike of S4D-LegS."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from robustssm.checkpoints import load_checkpoint
+from robustssm.evaluations.paper.trainings import Training, snapshots
+from robustssm.evaluations.trained_layers.reading import layer_spectrum
+from robustssm.execution import one_thread
+from robustssm.spectrum import spikes
+from robustssm.typing import ComplexArray
+
+# A spike's half width is 1/2 rad per unit time: -Re of every eigenvalue of the normal part.
+HALF_WIDTH = 0.5
+LOW, HIGH = 0.05, 0.95
+
+
+def poles(path: Path) -> list[ComplexArray]:
+    """Return every layer's poles, (channels, modes), in the order of its parameters.
+
+    Of a layer with a low-rank term the diagonal part is taken.
+    """
+    with one_thread():
+        layers = load_checkpoint(path).network.ssm_layers()
+        return [layer_spectrum(layer).diagonal for layer in layers]
+
+
+def nearest(values: ComplexArray, omega: float) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Return the index of each channel's pole whose frequency is nearest to omega, (channels,)."""
+    return np.abs(values.imag - omega).argmin(axis=1)
+
+
+def row(now: ComplexArray, start: ComplexArray, omega: float) -> dict[str, float]:
+    """Return how the poles `now` lie about omega; start: those of the untrained layer.
+
+    The tracked pole of a channel is the one that was nearest before training.
+    """
+    channel = np.arange(len(start))
+    place = nearest(start, omega)
+    tracked, before = now[channel, place], start[channel, place]
+    moved = np.abs(tracked - before)
+    gap = np.abs(now.imag - omega).min(axis=1)
+    low, middle, high = np.quantile(tracked.imag, [LOW, 0.5, HIGH])
+    return {
+        "imag_low": float(low),
+        "imag_median": float(middle),
+        "imag_high": float(high),
+        "imag_least": float(tracked.imag.min()),
+        "imag_most": float(tracked.imag.max()),
+        "damping_median": float(np.median(-tracked.real)),
+        "moved_mean": float(moved.mean()),
+        "moved_median": float(np.median(moved)),
+        "moved_most": float(moved.max()),
+        "gap_median": float(np.median(gap)),
+        "within": int((gap <= HALF_WIDTH).sum()),
+        "channels": len(start),
+    }
+
+
+def _one(training: Training, paths: Sequence[Path], omega: float) -> pd.DataFrame:
+    start = poles(paths[0])
+    rows = [
+        {"init": training.init, "seed": training.seed, "epoch": epoch, "layer": layer}
+        | row(now, start[layer], omega)
+        for epoch, path in enumerate(paths)
+        for layer, now in enumerate(poles(path))
+    ]
+    return pd.DataFrame(rows).assign(omega=omega)
+
+
+def trajectories(trainings: Sequence[Training], shared: Path, jobs: int) -> pd.DataFrame:
+    """Return one row a training, epoch (0: untrained) and layer.
+
+    Columns init, seed, epoch, layer, of the pole tracked, over the channels: imag_low, imag_median,
+    imag_high (5, 50, 95 %), imag_least, imag_most, damping_median = -Re, moved_mean, moved_median,
+    moved_most (distance from where it began, in the plane); gap_median (distance in frequency
+    of the nearest pole from the spike), within (channels with a pole within 1/2 of it), channels,
+    omega (the spike). All in rad per unit of the layer's own time.
+    """
+    found = snapshots(trainings, shared, jobs)
+    parts = joblib.Parallel(n_jobs=jobs)(
+        joblib.delayed(_one)(one, paths, float(spikes(one.n, 1)[0])) for one, paths in found.items()
+    )
+    return pd.concat(parts, ignore_index=True)

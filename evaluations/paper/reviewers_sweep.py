@@ -1,0 +1,137 @@
+"""Bundled checkpoints under sinusoids of many frequencies, and white noise of the same energy.
+
+All of it acts at the input of every SSM layer, as the paper's own test does. Cells are those of a
+sweep, in a run directory of the step, so that a killed one goes on.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from robustssm.attacks import BandNoise, Budget, Resonance
+from robustssm.checkpoints.bundled import zoo_path
+from robustssm.checkpoints.model_names import ModelRef
+from robustssm.errors import StabilityError
+from robustssm.evaluations.paper.reproduction import Context
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.plan import plan_conditions
+from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.spectrum import spikes
+from robustssm.tasks import load_task
+from robustssm.zoo import TASK
+
+GRID, SPIKE, OCTAVE = "grid", "spike", "octave"
+CLEAN, SINUSOID, WHITE = "clean", "sinusoid", "white"
+# Root mean square of r cos(.), r uniform on [0, 1): sqrt(E r^2 / 2) = sqrt(1 / 6).
+RMS = 1.0 / math.sqrt(6.0)
+
+
+def frequencies(given: Any) -> pd.DataFrame:
+    """Return the frequencies of the sweep in ascending order: omega, kind, number of a spike.
+
+    omega: rad per unit of a layer's own time. Log-spaced from low to high, the `spikes` highest
+    eigenfrequencies of S4D-LegS of size n, and `octave` points from half of each of the highest
+    `around` of them to twice it.
+    """
+    peaks = spikes(given["n"], given["spikes"])
+    grid = np.geomspace(given["low"], given["high"], given["count"])
+    shifts = np.delete(np.linspace(-1.0, 1.0, given["octave"]), given["octave"] // 2)
+    near = np.outer(peaks[: given["around"]], 2.0**shifts).ravel()
+    parts = [
+        pd.DataFrame({"omega": peaks, "kind": SPIKE, "number": np.arange(1, len(peaks) + 1)}),
+        pd.DataFrame({"omega": near, "kind": OCTAVE, "number": 0}),
+        pd.DataFrame({"omega": grid, "kind": GRID, "number": 0}),
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["omega"] = [Resonance(omega).omega for omega in frame["omega"]]
+    return frame.drop_duplicates("omega").sort_values("omega", ignore_index=True)
+
+
+def evaluated(given: Any, found: Sequence[Condition], folder: Path, jobs: int) -> pd.DataFrame:
+    """Return one row a model, training seed and condition, the clean ones first.
+
+    Columns model, seed, noise, omega, eps, unit, n (samples), correct, accuracy, delivered_l2 (mean
+    over samples of the norm over all layers), delivered_low, delivered_high, right (one bit a
+    sample). Raises StabilityError where a cell cannot be computed.
+    """
+    refs = [
+        ModelRef(model, zoo_path(model, seed), seed)
+        for model in given["models"]
+        for seed in given["seeds"]
+    ]
+    plan = plan_conditions(refs, found, task=TASK, limit=given["limit"])
+    run = RunDirectory(folder)
+    run.open(plan)
+    errors = run_sweep(plan, run, Execution(jobs=jobs, retry_failed=True))
+    if errors:
+        failed, reason = next(iter(errors.items()))
+        raise StabilityError(
+            f"reproduce: {len(errors)} of {len(plan.unique)} evaluations failed, the first, "
+            f"{failed}, by: {reason}; {folder / 'errors'} says more"
+        )
+    rows = []
+    for cell in plan.cells:
+        columns = run.arrays(cell.id, ["correct", "delivered_l2"])
+        right, size = columns["correct"].astype(bool), columns["delivered_l2"]
+        condition = cell.condition
+        rows.append(
+            {
+                "model": cell.model.ref.label,
+                "seed": cell.model.train_seed,
+                "noise": condition.noise if condition else CLEAN,
+                "omega": condition.mode if condition and condition.mode_unit else np.nan,
+                "eps": condition.budget.eps if condition else 0.0,
+                "unit": condition.budget.unit if condition else "",
+                "n": len(right),
+                "correct": int(right.sum()),
+                "accuracy": float(right.mean()),
+                "delivered_l2": float(size.mean()),
+                "delivered_low": float(size.min()),
+                "delivered_high": float(size.max()),
+                "right": np.packbits(right).tobytes(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def sinusoid(omega: float, budget: Budget) -> Condition:
+    """Return the paper's test at a frequency."""
+    return Condition(SINUSOID, Resonance(omega), budget, "layers", omega, "omega")
+
+
+def sweep(context: Context) -> pd.DataFrame:
+    """Return `evaluated` of every frequency and strength, with the kind and number of each.
+
+    eps: largest amplitude, as released.
+    """
+    given: Any = context.settings
+    known = frequencies(given)
+    found = [sinusoid(omega, Budget(eps, "linf")) for eps in given["eps"] for omega in known.omega]
+    frame = evaluated(given, found, context.folder, context.jobs)
+    frame = frame.merge(known, on="omega", how="left")
+    frame["kind"] = frame["kind"].fillna("")
+    return frame.assign(number=frame["number"].fillna(0).astype(np.int64))
+
+
+def energy(context: Context) -> pd.DataFrame:
+    """Return `evaluated` of sinusoids and of white noise, every sample at one root mean square.
+
+    White: independent Gaussian noise in all DFT bins of every channel. Sinusoids: at the highest
+    spike, and two octaves below. Both bring eps sqrt(1/6) to each layer's input of each sample,
+    the mean of what the sweep brings at amplitude eps; amplitude says that eps.
+    """
+    given: Any = context.settings
+    task = load_task(TASK)
+    top = float(spikes(given["n"], 1)[0])
+    found = []
+    for eps in given["energies"]:
+        budget = Budget(eps * RMS, "rms")
+        found += [sinusoid(Resonance(omega).omega, budget) for omega in (top, top / 4.0)]
+        found.append(Condition(WHITE, BandNoise(0, task.length // 2), budget, "layers"))
+    frame = evaluated(given, found, context.folder, context.jobs)
+    return frame.assign(amplitude=(frame["eps"] / RMS).round(12))

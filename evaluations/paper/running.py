@@ -1,0 +1,97 @@
+"""Recipes by name, and how their steps run: a finished step is read, never run again.
+
+The table of a step is DIR/<recipe>/<step>-<identity>.parquet, moved there when it is whole. The
+identity covers the settings, so quick and full results lie beside one another.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.evaluations import paper
+from robustssm.evaluations.paper.reproduction import Context, Finding, Recipe, Settings, Step
+from robustssm.evaluations.table_files import write_parquet
+
+ALL = "all"
+# Folder beside those of the recipes.
+SHARED = "shared"
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Return every recipe of this folder by its name, sorted."""
+    found = {}
+    for entry in pkgutil.iter_modules(paper.__path__):
+        module = importlib.import_module(f"{paper.__name__}.{entry.name}")
+        recipe = getattr(module, "RECIPE", None)
+        if isinstance(recipe, Recipe):
+            found[recipe.name] = recipe
+    return dict(sorted(found.items()))
+
+
+def chosen(name: str) -> list[Recipe]:
+    """Return the recipe of this name, or all for `all`; UsageError with the names otherwise."""
+    known = recipes()
+    if name == ALL:
+        return list(known.values())
+    if name not in known:
+        raise UsageError(f"reproduce: {name!r} is unknown, expected one of {', '.join(known)}, all")
+    return [known[name]]
+
+
+def stored_path(recipe: Recipe, step: Step, settings: Settings, folder: Path) -> Path:
+    """Return where the table of a step lies, or will."""
+    identity = recipe.identity(step.name, settings)
+    return folder / recipe.name / f"{step.name}-{identity}.parquet"
+
+
+def run(
+    recipe: Recipe,
+    settings: Settings,
+    folder: Path,
+    advance: Callable[[], None] = lambda: None,
+    *,
+    jobs: int = 1,
+    started: Callable[[str], None] = lambda step: None,
+) -> dict[str, pd.DataFrame]:
+    """Compute the steps that are not stored yet under folder/<recipe>, and return all tables.
+
+    Every table is read from its file, whether it was there or not. advance is called after each
+    step, started with the name of one that is computed. jobs: processes; the tables do not depend
+    on it. Raises RejectedInputError for a stored table that cannot be read.
+    """
+    tables: dict[str, pd.DataFrame] = {}
+    for step in recipe.steps:
+        path = stored_path(recipe, step, settings, folder)
+        if not path.exists():
+            started(step.name)
+            needed = {name: tables[name] for name in step.needs}
+            context = Context(settings, needed, path.with_suffix(""), folder / SHARED, jobs)
+            write_parquet(path, step.compute(context))
+        tables[step.name] = read(path)
+        advance()
+    return tables
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return a stored table; RejectedInputError where it is damaged."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are both
+        raise RejectedInputError(
+            f"reproduce: {path} cannot be read ({str(error).splitlines()[0]}), expected the table "
+            "of a finished step; remove it and the step runs again"
+        ) from error
+
+
+def compare(recipe: Recipe, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the findings as rows: recipe, quantity, paper, found, verdict."""
+    rows: list[Finding] = recipe.findings(tables)
+    columns = ["recipe", "quantity", "paper", "found", "verdict"]
+    content = [(recipe.name, f.quantity, f.paper, f.found, f.verdict) for f in rows]
+    return pd.DataFrame(content, columns=columns)

@@ -1,0 +1,125 @@
+"""Trainings that recipes share: the network of every epoch as a checkpoint, made once.
+
+A training is named by its content, so recipes that ask for the same one find the same files. One
+that was killed goes on after its last whole epoch and ends in the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from robustssm.checkpoints import Card
+from robustssm.checkpoints.native import save_checkpoint
+from robustssm.errors import UsageError
+from robustssm.evaluations.paper.reproduction import Recipe, Settings
+from robustssm.network import Architecture, Network
+from robustssm.tasks import load_task
+from robustssm.training import TrainingConfig, train
+
+FOLDER = "trainings"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network trained on a task; fields as in `TrainingConfig` and `Architecture`."""
+
+    init: str
+    seed: int
+    epochs: int
+    task: str = "digits"
+    ssm_lr: float = 1e-3
+    lr: float = 1e-2
+    n: int = 32
+    d_model: int = 32
+    layers: int = 3
+
+    def identity(self) -> str:
+        """Return 12 hex digits of the settings and of the task's content."""
+        content = asdict(self) | {"data": load_task(self.task).content_hash}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def folder(self, shared: Path) -> Path:
+        """Return where its checkpoints lie."""
+        name = self.init.replace(":", "-").replace("=", "")
+        return shared / FOLDER / f"{name}-{self.seed}-{self.identity()}"
+
+    def paths(self, shared: Path) -> list[Path]:
+        """Return the checkpoints after 0, 1, ..., `epochs` epochs; the first is untrained."""
+        folder = self.folder(shared)
+        return [folder / f"epoch-{epoch:03d}.safetensors" for epoch in range(self.epochs + 1)]
+
+
+def snapshots(
+    trainings: Sequence[Training], shared: Path, jobs: int = 1
+) -> dict[Training, list[Path]]:
+    """Return the checkpoints of every epoch of each training; train what is not there yet.
+
+    shared: folder that recipes share; jobs: processes, a training each. Numbers do not depend on
+    them. Raises what `robustssm.training.train` raises.
+    """
+    todo = [one for one in dict.fromkeys(trainings) if not _done(one, shared).exists()]
+    joblib.Parallel(n_jobs=min(jobs, len(todo)) or 1)(
+        joblib.delayed(_train)(one, shared) for one in todo
+    )
+    return {one: one.paths(shared) for one in trainings}
+
+
+def other_data(recipes: Sequence[Recipe], spec: str) -> Settings:
+    """Return the settings by which recipes use other data: the task, and the hash of its content.
+
+    The hash makes other steps of other data in the same file. Raises UsageError, which names them,
+    for recipes without a `task` setting, and for data that the networks cannot be trained on.
+    """
+    without = [recipe.name for recipe in recipes if "task" not in recipe.full]
+    if without:
+        raise UsageError(
+            f"reproduce: --data is not for {', '.join(without)}, which uses no task; leave it out, "
+            "or name a recipe that trains"
+        )
+    task = load_task(spec)
+    if task.tokens is not None:
+        raise UsageError(
+            f"reproduce: {task.spec} holds tokens, expected sequences of numbers, since networks "
+            "are trained without an embedding; name other data by --data"
+        )
+    if len(np.unique(task.splits["train"].labels)) < 2:
+        raise UsageError(
+            f"reproduce: {task.spec} has no labelled training samples, expected a task to train on "
+            "(file:... holds test samples only); name other data by --data"
+        )
+    return {"task": task.spec, "task_hash": task.content_hash}
+
+
+def _done(training: Training, shared: Path) -> Path:
+    """Return the file that is written last."""
+    return training.folder(shared) / "trained.safetensors"
+
+
+def _train(training: Training, shared: Path) -> None:
+    if _done(training, shared).exists():  # another process was quicker
+        return
+    paths = training.paths(shared)
+
+    def keep(epoch: int, network: Network, card: Card) -> None:
+        save_checkpoint(paths[epoch], network, card)
+
+    task = load_task(training.task)
+    config = TrainingConfig(
+        epochs=training.epochs, lr=training.lr, ssm_lr=training.ssm_lr, seed=training.seed
+    )
+    architecture = Architecture.for_task(
+        training.init, task, n=training.n, d_model=training.d_model, layers=training.layers
+    )
+    train(
+        architecture,
+        training.task,
+        config,
+        _done(training, shared),
+        command="robustssm reproduce",
+        keep=keep,
+    )

@@ -1,0 +1,1 @@
+"""Searches for the worst: the worst mode, the smallest strength of a sample, masked gradients."""

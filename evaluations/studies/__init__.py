@@ -1,1 +1,0 @@
-"""Recipes that reproduce figures and tables of the PTD paper: one file a recipe."""

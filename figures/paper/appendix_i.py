@@ -1,0 +1,82 @@
+"""Appendix I of arXiv 2310.01698: kappa(V) against |E| / |A|, and against n."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from robustssm.figures.paper.saving import save_four
+from robustssm.figures.style import label_powers, new_figure, style
+from robustssm.figures.trade_off import LABELS, LOOKS
+
+COMMAND = "robustssm reproduce appendix-i"
+# The settings whose growth with n is drawn.
+GROWTH = (
+    ("rank1", "tau=0.1"),
+    ("rank1", "tau=0.01"),
+    ("corner", "|E|=1"),
+    ("random", "|E|/|A|=0.001"),
+    ("random", "|E|/|A|=0.1"),
+    ("optimized", ""),
+)
+
+
+def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows that have a kappa."""
+    return tables["rows"].dropna(subset=["kappa"]).reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw kappa against |E| / |A| at the largest n with a stored matrix, and against n."""
+    left, right = axes
+    stored = frame.loc[frame["method"] == "optimized", "n"]
+    n = int(stored.max() if len(stored) else frame["n"].max())
+    for method, rows in frame[frame["n"] == n].groupby("method", sort=False):
+        look = {"linestyle": "", "label": LABELS[str(method)]} | LOOKS[str(method)]
+        left.loglog(rows["relative_norm"], rows["kappa"], **look)
+    ends = np.array([frame["relative_norm"].min(), 1.0])
+    middle = frame[(frame["n"] == n) & (frame["method"] == "rank1")]
+    scale = float((middle["kappa"] * middle["relative_norm"]).median())
+    left.loglog(ends, scale / ends, color="0.6", linestyle=":", label="slope -1")
+    left.set_xlabel("|E|₂ / |A|₂")
+    left.set_ylabel("κ(V), unit eigenvectors")
+    left.set_title(f"n = {n}; unstable ones included")
+    left.legend(loc="lower left")
+    dashes = ("-", "--")
+    seen: dict[str, int] = {}
+    for method, settings in GROWTH:
+        rows = frame[(frame["method"] == method) & (frame["settings"] == settings)]
+        if rows.empty:
+            continue
+        log = np.log(rows["kappa"]).groupby(rows["n"]).mean()
+        look = LOOKS[method] | {"linestyle": dashes[seen.get(method, 0) % 2]}
+        seen[method] = seen.get(method, 0) + 1
+        right.loglog(log.index, np.exp(log), label=f"{method} {settings}".rstrip(), **look)
+    sizes = sorted(frame["n"].unique())
+    base = np.array(sizes, dtype=np.float64)
+    right.loglog(base, (base / base[0]) ** 2, color="0.6", linestyle=":", label="n²")
+    for axis in (left, right):
+        axis.minorticks_off()
+    label_powers(left.xaxis, left.yaxis, right.yaxis)
+    right.set_xscale("log", base=2)
+    right.set_xticks(sizes, [str(size) for size in sizes])
+    right.minorticks_off()
+    right.set_ylim(top=50.0 * float(frame["kappa"].max()))
+    right.set_xlabel("state size n")
+    seeds = frame.loc[frame["method"] == "random", "seed"].nunique()
+    right.set_title(f"random: geometric mean of {seeds} seed{'s' if seeds > 1 else ''}")
+    right.legend(loc="upper left", ncols=2, fontsize=6.5)
+
+
+def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write appendix-i (pdf, png, csv, svg) and appendix-i-slopes.csv; return the paths."""
+    frame = data(tables)
+    with style():
+        figure, axes = new_figure(height=3.6, columns=2)
+        draw(frame, axes)
+        paths = save_four(figure, frame, folder / "appendix-i", COMMAND)
+    beside = folder / "appendix-i-slopes.csv"
+    tables["slopes"].to_csv(beside, index=False)
+    return [*paths, beside]

@@ -1,0 +1,62 @@
+"""Theorem 3 of arXiv 2310.01698: measured sup error against the bounds, a panel a state size."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from robustssm.figures.paper.saving import save_four
+from robustssm.figures.style import label_powers, new_figure, style
+from robustssm.figures.trade_off import LABELS, LOOKS
+
+COMMAND = "robustssm reproduce bound"
+COLUMNS = 2
+
+
+def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows that have a measured error."""
+    return tables["rows"].dropna(subset=["measured"]).reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw the measured error, both first-order constants and the sharp bound against |E|."""
+    for panel, (n, rows) in zip(axes, frame.groupby("n"), strict=True):
+        for method, found in rows.groupby("method", sort=False):
+            name = "rank1-kept" if method == "rank1" else str(method)
+            look = {"linestyle": "", "label": LABELS[name]} | LOOKS[str(method)]
+            panel.loglog(found["eps"], found["measured"], **look)
+        line = rows.sort_values("eps")
+        panel.loglog(line["eps"], line["paper"], color="black", label="paper: (2 ln n + 4) |E|")
+        label = "exact constant of first order: |A⁻¹|² |E|"
+        panel.loglog(line["eps"], line["exact"], color="0.45", linestyle="--", label=label)
+        sharp = line.dropna(subset=["sharp"])
+        label = "2 |E| / (1 - 2 |E|), over |B| = n"
+        panel.loglog(sharp["eps"], sharp["sharp"] / n, color="#D55E00", linestyle="-.", label=label)
+        zero = 1.0 / float(rows["n"].iloc[0])
+        label = "error of the zero system, 1 / n"
+        panel.axhline(zero, color="0.55", linewidth=0.9, linestyle=":", label=label)
+        panel.minorticks_off()
+        label_powers(panel.xaxis, panel.yaxis)
+        panel.set_title(f"n = {n}, worst unit readout, HiPPO's B")
+        panel.set_xlabel("|E|₂")
+        panel.set_ylabel("sup |x_E - x|₂ / |B|")
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure = axes[0].get_figure(root=True)
+    assert isinstance(figure, Figure)
+    figure.legend(handles, labels, loc="outside lower left", ncols=3)
+
+
+def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write bound (pdf, png, csv, svg); return the paths."""
+    frame = data(tables)
+    sizes = frame["n"].nunique()
+    lines = math.ceil(sizes / COLUMNS)
+    with style():
+        figure, axes = new_figure(height=1.0 + 2.6 * lines, columns=min(sizes, COLUMNS), rows=lines)
+        for empty in axes[sizes:]:
+            empty.remove()
+        draw(frame, axes[:sizes])
+        return save_four(figure, frame, folder / "bound", COMMAND)

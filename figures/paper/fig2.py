@@ -1,0 +1,162 @@
+"""Fig. 2 of arXiv 2310.01698: amplitude and frequency of sinusoids, learnt and extrapolated.
+
+`fig2` has the networks whose step size is the sampling step and the linear part alone, `fig2-other`
+the other designs: step sizes spread, and S5 where it was trained.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from robustssm.evaluations.paper.filter_bank import STEADY
+from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
+from robustssm.figures.paper.saving import save_four
+from robustssm.figures.style import Look, label_powers, look, new_figure, style
+
+COMMAND = "robustssm reproduce fig2"
+FREQUENCY = "s (rad per unit time)"
+# Characters of a caption's line on a page's width, and its font size.
+LINE, SMALL = 126, 7.0
+# Shown of the predicted amplitude over A: what is beyond is cut off, and the caption says so.
+RATIOS = (-1.6, 1.6)
+
+
+def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row a (steps, model, s): predictions at the middle test amplitude, over seeds.
+
+    Columns n, samples, seeds, amplitude; mean, low and high (over seeds) of ratio = A^/A and of
+    s_hat; rms_ratio of A^/A - 1, over all test amplitudes and seeds.
+    """
+    frame, facts = tables["predictions"], tables["settings"].iloc[0]
+    amplitudes = np.unique(frame["amplitude"])
+    chosen = amplitudes[len(amplitudes) // 2]
+    frame = frame.assign(ratio=frame["amplitude_hat"] / frame["amplitude"])
+    frame["square"] = np.square(frame["ratio"] - 1.0)
+    key = ["steps", "model", "s"]
+    shown = frame[frame["amplitude"] == chosen].groupby(key, sort=False)
+    columns = {
+        f"{name}_{what}": shown[name].agg(how)
+        for name in ("ratio", "s_hat")
+        for what, how in (("mean", "mean"), ("low", "min"), ("high", "max"))
+    }
+    rms = np.sqrt(frame.groupby(key, sort=False)["square"].mean())
+    found = pd.DataFrame(columns | {"rms_ratio": rms}).reset_index()
+    return found.assign(
+        amplitude=chosen,
+        n=int(facts["n"]),
+        samples=int(facts["samples"]),
+        seeds=frame["seed"].nunique(),
+    )
+
+
+def linear(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return model, s, mean, low, high of the linear part's A^/A over seeds, steady state."""
+    frame = tables["linear"]
+    found = frame[frame["route"] == STEADY].groupby(["model", "s"], sort=False)["amplitude_hat"]
+    columns = {"ratio_mean": found.mean(), "ratio_low": found.min(), "ratio_high": found.max()}
+    return pd.DataFrame(columns).reset_index()
+
+
+def lines(axes: Axes, frame: pd.DataFrame, name: str) -> None:
+    """Draw the mean of `name` over seeds and their range as a band, a line a model."""
+    for model, rows in frame.groupby("model", sort=False):
+        line = look(str(model)) | {"marker": "", "linewidth": 1.3}
+        axes.plot(rows["s"], rows[f"{name}_mean"], label=str(model), **line)
+        shade = {"color": line["color"], "alpha": 0.22, "linewidth": 0.0}
+        axes.fill_between(rows["s"], rows[f"{name}_low"], rows[f"{name}_high"], **shade)
+
+
+def ranges(axes: Axes, facts: pd.Series, title: str, ylabel: str) -> None:
+    """Shade the training range, mark the spike where facts have one, set the labels."""
+    axes.axvspan(0.0, facts["s_max"], color="0.5", alpha=0.10, linewidth=0.0, zorder=0.5)
+    if np.isfinite(facts["spike"]):
+        mark: Look = {"color": "black", "linewidth": 0.8, "linestyle": ":"}
+        axes.axvline(facts["spike"], label=f"last spike of S4D, {facts['spike']:.2f}", **mark)
+    axes.set_xlim(0.0, facts["s_test"])
+    axes.set_xlabel(FREQUENCY)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)
+
+
+def ratio(axes: Axes, frame: pd.DataFrame, facts: pd.Series, title: str) -> None:
+    """Draw predicted amplitude / A."""
+    lines(axes, frame, "ratio")
+    ranges(axes, facts, title, "predicted amplitude / A")
+    axes.set_ylim(*RATIOS)
+
+
+def frequency(axes: Axes, frame: pd.DataFrame, facts: pd.Series, title: str) -> None:
+    """Draw the predicted frequency."""
+    lines(axes, frame, "s_hat")
+    ranges(axes, facts, title, "predicted s (rad per unit time)")
+    axes.plot([0.0, facts["s_test"]], [0.0, facts["s_test"]], color="black", linewidth=0.6)
+    axes.set_ylim(0.0, 1.2 * facts["s_test"])
+
+
+def draw(frame: pd.DataFrame, bank: pd.DataFrame, facts: pd.Series, axes: Sequence[Axes]) -> None:
+    """Draw the rows of `data` with dt fixed, and those of `linear`, on four axes."""
+    ratio(axes[0], frame, facts, "Amplitude, trained networks")
+    frequency(axes[1], frame, facts, "Frequency, trained networks")
+    for model, rows in frame.groupby("model", sort=False):
+        line = look(str(model)) | {"marker": "", "linewidth": 1.3}
+        axes[2].semilogy(rows["s"], rows["rms_ratio"], label=str(model), **line)
+    ranges(axes[2], facts, "Error of the amplitude, trained networks", "RMS of A^/A - 1")
+    axes[2].set_ylim(0.01, 10.0)
+    label_powers(axes[2].yaxis)
+    ratio(axes[3], bank, facts, "Amplitude, untrained, least squares")
+
+
+def caption(frame: pd.DataFrame, what: str) -> str:
+    """Return what is drawn: models, n, seeds, interval, command."""
+    first = frame.iloc[0]
+    text = (
+        f"{what} Training range grey. n = {first['n']} (state size), {first['samples']} training "
+        f"sequences, A = {first['amplitude']:g}. Lines: mean, bands: range over {first['seeds']} "
+        f"seeds; amplitudes outside [{RATIOS[0]:g}, {RATIOS[1]:g}] A are cut off."
+    )
+    return f"{textwrap.fill(text, LINE)}\n{COMMAND}"
+
+
+def finish(figure: Figure, axes: Sequence[Axes], text: str) -> None:
+    """Set the caption above and one legend of all panels below them."""
+    named: dict[str, Artist] = {}
+    for panel in axes:
+        handles, labels = panel.get_legend_handles_labels()
+        named |= dict(zip(map(str, labels), handles, strict=True))
+    figure.suptitle(text, fontsize=SMALL, x=0.01, ha="left")
+    figure.legend(list(named.values()), list(named), loc="outside lower left", ncols=5)
+
+
+def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write fig2 and, where there are other designs, fig2-other; four files each."""
+    frame, bank, facts = data(tables), linear(tables), tables["settings"].iloc[0]
+    mixed = frame["model"].str.startswith("s5")
+    fixed = frame[(frame["steps"] == FIXED) & ~mixed]
+    with style():
+        figure, axes = new_figure(height=5.4, columns=2, rows=2)
+        draw(fixed, bank, facts, axes)
+        text = "dt = sampling step. Bottom left: over all test amplitudes; right: steady state."
+        finish(figure, axes, caption(fixed, text))
+        paths = save_four(figure, fixed, folder / "fig2", COMMAND)
+    others = [
+        ("S5, dt = sampling step", frame[(frame["steps"] == FIXED) & mixed], facts["spike"]),
+        ("dt from 0.001 to 0.1", frame[frame["steps"] == SPREAD], np.nan),
+    ]
+    others = [other for other in others if len(other[1])]
+    if not others:
+        return paths
+    with style():
+        figure, axes = new_figure(height=0.9 + 2.5 * len(others), columns=2, rows=len(others))
+        for (title, rows, spike), left, right in zip(others, axes[::2], axes[1::2], strict=True):
+            marks = pd.Series({**facts, "spike": spike})
+            ratio(left, rows, marks, f"Amplitude, {title}")
+            frequency(right, rows, marks, f"Frequency, {title}")
+        drawn = pd.concat([rows for _, rows, _ in others], ignore_index=True)
+        finish(figure, axes, caption(drawn, "Other designs, trained networks."))
+        return paths + save_four(figure, drawn, folder / "fig2-other", COMMAND)

@@ -1,0 +1,98 @@
+"""Fig. 3 (a), (b) of arXiv 2310.01698: accuracy over epochs, clean and contaminated."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN, over_seeds
+from robustssm.figures.paper.saving import save_four
+from robustssm.figures.style import PAGE, Look, look, new_figure, style
+
+COMMAND = "robustssm reproduce fig3ab"
+# Characters of a caption's line at its size, on a page's width.
+LINE = 115
+SMALL = 7.0
+
+
+def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return mean accuracy over seeds and its interval by network, condition and epoch."""
+    by = ["init", "condition", "eps", "epoch", "omega", "task", "chance"]
+    return over_seeds(tables["accuracies"], by)
+
+
+def spread(values: pd.Series) -> str:
+    """Return `3`, or `1 to 3` where the values differ."""
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def caption(frame: pd.DataFrame, extra: str = "") -> str:
+    """Return n, seeds, interval and command, in lines that a page holds."""
+    first = frame.iloc[0]
+    seeds = spread(frame["seeds"])
+    text = (
+        f"{first['task']}, n = {int(first['n'])} test samples; mean of {seeds} training seeds, "
+        f"95 % Student intervals over seeds. {extra}Dotted: chance. {COMMAND}"
+    )
+    return textwrap.fill(text, LINE)
+
+
+def family(init: str) -> str:
+    """Return the row in which a network is drawn: its own lines and bands stay legible there."""
+    if init.startswith("s5"):
+        return "S5"
+    return "S4 and PTD" if init in ("s4", "s4d") or init.startswith("s4ptd") else "other diagonal"
+
+
+def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw accuracy against epoch, a panel a condition, the interval over seeds as a band."""
+    for panel, (condition, rows) in zip(axes, frame.groupby("condition", sort=False), strict=True):
+        for init, line in rows.groupby("init", sort=False):
+            line = line.sort_values("epoch")
+            every = max(1, len(line) // 10)
+            chosen: Look = {"linewidth": 1.2, "markersize": 3.0, "markevery": every}
+            chosen |= look(str(init))
+            panel.plot(line["epoch"], line["accuracy"], label=str(init), **chosen)
+            low = line["ci_low"].fillna(line["accuracy"])
+            high = line["ci_high"].fillna(line["accuracy"])
+            band: Look = {"color": chosen["color"], "alpha": 0.13, "linewidth": 0.0}
+            panel.fill_between(line["epoch"], low, high, **band)
+        panel.axhline(float(rows["chance"].iloc[0]), color="0.5", linewidth=0.9, linestyle=":")
+        contaminated = f"contaminated, eps = {rows['eps'].iloc[0]:g}"
+        panel.set_title(CLEAN if condition == CLEAN else contaminated)
+        panel.set_ylim(0.0, 1.0)
+        panel.set_xlim(0, int(frame["epoch"].max()))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for panel in axes[1:]:
+        panel.tick_params(labelleft=False)
+    axes[0].set_ylabel("test accuracy")
+
+
+def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write fig3ab (pdf, png, csv, svg), a row a family of networks; return the paths."""
+    frame = data(tables)
+    panels = frame["condition"].nunique()
+    families = list(frame.groupby(frame["init"].map(family), sort=False))
+    with style():
+        height = 0.8 + 2.5 * len(families)
+        figure, axes = new_figure(PAGE, height, columns=panels, rows=len(families))
+        for number, (name, rows) in enumerate(families):
+            line = axes[number * panels : (number + 1) * panels]
+            draw(rows, line)
+            line[0].legend(loc="lower right", title=str(name))
+        for panel in axes[-panels:]:
+            panel.set_xlabel("epochs of training")
+        omega = float(frame["omega"].iloc[0])
+        extra = f"Contamination: amplitude at most eps, {omega:.2f} rad / unit time, every layer. "
+        title(figure, caption(frame, extra))
+        return save_four(figure, frame, folder / "fig3ab", COMMAND)
+
+
+def title(figure: Figure, text: str) -> None:
+    """Set the caption above all panels."""
+    figure.suptitle(text, fontsize=SMALL, x=0.01, ha="left")

@@ -1,0 +1,191 @@
+"""What reviewers of arXiv 2310.01698 asked for: accuracy by frequency, pairs, poles, energy."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from robustssm.evaluations.paper.fig3_accuracy import over_seeds
+from robustssm.evaluations.paper.reviewers_sweep import CLEAN, SPIKE, WHITE
+from robustssm.figures.paper.reviewers_pairs import draw_pairs, pairs_data
+from robustssm.figures.paper.saving import save_four
+from robustssm.figures.style import PAGE, Look, label_powers, look, new_figure, style
+
+COMMAND = "robustssm reproduce reviewers"
+LINE, SMALL = 115, 7.0
+Tables = Mapping[str, pd.DataFrame]
+
+
+def sweep_data(tables: Tables) -> pd.DataFrame:
+    """Return mean accuracy over seeds and its interval by model, eps and omega, clean first."""
+    by = ["model", "noise", "eps", "omega", "kind", "number"]
+    return over_seeds(tables["sweep"], by)
+
+
+def energy_data(tables: Tables) -> pd.DataFrame:
+    """Return mean accuracy over seeds and its interval by model, noise, omega and amplitude."""
+    noisy = tables["energy"][tables["energy"]["noise"] != CLEAN]
+    return over_seeds(noisy, ["model", "noise", "omega", "amplitude"])
+
+
+def poles_data(tables: Tables) -> pd.DataFrame:
+    """Return, by network and epoch, the ends over seeds and layers, and the share of channels."""
+    grouped = tables["trajectories"].groupby(["init", "epoch", "omega"], sort=False)
+    frame = grouped.agg(
+        seeds=("seed", "nunique"),
+        layers=("layer", "nunique"),
+        imag_low=("imag_low", "min"),
+        imag_median=("imag_median", "median"),
+        imag_high=("imag_high", "max"),
+        moved_mean=("moved_mean", "mean"),
+        within=("within", "sum"),
+        channels=("channels", "sum"),
+    ).reset_index()
+    return frame.assign(share=frame["within"] / frame["channels"])
+
+
+def line_look(name: str) -> Look:
+    """Return the look of a model as a thin line; S5's PTD networks are dashed otherwise."""
+    return {"linewidth": 1.1, "markersize": 2.5} | look(name, int(name.startswith("s5ptd")))
+
+
+def line(panel: Axes, x: pd.Series, rows: pd.DataFrame, name: str) -> None:
+    """Draw mean accuracy and its interval as a band."""
+    chosen = line_look(name)
+    panel.plot(x, rows["accuracy"], label=name, **chosen)
+    low, high = (rows[end].fillna(rows["accuracy"]) for end in ("ci_low", "ci_high"))
+    color = panel.lines[-1].get_color()
+    panel.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0.0)
+
+
+def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw accuracy against omega: S4's kin on the left, S5's on the right, a row a strength."""
+    noisy = frame[frame["noise"] != CLEAN]
+    peaks = noisy.loc[noisy["kind"] == SPIKE, "omega"].unique()
+    panels = iter(axes)
+    for eps, strength in noisy.groupby("eps", sort=False):
+        for kin in ("s4", "s5"):
+            panel = next(panels)
+            for name, rows in strength.groupby("model", sort=False):
+                if str(name).startswith(kin):
+                    rows = rows.sort_values("omega")
+                    line(panel, rows["omega"], rows, str(name))
+            for peak in peaks:
+                panel.axvline(peak, color="0.7", linewidth=0.6, zorder=1.0)
+            panel.set_xscale("log")
+            panel.set_ylim(0.0, 1.0)
+            panel.set_title(f"eps = {eps:g}")
+            panel.set_xlabel("omega / (rad per unit time)")
+            panel.set_ylabel("test accuracy")
+            label_powers(panel.xaxis)
+    for panel in axes[:2]:
+        panel.legend(fontsize=6.0, loc="lower left", ncols=2)
+
+
+def draw_poles(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw the frequency of the tracked pole, its way, and the channels near the spike."""
+    for name, rows in frame.groupby("init", sort=False):
+        rows = rows.sort_values("epoch")
+        chosen = line_look(str(name))
+        start = rows["imag_median"].iloc[0]
+        axes[0].plot(rows["epoch"], rows["imag_median"] - start, label=str(name), **chosen)
+        color = axes[0].lines[-1].get_color()
+        low, high = rows["imag_low"] - start, rows["imag_high"] - start
+        axes[0].fill_between(rows["epoch"], low, high, color=color, alpha=0.12, linewidth=0.0)
+        axes[1].plot(rows["epoch"], rows["moved_mean"], **chosen)
+        axes[2].plot(rows["epoch"], rows["share"], **chosen)
+    titles = ("shift of its frequency", "distance moved, mean", "channels within 1/2")
+    units = ("rad per unit time", "rad per unit time", "share of channels")
+    for panel, title, unit in zip(axes, titles, units, strict=True):
+        panel.set_title(title)
+        panel.set_ylabel(unit)
+        panel.set_xlabel("epochs of training")
+        panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes[2].set_ylim(-0.03, 1.03)
+
+
+def draw_energy(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw accuracy against amplitude, a panel a noise."""
+    top = frame["omega"].max()
+    sinusoids = frame[frame["noise"] != WHITE]
+    panels = {
+        f"sinusoid, omega {top:.1f} (spike)": sinusoids[sinusoids["omega"] == top],
+        f"sinusoid, omega {sinusoids['omega'].min():.1f}": sinusoids[sinusoids["omega"] < top],
+        "white noise": frame[frame["noise"] == WHITE],
+    }
+    for panel, (title, part) in zip(axes, panels.items(), strict=True):
+        for name, rows in part.groupby("model", sort=False):
+            rows = rows.sort_values("amplitude")
+            line(panel, rows["amplitude"], rows, str(name))
+        panel.set_xscale("log")
+        panel.minorticks_off()
+        amplitudes = sorted(part["amplitude"].unique())
+        panel.set_xticks(amplitudes, [f"{eps:g}" for eps in amplitudes])
+        panel.set_ylim(0.0, 1.0)
+        panel.set_title(title)
+        panel.set_xlabel("eps; rms is 0.41 eps")
+    axes[0].set_ylabel("test accuracy")
+
+
+def caption(samples: int, seeds: int, text: str) -> str:
+    """Return n, seeds, interval and command, in lines that a page holds."""
+    counted = f"digits, n = {samples} test samples, " if samples else ""
+    return textwrap.fill(f"{text} {counted}{seeds} training seeds. {COMMAND}", LINE)
+
+
+def finish(figure: Figure, text: str, legend: Axes | None) -> None:
+    """Set the caption above and, of `legend`'s lines, a legend below."""
+    figure.suptitle(text, fontsize=SMALL, x=0.01, ha="left")
+    if legend is not None:
+        handles, labels = legend.get_legend_handles_labels()
+        columns = min(5, len(labels))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=SMALL)
+
+
+def draw_all(tables: Tables, folder: Path) -> list[Path]:
+    """Write reviewers-sweep, -pairs, -poles and -energy (pdf, png, csv, svg); return the paths."""
+    sweep, energy, poles = sweep_data(tables), energy_data(tables), poles_data(tables)
+    pairs = pairs_data(tables)
+    n, seeds = int(sweep["n"].max()), int(sweep["seeds"].max())
+    band = "Bands: 95 % Student intervals over seeds."
+    place = "Added to the input of every SSM layer"
+    paths: list[Path] = []
+    with style():
+        strengths = sweep.loc[sweep["noise"] != CLEAN, "eps"].nunique()
+        figure, axes = new_figure(PAGE, 0.8 + 2.4 * strengths, columns=2, rows=strengths)
+        draw_sweep(sweep, axes)
+        text = f"{place}: a sinusoid of amplitude up to eps. Grey: spikes of S4D. {band}"
+        finish(figure, caption(n, seeds, text), None)
+        paths += save_four(figure, sweep, folder / "reviewers-sweep", COMMAND)
+
+        compared = pairs[["a", "b"]].drop_duplicates()
+        lines = -(-len(compared) // 2)
+        figure, axes = new_figure(PAGE, 0.9 + 2.2 * lines, columns=2, rows=lines)
+        draw_pairs(pairs, axes)
+        text = (
+            f"Difference of accuracies on the same perturbed samples. {band} Filled: every "
+            "seed's McNemar test, Holm-adjusted at 0.05, says the same."
+        )
+        finish(figure, caption(n, seeds, text), axes[0])
+        paths += save_four(figure, pairs, folder / "reviewers-pairs", COMMAND)
+
+        figure, axes = new_figure(PAGE, 3.1, columns=3)
+        draw_poles(poles, axes)
+        text = (
+            f"The pole that is nearest to S4D's spike, {poles['omega'].iloc[0]:.2f}, before "
+            f"training, of every channel of {int(poles['layers'].max())} layers (S4: of its "
+            "diagonal part). Left: median over channels; bands: 5 to 95 % of the channels, "
+            "the widest layer and seed."
+        )
+        finish(figure, caption(0, int(poles["seeds"].max()), text), axes[0])
+        paths += save_four(figure, poles, folder / "reviewers-poles", COMMAND)
+
+        figure, axes = new_figure(PAGE, 3.3, columns=3)
+        draw_energy(energy, axes)
+        text = f"{place}, every sample at the same root mean square. {band}"
+        finish(figure, caption(n, seeds, text), axes[0])
+        return [*paths, *save_four(figure, energy, folder / "reviewers-energy", COMMAND)]

@@ -1,0 +1,58 @@
+"""Differences of two models on the same samples, by frequency."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from robustssm.evaluations.paper.reviewers_pairs import ALPHA
+from robustssm.evaluations.statistics.over_seeds import compare_seeds
+from robustssm.figures.style import label_powers
+
+
+def pairs_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the difference over seeds by pair, eps and omega.
+
+    Columns a, b, eps, omega, n, seeds, difference, ci_low, ci_high, says: 1 or -1 where every
+    seed's Holm-adjusted test says that a, or b, is better; else 0.
+    """
+    tests = pd.concat([tables["s5"], tables["random"]], ignore_index=True)
+    rows = []
+    for (a, b, eps, omega, n), group in tests.groupby(["a", "b", "eps", "omega", "n"], sort=False):
+        found = compare_seeds(group["difference"].to_numpy(np.float64))
+        sign = np.sign(group["difference"]).where(group["p_holm"] < ALPHA, 0.0)
+        row = {"a": a, "b": b, "eps": eps, "omega": omega, "n": n, "seeds": found.seeds}
+        row |= {"difference": found.difference, "ci_low": found.low, "ci_high": found.high}
+        rows.append(row | {"says": int(sign.iloc[0]) if (sign == sign.iloc[0]).all() else 0})
+    return pd.DataFrame(rows)
+
+
+def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw a panel a pair, a line a strength; a filled marker where all seeds say the same."""
+    colours = ("0.55", "#024A73", "#D55E00")
+    groups = frame.groupby(["a", "b"], sort=False)
+    for panel, ((a, b), rows) in zip(axes, groups, strict=False):
+        for k, (eps, part) in enumerate(rows.groupby("eps", sort=True)):
+            part = part.sort_values("omega")
+            color = colours[k % len(colours)]
+            panel.plot(
+                part["omega"],
+                part["difference"],
+                color=color,
+                linewidth=1.0,
+                label=f"eps = {eps:g}",
+            )
+            low, high = (part[end].fillna(part["difference"]) for end in ("ci_low", "ci_high"))
+            panel.fill_between(part["omega"], low, high, color=color, alpha=0.15, linewidth=0.0)
+            said = part[part["says"] != 0]
+            panel.plot(said["omega"], said["difference"], "o", color=color, markersize=3.5)
+        panel.axhline(0.0, color="0.3", linewidth=0.7)
+        panel.set_xscale("log")
+        panel.set_ylim(-1.0, 1.0)
+        panel.set_title(f"{a} minus {b}")
+        panel.set_xlabel("omega / (rad per unit time)")
+        panel.set_ylabel("accuracy, difference")
+        label_powers(panel.xaxis)
+    for empty in axes[len(groups) :]:
+        empty.remove()
