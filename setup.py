@@ -17,9 +17,10 @@ setup(
         for nested in ("", *find_packages(folder))
     ],
     package_data={
-        "robustssm": ["py.typed", "ptd_matrices/*.npz"],
+        "robustssm": ["py.typed"],
+        "robustssm.hippo": ["ptd_matrices/*.npz"],
         "robustssm.checkpoints": ["zoo/*.safetensors", "zoo/*.json"],
-        "robustssm.recipes": ["*.toml", "lra/*.toml"],
+        "robustssm.training": ["recipes/*.toml", "recipes/lra/*.toml"],
         "robustssm.evaluations.reports": ["*.html", "*.css", "*.js"],
         "robustssm.figures": ["*.mplstyle"],
     },

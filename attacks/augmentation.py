@@ -9,7 +9,7 @@ from robustssm.attacks.base import Transform
 from robustssm.attacks.expressions import parse_perturbation
 from robustssm.attacks.injection import input_site, perturbed_layers
 from robustssm.errors import UsageError
-from robustssm.network import Network
+from robustssm.networks.network import Network
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
 

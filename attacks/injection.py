@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustssm import inference
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.delivered import Delivered
 from robustssm.attacks.perturbations.model_changes import ModelChange
-from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
+from robustssm.networks import inference
+from robustssm.networks.classifier import Classifier
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
 

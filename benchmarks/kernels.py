@@ -13,8 +13,8 @@ import time
 import torch
 
 from robustssm.execution import one_thread
-from robustssm.initializations import NAMES
-from robustssm.network import Architecture, Network, build_network
+from robustssm.hippo.initializations import NAMES
+from robustssm.networks.network import Architecture, Network, build_network
 
 
 def forget(network: Network) -> None:

@@ -20,7 +20,7 @@ import torch
 from robustssm.attacks import Budget, Delivered, Perturbation, Site, parse_perturbation
 from robustssm.execution import one_thread
 from robustssm.figures.perturbations import EXAMPLES
-from robustssm.network import Architecture, build_network
+from robustssm.networks.network import Architecture, build_network
 from robustssm.philox import uniform_tensor
 
 BATCH, LENGTH, WIDTH = 64, 1024, 128

@@ -48,9 +48,9 @@ from robustssm.evaluations.sweep.plan import Plan, make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.execution import one_thread
-from robustssm.inference import logits
 from robustssm.layers import S4D
-from robustssm.network import Architecture, build_network
+from robustssm.networks.inference import logits
+from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import load_task
 
 EPS, BATCH, MODES = 0.3, 64, 64

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from robustssm.execution import one_thread
 from robustssm.layers.diagonal import S4D
-from robustssm.network import Architecture, Network, build_network
-from robustssm.training import TrainingConfig, parameter_groups
+from robustssm.networks.network import Architecture, Network, build_network
+from robustssm.training.loop import TrainingConfig, parameter_groups
 
 # name -> (channels, layers, length, samples)
 CASES = {

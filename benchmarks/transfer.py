@@ -23,10 +23,10 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from robustssm import hippo, spectrum
 from robustssm.commands.terminal import emit_table, note
 from robustssm.execution import one_thread, versions
-from robustssm.transfer_grid import transfer_grid
+from robustssm.hippo import legs, spectrum
+from robustssm.hippo.transfer_grid import transfer_grid
 from robustssm.typing import ComplexArray, FloatArray
 
 Response = Callable[[FloatArray], ComplexArray]
@@ -42,12 +42,12 @@ BATCH = 1 << 24
 
 def horner(C: FloatArray) -> Response:
     """Return G by `hippo.transfer`, the method that ratios are over."""
-    return lambda omega: hippo.transfer(C, 1j * omega)
+    return lambda omega: legs.transfer(C, 1j * omega)
 
 
 def normal_part(C: FloatArray) -> Response:
     """Return S4D-LegS in closed form: Horner and phase."""
-    return lambda omega: hippo.transfer(C, 1j * omega) / hippo.normal_ratio(len(C), omega)
+    return lambda omega: legs.transfer(C, 1j * omega) / legs.normal_ratio(len(C), omega)
 
 
 def grid(dtype: torch.dtype, device: str = "cpu") -> Callable[[FloatArray], Response]:
@@ -61,14 +61,14 @@ def grid(dtype: torch.dtype, device: str = "cpu") -> Callable[[FloatArray], Resp
 
 def triangular(C: FloatArray) -> Response:
     """Return a loop of scipy.linalg.solve_triangular."""
-    A, B = hippo.legs(len(C))
+    A, B = legs.matrices(len(C))
     I, solve = np.eye(len(C)), scipy.linalg.solve_triangular  # noqa: E741
     return lambda omega: np.array([C @ solve(1j * w * I - A, B, lower=True) for w in omega])
 
 
 def triangular_in_place(C: FloatArray) -> Response:
     """Return the same without forming the matrix anew: its diagonal rewritten, nothing checked."""
-    A, B = hippo.legs(len(C))
+    A, B = legs.matrices(len(C))
     M, right = -A.astype(np.complex128), B.astype(np.complex128)
     i, diagonal, solve = np.arange(len(C)), np.diag(A).copy(), scipy.linalg.solve_triangular
 
@@ -83,7 +83,7 @@ def hessenberg(C: FloatArray) -> Response:
     """Return slycot.tb05ad: job NG at the first frequency, NH at the others."""
     slycot = import_module("slycot")
     n = len(C)
-    A, B = hippo.legs(n)
+    A, B = legs.matrices(n)
 
     def response(omega: FloatArray) -> ComplexArray:
         *reduced, first, _, _ = slycot.tb05ad(n, 1, 1, 1j * omega[0], A, B[:, None], C[None], "NG")
@@ -96,14 +96,14 @@ def hessenberg(C: FloatArray) -> Response:
 def python_control(C: FloatArray) -> Response:
     """Return control.ss(A, B, C, 0) called at s."""
     control = import_module("control")
-    A, B = hippo.legs(len(C))
+    A, B = legs.matrices(len(C))
     system = control.ss(A, B[:, None], C[None], 0.0)
     return lambda omega: np.atleast_1d(system(1j * omega))
 
 
 def dense(C: FloatArray, library: str) -> Response:
     """Return batched dense solves in complex128, by torch or numpy."""
-    A, B = hippo.legs(len(C))
+    A, B = legs.matrices(len(C))
     identity, right = np.eye(len(C)), B[:, None].astype(np.complex128)
 
     def solve(omega: FloatArray) -> ComplexArray:
@@ -282,7 +282,7 @@ def gpu(repeats: int) -> list[list[str]]:
     for n, frequencies in ((1024, 10_000), (1024, 1_000_000)):
         C = np.random.default_rng(0).standard_normal(n)
         omega = np.geomspace(LOW, HIGH, frequencies)
-        truth = hippo.transfer(C, 1j * omega)
+        truth = legs.transfer(C, 1j * omega)
         cpu = clock(horner(C), omega)
         for dtype in (torch.complex128, torch.complex64):
             response = grid(dtype, "cuda")(C)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustssm.network import Architecture
-from robustssm.training import TrainingConfig, train
+from robustssm.networks.network import Architecture
+from robustssm.training.loop import TrainingConfig, train
 
 # Tests run side by side, one core each.
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm import hippo
+from robustssm.hippo import legs
 from robustssm.typing import FloatArray
 
 GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
@@ -33,7 +33,7 @@ def named_readout(name: str, n: int) -> FloatArray:
         case "alt":
             return np.where(i % 2 == 0, 1.0, -1.0)
         case "invB":
-            return 1.0 / hippo.input_vector(n)
+            return 1.0 / legs.input_vector(n)
     values, u = [], n
     for _ in range(n):
         u = (1664525 * u + 1013904223) % 2**32

@@ -129,12 +129,12 @@ def test_checkpoints_are_named_by_their_stems(checkpoints: dict[str, Path], tmp_
 def test_interrupted_training_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from robustssm import training
+    from robustssm.training import loop
 
     shape = ["-n", "8", "--d-model", "8", "--layers", "1", "--data", "digits:side=8"]
     output = str(tmp_path / "a.safetensors")
     arguments = ["train", "--init", "s4d", *shape, "--epochs", "2", "--output", output]
-    epoch = training._train_epoch
+    epoch = loop._train_epoch
 
     def interrupted(*parts: object) -> float:
         if parts[4] == 1:
@@ -142,7 +142,7 @@ def test_interrupted_training_says_how_to_go_on(
         return epoch(*parts)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "_train_epoch", interrupted)
+        patched.setattr(loop, "_train_epoch", interrupted)
         result = call(*arguments)
     assert result.exit_code == 130 and "goes on" in result.stderr
     assert call(*arguments).exit_code == 0

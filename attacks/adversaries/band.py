@@ -12,7 +12,7 @@ from robustssm.attacks.bands import fourier_basis
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
-from robustssm.inference import padded
+from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
 # Sweeps of Dykstra's method; what the last leaves outside the box, scaling removes.

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from robustssm.attacks.base import Attack, Site
 from robustssm.attacks.budget import Budget
-from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
-from robustssm.inference import padded
+from robustssm.networks.classifier import Classifier
+from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
 # Inputs of a network are float32 at least, and are squared.

@@ -16,7 +16,7 @@ from robustssm.attacks.adversaries.base import Adversary, Found, Victim, check_c
 from robustssm.attacks.base import Site, family
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
-from robustssm.inference import padded
+from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
 # Size of a change over the ball's radius, first and last; the part of it along the fitted slope.

@@ -17,9 +17,9 @@ from torch.autograd.graph import increment_version
 
 from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.attacks.budget import Budget
-from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
 from robustssm.layers import DSS, S4, SSMLayer
+from robustssm.networks.classifier import Classifier
 from robustssm.typing import IntArray
 
 TO = ("longer", "shorter")

@@ -10,7 +10,7 @@ from robustssm.attacks.base import Site, family
 from robustssm.attacks.channels import Channelled
 from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
-from robustssm.inference import padded
+from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
 

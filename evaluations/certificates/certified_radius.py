@@ -35,7 +35,7 @@ from robustssm.evaluations.certificates.lipschitz import double_copy, features_c
 from robustssm.evaluations.certificates.remainders import largest_radius
 from robustssm.evaluations.certificates.tangent_setting import setting
 from robustssm.evaluations.certificates.tangents import Bounds, Tangent, tangent
-from robustssm.network import Network
+from robustssm.networks.network import Network
 from robustssm.typing import FloatArray
 
 BOUNDS = ("local", "global")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
 from robustssm.layers import DSS, S4, S4D, S5
-from robustssm.network import Block, Network, Normalisation
+from robustssm.networks.network import Block, Network, Normalisation
 
 # GELU' = Phi(z) + z p(z) is largest at z = sqrt 2, where GELU'' = (2 - z^2) p(z) = 0.
 GELU_LIPSCHITZ = 0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi)

@@ -18,8 +18,8 @@ from robustssm.evaluations.sweep.plan import Model
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
 from robustssm.execution import one_thread
-from robustssm.inference import logits
-from robustssm.network import own_network
+from robustssm.networks.inference import logits
+from robustssm.networks.network import own_network
 from robustssm.tasks import Task
 
 # Raised when the meaning of a stored row changes.

@@ -10,7 +10,7 @@ from robustssm.attacks.bands import fourier_basis
 from robustssm.evaluations.certificates.enclosures import Base
 from robustssm.evaluations.certificates.lipschitz import check, double_copy
 from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
-from robustssm.network import Block, Network
+from robustssm.networks.network import Block, Network
 
 
 @dataclass(frozen=True)

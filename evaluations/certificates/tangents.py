@@ -24,7 +24,7 @@ from robustssm.evaluations.certificates.remainders import Form, Gate, Layer, Nor
 from robustssm.evaluations.certificates.tangent_setting import Setting, through, trace
 from robustssm.evaluations.certificates.time_operators import TimeOperator
 from robustssm.layers import SSMLayer
-from robustssm.network import Block
+from robustssm.networks.network import Block
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError
-from robustssm.network import Network, own_network
+from robustssm.networks.network import Network, own_network
 from robustssm.tasks import Split, Task, load_task
 
 PASS, FAIL, NOT_AVAILABLE = "pass", "fail", "not available"

@@ -5,8 +5,8 @@ import torch
 from robustssm.attacks.adversaries.base import margin
 from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
 from robustssm.evaluations.doctor.layers import noise
-from robustssm.initializations import NAMES
-from robustssm.network import Architecture, build_network
+from robustssm.hippo.initializations import NAMES
+from robustssm.networks.network import Architecture, build_network
 
 _LENGTH = 24
 _STEP = 1e-4

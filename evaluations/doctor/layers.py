@@ -11,7 +11,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.evaluations.doctor.base import FAIL, PASS, Finding, Setting, Subject, judge
 from robustssm.evaluations.trained_layers.reading import layer_system
-from robustssm.initializations import NAMES
+from robustssm.hippo.initializations import NAMES
 from robustssm.layers import SSMLayer
 from robustssm.philox import normal_tensor
 

@@ -26,9 +26,9 @@ from robustssm.evaluations.sweep.cell_rows import evaluate
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.execution import repeatable
-from robustssm.inference import accuracy as clean_accuracy
-from robustssm.inference import logits
-from robustssm.network import Network
+from robustssm.networks.inference import accuracy as clean_accuracy
+from robustssm.networks.inference import logits
+from robustssm.networks.network import Network
 
 # Batches of a sample alone, of such as leave a rest, and as sweeps have them.
 _BATCHES = (1, 7, 64)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robustssm import hippo
 from robustssm.errors import ShapeError
 from robustssm.evaluations.initializations.hippo_bounds import (
     MONOMIALS,
@@ -28,7 +27,8 @@ from robustssm.evaluations.initializations.responses import (
 from robustssm.evaluations.suprema.certified import Bracket, peak_gain
 from robustssm.evaluations.suprema.expansions import TERMS, ColumnSums, PoleSum
 from robustssm.evaluations.suprema.subdivision import Enclosure, blocks, polynomial_bound, supremum
-from robustssm.spectrum import spikes
+from robustssm.hippo import legs
+from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray, IntArray
 
 # Ratio of neighbouring ends of the first intervals.
@@ -55,9 +55,9 @@ class DampedDifference:
 
     def denominator(self, omega: FloatArray) -> ComplexArray:
         """Return (1 + tau_a phi) (1 + tau_b phi) at i omega."""
-        ratio = hippo.normal_ratio(self.hippo.n, omega, self.tau_a)
+        ratio = legs.normal_ratio(self.hippo.n, omega, self.tau_a)
         if self.tau_b:
-            ratio = ratio * hippo.normal_ratio(self.hippo.n, omega, self.tau_b)
+            ratio = ratio * legs.normal_ratio(self.hippo.n, omega, self.tau_b)
         return ratio
 
     def bounds(self, row: IntArray, low: FloatArray, high: FloatArray) -> FloatArray:
@@ -77,9 +77,9 @@ class DampedDifference:
         n, c, h = self.hippo.n, 0.5 * (low + high), 0.5 * (high - low)
         omega = c[:, None] + h[:, None] * NODES
         r = omega / np.hypot(omega, n)
-        phi = r * np.exp(1j * hippo.phase(n, np.maximum(omega, hippo.FLOOR)))
+        phi = r * np.exp(1j * legs.phase(n, np.maximum(omega, legs.FLOOR)))
         values = self.hippo.values(omega)[..., 0] * phi / self.denominator(omega)
-        safe = np.maximum(c, hippo.FLOOR)
+        safe = np.maximum(c, legs.FLOOR)
         S = np.log1p((n / safe) ** 2) - 1.0 / safe - np.minimum(0.5 * np.pi / safe, n / safe**2)
         largest = np.exp(-0.25 * np.maximum(S, 0.0) / (1.0 + 0.25 / np.maximum(safe, 1.0)) ** 2)
         quarter = np.full_like(c, 0.25)
@@ -93,8 +93,8 @@ class DampedDifference:
         """Return the product of the factors' bounds."""
         n = self.hippo.n
         psi_low, psi_high = (
-            hippo.phase(n, np.maximum(high, hippo.FLOOR)),
-            hippo.phase(n, np.maximum(low, hippo.FLOOR)),
+            legs.phase(n, np.maximum(high, legs.FLOOR)),
+            legs.phase(n, np.maximum(low, legs.FLOOR)),
         )
         # Does an odd multiple of pi lie between? Then cos^2(psi / 2) reaches 0.
         turns = np.floor(0.5 + psi_low / (2.0 * np.pi)) != np.floor(0.5 + psi_high / (2.0 * np.pi))

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.special import gammaln
 
-from robustssm import hippo
 from robustssm.evaluations.initializations.responses import real_gram
-from robustssm.spectrum import log_phi_slope
+from robustssm.hippo import legs
+from robustssm.hippo.spectrum import log_phi_slope
 from robustssm.typing import ComplexArray, FloatArray
 
 
@@ -34,8 +34,8 @@ def optimal_condition(n: int, poles: ComplexArray, tau: float) -> float:
 def spectral_norm(n: int) -> float:
     """Return |A|_2 of HiPPO-LegS by Lanczos on A^T A, O(n) a step (n >= 3; else dense)."""
     if n < 3:
-        return float(np.linalg.norm(hippo.legs(n)[0], 2))
-    b, diagonal = hippo.input_vector(n), np.arange(1.0, n + 1.0)
+        return float(np.linalg.norm(legs.matrices(n)[0], 2))
+    b, diagonal = legs.input_vector(n), np.arange(1.0, n + 1.0)
 
     def product(v: FloatArray) -> FloatArray:
         v = v.ravel()
@@ -61,7 +61,7 @@ def log10_real_coefficient(C: FloatArray) -> float:
     used = np.flatnonzero(C)
     if not len(used):
         return 0.0
-    log_b = np.log(np.abs(C[used])) + np.log(hippo.input_vector(n)[used])
+    log_b = np.log(np.abs(C[used])) + np.log(legs.input_vector(n)[used])
     best = -np.inf
     for m in range(0, int(used[-1]) + 1):
         first = int(np.searchsorted(used, m))

@@ -23,8 +23,8 @@ from robustssm.evaluations.initializations.predictions import Prediction, strong
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import Damped, Reference, Response, response
 from robustssm.evaluations.initializations.time_domain import time_error
-from robustssm.hippo import check_order
-from robustssm.initializations import parse
+from robustssm.hippo.initializations import parse
+from robustssm.hippo.legs import check_order
 from robustssm.typing import FloatArray
 
 STRONG = "sup"

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robustssm import hippo
 from robustssm.evaluations.initializations.responses import on_axis, reference
 from robustssm.evaluations.suprema.expansions import TERMS
 from robustssm.evaluations.suprema.subdivision import blocks, polynomial_bound
+from robustssm.hippo import legs
 from robustssm.typing import ComplexArray, FloatArray
 
 # Smallest parameter of the ellipse on which interpolation is used.
@@ -48,7 +48,7 @@ class HippoReadout:
     @property
     def weights(self) -> FloatArray:
         """|C_i| b_i, (n,); for the state b_i."""
-        b = hippo.input_vector(self.n)
+        b = legs.input_vector(self.n)
         return b if self.C is None else np.abs(self.C) * b
 
     @property
@@ -60,7 +60,7 @@ class HippoReadout:
         """Return C x(i omega), shape (*omega.shape, p), p = 1 or n."""
         s = on_axis(omega)
         if self.C is None:
-            return np.moveaxis(hippo.state(self.n, s), 0, -1)
+            return np.moveaxis(legs.state(self.n, s), 0, -1)
         return reference(self.C, s)[..., None]
 
     def norm(self, weights: FloatArray) -> FloatArray:
@@ -94,7 +94,7 @@ class HippoReadout:
         i = np.arange(last)[None, :]
         result = np.empty(len(c))
         for part in blocks(len(c), last):
-            centre, R = np.maximum(c[part, None], hippo.FLOOR), radius[part, None]
+            centre, R = np.maximum(c[part, None], legs.FLOOR), radius[part, None]
             S = np.log1p((i / centre) ** 2) + 1.0 / centre
             excess = np.exp(np.maximum(2.0 * R - 1.0, 0.0) * (8.0 / 9.0) * S)
             distance = np.hypot(centre, i + 1.0)
@@ -105,7 +105,7 @@ class HippoReadout:
     def expand(self, low: FloatArray, high: FloatArray) -> tuple[ComplexArray, FloatArray]:
         """Return coefficients (g, M, p) of the interpolant in x and its error (g,), or inf."""
         c, h = 0.5 * (low + high), 0.5 * (high - low)
-        safe = np.maximum(c, hippo.FLOOR)
+        safe = np.maximum(c, legs.FLOOR)
         growth = np.log1p((self.support / safe) ** 2) + 1.0 / safe
         radius = np.where(c > 2.0, np.minimum(0.25 * c, 0.5 + 0.6 / growth), 0.5)
         radius = np.maximum(radius, 0.5)

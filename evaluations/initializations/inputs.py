@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustssm.errors import UsageError
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
 
 NAMES = ("impulse", "exp", "box", "decay:Q", "mode:W", "spike")

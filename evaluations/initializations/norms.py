@@ -20,7 +20,7 @@ from robustssm.evaluations.initializations.responses import (
     reference,
 )
 from robustssm.evaluations.initializations.time_domain import time_error
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
 
 # Around a pole, in half-widths |Re lambda|: the peak's flanks, so that it cannot fall between.

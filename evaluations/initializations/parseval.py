@@ -12,9 +12,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import spherical_jn
 
-from robustssm import hippo
 from robustssm.evaluations.initializations.inputs import Input
 from robustssm.evaluations.initializations.responses import Response, on_axis, reference
+from robustssm.hippo import legs
 from robustssm.typing import Array, ComplexArray, FloatArray
 
 # Gauss-Legendre nodes a panel, and its largest half-length over the distance to a pole: the
@@ -106,7 +106,7 @@ def slope_norm(C: FloatArray, signal: Input) -> float:
     beyond = 0.0
     if signal.kind == "decay" and signal.value > 0.5:
         excess = 2.0 * signal.value - 1.0
-        beyond = float(C @ hippo.input_vector(len(C))) ** 2 * end**-excess / (np.pi * excess)
+        beyond = float(C @ legs.input_vector(len(C))) ** 2 * end**-excess / (np.pi * excess)
     return float(np.sqrt(axis.integral(signal) + beyond))
 
 

@@ -27,7 +27,7 @@ from scipy.special import zeta
 from robustssm.evaluations.initializations.inputs import Input
 from robustssm.evaluations.initializations.parseval import slope_norm
 from robustssm.evaluations.initializations.responses import Damped, Response, on_axis, reference
-from robustssm.hippo import input_vector
+from robustssm.hippo.legs import input_vector
 from robustssm.typing import FloatArray
 
 # "Fixed support": the readout ends this far below n.

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from robustssm import hippo
-from robustssm.diagonalize import random_perturbation, shipped_perturbation
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.dense_resolvent import Dense
 from robustssm.evaluations.initializations.resolvents import Family, Resolvent
 from robustssm.evaluations.initializations.responses import MAX_DENSE
-from robustssm.initializations import parse
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import random_perturbation, shipped_perturbation
+from robustssm.hippo.initializations import parse
 from robustssm.typing import ComplexArray, FloatArray
 
 HIPPO = "hippo"
@@ -122,7 +122,7 @@ def resolvent(name: str, n: int) -> Resolvent:
     Raises UsageError for an unknown name, one whose poles are a formula (`s4d-lin`), or a size
     without optimised E; StabilityError where the rank-one matrix is nearly defective.
     """
-    if hippo.check_order(n) > MAX_ORDER:
+    if legs.check_order(n) > MAX_ORDER:
         raise UsageError(f"pseudospectrum: state size is {n}, expected at most {MAX_ORDER}")
     parsed = parse("s4" if name.strip() == HIPPO else name)
     if parsed.method is None:
@@ -143,7 +143,7 @@ def resolvent(name: str, n: int) -> Resolvent:
         )
     random = parsed.method == "random"
     E = random_perturbation(n, int(parsed["seed"])) if random else shipped_perturbation(n)[0]
-    return Dense(hippo.legs(n)[0] + E)
+    return Dense(legs.matrices(n)[0] + E)
 
 
 def boundary(matrix: Resolvent) -> ComplexArray:

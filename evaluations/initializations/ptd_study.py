@@ -19,13 +19,13 @@ import pandas as pd
 from scipy.stats import linregress
 from scipy.stats import t as student
 
-from robustssm import hippo
-from robustssm.diagonalize import defective_tau, perturb, rank_one, shipped_orders
 from robustssm.errors import RejectedInputError, StabilityError, UsageError
 from robustssm.evaluations.initializations.certified_error import damped_difference
 from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
 from robustssm.evaluations.initializations.trade_off import KAPPA, STEPS, Made, make, sup_errors
-from robustssm.ptd_files import load_initialization, save_initialization
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import defective_tau, perturb, rank_one, shipped_orders
+from robustssm.hippo.matrix_files import load_initialization, save_initialization
 from robustssm.typing import FloatArray
 
 TAUS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
@@ -110,7 +110,7 @@ def study(
     given = {name: load_initialization(path) for name, path in (matrices or {}).items()}
     rows = []
     for n in dict.fromkeys([*sizes, *sorted(len(stored.E) for stored in given.values())]):
-        log_kappa, log_tau = rank_one_curve(hippo.check_order(n, minimum=2))
+        log_kappa, log_tau = rank_one_curve(legs.check_order(n, minimum=2))
         cells = plan(n, kappas, free_input) if n in sizes else []
         for method, settings in cells:
             row = {"n": n, "method": method, "settings": describe(settings)}
@@ -152,7 +152,7 @@ def describe(settings: Mapping[str, float | bool | int]) -> str:
 
 def input_kept(made: Made) -> Made:
     """Return the same A + E with HiPPO's input matrix."""
-    B = hippo.input_vector(len(made.B))
+    B = legs.input_vector(len(made.B))
     return replace(made, B=B, found=replace(made.found, B=made.found.V_inv @ B))
 
 
@@ -164,7 +164,7 @@ def measure(made: Made, log_kappa: FloatArray, log_tau: FloatArray) -> dict[str,
         "relative_norm": found.relative_norm,
         "kappa_times_relative_norm": found.kappa * found.relative_norm,
         "input_change": float(
-            np.linalg.norm(made.B - hippo.input_vector(len(made.B))) / len(made.B)
+            np.linalg.norm(made.B - legs.input_vector(len(made.B))) / len(made.B)
         ),
         "max_real": found.max_real,
         "stable": found.max_real < 0.0,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from robustssm import hippo
 from robustssm.errors import ShapeError, UsageError
+from robustssm.hippo import legs
 from robustssm.typing import FloatArray
 
 
@@ -50,7 +50,7 @@ def read_readout(text: str, n: int) -> FloatArray:
         )
     if not np.any(C):
         raise UsageError(f"readout: {text} is all zero, expected a readout that sees the state")
-    return hippo.check_readout(C, n)
+    return legs.check_readout(C, n)
 
 
 def _listed(text: str, n: int) -> FloatArray:
@@ -63,4 +63,4 @@ def _listed(text: str, n: int) -> FloatArray:
         raise UsageError(
             f"readout: {text!r} is no readout, expected at most {n} finite numbers, not all zero"
         )
-    return hippo.check_readout(np.concatenate([given, np.zeros(n - len(given))]), n)
+    return legs.check_readout(np.concatenate([given, np.zeros(n - len(given))]), n)

@@ -36,8 +36,8 @@ from typing import Protocol
 
 import numpy as np
 
-from robustssm import hippo
-from robustssm.spectrum import damped_eigenvalues, log_phi_slope, spikes
+from robustssm.hippo import legs
+from robustssm.hippo.spectrum import damped_eigenvalues, log_phi_slope, spikes
 from robustssm.typing import ComplexArray, FloatArray
 
 # Relative width at which a bisection of sigma_min stops.
@@ -138,7 +138,7 @@ class Family:
         # -1 - z is exact left of the line. phi needs no block: it is a loop over the state.
         left = z.real < -0.5
         s = np.where(left, -1.0 - z, z)
-        phi = hippo.phi(self.n, s)
+        phi = legs.phi(self.n, s)
         factor = np.where(left, self.tau + phi, -1.0 - self.tau * phi)
         with np.errstate(divide="ignore"):
             log10_factor = np.log10(np.abs(factor))

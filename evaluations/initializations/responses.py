@@ -17,10 +17,10 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from robustssm import hippo
 from robustssm.errors import UsageError
-from robustssm.initializations import Name, formula_poles, initialization
-from robustssm.spectrum import damped_eigenvalues, log_phi_slope, spikes
+from robustssm.hippo import legs
+from robustssm.hippo.initializations import Name, formula_poles, initialization
+from robustssm.hippo.spectrum import damped_eigenvalues, log_phi_slope, spikes
 from robustssm.typing import ComplexArray, FloatArray
 
 # Entries of a (frequencies, poles) block: 1 MiB of float64, so that its passes stay in cache.
@@ -78,7 +78,7 @@ def reference(C: FloatArray, s: ComplexArray) -> ComplexArray:
     nonzero = np.flatnonzero(C)
     if not len(nonzero):
         return np.zeros_like(s)
-    return hippo.transfer(C[: nonzero[-1] + 1], s)
+    return legs.transfer(C[: nonzero[-1] + 1], s)
 
 
 def paired(system: Response) -> tuple[ComplexArray, ComplexArray]:
@@ -108,12 +108,12 @@ class Damped(Response):
 
     def transfer(self, omega: FloatArray) -> ComplexArray:
         """Return G / (1 + tau phi_n) at i omega."""
-        return reference(self.C, on_axis(omega)) / hippo.normal_ratio(self.n, omega, self.tau)
+        return reference(self.C, on_axis(omega)) / legs.normal_ratio(self.n, omega, self.tau)
 
     def error(self, omega: FloatArray) -> ComplexArray:
         """Return -G tau phi_n / (1 + tau phi_n) at i omega, phi_n from its modulus and phase."""
-        w = np.maximum(np.abs(omega), hippo.FLOOR)
-        phi = w / np.hypot(w, self.n) * np.exp(1j * hippo.phase(self.n, w))
+        w = np.maximum(np.abs(omega), legs.FLOOR)
+        phi = w / np.hypot(w, self.n) * np.exp(1j * legs.phase(self.n, w))
         phi = np.where(omega < 0, np.conj(phi), phi)
         error: ComplexArray = -self.tau * phi * self.transfer(omega)
         return error

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.linalg import block_diag, expm, solve_continuous_lyapunov
 from scipy.special import roots_jacobi
 
-from robustssm import hippo
 from robustssm.evaluations.initializations.inputs import Input
 from robustssm.evaluations.initializations.responses import Damped, Reference, Response, reference
+from robustssm.hippo import legs
 from robustssm.typing import Array, ComplexArray, FloatArray
 
 # Largest dense Lyapunov equation: seconds.
@@ -86,7 +86,7 @@ def _damped_energy(system: Damped, signal: Input) -> float:
         s = np.array([float(n)])
         factor = last * np.sqrt(2.0 * n - 1.0) * n / (2.0 * (2.0 * n - 1.0))
         G = reference(system.C, s.astype(np.complex128))[0].real
-        ratio = 1.0 + tau * hippo.phi(n, s.astype(np.complex128))[0].real
+        ratio = 1.0 + tau * legs.phi(n, s.astype(np.complex128))[0].real
         energy += float(factor * tau * G / ratio * signal.product(-s.astype(np.complex128))[0].real)
     return energy
 
@@ -95,7 +95,7 @@ def _product(system: Damped, a: Array) -> ComplexArray:
     """Return D(a) D(-a) for Re a > 0, a not an integer below n."""
     n, tau = system.n, system.tau
     a = np.asarray(a, dtype=np.complex128)
-    phi, kappa = hippo.phi(n, a), a * a / (a * a - n * n)
+    phi, kappa = legs.phi(n, a), a * a / (a * a - n * n)
     product = reference(system.C, a) * (reference(system.C, -a) * phi)
     result: ComplexArray = tau**2 * product * kappa / ((1.0 + tau * phi) * (phi + tau * kappa))
     return result
@@ -158,7 +158,7 @@ def _error_modes(system: Response, support: int) -> tuple[ComplexArray, ComplexA
         # Residue of x_i at -(m+1): the factor 1 / (s + m + 1) left out of phi_i / (s + i + 1).
         s = -(m + 1.0)
         x = np.array([_residue(k, m, s) for k in range(support)])
-        own[m] = np.dot(system.C[:support] * hippo.input_vector(support), x)
+        own[m] = np.dot(system.C[:support] * legs.input_vector(support), x)
     poles = np.concatenate([system.poles, np.conj(system.poles[pair]), -(i + 1.0)])
     residues = np.concatenate([system.residues, np.conj(system.residues[pair]), -own])
     return poles, residues
@@ -182,7 +182,7 @@ def _gramian_energy(system: Response, signal: Input, support: int) -> float | No
         np.array([[p.real, p.imag], [-p.imag, p.real]]) if p.imag else np.array([[p.real]])
         for p in system.poles
     ]
-    A_hippo, B_hippo = hippo.legs(support)
+    A_hippo, B_hippo = legs.matrices(support)
     A = block_diag(*cells, A_hippo)
     columns = [
         (np.array([2.0, 0.0]), np.array([r.real, r.imag])) if p.imag else ([1.0], [r.real])

@@ -19,8 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from robustssm import hippo
-from robustssm.diagonalize import (
+from robustssm.errors import StabilityError, UsageError
+from robustssm.evaluations.initializations.certified_error import diagonalization_error
+from robustssm.evaluations.initializations.norms import sup_error
+from robustssm.evaluations.initializations.readouts import read_readout
+from robustssm.evaluations.initializations.responses import response
+from robustssm.evaluations.suprema.certified import Bracket
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import (
     DEFAULT_TAU,
     Diagonalization,
     clipped,
@@ -32,13 +38,7 @@ from robustssm.diagonalize import (
     shipped_orders,
     shipped_perturbation,
 )
-from robustssm.errors import StabilityError, UsageError
-from robustssm.evaluations.initializations.certified_error import diagonalization_error
-from robustssm.evaluations.initializations.norms import sup_error
-from robustssm.evaluations.initializations.readouts import read_readout
-from robustssm.evaluations.initializations.responses import response
-from robustssm.evaluations.suprema.certified import Bracket
-from robustssm.initializations import diagonalization, parse
+from robustssm.hippo.initializations import diagonalization, parse
 from robustssm.typing import ComplexArray, FloatArray
 
 # s4d, the normal part, is the other end of the rank-one family.
@@ -130,7 +130,7 @@ def make(
     for key, value in given.items():
         if value is not None and not (np.isfinite(value) and value > 0.0):
             raise UsageError(f"ptd: {key.replace('_', ' ')} is {value:g}, expected a number > 0")
-    A, B = hippo.legs(hippo.check_order(n, minimum=2))
+    A, B = legs.matrices(legs.check_order(n, minimum=2))
     if relative_norm is not None:
         size = relative_norm * float(np.linalg.norm(A, 2))
     settings: dict[str, object] = {}
@@ -138,7 +138,7 @@ def make(
         case "rank1":
             tau = DEFAULT_TAU if tau is None else tau
             found = rank_one(n, tau)
-            t, P = 2.0 * tau / (1.0 + tau), hippo.low_rank(n)
+            t, P = 2.0 * tau / (1.0 + tau), legs.low_rank(n)
             E: FloatArray = t * np.outer(P, P)
             return Made(method, E, (1.0 - 0.5 * t) * B, {"tau": tau}, found)
         case "clipped":
@@ -163,7 +163,7 @@ def make(
             if ships and n in shipped_orders("minimax-n"):
                 E = shipped_perturbation(n, "minimax-n")[0]
             else:
-                from robustssm.ptd_minimax import minimax
+                from robustssm.hippo.minimax import minimax
 
                 steps = STEPS if steps is None else steps
                 solved = minimax(n, kappa=target, free_input=free_input, steps=steps)
@@ -176,11 +176,11 @@ def make(
 
 def report(made: Made, readouts: Mapping[str, FloatArray]) -> Report:
     """Measure an initialisation; readouts are named C of shape (n,). Unstable: no errors."""
-    found, B = made.found, hippo.input_vector(len(made.B))
+    found, B = made.found, legs.input_vector(len(made.B))
     n, norm, change = len(B), float(np.linalg.norm(made.E, 2)), float(np.linalg.norm(made.B - B))
     errors: dict[str, Bracket] = {}
     if found.max_real < 0.0:
-        sups = sup_errors(found, [hippo.check_readout(C, n) for C in readouts.values()])
+        sups = sup_errors(found, [legs.check_readout(C, n) for C in readouts.values()])
         errors = dict(zip(["worst", *readouts], sups, strict=True))
     return Report(
         n=n,

@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from robustssm import hippo
 from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations.conditioning import (
     log10_real_coefficient,
@@ -32,7 +31,8 @@ from robustssm.evaluations.initializations.responses import (
     reference,
     response,
 )
-from robustssm.initializations import NAMES, Name, initialization, parse
+from robustssm.hippo import legs
+from robustssm.hippo.initializations import NAMES, Name, initialization, parse
 from robustssm.typing import FloatArray
 
 HIPPO = "hippo"
@@ -207,7 +207,7 @@ def transfer(
     (`s4ptd-rank1:tau=0.05`). Raises UsageError or ShapeError; an initialisation that does not
     exist at this size, or is unstable, goes to `unavailable` with the reason.
     """
-    n = hippo.check_order(n, minimum=2)
+    n = legs.check_order(n, minimum=2)
     C = read_readout(readout, n)
     frequencies = tuple(float(w) for w in omega)
     if not np.isfinite(frequencies).all():
@@ -248,7 +248,7 @@ def _measure(name: Name, C: FloatArray) -> Measure:
     found = response(name, C)
     errors = sup_error(found), h2_error(found), weak_error(found)
     if isinstance(found, Reference):
-        log10 = hippo.log10_eigenvector_condition(n)
+        log10 = legs.log10_eigenvector_condition(n)
         kappa = 10.0**log10 if log10 < np.log10(np.finfo(np.float64).max) else None
         note = None
         if name.base == "s4d-real":

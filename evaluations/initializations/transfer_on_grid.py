@@ -7,7 +7,7 @@ import torch
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.responses import Damped, Reference, Response, paired
 from robustssm.evaluations.initializations.transfer import TransferResult
-from robustssm.transfer_grid import MEMORY, pole_grid, transfer_grid
+from robustssm.hippo.transfer_grid import MEMORY, pole_grid, transfer_grid
 from robustssm.typing import FloatArray
 
 
@@ -17,7 +17,7 @@ def parse_grid(text: str, n: int) -> FloatArray:
     Every S4D spike within the range is added with its flanks at -1/2, 0 and 1/2, since a spike of
     half-width 1/2 falls between the points of a log grid. Raises UsageError.
     """
-    from robustssm.spectrum import spikes
+    from robustssm.hippo.spectrum import spikes
 
     try:
         low, high, count = (float(part) for part in text.split(","))

@@ -24,7 +24,7 @@ from robustssm.evaluations.paper.reproduction import (
     Step,
     Tables,
 )
-from robustssm.initializations import parse
+from robustssm.hippo.initializations import parse
 from robustssm.typing import FloatArray
 
 DIAG, READOUT = "s4d", "e0"

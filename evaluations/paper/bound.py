@@ -24,12 +24,12 @@ from robustssm.evaluations.paper.reproduction import (
     Step,
     Tables,
 )
-from robustssm.hippo import legs
+from robustssm.hippo.legs import matrices
 
 
 def first_order(n: int) -> float:
     """Return |A^-1|_2^2 = sup over omega of |(i omega - A)^-1|_2^2 for HiPPO-LegS of size n."""
-    A, _ = legs(n)
+    A, _ = matrices(n)
     return float(np.linalg.norm(np.linalg.inv(A), 2)) ** 2
 
 

@@ -22,8 +22,8 @@ from robustssm.evaluations.paper.reproduction import (
     Step,
     Tables,
 )
-from robustssm.initializations import parse
-from robustssm.spectrum import spikes
+from robustssm.hippo.initializations import parse
+from robustssm.hippo.spectrum import spikes
 from robustssm.typing import FloatArray
 
 DIAG, HIPPO = "s4d", "s4"

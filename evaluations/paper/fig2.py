@@ -21,7 +21,7 @@ from robustssm.evaluations.paper.filter_bank import STEADY, WINDOW
 from robustssm.evaluations.paper.reproduction import Context, Recipe, Settings, Step
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
 from robustssm.evaluations.table_files import write_parquet
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 
 # A prediction has broken off where the amplitude is off by more than this share of A.
 BROKEN = 0.5

@@ -20,7 +20,7 @@ from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import plan_conditions
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 from robustssm.typing import FloatArray
 
 # The paper's accuracies on contaminated sequential CIFAR-10: S4-PTD about 0.75, S4D near chance.

@@ -25,8 +25,8 @@ from robustssm.evaluations.paper.reproduction import (
     Tables,
 )
 from robustssm.evaluations.paper.trainings import Training, snapshots
-from robustssm.initializations import NAMES
-from robustssm.zoo import recipe
+from robustssm.hippo.initializations import NAMES
+from robustssm.training.zoo import recipe
 
 QUICK = ("s4", "s4d", "s4ptd", "s4ptd-rank1", "s5", "s5ptd-rank1")
 # Each PTD network beside the one that it perturbs.

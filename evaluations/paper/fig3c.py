@@ -14,14 +14,6 @@ import pandas as pd
 from scipy import stats
 
 from robustssm.checkpoints.bundled import SEEDS
-from robustssm.diagonalize import (
-    Diagonalization,
-    diagonalize,
-    normal,
-    perturb,
-    rank_one,
-    scaled_random,
-)
 from robustssm.evaluations.paper import fig3_accuracy as accuracy
 from robustssm.evaluations.paper.reproduction import (
     AGREES,
@@ -35,7 +27,15 @@ from robustssm.evaluations.paper.reproduction import (
     Tables,
 )
 from robustssm.evaluations.paper.trainings import Training, snapshots
-from robustssm.initializations import parse
+from robustssm.hippo.diagonalize import (
+    Diagonalization,
+    diagonalize,
+    normal,
+    perturb,
+    rank_one,
+    scaled_random,
+)
+from robustssm.hippo.initializations import parse
 
 UNSTABLE, TRAINED = "unstable", "trained"
 # The paper's range of |E| / |A| in which its accuracy is best.

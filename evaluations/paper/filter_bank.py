@@ -7,8 +7,8 @@ both are proportional to A, so A = 1 says everything. No training, no chance but
 routes: levels of a finite window, and the transfer function (steady state).
 
 In continuous time S4D's levels are those of S4 over |1 + phi_n(i s)|, for every readout (see
-`robustssm.hippo`). Its w has to fit |1 + phi_n| by smooth functions of s: it falls to almost 0 at
-a spike and comes back. Past the last spike a smooth fit goes on below 0, where it is about
+`robustssm.hippo.legs`). Its w has to fit |1 + phi_n| by smooth functions of s: it falls to almost
+0 at a spike and comes back. Past the last spike a smooth fit goes on below 0, where it is about
 -|1 + phi_n|: the amplitude that is read turns to about -A.
 """
 
@@ -20,7 +20,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.paper.sinusoids import BLOCK, Signals
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.execution import one_thread
-from robustssm.initializations import initialization
+from robustssm.hippo.initializations import initialization
 from robustssm.layers import LAYERS, SSMLayer
 from robustssm.typing import FloatArray
 

@@ -11,7 +11,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.evaluations.paper.trainings import Training, snapshots
 from robustssm.evaluations.trained_layers.reading import layer_spectrum
 from robustssm.execution import one_thread
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray
 
 # A spike's half width is 1/2 rad per unit time: -Re of every eigenvalue of the normal part.

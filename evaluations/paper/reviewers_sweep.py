@@ -21,9 +21,9 @@ from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import plan_conditions
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import load_task
-from robustssm.zoo import TASK
+from robustssm.training.zoo import TASK
 
 GRID, SPIKE, OCTAVE = "grid", "spike", "octave"
 CLEAN, SINUSOID, WHITE = "clean", "sinusoid", "white"

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.execution import one_thread
-from robustssm.network import Architecture, Network, build_network
-from robustssm.training import TrainingConfig, parameter_groups
+from robustssm.networks.network import Architecture, Network, build_network
+from robustssm.training.loop import TrainingConfig, parameter_groups
 from robustssm.typing import FloatArray
 
 # How step sizes of the channels are set: all equal to the sampling step, or log-uniform over the

@@ -17,9 +17,9 @@ from robustssm.checkpoints import Card
 from robustssm.checkpoints.native import save_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.paper.reproduction import Recipe, Settings
-from robustssm.network import Architecture, Network
+from robustssm.networks.network import Architecture, Network
 from robustssm.tasks import load_task
-from robustssm.training import TrainingConfig, train
+from robustssm.training.loop import TrainingConfig, train
 
 FOLDER = "trainings"
 
@@ -60,7 +60,7 @@ def snapshots(
     """Return the checkpoints of every epoch of each training; train what is not there yet.
 
     shared: folder that recipes share; jobs: processes, a training each. Numbers do not depend on
-    them. Raises what `robustssm.training.train` raises.
+    them. Raises what `robustssm.training.loop.train` raises.
     """
     todo = [one for one in dict.fromkeys(trainings) if not _done(one, shared).exists()]
     joblib.Parallel(n_jobs=min(jobs, len(todo)) or 1)(

@@ -22,7 +22,7 @@ from robustssm.evaluations.sweep.plan import Model
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.trained_layers.input_response import input_response
 from robustssm.execution import one_thread
-from robustssm.network import own_network
+from robustssm.networks.network import own_network
 from robustssm.tasks import Task
 
 # How many of the first modes are shown, and counted as found.

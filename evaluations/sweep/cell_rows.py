@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from robustssm.attacks import Delivered, Perturbation, Site, perturbed_logits
 from robustssm.attacks.adversaries.base import Adversary, Victim, margin
 from robustssm.attacks.injection import embedded, input_site
-from robustssm.classifier import Classifier
 from robustssm.errors import UsageError
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.table_files import COLUMNS
-from robustssm.inference import logits, programmed
+from robustssm.networks.classifier import Classifier
+from robustssm.networks.inference import logits, programmed
 from robustssm.tasks import Split, Task
 
 # Samples that an adversary works on at a time; it has several arrays of their size.

@@ -17,7 +17,7 @@ from robustssm.attacks.expressions import (
 from robustssm.attacks.frequencies import FREQUENCY_UNITS, parse_frequencies, parse_modes
 from robustssm.attacks.injection import input_site
 from robustssm.errors import UsageError
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import Task
 
 DEFAULT_EPS = (0.1, 0.3, 1.0)

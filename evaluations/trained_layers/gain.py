@@ -16,8 +16,8 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.trained_layers.linear_systems import Dense, LayerSystem, Mimo, fold
 from robustssm.evaluations.trained_layers.operators import finite_gain, hankel_singular_values
 from robustssm.evaluations.trained_layers.reading import layer_system
+from robustssm.hippo.spectrum import spikes
 from robustssm.layers import DSS
-from robustssm.spectrum import spikes
 from robustssm.typing import FloatArray
 
 PER = ("channel", "layer", "model")

@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from robustssm.errors import RobustssmError
 from robustssm.evaluations.trained_layers.reading import Spectrum
-from robustssm.initializations import NAMES, initialization
+from robustssm.hippo.initializations import NAMES, initialization
 from robustssm.typing import ComplexArray
 
 # Blocks that S5 may repeat a spectrum in.

@@ -17,7 +17,7 @@ import numpy as np
 from robustssm.errors import UsageError
 from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
 from robustssm.evaluations.trained_layers.reading import layer_system
-from robustssm.network import Network
+from robustssm.networks.network import Network
 from robustssm.typing import FloatArray
 
 

@@ -5,11 +5,11 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from robustssm.checkpoints.model_names import ModelRef, resolve
-from robustssm.classifier import Classifier
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.trained_layers.reading import layer_system
+from robustssm.networks.classifier import Classifier
 from robustssm.typing import FloatArray
 
 # theta in rad per sample of a mode of each unit; L is the length.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from robustssm.checkpoints.native import Checkpoint
 from robustssm.errors import RejectedInputError
-from robustssm.inference import accuracy
+from robustssm.networks.inference import accuracy
 from robustssm.tasks import load_task
 
 FOLDER = Path(__file__).parent / "zoo"

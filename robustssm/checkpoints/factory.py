@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from robustssm.checkpoints.native import Card, Checkpoint, content_hash, weights_hash
 from robustssm.checkpoints.overrides import Overrides
-from robustssm.classifier import Classifier
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import read_contents
 from robustssm.layers.base import SSMLayer
+from robustssm.networks.classifier import Classifier
 
 
 class FactoryModel(Classifier):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from robustssm.classifier import Classifier
+from robustssm.networks.classifier import Classifier
 
 
 @dataclass(frozen=True)

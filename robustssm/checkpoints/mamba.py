@@ -16,7 +16,7 @@ from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.mamba import CONFIG, MambaModel
+from robustssm.networks.mamba import CONFIG, MambaModel
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents
@@ -135,7 +135,7 @@ def _config(contents: "Contents", given: Overrides) -> dict[str, object]:
 
 
 def _check_scan(network: MambaModel, contents: "Contents") -> None:
-    from robustssm.mamba_scan import parity
+    from robustssm.networks.mamba_steps import parity
 
     tokens = torch.arange(_TRIED)[None] % network.tokens
     difference = parity(network, network.embed(tokens))

@@ -13,7 +13,7 @@ from robustssm.checkpoints import Checkpoint, load_checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.checkpoints.native import is_native
 from robustssm.errors import UsageError
-from robustssm.initializations import NAMES
+from robustssm.hippo.initializations import NAMES
 
 
 @dataclass(frozen=True)

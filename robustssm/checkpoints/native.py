@@ -16,12 +16,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from robustssm.classifier import Classifier
 from robustssm.errors import RejectedInputError, RobustssmError
 from robustssm.files import write_atomically
-from robustssm.network import Architecture, Network, build_network, own_network
-from robustssm.sequence_model import KIND as SEQUENCE_MODEL
-from robustssm.sequence_model import Blueprint, SequenceModel
+from robustssm.networks.classifier import Classifier
+from robustssm.networks.foreign import KIND as SEQUENCE_MODEL
+from robustssm.networks.foreign import Blueprint, SequenceModel
+from robustssm.networks.network import Architecture, Network, build_network, own_network
 
 FORMAT = "robustssm-1"
 # Bytes of a header that are searched for a card.
@@ -133,7 +133,7 @@ def _built(architecture: dict[str, object]) -> Classifier:
     if kind == SEQUENCE_MODEL:
         return SequenceModel(Blueprint.from_dict(architecture))
     if kind == "mamba":
-        from robustssm.mamba import MambaModel
+        from robustssm.networks.mamba import MambaModel
 
         return MambaModel.from_dict(architecture)
     return build_network(Architecture(**architecture))  # type: ignore[arg-type]

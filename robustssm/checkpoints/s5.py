@@ -18,7 +18,7 @@ from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 from robustssm.layers.diagonal import real_pair
-from robustssm.sequence_model import Blueprint, SequenceModel
+from robustssm.networks.foreign import Blueprint, SequenceModel
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents

@@ -52,7 +52,7 @@ def import_checkpoint(
     from robustssm.commands import terminal
     from robustssm.evaluations.sweep.compatibility import check_fit
     from robustssm.files import prepare
-    from robustssm.inference import accuracy
+    from robustssm.networks.inference import accuracy
     from robustssm.tasks import load_task
 
     if is_native(checkpoint):

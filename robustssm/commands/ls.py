@@ -39,7 +39,7 @@ def ls_models(style: str) -> None:
     from robustssm.checkpoints import load_checkpoint
     from robustssm.checkpoints.bundled import SEEDS, zoo_path
     from robustssm.commands.listing import show_rows
-    from robustssm.initializations import NAMES
+    from robustssm.hippo.initializations import NAMES
 
     rows: list[dict[str, Any]] = []
     for name in NAMES:
@@ -125,7 +125,7 @@ def ls_recipes(style: str) -> None:
       robustssm ls recipes --format json
     """
     from robustssm.commands.listing import show_rows
-    from robustssm.recipes import listed
+    from robustssm.training.recipe_files import listed
 
     rows = listed()
     if style != "table":

@@ -59,7 +59,7 @@ def predict(
     from robustssm.commands import terminal
     from robustssm.execution import one_thread
     from robustssm.files import new_file, prepare
-    from robustssm.inference import logits
+    from robustssm.networks.inference import logits
 
     prepare(output)
     refs = references([model], settings)

@@ -77,7 +77,7 @@ def ptd(
     """
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.evaluations.sweep.plan import parse_numbers
-    from robustssm.hippo import check_order
+    from robustssm.hippo.legs import check_order
 
     if matrices and not studied:
         raise UsageError("ptd: --matrix belongs to --study; give the file alone to inspect it")
@@ -139,9 +139,9 @@ def ptd(
 
 def _inspect(path: Path, readouts: str, style: str) -> None:
     from robustssm.commands import terminal
-    from robustssm.diagonalize import perturb
     from robustssm.evaluations.initializations.trade_off import Made
-    from robustssm.ptd_files import load_initialization
+    from robustssm.hippo.diagonalize import perturb
+    from robustssm.hippo.matrix_files import load_initialization
 
     if not path.is_file():
         raise RejectedInputError(f"ptd: {path} does not exist, expected an .npz or .mat file")
@@ -159,7 +159,7 @@ def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
     from robustssm.commands import terminal
     from robustssm.evaluations.initializations.readouts import read_readout
     from robustssm.evaluations.initializations.trade_off import report
-    from robustssm.ptd_files import save_initialization
+    from robustssm.hippo.matrix_files import save_initialization
 
     named = {word.strip(): read_readout(word.strip(), len(made.B)) for word in readouts.split(",")}
     result = report(made, named)
@@ -219,7 +219,7 @@ def _optimize(
 ) -> None:
     """Make the paper's E again and write n<N>.npz as the shipped files."""
     from robustssm.commands import terminal
-    from robustssm.ptd_optimizer import optimize, save
+    from robustssm.hippo.optimized import optimize, save
 
     if output is None:
         raise UsageError("ptd: --restarts needs -o FOLDER to write the matrices to")

@@ -91,7 +91,7 @@ def radius(
     from robustssm.evaluations.sweep.conditions import Noise
     from robustssm.evaluations.sweep.plan import make_plan
     from robustssm.evaluations.sweep.run_directory import RunDirectory
-    from robustssm.network import own_network
+    from robustssm.networks.network import own_network
 
     # A plan checks models, task and modes as a sweep does.
     plan = make_plan(

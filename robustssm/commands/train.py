@@ -171,13 +171,13 @@ def train(
     from robustssm.attacks.augmentation import Augmentation
     from robustssm.commands import terminal
     from robustssm.execution import resolve_device
-    from robustssm.network import Architecture
-    from robustssm.recipes import find
-    from robustssm.recipes.resolving import resolve
+    from robustssm.networks.network import Architecture
     from robustssm.tasks import load_task
-    from robustssm.training import TrainingConfig
-    from robustssm.training import train as run_training
-    from robustssm.training_logs import EpochLog, TensorBoardLog, together
+    from robustssm.training.logs import EpochLog, TensorBoardLog, together
+    from robustssm.training.loop import TrainingConfig
+    from robustssm.training.loop import train as run_training
+    from robustssm.training.recipe_files import find
+    from robustssm.training.recipe_options import resolve
 
     if output.exists():
         raise UsageError(f"train: {output} exists; name another file, or delete it")

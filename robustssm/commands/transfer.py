@@ -72,7 +72,7 @@ def transfer(
     from robustssm.commands import terminal
     from robustssm.evaluations.initializations import transfer as transfers
     from robustssm.evaluations.sweep.plan import parse_numbers
-    from robustssm.initializations import NAMES
+    from robustssm.hippo.initializations import NAMES
 
     names = tuple(inits.split(",")) if inits else NAMES
     frequencies = parse_numbers(omega, "omega") if omega else ()

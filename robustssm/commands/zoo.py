@@ -39,8 +39,8 @@ def build_zoo(output: Path, names: str | None, jobs: int | None, progress: str) 
     from robustssm.checkpoints.bundled import SEEDS
     from robustssm.checkpoints.model_names import resolve
     from robustssm.commands import terminal
-    from robustssm.initializations import NAMES
-    from robustssm.zoo import build
+    from robustssm.hippo.initializations import NAMES
+    from robustssm.training.zoo import build
 
     chosen = tuple(ref.label for ref in resolve(names)) if names else NAMES
     with terminal.progress(len(chosen) * len(SEEDS), "zoo", progress) as advance:
@@ -69,7 +69,7 @@ def verify_zoo(models: str, style: str, progress: str) -> None:
     from robustssm.checkpoints.bundled import verify
     from robustssm.checkpoints.model_names import resolve
     from robustssm.commands import terminal
-    from robustssm.initializations import NAMES
+    from robustssm.hippo.initializations import NAMES
 
     refs = resolve(",".join(f"{name}/*" for name in NAMES) if models == "all" else models)
     rows, records = [], []

@@ -10,7 +10,7 @@ References: arXiv 2206.11893, section 3; arXiv 2203.14343, equations (5) to (7);
 import torch
 from torch import Tensor, nn
 
-from robustssm.initializations import Initialization
+from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import SSMLayer
 from robustssm.layers.convolution import exponential_sums
 

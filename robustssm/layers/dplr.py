@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.errors import UsageError
-from robustssm.initializations import Initialization
+from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import SSMLayer
 from robustssm.layers.diagonal import complex128, random_readout, random_step_sizes, real_pair
 

@@ -9,7 +9,7 @@ Reference: arXiv 2208.04933, section 3; arXiv 2310.01698, section 4 (S5-PTD).
 import torch
 from torch import Tensor, nn
 
-from robustssm.initializations import Initialization
+from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import SSMLayer
 from robustssm.layers.convolution import exponentials
 from robustssm.layers.diagonal import (

@@ -12,9 +12,9 @@ from robustssm.attacks.budget import Budget
 from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
-from robustssm.network import build_network
+from robustssm.networks.network import build_network
 from robustssm.tasks import load_task
-from robustssm.training import TrainingConfig, train
+from robustssm.training.loop import TrainingConfig, train
 from tests.conftest import small_architecture
 
 TASK = load_task("digits:side=8")

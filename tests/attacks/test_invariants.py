@@ -11,7 +11,7 @@ from robustssm.attacks.base import Perturbation
 from robustssm.attacks.budget import UNITS
 from robustssm.attacks.expressions import parse_expression
 from robustssm.errors import UsageError
-from robustssm.initializations import initialization
+from robustssm.hippo.initializations import initialization
 from robustssm.layers import S4D
 from tests.attacks.cases import CASES, DEVICES, Case, signal
 

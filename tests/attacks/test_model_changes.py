@@ -22,8 +22,8 @@ from robustssm.attacks import (
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.errors import UsageError
-from robustssm.inference import logits
-from robustssm.network import Architecture, Network, build_network
+from robustssm.networks.inference import logits
+from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.tasks import load_task
 from tests.attacks.cases import signal
 

@@ -8,7 +8,7 @@ import torch
 
 from robustssm.attacks import Budget, Delivered, NoisePadding, Site, perturbed_logits
 from robustssm.errors import UsageError
-from robustssm.network import Architecture, build_network
+from robustssm.networks.network import Architecture, build_network
 from tests.attacks.cases import signal
 
 IDS = np.arange(100)

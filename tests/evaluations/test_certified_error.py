@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 
-from robustssm import hippo
 from robustssm.errors import ShapeError
 from robustssm.evaluations.initializations.certified_error import (
     certified_error,
@@ -16,7 +15,8 @@ from robustssm.evaluations.initializations.certified_error import (
 )
 from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
 from robustssm.evaluations.initializations.responses import Response, damped, paired, response
-from robustssm.initializations import diagonalization, parse
+from robustssm.hippo import legs
+from robustssm.hippo.initializations import diagonalization, parse
 from robustssm.typing import FloatArray
 
 SYSTEMS = ["s4d", "s4ptd-rank1:tau=0.3", "s4d-lin", "s4d-inv", "s4ptd", "s4ptd-random"]
@@ -38,7 +38,7 @@ def dense(system: Response) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 def slicot_error(system: Response) -> float:
     A, B, C = dense(system)
-    A_H, B_H = hippo.legs(system.n)
+    A_H, B_H = legs.matrices(system.n)
     joint = block_diag(A, A_H)
     n = len(joint)
     b, c = np.concatenate([B, B_H])[:, None], np.concatenate([C, -system.C])[None]
@@ -92,7 +92,7 @@ def test_worst_readout_of_a_diagonalisation(name: str) -> None:
     found = diagonalization_error(known.eigenvalues, known.V, known.B)
     omega = np.geomspace(1e-2, 1e4, 4001)
     s = 1j * omega[:, None]
-    x = ((known.V * known.B) @ (1.0 / (s - known.eigenvalues)).T) - hippo.state(n, s[:, 0])
+    x = ((known.V * known.B) @ (1.0 / (s - known.eigenvalues)).T) - legs.state(n, s[:, 0])
     assert np.linalg.norm(x, axis=0).max() <= found.high
     # 4001 points on six decades resolve the curve's features (width >= 0.5) to some percent.
     assert np.linalg.norm(x, axis=0).max() >= 0.95 * found.low

@@ -35,7 +35,7 @@ from robustssm.evaluations.certificates.remainders import largest_radius
 from robustssm.evaluations.certificates.tangent_setting import setting, trace
 from robustssm.evaluations.certificates.tangents import Tangent, tangent
 from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
-from robustssm.network import Architecture, Block, Network, build_network
+from robustssm.networks.network import Architecture, Block, Network, build_network
 
 L, D = 20, 4
 MODES = range(2, 9)

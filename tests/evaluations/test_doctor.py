@@ -27,10 +27,10 @@ from robustssm.evaluations.doctor import table as table_of_checks
 from robustssm.evaluations.doctor.logits import device_against_cpu
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.inference import logits
 from robustssm.layers import S4D
-from robustssm.network import Network
-from robustssm.program import Program
+from robustssm.networks.inference import logits
+from robustssm.networks.network import Network
+from robustssm.networks.program import Program
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
 

@@ -20,9 +20,9 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.trained_layers import gain, operators
 from robustssm.evaluations.trained_layers.linear_systems import Dense, Diagonal, Mimo, fold
 from robustssm.evaluations.trained_layers.reading import layer_system
-from robustssm.initializations import NAMES, initialization
+from robustssm.hippo.initializations import NAMES, initialization
+from robustssm.hippo.spectrum import spikes
 from robustssm.layers import LAYERS, S4D, SSMLayer
-from robustssm.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
 
 CASES = [(name, "default") for name in (*NAMES, "dss:kernel=exp")]

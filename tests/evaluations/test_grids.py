@@ -12,8 +12,8 @@ from robustssm.cli import main
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.initializations.transfer_on_grid import evaluate, parse_grid
-from robustssm.initializations import parse
-from robustssm.spectrum import spikes
+from robustssm.hippo.initializations import parse
+from robustssm.hippo.spectrum import spikes
 
 
 @pytest.mark.parametrize("name", ["s4", "s4d", "s4ptd-rank1", "s4ptd", "s4d-inv"])

@@ -6,7 +6,7 @@ import torch
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.trained_layers.input_response import input_response
-from robustssm.network import Architecture, Network, build_network
+from robustssm.networks.network import Architecture, Network, build_network
 
 NAMES = ("s4", "s4d", "s4d-real", "dss", "s5", "s4ptd-rank1")
 

@@ -11,7 +11,7 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.trained_layers.linear_systems import cayley, fold
 from robustssm.evaluations.trained_layers.operators import finite_gain, hankel_singular_values
 from robustssm.evaluations.trained_layers.reading import layer_system
-from robustssm.initializations import NAMES, initialization
+from robustssm.hippo.initializations import NAMES, initialization
 from robustssm.layers import DSS, LAYERS, S4D, S5, SSMLayer
 from robustssm.layers.convolution import exponential_sums
 from robustssm.typing import ComplexArray, FloatArray

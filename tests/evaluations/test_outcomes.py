@@ -19,7 +19,7 @@ from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import Plan, make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.inference import logits
+from robustssm.networks.inference import logits
 
 
 def plan_of(path: Path, *noises: Noise) -> Plan:

@@ -15,7 +15,7 @@ from robustssm.cli import main
 from robustssm.evaluations.sweep.cell_rows import evaluate
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
-from robustssm.network import Architecture, build_network
+from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import Split, Task
 
 LENGTH, COUNT, VOCABULARY = 40, 30, 11

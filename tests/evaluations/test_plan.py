@@ -9,7 +9,7 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import Plan, make_plan, parse_numbers
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 
 
 def test_numbers() -> None:

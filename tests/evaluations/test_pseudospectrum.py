@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustssm import hippo
 from robustssm.cli import Commands
 from robustssm.commands.pseudospectrum import pseudospectrum as command
 from robustssm.errors import StabilityError, UsageError
@@ -18,8 +17,9 @@ from robustssm.evaluations.initializations import pseudospectrum as evaluation
 from robustssm.evaluations.initializations.dense_resolvent import Dense
 from robustssm.evaluations.initializations.resolvents import Family, Resolvent
 from robustssm.files import finite
-from robustssm.initializations import parse
-from robustssm.spectrum import spikes
+from robustssm.hippo import legs
+from robustssm.hippo.initializations import parse
+from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
 
 EPS = np.finfo(np.float64).eps
@@ -31,13 +31,13 @@ RELATIVE = {Family: 1e-11, Dense: 1e-6}
 
 def dense(name: str, n: int) -> FloatArray:
     """Return M as a matrix, by its definition."""
-    A, _ = hippo.legs(n)
+    A, _ = legs.matrices(n)
     known = evaluation.resolvent(name, n)
     if isinstance(known, Dense):
         return known.M
     tau = {"hippo": 0.0, "s4d": 1.0}.get(name)
     tau = float(parse(name)["tau"]) if tau is None else tau
-    P = hippo.low_rank(n)
+    P = legs.low_rank(n)
     return A + 2.0 * tau / (1.0 + tau) * np.outer(P, P)
 
 
@@ -87,8 +87,8 @@ def test_equals_dense_svd(name: str, n: int) -> None:
     im=st.floats(-60.0, 60.0),
 )
 def test_family_equals_dense_svd_anywhere(n: int, tau: float, re: float, im: float) -> None:
-    P = hippo.low_rank(n)
-    M = hippo.legs(n)[0] + 2.0 * tau / (1.0 + tau) * np.outer(P, P)
+    P = legs.low_rank(n)
+    M = legs.matrices(n)[0] + 2.0 * tau / (1.0 + tau) * np.outer(P, P)
     z = np.array([complex(re, im)])
     scale = np.linalg.norm(M, 2) + np.abs(z)
     # As above: the SVD's error, and that of the bisection.
@@ -109,7 +109,7 @@ def test_full_relative_accuracy_where_svd_has_none(z: float, expected: float) ->
     at = np.array([complex(z)])
     # A product of 64 factors of a few eps each.
     np.testing.assert_allclose(sigma(Family(64, 0.0), at), expected, rtol=1e-12)
-    assert smallest(hippo.legs(64)[0], at)[0] > 1e-20
+    assert smallest(legs.matrices(64)[0], at)[0] > 1e-20
 
 
 def test_middle_of_the_spectrum_at_256_and_beyond() -> None:
@@ -121,7 +121,7 @@ def test_middle_of_the_spectrum_at_256_and_beyond() -> None:
     logs = Family(1024, 0.0).log10_sigma(z)
     s, i = -1.0 - z, np.arange(1024)[:, None]
     ratio = np.log10(np.abs((s - i) / (s + i + 1.0)))
-    b, ahead = hippo.input_vector(1024)[:, None], np.cumsum(ratio, axis=0) - ratio
+    b, ahead = legs.input_vector(1024)[:, None], np.cumsum(ratio, axis=0) - ratio
     x = np.log10(b / np.abs(s + i + 1.0)) + ahead
     y = np.log10(b / np.abs(s + i + 1.0)) + np.cumsum(ratio[::-1], axis=0)[::-1] - ratio
     norms = sum(0.5 * np.log10(np.sum(100.0**v, axis=0)) for v in (x, y))
@@ -247,7 +247,7 @@ def test_default_windows_hold_what_they_promise() -> None:
 
 
 def test_dense_floor_is_an_upper_bound() -> None:
-    known = Dense(hippo.legs(64)[0])
+    known = Dense(legs.matrices(64)[0])
     # True values 3e-48, 0 and 1e-34.
     logs = known.log10_sigma(np.array([-43.96, -30.0, -20.0 + 1.0j]))
     np.testing.assert_array_equal(logs, np.log10(known.floor))

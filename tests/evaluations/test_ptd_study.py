@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm import hippo
-from robustssm.diagonalize import rank_one
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.initializations.ptd_study import (
     Study,
@@ -17,15 +15,17 @@ from robustssm.evaluations.initializations.ptd_study import (
     study,
 )
 from robustssm.evaluations.initializations.trade_off import sup_errors
-from robustssm.ptd_files import load_initialization, save_initialization
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import rank_one
+from robustssm.hippo.matrix_files import load_initialization, save_initialization
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a stable and an unstable matrix of order 8."""
     folder = tmp_path_factory.mktemp("matrices")
-    A, B = hippo.legs(8)
-    t, P = 0.2 / 1.1, hippo.low_rank(8)
+    A, B = legs.matrices(8)
+    t, P = 0.2 / 1.1, legs.low_rank(8)
     save_initialization(folder / "good.npz", t * np.outer(P, P), (1.0 - 0.5 * t) * B, {})
     save_initialization(folder / "bad.npz", -1.5 * A, B, {})
     return {"good": folder / "good.npz", "bad": folder / "bad.npz"}
@@ -110,8 +110,8 @@ def test_pareto_of_a_frame_without_stable_rows() -> None:
 
 
 def test_new_optimisations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from robustssm import ptd_minimax
     from robustssm.evaluations.initializations import ptd_study, trade_off
+    from robustssm.hippo import minimax
 
     monkeypatch.setattr(trade_off, "STEPS", 20)
     monkeypatch.setattr(ptd_study, "STEPS", 20)
@@ -122,7 +122,7 @@ def test_new_optimisations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("optimised again")
 
-    monkeypatch.setattr(ptd_minimax, "minimax", refuse)
+    monkeypatch.setattr(minimax, "minimax", refuse)
     again = study([8], kappas=[4.0], free_input=True, folder=tmp_path).rows
     pd.testing.assert_frame_equal(first, again)
     stored = load_initialization(tmp_path / names[1])

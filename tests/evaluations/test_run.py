@@ -18,7 +18,7 @@ from robustssm.evaluations.sweep.plan import Plan, make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import COLUMNS
-from robustssm.inference import logits
+from robustssm.networks.inference import logits
 from robustssm.tasks import Split
 
 

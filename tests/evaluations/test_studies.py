@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad, solve_ivp
 
-from robustssm import hippo
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.paper import appendix_f, bound, fig1, running
 from robustssm.evaluations.paper.reproduction import Context, Finding, Recipe, Step
-from robustssm.initializations import parse
+from robustssm.hippo import legs
+from robustssm.hippo.initializations import parse
 
 
 class KilledError(Exception):
@@ -146,7 +146,7 @@ def test_log_grid_misses_the_last_spike_of_large_n() -> None:
 def test_outputs_solve_the_differential_equation(text: str) -> None:
     n = 8
     signal = parse_input(text, n)
-    A, B = hippo.normal_part(n), 0.5 * hippo.input_vector(n)
+    A, B = legs.normal_part(n), 0.5 * legs.input_vector(n)
     start = B if text == "impulse" else np.zeros(n)
 
     def slope(t: float, x: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ def test_norm_of_the_reference_output(text: str) -> None:
 
 @pytest.mark.parametrize("n", [4, 16, 32])
 def test_constant_of_first_order_is_the_sup_of_the_squared_resolvent(n: int) -> None:
-    A, _ = hippo.legs(n)
+    A, _ = legs.matrices(n)
     omega = np.concatenate([[0.0], np.geomspace(1e-3, 1e6, 300)])
     norms = np.linalg.norm(np.linalg.inv(1j * omega[:, None, None] * np.eye(n) - A), 2, (1, 2))
     # Rounding of an inverse of condition below 1e4.

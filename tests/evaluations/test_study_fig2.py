@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustssm import hippo
 from robustssm.errors import UsageError
 from robustssm.evaluations.paper import fig2, filter_bank, running, sinusoids
 from robustssm.evaluations.paper.fig2_findings import INSIDE, OUTSIDE
 from robustssm.evaluations.paper.reproduction import Context
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD, Signals
-from robustssm.spectrum import spikes
+from robustssm.hippo import legs
+from robustssm.hippo.spectrum import spikes
 
 SIGNALS = Signals(0.01, 400, 80.0, 0.5, 2.0)
 SMALL: dict[str, object] = {
@@ -79,8 +79,8 @@ def test_levels_of_s4d_are_those_of_hippo_over_one_plus_phi() -> None:
         torch.rand(d, dtype=torch.float64)
         C = torch.randn(d, n, dtype=torch.float64).numpy()
     s = np.linspace(0.5, 100.0, 997)
-    x = hippo.state(n, 1j * s)
-    closed = np.abs(C @ x) / np.abs(1.0 + hippo.phi(n, 1j * s))
+    x = legs.state(n, 1j * s)
+    closed = np.abs(C @ x) / np.abs(1.0 + legs.phi(n, 1j * s))
     fine = filter_bank.steady_levels(layer, Signals(step, 10, 80.0, 0.5, 2.0), s)
     # Zero-order hold: a relative error below s h / 2 = 5e-3 in the numerator of each mode; modes
     # cancel between spikes, hence against the largest level of the channel nearby.

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from robustssm import hippo
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.evaluations.paper import fig3_accuracy, fig3ab, fig3c, running, trainings
@@ -20,7 +19,8 @@ from robustssm.evaluations.sweep.conditions import Noise
 from robustssm.evaluations.sweep.plan import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.inference import accuracy
+from robustssm.hippo import legs
+from robustssm.networks.inference import accuracy
 from robustssm.tasks import load_task
 
 TASK = "digits:side=8"
@@ -128,7 +128,7 @@ def test_unstable_perturbations_are_named_and_not_trained(
 
 def test_relative_norms_follow_their_closed_forms(ablation: dict[str, pd.DataFrame]) -> None:
     quality = ablation["quality"]
-    scale = 32**2 / 2.0 / np.linalg.norm(hippo.legs(32)[0], 2)
+    scale = 32**2 / 2.0 / np.linalg.norm(legs.matrices(32)[0], 2)
     rank_one = quality[quality["method"] == "rank1"]
     tau = rank_one["parameter"].to_numpy()
     # |t P P^T| = t n^2 / 2, t = 2 tau / (1 + tau); some roundings.

@@ -21,7 +21,7 @@ from robustssm.evaluations.paper.reviewers_pairs import bits, paired, verdict
 from robustssm.evaluations.paper.reviewers_sweep import CLEAN, RMS, SINUSOID, WHITE, frequencies
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
 from robustssm.evaluations.sweep import worker
-from robustssm.spectrum import spikes
+from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import load_task
 from robustssm.typing import ComplexArray
 

@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustssm import hippo
-from robustssm.diagonalize import normal, perturb, rank_one
 from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations import norms
 from robustssm.evaluations.initializations.readouts import read_readout
@@ -20,8 +18,10 @@ from robustssm.evaluations.initializations.trade_off import (
     report,
     sup_errors,
 )
-from robustssm.initializations import parse
-from robustssm.ptd_optimizer import sup_error
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import normal, perturb, rank_one
+from robustssm.hippo.initializations import parse
+from robustssm.hippo.optimized import sup_error
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -33,7 +33,7 @@ def test_each_method_is_made_stable_and_measured(method: str, n: int) -> None:
     assert result.stable and result.kappa == made.found.kappa
     # One 2-norm by two routes.
     assert result.norm == pytest.approx(
-        result.relative_norm * np.linalg.norm(hippo.legs(n)[0], 2), rel=1e-10
+        result.relative_norm * np.linalg.norm(legs.matrices(n)[0], 2), rel=1e-10
     )
     for name, C in readouts.items():
         # Cauchy and Schwarz, between proved bounds.
@@ -79,11 +79,11 @@ def test_worst_readout_by_two_searches() -> None:
 
 def test_complex_spectra_are_searched_on_both_sides() -> None:
     n = 8
-    A, B = hippo.legs(n)
+    A, B = legs.matrices(n)
     E = 0.5j * np.diag(np.arange(n)[::-1] + 1.0) + 0.1 * np.ones((n, n))
     found = perturb(E, stable=True)
     omega = np.linspace(-30.0, 30.0, 60001)
-    x = hippo.state(n, 1j * omega).T
+    x = legs.state(n, 1j * omega).T
     direct = np.array(
         [np.linalg.norm(np.linalg.solve(1j * w * np.eye(n) - A - E, B)) for w in omega[::2000]]
     )
@@ -113,10 +113,10 @@ def test_the_sharp_bound_holds(n: int, size: float, seed: int, scale: float) -> 
     rng = np.random.default_rng(seed)
     E = rng.standard_normal((n, n))
     E *= size / np.linalg.norm(E, 2)
-    B = hippo.input_vector(n) + scale * rng.standard_normal(n)
+    B = legs.input_vector(n) + scale * rng.standard_normal(n)
     found = perturb(E, B=B)
     assert found.max_real <= -0.5 + size + 1e-9
-    change = float(np.linalg.norm(B - hippo.input_vector(n)))
+    change = float(np.linalg.norm(B - legs.input_vector(n)))
     _, sharp = bounds(n, size, change, 0.0)
     assert sharp.value is not None
     # Rounding: kappa, at most 1e9 for these sizes, times eps.

@@ -11,8 +11,8 @@ from robustssm.checkpoints import Card, load_checkpoint, read_card, save_checkpo
 from robustssm.errors import UsageError
 from robustssm.evaluations.paper import running, trainings
 from robustssm.evaluations.paper.trainings import Training, other_data, snapshots
-from robustssm.network import Architecture, Network, build_network
-from robustssm.training import TrainingConfig, train
+from robustssm.networks.network import Architecture, Network, build_network
+from robustssm.training.loop import TrainingConfig, train
 
 ONE = Training("s4d", 0, 3, task="digits:side=8", n=8, d_model=8, layers=1)
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
-from robustssm import hippo, spectrum
-from robustssm.diagonalize import rank_one
 from robustssm.errors import ShapeError, UsageError
 from robustssm.evaluations.initializations import conditioning, norms, readouts, responses
 from robustssm.evaluations.initializations import transfer as transfers
-from robustssm.initializations import NAMES, parse
+from robustssm.hippo import legs, spectrum
+from robustssm.hippo.diagonalize import rank_one
+from robustssm.hippo.initializations import NAMES, parse
 from robustssm.typing import FloatArray
 from tests.reference import named_readout, stored
 
@@ -35,8 +35,8 @@ def unit(n: int, i: int) -> FloatArray:
 def state_space(name: str, C: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return a real (A, B, C) of the initialisation, independently of its poles."""
     n = len(C)
-    A, B = hippo.legs(n)
-    P = hippo.low_rank(n)
+    A, B = legs.matrices(n)
+    P = legs.low_rank(n)
     if name == "s4d":
         return A + np.outer(P, P), 0.5 * B, C
     if name == "s4ptd-rank1":
@@ -62,7 +62,7 @@ def state_space(name: str, C: FloatArray) -> tuple[FloatArray, FloatArray, Float
 def joint(name: str, C: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return (A, B, C) of G_a - G."""
     A1, B1, C1 = state_space(name, C)
-    A2, B2 = hippo.legs(len(C))
+    A2, B2 = legs.matrices(len(C))
     A = np.block([[A1, np.zeros((len(A1), len(A2)))], [np.zeros((len(A2), len(A1))), A2]])
     return A, np.concatenate([B1, B2]), np.concatenate([C1, -C])
 
@@ -81,7 +81,7 @@ def test_golden_sup_and_h2() -> None:
         assert norms.h2_error(known) == pytest.approx(row["h2_diff"], rel=1e-12)
         assert isinstance(known, responses.Damped)
         assert norms.h2_norm(known) == pytest.approx(row["h2_diag"], rel=1e-12)
-        assert hippo.h2_norm(known.C) == pytest.approx(row["h2_dplr"], rel=1e-12)
+        assert legs.h2_norm(known.C) == pytest.approx(row["h2_dplr"], rel=1e-12)
 
 
 def test_golden_values() -> None:
@@ -94,9 +94,9 @@ def test_golden_values() -> None:
         omega = rows["omega"].to_numpy()
         # Rounding omega alone moves a spike by 0.64 n^2 eps; the sum C x has its own condition.
         tolerance = 4.0 * n * n * EPS + 1e-13
-        scale = np.abs(readout) @ np.abs(hippo.state(n, 1j * omega))
+        scale = np.abs(readout) @ np.abs(legs.state(n, 1j * omega))
         distance = np.abs(known.error(omega)) - rows["abs_diff"].to_numpy()
-        ratio = np.abs(hippo.normal_ratio(n, omega))
+        ratio = np.abs(legs.normal_ratio(n, omega))
         assert np.all(np.abs(distance) <= tolerance * scale / ratio)
 
 
@@ -110,7 +110,7 @@ def test_transfer_equals_dense_solve(name: str, n: int) -> None:
     dense = [c @ np.linalg.solve(1j * w * np.eye(len(A)) - A, B) for w in omega]
     # n^2 condition of the spikes, and kappa(V) up to 1e2 for the dense diagonalisations.
     np.testing.assert_allclose(known.transfer(omega), dense, rtol=1e-10, atol=1e-13)
-    difference = known.transfer(omega) - hippo.transfer(C, 1j * omega)
+    difference = known.transfer(omega) - legs.transfer(C, 1j * omega)
     np.testing.assert_allclose(known.error(omega), difference, rtol=1e-10, atol=1e-13)
 
 
@@ -180,7 +180,7 @@ def test_strong_error_tends_to_two_over_pi() -> None:
     C[:3] = [1.0, -0.3, 0.2]
     sup = norms.sup_error(responses.response(parse("s4d"), C)).value
     # Theorem A: (2/pi) |C B|, approached like 1/n^2 (9e-7 at n = 1024, measured).
-    assert sup == pytest.approx(2.0 / np.pi * abs(C @ hippo.input_vector(1024)), abs=2e-6)
+    assert sup == pytest.approx(2.0 / np.pi * abs(C @ legs.input_vector(1024)), abs=2e-6)
 
 
 def test_acceptance_at_256(at_256: transfers.TransferResult) -> None:
@@ -255,7 +255,7 @@ def test_unstable_names_keep_their_reason() -> None:
 def test_optimal_condition_equals_svd(n: int) -> None:
     made = rank_one(n, 0.1)
     slope = np.abs(spectrum.log_phi_slope(n, made.eigenvalues + 0.5))
-    V = hippo.state(n, made.eigenvalues) / np.sqrt(slope)
+    V = legs.state(n, made.eigenvalues) / np.sqrt(slope)
     kappa = conditioning.optimal_condition(n, made.eigenvalues[: (n + 1) // 2], 0.1)
     # Lanczos to 1e-9; V itself has n eps.
     assert kappa == pytest.approx(np.linalg.cond(V), rel=1e-8)
@@ -266,7 +266,7 @@ def test_optimal_condition_equals_svd(n: int) -> None:
 def test_spectral_norm_equals_svd(n: int) -> None:
     # Lanczos to machine precision, n eps from the products.
     assert conditioning.spectral_norm(n) == pytest.approx(
-        float(np.linalg.norm(hippo.legs(n)[0], 2)), rel=4 * n * EPS
+        float(np.linalg.norm(legs.matrices(n)[0], 2)), rel=4 * n * EPS
     )
 
 

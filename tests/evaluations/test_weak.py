@@ -11,7 +11,7 @@ from robustssm.evaluations.initializations import parseval
 from robustssm.evaluations.initializations.inputs import DEFAULT, parse_input
 from robustssm.evaluations.initializations.responses import damped, response
 from robustssm.evaluations.initializations.time_domain import MAX_GRAMIAN, time_error
-from robustssm.initializations import parse
+from robustssm.hippo.initializations import parse
 
 INPUTS = [*DEFAULT, "mode:0", "mode:200"]
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from robustssm.figures.style import look
-from robustssm.initializations import NAMES
+from robustssm.hippo.initializations import NAMES
 from robustssm.typing import FloatArray
 
 BAND = "hippo"  # a broad band under everything, no thin line

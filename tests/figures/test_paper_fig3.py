@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from robustssm.figures.paper import fig3ab, fig3c, saving
 from robustssm.figures.style import PAGE, new_figure, style
-from robustssm.initializations import NAMES
+from robustssm.hippo.initializations import NAMES
 
 
 def over_training(inits: tuple[str, ...], seeds: int) -> dict[str, pd.DataFrame]:

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from robustssm.figures import robustness
-from robustssm.initializations import NAMES
+from robustssm.hippo.initializations import NAMES
 
 
 def summary(modes: tuple[int, ...], seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:

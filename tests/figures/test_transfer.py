@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from matplotlib import rcParams
 
-from robustssm import hippo
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.transfer import TransferResult, transfer
 from robustssm.figures import style
 from robustssm.figures.transfer import FIGURES, data, draw, draw_all
+from robustssm.hippo import legs
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_transfer_frame_holds_hippo_itself(result: TransferResult) -> None:
     rows = data(result)
     rows = rows[rows["system"] == "hippo"]
     omega = rows["omega"].to_numpy()
-    exact = np.abs(hippo.transfer(result.C, 1j * omega))
+    exact = np.abs(legs.transfer(result.C, 1j * omega))
     np.testing.assert_array_equal(rows["magnitude"].to_numpy(), exact)
     assert rows["label"].iloc[0] == "hippo (= s4, s4d-real)"
 

@@ -16,8 +16,8 @@ from robustssm.checkpoints.native import save_checkpoint
 from robustssm.cli import Commands
 from robustssm.commands.baseline import baseline, check
 from robustssm.commands.sweep import sweep
-from robustssm.network import Architecture
-from robustssm.training import TrainingConfig, train
+from robustssm.networks.network import Architecture
+from robustssm.training.loop import TrainingConfig, train
 
 pytest_plugins = "pytester"
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from robustssm import hippo
-from robustssm.diagonalize import (
+from robustssm.errors import StabilityError, UsageError
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import (
     clipped,
     corner_perturbation,
     diagonalize,
@@ -16,7 +17,6 @@ from robustssm.diagonalize import (
     shipped_perturbation,
     tau_of_kappa,
 )
-from robustssm.errors import StabilityError, UsageError
 
 METHODS = ("normal", "rank1", "random", "optimized")
 
@@ -48,7 +48,7 @@ def test_shipped_perturbations_are_what_their_record_says(n: int) -> None:
 
 
 def test_unstable_or_malformed_perturbations_are_refused() -> None:
-    A, _ = hippo.legs(4)
+    A, _ = legs.matrices(4)
     with pytest.raises(StabilityError, match="max Re lambda"):
         perturb(-2 * A)
     with pytest.raises(UsageError, match="finite square"):
@@ -64,7 +64,7 @@ def test_names_are_checked() -> None:
 
 
 def test_random_perturbation_is_the_largest_stable_on_its_ladder() -> None:
-    A, _ = hippo.legs(16)
+    A, _ = legs.matrices(16)
     E = random_perturbation(16)
     assert np.linalg.eigvals(A + E).real.max() <= -0.25
     norm = np.linalg.norm(E, 2) / np.linalg.norm(A, 2)
@@ -95,7 +95,7 @@ def test_corner_closes_the_chain() -> None:
 
 
 def test_random_of_a_given_size() -> None:
-    A, _ = hippo.legs(16)
+    A, _ = legs.matrices(16)
     E = scaled_random(16, 3, 0.1)
     # One scaling of a norm.
     assert np.linalg.norm(E, 2) == pytest.approx(0.1 * np.linalg.norm(A, 2), rel=1e-14)
@@ -104,7 +104,7 @@ def test_random_of_a_given_size() -> None:
 
 
 def test_unstable_complex_and_other_inputs_on_request() -> None:
-    A, B = hippo.legs(4)
+    A, B = legs.matrices(4)
     unstable = perturb(-2 * A, stable=False)
     # A_H's own eigenvalues 1..4, negated twice, in a basis of condition 86.
     assert unstable.max_real == pytest.approx(4.0, abs=1e-11)

@@ -14,7 +14,7 @@ from robustssm.checkpoints.factory import build_module
 from robustssm.checkpoints.native import weights_hash
 from robustssm.cli import main
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.inference import logits
+from robustssm.networks.inference import logits
 from robustssm.tasks import load_task
 
 CODE = """

@@ -10,7 +10,7 @@ from robustssm.layers.diagonal_general import DISCRETIZATIONS, GeneralDiagonal
 from robustssm.layers.dplr_general import GeneralDPLR
 from robustssm.layers.general import KernelLayer
 from robustssm.layers.mixers import mixer
-from robustssm.sequence_model import Blueprint, SequenceModel
+from robustssm.networks.foreign import Blueprint, SequenceModel
 
 SIZES = st.fixed_dictionaries(
     {

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from robustssm import hippo
-from robustssm.diagonalize import rank_one
 from robustssm.evaluations.initializations.responses import damped
-from robustssm.spectrum import damped_eigenvalues, defective_tau, log_phi_slope, spikes
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import rank_one
+from robustssm.hippo.spectrum import damped_eigenvalues, defective_tau, log_phi_slope, spikes
 
 EPS = np.finfo(float).eps
 orders = st.integers(1, 64)
@@ -20,15 +20,15 @@ frequencies = st.floats(1e-3, 1e6)
 def test_energy_balance(n: int, re: float, im: float) -> None:
     """(1 + 2 Re s) |x|^2 + |phi_n|^2 = 1, since A + A^T = -I - B B^T."""
     s = np.array([complex(re, im)])
-    balance = (1.0 + 2.0 * re) * np.sum(np.abs(hippo.state(n, s)) ** 2)
+    balance = (1.0 + 2.0 * re) * np.sum(np.abs(legs.state(n, s)) ** 2)
     # n factors of a few roundings each; |s| up to 200 with Re s + 1/2 down to 0.01.
-    assert balance + abs(hippo.phi(n, s)[0]) ** 2 == pytest.approx(1.0, abs=20 * n * EPS)
+    assert balance + abs(legs.phi(n, s)[0]) ** 2 == pytest.approx(1.0, abs=20 * n * EPS)
 
 
 @given(n=orders, im=st.floats(-200.0, 200.0))
 @settings(max_examples=50, deadline=None)
 def test_phi_is_all_pass_on_the_line_of_the_poles(n: int, im: float) -> None:
-    assert abs(hippo.phi(n, np.array([complex(-0.5, im)]))[0]) == pytest.approx(1, abs=10 * n * EPS)
+    assert abs(legs.phi(n, np.array([complex(-0.5, im)]))[0]) == pytest.approx(1, abs=10 * n * EPS)
 
 
 @given(n=orders, re=st.floats(-3.3, 3.3), im=st.floats(0.1, 50.0))
@@ -36,7 +36,7 @@ def test_phi_is_all_pass_on_the_line_of_the_poles(n: int, im: float) -> None:
 def test_phi_and_its_mirror_image(n: int, re: float, im: float) -> None:
     """phi_n(s) phi_n(-s) = s^2 / (s^2 - n^2): what the sums over mirrored poles rest on."""
     s = np.array([complex(re, im)])
-    product = hippo.phi(n, s) * hippo.phi(n, -s)
+    product = legs.phi(n, s) * legs.phi(n, -s)
     np.testing.assert_allclose(product, s * s / (s * s - n * n), rtol=40 * n * EPS)
 
 
@@ -78,7 +78,7 @@ def test_eigenvalues_solve_their_equation(n: int, tau: float) -> None:
     assert eigenvalues.real.max() <= -0.5
     # A relative error e of z moves ln phi by L z e; |L z| <= pi n, the total phase. The product of
     # n factors adds n roundings.
-    np.testing.assert_allclose(hippo.phi(n, eigenvalues), -1.0 / tau, rtol=60 * n * EPS)
+    np.testing.assert_allclose(legs.phi(n, eigenvalues), -1.0 / tau, rtol=60 * n * EPS)
 
 
 @given(n=st.integers(1, 40), omega=frequencies, seed=st.integers(0, 99))
@@ -86,11 +86,11 @@ def test_eigenvalues_solve_their_equation(n: int, tau: float) -> None:
 def test_both_ends_of_the_family(n: int, omega: float, seed: int) -> None:
     """tau -> 0 is HiPPO, tau -> 1 the normal part with B / 2."""
     w = np.array([omega])
-    G = hippo.transfer(np.random.default_rng(seed).standard_normal(n), 1j * w)
-    small = G / hippo.normal_ratio(n, w, 1e-12)
+    G = legs.transfer(np.random.default_rng(seed).standard_normal(n), 1j * w)
+    small = G / legs.normal_ratio(n, w, 1e-12)
     np.testing.assert_allclose(small, G, rtol=3e-12)
     # 1 + tau phi moves by 1 - tau; its least modulus is 1 - r.
-    near, end = hippo.normal_ratio(n, w, 1.0 - 1e-9), hippo.normal_ratio(n, w)
+    near, end = legs.normal_ratio(n, w, 1.0 - 1e-9), legs.normal_ratio(n, w)
     assert abs(near - end)[0] <= 1.1e-9 + 4 * n * EPS
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from robustssm import hippo
 from robustssm.errors import StabilityError, UsageError
-from robustssm.initializations import NAMES, initialization, parse
+from robustssm.hippo import legs
+from robustssm.hippo.initializations import NAMES, initialization, parse
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,14 +29,14 @@ def test_the_stored_half_is_the_whole_system(name: str) -> None:
     s = 1j * omega[:, None]
     G = (residues / (s - init.eigenvalues)).sum(1)
     G += (residues.conj() / (s - init.eigenvalues.conj())).sum(1)
-    full_A, B = hippo.legs(n)
+    full_A, B = legs.matrices(n)
     if name == "s4d":
-        full_A, B = hippo.normal_part(n), B / 2
+        full_A, B = legs.normal_part(n), B / 2
     elif name == "s4ptd-rank1":
         t = 0.2 / 1.1
-        full_A, B = full_A + t * np.outer(*[hippo.low_rank(n)] * 2), (1 - t / 2) * B
+        full_A, B = full_A + t * np.outer(*[legs.low_rank(n)] * 2), (1 - t / 2) * B
     else:
-        from robustssm.diagonalize import random_perturbation, shipped_perturbation
+        from robustssm.hippo.diagonalize import random_perturbation, shipped_perturbation
 
         E = shipped_perturbation(n)[0] if name == "s4ptd" else random_perturbation(n)
         full_A = full_A + E
@@ -85,13 +85,13 @@ def test_state_size_one_is_refused() -> None:
 
 
 def test_a_random_perturbation_of_a_given_size() -> None:
-    from robustssm.diagonalize import scaled_random
+    from robustssm.hippo.diagonalize import scaled_random
 
     found = initialization("s4ptd-random:seed=2:size=0.001", 16)
     assert str(found.name) == "s4ptd-random:seed=2:size=0.001"
     # A norm of a scaled matrix: some roundings.
     assert found.diagnostics["relative_norm"] == pytest.approx(1e-3, rel=1e-12)
-    oracle = np.linalg.eigvals(hippo.legs(16)[0] + scaled_random(16, 2, 1e-3))
+    oracle = np.linalg.eigvals(legs.matrices(16)[0] + scaled_random(16, 2, 1e-3))
     assert found.diagnostics["max_real"] == oracle.real.max()
     with pytest.raises(StabilityError, match="expected < 0"):
         initialization("s4ptd-random:size=0.1", 32)

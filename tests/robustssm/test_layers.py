@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.signal import cont2discrete
 
-from robustssm import hippo
 from robustssm.errors import UsageError
-from robustssm.initializations import NAMES, initialization
+from robustssm.hippo import legs
+from robustssm.hippo.initializations import NAMES, initialization
 from robustssm.layers import LAYERS, S4, S4D, SSMLayer
 from robustssm.layers.convolution import exponential_sums, fft_convolution
 
@@ -43,11 +43,11 @@ def test_fresh_layers_are_the_discretised_hippo_systems(name: str) -> None:
     layer = make(name, n=n)
     assert isinstance(layer, S4 | S4D)
     init = initialization(name, n)
-    A, B = hippo.legs(n)
+    A, B = legs.matrices(n)
     if name == "s4d":
-        A, B = hippo.normal_part(n), B / 2
+        A, B = legs.normal_part(n), B / 2
     elif name == "s4ptd-rank1":
-        P, t = hippo.low_rank(n), 0.2 / 1.1
+        P, t = legs.low_rank(n), 0.2 / 1.1
         A, B = A + t * np.outer(P, P), (1 - t / 2) * B
     assert init.V is not None
     stored = torch.view_as_complex(layer.C).numpy() * 2 / init.weight

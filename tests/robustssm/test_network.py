@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from robustssm.errors import ShapeError, UsageError
-from robustssm.inference import logits
-from robustssm.initializations import NAMES
-from robustssm.network import Architecture, build_network
+from robustssm.hippo.initializations import NAMES
+from robustssm.networks.inference import logits
+from robustssm.networks.network import Architecture, build_network
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
-from robustssm.inference import logits
+from robustssm.networks.inference import logits
 
 
 def call(*arguments: object) -> Result:

@@ -21,10 +21,10 @@ from robustssm.attacks import (
 )
 from robustssm.attacks.injection import perturbed_layers
 from robustssm.errors import ShapeError, UsageError
-from robustssm.inference import logits, padded, program
-from robustssm.initializations import NAMES
-from robustssm.network import Architecture, Network, build_network
-from robustssm.program import Program, block_rows
+from robustssm.hippo.initializations import NAMES
+from robustssm.networks.inference import logits, padded, program
+from robustssm.networks.network import Architecture, Network, build_network
+from robustssm.networks.program import Program, block_rows
 
 # Logits of order 1. float32: 6e-8 a rounding, a few hundred of them at random in what reaches a
 # logit; float64: the same of 1e-16, times a condition of up to 100.

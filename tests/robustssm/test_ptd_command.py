@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from robustssm import hippo
 from robustssm.commands.ptd import ptd
 from robustssm.errors import RejectedInputError, StabilityError, UsageError
-from robustssm.ptd_files import save_initialization
+from robustssm.hippo import legs
+from robustssm.hippo.matrix_files import save_initialization
 
 
 def call(*arguments: str) -> Result:
@@ -66,7 +66,7 @@ def test_report_in_words(style: str, tmp_path: Path) -> None:
 
 
 def test_an_unstable_file_is_reported_without_an_error(tmp_path: Path) -> None:
-    A, B = hippo.legs(8)
+    A, B = legs.matrices(8)
     save_initialization(tmp_path / "bad.npz", -1.5 * A, B, {})
     content = numbers(str(tmp_path / "bad.npz"))
     assert content["stable"] is False and content["errors"] == {}
@@ -80,7 +80,7 @@ def test_table_over_methods() -> None:
 
 
 def test_study(tmp_path: Path) -> None:
-    A, B = hippo.legs(8)
+    A, B = legs.matrices(8)
     save_initialization(tmp_path / "bad.npz", -1.5 * A, B, {})
     folder = tmp_path / "study"
     matrix = f"theirs={tmp_path / 'bad.npz'}"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from robustssm import hippo
-from robustssm.diagonalize import perturb, rank_one
 from robustssm.errors import RejectedInputError
-from robustssm.ptd_files import load_initialization, save_initialization
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import perturb, rank_one
+from robustssm.hippo.matrix_files import load_initialization, save_initialization
 from tests.reference import GOLDEN
 
 
@@ -30,16 +30,16 @@ def test_round_trip_is_exact_and_bytes_repeat(tmp_path: Path) -> None:
 
 def test_hippo_input_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
-    save_initialization(path, np.zeros((4, 4)), hippo.input_vector(4), {})
+    save_initialization(path, np.zeros((4, 4)), legs.input_vector(4), {})
     with np.load(path, allow_pickle=False) as stored:
         assert set(stored.files) == {"E", "meta"}
-    np.testing.assert_array_equal(load_initialization(path).B, hippo.input_vector(4))
+    np.testing.assert_array_equal(load_initialization(path).B, legs.input_vector(4))
 
 
 def test_matlab_by_ptb_and_by_eigenpairs(tmp_path: Path) -> None:
-    A, _ = hippo.legs(6)
+    A, _ = legs.matrices(6)
     known = rank_one(6, 0.3)
-    t, P = 0.6 / 1.3, hippo.low_rank(6)
+    t, P = 0.6 / 1.3, legs.low_rank(6)
     E = t * np.outer(P, P)
     savemat(tmp_path / "ptb.mat", {"ptb": -E})
     for sign in (1.0, -1.0):

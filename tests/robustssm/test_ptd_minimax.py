@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from robustssm import hippo
-from robustssm.diagonalize import perturb, rank_one, shipped_perturbation, tau_of_kappa
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.trade_off import sup_errors
-from robustssm.ptd_minimax import Objective, minimax
-from robustssm.ptd_optimizer import sup_error
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import perturb, rank_one, shipped_perturbation, tau_of_kappa
+from robustssm.hippo.minimax import Objective, minimax
+from robustssm.hippo.optimized import sup_error
 
 
 @pytest.mark.parametrize("n", [6, 7])
@@ -34,10 +34,10 @@ def test_the_start_is_the_rank_one_family(n: int) -> None:
     objective = Objective(n, 0.2, True)
     known = rank_one(n, 0.2)
     E, B = objective.matrices(objective.start)
-    t, P = 0.4 / 1.2, hippo.low_rank(n)
+    t, P = 0.4 / 1.2, legs.low_rank(n)
     # The residues, a basis of condition 5, carry n roundings.
     np.testing.assert_allclose(E, t * np.outer(P, P), atol=1e-11)
-    np.testing.assert_allclose(B, (1.0 - 0.5 * t) * hippo.input_vector(n), rtol=1e-11)
+    np.testing.assert_allclose(B, (1.0 - 0.5 * t) * legs.input_vector(n), rtol=1e-11)
     assert objective.kappa(objective.start) == pytest.approx(known.kappa, rel=1e-10)
 
 
@@ -50,7 +50,7 @@ def test_result_keeps_its_conditions_and_beats_rank_one(n: int, free_input: bool
     assert 4.9 <= found.kappa <= 5.0 * (1.0 + 1e-9)
     assert found.max_real <= -0.25 + 1e-9
     if not free_input:
-        np.testing.assert_array_equal(made.B, hippo.input_vector(n))
+        np.testing.assert_array_equal(made.B, legs.input_vector(n))
     rank_one_error = sup_errors(rank_one(n, tau_of_kappa(n, found.kappa)))[0].low
     # Measured: 0.45 to 0.61 for these four.
     assert sup_errors(found)[0].low < 0.7 * rank_one_error

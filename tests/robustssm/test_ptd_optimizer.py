@@ -6,25 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustssm import hippo
-from robustssm.diagonalize import shipped_perturbation
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.norms import sup_error
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
-from robustssm.initializations import parse
-from robustssm.ptd_optimizer import Objective, optimize, save
-from robustssm.ptd_optimizer import sup_error as own_sup_error
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import shipped_perturbation
+from robustssm.hippo.initializations import parse
+from robustssm.hippo.optimized import Objective, optimize, save
+from robustssm.hippo.optimized import sup_error as own_sup_error
 
 
 @pytest.mark.parametrize("margin", [0.35, 3.0])
 def test_gradient_is_the_difference_quotient(margin: float) -> None:
     """With and without eigenvalues beyond the margin."""
     n = 6
-    A, B = hippo.legs(n)
+    A, B = legs.matrices(n)
     objective = Objective(A, B, 0.3, margin, 0.0)
     rng = np.random.default_rng(0)
-    P = hippo.low_rank(n)
+    P = legs.low_rank(n)
     E = 0.2 * np.outer(P, P) + 0.1 * rng.standard_normal((n, n))
     _, gradient = objective(E)
     for _ in range(5):

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from robustssm import recipes
 from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 from robustssm.errors import UsageError
-from robustssm.network import Architecture
-from robustssm.recipes.resolving import resolve, scaled_task
+from robustssm.networks.network import Architecture
 from robustssm.tasks import load_task
 from robustssm.tasks.registry import TASKS
-from robustssm.training import TrainingConfig
+from robustssm.training import recipe_files
+from robustssm.training.loop import TrainingConfig
+from robustssm.training.recipe_options import resolve, scaled_task
 
 # What `robustssm train` takes where neither the command line nor a recipe says anything.
 DEFAULTS: dict[str, Any] = {
     key: value
     for key, value in {**vars(Architecture("s4d")), **vars(TrainingConfig())}.items()
-    if key in recipes.KEYS
+    if key in recipe_files.KEYS
 }
 TINY = "listops:train=60:validation=10:test=10:min_length=10:max_length=60"
 
@@ -37,13 +37,13 @@ def written(folder: Path, text: str) -> str:
 
 
 def test_the_recipes_of_long_range_arena_are_there() -> None:
-    rows = recipes.listed()
+    rows = recipe_files.listed()
     assert [row["recipe"] for row in rows] == [
         *(f"lra/{t}" for t in ("image", "listops", "path-x", "pathfinder", "retrieval", "text")),
         "sequential-cifar10",
     ]
     for row in rows:
-        assert row["families"] == ", ".join(recipes.FAMILIES)
+        assert row["families"] == ", ".join(recipe_files.FAMILIES)
         assert row["source"] and row["task"].partition(":")[0] in TASKS
     listed = call("ls", "recipes", "--format", "json")
     assert listed.exit_code == 0 and json.loads(listed.stdout)["rows"] == rows
@@ -51,15 +51,15 @@ def test_the_recipes_of_long_range_arena_are_there() -> None:
     assert all(f"{row['recipe']}: s4, s4d" in words and row["task"] in words for row in rows)
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", recipe_files.names())
 @pytest.mark.parametrize(
     ("init", "family"),
     [("s4", "s4"), ("s4d-lin", "s4d"), ("s5", "s5"), ("s4ptd-rank1:tau=0.1", "s4ptd"),
      ("s5ptd-rank1", "s5ptd")],
 )  # fmt: skip
 def test_every_family_of_every_recipe_can_be_built(name: str, init: str, family: str) -> None:
-    recipe = recipes.find(name)
-    assert recipes.family_of(init) == family
+    recipe = recipe_files.find(name)
+    assert recipe_files.family_of(init) == family
     settings = recipe.settings(init)
     assert "github.com/" in settings.source and settings.unlike
     own = dict(settings.values)
@@ -91,14 +91,14 @@ def test_every_family_of_every_recipe_can_be_built(name: str, init: str, family:
     ],
 )
 def test_numbers_of_the_publications(name: str, init: str, expected: dict[str, Any]) -> None:
-    values = recipes.find(name).settings(init).values
+    values = recipe_files.find(name).settings(init).values
     assert {key: values[key] for key in expected} == expected
 
 
 def test_the_command_line_stands_before_the_recipe_and_that_before_the_defaults(
     tmp_path: Path,
 ) -> None:
-    own = recipes.find(written(tmp_path, f'task = "{TINY}"\n[s4d]\nlayers = 2\nd_model = 6\n'))
+    own = recipe_files.find(written(tmp_path, f'task = "{TINY}"\n[s4d]\nlayers = 2\nd_model = 6\n'))
     options = {**DEFAULTS, "layers": 1}
     task, values = resolve("s4d-inv", "digits", options, {"layers"}, own)
     assert task == TINY
@@ -109,7 +109,7 @@ def test_the_command_line_stands_before_the_recipe_and_that_before_the_defaults(
 
 
 def test_warm_up_in_epochs_becomes_steps(tmp_path: Path) -> None:
-    own = recipes.find(
+    own = recipe_files.find(
         written(
             tmp_path, f'task = "{TINY}"\n[s5]\nepochs = 8\nbatch_size = 16\nwarmup_epochs = 2\n'
         )
@@ -125,7 +125,7 @@ def test_warm_up_in_epochs_becomes_steps(tmp_path: Path) -> None:
 
 def test_a_scale_multiplies_what_it_says_and_nothing_else(tmp_path: Path) -> None:
     text = f'task = "{TINY}"\n[s4]\nepochs = 10\nd_model = 40\nwarmup_steps = 8\nbatch_size = 4\n'
-    own = recipes.find(written(tmp_path, text))
+    own = recipe_files.find(written(tmp_path, text))
     task, values = resolve("s4", "", DEFAULTS, set(), own, 0.5)
     changed = {"epochs": 5, "d_model": 20, "warmup_steps": 2, "batch_size": 4}
     assert values == {**DEFAULTS, **changed} and task == TINY.replace("=60", "=30", 1)
@@ -234,7 +234,7 @@ def test_a_recipe_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "own.toml", tmp_path / "none.toml", tmp_path):
         with pytest.raises(UsageError, match="recipe"):
-            recipes.find(str(path))
+            recipe_files.find(str(path))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from robustssm.evaluations.exports.formats import WRITERS
 from robustssm.evaluations.reports.markdown import numbers
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.initializations import NAMES
+from robustssm.hippo.initializations import NAMES
 from robustssm.tasks import TASKS
 
 Call = Callable[..., Result]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from robustssm import hippo
-from robustssm.diagonalize import rank_one
 from robustssm.errors import StabilityError, UsageError
-from robustssm.spectrum import damped_eigenvalues, defective_tau, normal_eigenpairs, spikes
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import rank_one
+from robustssm.hippo.spectrum import damped_eigenvalues, defective_tau, normal_eigenpairs, spikes
 from tests.reference import stored
 
 EPS = np.finfo(float).eps
@@ -15,8 +15,8 @@ EPS = np.finfo(float).eps
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 33, 64])
 def test_eigenpairs_of_the_normal_part(n: int) -> None:
     eigenvalues, V = normal_eigenpairs(n)
-    A = hippo.normal_part(n)
-    _, B = hippo.legs(n)
+    A = legs.normal_part(n)
+    _, B = legs.matrices(n)
     # Unitary to n roundings; the residual scales with |A| = O(n^2).
     np.testing.assert_allclose(V.conj().T @ V, np.eye(n), atol=20 * n * EPS)
     np.testing.assert_allclose(A @ V, V * eigenvalues, atol=20 * n * EPS * np.linalg.norm(A, 2))
@@ -50,15 +50,15 @@ def test_eigenvalues_of_the_rank_one_family(n: int, tau: float) -> None:
         return
     eigenvalues = damped_eigenvalues(n, tau)
     t = 2 * tau / (1 + tau)
-    A, _ = hippo.legs(n)
-    P = hippo.low_rank(n)
+    A, _ = legs.matrices(n)
+    P = legs.low_rank(n)
     dense = np.linalg.eigvals(A + t * np.outer(P, P))
     distance = np.min(abs(eigenvalues[:, None] - dense), axis=1)
     # LAPACK's backward error eps |A| times the condition 1 / tau of the eigenvectors.
     assert distance.max() <= 20 * n * n * EPS / tau
     # Proved: the numerical range lies left of -1/2.
     assert eigenvalues.real.max() < -0.5
-    np.testing.assert_allclose(hippo.phi(n, eigenvalues), -1 / tau, rtol=1e-9)
+    np.testing.assert_allclose(legs.phi(n, eigenvalues), -1 / tau, rtol=1e-9)
 
 
 def test_condition_of_the_rank_one_family_is_below_one_over_tau() -> None:

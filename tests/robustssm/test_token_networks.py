@@ -11,11 +11,11 @@ from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.time_operators import time_operator
 from robustssm.evaluations.trained_layers.reading import layer_system
-from robustssm.inference import accuracy, logits, programmed
-from robustssm.initializations import NAMES
-from robustssm.network import Architecture, Network, build_network
+from robustssm.hippo.initializations import NAMES
+from robustssm.networks.inference import accuracy, logits, programmed
+from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.tasks import Split, load_task
-from robustssm.training import TrainingConfig, train
+from robustssm.training.loop import TrainingConfig, train
 
 TOKENS = 7
 LENGTH, SAMPLES = 24, 9

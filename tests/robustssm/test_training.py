@@ -10,9 +10,9 @@ import torch
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.files import write_atomically
-from robustssm.network import Architecture, build_network
+from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import Split, Task, registry
-from robustssm.training import TrainingConfig, parameter_groups, train
+from robustssm.training.loop import TrainingConfig, parameter_groups, train
 
 SMALL = Architecture("s4d", n=8, d_model=8, layers=1)
 TASK = "digits:side=8"

@@ -9,8 +9,8 @@ from torch import nn
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
-from robustssm.network import Architecture, build_network
-from robustssm.training import TrainingConfig, parameter_groups, train
+from robustssm.networks.network import Architecture, build_network
+from robustssm.training.loop import TrainingConfig, parameter_groups, train
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 INITS = ["s4", "s4d", "s4ptd-rank1", "dss", "s5", "s5ptd-rank1"]

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import pytest
 
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.network import Architecture
-from robustssm.training import EpochRecord, TrainingConfig, train
-from robustssm.training_logs import COLUMNS, EpochLog, TensorBoardLog, together
+from robustssm.networks.network import Architecture
+from robustssm.training.logs import COLUMNS, EpochLog, TensorBoardLog, together
+from robustssm.training.loop import EpochRecord, TrainingConfig, train
 
 SMALL = Architecture("s4d", n=4, d_model=4, layers=1)
 TASK = "digits:side=8"

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from robustssm import training
 from robustssm.attacks.augmentation import Augmentation
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
-from robustssm.inference import accuracy
-from robustssm.initializations import NAMES
-from robustssm.network import Architecture, build_network
+from robustssm.hippo.initializations import NAMES
+from robustssm.networks.inference import accuracy
+from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import load_task
-from robustssm.training import EpochRecord, TrainingConfig, train
+from robustssm.training import loop
+from robustssm.training.loop import EpochRecord, TrainingConfig, train
 
 SMALL = Architecture("s4d", n=4, d_model=4, layers=1, dropout=0.0)
 TASK = "digits:side=8"
@@ -136,7 +136,7 @@ def test_the_average_is_what_its_equation_says(
         averaged = run(tmp_path, ema=0.75)
     plain = run(tmp_path)
     network = build_network(SMALL)
-    groups = training.parameter_groups(network, TrainingConfig())
+    groups = loop.parameter_groups(network, TrainingConfig())
     names = {id(p): name for name, p in network.named_parameters()}
     order = [names[id(p)] for group in groups for p in group["params"]]  # type: ignore[attr-defined]
     for k, name in enumerate(order):

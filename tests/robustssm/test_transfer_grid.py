@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from robustssm import hippo, spectrum
 from robustssm.errors import ShapeError, UsageError
 from robustssm.execution import resolve_device
-from robustssm.transfer_grid import pole_grid, transfer_grid
+from robustssm.hippo import legs, spectrum
+from robustssm.hippo.transfer_grid import pole_grid, transfer_grid
 from robustssm.typing import ComplexArray, FloatArray
 from tests.reference import named_readout, stored
 
@@ -31,7 +31,7 @@ def readouts(n: int, count: int = 3) -> FloatArray:
 
 def term_sum(C: FloatArray, omega: FloatArray) -> FloatArray:
     """Return sum_i |C_i x_i|, what the errors of G are relative to."""
-    return np.abs(C) @ np.abs(hippo.state(C.shape[-1], 1j * omega))
+    return np.abs(C) @ np.abs(legs.state(C.shape[-1], 1j * omega))
 
 
 def grid(C: FloatArray, omega: FloatArray, **options: Any) -> ComplexArray:
@@ -65,7 +65,7 @@ class LiveBytes(TorchDispatchMode):
 @pytest.mark.parametrize("n", SIZES)
 def test_one_readout_is_horner_of_hippo(n: int) -> None:
     C = readouts(n)[0]
-    exact = hippo.transfer(C, 1j * GRID)
+    exact = legs.transfer(C, 1j * GRID)
     # Two evaluations, each with a few roundings a factor, relative to the sum of moduli.
     assert np.all(abs(grid(C, GRID) - exact) <= 8 * n * EPS * term_sum(C, GRID))
     # Off the zeros of G the two agree to 1e-13.
@@ -87,10 +87,10 @@ def test_many_readouts_are_one_by_one(n: int) -> None:
 def test_damped_is_hippo_over_normal_ratio(n: int, tau: float) -> None:
     omega = np.concatenate([GRID, spectrum.spikes(n)])
     C = readouts(n)
-    ratio = hippo.normal_ratio(n, omega, tau)
+    ratio = legs.normal_ratio(n, omega, tau)
     bound = 8 * n * EPS * term_sum(C, omega) / abs(ratio)
     # The ratio is the same function of the same omega; what differs is G.
-    exact = np.stack([hippo.transfer(c, 1j * omega) for c in C]) / ratio
+    exact = np.stack([legs.transfer(c, 1j * omega) for c in C]) / ratio
     assert np.all(abs(grid(C, omega, tau=tau) - exact) <= bound)
     assert np.all(abs(grid(C[0], omega, tau=tau) - exact[0]) <= bound[0])
 
@@ -105,8 +105,8 @@ def test_damped_is_hippo_over_normal_ratio(n: int, tau: float) -> None:
 def test_grid_is_the_dense_solve(n: int, omega: float, tau: float, seed: int) -> None:
     C = np.random.default_rng(seed).standard_normal((2, n))
     t = 2 * tau / (1 + tau)
-    A, B = hippo.legs(n)
-    P = hippo.low_rank(n)
+    A, B = legs.matrices(n)
+    P = legs.low_rank(n)
     dense = np.linalg.solve(1j * omega * np.eye(n) - A - t * np.outer(P, P), (1 - t / 2) * B)
     # Near a spike the answer moves by n^2 times the rounding of omega (condition 0.64 n^2).
     bound = 60 * n * n * EPS * (np.abs(C) @ np.abs(dense))
@@ -132,7 +132,7 @@ def test_complex64_is_good_to_n_eps(n: int, tau: float) -> None:
     omega = np.concatenate([np.geomspace(1e-2, 1e7, 200), spectrum.spikes(n, min(n // 2, 9))])
     C = readouts(n)
     exact = grid(C, omega, tau=tau)
-    factor = abs(hippo.normal_ratio(n, omega, tau)) if tau else 1.0
+    factor = abs(legs.normal_ratio(n, omega, tau)) if tau else 1.0
     # Rounding omega to float32 turns x_i by at most i eps / 2, and each factor has a few roundings:
     # 2 n eps and a few eps from the ends, relative to the sum of moduli; nothing more at spikes,
     # where a ratio in complex64 would be off by 0.64 n^2 eps, over 1 at n = 1024.
@@ -233,7 +233,7 @@ def test_limits_at_zero_and_infinity(tau: float, dtype: torch.dtype) -> None:
     )
     np.testing.assert_array_equal(values[:, [0, 1], [2, 0]], 0.0)
     # G -> C B / (i omega); complex64 has no number that small.
-    limit = (C @ hippo.input_vector(40))[:, None] / (1j * omega[1, 1:] * (1.0 + tau))
+    limit = (C @ legs.input_vector(40))[:, None] / (1j * omega[1, 1:] * (1.0 + tau))
     limit = limit if dtype == torch.complex128 else 0.0 * limit
     np.testing.assert_allclose(values[:, 1, 1:], limit, rtol=40 * 40 * EPS)
 
@@ -260,7 +260,7 @@ def test_inputs_are_left_alone() -> None:
 def test_pole_sum_is_the_normal_part(n: int) -> None:
     eigenvalues, V = spectrum.normal_eigenpairs(n)
     C = readouts(n)
-    residues = (C @ V) * (V.conj().T @ hippo.input_vector(n) * 0.5)
+    residues = (C @ V) * (V.conj().T @ legs.input_vector(n) * 0.5)
     omega = np.concatenate([GRID, spectrum.spikes(n), [np.inf, 1e200]])
     sums = pole_grid(eigenvalues, residues, omega, device="cpu").numpy()
     exact = grid(C, omega, tau=1.0)
@@ -340,7 +340,7 @@ def test_gpu_is_the_cpu(tau: float) -> None:
     many = transfer_grid(C, GRID, tau=tau, device="cuda")
     one = transfer_grid(C[0], GRID, tau=tau, device="cuda")
     assert many.device.type == one.device.type == "cuda"
-    ratio = abs(hippo.normal_ratio(n, GRID, tau)) if tau else 1.0
+    ratio = abs(legs.normal_ratio(n, GRID, tau)) if tau else 1.0
     # The same IEEE operations, but for the order of the matrix product's n terms.
     bound = 2 * n * EPS * term_sum(C, GRID) / ratio
     assert np.all(abs(many.cpu().numpy() - grid(C, GRID, tau=tau)) <= bound)

@@ -6,8 +6,8 @@ import pytest
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import FOLDER, SEEDS, verify, zoo_path
-from robustssm.initializations import NAMES
-from robustssm.zoo import recipe
+from robustssm.hippo.initializations import NAMES
+from robustssm.training.zoo import recipe
 
 # The poles of s4d-real do not oscillate; three layers of width 32 do not make up for that.
 LESS_ACCURATE = {"s4d-real": 0.7}

@@ -13,7 +13,7 @@ from robustssm.checkpoints.state_spaces.layers import LayerReader
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
-from robustssm.sequence_model import Blueprint, SequenceModel
+from robustssm.networks.foreign import Blueprint, SequenceModel
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robustssm.attacks import Site
 from robustssm.attacks.adversaries.base import Victim
 from robustssm.attacks.budget import Budget
-from robustssm.network import Architecture, Network, build_network
+from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.typing import IntArray
 
 L, N, CHANNELS = 32, 40, 2

@@ -14,7 +14,7 @@ from robustssm.attacks.adversaries.base import LOSSES, Found, Victim, margin, wo
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
-from robustssm.network import Architecture, build_network
+from robustssm.networks.network import Architecture, build_network
 
 SITE = Site(scale=torch.tensor([0.3, 2.0], dtype=torch.float64))
 

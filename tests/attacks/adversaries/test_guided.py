@@ -13,7 +13,7 @@ from robustssm.attacks.adversaries.base import Found, Victim
 from robustssm.attacks.adversaries.guided import Guided
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
-from robustssm.network import Network
+from robustssm.networks.network import Network
 from tests.attacks.adversaries.sinusoids import (
     BUDGET,
     CHANNELS,

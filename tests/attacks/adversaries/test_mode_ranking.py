@@ -203,7 +203,7 @@ def trained() -> Iterator[Victim]:
 @pytest.mark.slow
 def test_finds_the_worst_mode_of_a_trained_network(trained: Victim) -> None:
     from robustssm.evaluations.trained_layers.input_response import input_response
-    from robustssm.network import own_network
+    from robustssm.networks.network import own_network
 
     task = load_task("digits")
     test = task.splits["test"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustssm.checkpoints import state_spaces
 from robustssm.file_formats import Contents
-from robustssm.sequence_model import SequenceModel
+from robustssm.networks.foreign import SequenceModel
 from robustssm.typing import FloatArray
 from tests.robustssm.checkpoints.foreign import (
     D,

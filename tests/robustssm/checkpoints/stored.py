@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustssm.file_formats import Contents
-from robustssm.sequence_model import SequenceModel
+from robustssm.networks.foreign import SequenceModel
 from robustssm.typing import FloatArray
 from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.foreign import held

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from robustssm.checkpoints import dss, state_spaces
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.sequence_model import SequenceModel
+from robustssm.networks.foreign import SequenceModel
 from robustssm.typing import FloatArray
 from tests.robustssm.checkpoints.foreign import (
     D,

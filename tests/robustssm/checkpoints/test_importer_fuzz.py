@@ -16,7 +16,7 @@ from torch import Tensor
 from robustssm.checkpoints.importers import importer_of
 from robustssm.errors import RobustssmError
 from robustssm.file_formats import Contents, read_contents
-from robustssm.sequence_model import SequenceModel
+from robustssm.networks.foreign import SequenceModel
 from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.test_families import FAMILIES
 from tests.robustssm.checkpoints.test_golden_files import FILES as GOLDEN_FILES

@@ -17,7 +17,7 @@ from robustssm.checkpoints.native import weights_hash
 from robustssm.cli import main
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import Contents, read_contents
-from robustssm.inference import logits
+from robustssm.networks.inference import logits
 from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.foreign import Draw
 
@@ -123,7 +123,7 @@ def test_the_reference_logits() -> None:
 
 
 def test_three_routes() -> None:
-    from robustssm.mamba_scan import parity, recurrence
+    from robustssm.networks.mamba_steps import parity, recurrence
 
     network, held = model(), tensors()
     tokens = np.array([3, 1, 4, 1, 5, 9, 2, 6])
@@ -136,7 +136,7 @@ def test_three_routes() -> None:
 
 
 def test_a_frozen_step_is_the_response_to_an_impulse() -> None:
-    from robustssm.mamba_scan import local_system
+    from robustssm.networks.mamba_steps import local_system
 
     network = model()
     x = network.embed(torch.tensor([3, 1, 4, 1, 5]))

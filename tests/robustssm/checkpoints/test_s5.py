@@ -16,7 +16,7 @@ from robustssm.checkpoints import s5, s5_pytorch
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import Contents
 from robustssm.layers.mimo_general import GeneralMIMO
-from robustssm.sequence_model import SequenceModel
+from robustssm.networks.foreign import SequenceModel
 from tests.robustssm.checkpoints.foreign import Draw, c128, f64, sigmoid
 from tests.robustssm.checkpoints.foreign import held as file_of
 from tests.robustssm.checkpoints.stored import Stored, entry, error

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from robustssm.errors import UsageError
-from robustssm.recipes import FOLDER, Recipe
 from robustssm.tasks import load_task
 from robustssm.tasks.registry import FILE, TASKS, maker
+from robustssm.training.recipe_files import FOLDER, Recipe
 
 # Values that a scale multiplies, at least 1.
 _SCALED = ("d_model", "epochs")

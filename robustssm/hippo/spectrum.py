@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 from robustssm.errors import StabilityError, UsageError
-from robustssm.hippo import (
+from robustssm.hippo.legs import (
     EXPLICIT,
     FLOOR,
     check_order,

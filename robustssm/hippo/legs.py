@@ -68,7 +68,7 @@ def input_vector(n: int) -> FloatArray:
     return np.sqrt(2.0 * np.arange(check_order(n)) + 1.0)
 
 
-def legs(n: int) -> tuple[FloatArray, FloatArray]:
+def matrices(n: int) -> tuple[FloatArray, FloatArray]:
     """Return HiPPO-LegS (A, B), shapes (n, n) and (n,); A is lower triangular, stable."""
     B = input_vector(n)
     A = -np.tril(np.outer(B, B), -1) - np.diag(np.arange(1.0, n + 1.0))
@@ -82,7 +82,7 @@ def low_rank(n: int) -> FloatArray:
 
 def normal_part(n: int) -> FloatArray:
     """Return A_N = A + P P^T = K - I/2 with K real and skew, shape (n, n)."""
-    A, _ = legs(n)
+    A, _ = matrices(n)
     P = low_rank(n)
     return A + np.outer(P, P)
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robustssm.mamba import MambaModel
+from robustssm.networks.mamba import MambaModel
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from robustssm.errors import UsageError
-from robustssm.hippo import legs, low_rank, state
+from robustssm.hippo.legs import low_rank, matrices, state
 from robustssm.typing import ComplexArray, FloatArray
 
 # Weight of |E|_F / |A|_2. Psi is stationary near |E|_F / |A|_2 = 1 / gamma, where kappa is about 9.
@@ -174,7 +174,7 @@ def optimize(
             f"ptd: n = {n}, restarts = {restarts}, steps = {steps}, expected n >= 2 and at least "
             "1 restart and 1 step; raise them"
         )
-    A, B = legs(n)
+    A, B = matrices(n)
     weight = (GAMMA if gamma is None else gamma) / float(np.linalg.norm(A, 2))
     objective = Objective(A, B, weight, STABILITY_GAP - max_real, transfer_weight)
     ends = [restart(objective, index, seed, restarts, steps) for index in range(restarts)]
@@ -254,7 +254,7 @@ def adam(objective: Objective, E: FloatArray, steps: int, rate: float) -> FloatA
 
 def count_real(n: int, E: FloatArray) -> int:
     """Return how many eigenvalues of A + E are real."""
-    return int(np.sum(np.linalg.eigvals(legs(n)[0] + E).imag == 0.0))
+    return int(np.sum(np.linalg.eigvals(matrices(n)[0] + E).imag == 0.0))
 
 
 def sup_error(n: int, E: FloatArray, *, worst: bool = False) -> float:
@@ -263,7 +263,7 @@ def sup_error(n: int, E: FloatArray, *, worst: bool = False) -> float:
     The grid has |Im lambda_k| and offsets of multiples of |Re lambda_k|, a log grid and zero; the
     neighbourhoods of its four largest values are then refined four times.
     """
-    A, B = legs(n)
+    A, B = matrices(n)
     eigenvalues, V = eigenpairs(A + E)
     residues = np.linalg.solve(V, B.astype(np.complex128))
     readout = V if worst else V[:1]

@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from robustssm.classifier import Classifier
 from robustssm.errors import ShapeError
-from robustssm.network import Network
-from robustssm.program import Program
+from robustssm.networks.classifier import Classifier
+from robustssm.networks.network import Network
+from robustssm.networks.program import Program
 from robustssm.tasks import Split
 
 # For arithmetic on batches elsewhere: whole blocks of this many rows, empty ones added, give a

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from robustssm.errors import UsageError
 from robustssm.files import write_atomically
-from robustssm.network import Network
-from robustssm.training_config import TrainingConfig
+from robustssm.networks.network import Network
+from robustssm.training.config import TrainingConfig
 
 Average = torch.optim.swa_utils.AveragedModel
 

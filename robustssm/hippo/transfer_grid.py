@@ -1,7 +1,7 @@
 """Transfer functions on large frequency grids with torch, on CPU or GPU, in bounded memory.
 
 G(i omega) = C (i omega - A)^-1 B of HiPPO-LegS for one or many readouts C, the damped family
-G / (1 + tau phi_n) and sums over poles. The closed forms are those of `robustssm.hippo`; here
+G / (1 + tau phi_n) and sums over poles. The closed forms are those of `robustssm.hippo.legs`; here
 they run in real arithmetic on (real, imaginary) pairs, one operation at a time:
 
     f_i = (s - i) / (s + i + 2) = (t^2 - l + i t c) / (1 + t^2),  s = i omega,  t = omega / (i + 2),
@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robustssm import hippo
 from robustssm.errors import ShapeError, UsageError
 from robustssm.execution import resolve_device
+from robustssm.hippo import legs
 from robustssm.typing import FloatArray
 
 # Bytes held at once by default, see `transfer_grid`.
@@ -37,7 +37,7 @@ STATES = 64
 PAIRS = {"cpu": 1 << 20}
 PAIRS_ELSEWHERE = 1 << 24
 # Squares of |omega| below this are finite; above it G is C B / (i omega), n^2 / LARGE relative.
-LARGE = {torch.float64: hippo.LARGE, torch.float32: 1e18}
+LARGE = {torch.float64: legs.LARGE, torch.float32: 1e18}
 REAL = {torch.complex128: torch.float64, torch.complex64: torch.float32}
 # Bytes of a frequency on the host: the float64 omega and the temporaries of `normal_ratio`.
 HOST = 512
@@ -136,7 +136,7 @@ def pole_grid(
     bytes_each = 8 * (4 * STATES + 4 * len(r)) + HOST
     pairs = PAIRS.get(where.type, PAIRS_ELSEWHERE) // STATES
     for part in _chunks(w.size, pairs, memory - 48 * len(r) * STATES, bytes_each):
-        points = torch.from_numpy(np.clip(w[part], -hippo.LARGE, hippo.LARGE)).to(where)
+        points = torch.from_numpy(np.clip(w[part], -legs.LARGE, legs.LARGE)).to(where)
         parts = torch.view_as_real(result[:, part])
         for first in range(0, len(at), STATES):
             block = slice(first, first + STATES)
@@ -150,7 +150,7 @@ def pole_grid(
             r_imag = torch.from_numpy(r.imag[:, block].copy()).to(where)
             parts[..., 0] += (r_real @ square).addmm_(r_imag, e)
             parts[..., 1] += (r_imag @ square).addmm_(r_real, e, alpha=-1.0)
-        _scale(result[:, part], w[part], 1, 0.0, hippo.LARGE)
+        _scale(result[:, part], w[part], 1, 0.0, legs.LARGE)
     return result[0].reshape(shape) if one else result.reshape(len(r), *shape)
 
 
@@ -161,7 +161,7 @@ def _readouts(C: npt.ArrayLike) -> FloatArray:
     readouts = np.asarray(C, dtype=np.float64)
     if readouts.ndim not in (1, 2) or readouts.size == 0:
         raise ShapeError(f"readout: C has shape {readouts.shape}, expected (n,) or (k, n)")
-    hippo.check_readout(readouts.ravel(), readouts.size)
+    legs.check_readout(readouts.ravel(), readouts.size)
     return readouts
 
 
@@ -209,7 +209,7 @@ def _factors(w: torch.Tensor, coefficients: torch.Tensor, work: torch.Tensor) ->
 
 def _horner(C: FloatArray, w: torch.Tensor, rows: int, out: torch.Tensor) -> None:
     """Write G(i w) to out (points, 2) by Horner's rule, `rows` factors at a time."""
-    Cb = (C * hippo.input_vector(len(C)))[::-1].tolist()
+    Cb = (C * legs.input_vector(len(C)))[::-1].tolist()
     table = _coefficients(np.arange(len(C) - 2.0, -1.0, -1.0), w)
     p, q = torch.full_like(w, Cb[0]), torch.zeros_like(w)
     a, b = torch.empty_like(w), torch.empty_like(w)
@@ -235,7 +235,7 @@ def _horner(C: FloatArray, w: torch.Tensor, rows: int, out: torch.Tensor) -> Non
 def _states(C: FloatArray, w: torch.Tensor, out: torch.Tensor) -> None:
     """Write G(i w) of each readout to out (k, points, 2): states in blocks times C in blocks."""
     (k, n), size = C.shape, len(w)
-    b = hippo.input_vector(n)
+    b = legs.input_vector(n)
     table = _coefficients(np.maximum(np.arange(n) - 1.0, 0.0), w)  # row i leads to state i
     total = torch.zeros((k, 2 * size), dtype=w.dtype, device=w.device)
     x = torch.empty((STATES, 2, size), dtype=w.dtype, device=w.device)
@@ -267,7 +267,7 @@ def _scale(values: torch.Tensor, w: FloatArray, n: int, tau: float, large: float
     """Divide values (k, points) by 1 + tau phi_n, and by |omega| / large beyond it, in place."""
     inverse = np.ones(len(w), dtype=np.complex128)
     if tau > 0.0:
-        inverse /= hippo.normal_ratio(n, np.clip(w, -hippo.LARGE, hippo.LARGE), tau)
+        inverse /= legs.normal_ratio(n, np.clip(w, -legs.LARGE, legs.LARGE), tau)
     beyond = np.abs(w) > large
     if tau > 0.0 or beyond.any():
         inverse[beyond] *= large / np.abs(w[beyond])

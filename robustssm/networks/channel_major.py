@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.layers import SSMLayer
-from robustssm.network import Normalisation
+from robustssm.networks.network import Normalisation
 
 # Twice the widest vector register, in float32: loops are unrolled by two.
 STEPS = 32

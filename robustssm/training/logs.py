@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.files import prepare, special, write_atomically
-from robustssm.training import EpochRecord
+from robustssm.training.loop import EpochRecord
 
 COLUMNS = tuple(field.name for field in fields(EpochRecord))
 SUFFIXES = (".csv", ".jsonl")

@@ -19,9 +19,9 @@ from importlib import resources
 import numpy as np
 from scipy.optimize import brentq
 
-from robustssm import hippo
 from robustssm.errors import StabilityError, UsageError
-from robustssm.spectrum import (
+from robustssm.hippo import legs
+from robustssm.hippo.spectrum import (
     damped_eigenvalues,
     defective_tau,
     log_phi_slope,
@@ -71,7 +71,7 @@ def _finish(
     V_inv = np.linalg.inv(V)
     singular = np.linalg.svd(V, compute_uv=False)
     residual = perturbed - (V * eigenvalues) @ V_inv
-    A, _ = hippo.legs(len(B))
+    A, _ = legs.matrices(len(B))
     return Diagonalization(
         method=method,
         eigenvalues=eigenvalues,
@@ -87,10 +87,10 @@ def _finish(
 
 def normal(n: int) -> Diagonalization:
     """Return the normal part with input B/2 (S4D-LegS): V unitary, |E|_2 = n^2 / 2."""
-    A, B = hippo.legs(n)
+    A, B = legs.matrices(n)
     eigenvalues, V = normal_eigenpairs(n)
     relative = 0.5 * n * n / np.linalg.norm(A, 2)
-    return _finish("normal", hippo.normal_part(n), eigenvalues, V, 0.5 * B, float(relative))
+    return _finish("normal", legs.normal_part(n), eigenvalues, V, 0.5 * B, float(relative))
 
 
 def rank_one(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
@@ -99,12 +99,12 @@ def rank_one(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
     Its transfer function is G / (1 + tau phi_n), and Re lambda < -1/2 always (numerical range).
     Raises StabilityError where tau is below 1.5 tau_c and the matrix nearly defective.
     """
-    eigenvalues = damped_eigenvalues(hippo.check_order(n), tau)
+    eigenvalues = damped_eigenvalues(legs.check_order(n), tau)
     t = 2.0 * tau / (1.0 + tau)
-    A, B = hippo.legs(n)
-    P = hippo.low_rank(n)
+    A, B = legs.matrices(n)
+    P = legs.low_rank(n)
     relative = float(t * np.dot(P, P) / np.linalg.norm(A, 2))
-    V = hippo.state(n, eigenvalues)
+    V = legs.state(n, eigenvalues)
     return _finish("rank1", A + t * np.outer(P, P), eigenvalues, V, (1.0 - 0.5 * t) * B, relative)
 
 
@@ -120,15 +120,15 @@ def clipped(n: int, tau: float = DEFAULT_TAU) -> tuple[Diagonalization, FloatArr
     Raises as `rank_one`.
     """
     known = rank_one(n, tau)
-    V = hippo.state(n, known.eigenvalues)
+    V = legs.state(n, known.eigenvalues)
     V = V / np.sqrt(np.abs(log_phi_slope(n, known.eigenvalues + 0.5)))
     U, sigma, _ = np.linalg.svd(V)
     c = -tau * np.log(tau)
     low, high = sigma[-1] * np.exp(LIFT * c), sigma[0] * np.exp(-LOWER * c)
     # V V^* is real, the spectrum being closed under conjugation, and so is Q.
     Q = ((U * (np.clip(sigma, low, max(low, high)) / sigma)) @ U.conj().T).real
-    A, B = hippo.legs(n)
-    t, P = 2.0 * tau / (1.0 + tau), hippo.low_rank(n)
+    A, B = legs.matrices(n)
+    t, P = 2.0 * tau / (1.0 + tau), legs.low_rank(n)
     perturbed = np.linalg.solve(Q.T, (Q @ (A + t * np.outer(P, P))).T).T
     E, B_E = perturbed - A, (1.0 - 0.5 * t) * (Q @ B)
     relative = float(np.linalg.norm(E, 2) / np.linalg.norm(A, 2))
@@ -142,7 +142,7 @@ def tau_of_kappa(n: int, kappa: float) -> float:
     kappa falls from about 1 / tau to 1 at tau = 1. Raises UsageError where kappa is out of the
     family's reach: below 1, or above what 1.5 tau_c, its least tau, has.
     """
-    least, most = 1.5 * defective_tau(hippo.check_order(n, minimum=2)) * (1.0 + 1e-12), 0.9999
+    least, most = 1.5 * defective_tau(legs.check_order(n, minimum=2)) * (1.0 + 1e-12), 0.9999
     least = max(least, 1e-12)
     lowest, highest = rank_one(n, most).kappa, rank_one(n, least).kappa
     if not lowest <= kappa <= highest:
@@ -169,10 +169,10 @@ def perturb(
     Order: Im descending.
     """
     n = len(E)
-    A, own = hippo.legs(n)
+    A, own = legs.matrices(n)
     if E.shape != (n, n) or not np.isfinite(E).all():
         raise UsageError(f"PTD: E has shape {E.shape}, expected a finite square matrix")
-    B = own if B is None else hippo.check_readout(B, n)
+    B = own if B is None else legs.check_readout(B, n)
     eigenvalues, V = np.linalg.eig(A + E)
     if stable and eigenvalues.real.max() >= 0.0:
         raise StabilityError(
@@ -196,7 +196,7 @@ def random_perturbation(n: int, seed: int = 0) -> FloatArray:
 
     The control of the optimised E: the largest size on that ladder with max Re lambda <= -1/4.
     """
-    A, _ = hippo.legs(n)
+    A, _ = legs.matrices(n)
     E = np.random.default_rng(seed).standard_normal((n, n))
     E *= RANDOM_RELATIVE_NORM * np.linalg.norm(A, 2) / np.linalg.norm(E, 2)
     while np.linalg.eigvals(A + E).real.max() > MAX_REAL:
@@ -206,8 +206,8 @@ def random_perturbation(n: int, seed: int = 0) -> FloatArray:
 
 def scaled_random(n: int, seed: int, relative_norm: float) -> FloatArray:
     """Return a real Gaussian E with |E|_2 / |A|_2 = relative_norm; A + E may be unstable."""
-    E = np.random.default_rng(seed).standard_normal((hippo.check_order(n), n))
-    return E * (relative_norm * np.linalg.norm(hippo.legs(n)[0], 2) / np.linalg.norm(E, 2))
+    E = np.random.default_rng(seed).standard_normal((legs.check_order(n), n))
+    return E * (relative_norm * np.linalg.norm(legs.matrices(n)[0], 2) / np.linalg.norm(E, 2))
 
 
 def corner_perturbation(n: int, size: float = 1.0) -> FloatArray:
@@ -215,14 +215,14 @@ def corner_perturbation(n: int, size: float = 1.0) -> FloatArray:
 
     It closes the chain of states to a ring, as the corner of a circulant does for a shift.
     """
-    E = np.zeros((hippo.check_order(n, minimum=2), n))
+    E = np.zeros((legs.check_order(n, minimum=2), n))
     E[0, -1] = size
     return E
 
 
 def shipped_orders(prefix: str = "n") -> list[int]:
     """Return the state sizes whose optimised E ships with the package (`minimax-n`: the other)."""
-    folder = resources.files("robustssm") / "ptd_matrices"
+    folder = resources.files("robustssm.hippo") / "ptd_matrices"
     found = [re.fullmatch(f"{prefix}([0-9]+)[.]npz", file.name) for file in folder.iterdir()]
     return sorted(int(match[1]) for match in found if match)
 
@@ -239,7 +239,7 @@ def shipped_perturbation(n: int, prefix: str = "n") -> tuple[FloatArray, dict[st
             f"s4ptd: no optimised perturbation ships for state size {n}, expected one of "
             f"{shipped_orders(prefix)}; use s4ptd-rank1, which has every size in closed form"
         )
-    path = resources.files("robustssm") / "ptd_matrices" / f"{prefix}{n}.npz"
+    path = resources.files("robustssm.hippo") / "ptd_matrices" / f"{prefix}{n}.npz"
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return stored["E"].astype(np.float64), json.loads(str(stored["meta"]))
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustssm.classifier import Classifier
 from robustssm.errors import ShapeError, UsageError
 from robustssm.layers.general import GeneralLayer
 from robustssm.layers.mixers import mixer
-from robustssm.sequence_parts import ACTIVATIONS, GEGLU, Norm, Output, Residual
+from robustssm.networks.classifier import Classifier
+from robustssm.networks.foreign_parts import ACTIVATIONS, GEGLU, Norm, Output, Residual
 
 KIND = "sequence-model"
 

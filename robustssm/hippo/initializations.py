@@ -24,9 +24,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from robustssm import hippo
-from robustssm.diagonalize import DEFAULT_TAU, Diagonalization, diagonalize, normal
 from robustssm.errors import UsageError
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import DEFAULT_TAU, Diagonalization, diagonalize, normal
 from robustssm.typing import ComplexArray, FloatArray
 
 # family: which layer; method: how HiPPO is diagonalised (None: the poles are a formula).
@@ -133,7 +133,7 @@ def formula_poles(base: str, n: int) -> ComplexArray:
     arXiv 2206.11893, equations (8) and (9): -1/2 + i (n/pi)(n / (2k+1) - 1), -1/2 + i pi k for
     k < ceil(n/2); and -(k+1).
     """
-    k = np.arange((hippo.check_order(n) + 1) // 2)
+    k = np.arange((legs.check_order(n) + 1) // 2)
     match base:
         case "s4d-lin":
             return -0.5 + 1j * np.pi * k
@@ -169,7 +169,7 @@ class Initialization:
 def initialization(text: str, n: int) -> Initialization:
     """Return the initialisation that `text` names, at state size n >= 2."""
     name = parse(text)
-    hippo.check_order(n, minimum=2)
+    legs.check_order(n, minimum=2)
     if name.method is None:
         poles = formula_poles(name.base, n)
         weight = np.ones(n) if name.base == "s4d-real" else np.full(len(poles), 2.0)
@@ -185,8 +185,8 @@ def initialization(text: str, n: int) -> Initialization:
     if name.family == "dss":
         B = np.ones(int(kept.sum()), dtype=np.complex128)
     if name.base == "s4":
-        B = V_inv @ hippo.input_vector(n)
-        P = V_inv @ hippo.low_rank(n)
+        B = V_inv @ legs.input_vector(n)
+        P = V_inv @ legs.low_rank(n)
     return Initialization(
         name,
         n,

@@ -36,11 +36,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from robustssm import hippo
-from robustssm.diagonalize import MAX_REAL, tau_of_kappa
 from robustssm.errors import UsageError
 from robustssm.execution import one_thread
-from robustssm.spectrum import damped_eigenvalues, log_phi_slope
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import MAX_REAL, tau_of_kappa
+from robustssm.hippo.spectrum import damped_eigenvalues, log_phi_slope
 from robustssm.typing import ComplexArray, FloatArray
 
 POWERS = (16, 32, 64, 128)
@@ -80,14 +80,14 @@ class Objective:
     def __init__(self, n: int, tau: float, free_input: bool) -> None:
         self.n, self.pairs, self.free = n, n // 2, free_input
         start = damped_eigenvalues(n, tau)[: (n + 1) // 2]
-        residues = -hippo.state(n, start) / log_phi_slope(n, start + 0.5)
+        residues = -legs.state(n, start) / log_phi_slope(n, start + 0.5)
         norm = np.linalg.norm(residues, axis=0)
         self.damping, self.height = -start.real, start.imag
         self.scale = np.concatenate([norm, norm[: self.pairs]])
         # A real pole enters c + c' twice.
         self.weight = np.where(np.arange(len(start)) < self.pairs, 1.0, 0.5)
         self.share = norm**2 / np.sum(norm**2) / (2.0 * self.weight)
-        self.B = hippo.input_vector(n)
+        self.B = legs.input_vector(n)
         columns = np.concatenate([residues.real, residues.imag[:, : self.pairs]], axis=1)
         self.start: FloatArray = np.concatenate(
             [np.zeros(len(start) + self.pairs), (columns / self.scale).ravel()]
@@ -109,7 +109,7 @@ class Objective:
         between = np.exp(np.interp(k, np.arange(len(y)), np.log(y)))
         below, above = y[-1] * np.linspace(0.0, 1.0, PER_GAP), y[0] * np.geomspace(1.0, 50.0, 40)
         self.omega = np.unique(np.concatenate([below, between, above]))
-        self.x = hippo.state(self.n, np.asarray(1j * self.omega, dtype=np.complex128))
+        self.x = legs.state(self.n, np.asarray(1j * self.omega, dtype=np.complex128))
 
     def system(self, variables: FloatArray) -> tuple[ComplexArray, FloatArray]:
         """Return the poles (m,), Im >= 0, and M (n, n): Re of all residues, Im of the pairs'."""
@@ -199,7 +199,7 @@ class Objective:
         product = V * real
         product[:, : self.pairs] -= V[:, m:] * imag
         product[:, m:] += V[:, : self.pairs] * imag
-        E = np.linalg.solve(V.T, product.T).T - hippo.legs(self.n)[0]
+        E = np.linalg.solve(V.T, product.T).T - legs.matrices(self.n)[0]
         return E, 2.0 * M[:, :m] @ self.weight if self.free else self.B
 
 
@@ -210,7 +210,7 @@ def minimax(n: int, *, kappa: float = 10.0, free_input: bool = False, steps: int
     local minimum: that it is the least is not claimed. Raises UsageError for n < 4, bad settings,
     or a kappa that the rank-one family, the start, does not have.
     """
-    hippo.check_order(n, minimum=4)
+    legs.check_order(n, minimum=4)
     if steps < 1:
         raise UsageError(f"ptd minimax: steps is {steps}, expected at least 1")
     tau = tau_of_kappa(n, kappa)

@@ -13,9 +13,9 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from robustssm.channel_major import Affine, Convolution, Mixing, Norm, padded_steps
 from robustssm.errors import ShapeError, UsageError
-from robustssm.network import Network
+from robustssm.networks.channel_major import Affine, Convolution, Mixing, Norm, padded_steps
+from robustssm.networks.network import Network
 
 # Values of a signal that is worked on at a time: what a processor's cache holds of it and its
 # spectrum, and what keeps a GPU busy.

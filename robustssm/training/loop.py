@@ -24,12 +24,12 @@ from robustssm.checkpoints.native import Card, save_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.execution import one_thread, repeatable, resolve_device, versions
 from robustssm.files import prepare
-from robustssm.inference import accuracy
-from robustssm.initializations import initialization
-from robustssm.network import Architecture, Network, build_network
+from robustssm.hippo.initializations import initialization
+from robustssm.networks.inference import accuracy
+from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.tasks import Task, load_task
-from robustssm.training_config import TrainingConfig
-from robustssm.training_state import Average, averaged, moving_average, restore, save_state
+from robustssm.training.config import TrainingConfig
+from robustssm.training.state import Average, averaged, moving_average, restore, save_state
 from robustssm.typing import IntArray
 
 __all__ = ["Augment", "EpochRecord", "TrainingConfig", "parameter_groups", "train"]

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from robustssm.errors import UsageError
-from robustssm.initializations import parse
-from robustssm.network import Architecture
-from robustssm.training_config import TrainingConfig
+from robustssm.hippo.initializations import parse
+from robustssm.networks.network import Architecture
+from robustssm.training.config import TrainingConfig
 
 FAMILIES = ("s4", "s4d", "s5", "s4ptd", "s5ptd")
 # Stands for files in a recipe's task.
 FOLDER = "PATH"
-_ROOT = Path(__file__).parent
+_ROOT = Path(__file__).parent / "recipes"
 _TOP = {"task": str, "samples": int, "source": str}
 _ABOUT = {"source": str, "unlike": list}
 # What the initialisation, the task and the run give.

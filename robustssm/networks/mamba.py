@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustssm.classifier import Classifier
 from robustssm.errors import ShapeError, UsageError
 from robustssm.layers.base import SSMLayer
+from robustssm.networks.classifier import Classifier
 
 KIND = "mamba"
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from robustssm import hippo
 from robustssm.errors import RejectedInputError
 from robustssm.files import write_atomically
+from robustssm.hippo import legs
 from robustssm.typing import ComplexArray, FloatArray
 
 # A larger matrix is not an initialisation that a dense eigensolver diagonalises in minutes.
@@ -48,7 +48,7 @@ def save_initialization(path: Path, E: FloatArray, B: FloatArray, meta: dict[str
     text = json.dumps({"n": len(E), **meta}, sort_keys=True)
     buffer = io.BytesIO()
     arrays = {"E": np.asarray(E, dtype=np.float64), "meta": np.array(text)}
-    if not np.array_equal(B, hippo.input_vector(len(E))):
+    if not np.array_equal(B, legs.input_vector(len(E))):
         arrays["B"] = np.asarray(B, dtype=np.float64)
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomically(path, buffer.getvalue())
@@ -73,7 +73,7 @@ def load_initialization(path: Path) -> Stored:
     if not 1 <= len(E) <= MAX_ORDER:
         raise _rejected(path, f"has order {len(E)}", f"1 to {MAX_ORDER}")
     if B is None:
-        B = hippo.input_vector(len(E))
+        B = legs.input_vector(len(E))
     if B.shape != (len(E),) or B.dtype.kind not in "fiu" or not np.isfinite(B).all():
         raise _rejected(path, f"B has shape {B.shape} and type {B.dtype}", f"{len(E)} real numbers")
     return Stored(E, B.astype(np.float64), sha256, meta)
@@ -120,7 +120,7 @@ def _matlab(path: Path, data: bytes) -> np.ndarray:
         shapes = f"Lam {np.shape(found['Lam'])}, V {V.shape}, Vinv {V_inv.shape}"
         raise _rejected(path, f"has {shapes}", "n, (n, n) and (n, n)")
     M = (V * Lam) @ V_inv
-    A, _ = hippo.legs(len(M))
+    A, _ = legs.matrices(len(M))
     candidates = [sign * M - A for sign in (1.0, -1.0)]
     E = min(candidates, key=lambda E: float(np.linalg.norm(E)))
     # A real matrix comes back from its eigenvectors with imaginary parts of kappa eps |A|.

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustssm.classifier import Classifier
 from robustssm.errors import ShapeError, UsageError
-from robustssm.initializations import initialization, parse
+from robustssm.hippo.initializations import initialization, parse
 from robustssm.layers import LAYERS, SSMLayer
 from robustssm.layers.bidirectional import Bidirectional
+from robustssm.networks.classifier import Classifier
 from robustssm.tasks.base import Task
 
 _CHOICES = {

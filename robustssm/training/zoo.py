@@ -8,9 +8,9 @@ import joblib
 from robustssm.checkpoints import Card, load_checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.files import write_atomically
-from robustssm.initializations import NAMES
-from robustssm.network import Architecture
-from robustssm.training import TrainingConfig, train
+from robustssm.hippo.initializations import NAMES
+from robustssm.networks.network import Architecture
+from robustssm.training.loop import TrainingConfig, train
 
 TASK = "digits"
 # Where the default training falls short of the others' accuracy. S5 has 16 states for all

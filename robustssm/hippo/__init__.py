@@ -1,0 +1,1 @@
+"""HiPPO-LegS and its diagonalisations: matrices, spectra, initialisations, transfer functions."""

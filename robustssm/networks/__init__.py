@@ -1,0 +1,1 @@
+"""Networks: what maps inputs to logits, in training, in blocks, imported or foreign."""

@@ -1,0 +1,1 @@
+"""Training: the loop, its settings, state and logs, published recipes, the bundled checkpoints."""
