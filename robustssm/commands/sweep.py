@@ -61,6 +61,12 @@ if TYPE_CHECKING:
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--overwrite", is_flag=True, help="Discard what the directory holds.")
 @click.option(
+    "--figures/--no-figures",
+    default=True,
+    show_default=True,
+    help="Draw the figures of the run; `robustssm draw` does it later.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Say what would be computed (cells, passes, time, disk, from a probe), and stop.",
@@ -76,6 +82,7 @@ def sweep(
     retry_failed: bool,
     fail_fast: bool,
     overwrite: bool,
+    figures: bool,
     dry_run: bool,
     jobs: int | None,
     style: str,
@@ -152,7 +159,7 @@ def sweep(
         errors = _run(plan, run, execution, progress)
         done = len(plan.unique) - len(run.missing(plan))
         results = finish(run)
-        if not results.overview.empty:
+        if figures and not results.overview.empty:
             from robustssm.figures.sweep_figures import keep_drawn
 
             keep_drawn(
