@@ -1,4 +1,10 @@
-"""The errors users meet, each also a built-in one. Messages say: who, got, expected, what to do."""
+"""The errors users meet, each also a built-in one, and the checks that raise the common ones.
+
+A message says who, what was given, what is expected and, where it is not plain, what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
 
 
 class RobustssmError(Exception):
@@ -23,3 +29,57 @@ class RejectedInputError(RobustssmError, ValueError):
 
 class StorageError(RobustssmError):
     """Results cannot be written: no room, no permission, a read-only file system."""
+
+
+def require(holds: bool, what: str, value: object, expected: str) -> None:
+    """Raise UsageError in the common form unless a condition holds.
+
+    Parameters
+    ----------
+    holds : bool
+        The condition.
+    what : str
+        Who asks and what is checked, as in ``"certificate: length"``.
+    value : object
+        The value that was given; texts are quoted in the message.
+    expected : str
+        What is expected instead, as in ``"at least 1"``.
+
+    Raises
+    ------
+    UsageError
+        ``what is value, expected expected``.
+    """
+    if not holds:
+        shown = repr(value) if isinstance(value, str) else value
+        raise UsageError(f"{what} is {shown}, expected {expected}")
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return what a misspelt word may have meant, and the allowed ones, for a message."""
+    allowed = list(allowed)
+    close = difflib.get_close_matches(word, allowed, n=1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"{guess}expected one of {', '.join(allowed)}"
+
+
+def require_one_of(what: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise UsageError unless a word is among the allowed ones, which the message names.
+
+    Parameters
+    ----------
+    what : str
+        Who asks and what is checked, as in ``"clip"``.
+    value : str
+        The word that was given.
+    allowed : iterable of str
+        The words that are understood.
+
+    Raises
+    ------
+    UsageError
+        ``what 'value' is unknown, expected one of ...``, with the nearest word where one is near.
+    """
+    allowed = list(allowed)
+    if value not in allowed:
+        raise UsageError(f"{what} {value!r} is unknown, {nearest(value, allowed)}")
