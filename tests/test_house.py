@@ -1,57 +1,179 @@
-"""The plan of the house: imports run one way, and one name leads to one module."""
+"""The plan of the house: imports run one way, in no circle, and every file lies in its package."""
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-# What each folder may import of the others, besides itself.
-FLOORS = {
-    "robustssm": set(),
-    "attacks": {"robustssm"},
-    "evaluations": {"robustssm", "attacks"},
-    "figures": {"robustssm", "attacks", "evaluations"},
-    "top": {"robustssm", "attacks", "evaluations", "figures"},
+from tests.source_tree import FOLDERS, ROOT, ancestors, imports, modules, nodes, tree
+
+# The floors, lowest first. A name is a package with all that lies in it, or one loose file; names
+# leave out the leading `robustssm.`, and `robustssm`, `attacks`, `evaluations` are the __init__.py
+# alone. A file imports from its own package and from lower floors. Packages on one floor do not
+# import each other; loose files on one floor may, in no circle.
+FLOORS = (
+    # what an SSM is
+    "errors typing _version _checkout execution files philox source_date",
+    "file_formats",
+    "hippo tasks",
+    "layers",
+    "networks",
+    "checkpoints",
+    "training robustssm",
+    # what is done to an input
+    "attacks.spectra attacks.bands attacks.budget attacks.frequencies attacks.base "
+    "attacks.channels attacks.delivered",
+    "attacks.perturbations attacks.adversaries",
+    "attacks.expressions attacks.injection attacks.augmentation attacks",
+    # what is measured
+    "evaluations evaluations.statistics evaluations.suprema evaluations.table_files",
+    "evaluations.initializations evaluations.calibration",
+    "evaluations.sweep",
+    "evaluations.results evaluations.certificates",
+    "evaluations.trained_layers evaluations.comparison evaluations.reports",
+    "evaluations.searches evaluations.doctor evaluations.baselines evaluations.exports "
+    "evaluations.paper",
+    # what is shown
+    "figures",
+    "figures.paper",
+    # the top
+    "commands",
+    "cli pytest_plugin",
+)
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}
+# Folders whose files each need a place of their own.
+OPEN = {"robustssm", "attacks", "evaluations"}
+
+# Numerics on numpy and scipy alone: all files of these packages but those named second.
+WITHOUT_TORCH = (
+    "robustssm.hippo",
+    "robustssm.evaluations.statistics",
+    "robustssm.evaluations.suprema",
+    "robustssm.evaluations.initializations",
+    "robustssm.evaluations.calibration.theory",
+)
+WITH_TORCH = {
+    "robustssm.hippo.transfer_grid",
+    "robustssm.hippo.minimax",
+    "robustssm.evaluations.initializations.transfer_on_grid",
 }
-TOP = {"cli.py", "commands", "pytest_plugin.py"}
+# Imports modules where nobody can import torch. scipy asks sys.modules for torch, so that a None
+# there would not do.
+WITHOUT = """
+import importlib, sys
+class NoTorch:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ImportError("torch cannot be imported here")
+sys.meta_path.insert(0, NoTorch)
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        print(f"{name} does not import: {error}")
+"""
+
+# Python files that may lie directly in a folder, __init__.py included.
+LOOSE = {"robustssm": 15, "attacks": 15, "evaluations": 3, "figures": 15}
+# A file longer than this is two files; the exceptions have their reason.
+LONGEST = 300
+LONG: dict[str, str] = {
+    "robustssm/commands/ptd.py": "one command with nineteen options",
+    "robustssm/commands/sweep.py": "one command with fifteen options and its examples",
+    "evaluations/trained_layers/gain.py": "one measurement: rows, widths, refusals",
+}
+# Parameters that a function may have; commands of click are exempt, since theirs are options.
+MOST = 8
+WIDE = {
+    "robustssm.commands.noise_options.read_noises",
+    "robustssm.hippo.optimized.optimize",
+    "robustssm.tasks.frequency_discrimination.frequency_discrimination",
+    "robustssm.training.loop.train",
+    "robustssm.attacks.injection.perturbed_layers",
+    "robustssm.attacks.injection.perturbed_logits",
+    "robustssm.evaluations.baselines.baseline.make_condition",
+    "robustssm.evaluations.comparison.rows.add",
+    "robustssm.evaluations.initializations.trade_off.make",
+    "robustssm.evaluations.searches.gradient_diagnostics.diagnose",
+    "robustssm.evaluations.searches.mode_ranking.rank_modes",
+    "robustssm.figures.sweep_figures.draw_tables",
+}
 
 
-def floor_of(module: str) -> str | None:
-    parts = module.split(".")
-    if parts[0] != "robustssm":
-        return None
-    return parts[1] if len(parts) > 1 and parts[1] in FLOORS else "robustssm"
+def room(module: str) -> str:
+    """Return the name in FLOORS that a module belongs to; empty if it has none."""
+    name = module.removeprefix("robustssm.")
+    places = [place for place in (name, *ancestors(name)) if place in FLOOR_OF]
+    return places[0] if places and (places[0] not in OPEN or places[0] == name) else ""
 
 
-def sources() -> list[Path]:
-    folders = ("robustssm", "attacks", "evaluations", "figures")
-    return sorted(p for folder in folders for p in (ROOT / folder).rglob("*.py"))
+def is_package(name: str) -> bool:
+    path = modules().get(name if name == "robustssm" else f"robustssm.{name}")
+    return path is not None and path.name == "__init__.py" and name not in OPEN
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_run_one_way(path: Path) -> None:
-    parts = path.relative_to(ROOT).parts
-    own = "top" if parts[0] == "robustssm" and parts[1] in TOP else parts[0]
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import"
-            names = [node.module or ""]
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            assert name.split(".")[0] not in ("attacks", "evaluations", "figures"), name
-            floor = floor_of(name)
-            assert floor is None or floor == own or floor in FLOORS[own], f"{own} imports {name}"
-            if own != "top":
-                assert not name.startswith(("robustssm.cli", "robustssm.commands")), name
+def shown(module: str) -> str:
+    return str(modules()[module].relative_to(ROOT))
 
 
-def test_numerics_need_no_torch() -> None:
-    for name in ("hippo", "spectrum", "diagonalize", "initializations", "ptd_optimizer"):
-        assert "import torch" not in (ROOT / "robustssm" / f"{name}.py").read_text()
+def circle(graph: Mapping[str, Iterable[str]]) -> str:
+    """Return one circle as `a -> b -> a`, empty if there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return " -> ".join(reversed(error.args[1]))
+    return ""
+
+
+def test_every_file_has_its_floor() -> None:
+    placeless = [shown(module) for module in modules() if not room(module)]
+    assert placeless == [], "give them a place in FLOORS"
+    rooms = {room(module) for module in modules()}
+    assert set(FLOOR_OF) - rooms == set(), "names in FLOORS without a file"
+
+
+def test_imports_run_down() -> None:
+    upward = []
+    for module, targets in imports().items():
+        for target, line in targets.items():
+            here, there = room(module), room(target)
+            if here == there or FLOOR_OF[there] < FLOOR_OF[here]:
+                continue
+            beside = FLOOR_OF[there] == FLOOR_OF[here]
+            if beside and not is_package(here) and not is_package(there):
+                continue
+            where = "beside it" if beside else "above it"
+            upward.append(f"{shown(module)}:{line} ({here}) imports {target}, {where}")
+    assert not upward, "\n".join(upward)
+
+
+def test_no_circle_of_files() -> None:
+    assert circle(imports()) == ""
+
+
+def test_no_circle_of_packages() -> None:
+    graph: dict[str, set[str]] = {name: set() for name in FLOOR_OF}
+    for module, targets in imports().items():
+        graph[room(module)] |= {room(target) for target in targets} - {room(module)}
+    assert circle(graph) == ""
+
+
+def test_imports_name_the_whole_path() -> None:
+    wrong = []
+    for module in modules():
+        for node in nodes(module):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = ["." * node.level + (node.module or "")]
+            bare = [n for n in names if n.split(".")[0] in ("", *FOLDERS[1:])]
+            wrong += [f"{shown(module)}: {name}" for name in bare]
+    assert wrong == [], "expected robustssm.attacks..., never relative or bare"
 
 
 def test_one_module_under_one_name() -> None:
@@ -62,14 +184,65 @@ def test_one_module_under_one_name() -> None:
     assert Path(attacks.__file__ or "").parent == ROOT / "attacks"
 
 
-def test_public_functions_are_documented() -> None:
+def test_numerics_need_no_torch() -> None:
+    numerics = [
+        module
+        for module in modules()
+        if any(name in WITHOUT_TORCH for name in (module, *ancestors(module)))
+        and module not in WITH_TORCH
+    ]
+    assert len(numerics) > len(WITHOUT_TORCH)
+    command = [sys.executable, "-c", WITHOUT, *numerics]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (finished.returncode, finished.stdout) == (0, ""), finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize("folder", LOOSE)
+def test_few_loose_files(folder: str) -> None:
+    assert len(list((ROOT / folder).glob("*.py"))) <= LOOSE[folder]
+
+
+def test_no_file_outside_a_package() -> None:
+    assert [path.name for path in ROOT.glob("*.py")] == ["setup.py"]
+    homeless = [p for p in modules().values() if not (p.parent / "__init__.py").is_file()]
+    assert homeless == []
+
+
+def test_files_are_short() -> None:
+    lengths = {shown(module): modules()[module].read_text().count("\n") for module in modules()}
+    long = {name for name, length in lengths.items() if length > LONGEST}
+    assert long - set(LONG) == set(), f"split what is longer than {LONGEST} lines, or give a reason"
+    assert set(LONG) - long == set(), "no longer long: take them out of LONG"
+
+
+def is_command(function: ast.FunctionDef) -> bool:
+    decorators = (ast.unparse(node) for node in function.decorator_list)
+    return any(text.startswith(("click.", "shared(")) or ".command" in text for text in decorators)
+
+
+def test_functions_have_few_parameters() -> None:
+    wide = set()
+    for module in modules():
+        for function in nodes(module):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            given = function.args
+            names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            count = len(names) - (names[:1] in (["self"], ["cls"]))
+            if count > MOST and not is_command(function):
+                wide.add(f"{module}.{function.name}")
+    assert wide - WIDE == set(), f"more than {MOST} parameters: let a dataclass carry them"
+    assert wide <= WIDE
+
+
+def test_public_functions_have_docstrings() -> None:
     missing = []
-    for path in sources():
-        tree = ast.parse(path.read_text())
-        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-        for node in [*tree.body, *(inner for c in classes for inner in c.body)]:
+    for module in modules():
+        body = tree(module).body
+        classes = [node for node in body if isinstance(node, ast.ClassDef)]
+        for node in [*body, *(inner for c in classes for inner in c.body)]:
             if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name[0] == "_":
                 continue
             if not ast.get_docstring(node):
-                missing.append(f"{path.name}: {node.name}")
+                missing.append(f"{shown(module)}: {node.name}")
     assert missing == []
