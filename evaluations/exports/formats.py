@@ -11,7 +11,7 @@ from typing import Any
 
 from robustssm.evaluations.exports.labelled import to_xarray
 from robustssm.evaluations.exports.samples import write_samples
-from robustssm.evaluations.exports.trackers import mlflow_store, wandb_folder
+from robustssm.evaluations.exports.trackers import MLFLOW, WANDB, write_tracker
 from robustssm.evaluations.reports.report import report
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
@@ -84,15 +84,15 @@ def write_arrays(state: Inspection, output: Path) -> int:
 
 
 def write_mlflow(state: Inspection, output: Path) -> int:
-    """Write a folder of MLflow's file store; return the number of MLflow runs."""
+    """Write what a script needs to log to MLflow; return the number of MLflow runs."""
     with new_folder(output) as partial:
-        return mlflow_store(state, partial, output.name)
+        return write_tracker(state, partial, MLFLOW)
 
 
 def write_wandb(state: Inspection, output: Path) -> int:
     """Write what a script needs to log to Weights & Biases; return the number of W&B runs."""
     with new_folder(output) as partial:
-        return wandb_folder(state, partial)
+        return write_tracker(state, partial, WANDB)
 
 
 # format -> (writer, what it counts)

@@ -19,8 +19,8 @@ FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
     required=True,
     type=click.Choice(FORMATS),
     help="parquet: every sample of every cell, one file; csv: the summary; json: all tables in one "
-    "document; md: the report; xarray: samples as netCDF; mlflow: a folder of MLflow's file store; "
-    "wandb: files, and a script that logs them to W&B.",
+    "document; md: the report; xarray: samples as netCDF; mlflow, wandb: files, and a script that "
+    "logs them to MLflow or W&B.",
 )
 @click.option(
     "-o",
@@ -32,16 +32,15 @@ FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
 def export(run: Path, kind: str, output: Path) -> None:
     """Export a run: samples, tables, or what experiment trackers read.
 
-    Equal runs give equal bytes. What is finished is exported; a note says what is missing. MLflow
-    reads its folder by `mlflow ui --backend-store-uri FOLDER` (versions that refuse file stores:
-    with MLFLOW_ALLOW_FILE_STORE=true, or after `mlflow migrate-filestore`). Neither MLflow nor W&B
-    is needed here.
+    Equal runs give equal bytes. What is finished is exported; a note says what is missing. The
+    folders for MLflow and W&B hold `import.py`, which logs the run where that library is
+    installed; neither is needed here.
 
     \b
     Examples:
       robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 1 --limit 60 -o runs/small
       robustssm export runs/small --to parquet -o small.parquet
-      robustssm export runs/small --to mlflow -o mlruns
+      robustssm export runs/small --to mlflow -o tracked
 
     \b
     Exit codes: 0 written; 1 an optional library is missing; 2 usage, nothing finished, or the
