@@ -16,13 +16,13 @@ from robustssm.evaluations.initializations.inputs import Input, parse_input
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import Response, paired, response
 from robustssm.evaluations.paper.reproduction import (
-    AGREES,
-    DIFFERS,
     Context,
     Finding,
-    Recipe,
+    Reproduction,
     Step,
     Tables,
+    agrees,
+    finding,
 )
 from robustssm.hippo.initializations import parse
 from robustssm.typing import FloatArray
@@ -119,13 +119,11 @@ def findings(tables: Tables) -> list[Finding]:
         rate, fails = float(fits.loc[name, "rate"]), last["relative"] > FAILS
         smooth = name not in ("impulse", "spike")
         paper = "O(1 / n): Theorem 1" if smooth else "no convergence: Theorem 2"
-        agrees = (abs(rate + 1.0) < 0.1) if smooth else bool(fails)
+        holds = (abs(rate + 1.0) < 0.1) if smooth else bool(fails)
         text = f"relative error {last['relative']:.3g} at n = {last['n']}, rate {rate:.3f}"
         if last["steady"] == last["steady"]:
             text += f"; undamped {last['steady']:.3g}"
-        found.append(
-            Finding(f"output error for {name}", paper, text, AGREES if agrees else DIFFERS)
-        )
+        found.append(finding(f"output error for {name}", text, (paper, agrees(holds))))
     return found
 
 
@@ -135,7 +133,7 @@ def _signal(name: str, omega: float, n: int) -> Input:
 
 
 _ERRORS = ("sizes", "inputs")
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="appendix-f",
     shows="outputs of the diagonal and the DPLR system for modes, e^-t and an impulse",
     steps=(

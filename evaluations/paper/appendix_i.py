@@ -14,15 +14,15 @@ from robustssm.evaluations.initializations import ptd_study
 from robustssm.evaluations.initializations.convergence import slope
 from robustssm.evaluations.initializations.trade_off import make
 from robustssm.evaluations.paper.reproduction import (
-    AGREES,
-    DIFFERS,
-    MEASURED,
     OPEN,
     Context,
     Finding,
-    Recipe,
+    Reproduction,
     Step,
     Tables,
+    agrees,
+    finding,
+    interval_agrees,
 )
 
 # Perturbations of which Theorem 5 speaks; of the others, those that the findings show.
@@ -90,47 +90,39 @@ def findings(tables: Tables) -> list[Finding]:
     frame, fits = tables["rows"], tables["slopes"]
     largest = int(frame["n"].max())
     found = []
-    chosen = fits[(fits["against"] == "|E|/|A|") & (fits["n"] == largest)]
-    for row in chosen.itertuples():
+    none = "no claim for this E"
+    for row in fits[(fits["against"] == "|E|/|A|") & (fits["n"] == largest)].itertuples():
         if row.settings != "all" and row.method != "random":
             continue
-        verdict = OPEN if row.ci_high - row.ci_low > WIDE else DIFFERS
-        if row.ci_low <= -1.0 <= row.ci_high and verdict != OPEN:
-            verdict = AGREES
+        wide = row.ci_high - row.ci_low > WIDE
+        verdict = OPEN if wide else agrees(row.ci_low <= -1.0 <= row.ci_high)
         found.append(
-            Finding(
+            finding(
                 f"slope of log kappa on log |E|/|A|, {row.method}, {row.settings}, n = {largest}",
-                "-1: kappa ~ 1 / |E|" if row.method == "random" else "no claim for this E",
                 f"{row.slope:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]",
-                verdict if row.method == "random" else MEASURED,
+                ("-1: kappa ~ 1 / |E|", verdict) if row.method == "random" else None,
+                none,
             )
         )
     for row in fits[fits["against"] == "n"].itertuples():
         if row.method not in CLAIMED and (row.method, row.settings) not in SHOWN:
             continue
-        verdict = AGREES if row.ci_high < 2.0 else DIFFERS if row.ci_low >= 2.0 else OPEN
-        claimed = row.method in CLAIMED
+        claim = "below 2: sub-quadratic in n", interval_agrees(row.ci_low, row.ci_high, below=2.0)
         found.append(
-            Finding(
+            finding(
                 f"slope of log kappa on log n, {row.method} {row.settings}".rstrip(),
-                "below 2: sub-quadratic in n" if claimed else "no claim for this E",
                 f"{row.slope:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]",
-                verdict if claimed else MEASURED,
+                claim if row.method in CLAIMED else None,
+                none,
             )
         )
-    unstable = frame[frame["max_real"] >= 0.0]
-    found.append(
-        Finding(
-            "perturbations with an eigenvalue in the right half-plane",
-            "not discussed",
-            f"{len(unstable)} of {frame['kappa'].notna().sum()}",
-            MEASURED,
-        )
-    )
-    return found
+    unstable = int((frame["max_real"] >= 0.0).sum())
+    text = f"{unstable} of {frame['kappa'].notna().sum()}"
+    name = "perturbations with an eigenvalue in the right half-plane"
+    return [*found, finding(name, text, without="not discussed")]
 
 
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="appendix-i",
     shows="kappa(V) against |E| / |A| and against n, Theorem 5",
     steps=(Step("rows", rows), Step("slopes", slopes, uses=(), needs=("rows",), version=2)),

@@ -15,14 +15,14 @@ from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations.ptd_study import input_kept
 from robustssm.evaluations.initializations.trade_off import make, report
 from robustssm.evaluations.paper.reproduction import (
-    AGREES,
     DIFFERS,
-    MEASURED,
     Context,
     Finding,
-    Recipe,
+    Reproduction,
     Step,
     Tables,
+    agrees,
+    finding,
 )
 from robustssm.hippo.legs import matrices
 
@@ -92,48 +92,41 @@ def findings(tables: Tables) -> list[Finding]:
     n = int(frame["n"].max())
     sharp = frame.dropna(subset=["sharp", "sharp_measured"])
     largest = known.loc[ratio.idxmax()]
+    theorem = 2.0 * np.log(n) + 4.0
+    presupposed = "stability is presupposed"
     return [
-        Finding(
+        finding(
             f"largest measured error / (2 ln n + 4) |E|, {sizes}, {len(known)} stable E",
-            "at most 1, to first order",
             f"{ratio.max():.3g} ({largest['method']}, n = {largest['n']}, "
             f"|E| = {largest['eps']:.3g})",
-            AGREES if ratio.max() <= 1.0 else DIFFERS,
+            ("at most 1, to first order", agrees(ratio.max() <= 1.0)),
         ),
-        Finding(
+        finding(
             f"constant of first order, n = {n}",
-            f"2 ln n + 4 = {2.0 * np.log(n) + 4.0:.3g}, an upper bound",
             f"|A^-1|^2 = {first_order(n):.3g}, exact",
-            AGREES if first_order(n) <= 2.0 * np.log(n) + 4.0 else DIFFERS,
+            (f"2 ln n + 4 = {theorem:.3g}, an upper bound", agrees(first_order(n) <= theorem)),
         ),
-        Finding(
-            f"largest measured error / |A^-1|^2 |E|, {sizes}",
-            "not given",
-            f"{exact.max():.3g}",
-            MEASURED,
-        ),
-        Finding(
+        finding(f"largest measured error / |A^-1|^2 |E|, {sizes}", f"{exact.max():.3g}"),
+        finding(
             "stable E for which the paper's bound exceeds the error of the zero system, 1 / n",
-            "not discussed",
             f"{int(vacuous.sum())} of {len(known)}",
-            MEASURED,
+            without="not discussed",
         ),
-        Finding(
+        finding(
             "E for which A + E is unstable and no bound applies",
-            "stability is presupposed",
             f"{unstable} of {len(frame)}",
-            DIFFERS if unstable else MEASURED,
+            (presupposed, DIFFERS) if unstable else None,
+            presupposed,
         ),
-        Finding(
+        finding(
             "largest measured error / 2 |E| / (1 - 2 |E|), |E| < 1/2, HiPPO's B",
-            "not in the paper; proved for every order",
             f"{(sharp['sharp_measured'] / sharp['sharp']).max():.3g}" if len(sharp) else "no row",
-            MEASURED,
+            without="not in the paper; proved for every order",
         ),
     ]
 
 
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="bound",
     shows="the sup error of A + E against Theorem 3 and the exact constant",
     steps=(Step("rows", rows),),

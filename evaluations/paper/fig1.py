@@ -13,14 +13,14 @@ from robustssm.evaluations.initializations.norms import frequency_grid, refine
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.paper.reproduction import (
-    AGREES,
     DIFFERS,
-    MEASURED,
     Context,
     Finding,
-    Recipe,
+    Reproduction,
     Step,
     Tables,
+    agrees,
+    finding,
 )
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.spectrum import spikes
@@ -115,39 +115,36 @@ def findings(tables: Tables) -> list[Finding]:
     last = rows[rows["rank"] == 1].sort_values("n")
     largest = last.iloc[-1]
     heights, places = last["height"], last["omega"] / last["n"] ** 2
-    spread = float(heights.max() / heights.min() - 1.0)
-    steady = spread < 0.1
     shown = (last["log_height"] / last["height"]).to_numpy(np.float64)
     missed = last["n"][~(shown > 0.5)]
     ratio = float(largest["height"] / largest["hippo"])
-    first = int(missed.min()) if len(missed) else None
     at = f"n = {last['n'].min()} to {largest['n']}"
+    from_n = f"; below half from n = {int(missed.min())} on" if len(missed) else ""
+    drawn = "no number; drawn without gaps"
     return [
-        Finding(
+        finding(
             f"height of the last spike, {at}",
-            "the same at every n; about 1 in its own scale",
             f"{heights.min():.4f} to {heights.max():.4f} for readout {largest['readout']}",
-            AGREES if steady else DIFFERS,
+            (
+                "the same at every n; about 1 in its own scale",
+                agrees(float(heights.max() / heights.min() - 1.0) < 0.1),
+            ),
         ),
-        Finding(
+        finding(
             "place of the last spike / n^2",
-            "constant: of order n^2",
             f"{places.min():.4f} to {places.max():.4f}; 1 / pi = {1 / np.pi:.4f}",
-            AGREES if places.max() / places.min() < 1.1 else DIFFERS,
+            ("constant: of order n^2", agrees(places.max() / places.min() < 1.1)),
         ),
-        Finding(
+        finding(
             f"|G_Diag| / |G_DPLR| at the last spike, n = {largest['n']}",
-            "no convergence in the sup norm",
             f"{ratio:.4g}",
-            AGREES if ratio > 10.0 else DIFFERS,
+            ("no convergence in the sup norm", agrees(ratio > 10.0)),
         ),
-        Finding(
+        finding(
             f"share of the last spike on a log grid of {largest['log_points']:,} points",
-            "no number; drawn without gaps",
-            f"{np.nan_to_num(shown).min():.2g} at worst; below half from n = {first} on"
-            if first
-            else f"{np.nan_to_num(shown).min():.2g} at worst",
-            DIFFERS if first else MEASURED,
+            f"{np.nan_to_num(shown).min():.2g} at worst{from_n}",
+            (drawn, DIFFERS) if len(missed) else None,
+            drawn,
         ),
     ]
 
@@ -155,12 +152,12 @@ def findings(tables: Tables) -> list[Finding]:
 def _list(context: Context, key: str) -> list[object]:
     value = context.settings[key]
     if not isinstance(value, list):
-        raise UsageError(f"recipe fig1: {key} is {value!r}, expected a list; change the settings")
+        raise UsageError(f"fig1: {key} is {value!r}, expected a list; change the settings")
     return value
 
 
 _KEYS = ("sizes", "points", "decades", "readout")
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="fig1",
     shows="|G_Diag| and its spikes for several n, beside HiPPO and PTD",
     steps=(Step("curves", curves), Step("peaks", peaks, uses=_KEYS)),

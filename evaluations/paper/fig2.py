@@ -18,7 +18,7 @@ import pandas as pd
 from robustssm.evaluations.paper import filter_bank, sinusoids
 from robustssm.evaluations.paper.fig2_findings import INSIDE, OUTSIDE, findings
 from robustssm.evaluations.paper.filter_bank import STEADY, WINDOW
-from robustssm.evaluations.paper.reproduction import Context, Recipe, Settings, Step
+from robustssm.evaluations.paper.reproduction import Context, Reproduction, Settings, Step
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
 from robustssm.evaluations.table_files import write_parquet
 from robustssm.hippo.spectrum import spikes
@@ -168,7 +168,7 @@ _TRAINED = (
 )
 _BANK = ("n", "step", "length", "s_max", "s_test", "s_step", "amplitudes", "channels", "ridge")
 
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="fig2",
     shows="sinusoids beyond the training range: frequency and amplitude, S4D's spike",
     steps=(

@@ -7,12 +7,13 @@ import pandas as pd
 
 from robustssm.evaluations.paper.filter_bank import STEADY, WINDOW
 from robustssm.evaluations.paper.reproduction import (
-    AGREES,
-    DIFFERS,
-    MEASURED,
     OPEN,
+    Claim,
     Finding,
     Tables,
+    agrees,
+    finding,
+    interval_agrees,
 )
 from robustssm.evaluations.paper.sinusoids import FIXED
 from robustssm.evaluations.statistics.intervals import student
@@ -28,6 +29,9 @@ FIRST = 80.0
 NEAR = 5.0
 # Above this RMS of A^/A - 1 inside the training range a network has learnt nothing to break off.
 LEARNT = 0.25
+NO_CLAIM = "no claim of this design"
+# Columns of `fig2.errors`, and what each is the RMS of.
+ERRORS = {"rms_ratio": "A^/A - 1", "rms_s": "s^ - s"}
 
 
 def _mean(values: Iterable[float], digits: int = 3) -> str:
@@ -47,11 +51,6 @@ def _steps(steps: object) -> str:
     return "dt fixed" if steps == FIXED else "dt from 0.001 to 0.1"
 
 
-def _all(held: "pd.Series[bool]") -> str:
-    """Return agrees where the claim is held by every seed, differs where by none, else open."""
-    return AGREES if held.all() else OPEN if held.any() else DIFFERS
-
-
 def _of_breaks(frame: pd.DataFrame, spike: float, highest: float) -> list[Finding]:
     """Return whether, where and how far the amplitudes of S4D break off.
 
@@ -62,48 +61,46 @@ def _of_breaks(frame: pd.DataFrame, spike: float, highest: float) -> list[Findin
         rows = both[both["band"] == OUTSIDE]
         low, where, mine = rows["lowest_ratio"], _steps(steps), steps == FIXED
         learnt = (both.loc[both["band"] == INSIDE, "rms_ratio"] < LEARNT).all()
-        sign = _all(low < 0.0)
-        place = _all(rows["broken"] <= FIRST + NEAR)
+
+        def claim(paper: str, holds: "pd.Series[bool]", learnt: bool = learnt) -> Claim:
+            return paper, agrees(*holds) if learnt else OPEN
+
         found += [
-            Finding(
+            finding(
                 f"S4D, {where}: lowest predicted amplitude / A beyond the training range",
-                "negative" if mine else "no claim of this design",
                 f"{_mean(low)}, at s = {_each(rows['lowest_at'])}",
-                (sign if learnt else OPEN) if mine else MEASURED,
+                claim("negative", low < 0.0) if mine else None,
+                NO_CLAIM,
             ),
-            Finding(
+            finding(
                 f"S4D, {where}: lowest predicted amplitude",
-                "about -4; its A not known" if mine else "no claim of this design",
                 f"{_each(rows['lowest'])} (A in the test up to {highest:g})",
-                MEASURED,
+                without="about -4; its A not known" if mine else NO_CLAIM,
             ),
-            Finding(
+            finding(
                 f"S4D, {where}: first s > 80 with the amplitude off by more than half",
-                "beyond s ~ 80" if mine else "no claim of this design",
                 f"{_each(rows['broken'])}; last spike {spike:.2f}",
-                (place if learnt else OPEN) if mine else MEASURED,
+                claim("beyond s ~ 80", rows["broken"] <= FIRST + NEAR) if mine else None,
+                NO_CLAIM,
             ),
-            Finding(
+            finding(
                 f"S4D, {where}: s of the largest amplitude error",
-                "not given",
                 f"{_each(rows['worst'])}; last spike {spike:.2f}",
-                MEASURED,
             ),
         ]
     return found
 
 
-def _extrapolates(column: str, rows: pd.DataFrame, constant: float) -> tuple[str, str]:
+def _extrapolates(column: str, rows: pd.DataFrame, constant: float) -> Claim:
     """Return the paper's claim for S4 and its PTD forms, and the verdict of one network's rows.
 
     An amplitude has to stay within half of A; a frequency has to be nearer than the constant
     prediction s_max, whose RMS error is `constant`.
     """
     if column == "rms_ratio":
-        return "extrapolates: never off by half of A", _all(np.isinf(rows["broken"]))
-    low, high = student(rows[column])
-    verdict = AGREES if high < constant else DIFFERS if low > constant else OPEN
-    return f"extrapolates: below {constant:.3g}, the error of always saying 80", verdict
+        return "extrapolates: never off by half of A", agrees(*np.isinf(rows["broken"]))
+    paper = f"extrapolates: below {constant:.3g}, the error of always saying 80"
+    return paper, interval_agrees(*student(rows[column]), below=constant)
 
 
 def _of_models(frame: pd.DataFrame, constant: float) -> list[Finding]:
@@ -111,39 +108,38 @@ def _of_models(frame: pd.DataFrame, constant: float) -> list[Finding]:
     found = []
     for (steps, model), rows in frame.groupby(["steps", "model"], sort=False):
         bands = {band: part.set_index("seed") for band, part in rows.groupby("band")}
-        where = f"{model}, {_steps(steps)}"
         learnt = (bands[INSIDE]["rms_ratio"] < LEARNT).all()
-        for column, what in (("rms_ratio", "A^/A - 1"), ("rms_s", "s^ - s")):
-            paper, verdict = "not given", MEASURED
+        for column, what in ERRORS.items():
+            claim = None
             if steps == FIXED and model in CLAIMED:
                 paper, verdict = _extrapolates(column, bands[OUTSIDE], constant)
+                claim = paper, verdict if learnt else OPEN
             found.append(
-                Finding(
-                    f"{where}: RMS of {what}, s in (80, 100] | [0, 80]",
-                    paper,
+                finding(
+                    f"{model}, {_steps(steps)}: RMS of {what}, s in (80, 100] | [0, 80]",
                     f"{_mean(bands[OUTSIDE][column])} | {_mean(bands[INSIDE][column])}",
-                    verdict if learnt or verdict == MEASURED else OPEN,
+                    claim,
                 )
             )
     outside = frame[frame["band"] == OUTSIDE]
     for steps, rows in outside.groupby("steps", sort=False):
-        table = rows.pivot_table(index="seed", columns="model", values=["rms_ratio", "rms_s"])
+        table = rows.pivot_table(index="seed", columns="model", values=list(ERRORS))
         models = [m for m in rows["model"].unique() if not str(m).startswith(("s4d", "s5"))]
         pairs = [(DIAG, str(m)) for m in models] if DIAG in set(rows["model"]) else []
         if {"s5", "s5ptd-rank1"} <= set(rows["model"]):
             pairs.append(("s5", "s5ptd-rank1"))
         for first, second in pairs:
-            for column, what in (("rms_ratio", "A^/A - 1"), ("rms_s", "s^ - s")):
+            for column, what in ERRORS.items():
                 paired = (table[column][first] - table[column][second]).to_numpy(np.float64)
                 result = compare_seeds(paired)
                 claimed = steps == FIXED and column == "rms_ratio" and first == DIAG
-                verdict = AGREES if result.low > 0 else DIFFERS if result.high < 0 else OPEN
+                claim = "above 0: only S4D breaks", interval_agrees(result.low, result.high, 0.0)
                 found.append(
-                    Finding(
+                    finding(
                         f"{first} - {second}, {_steps(steps)}: RMS of {what}, s in (80, 100]",
-                        "above 0: only S4D breaks" if claimed else "no claim",
                         f"{_mean(paired)}, paired",
-                        verdict if claimed else MEASURED,
+                        claim if claimed else None,
+                        "no claim",
                     )
                 )
     return found
@@ -157,22 +153,20 @@ def _of_linear(frame: pd.DataFrame, s_max: float, rings: float) -> list[Finding]
         lowest = rows.groupby("seed")["amplitude_hat"].min()
         off = np.square(rows["amplitude_hat"] - 1.0).groupby(rows["seed"]).mean()
         found.append(
-            Finding(
+            finding(
                 f"{model}, untrained, least squares, {route}: lowest amplitude / A; RMS error",
-                "not in the paper",
                 f"{_mean(lowest)}; {_mean(np.sqrt(off))}",
-                MEASURED,
+                without="not in the paper",
             )
         )
     gain = frame[frame["model"] == DIAG].pivot_table(index="s", columns="route", values="gain")
     if len(gain):
         top = gain[STEADY].idxmax()
         found.append(
-            Finding(
+            finding(
                 f"S4D's level at s = {top:g}: second half of the window / steady state",
-                "not in the paper",
                 f"{gain[WINDOW][top] / gain[STEADY][top]:.3f}; the pole alone: {rings:.3f}",
-                MEASURED,
+                without="not in the paper",
             )
         )
     return found
@@ -187,12 +181,10 @@ def findings(tables: Tables) -> list[Finding]:
     moved = made[(made["model"] == DIAG) & (made["steps"] == FIXED)]
     if len(moved):
         found.append(
-            Finding(
+            finding(
                 "S4D, dt fixed: fastest poles of the trained channels",
-                "not given",
                 f"{moved['spike_low'].min():.2f} to {moved['spike_high'].max():.2f}; "
                 f"untrained {spike:.2f}",
-                MEASURED,
             )
         )
     # The RMS of s - s_max over s_max to s_test.

@@ -14,21 +14,20 @@ import pandas as pd
 from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.paper import fig3_accuracy as accuracy
 from robustssm.evaluations.paper.reproduction import (
-    AGREES,
-    DIFFERS,
-    MEASURED,
-    OPEN,
     Context,
     Finding,
-    Recipe,
+    Reproduction,
     Step,
     Tables,
+    finding,
+    interval_agrees,
 )
 from robustssm.evaluations.paper.trainings import Training, snapshots
 from robustssm.hippo.initializations import NAMES
 from robustssm.training.zoo import recipe
 
 QUICK = ("s4", "s4d", "s4ptd", "s4ptd-rank1", "s5", "s5ptd-rank1")
+UNKNOWN = "no number known"
 # Each PTD network beside the one that it perturbs.
 PAIRS = (
     ("s4ptd", "s4d"),
@@ -103,14 +102,17 @@ def _gaps(frame: pd.DataFrame) -> list[Finding]:
             if not {better, worse} <= set(rows["init"]):
                 continue
             gap = accuracy.paired_gap(rows, better, worse)
-            text = f"{accuracy.interval(gap.difference, gap.low, gap.high)}, {gap.seeds} seeds"
-            paper, verdict = "no number known", MEASURED
-            if condition != accuracy.CLEAN and better.startswith("s4"):
-                paper = "about 0.65 at eps 0.1, sequential CIFAR-10 (0.75 against near chance)"
-                least = accuracy.HALF_GAP
-                verdict = AGREES if gap.low > least else DIFFERS if gap.high < least else OPEN
-            name = f"accuracy of {better} minus {worse}, {condition}, last epoch"
-            found.append(Finding(name, paper, text, verdict))
+            claimed = condition != accuracy.CLEAN and better.startswith("s4")
+            paper = "about 0.65 at eps 0.1, sequential CIFAR-10 (0.75 against near chance)"
+            verdict = interval_agrees(gap.low, gap.high, above=accuracy.HALF_GAP)
+            found.append(
+                finding(
+                    f"accuracy of {better} minus {worse}, {condition}, last epoch",
+                    f"{accuracy.interval(gap.difference, gap.low, gap.high)}, {gap.seeds} seeds",
+                    (paper, verdict) if claimed else None,
+                    UNKNOWN,
+                )
+            )
     return found
 
 
@@ -118,23 +120,22 @@ def _levels(frame: pd.DataFrame) -> list[Finding]:
     """Return S4D's and S4-PTD's accuracies at the last epoch beside the paper's."""
     found = []
     chance = float(frame["chance"].iloc[0])
+    # Near: in the lower fifth of what lies between chance and all right.
+    near = chance + 0.2 * (1.0 - chance)
     for row in accuracy.over_seeds(last(frame), ["init", "condition"]).itertuples():
         if row.init not in ("s4", "s4d", "s4ptd", "s4ptd-rank1"):
             continue
         text = accuracy.interval(row.accuracy, row.ci_low, row.ci_high)
-        paper, verdict = "no number known", MEASURED
+        claim, paper = None, UNKNOWN
         if row.condition != accuracy.CLEAN and row.init == "s4d":
-            # Near: in the lower fifth of what lies between chance and all right.
-            near, paper = chance + 0.2 * (1.0 - chance), "near chance"
-            low, high = row.ci_low, row.ci_high
-            if np.isnan(low):
-                low = high = row.accuracy
-            verdict = AGREES if high < near else DIFFERS if low > near else OPEN
+            known = not np.isnan(row.ci_low)
+            ends = (row.ci_low, row.ci_high) if known else (row.accuracy, row.accuracy)
+            claim = "near chance", interval_agrees(*ends, below=near)
             text += f", chance {chance:.3f}"
         elif row.condition != accuracy.CLEAN and row.init == "s4ptd":
             paper = "about 0.75 on sequential CIFAR-10; other data, no verdict"
         name = f"accuracy of {row.init}, {row.condition}, last epoch, {row.seeds} seeds"
-        found.append(Finding(name, paper, f"{text}, n = {row.n}", verdict))
+        found.append(finding(name, f"{text}, n = {row.n}", claim, paper))
     return found
 
 
@@ -154,7 +155,7 @@ def _epochs(frame: pd.DataFrame) -> list[Finding]:
         text = f"from epoch {first} to the last, {end}" if first <= end else "not at the last epoch"
         text += f"; untrained {gap.loc[0]:.3f}, epoch 1 {gap.loc[1]:.3f}"
         name = f"mean gap of {better} over {worse} above {accuracy.HALF_GAP:.3g}, {condition}"
-        found.append(Finding(name, "drawn over all epochs; no number known", text, MEASURED))
+        found.append(finding(name, text, without=f"drawn over all epochs; {UNKNOWN}"))
     return found
 
 
@@ -172,7 +173,7 @@ _COMMON = {
     "d_model": 32,
     "layers": 3,
 }
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="fig3ab",
     shows="accuracy over training, on clean and on contaminated test data",
     steps=(Step("accuracies", accuracies),),

@@ -16,15 +16,14 @@ from scipy import stats
 from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.paper import fig3_accuracy as accuracy
 from robustssm.evaluations.paper.reproduction import (
-    AGREES,
     DIFFERS,
-    MEASURED,
-    OPEN,
     Context,
     Finding,
-    Recipe,
+    Reproduction,
     Step,
     Tables,
+    agrees,
+    finding,
 )
 from robustssm.evaluations.paper.trainings import Training, snapshots
 from robustssm.hippo.diagonalize import (
@@ -168,16 +167,13 @@ def _peaks(tables: Tables) -> list[Finding]:
         best = rows.loc[rows["accuracy"].idxmax()]
         # Sizes whose intervals reach the best mean cannot be told from it.
         near = rows.loc[~(rows["ci_high"] < best["accuracy"]), "relative_norm"]
-        inside = near.between(low, high)
-        verdict = AGREES if inside.all() else OPEN if inside.any() else DIFFERS
         text = accuracy.interval(best["accuracy"], best["ci_low"], best["ci_high"])
         found.append(
-            Finding(
+            finding(
                 f"|E|/|A| of the largest accuracy, {method}, {condition}",
-                "in [0.01, 1]",
                 f"{best['relative_norm']:.2g} ({text}); not told apart: "
                 f"{near.min():.2g} to {near.max():.2g}",
-                verdict,
+                ("in [0.01, 1]", agrees(*near.between(low, high))),
             )
         )
     return found
@@ -188,27 +184,24 @@ def findings(tables: Tables) -> list[Finding]:
     quality_rows = tables["quality"]
     found = _peaks(tables)
     for row in kappa_slopes(quality_rows).itertuples():
-        verdict = DIFFERS
-        if row.ci_low <= -1.0 <= row.ci_high:
-            verdict = AGREES
         found.append(
-            Finding(
+            finding(
                 f"slope of log kappa on log |E|/|A|, {row.method}, {row.rows} E",
-                "-1: kappa ~ 1 / |E|",
                 accuracy.interval(row.slope, row.ci_low, row.ci_high),
-                verdict,
+                ("-1: kappa ~ 1 / |E|", agrees(row.ci_low <= -1.0 <= row.ci_high)),
             )
         )
     random = quality_rows[quality_rows["method"] == "random"]
     for size, rows in random.groupby("parameter"):
         bad = int((rows["status"] == UNSTABLE).sum())
         inside = BEST[0] <= float(str(size)) <= BEST[1]
+        paper = f"{'inside' if inside else 'below'} its best range"
         found.append(
-            Finding(
+            finding(
                 f"random E of |E|/|A| = {size:g} that leave A + E unstable",
-                "inside its best range" if inside else "below its best range",
                 f"{bad} of {len(rows)}, max Re lambda {rows['max_real'].max():.3g}",
-                DIFFERS if bad and inside else MEASURED,
+                (paper, DIFFERS) if bad and inside else None,
+                paper,
             )
         )
     return found
@@ -225,7 +218,7 @@ _COMMON = {
     "layers": 3,
 }
 _QUALITY = ("seeds", "n", "taus", "sizes", "optimized")
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="fig3c",
     shows="accuracy and kappa(V) against the size of the perturbation",
     steps=(

@@ -1,12 +1,13 @@
-"""What a recipe is: steps that store one table each, and findings set beside the paper's claims.
+"""What a reproduction is: steps that store one table each, and findings beside the paper's claims.
 
-A recipe is a module of this folder with a `RECIPE`. Its figures are in
-`robustssm.figures.paper_<name>` (a dash in the name is an underscore there), with
+A reproduction is a module of this folder with a `REPRODUCTION`. Its figures are in
+`robustssm.figures.paper.<name>` (a dash in the name is an underscore there), with
 `draw_all(tables, folder) -> list[Path]`.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,8 @@ class Context:
     """What a step sees: its settings, the tables of earlier steps, a folder for files of its own.
 
     Neither folder is made beforehand; what lies there from a killed run may be used again.
-    shared: of all recipes, for what its content alone identifies, such as trained networks. jobs:
-    processes to use; none of it changes a number.
+    shared: of all reproductions, for what its content alone identifies, such as trained networks.
+    jobs: processes to use; none of it changes a number.
     """
 
     settings: Settings
@@ -65,8 +66,37 @@ class Finding:
     verdict: str
 
 
+# What the paper says, and the verdict on it.
+Claim = tuple[str, str]
+
+
+def finding(
+    quantity: str, found: str, claim: Claim | None = None, without: str = "not given"
+) -> Finding:
+    """Return a finding; without a claim it is measured, and the paper says `without`."""
+    paper, verdict = claim or (without, MEASURED)
+    return Finding(quantity, paper, found, verdict)
+
+
+def agrees(*holds: bool) -> str:
+    """Return agrees if the claim holds in every case, differs if in none, open otherwise."""
+    return AGREES if all(holds) else OPEN if any(holds) else DIFFERS
+
+
+def interval_agrees(
+    low: float, high: float, above: float = -math.inf, below: float = math.inf
+) -> str:
+    """Return agrees if an interval lies inside a claimed range, differs if outside, else open.
+
+    An interval that is not known (NaN) decides nothing: open.
+    """
+    if low > above and high < below:
+        return AGREES
+    return DIFFERS if high < above or low > below else OPEN
+
+
 @dataclass(frozen=True)
-class Recipe:
+class Reproduction:
     """How one figure or table of the paper is made again.
 
     quick and full hold the same keys; values are what JSON holds. Raises UsageError for step names
@@ -83,14 +113,14 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check that every step can be computed in its turn."""
         if set(self.quick) != set(self.full):
-            raise UsageError(f"recipe {self.name}: quick and full settings name different things")
+            raise UsageError(f"{self.name}: quick and full settings name different things")
         earlier: set[str] = set()
         for step in self.steps:
             missing = (set(step.needs) - earlier) | (set(step.uses or ()) - set(self.full))
             if step.name in earlier or missing:
                 raise UsageError(
-                    f"recipe {self.name}: step {step.name} repeats, or asks for "
-                    f"{sorted(missing)}, expected earlier steps and settings; change the recipe"
+                    f"{self.name}: step {step.name} repeats, or asks for "
+                    f"{sorted(missing)}, expected earlier steps and settings; change its steps"
                 )
             earlier.add(step.name)
 
@@ -101,7 +131,7 @@ class Recipe:
     def identity(self, name: str, settings: Settings) -> str:
         """Return 8 hex digits of the step's version, settings and needs; other ones, other digits.
 
-        Raises UsageError for a step that the recipe does not have.
+        Raises UsageError for a step that the reproduction does not have.
         """
         step = self.step(name)
         kept = sorted(settings if step.uses is None else step.uses)
@@ -120,7 +150,7 @@ class Recipe:
         for step in self.steps:
             if step.name == name:
                 return step
-        raise UsageError(f"recipe {self.name}: has no step {name!r}; it has {self.step_names()}")
+        raise UsageError(f"{self.name} has no step {name!r}; it has {self.step_names()}")
 
     def step_names(self) -> list[str]:
         """Return the names of the steps, in order."""

@@ -12,7 +12,7 @@ import pandas as pd
 from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.paper import reviewers_poles
 from robustssm.evaluations.paper.fig3ab import zoo_training
-from robustssm.evaluations.paper.reproduction import Context, Recipe, Step
+from robustssm.evaluations.paper.reproduction import Context, Reproduction, Step
 from robustssm.evaluations.paper.reviewers_findings import findings
 from robustssm.evaluations.paper.reviewers_pairs import paired
 from robustssm.evaluations.paper.reviewers_sweep import energy, sweep
@@ -74,7 +74,7 @@ _CELLS = ("models", "seeds", "limit", "n")
 _GRID = ("low", "high", "count", "spikes", "octave", "around", "eps")
 _TRAINING = ("trainings", "training_task", "seeds", "n", "d_model", "layers")
 
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="reviewers",
     shows="the attack at every frequency, its controls, S5, and the poles in training",
     steps=(

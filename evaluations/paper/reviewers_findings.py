@@ -7,12 +7,10 @@ import numpy as np
 import pandas as pd
 
 from robustssm.evaluations.paper.reproduction import (
-    AGREES,
-    DIFFERS,
-    MEASURED,
-    OPEN,
     Finding,
     Tables,
+    finding,
+    interval_agrees,
 )
 from robustssm.evaluations.paper.reviewers_pairs import ALPHA, verdict
 from robustssm.evaluations.paper.reviewers_sweep import CLEAN, SINUSOID, SPIKE, WHITE
@@ -35,8 +33,7 @@ def bounds(found: SeedComparison) -> tuple[float, float]:
 
 def judged(found: SeedComparison, threshold: float) -> str:
     """Return whether the interval lies above the threshold (agrees), below it, or holds it."""
-    low, high = bounds(found)
-    return AGREES if low > threshold else DIFFERS if high < threshold else OPEN
+    return interval_agrees(*bounds(found), above=threshold)
 
 
 def interval(found: SeedComparison) -> str:
@@ -89,18 +86,16 @@ def _sweep(frame: pd.DataFrame) -> Iterator[Finding]:
         text += f"{_drop(most)} at omega {most['omega']:.4g}; at the spike "
         text += f"{_drop(rows[rows['omega'] == top].iloc[0])}"
         name = f"frequencies where {model} loses more than {DIP:g}, {eps}, n = {n}"
-        yield Finding(name, NONE, text, MEASURED)
+        yield finding(name, text, without=NONE)
     at = strongest[strongest["omega"] == top].set_index("model")
     if "s4d" in at.index:
         there, elsewhere = at.loc["s4d"], strongest[strongest["model"] == "s4d"]
         others = elsewhere[(elsewhere["omega"] < top / 2.0) & elsewhere["dip"]]
-        low, high = there["low"], there["high"]
-        if there["seeds"] > 1 and np.isnan(low):
-            low = high = there["drop"]
-        verdict_ = AGREES if low > DIP else DIFFERS if high < DIP else OPEN
+        alike = there["seeds"] > 1 and np.isnan(there["low"])
+        ends = (there["drop"],) * 2 if alike else (there["low"], there["high"])
         text = f"{_drop(there)}; dips below half of it: {len(others)} frequencies"
         name = f"fall of s4d's accuracy at its highest spike, omega {top:.2f}, {eps}"
-        yield Finding(name, "S4D fails there", text, verdict_)
+        yield finding(name, text, ("S4D fails there", interval_agrees(*ends, above=DIP)))
     wide = strongest.pivot_table(index="omega", columns="model", values="drop").sort_index()
     worst = wide.idxmax(axis=1).where(wide.max(axis=1) > DIP, "nobody")
     change = np.flatnonzero(worst.to_numpy()[1:] != worst.to_numpy()[:-1]) + 1
@@ -109,7 +104,7 @@ def _sweep(frame: pd.DataFrame) -> Iterator[Finding]:
         for a, b in pairwise([0, *change, len(worst)])
     ]
     name = f"model that loses most (and more than {DIP:g}), by omega, {eps}"
-    yield Finding(name, NONE, "; ".join(parts), MEASURED)
+    yield finding(name, "; ".join(parts), without=NONE)
 
 
 def _drop(row: "pd.Series[float]") -> str:
@@ -134,7 +129,7 @@ def _pairs(tests: pd.DataFrame, frame: pd.DataFrame) -> Iterator[Finding]:
         if len(at):
             text += f"; at the spike {interval(compare_seeds(at['difference'].to_numpy()))}"
         name = f"accuracy of {a} minus {b}, eps = {eps:g}, same samples, {seeds} seeds"
-        yield Finding(name, NONE, text, MEASURED)
+        yield finding(name, text, without=NONE)
 
 
 def _poles(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -154,7 +149,7 @@ def _poles(frame: pd.DataFrame) -> Iterator[Finding]:
             f"{ends['damping_median'].median():.3g} ({start['damping_median'].median():.3g})"
         )
         name = f"{init}: way of the eigenvalue nearest the spike in {last} epochs"
-        yield Finding(name, NONE, text, MEASURED)
+        yield finding(name, text, without=NONE)
 
 
 def _energy(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -167,17 +162,13 @@ def _energy(frame: pd.DataFrame) -> Iterator[Finding]:
         line = rows[rows["omega"] == top].set_index("seed")["accuracy"]
         below = rows[rows["omega"] < top].set_index("seed")["accuracy"]
         gap = compare_seeds((white - line).to_numpy(np.float64))
-        verdict_ = MEASURED
-        paper = NONE
-        if model == "s4d":
-            paper = "the frequency matters, not the energy"
-            verdict_ = judged(gap, 0.0)
+        claim = "the frequency matters, not the energy", judged(gap, 0.0)
         text = (
             f"{interval(gap)}; white {white.mean():.3f}, sinusoid at the spike {line.mean():.3f}, "
             f"two octaves below {below.mean():.3f}"
         )
         name = f"{model}: accuracy, white noise minus sinusoid at the spike, equal energy, eps = 1"
-        yield Finding(name, paper, text, verdict_)
+        yield finding(name, text, claim if model == "s4d" else None, NONE)
 
 
 def findings(tables: Tables) -> list[Finding]:

@@ -1,6 +1,6 @@
-"""Recipes by name, and how their steps run: a finished step is read, never run again.
+"""Reproductions by name, and how their steps run: a finished step is read, never run again.
 
-The table of a step is DIR/<recipe>/<step>-<identity>.parquet, moved there when it is whole. The
+The table of a step is DIR/<name>/<step>-<identity>.parquet, moved there when it is whole. The
 identity covers the settings, so quick and full results lie beside one another.
 """
 
@@ -14,29 +14,29 @@ import pandas as pd
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations import paper
-from robustssm.evaluations.paper.reproduction import Context, Finding, Recipe, Settings, Step
+from robustssm.evaluations.paper.reproduction import Context, Finding, Reproduction, Settings, Step
 from robustssm.evaluations.table_files import write_parquet
 
 ALL = "all"
-# Folder beside those of the recipes.
+# Folder beside those of the reproductions.
 SHARED = "shared"
 
 
 @cache
-def recipes() -> dict[str, Recipe]:
-    """Return every recipe of this folder by its name, sorted."""
+def reproductions() -> dict[str, Reproduction]:
+    """Return every reproduction of this folder by its name, sorted."""
     found = {}
     for entry in pkgutil.iter_modules(paper.__path__):
         module = importlib.import_module(f"{paper.__name__}.{entry.name}")
-        recipe = getattr(module, "RECIPE", None)
-        if isinstance(recipe, Recipe):
-            found[recipe.name] = recipe
+        reproduction = getattr(module, "REPRODUCTION", None)
+        if isinstance(reproduction, Reproduction):
+            found[reproduction.name] = reproduction
     return dict(sorted(found.items()))
 
 
-def chosen(name: str) -> list[Recipe]:
-    """Return the recipe of this name, or all for `all`; UsageError with the names otherwise."""
-    known = recipes()
+def chosen(name: str) -> list[Reproduction]:
+    """Return the reproduction of this name, all of them for `all`; else raise UsageError."""
+    known = reproductions()
     if name == ALL:
         return list(known.values())
     if name not in known:
@@ -44,14 +44,14 @@ def chosen(name: str) -> list[Recipe]:
     return [known[name]]
 
 
-def stored_path(recipe: Recipe, step: Step, settings: Settings, folder: Path) -> Path:
+def stored_path(reproduction: Reproduction, step: Step, settings: Settings, folder: Path) -> Path:
     """Return where the table of a step lies, or will."""
-    identity = recipe.identity(step.name, settings)
-    return folder / recipe.name / f"{step.name}-{identity}.parquet"
+    identity = reproduction.identity(step.name, settings)
+    return folder / reproduction.name / f"{step.name}-{identity}.parquet"
 
 
 def run(
-    recipe: Recipe,
+    reproduction: Reproduction,
     settings: Settings,
     folder: Path,
     advance: Callable[[], None] = lambda: None,
@@ -59,15 +59,15 @@ def run(
     jobs: int = 1,
     started: Callable[[str], None] = lambda step: None,
 ) -> dict[str, pd.DataFrame]:
-    """Compute the steps that are not stored yet under folder/<recipe>, and return all tables.
+    """Compute the steps that are not stored yet under folder/<reproduction>, and return all tables.
 
     Every table is read from its file, whether it was there or not. advance is called after each
     step, started with the name of one that is computed. jobs: processes; the tables do not depend
     on it. Raises RejectedInputError for a stored table that cannot be read.
     """
     tables: dict[str, pd.DataFrame] = {}
-    for step in recipe.steps:
-        path = stored_path(recipe, step, settings, folder)
+    for step in reproduction.steps:
+        path = stored_path(reproduction, step, settings, folder)
         if not path.exists():
             started(step.name)
             needed = {name: tables[name] for name in step.needs}
@@ -89,9 +89,9 @@ def read(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def compare(recipe: Recipe, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def compare(reproduction: Reproduction, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the findings as rows: recipe, quantity, paper, found, verdict."""
-    rows: list[Finding] = recipe.findings(tables)
+    rows: list[Finding] = reproduction.findings(tables)
     columns = ["recipe", "quantity", "paper", "found", "verdict"]
-    content = [(recipe.name, f.quantity, f.paper, f.found, f.verdict) for f in rows]
+    content = [(reproduction.name, f.quantity, f.paper, f.found, f.verdict) for f in rows]
     return pd.DataFrame(content, columns=columns)

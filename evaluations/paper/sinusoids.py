@@ -85,7 +85,7 @@ class Signals:
 
 
 def signals(settings: Mapping[str, Any]) -> Signals:
-    """Return the signals that a recipe's settings describe."""
+    """Return the signals that a reproduction's settings describe."""
     low, high = settings["amplitudes"]
     return Signals(settings["step"], settings["length"], settings["s_max"], low, high)
 

@@ -13,7 +13,7 @@ from robustssm.evaluations.paper.reproduction import (
     QUOTED,
     Context,
     Finding,
-    Recipe,
+    Reproduction,
     Step,
     Tables,
 )
@@ -99,7 +99,7 @@ def findings(tables: Tables) -> list[Finding]:
     return found
 
 
-RECIPE = Recipe(
+REPRODUCTION = Reproduction(
     name="table1",
     shows="Long Range Arena accuracies as published (quoted), beside what was measured here",
     steps=(Step("quoted", quoted),),

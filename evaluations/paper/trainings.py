@@ -1,7 +1,7 @@
-"""Trainings that recipes share: the network of every epoch as a checkpoint, made once.
+"""Trainings that reproductions share: the network of every epoch as a checkpoint, made once.
 
-A training is named by its content, so recipes that ask for the same one find the same files. One
-that was killed goes on after its last whole epoch and ends in the same bytes.
+A training is named by its content, so reproductions that ask for the same one find the same files.
+One that was killed goes on after its last whole epoch and ends in the same bytes.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import numpy as np
 from robustssm.checkpoints import Card
 from robustssm.checkpoints.native import save_checkpoint
 from robustssm.errors import UsageError
-from robustssm.evaluations.paper.reproduction import Recipe, Settings
+from robustssm.evaluations.paper.reproduction import Reproduction, Settings
 from robustssm.networks.network import Architecture, Network
 from robustssm.tasks import load_task
 from robustssm.training.loop import TrainingConfig, train
@@ -59,8 +59,8 @@ def snapshots(
 ) -> dict[Training, list[Path]]:
     """Return the checkpoints of every epoch of each training; train what is not there yet.
 
-    shared: folder that recipes share; jobs: processes, a training each. Numbers do not depend on
-    them. Raises what `robustssm.training.loop.train` raises.
+    shared: folder that reproductions share; jobs: processes, a training each. Numbers do not depend
+    on them. Raises what `robustssm.training.loop.train` raises.
     """
     todo = [one for one in dict.fromkeys(trainings) if not _done(one, shared).exists()]
     joblib.Parallel(n_jobs=min(jobs, len(todo)) or 1)(
@@ -69,17 +69,19 @@ def snapshots(
     return {one: one.paths(shared) for one in trainings}
 
 
-def other_data(recipes: Sequence[Recipe], spec: str) -> Settings:
-    """Return the settings by which recipes use other data: the task, and the hash of its content.
+def other_data(reproductions: Sequence[Reproduction], spec: str) -> Settings:
+    """Return the settings by which reproductions use other data: the task, and its content hash.
 
     The hash makes other steps of other data in the same file. Raises UsageError, which names them,
-    for recipes without a `task` setting, and for data that the networks cannot be trained on.
+    for reproductions without a `task` setting, and for data that the networks cannot be trained on.
     """
-    without = [recipe.name for recipe in recipes if "task" not in recipe.full]
+    without = [
+        reproduction.name for reproduction in reproductions if "task" not in reproduction.full
+    ]
     if without:
         raise UsageError(
             f"reproduce: --data is not for {', '.join(without)}, which uses no task; leave it out, "
-            "or name a recipe that trains"
+            "or name one that trains"
         )
     task = load_task(spec)
     if task.tokens is not None:

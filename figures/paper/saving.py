@@ -1,4 +1,4 @@
-"""The figures of the paper's recipes: found by name, saved as PDF, PNG, SVG and CSV."""
+"""The figures of the paper's reproductions: found by name, saved as PDF, PNG, SVG and CSV."""
 
 import importlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from robustssm.figures.style import save
 
 
 def draw_all(name: str, tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Draw the figures of the recipe `name` from its stored tables; return the paths.
+    """Draw the figures of the reproduction `name` from its stored tables; return the paths.
 
     They are those of `robustssm.figures.paper.<name>`, dashes being underscores there. Raises
     UsageError where that module does not exist.
@@ -23,9 +23,7 @@ def draw_all(name: str, tables: Mapping[str, pd.DataFrame], folder: Path) -> lis
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise UsageError(
-            f"figures: recipe {name!r} has none, expected {module}; add that file"
-        ) from error
+        raise UsageError(f"figures: {name!r} has none, expected {module}; add that file") from error
     paths: list[Path] = drawing.draw_all(tables, folder)
     return paths
 

@@ -9,11 +9,11 @@ from robustssm.commands.common import cores, shared
 from robustssm.errors import UsageError
 
 
-def _tell(recipe: str, progress: str, step: str) -> None:
+def _tell(name: str, progress: str, step: str) -> None:
     """Say in a log that a step begins; some take minutes."""
     from robustssm.commands import terminal
 
-    terminal.log(f"reproduce: {recipe}, {step}", progress)
+    terminal.log(f"reproduce: {name}, {step}", progress)
 
 
 @click.command()
@@ -71,14 +71,14 @@ def reproduce(
             "Recipes",
             [
                 {"name": r.name, "shows": r.shows, "steps": ", ".join(r.step_names())}
-                for r in running.recipes().values()
+                for r in running.reproductions().values()
             ],
             style,
             prose=True,
         )
         return
     if name is None:
-        known = ", ".join(running.recipes())
+        known = ", ".join(running.reproductions())
         raise UsageError(f"reproduce: no NAME, expected one of {known}, all; or use --list")
     chosen = running.chosen(name)
     changes = {} if task is None else other_data(chosen, task)
@@ -86,23 +86,23 @@ def reproduce(
 
     parts = []
     with terminal.progress(sum(len(r.steps) for r in chosen), "reproduce", progress) as advance:
-        for recipe in chosen:
-            settings = {**recipe.settings(quick), **changes}
+        for one in chosen:
+            settings = {**one.settings(quick), **changes}
             tables = running.run(
-                recipe,
+                one,
                 settings,
                 output,
                 advance,
                 jobs=jobs or cores(),
-                started=partial(_tell, recipe.name, progress),
+                started=partial(_tell, one.name, progress),
             )
-            found = running.compare(recipe, tables)
-            write_csv(output / recipe.name / "findings.csv", found)
+            found = running.compare(one, tables)
+            write_csv(output / one.name / "findings.csv", found)
             parts.append(found)
             if figures:
                 from robustssm.figures.paper import saving
 
-                saving.draw_all(recipe.name, tables, output / recipe.name / "figures")
+                saving.draw_all(one.name, tables, output / one.name / "figures")
     terminal.note(f"tables{' and figures' if figures else ''}: {output}")
     rows = [
         {str(key): value for key, value in row.items()}

@@ -12,7 +12,7 @@ from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.paper import appendix_f, bound, fig1, running
-from robustssm.evaluations.paper.reproduction import Context, Finding, Recipe, Step
+from robustssm.evaluations.paper.reproduction import Context, Finding, Reproduction, Step
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import parse
 
@@ -21,7 +21,7 @@ class KilledError(Exception):
     """Stands for a kill in the middle of a step."""
 
 
-def counting(calls: list[str], fail: list[str]) -> Recipe:
+def counting(calls: list[str], fail: list[str]) -> Reproduction:
     """Return a recipe of two steps that notes its calls; steps named in `fail` are killed."""
 
     def first(context: Context) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def counting(calls: list[str], fail: list[str]) -> Recipe:
         Step("second", second, uses=("factor",), needs=("first",)),
     )
     settings = {"size": 3, "factor": 2.0}
-    return Recipe("counting", "what runs when", steps, settings, settings, findings)
+    return Reproduction("counting", "what runs when", steps, settings, settings, findings)
 
 
 def test_a_finished_step_is_not_run_again(tmp_path: Path) -> None:
@@ -98,17 +98,18 @@ def test_a_damaged_table_is_rejected_by_name(tmp_path: Path) -> None:
 def test_a_recipe_that_cannot_run_is_no_recipe() -> None:
     step = Step("a", lambda context: pd.DataFrame())
     with pytest.raises(UsageError, match="quick and full"):
-        Recipe("r", "", (step,), {"x": 1}, {}, lambda tables: [])
+        Reproduction("r", "", (step,), {"x": 1}, {}, lambda tables: [])
     with pytest.raises(UsageError, match="step a"):
-        Recipe("r", "", (step, step), {}, {}, lambda tables: [])
+        Reproduction("r", "", (step, step), {}, {}, lambda tables: [])
     with pytest.raises(UsageError, match="later"):
-        Recipe("r", "", (Step("b", step.compute, needs=("later",)),), {}, {}, lambda tables: [])
+        later = Step("b", step.compute, needs=("later",))
+        Reproduction("r", "", (later,), {}, {}, lambda tables: [])
     with pytest.raises(UsageError, match="no step"):
-        Recipe("r", "", (step,), {}, {}, lambda tables: []).step("c")
+        Reproduction("r", "", (step,), {}, {}, lambda tables: []).step("c")
 
 
 def test_recipes_are_found_by_name() -> None:
-    known = running.recipes()
+    known = running.reproductions()
     assert {"fig1", "appendix-f", "appendix-i", "bound"} <= set(known)
     assert running.chosen("all") == list(known.values())
     assert running.chosen("fig1") == [known["fig1"]]
@@ -117,7 +118,7 @@ def test_recipes_are_found_by_name() -> None:
 
 
 def test_spikes_follow_their_closed_forms() -> None:
-    settings = {**fig1.RECIPE.quick, "sizes": [64, 256, 1024]}
+    settings = {**fig1.REPRODUCTION.quick, "sizes": [64, 256, 1024]}
     rows = fig1.peaks(Context(settings, {}, Path(), Path()))
     for row in rows.itertuples():
         # y_k = n^2 / q - q / 6 + O(n^-2), q = (2k - 1) pi: the next term is below q^3 / n^2.
@@ -135,7 +136,7 @@ def test_spikes_follow_their_closed_forms() -> None:
 
 
 def test_log_grid_misses_the_last_spike_of_large_n() -> None:
-    rows = fig1.peaks(Context({**fig1.RECIPE.quick, "sizes": [16, 256]}, {}, Path(), Path()))
+    rows = fig1.peaks(Context({**fig1.REPRODUCTION.quick, "sizes": [16, 256]}, {}, Path(), Path()))
     shown = (rows["log_height"] / rows["height"])[rows["rank"] == 1].to_numpy()
     # Spacing of the grid at the spike is 0.0018 omega: 0.15 at n = 16, 38 at n = 256, against a
     # half-width of 1/2.

@@ -19,7 +19,7 @@ from robustssm.hippo.spectrum import spikes
 
 SIGNALS = Signals(0.01, 400, 80.0, 0.5, 2.0)
 SMALL: dict[str, object] = {
-    **fig2.RECIPE.quick,
+    **fig2.REPRODUCTION.quick,
     "d_model": 4,
     "length": 64,
     "samples": 64,
@@ -122,7 +122,7 @@ def test_reading_is_exact_where_the_levels_can_say_it() -> None:
 
 
 def test_linear_part_of_s4d_alone_turns_negative_past_its_last_spike() -> None:
-    given_ = {**fig2.RECIPE.quick, "s_step": 1.0, "seeds": [0]}
+    given_ = {**fig2.REPRODUCTION.quick, "s_step": 1.0, "seeds": [0]}
     table = fig2.linear(Context(given_, {}, Path(), Path()))
     outside = table[table["s"] > 82.0]
     lowest = outside.groupby(["model", "route"])["amplitude_hat"].min()

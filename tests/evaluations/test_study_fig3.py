@@ -27,11 +27,11 @@ TASK = "digits:side=8"
 # Of both studies, so that they share the trainings of s4d and of rank-one at tau = 0.1.
 SHAPE = {"task": TASK, "seeds": [0, 1], "n": 32, "d_model": 8, "layers": 1}
 AB = {
-    **fig3ab.RECIPE.quick,
+    **fig3ab.REPRODUCTION.quick,
     **SHAPE,
     "trainings": {init: {"epochs": 2, "ssm_lr": 1e-3} for init in ("s4d", "s4ptd-rank1")},
 }
-C = {**fig3c.RECIPE.quick, **SHAPE, "epochs": 2, "taus": [0.1, 1.0], "sizes": [1e-3, 0.1]}
+C = {**fig3c.REPRODUCTION.quick, **SHAPE, "epochs": 2, "taus": [0.1, 1.0], "sizes": [1e-3, 0.1]}
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def over_training(folder: Path) -> pd.DataFrame:
     """Return the rows of a small fig3ab."""
-    return running.run(fig3ab.RECIPE, AB, folder)["accuracies"]
+    return running.run(fig3ab.REPRODUCTION, AB, folder)["accuracies"]
 
 
 @pytest.fixture(scope="module")
 def ablation(folder: Path, over_training: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables of a small fig3c, run after fig3ab."""
-    return running.run(fig3c.RECIPE, C, folder)
+    return running.run(fig3c.REPRODUCTION, C, folder)
 
 
 def test_rows_are_complete(over_training: pd.DataFrame) -> None:
@@ -92,9 +92,9 @@ def test_a_kill_between_training_and_rows_costs_no_training(
     with monkeypatch.context() as patched:
         patched.setattr(fig3_accuracy, "run_sweep", killed)
         with pytest.raises(KeyboardInterrupt):
-            running.run(fig3ab.RECIPE, AB, tmp_path)
+            running.run(fig3ab.REPRODUCTION, AB, tmp_path)
     monkeypatch.setattr(trainings, "train", None)
-    again = running.run(fig3ab.RECIPE, AB, tmp_path)["accuracies"]
+    again = running.run(fig3ab.REPRODUCTION, AB, tmp_path)["accuracies"]
     pd.testing.assert_frame_equal(again, over_training)
 
 

@@ -28,7 +28,7 @@ from robustssm.typing import ComplexArray
 N = 24
 # n = 8 for the small trainings; the bundled networks do not mind at which omega they are asked.
 SMALL: dict[str, object] = {
-    **reviewers.RECIPE.quick,
+    **reviewers.REPRODUCTION.quick,
     "models": ["s4d", "s5", "s5ptd"],
     "s5_pairs": [["s5ptd", "s5"]],
     "random_pairs": [["s4d", "s5"]],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from robustssm.evaluations.paper.reproduction import QUOTED, Context
-from robustssm.evaluations.paper.table1 import RECIPE, TASKS, quoted
+from robustssm.evaluations.paper.table1 import REPRODUCTION, TASKS, quoted
 
 
 def test_the_averages_are_those_of_the_entries() -> None:
@@ -22,4 +22,4 @@ def test_nothing_counts_as_measured() -> None:
     frame = quoted(Context({}, {}, Path(), Path()))
     assert frame["measured"].isna().all() and (frame["measured_seeds"] == 0).all()
     assert frame["source"].str.startswith("arXiv ").all() and frame["evidence"].ne("").all()
-    assert {found.verdict for found in RECIPE.findings({"quoted": frame})} == {QUOTED}
+    assert {found.verdict for found in REPRODUCTION.findings({"quoted": frame})} == {QUOTED}

@@ -89,7 +89,7 @@ def test_other_settings_and_other_data_are_other_trainings() -> None:
 
 
 def test_other_data_are_for_recipes_that_train() -> None:
-    known = running.recipes()
+    known = running.reproductions()
     found = other_data([known["fig3ab"], known["fig3c"]], "digits:side=8")
     assert found["task"] == "digits:side=8" and len(str(found["task_hash"])) == 64
     settings = {**known["fig3ab"].quick, **found}
@@ -102,7 +102,7 @@ def test_other_data_are_for_recipes_that_train() -> None:
 
 
 def test_data_that_cannot_be_trained_on_are_refused(tmp_path: Path) -> None:
-    recipe = running.recipes()["fig3ab"]
+    recipe = running.reproductions()["fig3ab"]
     labels = np.array([0, 1, 0, 1])
     tokens, plain = tmp_path / "tokens.npz", tmp_path / "plain.npz"
     np.savez(tokens, inputs=np.arange(12).reshape(4, 3), labels=labels)

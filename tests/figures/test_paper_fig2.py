@@ -11,7 +11,7 @@ from robustssm.figures.paper import fig2 as figure
 from robustssm.figures.paper import saving
 
 SMALL: dict[str, object] = {
-    **fig2.RECIPE.quick,
+    **fig2.REPRODUCTION.quick,
     "d_model": 4,
     "length": 64,
     "samples": 32,

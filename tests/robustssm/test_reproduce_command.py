@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from robustssm.cli import Commands
 from robustssm.commands.reproduce import reproduce
 from robustssm.evaluations.paper import running
-from robustssm.evaluations.paper.reproduction import Recipe
+from robustssm.evaluations.paper.reproduction import Reproduction
 
 # Recipes that train nothing, at sizes that take a second: what `all` stands for in these tests.
 CHEAP: dict[str, dict[str, object]] = {
@@ -51,12 +51,12 @@ def test_quick_run_stores_draws_and_compares_and_runs_once(tmp_path: Path) -> No
 
 def only(monkeypatch: pytest.MonkeyPatch, changed: dict[str, dict[str, object]]) -> None:
     """Leave these recipes alone to be known, their quick settings changed."""
-    known = running.recipes()
-    small: dict[str, Recipe] = {
+    known = running.reproductions()
+    small: dict[str, Reproduction] = {
         name: replace(known[name], quick={**known[name].quick, **settings})
         for name, settings in changed.items()
     }
-    monkeypatch.setattr(running, "recipes", lambda: small)
+    monkeypatch.setattr(running, "reproductions", lambda: small)
 
 
 def test_all_runs_every_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
