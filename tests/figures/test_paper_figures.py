@@ -68,5 +68,5 @@ def test_thinning_keeps_the_spikes(folder: Path) -> None:
 
 
 def test_a_recipe_without_a_figure_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="paper.no_such"):
+    with pytest.raises(UsageError, match=r"paper\.no_such"):
         saving.draw_all("no-such", {}, tmp_path)
