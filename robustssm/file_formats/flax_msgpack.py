@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustssm.errors import UsageError
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
-from robustssm.file_formats.flax_trees import FlaxTree, array
+from robustssm.file_formats.flax_trees import array, variables
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
@@ -34,7 +34,6 @@ def read_msgpack(path: Path, data: bytes, limits: Limits) -> Contents:
     Raises UsageError where msgpack is not installed.
     """
     unpack = _unpacker()
-    tree = FlaxTree(limits)
     value = unpack(data, _Packed)
     if not isinstance(value, dict):
         raise ContentsError(
@@ -46,7 +45,7 @@ def read_msgpack(path: Path, data: bytes, limits: Limits) -> Contents:
             return _chunked(node, unpack, limits)
         return _unpacked(node, unpack, limits) if isinstance(node, _Packed) else None
 
-    tensors, extra = tree.read(value, leaf)
+    tensors, extra = variables(value, leaf, limits)
     return Contents("flax-msgpack", tensors, {}, extra, path)
 
 

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from robustssm.errors import UsageError
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
-from robustssm.file_formats.flax_trees import DTYPES, FlaxTree
+from robustssm.file_formats.flat_names import is_name
+from robustssm.file_formats.flax_trees import DTYPES, variables
 from robustssm.file_formats.plain_values import read_json
-from robustssm.file_formats.storages import empty
+from robustssm.file_formats.storages import tensor_of
 
 METADATA = "_METADATA"
 # Compressed chunks may unpack to this many times the folder's bytes: zeros of a new network do.
 _RATIO, _SLACK = 64, 64 << 20
-_NAME = 500
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,7 @@ class _Store:
             raise ContentsError(
                 f"{node.name} cannot be read ({said}); copy the whole folder"
             ) from error
-        if not data:
-            return empty(shape, kind)
-        if kind == torch.bool and data.translate(None, b"\0\1"):
-            raise ContentsError(f"{node.name}: truth values are other bytes; the file is damaged")
-        return torch.frombuffer(data, dtype=kind).reshape(shape)
+        return tensor_of(data, kind, shape)
 
     def _check(self, name: str, shape: list[int], chunk: list[int], kind: torch.dtype) -> None:
         numel, piece = math.prod(shape), math.prod(chunk)
@@ -114,7 +110,7 @@ def read_orbax(folder: Path, size: int, limits: Limits) -> Contents:
         if path[0] != "opt_state":
             _put(tree, path, _Stored(".".join(path)))
     store = _Store(folder, metadata, size, limits)
-    tensors, extra = FlaxTree(limits).read(tree, store)
+    tensors, extra = variables(tree, store, limits)
     return Contents("orbax", tensors, {}, extra, folder)
 
 
@@ -124,8 +120,7 @@ def _path(entry: object) -> list[str]:
         raise ContentsError(f"{METADATA} names a value without key_metadata; copy the whole folder")
     path = [str(key.get("key")) if isinstance(key, dict) else "" for key in keys]
     for name in path:
-        odd = not name.isprintable() or "/" in name or "\\" in name or name in (".", "..")
-        if odd or not name or len(name) > _NAME:
+        if not is_name(name) or "/" in name or "\\" in name or name in ("", ".", ".."):
             raise ContentsError(f"{METADATA} names {shown(name)}, expected the name of an array")
     return path
 

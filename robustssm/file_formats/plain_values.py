@@ -6,6 +6,9 @@ from pathlib import Path
 from robustssm.file_formats.contents import ContentsError, Limits, shown
 from robustssm.file_formats.pickle_globals import Global, Made
 
+# Larger integers are no hyper-parameters, and take long to write in decimals.
+_BITS = 128
+
 
 class Plain:
     """Makes copies of values, within the limits on their number and depth.
@@ -33,6 +36,8 @@ class Plain:
         if isinstance(value, list | tuple):
             return [self(one, depth + 1) for one in value]
         if value is None or isinstance(value, int | float):
+            if isinstance(value, int) and value.bit_length() > _BITS:
+                raise ContentsError(f"holds an integer of more than {_BITS} bits")
             return value
         if isinstance(value, str):
             return _text(value)
@@ -43,12 +48,15 @@ class Plain:
 
     def _made(self, value: Made, depth: int) -> object:
         kind = value.name.rpartition(".")[2]
-        if kind in ("DictConfig", "ListConfig") and "_content" in value.state:
-            return self(value.state["_content"], depth + 1)
-        if kind.endswith("Node") and "_val" in value.state:
-            return self(value.state["_val"], depth + 1)
+        held = "_content" if kind in ("DictConfig", "ListConfig") else "_val"
+        for attributes in value.attributes:
+            if value.name.startswith("omegaconf.") and held in attributes:
+                return self(attributes[held], depth + 1)
         if kind in ("Namespace", "AttributeDict"):
-            return self._dict(value.items | value.state, depth)
+            table = dict(value.items)
+            for attributes in value.attributes:
+                table.update(attributes)
+            return self._dict(table, depth)
         raise ContentsError(
             f"its hyper-parameters hold an odd {kind}, expected plain values; "
             "save the state_dict alone and give the options by --set"

@@ -1,99 +1,67 @@
-"""Pickles as data: the opcodes that torch.save writes, on a stack of values that only hold.
+"""Pickles as data: the opcodes that torch.save writes, on values that only hold.
 
-pickle.Unpickler is not used: even where it may find no global, it calls methods of what it built,
-takes memory for sizes that a pickle merely claims (memo indices, byte arrays), and follows nested
-keys until the process ends. Here pickletools decodes the opcodes, and each does what the pickle
-protocol says, of lists, dictionaries, tuples and scalars, with a count of what it made.
+torch.load(weights_only=True) does not bound what a hostile file costs, nor notice damage: a key of
+nested tuples ends the process, a call of bytearray takes any memory, views of one storage are
+copied without a limit, a changed bit and bytes behind the end are read; and it knows protocol 2
+only. pickle.Unpickler takes memory for sizes that a pickle merely claims. So this is Python's own
+unpickler in Python, whose memo is a dictionary, with the opcodes that are needed, each counted.
 
-Reference: CPython, Lib/pickle.py (class _Unpickler) and Lib/pickletools.py.
+Reference: CPython, Lib/pickle.py (class _Unpickler).
 """
 
 import io
-import pickletools
+import pickle
 from collections.abc import Callable
+from typing import Any
 
 from robustssm.file_formats.contents import ContentsError, Limits, shown
-from robustssm.file_formats.pickle_globals import Global, Globals, Made, hashable
+from robustssm.file_formats.pickle_globals import Global, Globals, Made, checked_key
 from robustssm.file_formats.storages import StorageView, TensorView, storage_view
 
-# The magic number of torch's files has 80 bits.
-_BITS = 128
-_PROTOCOL = 5
-_DAMAGED = "its pickle is damaged or cut short; fetch or save the file again"
-_CONSTANTS = frozenset(
-    (
-        *("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE"),
-        *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-    )
+_DAMAGED = "its pickle is damaged, cut short or not of torch.save; fetch or save the file again"
+# No call that is needed has more.
+_ARGUMENTS = 64
+# Opcodes that are done as Python does: none of them calls a value, or hashes one.
+_PLAIN = (
+    "PROTO FRAME STOP MARK POP POP_MARK DUP PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET "
+    "NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT STRING BINSTRING "
+    "SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES "
+    "BINBYTES8 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT "
+    "GLOBAL STACK_GLOBAL BINPERSID"
 )
-_INTEGERS = frozenset(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"))
-_LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
-_GETS = frozenset(("GET", "BINGET", "LONG_BINGET"))
 # A set is only ever held, never asked: a list says the same.
-_ALIKE = {
-    "EMPTY_SET": "EMPTY_LIST",
-    "FROZENSET": "LIST",
-    "ADDITEMS": "APPENDS",
-    "NEWOBJ": "REDUCE",
-}
+_ALIKE = {"EMPTY_SET": "EMPTY_LIST", "FROZENSET": "LIST", "ADDITEMS": "APPENDS"}
 
 
-class Machine:
-    """Runs one pickle after another of a stream; the storages they name are `storages`.
+class Machine(pickle._Unpickler):
+    """Runs one pickle after another of `stream`; the storages they name are `storages`.
 
     A value is None, a scalar, str, bytes, list, tuple, dict, or what stands for a global, an
-    object, a storage or a tensor.
+    object, a storage or a tensor. Only what stands for a global is ever called.
     """
 
-    def __init__(self, stream: io.BytesIO, limits: Limits) -> None:
-        self._stream, self._limits = stream, limits
-        self._left = limits.operations
-        self._globals = Globals(limits, self._spend)
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+
+    def __init__(self, data: bytes | bytearray, limits: Limits) -> None:
+        self.stream = io.BytesIO(data)
+        super().__init__(self.stream, encoding="latin1")
         self.storages: dict[str, StorageView] = {}
-        self._done: dict[str, Callable[[object], None]] = {
-            name[4:]: getattr(self, name) for name in dir(self) if name.startswith("_op_")
-        }
-        self._done |= {name: self._done[same] for name, same in _ALIKE.items()}
+        self._limits, self._left = limits, limits.operations
+        self._globals = Globals(limits, self.spend, len(data))
 
-    def load(self) -> object:
-        """Return what the next pickle holds; raises ContentsError where it is more than data."""
-        self._stack: list[object] = []
-        self._marked: list[list[object]] = []
-        self._memo: dict[int, object] = {}
+    def load(self) -> Any:
+        """Return what the next pickle holds; raises ContentsError if it is more than data."""
+        self.memo: dict[int, object] = {}
         try:
-            for opcode, argument, _ in pickletools.genops(self._stream):
-                self._spend(1)
-                name = opcode.name
-                if name == "STOP":
-                    return self._stack.pop()
-                self._step(name, argument)
-        except (ValueError, LookupError, OverflowError, ArithmeticError) as error:
+            return super().load()
+        except (ContentsError, MemoryError):
+            raise
+        except Exception as error:  # Python's unpickler raises many kinds for damaged files
             raise ContentsError(_DAMAGED) from error
-        raise ContentsError(_DAMAGED)
 
-    def _step(self, name: str, argument: object) -> None:
-        if name in _CONSTANTS:
-            self._stack.append(argument)
-        elif name in _INTEGERS:
-            if not isinstance(argument, int) or argument.bit_length() > _BITS:
-                raise ContentsError(f"its pickle holds an integer of more than {_BITS} bits")
-            self._stack.append(argument)
-        elif name in _LITERALS:
-            self._stack.append(_LITERALS[name])
-        elif name in _PUTS:
-            self._memo[argument] = self._stack[-1]  # type: ignore[index]
-        elif name in _GETS:
-            self._stack.append(self._memo[argument])  # type: ignore[index]
-        elif name in self._done:
-            self._done[name](argument)
-        else:
-            raise ContentsError(
-                f"its pickle has the opcode {name}, which torch.save does not write"
-            )
-
-    def _spend(self, count: int) -> None:
+    def spend(self, count: int) -> None:
+        """Count operations; raises ContentsError if there are more than the limits allow."""
         self._left -= count
         if self._left < 0:
             raise ContentsError(
@@ -101,150 +69,88 @@ class Machine:
                 "state_dict alone, as in torch.save(model.state_dict(), path)"
             )
 
-    def _since_mark(self) -> list[object]:
-        values, self._stack = self._stack, self._marked.pop()
-        return values
+    def find_class(self, module: str, name: str) -> Global:
+        """Return what stands for a global."""
+        return self._globals.find(module, name)
 
-    def _op_PROTO(self, version: object) -> None:
-        if not isinstance(version, int) or version > _PROTOCOL:
-            raise ContentsError(f"its pickle has protocol {version}, expected at most {_PROTOCOL}")
+    def persistent_load(self, pid: object) -> StorageView:
+        """Return the storage of a persistent id, the same each time."""
+        storage = storage_view(pid)
+        known = self.storages.setdefault(storage.key, storage)
+        if (known.dtype, known.numel) != (storage.dtype, storage.numel):
+            raise ContentsError("one storage has two types or sizes; the file is damaged")
+        return known
 
-    def _op_FRAME(self, size: object) -> None:
-        """Frames only help reading; the opcodes are the same without them."""
-
-    def _op_MEMOIZE(self, _: object) -> None:
-        self._memo[len(self._memo)] = self._stack[-1]
-
-    def _op_MARK(self, _: object) -> None:
-        self._marked.append(self._stack)
-        self._stack = []
-
-    def _op_POP(self, _: object) -> None:
-        if self._stack:
-            self._stack.pop()
-        else:
-            self._since_mark()
-
-    def _op_POP_MARK(self, _: object) -> None:
-        self._since_mark()
-
-    def _op_DUP(self, _: object) -> None:
-        self._stack.append(self._stack[-1])
-
-    def _op_EMPTY_LIST(self, _: object) -> None:
-        self._stack.append([])
-
-    def _op_EMPTY_DICT(self, _: object) -> None:
-        self._stack.append({})
-
-    def _op_EMPTY_TUPLE(self, _: object) -> None:
-        self._stack.append(())
-
-    def _op_TUPLE(self, _: object) -> None:
-        values = tuple(self._since_mark())
-        self._stack.append(values)
-
-    def _op_LIST(self, _: object) -> None:
-        values = self._since_mark()
-        self._stack.append(values)
-
-    def _op_DICT(self, _: object) -> None:
-        values = self._since_mark()
-        self._stack.append({})
-        self._set(values)
-
-    def _op_TUPLE1(self, _: object) -> None:
-        self._tuple(1)
-
-    def _op_TUPLE2(self, _: object) -> None:
-        self._tuple(2)
-
-    def _op_TUPLE3(self, _: object) -> None:
-        self._tuple(3)
-
-    def _tuple(self, count: int) -> None:
-        self._stack.append(tuple([self._stack.pop() for _ in range(count)][::-1]))
-
-    def _op_APPEND(self, _: object) -> None:
-        self._extend([self._stack.pop()])
-
-    def _op_APPENDS(self, _: object) -> None:
-        self._extend(self._since_mark())
-
-    def _extend(self, values: list[object]) -> None:
-        target = self._stack[-1]
-        if not isinstance(target, list):
+    def _reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(arguments, tuple) or len(arguments) > _ARGUMENTS:
             raise ContentsError(_DAMAGED)
-        target.extend(values)
-
-    def _op_SETITEM(self, _: object) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        self._set([key, value])
-
-    def _op_SETITEMS(self, _: object) -> None:
-        self._set(self._since_mark())
-
-    def _set(self, values: list[object]) -> None:
-        target = self._stack[-1]
-        items = target.items if isinstance(target, Made) else target
-        if not isinstance(items, dict) or len(values) % 2:
-            raise ContentsError(_DAMAGED)
-        for key in values[::2]:
-            if not hashable(key):
-                raise ContentsError(
-                    "its pickle has a table with keys that are neither names nor numbers"
-                )
-        items.update(zip(values[::2], values[1::2], strict=True))
-
-    def _op_GLOBAL(self, argument: object) -> None:
-        module, _, name = str(argument).partition(" ")
-        self._stack.append(self._globals.find(module, name))
-
-    def _op_STACK_GLOBAL(self, _: object) -> None:
-        name, module = self._stack.pop(), self._stack.pop()
-        self._stack.append(self._globals.find(module, name))
-
-    def _op_REDUCE(self, _: object) -> None:
-        given, function = self._stack.pop(), self._stack.pop()
-        self._call(function, given)
-
-    def _op_NEWOBJ_EX(self, _: object) -> None:
-        named, given, function = self._stack.pop(), self._stack.pop(), self._stack.pop()
-        if named != {}:
-            raise ContentsError(_DAMAGED)
-        self._call(function, given)
-
-    def _call(self, function: object, given: object) -> None:
-        if not isinstance(function, Global) or not isinstance(given, tuple):
+        if not isinstance(function, Global):
             raise ContentsError(_DAMAGED)
         if function.build is None:
             raise ContentsError(
                 f"makes a {shown(function.name)}, which is not plain data; save the state_dict "
                 "alone, as in torch.save(model.state_dict(), path)"
             )
-        self._stack.append(function.build(given))
+        self.stack.append(function.build(*arguments))
 
-    def _op_BUILD(self, _: object) -> None:
-        state = self._stack.pop()
-        target = self._stack[-1]
-        if isinstance(target, dict | TensorView):
-            return  # attributes of an OrderedDict, such as _metadata of a state_dict
-        if not isinstance(target, Made):
+    def _new_with_names(self) -> None:
+        if self.stack.pop() != {}:
             raise ContentsError(_DAMAGED)
-        if target.name == "numpy.dtype" and isinstance(state, tuple) and len(state) > 1:
-            target.state["order"] = state[1]
-            return
-        for part in state if isinstance(state, tuple) else (state,):
-            if part is None:
-                continue
-            if not isinstance(part, dict):
-                raise ContentsError(_DAMAGED)
-            self._spend(len(part))
-            target.state.update(part)
+        self._reduce()
 
-    def _op_BINPERSID(self, _: object) -> None:
-        storage = storage_view(self._stack.pop())
-        known = self.storages.setdefault(storage.key, storage)
-        if (known.dtype, known.numel) != (storage.dtype, storage.numel):
-            raise ContentsError("one storage has two types or sizes; the file is damaged")
-        self._stack.append(known)
+    def _build(self) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Made):
+            target.state = state
+        elif not isinstance(target, dict | TensorView):
+            raise ContentsError(_DAMAGED)
+        # Attributes of an OrderedDict, such as _metadata of a state_dict, are left out.
+
+    def _set(self, entries: list[object]) -> None:
+        target = self.stack[-1]
+        table = target.items if isinstance(target, Made) else target
+        if not isinstance(table, dict):
+            raise ContentsError(_DAMAGED)
+        for key, value in zip(entries[::2], entries[1::2], strict=True):
+            table[checked_key(key)] = value
+
+    def _set_one(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def _set_many(self) -> None:
+        self._set(self.pop_mark())
+
+    def _dict(self) -> None:
+        entries = self.pop_mark()
+        self.stack.append({})
+        self._set(entries)
+
+
+def _counted(step: Callable[[Any], None]) -> Callable[[Any], None]:
+    def counted(machine: Machine) -> None:
+        machine.spend(1)
+        step(machine)
+
+    return counted
+
+
+def _steps() -> dict[int, Callable[[Any], None]]:
+    """Return what each allowed opcode does; all others are damage."""
+    python = pickle._Unpickler.dispatch
+    steps = {name: python[getattr(pickle, name)[0]] for name in _PLAIN.split()}
+    steps |= {name: steps[same] for name, same in _ALIKE.items()}
+    own: dict[str, Callable[[Any], None]] = {
+        "REDUCE": Machine._reduce,
+        "NEWOBJ": Machine._reduce,
+        "NEWOBJ_EX": Machine._new_with_names,
+        "BUILD": Machine._build,
+        "SETITEM": Machine._set_one,
+        "SETITEMS": Machine._set_many,
+        "DICT": Machine._dict,
+    }
+    return {getattr(pickle, name)[0]: _counted(step) for name, step in {**steps, **own}.items()}
+
+
+Machine.dispatch = _steps()

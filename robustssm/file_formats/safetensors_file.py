@@ -7,8 +7,7 @@ import safetensors
 from torch import Tensor
 
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
-
-_NAME = 500
+from robustssm.file_formats.flat_names import is_name
 
 
 def read_safetensors(path: Path, size: int, limits: Limits) -> Contents:
@@ -32,7 +31,7 @@ def read_safetensors(path: Path, size: int, limits: Limits) -> Contents:
                 raise ContentsError(f"holds {len(names)} tensors, allowed are {limits.tensors}")
             metadata = opened.metadata() or {}
             for name in names:
-                if len(name) > _NAME or not name.isprintable():
+                if not is_name(name):
                     raise ContentsError(
                         f"a tensor is named {shown(name)}, expected a printable name"
                     )

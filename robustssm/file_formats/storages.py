@@ -58,9 +58,9 @@ class TensorView:
         return math.prod(self.size)
 
 
-def counts(value: object) -> bool:
-    """Return whether `value` is a count: an int from 0 on that fits 63 bits."""
-    return type(value) is int and 0 <= value < 1 << 63
+def _counts(*values: object) -> bool:
+    """Return whether values are counts: integers from 0 on that fit 63 bits."""
+    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
 def storage_view(identity: object) -> StorageView:
@@ -69,7 +69,7 @@ def storage_view(identity: object) -> StorageView:
         raise ContentsError("its pickle refers to something else than a storage; save it again")
     _, kind, key, _, numel, *view = identity
     dtype = getattr(kind, "dtype", None)  # of a Global
-    if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not counts(numel):
+    if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not _counts(numel):
         raise ContentsError(
             "its pickle refers to a storage of no known type or size; save it again"
         )
@@ -80,35 +80,30 @@ def storage_view(identity: object) -> StorageView:
     return StorageView(key, dtype, numel)
 
 
-def tensor_view(limits: Limits, arguments: tuple[object, ...]) -> TensorView:
-    """Return the view of torch._utils._rebuild_tensor_v2's arguments, inside its storage.
-
-    Source: torch/_utils.py: storage, offset, size, stride, requires_grad, hooks[, metadata].
-    """
-    if len(arguments) not in (6, 7):
-        raise ContentsError(
-            f"its pickle makes a tensor of {len(arguments)} arguments, expected 6 or 7"
-        )
-    storage, offset, size, stride, _, _, *rest = arguments
+def tensor_view(
+    limits: Limits,
+    storage: object,
+    offset: object,
+    size: object,
+    stride: object,
+    requires_grad: object,
+    hooks: object,
+    metadata: object = None,
+) -> TensorView:
+    """Return the view of torch._utils._rebuild_tensor_v2's arguments, inside its storage."""
     if not isinstance(storage, StorageView) or not isinstance(size, tuple):
         raise ContentsError("its pickle makes a tensor of no storage or no shape; save it again")
     if not isinstance(stride, tuple) or len(stride) != len(size) or len(size) > _DIMENSIONS:
         raise ContentsError("its pickle makes a tensor whose shape and strides differ in length")
-    if (
-        not isinstance(offset, int)
-        or not counts(offset)
-        or not all(map(counts, size))
-        or not all(map(counts, stride))
-    ):
+    if not isinstance(offset, int) or not _counts(offset, *size, *stride):
         raise ContentsError(
             "its pickle makes a tensor of negative offset, shape or stride; save it again"
         )
-    metadata = rest[0] if rest else {}
     if metadata is None:
         metadata = {}
     if not isinstance(metadata, dict) or not set(metadata) <= {"conj", "neg"}:
         raise ContentsError("its pickle makes a tensor with metadata other than conj and neg")
-    if any(n > limits.elements for n in size) or math.prod(size) > limits.elements:
+    if max(size, default=0) > limits.elements or math.prod(size) > limits.elements:
         raise ContentsError(
             f"a tensor has shape {list(size)}, allowed are {limits.elements} entries"
         )
@@ -124,10 +119,18 @@ def tensor_view(limits: Limits, arguments: tuple[object, ...]) -> TensorView:
     return TensorView(storage, offset, size, stride, conj, neg)
 
 
-def empty(size: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Return a tensor without entries; raises ContentsError for sizes whose strides overflow."""
+def tensor_of(data: bytearray, dtype: torch.dtype, size: Sequence[int]) -> Tensor:
+    """Return the tensor of these bytes, which it shares; there are as many as its size needs.
+
+    Raises ContentsError for truth values that are neither 0 nor 1, and for sizes of no entries
+    whose strides overflow.
+    """
+    if dtype == torch.bool and data.translate(None, b"\0\1"):
+        raise ContentsError("a tensor of truth values holds other bytes; the file is damaged")
     try:
-        return torch.empty(size, dtype=dtype)
+        if not data:
+            return torch.empty(size, dtype=dtype)
+        return torch.frombuffer(data, dtype=dtype).reshape(size)
     except RuntimeError as error:
         raise ContentsError(f"a tensor has shape {list(size)}; the file is damaged") from error
 
@@ -146,19 +149,22 @@ class Materialiser:
         self._storages: dict[str, Tensor] = {}
 
     def __call__(self, view: TensorView) -> Tensor:
-        """Return the tensor, contiguous; raises ContentsError where the file does not back it."""
+        """Return the tensor, contiguous; raises ContentsError if the file does not back it."""
+        storage = view.storage
         if not view.numel:
-            return empty(view.size, view.storage.dtype)
-        self._left -= view.numel * view.storage.dtype.itemsize
+            return tensor_of(bytearray(), storage.dtype, view.size)
+        self._left -= view.numel * storage.dtype.itemsize
         if self._left < 0:
             raise ContentsError(
                 "its tensors are views that would take far more memory than the file has bytes; "
                 "save contiguous copies"
             )
-        storage = self._storage(view.storage)
+        if storage.key not in self._storages:
+            data = self._read(storage)
+            self._storages[storage.key] = tensor_of(data, storage.dtype, [storage.numel])
         # Strides along dimensions of one entry say nothing, and may be of any size.
         stride = [step if n > 1 else 1 for n, step in zip(view.size, view.stride, strict=True)]
-        tensor = storage.as_strided(view.size, stride, view.offset)
+        tensor = self._storages[storage.key].as_strided(view.size, stride, view.offset)
         try:
             tensor = tensor.clone(memory_format=torch.contiguous_format)
         except RuntimeError as error:  # torch's word for it
@@ -166,13 +172,3 @@ class Materialiser:
         if view.neg:
             tensor = -tensor
         return tensor.conj().resolve_conj() if view.conj else tensor
-
-    def _storage(self, storage: StorageView) -> Tensor:
-        if storage.key not in self._storages:
-            data = self._read(storage)
-            if storage.dtype == torch.bool and bytes(data).translate(None, b"\0\1"):
-                raise ContentsError(
-                    "a tensor of truth values holds other bytes; the file is damaged"
-                )
-            self._storages[storage.key] = torch.frombuffer(data, dtype=storage.dtype)
-        return self._storages[storage.key]

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
 from robustssm.file_formats.restricted_pickle import Machine
-from robustssm.file_formats.state_dicts import parts
+from robustssm.file_formats.state_dicts import contents
 from robustssm.file_formats.storages import Materialiser, StorageView
 
 # torch stores entries as they are; a file that was packed again may be deflated a little.
@@ -21,34 +21,20 @@ _ENCRYPTED = 1
 _DAMAGED = "the zip file is damaged or cut short; fetch or save it again"
 
 
-class _Guarded(io.RawIOBase):
+class _Guarded(io.FileIO):
     """A file that refuses to read much at once: zipfile reads its directory in one piece."""
 
-    def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file, self._limit = file, limit
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        super().__init__(file.fileno(), closefd=False)
+        self._most = most
 
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes; raises ContentsError where they are too many."""
-        data = self._file.read(min(size, self._limit + 1) if size >= 0 else self._limit + 1)
-        if len(data) > self._limit:
-            raise ContentsError(f"its zip directory takes more than {self._limit} bytes")
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes; raises ContentsError if they are too many."""
+        most = self._most + 1
+        data = super().read(most if size is None or size < 0 else min(size, most))
+        if len(data) > self._most:
+            raise ContentsError(f"its zip directory takes more than {self._most} bytes")
         return data
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place in the file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the place in the file."""
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        """Return true: it is a file."""
-        return True
-
-    def readable(self) -> bool:
-        """Return true: it is read only."""
-        return True
 
 
 class _Archive:
@@ -113,7 +99,7 @@ class _Archive:
 
 
 def read_zip(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
-    """Return what a torch zip file holds; raises ContentsError where it is none, or is damaged."""
+    """Return what a torch zip file holds; raises ContentsError if it is none, or is damaged."""
     archive = _Archive(file, size, limits)
     pickles = [name for name in archive.names() if name.split("/")[1:] == ["data.pkl"]]
     if len(pickles) != 1:
@@ -131,14 +117,12 @@ def read_zip(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
     length = archive.size(pickles[0])
     if length > limits.pickle_bytes:
         raise ContentsError(f"its pickle has {length} bytes, allowed are {limits.pickle_bytes}")
-    machine = Machine(io.BytesIO(archive.read(pickles[0], length)), limits)
-    value = machine.load()
+    value = Machine(archive.read(pickles[0], length), limits).load()
 
     def storage(view: StorageView) -> bytearray:
         return archive.read(f"{root}data/{view.key}", view.nbytes)
 
-    tensors, options, extra = parts(value, Materialiser(storage, size, limits), limits)
-    return Contents("torch", tensors, options, extra, path)
+    return contents(path, value, Materialiser(storage, size, limits), limits)
 
 
 def _check_byte_order(archive: _Archive, name: str) -> None:

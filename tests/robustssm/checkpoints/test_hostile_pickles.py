@@ -147,6 +147,25 @@ class TestPickles:
             refused(path)
             assert outer in closed
 
+    def test_keys_of_any_depth(self, tmp_path: Path) -> None:
+        """The hash of nested tuples follows them in C until the stack ends."""
+        pickled = b"})" + b"\x85" * 200_000 + b"Ns."
+        assert "keys" in refused(with_pickle(tmp_path / "a.pt", pickled))
+
+    @pytest.mark.parametrize(
+        "name", [b"builtins\nbytearray", b"torch\nFloatTensor", b"torch.storage\nUntypedStorage"]
+    )
+    def test_calls_that_take_memory(self, tmp_path: Path, name: bytes) -> None:
+        pickled = b"}X\x01\x00\x00\x00wc" + name + b"\nJ\xff\xff\xff\x7f\x85Rs."
+        said = refused(with_pickle(tmp_path / "a.pt", pickled))
+        assert name.decode().replace("\n", ".") in said
+
+    def test_calls_of_many_arguments(self, tmp_path: Path) -> None:
+        """A text or a long tuple as arguments would be copied by each of many short calls."""
+        for given in (b"X\x10\x27\x00\x00" + b"a" * 10_000, b"(" + b"N" * 10_000 + b"t"):
+            pickled = given + b"q\x000" + b"ctorch\nSize\nh\x00R0" * 1000 + b"}."
+            refused(with_pickle(tmp_path / "a.pt", pickled))
+
     def test_deep_options(self, tmp_path: Path) -> None:
         deep: dict[str, object] = {}
         for _ in range(150):

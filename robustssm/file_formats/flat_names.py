@@ -1,0 +1,58 @@
+"""Tensors of nested tables by their names: the path to each, joined."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from robustssm.file_formats.contents import ContentsError, Limits, shown
+
+T = TypeVar("T")
+_NAME = 500
+
+
+def is_name(key: object) -> bool:
+    """Return whether `key` may be the name of a tensor: a printable text of usual length."""
+    return isinstance(key, str) and len(key) <= _NAME and key.isprintable()
+
+
+@dataclass
+class Flat(Generic[T]):
+    """Collects the leaves of nested tables; visits are counted, of shared tables each time.
+
+    joined: what stands between names; leaf: returns the tensor that a value is, None if it is
+    none; otherwise: what a file has to be like, for the message about a value that is no tensor.
+    """
+
+    joined: str
+    leaf: Callable[[object], T | None]
+    limits: Limits
+    otherwise: str
+    tensors: dict[str, T] = field(default_factory=dict)
+    visited: int = 0
+
+    def take(self, table: Mapping[object, object], prefix: str = "", depth: int = 0) -> None:
+        """Add the tensors of a table; raises ContentsError if it holds something else."""
+        limits = self.limits
+        if depth > limits.nesting:
+            raise ContentsError(f"its tables are nested more than {limits.nesting} deep")
+        self.visited += 1 + len(table)
+        if self.visited > limits.values:
+            raise ContentsError(f"holds more than {limits.values} entries")
+        for key, value in table.items():
+            if not is_name(key):
+                raise ContentsError(f"a tensor is named {shown(key)}, expected a printable name")
+            name = f"{prefix}{key}"
+            tensor = self.leaf(value)
+            if tensor is not None:
+                self._add(name, tensor)
+            elif isinstance(value, dict):
+                self.take(value, f"{name}{self.joined}", depth + 1)
+            elif value is not None:
+                raise ContentsError(f"holds {shown(value)} under {shown(name)}, {self.otherwise}")
+
+    def _add(self, name: str, tensor: T) -> None:
+        if name in self.tensors:
+            raise ContentsError(f"two tensors are named {shown(name)}")
+        if len(self.tensors) >= self.limits.tensors:
+            raise ContentsError(f"holds more than {self.limits.tensors} tensors")
+        self.tensors[name] = tensor
