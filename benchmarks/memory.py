@@ -26,9 +26,9 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     from robustssm.checkpoints.model_names import resolve
     from robustssm.evaluations.results.tables import finish
     from robustssm.evaluations.sweep import worker
-    from robustssm.evaluations.sweep.cell_rows import outcomes
+    from robustssm.evaluations.sweep.cell_rows import cell_columns
     from robustssm.evaluations.sweep.conditions import Noise
-    from robustssm.evaluations.sweep.plan import make_plan
+    from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.sweep.run import Execution, run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
@@ -45,17 +45,17 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     plan = make_plan(models, Noise("fourier", modes=f"1-{modes}", eps=eps))
     timed("plan", start)
     network = worker._checkpoint(plan.cells[0], resolve_device("cpu")).network
-    rows = outcomes(network, plan.cells[0], plan.task, 256)
+    rows = cell_columns(network, plan.cells[0], plan.task, 256)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / "run")
         run.open(plan, [])
         start = time.perf_counter()
-        with patch.object(worker, "outcomes", lambda *_: rows):
-            assert run_sweep(plan, run, Execution(jobs=2, backend="threads")) == {}
+        with patch.object(worker, "cell_columns", lambda *_: rows):
+            assert run_sweep(plan, run, Execution()).errors == {}
         timed("run", start)
         start = time.perf_counter()
         run.open(plan, [])
-        assert run.missing(plan) == []
+        assert run.state(plan.unique).to_compute(True) == []
         timed("resume", start)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if tables:

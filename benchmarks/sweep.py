@@ -44,7 +44,8 @@ from robustssm.checkpoints.bundled import zoo_path
 from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import Card, save_checkpoint
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.execution import one_thread
@@ -183,7 +184,7 @@ def swept(plan: Plan, folder: Path, jobs: int) -> Seconds:
         run = RunDirectory(Path(own) / "run")
         run.open(plan, [])
         start = clock()
-        errors = run_sweep(plan, run, Execution(jobs=jobs))
+        errors = run_sweep(plan, run, Execution(jobs=jobs)).errors
         seconds = since(start)
     assert errors == {}
     return seconds

@@ -9,8 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from robustssm.evaluations.results.cell_reader import CONDITION, MODE_LABEL
+from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
+from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.figures.style import PAGE, save, style, wrapped
 
 # Panels of one figure; further models are in the CSV beside it.

@@ -1,22 +1,20 @@
 """The figures of a sweep, from its stored tables alone: curves, heat maps, worst cases."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.sweep.run_directory import sweep_figures
+from robustssm.evaluations.sweep.run_directory import DRAWN
 from robustssm.figures import heat_maps, robustness, worst_case
 from robustssm.files import write_atomically
 
 KINDS = ("robustness", "heat-maps", "differences", "worst-case")
 # Noises of one run that get maps and worst cases; each takes a few seconds.
 MOST_NOISES = 6
-# What the figures in a folder were drawn from, and their names.
-_MARK = ".drawn"
 
 
 def draw_tables(
@@ -82,15 +80,30 @@ def keep_drawn(
     Figures of a sweep that are not drawn any more are removed, other files stay. Arguments: as of
     `draw_tables`.
     """
-    mark = folder / _MARK
+    mark = folder / DRAWN
     tables = [table.to_csv(index=False) for table in (summary, tests, overview)]
     digest = hashlib.sha256("\0".join([*tables, str(sorted(facts.items()))]).encode()).hexdigest()
     drawn = mark.read_text().splitlines() if mark.is_file() else []
     if drawn[:1] == [digest] and all((folder / name).is_file() for name in drawn[1:]):
         return
-    mark.unlink(missing_ok=True)
+    old = drawn[1:]
+    if mark.is_file():  # what is drawn next is of no digest until all of it is there
+        _record(folder, "", old)
     files = draw_tables(summary, tests, overview, folder, **facts)
-    for path in set(sweep_figures(folder)) - set(files):
-        path.unlink()
-    names = sorted(path.name for path in files)
-    write_atomically(mark, "\n".join([digest, *names]).encode())
+    names = [path.name for path in files]
+    for name in set(old) - set(names):
+        (folder / name).unlink(missing_ok=True)
+    _record(folder, digest, names)
+
+
+def also_drawn(folder: Path, files: Sequence[Path]) -> None:
+    """Add figures to those on record in a folder: a sweep with --overwrite removes them, too."""
+    digest, *names = (
+        (folder / DRAWN).read_text().splitlines() if (folder / DRAWN).is_file() else [""]
+    )
+    _record(folder, digest, {*names, *(path.name for path in files)})
+
+
+def _record(folder: Path, digest: str, names: Collection[str]) -> None:
+    """Write what the figures in a folder were drawn from, and their names."""
+    write_atomically(folder / DRAWN, "\n".join([digest, *sorted(names)]).encode())

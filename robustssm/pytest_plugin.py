@@ -43,8 +43,8 @@ class Robustness:
         from robustssm.checkpoints.model_names import references
         from robustssm.errors import RobustssmError
         from robustssm.evaluations.baselines.files import read_baseline
-        from robustssm.evaluations.baselines.regression import checks, measure, plan_check
-        from robustssm.evaluations.sweep.run import Execution
+        from robustssm.evaluations.baselines.regression import checks, plan_check
+        from robustssm.evaluations.sweep.run import Execution, run_sweep
         from robustssm.evaluations.sweep.run_directory import RunDirectory
 
         try:
@@ -52,7 +52,7 @@ class Robustness:
             plan = plan_check(held, references(map(self._model, models)), against)
             with TemporaryDirectory() as folder:
                 run = RunDirectory(Path(folder))
-                errors = measure(plan, run, Execution(jobs=jobs))
+                errors = run_sweep(plan, run, Execution(jobs=jobs)).errors
                 found = [] if errors else checks(held, plan, run, against, margin, alpha)
         except RobustssmError as error:
             pytest.fail(str(error), pytrace=False)

@@ -20,8 +20,9 @@ import pytest
 from robustssm.checkpoints.model_names import resolve
 from robustssm.evaluations.baselines.baseline import Member
 from robustssm.evaluations.baselines.files import read_baseline
-from robustssm.evaluations.baselines.regression import checks, measure, plan_check
+from robustssm.evaluations.baselines.regression import checks, plan_check
 from robustssm.evaluations.baselines.verdicts import Check, judge
+from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 BASELINE = read_baseline(Path(__file__).parent / "data" / "zoo_curves.json")
@@ -36,7 +37,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Check]:
     found = {}
     plan = plan_check(BASELINE, resolve(",".join(MODELS)))
     run = RunDirectory(tmp_path_factory.mktemp("zoo"))
-    assert measure(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     for model in MODELS:
         members = {c.model: c for c in checks(BASELINE, plan, run, f"{model}/0")}
         found[model] = members[model]

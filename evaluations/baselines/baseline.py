@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustssm.attacks import Budget
-from robustssm.attacks.expressions import make_budget, parse_expression
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.results.cell_reader import Outcomes
@@ -104,40 +102,6 @@ class Baseline:
         return found
 
 
-def condition_id(condition: Condition) -> str:
-    """Return what tells conditions apart, `Fourier(mode=3) eps=0.3 std at input`."""
-    budget = condition.budget
-    clip = "" if budget.clip == "none" else f" {budget.range}"
-    return f"{condition.attack!r} eps={budget.eps!r} {budget.unit} at {condition.inject}{clip}"
-
-
-def make_condition(
-    noise: str,
-    perturbation: str,
-    eps: float,
-    unit: str,
-    inject: str,
-    mode: float = 0.0,
-    mode_unit: str = "",
-    clip: str = "none",
-    low: float = -np.inf,
-    high: float = np.inf,
-) -> Condition:
-    """Return a condition from its parts as they are written; UsageError where they are none."""
-    attack, settings = parse_expression(perturbation)
-    if repr(attack) != perturbation or settings:
-        raise UsageError(
-            f"perturbation: {perturbation!r} is read as {attack!r}; write that, and eps apart"
-        )
-    parts = {"eps": eps, "unit": unit, "clip": clip, "low": low, "high": high}
-    budget: Budget = make_budget(perturbation, parts, attack, inject)
-    if inject not in attack.sites:
-        raise UsageError(
-            f"perturbation: {perturbation} acts at {' or '.join(attack.sites)}, not at {inject!r}"
-        )
-    return Condition(noise, attack, budget, inject, mode, mode_unit)
-
-
 def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Baseline:
     """Return the baseline of finished runs on the same samples; of the named models, or all.
 
@@ -157,8 +121,9 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
     for outcomes in compared.members:
         own = plan[(plan["model"] == outcomes.model) & (plan["train_seed"] == outcomes.train_seed)]
         _check_complete(runs, own, outcomes)
-        conditions = [_stored(row) for row in outcomes.conditions.to_dict("records")]
-        known = {condition_id(condition): k for k, condition in enumerate(conditions)}
+        rows = outcomes.conditions.to_dict("records")
+        conditions = [Condition.from_row({str(k): v for k, v in row.items()}) for row in rows]
+        known = {condition.id: k for k, condition in enumerate(conditions)}
         if len(known) < len(conditions):
             raise UsageError(
                 f"baseline: {outcomes.name} has a condition under two names in the runs; name "
@@ -170,12 +135,11 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
         checkpoint = str(own["checkpoint"].iloc[0])
         key = (outcomes.model, outcomes.train_seed)
         members.append(Member(*key, checkpoint, ids, outcomes.clean, correct))
-    limit = int(plan["limit"].iloc[0])
     data = Data(
         task=str(manifest["task"]),
         task_hash=str(manifest["task_hash"]),
         samples=compared.n,
-        limit=None if limit < 0 else limit,
+        limit=runs[0].limit,
         chance=compared.chance,
         seed=int(plan["seed"].iloc[0]),
         device=str(manifest.get("device", "cpu")),
@@ -190,16 +154,6 @@ def _order(condition: Condition) -> tuple[object, ...]:
     budget = condition.budget
     return (condition.noise, condition.inject, condition.mode_unit, condition.mode, budget.unit,
             budget.eps, budget.range, repr(condition.attack))  # fmt: skip
-
-
-def _stored(row: dict[str, object]) -> Condition:
-    """Return the condition of a row of a stored plan."""
-    clip, _, limits = str(row["clip"]).partition(" ")
-    low, high = map(float, limits.split("..")) if limits else (-np.inf, np.inf)
-    return make_condition(
-        str(row["noise"]), str(row["perturbation"]), float(str(row["eps"])), str(row["eps_unit"]),
-        str(row["inject"]), float(str(row["mode"])), str(row["mode_unit"]), clip, low, high,
-    )  # fmt: skip
 
 
 def _check_complete(

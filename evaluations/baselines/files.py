@@ -17,8 +17,6 @@ from robustssm.evaluations.baselines.baseline import (
     Baseline,
     Data,
     Member,
-    condition_id,
-    make_condition,
 )
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
@@ -105,12 +103,9 @@ def _baseline(content: dict[str, Any]) -> Baseline:
     )
     conditions = {}
     for entry in content["conditions"]:
-        parts = dict(entry)
-        known = parts.pop("id")
-        # JSON has no infinities: an end that is not there is open.
-        condition = make_condition(**parts)
-        if condition_id(condition) != known:
-            raise UsageError(f"condition {known!r} is {condition_id(condition)!r}")
+        known, condition = entry["id"], _condition(entry)
+        if condition.id != known:
+            raise UsageError(f"condition {known!r} is {condition.id!r}")
         conditions[known] = condition
     if not content["models"]:
         raise UsageError("holds no model")
@@ -139,20 +134,24 @@ def _member(content: dict[str, Any], data: Data, conditions: dict[str, Condition
 
 
 def _parts(condition: Condition) -> dict[str, Any]:
-    """Return the arguments of `make_condition`, those of a clip only where there is one."""
-    budget = condition.budget
+    """Return what a file says of a condition; JSON has no infinities, so an open end is absent."""
+    row, budget = condition.to_row(), condition.budget
     ends = {"low": budget.low, "high": budget.high}
+    row["unit"] = row.pop("eps_unit")
+    del row["clip"]
     return {
-        "noise": condition.noise,
-        "perturbation": repr(condition.attack),
-        "eps": budget.eps,
-        "unit": budget.unit,
-        "inject": condition.inject,
-        "mode": condition.mode,
-        "mode_unit": condition.mode_unit,
+        **row,
         **({"clip": budget.clip} if budget.clip != "none" else {}),
         **{name: value for name, value in ends.items() if math.isfinite(value)},
     }
+
+
+def _condition(entry: dict[str, Any]) -> Condition:
+    """Return the condition of an entry that `_parts` wrote."""
+    ends = (float(entry.get("low", -math.inf)), float(entry.get("high", math.inf)))
+    clip = str(entry.get("clip", "none"))
+    text = clip if clip == "none" else f"{clip} {ends[0]!r}..{ends[1]!r}"
+    return Condition.from_row({**entry, "eps_unit": entry["unit"], "clip": text})
 
 
 def _model(member: Member) -> dict[str, Any]:

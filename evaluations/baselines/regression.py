@@ -1,15 +1,15 @@
 """From a baseline and models to verdicts: what must be measured, measured as sweeps are, judged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError
-from robustssm.evaluations.baselines.baseline import Baseline, Member, condition_id
+from robustssm.evaluations.baselines.baseline import Baseline, Member
 from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, Check, judge
 from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.sweep.conditions import Condition
-from robustssm.evaluations.sweep.plan import Plan, plan_conditions
-from robustssm.evaluations.sweep.run import Execution, run_sweep
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import plan_conditions
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 
@@ -42,24 +42,6 @@ def plan_check(
     return plan
 
 
-def measure(
-    plan: Plan,
-    run: RunDirectory,
-    execution: Execution | None = None,
-    *,
-    argv: Sequence[str] = (),
-    reuse: Sequence[RunDirectory] = (),
-    report: Callable[[str, str], None] = lambda cell, error: None,
-    notify: Callable[[str], None] = lambda message: None,
-) -> dict[str, str]:
-    """Compute in `run` what is not there yet; return errors by cell, as `run_sweep`."""
-    with run.lock():
-        run.open(plan, list(argv))
-        for other in reuse:
-            run.reuse(plan, other)
-        return run_sweep(plan, run, execution, report=report, notify=notify)
-
-
 def checks(
     baseline: Baseline,
     plan: Plan,
@@ -73,7 +55,7 @@ def checks(
     for model in plan.models:
         outcomes = cell_reader.outcomes(run, model.ref.label, model.train_seed)
         ids = {
-            condition_id(cell.condition): cell.id
+            cell.condition.id: cell.id
             for cell in plan.cells
             if cell.model is model and cell.condition
         }

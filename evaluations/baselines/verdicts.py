@@ -19,10 +19,9 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.baselines.baseline import Baseline, Data, Member
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.bands import adjusted, fall_p, mean_band, seed_band
 from robustssm.evaluations.statistics.max_statistic import sign_flip
-from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.conditions import CLEAN_NAMES, CONDITION, Condition
 
 MARGIN, ALPHA = 0.02, 0.05
 FELL, HELD, ROSE, OPEN = "fell", "held", "rose", "no band"
@@ -190,26 +189,13 @@ def _mean_row(before: Any, after: Any, data: Data, margin: float, alpha: float) 
     change = share - expected
     verdict = OPEN if vacuous else HELD
     verdict = FELL if fell and change < -margin else ROSE if rose and change > margin else verdict
-    empty = {"inject": "", "mode": float(before.shape[1]), "mode_unit": "conditions", "eps": 0.0,
-             "eps_unit": "", "clip": ""}  # fmt: skip
-    return {"noise": MEAN, **empty, "baseline": expected, "measured": share, "change": change,
+    names = {**CLEAN_NAMES, "noise": MEAN, "mode": float(before.shape[1]),
+             "mode_unit": "conditions"}  # fmt: skip
+    return {**names, "baseline": expected, "measured": share, "change": change,
             "low": low, "p": min(1.0, float(p)), "verdict": verdict, "condition": MEAN}  # fmt: skip
 
 
 def _labels(conditions: dict[str, Condition], one: str) -> dict[str, Any]:
     """Return what names a condition in tables."""
     condition = conditions.get(one)
-    if condition is None:
-        return {"noise": CLEAN, "inject": "", "mode": 0.0, "mode_unit": "", "eps": 0.0,
-                "eps_unit": "", "clip": "", "condition": one}  # fmt: skip
-    budget = condition.budget
-    return {
-        "noise": condition.noise,
-        "inject": condition.inject,
-        "mode": condition.mode,
-        "mode_unit": condition.mode_unit,
-        "eps": budget.eps,
-        "eps_unit": budget.unit,
-        "clip": budget.range,
-        "condition": one,
-    }
+    return {**(condition.names if condition else CLEAN_NAMES), "condition": one}

@@ -8,7 +8,8 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.results import cell_reader
-from robustssm.evaluations.results.cell_reader import CONDITION, Outcomes
+from robustssm.evaluations.results.cell_reader import Outcomes
+from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 
@@ -81,12 +82,11 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
             )
     _check_perturbations(members)
     manifest = runs[0].manifest()
-    limited = bool((runs[0].plan()["limit"] >= 0).any())
     return Comparable(
         members,
         float(manifest["chance"]),
         str(manifest["task"]),
-        limited,
+        runs[0].limit is not None,
         len(planned - there),
         tuple(_device_note(runs)),
     )
@@ -113,12 +113,11 @@ def _check_runs(runs: Sequence[RunDirectory]) -> None:
 def _fingerprint(run: RunDirectory) -> dict[str, str]:
     """Return what fixes a run's samples and noise, besides the perturbations themselves."""
     manifest, plan = run.manifest(), run.plan()
-    limit = int(plan["limit"].iloc[0]) if len(plan) else -1
     return {
         "task": str(manifest.get("task")),
         "data": str(manifest.get("task_hash"))[:12],
         "noise seed": str(int(plan["seed"].iloc[0])) if len(plan) else "none",
-        "limit": "all samples" if limit < 0 else f"first {limit}",
+        "limit": "all samples" if run.limit is None else f"first {run.limit}",
         "schema of cells": str(manifest.get("schema")),
     }
 

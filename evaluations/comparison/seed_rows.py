@@ -10,9 +10,9 @@ from robustssm.evaluations.comparison.curve_quantities import (
     RELATIVE_MCE,
     WORST,
 )
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
+from robustssm.evaluations.sweep.conditions import CONDITION
 
 _OF = [*(name for name in CONDITION if name != "mode"), "model", "reference", "quantity"]
 # Means of a ratio or a strength are taken of its logarithm.

@@ -8,8 +8,8 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import Comparable
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.curves import log_strength
+from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.typing import FloatArray, IntArray
 
 _NOISE = [name for name in CONDITION if name not in ("mode", "eps")]

@@ -20,7 +20,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
     RELATIVE_MCE,
     WORST,
 )
-from robustssm.evaluations.results.cell_reader import CONDITION
+from robustssm.evaluations.sweep.conditions import CONDITION
 
 # What each name means: a quantity of models, or of differences to the reference.
 MODEL_NAMES = {

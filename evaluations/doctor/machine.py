@@ -12,7 +12,8 @@ import torch
 
 from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.execution import versions
@@ -101,8 +102,7 @@ def processes(setting: Setting, subject: Subject) -> Finding:
 
 
 def _files(run: RunDirectory, plan: Plan, jobs: int) -> dict[str, bytes]:
-    run.open(plan, [])
-    errors = run_sweep(plan, run, Execution(jobs=jobs))
+    errors = run_sweep(plan, run, Execution(jobs=jobs)).errors
     if errors:
         raise RuntimeError(
             f"{len(errors)} cells failed, the first with {next(iter(errors.values()))}"

@@ -8,6 +8,7 @@ import numpy as np
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import finished
+from robustssm.evaluations.sweep.conditions import CONDITION
 
 if TYPE_CHECKING:
     import xarray
@@ -21,7 +22,6 @@ VARIABLES: dict[str, tuple[str, float]] = {
     "delivered_rms": ("f8", np.nan),
     "in_band_share": ("f8", np.nan),
 }
-_CONDITION = ["noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip"]
 _MEANING = {
     "correct": "1 right, 0 wrong, -1 no result",
     "prediction": "class; -1 no result",
@@ -57,7 +57,7 @@ def to_xarray(state: Inspection) -> "xarray.Dataset":
     plan = finished(state)
     models = sorted(set(plan["model"]))
     seeds = sorted({int(seed) for seed in plan["train_seed"]})
-    conditions = plan[_CONDITION].drop_duplicates().reset_index(drop=True)
+    conditions = plan[[*CONDITION]].drop_duplicates().reset_index(drop=True)
     place = {row: k for k, row in enumerate(conditions.itertuples(index=False, name=None))}
     first = state.run.rows(plan["cell"].iloc[0], ["sample_id", "label"]).sort_values("sample_id")
     ids = first["sample_id"].to_numpy()
@@ -74,7 +74,7 @@ def to_xarray(state: Inspection) -> "xarray.Dataset":
                 f"run {state.run.path}: cell {cell.cell} holds other samples than the first; run "
                 "that sweep again with --overwrite"
             )
-        condition = place[tuple(getattr(cell, name) for name in _CONDITION)]
+        condition = place[tuple(getattr(cell, name) for name in CONDITION)]
         at = (models.index(cell.model), seeds.index(cell.train_seed), condition)
         done[at] = True
         for name, array in arrays.items():
@@ -93,7 +93,7 @@ def to_xarray(state: Inspection) -> "xarray.Dataset":
             **{
                 name: ("condition", conditions[name].to_numpy(dtype=kind))
                 for name, kind in zip(
-                    _CONDITION, (str, str, float, str, float, str, str), strict=True
+                    CONDITION, (str, str, float, str, float, str, str), strict=True
                 )
             },
         },

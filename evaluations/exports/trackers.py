@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import worst_row
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
+from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.files import finite
 
 # What the name of a metric may not hold.

@@ -17,7 +17,8 @@ from robustssm.errors import StabilityError
 from robustssm.evaluations.statistics.intervals import seed_interval
 from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
 from robustssm.evaluations.sweep.conditions import Condition
-from robustssm.evaluations.sweep.plan import plan_conditions
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import plan_conditions
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.hippo.spectrum import spikes
@@ -45,6 +46,19 @@ def condition_name(eps: float) -> str:
     return f"eps {eps:g}" if eps else CLEAN
 
 
+def swept(plan: Plan, folder: Path, jobs: int) -> RunDirectory:
+    """Return the run directory of a plan, computed; StabilityError if a cell cannot be computed."""
+    run = RunDirectory(folder)
+    errors = run_sweep(plan, run, Execution(jobs=jobs, retry_failed=True)).errors
+    if errors:
+        failed, reason = next(iter(errors.items()))
+        raise StabilityError(
+            f"reproduce: {len(errors)} of {len(plan.unique)} evaluations failed, the first, "
+            f"{failed}, by: {reason}; {folder / 'errors'} says more"
+        )
+    return run
+
+
 def accuracies(
     checkpoints: Sequence[Evaluated],
     strengths: Sequence[float],
@@ -68,15 +82,7 @@ def accuracies(
     ]
     refs = [ModelRef(f"{one.init}@{one.epoch}", one.path, one.seed) for one in checkpoints]
     plan = plan_conditions(refs, found, task=task)
-    run = RunDirectory(folder)
-    run.open(plan)
-    errors = run_sweep(plan, run, Execution(jobs=jobs, retry_failed=True))
-    if errors:
-        failed, reason = next(iter(errors.items()))
-        raise StabilityError(
-            f"reproduce: {len(errors)} of {len(plan.unique)} evaluations failed, the first, "
-            f"{failed}, by: {reason}; {folder / 'errors'} says more"
-        )
+    run = swept(plan, folder, jobs)
     counted = {
         name: int(np.count_nonzero(run.arrays(name, ["correct"])["correct"]))
         for name in plan.unique
@@ -85,7 +91,7 @@ def accuracies(
     samples = len(plan.task.splits["test"])
     rows = []
     for cell in plan.cells:
-        one, eps = which[str(cell.model.ref)], float(str(cell.labels()["eps"]))
+        one, eps = which[str(cell.model.ref)], float(cell.names["eps"])
         rows.append(
             {
                 "init": one.init,

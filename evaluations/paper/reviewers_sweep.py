@@ -15,12 +15,10 @@ import pandas as pd
 from robustssm.attacks import BandNoise, Budget, Resonance
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.errors import StabilityError
+from robustssm.evaluations.paper.fig3_accuracy import swept
 from robustssm.evaluations.paper.reproduction import Context
 from robustssm.evaluations.sweep.conditions import Condition
-from robustssm.evaluations.sweep.plan import plan_conditions
-from robustssm.evaluations.sweep.run import Execution, run_sweep
-from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.planning import plan_conditions
 from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import load_task
 from robustssm.training.zoo import TASK
@@ -65,15 +63,7 @@ def evaluated(given: Any, found: Sequence[Condition], folder: Path, jobs: int) -
         for seed in given["seeds"]
     ]
     plan = plan_conditions(refs, found, task=TASK, limit=given["limit"])
-    run = RunDirectory(folder)
-    run.open(plan)
-    errors = run_sweep(plan, run, Execution(jobs=jobs, retry_failed=True))
-    if errors:
-        failed, reason = next(iter(errors.items()))
-        raise StabilityError(
-            f"reproduce: {len(errors)} of {len(plan.unique)} evaluations failed, the first, "
-            f"{failed}, by: {reason}; {folder / 'errors'} says more"
-        )
+    run = swept(plan, folder, jobs)
     rows = []
     for cell in plan.cells:
         columns = run.arrays(cell.id, ["correct", "delivered_l2"])

@@ -10,10 +10,10 @@ from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.evaluations.reports.markdown import numbers
 from robustssm.evaluations.reports.report_rows import DASH, Table, condition, noise_name, share
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.results.inspection import Inspection, model_names
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.results.tables import Tables
+from robustssm.evaluations.sweep.conditions import CONDITION
 
 # Failed cells that are listed one by one; errors/ has all of them.
 MOST_FAILURES = 200

@@ -6,9 +6,9 @@ from numbers import Real
 
 import pandas as pd
 
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.tables import ALPHA
+from robustssm.evaluations.sweep.conditions import CONDITION
 
 # Single tests that are listed; tests.csv has all of them.
 MOST_TESTS = 30

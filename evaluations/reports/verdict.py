@@ -7,10 +7,10 @@ import pandas as pd
 
 from robustssm.evaluations.reports.markdown import numbers
 from robustssm.evaluations.reports.report_rows import at_mode, interval, noise_name, share
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.results.tables import ALPHA, Tables
+from robustssm.evaluations.sweep.conditions import CONDITION
 
 # Models of which every number is given; of more the lowest and the highest are named.
 MOST_MODELS = 4

@@ -9,11 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from robustssm.errors import UsageError
+from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.typing import IntArray
-
-# What names a condition; two models are compared where all of these agree.
-CONDITION = ("noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip")
 
 # What a mode counts, in the words of an axis, by the unit that a plan has on record.
 MODE_LABEL = {

@@ -3,7 +3,6 @@
 Nothing here needs the checkpoints, and nothing is written: a sweep may be at work meanwhile.
 """
 
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -11,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.run_directory import RunDirectory, RunState
 from robustssm.typing import IntArray
 
 # What makes a directory one of a sweep, be the rest of it lost.
@@ -26,45 +24,16 @@ _READ_ERRORS = (OSError, pa.ArrowException, ValueError, KeyError)
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A cell that failed: error is what was said, traceback the whole of it."""
+class Inspection(RunState):
+    """The state of a run directory as a whole.
 
-    cell: str
-    error: str
-    traceback: str
-
-    @property
-    def line(self) -> str:
-        """First line of the error."""
-        return (self.error.splitlines() or ["(nothing was said)"])[0]
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """The state of a run directory.
-
-    planned: ids of its cells, in the plan's order, each once; done: those with a whole file;
-    failed: those without, by id; damaged: file relative to the run, and what is wrong with it;
-    writing: whether a sweep holds the directory's lock (None where that cannot be known).
+    manifest: its content, empty if it cannot be read; writing: whether a sweep holds the
+    directory's lock (None if that cannot be known).
     """
 
     run: RunDirectory
     manifest: dict[str, Any]
-    planned: tuple[str, ...]
-    done: frozenset[str]
-    failed: dict[str, Failure]
-    damaged: dict[str, str]
     writing: bool | None = None
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Cells without a result that did not fail, damaged ones included."""
-        return tuple(c for c in self.planned if c not in self.done and c not in self.failed)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every planned cell has its result."""
-        return bool(self.planned) and len(self.done) == len(self.planned)
 
     @property
     def partial(self) -> bool:
@@ -121,19 +90,6 @@ def _with_output(argv: list[str], output: Path) -> list[str]:
     return [*kept, "--output", str(output)]
 
 
-class FinishedCells(RunDirectory):
-    """A run directory whose plan names its finished cells only; statistics read such a one."""
-
-    def __init__(self, path: Path, finished: frozenset[str]) -> None:
-        super().__init__(path)
-        self._finished = finished
-
-    def plan(self) -> pd.DataFrame:
-        """Return the rows of the plan whose cells are finished."""
-        whole = super().plan()
-        return whole[whole["cell"].isin(self._finished)].reset_index(drop=True)
-
-
 def is_run(path: Path) -> bool:
     """Return whether a directory looks like that of a sweep."""
     return any((path / mark).exists() for mark in _MARKS)
@@ -154,20 +110,16 @@ def inspect(path: Path, verify: bool = False) -> Inspection:
         )
     run = RunDirectory(path)
     damaged: dict[str, str] = {}
-    manifest = _manifest(run, damaged)
-    planned = _planned(run, damaged)
-    files = {path.stem for path in (path / "cells").glob("*.parquet")}
-    there = [cell for cell in planned if cell in files]
-    done = {cell for cell in there if run.has(cell)}
-    for cell in there:
-        if cell not in done:
-            damaged[f"cells/{cell}.parquet"] = "truncated: its end is missing"
+    manifest, planned = _manifest(run, damaged), _planned(run, damaged)
     if verify:
-        for cell, reason in _unreadable(run, [c for c in planned if c in done]):
-            done.discard(cell)
-            damaged[f"cells/{cell}.parquet"] = reason
-    failed = dict(_failures(run, [c for c in planned if c not in done], damaged))
-    return Inspection(run, manifest, planned, frozenset(done), failed, damaged, _written_now(run))
+        there = [cell for cell in planned if run.has(cell)]
+        damaged |= {f"cells/{c}.parquet": reason for c, reason in _unreadable(run, there)}
+    state = run.state(planned)
+    done = {cell for cell in state.done if f"cells/{cell}.parquet" not in damaged}
+    damaged |= state.damaged
+    return Inspection(
+        state.planned, frozenset(done), state.failed, damaged, run, manifest, _written_now(run)
+    )
 
 
 def _manifest(run: RunDirectory, damaged: dict[str, str]) -> dict[str, Any]:
@@ -190,23 +142,6 @@ def _planned(run: RunDirectory, damaged: dict[str, str]) -> tuple[str, ...]:
         there = (run.path / "plan.parquet").is_file()
         damaged["plan.parquet"] = "not readable as Parquet" if there else "not there"
         return ()
-
-
-def _failures(
-    run: RunDirectory, cells: list[str], damaged: dict[str, str]
-) -> Iterator[tuple[str, Failure]]:
-    """Yield the failures on record of cells without a result."""
-    there = {path.stem for path in (run.path / "errors").glob("*.json")}
-    for cell in cells:
-        if cell not in there:
-            continue
-        try:
-            record = json.loads(run.error_path(cell).read_text())
-            said = str(record["error"]), str(record.get("traceback", ""))
-        except (OSError, ValueError, KeyError, TypeError):
-            damaged[f"errors/{cell}.json"] = "not readable as JSON"
-            said = "its record cannot be read", ""
-        yield cell, Failure(cell, *said)
 
 
 def _unreadable(run: RunDirectory, cells: list[str]) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,8 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.results.cell_digests import CellDigest, digest_cells
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
+from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 COLUMNS = (

@@ -7,9 +7,9 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.cell_digests import CellDigest, digest_cells
-from robustssm.evaluations.results.cell_reader import CONDITION
 from robustssm.evaluations.statistics.cross_fit import worst_condition
 from robustssm.evaluations.statistics.intervals import seed_interval, wilson
+from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")

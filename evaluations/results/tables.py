@@ -10,10 +10,10 @@ from pyarrow import csv
 
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.results.cell_digests import digest_cells
-from robustssm.evaluations.results.cell_reader import CONDITION
-from robustssm.evaluations.results.inspection import FinishedCells, Inspection
+from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.paired_tests import paired_tests, verdicts
 from robustssm.evaluations.results.summary import overview, perturbed, summarise
+from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
 
@@ -101,7 +101,7 @@ def read_tables(state: Inspection) -> Tables:
     if not stale:
         tests = read_csv(state.run.path / "tests.csv")
     elif state.done:
-        summary = summarise(FinishedCells(state.run.path, state.done))
+        summary = summarise(state.run, digest_cells(state.run, state.done))
     elif state.planned:
         summary = pd.DataFrame()
     return Tables(summary, tests, _overview(state, summary), stale)

@@ -37,11 +37,11 @@ def evaluate(network: Classifier, cell: Cell, task: Task, batch_size: int) -> pd
     margin: logit of the label minus the largest other one; forwards and backwards: passes spent
     on the sample. The network is not changed.
     """
-    return pd.DataFrame(outcomes(network, cell, task, batch_size))
+    return pd.DataFrame(cell_columns(network, cell, task, batch_size))
 
 
 @torch.no_grad()
-def outcomes(network: Classifier, cell: Cell, task: Task, batch_size: int) -> Columns:
+def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -> Columns:
     """Return the columns of a cell's rows, as in `evaluate`, by ascending sample id."""
     condition, split = cell.condition, task.splits["test"].first(cell.limit)
     device = network.mean.device

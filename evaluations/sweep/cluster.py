@@ -19,7 +19,7 @@ from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.sweep.backends import Chunk
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.sweep.worker import Outcome, WorkOptions, failure, keep, run_chunk
+from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep, run_chunk
 from robustssm.execution import versions
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class ClusterError(RobustssmError):
     """A cluster cannot be reached, or its workers are of another version."""
 
 
-def cluster(chunks: Iterable[Chunk], options: WorkOptions, address: str) -> Iterator[Outcome]:
-    """Compute chunks on a Dask cluster; outcomes as they finish.
+def cluster(chunks: Iterable[Chunk], options: WorkOptions, address: str) -> Iterator[CellEnd]:
+    """Compute chunks on a Dask cluster; yield the ends of cells as they finish.
 
     address: `local:N` for N processes of this machine, else a scheduler's, as in
     tcp://host:8786. A worker that dies is replaced by others; a cell that several workers died
@@ -156,8 +156,8 @@ def _check_versions(client: "Client") -> None:
 
 def _flow(
     client: "Client", chunks: Iterable[Chunk], options: WorkOptions, run: RunDirectory
-) -> Iterator[Outcome]:
-    """Yield stored outcomes, few chunks in flight."""
+) -> Iterator[CellEnd]:
+    """Yield the ends of stored cells, few chunks in flight."""
     from distributed import as_completed
 
     rest = iter(chunks)
@@ -175,8 +175,8 @@ def _flow(
         chunk = given.pop(str(future.key))
         error = future.exception()
         if error is None:
-            for outcome in future.result():
-                yield keep(outcome, run)
+            for end in future.result():
+                yield keep(end, run)
         elif len(chunk) > 1:
             # One of them kills workers: they are tried one by one.
             for cell in chunk:
@@ -189,6 +189,5 @@ def _flow(
     for cell in suspects:
         future = submit([cell])
         error = future.exception()
-        outcomes = future.result() if error is None else [failure(cell, error)]
-        for outcome in outcomes:
-            yield keep(outcome, run)
+        for end in future.result() if error is None else [failure(cell, error)]:
+            yield keep(end, run)

@@ -1,7 +1,7 @@
 """The conditions of a sweep: from the noise options to perturbations, budgets and places."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,11 @@ from robustssm.errors import UsageError
 from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import Task
 
+# The columns that name a condition in every table; conditions are the same if all of them agree.
+CONDITION = ("noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip")
+# Their values for the evaluation of unperturbed samples.
+CLEAN = "clean"
+CLEAN_NAMES: dict[str, Any] = dict(zip(CONDITION, (CLEAN, "", 0.0, "", 0.0, "", ""), strict=True))
 DEFAULT_EPS = (0.1, 0.3, 1.0)
 _DEFAULT_MODES = {"fourier": "1-64", "resonance": "1"}
 
@@ -62,6 +67,56 @@ class Condition:
     inject: str
     mode: float = 0.0
     mode_unit: str = ""
+
+    @property
+    def id(self) -> str:
+        """What distinguishes conditions, as in `Fourier(mode=3) eps=0.3 std at input`."""
+        clip = "" if self.budget.clip == "none" else f" {self.budget.range}"
+        return f"{self.attack!r} eps={self.budget.eps!r} {self.budget.unit} at {self.inject}{clip}"
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The values of the columns CONDITION."""
+        b = self.budget
+        values = (self.noise, self.inject, self.mode, self.mode_unit, b.eps, b.unit, b.range)
+        return dict(zip(CONDITION, values, strict=True))
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row of a table that `from_row` reads back: CONDITION and `perturbation`."""
+        return {**self.names, "perturbation": repr(self.attack)}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Condition":
+        """Return the condition of a row as `to_row` writes it.
+
+        Parameters
+        ----------
+        row : mapping
+            Values by column; further columns are ignored.
+
+        Raises
+        ------
+        UsageError
+            If the row describes no condition, or its perturbation is spelt in another way than
+            `to_row` spells it.
+        """
+        text, inject, unit = (str(row[name]) for name in ("perturbation", "inject", "eps_unit"))
+        attack, settings = parse_expression(text)
+        if repr(attack) != text or settings:
+            raise UsageError(
+                f"perturbation: {text!r} is read as {attack!r}; write that, and eps apart"
+            )
+        clip, _, limits = str(row["clip"]).partition(" ")
+        low, high = map(float, limits.split("..")) if limits else (-math.inf, math.inf)
+        parts = {"eps": float(row["eps"]), "unit": unit, "clip": clip, "low": low, "high": high}
+        budget = make_budget(text, parts, attack, inject)
+        if inject not in attack.sites:
+            raise UsageError(
+                f"perturbation: {text} acts at {' or '.join(attack.sites)}, not at {inject!r}"
+            )
+        return cls(
+            str(row["noise"]), attack, budget, inject, float(row["mode"]), str(row["mode_unit"])
+        )
 
 
 def check_options(noises: Sequence[Noise]) -> None:
@@ -219,6 +274,21 @@ def _phase(phase: str | float) -> str | float:
         return float(phase)
     except ValueError:
         return phase
+
+
+def parse_numbers(text: str, what: str) -> tuple[float, ...]:
+    """Return the comma-separated numbers of `text`, in order, each once; UsageError else."""
+    numbers: list[float] = []
+    for part in text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            raise UsageError(
+                f"{what}: {part.strip()!r} is not a number, expected as in 0.1,0.3,1"
+            ) from None
+        if value not in numbers:
+            numbers.append(value)
+    return tuple(numbers)
 
 
 def parse_range(text: str) -> tuple[float, float]:

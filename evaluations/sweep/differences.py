@@ -6,6 +6,7 @@ import pandas as pd
 
 # Conditions of a kind that are named before the rest is counted.
 _NAMED = 3
+# What distinguishes conditions, whatever they are called.
 _CONDITION = ["perturbation", "inject", "eps", "eps_unit", "clip"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from robustssm.errors import RobustssmError
-from robustssm.evaluations.sweep.cell_rows import outcomes
+from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.plan import Cell, Plan
 from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread
@@ -48,11 +48,11 @@ def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
     A probe evaluates the first cell of its kind on a few samples; nothing is stored.
     """
     probes: dict[str, _Probe] = {}
-    samples = len(plan.task.splits["test"].first(plan.limit))
+    samples = plan.samples
     count, forwards, backwards, seconds, disk = 0, 0.0, 0.0, 0.0, 0.0
     errors: list[str] = []
     for cell in cells:
-        noise, inject = cell.labels()["noise"], cell.inject
+        noise, inject = cell.names["noise"], cell.inject
         architecture = json.dumps(cell.model.card.architecture, sort_keys=True)
         kind = f"{architecture}|{noise}|{inject}"
         if kind not in probes:
@@ -72,14 +72,13 @@ def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
 
 
 def _probe(plan: Plan, cell: Cell, batch_size: int) -> _Probe:
-    available = len(plan.task.splits["test"].first(plan.limit))
-    many = min(_SAMPLES, available)
+    many = min(_SAMPLES, plan.samples)
     few = max(1, many // 2)
     network = cell.model.ref.load().network
     with one_thread():
-        small = outcomes(network, replace(cell, limit=few), plan.task, batch_size)
+        small = cell_columns(network, replace(cell, limit=few), plan.task, batch_size)
         start = time.perf_counter()
-        large = outcomes(network, replace(cell, limit=many), plan.task, batch_size)
+        large = cell_columns(network, replace(cell, limit=many), plan.task, batch_size)
         seconds = time.perf_counter() - start
     sizes = len(cell_bytes(cell.id, small)), len(cell_bytes(cell.id, large))
     slope = max(0.0, (sizes[1] - sizes[0]) / max(1, many - few))

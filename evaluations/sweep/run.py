@@ -1,18 +1,18 @@
-"""Running the missing cells of a plan: what is finished is kept, what fails is on record."""
+"""The one function that sweeps: what is finished is kept, what fails is on record."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from robustssm.errors import StorageError, UsageError
+from robustssm.errors import StorageError, UsageError, require
 from robustssm.evaluations.sweep import backends
 from robustssm.evaluations.sweep.plan import Cell, Plan
-from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.sweep.worker import Outcome, WorkOptions, failure, keep
+from robustssm.evaluations.sweep.run_directory import RunDirectory, RunState
+from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep
 from robustssm.execution import stop_if_asked
 
 DEFAULT_BATCH = 1024
-BACKENDS = ("processes", "threads")
 # Cells of a model that a worker is given at a time, at most; and in how many rounds at least.
 _CHUNK = 8
 _ROUNDS = 16
@@ -24,14 +24,28 @@ _STRIKES = 2
 class Execution:
     """How a sweep is computed. None of it changes a result.
 
-    jobs: workers on this machine; backend: `processes` or `threads`; cluster: Dask, `local:2` or
-    a scheduler's address; batch_size: samples at a time, halved where memory runs out; device:
-    as torch names it; retry_failed: compute cells that failed before; fail_fast: stop at the
-    first failure.
+    Parameters
+    ----------
+    jobs : int
+        Worker processes on this machine.
+    cluster : str, optional
+        Dask instead: `local:2`, or a scheduler's address.
+    batch_size : int
+        Samples at a time; halved if memory runs out.
+    device : str
+        As torch names it.
+    retry_failed : bool
+        Compute cells that failed before.
+    fail_fast : bool
+        Stop at the first failure.
+
+    Raises
+    ------
+    UsageError
+        If jobs or batch_size are below 1.
     """
 
     jobs: int = 1
-    backend: str = "processes"
     cluster: str | None = None
     batch_size: int = DEFAULT_BATCH
     device: str = "cpu"
@@ -39,14 +53,34 @@ class Execution:
     fail_fast: bool = False
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise UsageError(
-                f"backend: {self.backend!r} is unknown, expected {' or '.join(BACKENDS)}"
-            )
-        if self.jobs < 1 or self.batch_size < 1:
-            raise UsageError(
-                f"execution: {self.jobs} jobs, batches of {self.batch_size}; expected at least 1"
-            )
+        require(self.jobs >= 1, "execution: jobs", self.jobs, "at least 1")
+        require(self.batch_size >= 1, "execution: batch size", self.batch_size, "at least 1")
+
+
+class Watcher:
+    """What a sweep tells its caller on the way; this one keeps silent."""
+
+    def begins(self, plan: Plan, run: RunDirectory, state: RunState, execution: Execution) -> None:
+        """Hear what is there before anything is computed."""
+
+    def finished(self, cell: str, error: str) -> None:
+        """Hear that a cell ended; error is empty if it was computed."""
+
+    def note(self, message: str) -> None:
+        """Hear what a user should know, such as workers that died."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The end of a sweep.
+
+    before: what the directory held, reused cells included; computed: number of cells computed;
+    errors: by cell id, those of earlier sweeps included if their cells were not computed again.
+    """
+
+    before: RunState
+    computed: int
+    errors: dict[str, str]
 
 
 def run_sweep(
@@ -54,33 +88,84 @@ def run_sweep(
     run: RunDirectory,
     execution: Execution | None = None,
     *,
-    report: Callable[[str, str], None] = lambda cell, error: None,
-    notify: Callable[[str], None] = lambda message: None,
-) -> dict[str, str]:
-    """Compute the plan's missing cells; return the errors by cell id, old ones included.
+    reuse: Sequence[RunDirectory] = (),
+    overwrite: bool = False,
+    argv: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+) -> Swept:
+    """Compute the cells of a plan that a run directory lacks.
 
-    `report(cell id, error or "")` is called as cells finish, `notify` where workers die. Cells
-    that failed before are left unless the execution says so. Raises StorageError where nothing can
-    be written.
+    Every sweep goes through here: the command line's, those of checks against baselines, of the
+    pytest plugin, of the paper's experiments and of `doctor`.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is computed.
+    run : RunDirectory
+        Where cells are stored; it is made, or taken up again if its cells are in the plan.
+    execution : Execution, optional
+        How it is computed.
+    reuse : sequence of RunDirectory
+        Runs whose finished cells are taken if they are in the plan.
+    overwrite : bool
+        Discard what the directory holds.
+    argv, options
+        Of the command, kept in the manifest.
+    watcher : Watcher, optional
+        Who is told how far it is.
+
+    Returns
+    -------
+    Swept
+        What was there, what was computed, and the errors.
+
+    Raises
+    ------
+    UsageError
+        If the directory holds another sweep, or another sweep is writing there.
+    StorageError
+        If nothing can be written there.
     """
-    execution = execution or Execution()
-    errors = {} if execution.retry_failed else run.failed(plan)
-    todo = [cell for cell in run.missing(plan) if cell.id not in errors]
+    execution, watcher = execution or Execution(), watcher or Watcher()
+    if overwrite and any(other.path.resolve() == run.path.resolve() for other in reuse):
+        raise UsageError(f"reuse {run.path}: is what --overwrite discards; leave one out")
+    with run.lock():
+        run.open(plan, argv, overwrite, options)
+        state = run.state(plan.unique)
+        for other in reuse:
+            taken = run.reuse(state.to_compute(retry_failed=True), other)
+            watcher.note(f"{other.path}: {taken or 'no'} cells taken from there")
+            state = run.state(plan.unique) if taken else state
+        watcher.begins(plan, run, state, execution)
+        return _computed(plan, run, state, execution, watcher)
+
+
+def _computed(
+    plan: Plan, run: RunDirectory, state: RunState, execution: Execution, watcher: Watcher
+) -> Swept:
+    """Compute what is missing, and what failed if it is to be tried again."""
+    todo = [plan.unique[cell] for cell in state.to_compute(execution.retry_failed)]
+    errors = {} if execution.retry_failed else {c: f.error for c, f in state.failed.items()}
     if execution.fail_fast and errors:
-        return errors
-    for outcome in _outcomes(_by_model(plan, todo), run, execution, notify):
-        if outcome.error:
-            errors[outcome.cell] = outcome.error
-        elif not run.has(outcome.cell):
+        return Swept(state, 0, errors)
+    computed = 0
+    for end in _ends(_by_model(plan, todo), run, execution, watcher.note):
+        if end.error:
+            errors[end.cell] = end.error
+        elif run.has(end.cell):
+            computed += 1
+        else:
             raise StorageError(
-                f"output {run.path}: cell {outcome.cell} was computed and is not there; was the "
+                f"output {run.path}: cell {end.cell} was computed and is not there; was the "
                 "directory moved or emptied? Run the command again"
             )
-        report(outcome.cell, outcome.error)
+        watcher.finished(end.cell, end.error)
         stop_if_asked()
-        if outcome.error and execution.fail_fast:
+        if end.error and execution.fail_fast:
             break
-    return errors
+    return Swept(state, computed, errors)
 
 
 def _by_model(plan: Plan, cells: Sequence[Cell]) -> list[Cell]:
@@ -96,13 +181,13 @@ def _chunks(cells: Sequence[Cell], workers: int) -> Iterator[list[Cell]]:
         yield list(cells[start : start + size])
 
 
-def _outcomes(
+def _ends(
     cells: Sequence[Cell],
     run: RunDirectory,
     execution: Execution,
     notify: Callable[[str], None],
-) -> Iterator[Outcome]:
-    """Yield the outcome of every cell, stored, by the backend asked for."""
+) -> Iterator[CellEnd]:
+    """Yield the end of every cell, stored, from the backend that the execution names."""
     # Workers that are kept from an earlier sweep may be in another directory.
     options = WorkOptions(
         execution.batch_size, execution.device, run.path.resolve(), fail_fast=execution.fail_fast
@@ -114,8 +199,6 @@ def _outcomes(
         yield from cluster(_chunks(cells, max(workers, 2)), options, execution.cluster)
     elif workers <= 1:
         yield from backends.serial(_chunks(cells, 1), options)
-    elif execution.backend == "threads":
-        yield from backends.threads(_chunks(cells, workers), options, workers)
     else:
         yield from _in_processes(cells, run, options, workers, notify)
 
@@ -126,8 +209,8 @@ def _in_processes(
     options: WorkOptions,
     workers: int,
     notify: Callable[[str], None],
-) -> Iterator[Outcome]:
-    """Yield outcomes from processes; where one dies, go on with new ones.
+) -> Iterator[CellEnd]:
+    """Yield ends of cells from processes; if one dies, go on with new ones.
 
     A cell that workers died with repeatedly is computed alone, and fails where it kills that
     process, too: so none can hold up the others.
@@ -136,22 +219,21 @@ def _in_processes(
     rest = {cell.id: cell for cell in cells}
     while rest:
         suspects = [cell for cell in rest.values() if strikes[cell.id] >= _STRIKES]
-        for cell, outcome in backends.one_by_one(suspects, options):
+        for cell, end in backends.one_by_one(suspects, options):
             del rest[cell.id]
             died = RuntimeError("its worker process was killed, each time (out of memory?)")
-            yield outcome or keep(failure(cell, died), run)
+            yield end or keep(failure(cell, died), run)
         try:
-            for outcome in backends.processes(
-                _chunks(list(rest.values()), workers), options, workers
-            ):
-                rest.pop(outcome.cell, None)
-                yield outcome
+            chunks = _chunks(list(rest.values()), workers)
+            for end in backends.processes(chunks, options, workers):
+                rest.pop(end.cell, None)
+                yield end
         except backends.WorkersLostError as lost:
             notify(f"{lost}; going on with new ones")
             for cell in lost.cells:
                 if run.has(cell.id):
                     rest.pop(cell.id, None)
-                    yield Outcome(cell.id)
+                    yield CellEnd(cell.id)
                 else:
                     strikes[cell.id] += 1
         else:

@@ -5,8 +5,9 @@ manifest.json  plan.parquet  cells/<id>.parquet  errors/<id>.json  summary.csv  
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ import pyarrow.parquet as pq
 
 from robustssm.errors import RejectedInputError, StorageError, UsageError
 from robustssm.evaluations.sweep.differences import differences
-from robustssm.evaluations.sweep.plan import SCHEMA, Cell, Plan
+from robustssm.evaluations.sweep.plan import SCHEMA, Plan
 from robustssm.evaluations.table_files import CELL, parquet_bytes
 from robustssm.execution import versions
 from robustssm.files import write_atomically
 
 _FOLDERS = ("cells", "errors", "figures")
-# How the names of a sweep's figures begin.
-FIGURES = ("robustness", "heat-map", "difference", "worst-case")
+# In figures/: what the sweep's figures were drawn from, and their names, one per line.
+DRAWN = ".drawn"
 _LOCK = ".lock"
 _ID = re.compile("[0-9a-f]{16}")
 # What every manifest has.
@@ -32,9 +33,48 @@ _NEEDED = {"schema", "task", "task_hash"}
 _CURE = "name another directory (`robustssm show` says what is left), with --reuse for its cells"
 
 
-def sweep_figures(folder: Path) -> list[Path]:
-    """Return the files in a folder that a sweep draws, by how their names begin."""
-    return [path for kind in FIGURES for path in folder.glob(f"{kind}*")]
+@dataclass(frozen=True)
+class Failure:
+    """A cell that failed: error is what was said, traceback the whole of it."""
+
+    cell: str
+    error: str
+    traceback: str = ""
+
+    @property
+    def line(self) -> str:
+        """First line of the error."""
+        return (self.error.splitlines() or ["(nothing was said)"])[0]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a run directory holds of planned cells, asked once.
+
+    planned: ids of the cells, in the plan's order, each once; done: those with a whole file;
+    failed: those without that have an error on record, by id; damaged: files that cannot be read,
+    relative to the run, and what is wrong with them.
+    """
+
+    planned: tuple[str, ...]
+    done: frozenset[str]
+    failed: dict[str, Failure]
+    damaged: dict[str, str]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Cells without a result that did not fail, damaged ones included."""
+        return tuple(c for c in self.planned if c not in self.done and c not in self.failed)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned cell has its result."""
+        return bool(self.planned) and len(self.done) == len(self.planned)
+
+    def to_compute(self, retry_failed: bool) -> list[str]:
+        """Return the cells that a sweep computes, in the plan's order."""
+        left = (cell for cell in self.planned if cell not in self.done)
+        return [cell for cell in left if retry_failed or cell not in self.failed]
 
 
 class RunDirectory:
@@ -44,6 +84,7 @@ class RunDirectory:
         self.path = path
         self._plan: pd.DataFrame | None = None
         self._sound: dict[str, tuple[int, int, int]] = {}
+        self._locked = False
 
     def cell_path(self, cell_id: str) -> Path:
         """Return the file of a cell's rows."""
@@ -119,18 +160,33 @@ class RunDirectory:
             return False
         return True
 
-    def missing(self, plan: Plan) -> list[Cell]:
-        """Return the cells without results, each once."""
-        return [cell for cell in plan.unique.values() if not self.has(cell.id)]
+    def state(self, planned: Iterable[str]) -> RunState:
+        """Return which of the planned cells have results, failed, or are damaged."""
+        planned = tuple(dict.fromkeys(planned))
+        there = {path.stem for path in (self.path / "cells").glob("*.parquet")}
+        done = frozenset(cell for cell in planned if cell in there and self.has(cell))
+        damaged = {
+            f"cells/{cell}.parquet": "truncated: its end is missing"
+            for cell in planned
+            if cell in there and cell not in done
+        }
+        failures = {}
+        recorded = {path.stem for path in (self.path / "errors").glob("*.json")}
+        for cell in (c for c in planned if c in recorded and c not in done):
+            try:
+                record = json.loads(self.error_path(cell).read_text())
+                error, traceback = str(record["error"]), str(record.get("traceback", ""))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                damaged[f"errors/{cell}.json"] = "not readable as JSON"
+                error, traceback = "its record cannot be read", ""
+            failures[cell] = Failure(cell, error, traceback)
+        return RunState(planned, done, failures, damaged)
 
-    def failed(self, plan: Plan) -> dict[str, str]:
-        """Return cell id and error, in one line, of the missing cells that failed before."""
-        found = {}
-        for cell in self.missing(plan):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                record = json.loads(self.error_path(cell.id).read_text())
-                found[cell.id] = str(record["error"])
-        return found
+    @property
+    def limit(self) -> int | None:
+        """Number of samples of each cell if not all were used, as the stored plan says."""
+        limits = self.plan()["limit"]
+        return int(limits.iloc[0]) if len(limits) and limits.iloc[0] >= 0 else None
 
     def check(self, plan: Plan, overwrite: bool = False) -> bool:
         """Return whether the directory holds anything; UsageError where `plan` may not go there.
@@ -172,7 +228,7 @@ class RunDirectory:
         plan: Plan,
         argv: Sequence[str] = (),
         overwrite: bool = False,
-        options: dict[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         """Create the directory for `plan`, or take it up again, as `check` allows.
 
@@ -184,7 +240,7 @@ class RunDirectory:
         manifest = {
             **_identity(plan),
             "argv": list(argv),
-            "options": options or {},
+            "options": dict(options or {}),
             "versions": versions(),
         }
         try:
@@ -205,7 +261,7 @@ class RunDirectory:
             for path in (self.path / folder).glob(f"*.{suffix}"):
                 if _ID.fullmatch(path.stem):
                     path.unlink(missing_ok=True)
-        for path in sweep_figures(self.path / "figures"):
+        for path in drawn_figures(self.path / "figures"):
             path.unlink(missing_ok=True)
         for name in ("summary.csv", "tests.csv"):
             (self.path / name).unlink(missing_ok=True)
@@ -216,26 +272,29 @@ class RunDirectory:
             f"output {self.path}: cannot be written ({error.strerror}); name another directory"
         )
 
-    def reuse(self, plan: Plan, other: "RunDirectory") -> int:
-        """Take the plan's missing cells that another run has; return how many.
+    def reuse(self, cells: Iterable[str], other: "RunDirectory") -> int:
+        """Take those cells that another run has; return how many.
 
         The content of what a cell uses is its name, so that nothing else can be taken for it.
         """
         taken = 0
-        for cell in self.missing(plan):
-            if other.has(cell.id):
-                write_atomically(self.cell_path(cell.id), other.cell_path(cell.id).read_bytes())
+        for cell in cells:
+            if other.has(cell):
+                write_atomically(self.cell_path(cell), other.cell_path(cell).read_bytes())
                 taken += 1
         return taken
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other sweeps out of the directory meanwhile; it is made where it is not there.
+        """Keep other sweeps out of the directory meanwhile; it is made if it is not there.
 
-        Raises UsageError where another is at it, StorageError where nothing can be written. The
-        lock ends with the process, however that ends. Where the file system or the operating
-        system has no such locks there is none.
+        Raises UsageError if another sweep is writing there, StorageError if nothing can be written.
+        The lock ends with the process, however that ends; whoever holds it may take it again. A
+        file system or an operating system without such locks gives none.
         """
+        if self._locked:
+            yield
+            return
         try:
             import fcntl
         except ImportError:  # Windows
@@ -258,7 +317,18 @@ class RunDirectory:
                 ) from None
             except OSError:
                 pass
-            yield
+            self._locked = True
+            try:
+                yield
+            finally:
+                self._locked = False
+
+
+def drawn_figures(folder: Path) -> list[Path]:
+    """Return the files in a folder of figures that sweeps are on record to have drawn."""
+    mark = folder / DRAWN
+    names = mark.read_text().splitlines()[1:] if mark.is_file() else []
+    return [mark, *(folder / name for name in names if "/" not in name)] if names else []
 
 
 def _identity(plan: Plan) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.bundled import FOLDER
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError
-from robustssm.evaluations.sweep.cell_rows import outcomes
+from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import cell_bytes
@@ -45,7 +45,7 @@ class WorkOptions:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellEnd:
     """The end of a cell: stored (or its bytes in `data`), or what went wrong.
 
     error: what to tell in one line, empty where all went well; record: the content of its file in
@@ -59,7 +59,10 @@ class Outcome:
 
 
 class _Kept(threading.local):
-    """The last models and tasks of a worker, a thread each: a network is changed while in use."""
+    """The last models and tasks of a worker, per thread: a network is changed while in use.
+
+    A worker of a Dask cluster may have several threads.
+    """
 
     def __init__(self) -> None:
         self.values: OrderedDict[Hashable, Any] = OrderedDict()
@@ -136,7 +139,7 @@ def compute(cell: Cell, options: WorkOptions) -> bytes:
         try:
             network = _checkpoint(cell, device).network
             task = _task(cell.task, cell.task_hash)
-            return cell_bytes(cell.id, outcomes(network, cell, task, size))
+            return cell_bytes(cell.id, cell_columns(network, cell, task, size))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error) or size == 1:
                 raise
@@ -145,60 +148,60 @@ def compute(cell: Cell, options: WorkOptions) -> bytes:
             torch.cuda.empty_cache()
 
 
-def run_chunk(cells: Sequence[Cell], options: WorkOptions) -> list[Outcome]:
+def run_chunk(cells: Sequence[Cell], options: WorkOptions) -> list[CellEnd]:
     """Compute cells; a cell that fails leaves its traceback and does not stop the others.
 
     Cells that are stored already are left as they are. Raises StorageError where the directory
     cannot be written: then nothing further can be kept.
     """
-    ends: list[Outcome] = []
+    ends: list[CellEnd] = []
     with one_thread():
         for cell in cells:
             if options.parent is not None and os.getppid() != options.parent:
                 os._exit(1)  # Whoever asked is gone; another sweep may be at these cells.
-            ends.append(_outcome(cell, options))
+            ends.append(_end(cell, options))
             if ends[-1].error and options.fail_fast:
                 break
     return ends
 
 
-def _outcome(cell: Cell, options: WorkOptions) -> Outcome:
+def _end(cell: Cell, options: WorkOptions) -> CellEnd:
     run = None if options.directory is None else RunDirectory(options.directory)
     if run is not None and run.has(cell.id):
-        return Outcome(cell.id)
+        return CellEnd(cell.id)
     try:
         data = compute(cell, options)
     except Exception as error:
-        outcome = failure(cell, error)
+        end = failure(cell, error)
     else:
-        outcome = Outcome(cell.id, data=data)
-    return outcome if run is None else keep(outcome, run)
+        end = CellEnd(cell.id, data=data)
+    return end if run is None else keep(end, run)
 
 
-def failure(cell: Cell, error: BaseException) -> Outcome:
-    """Return the outcome of a cell that failed: one line, and the record with its traceback."""
+def failure(cell: Cell, error: BaseException) -> CellEnd:
+    """Return the end of a cell that failed: one line, and the record with its traceback."""
     said = str(error) if isinstance(error, RobustssmError) else repr(error)
     record = {
         "cell": cell.id,
         "model": str(cell.model.ref),
-        **cell.labels(),
+        **cell.names,
         "error": said,
         "traceback": "".join(traceback.format_exception(error)),
     }
-    return Outcome(cell.id, said, record=json.dumps(record, indent=1).encode())
+    return CellEnd(cell.id, said, record=json.dumps(record, indent=1).encode())
 
 
-def keep(outcome: Outcome, run: RunDirectory) -> Outcome:
-    """Store an outcome in a run directory and return it without its bytes; StorageError else."""
+def keep(end: CellEnd, run: RunDirectory) -> CellEnd:
+    """Store the end of a cell in a run directory, and return it without its bytes."""
     try:
-        if outcome.data is not None:
-            write_atomically(run.cell_path(outcome.cell), outcome.data)
-            run.error_path(outcome.cell).unlink(missing_ok=True)
-        elif outcome.record is not None:
-            write_atomically(run.error_path(outcome.cell), outcome.record)
+        if end.data is not None:
+            write_atomically(run.cell_path(end.cell), end.data)
+            run.error_path(end.cell).unlink(missing_ok=True)
+        elif end.record is not None:
+            write_atomically(run.error_path(end.cell), end.record)
     except OSError as error:
         raise StorageError(
             f"output {run.path}: cannot be written ({error.strerror or error}); what is finished "
             "is kept, make room or choose another directory, then run the command again"
         ) from None
-    return Outcome(outcome.cell, outcome.error)
+    return CellEnd(end.cell, end.error)

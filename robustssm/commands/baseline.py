@@ -11,6 +11,7 @@ from robustssm.commands.common import CommandError, cores, shared
 if TYPE_CHECKING:
     from robustssm.evaluations.baselines.verdicts import Check
     from robustssm.evaluations.sweep.plan import Plan
+    from robustssm.evaluations.sweep.run import Execution
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 # Falls named in the line that ends a check.
@@ -154,6 +155,7 @@ def check(
     from robustssm.commands.check_tables import show_checks
     from robustssm.evaluations.baselines.files import read_baseline
     from robustssm.evaluations.baselines.regression import checks, plan_check
+    from robustssm.evaluations.sweep.run import Execution
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
 
@@ -162,7 +164,8 @@ def check(
     place = TemporaryDirectory() if output is None else nullcontext(output)
     with place as folder:
         run = RunDirectory(Path(folder))
-        _measure(plan, run, reuse, jobs or cores(), device, progress, kept=output is not None)
+        execution = Execution(jobs=jobs or cores(), device=device, retry_failed=True)
+        _measure(plan, run, reuse, execution, progress, kept=output is not None)
         found = checks(held, plan, run, against, margin, alpha)
     show_checks(found, held, str(path), style)
     _fail(found)
@@ -172,31 +175,22 @@ def _measure(
     plan: "Plan",
     run: "RunDirectory",
     reuse: tuple[Path, ...],
-    jobs: int,
-    device: str,
+    execution: "Execution",
     progress: str,
     kept: bool,
 ) -> None:
-    """Compute what is missing, with progress; CommandError where cells failed."""
+    """Compute what is missing, with progress; CommandError if cells failed."""
     from robustssm.commands import terminal
-    from robustssm.evaluations.baselines.regression import measure
-    from robustssm.evaluations.sweep.run import Execution
+    from robustssm.commands.sweep_watching import watched
+    from robustssm.evaluations.sweep.run import run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory
-    from robustssm.execution import stopped_by_signals
 
     others = [RunDirectory(path) for path in reuse]
-    todo = sum(not any(other.has(cell.id) for other in others) for cell in run.missing(plan))
     try:
-        with stopped_by_signals(), terminal.progress(todo, "check", progress) as advance:
-            errors = measure(
-                plan,
-                run,
-                Execution(jobs=jobs, device=device, retry_failed=True),
-                argv=sys.argv[1:],
-                reuse=others,
-                report=lambda cell, error: advance(failed=bool(error)),
-                notify=terminal.note,
-            )
+        with watched("check", progress, chatty=False) as watcher:
+            errors = run_sweep(
+                plan, run, execution, reuse=others, argv=sys.argv[1:], watcher=watcher
+            ).errors
     except KeyboardInterrupt:
         terminal.note(
             f"interrupted; what is finished is kept in {run.path}, the same command goes on"

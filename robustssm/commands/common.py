@@ -36,6 +36,29 @@ class Expression(click.types.StringParamType):
     envvar_list_splitter = ";"
 
 
+class Numbers(click.types.StringParamType):
+    """Comma-separated numbers, each once; what: their name in messages."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the numbers as a tuple; UsageError else."""
+        from robustssm.evaluations.sweep.conditions import parse_numbers
+
+        return parse_numbers(value, self.what) if isinstance(value, str) else value
+
+
+class Range(click.types.StringParamType):
+    """Two numbers, low and high, as in `0,1`."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return (low, high); UsageError else."""
+        from robustssm.evaluations.sweep.conditions import parse_range
+
+        return parse_range(value) if isinstance(value, str) else value
+
+
 _SET = click.option(
     "--set",
     "settings",

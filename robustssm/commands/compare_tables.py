@@ -89,7 +89,7 @@ def _emit(title: str, table: tuple[list[str], list[list[str]]], style: str) -> N
 
 def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":
     """Return the rows of one noise."""
-    from robustssm.evaluations.results.cell_reader import CONDITION
+    from robustssm.evaluations.sweep.conditions import CONDITION
 
     if table.empty:
         return table

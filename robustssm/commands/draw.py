@@ -58,7 +58,7 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
         raise CommandError(
             f"run {run}: has no finished perturbed cell to draw; finish its sweep", 2
         )
-    from robustssm.figures.sweep_figures import draw_tables
+    from robustssm.figures.sweep_figures import also_drawn, draw_tables
 
     folder = output or run / "figures"
     facts = {"chance": float(state.manifest["chance"]), "length": int(state.manifest["length"])}
@@ -85,4 +85,6 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
             "strengths, differences two models besides, worst cases two modes",
             2,
         )
+    if output is None:
+        also_drawn(folder, files)
     terminal.note(f"{folder}: {len(files)} files drawn")

@@ -64,7 +64,7 @@ def minimal(
         strengths_summary,
     )
     from robustssm.evaluations.sweep.conditions import Noise
-    from robustssm.evaluations.sweep.plan import make_plan
+    from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.table_files import write_csv
     from robustssm.files import prepare
 
@@ -139,7 +139,7 @@ def diagnose(
     from robustssm.evaluations.searches.gradient_diagnostics import masked_gradients
     from robustssm.evaluations.searches.minimal_strength import Study
     from robustssm.evaluations.sweep.conditions import Noise
-    from robustssm.evaluations.sweep.plan import make_plan
+    from robustssm.evaluations.sweep.planning import make_plan
 
     budget = Budget(eps, unit)
     if budget.nothing:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import Expression
+from robustssm.commands.common import Expression, Numbers, Range
 
 if TYPE_CHECKING:
     from robustssm.evaluations.sweep.conditions import Noise
@@ -43,10 +43,13 @@ _OPTIONS = (
         help="Of fourier: how channels are drawn. Default: independent.",
     ),
     click.option(
-        "--omega", help="Frequencies of resonance by hand, rad per unit time: 162.7,325.4."
+        "--omega",
+        type=Numbers("omega"),
+        help="Frequencies of resonance by hand, rad per unit time: 162.7,325.4.",
     ),
     click.option(
         "--eps",
+        type=Numbers("eps"),
         default="0.1,0.3,1",
         show_default=True,
         help="Strengths, beside the clean accuracy.",
@@ -71,7 +74,9 @@ _OPTIONS = (
         show_default=True,
         help="Keep inputs in --range: cut; or strengthen first so that eps is still delivered.",
     ),
-    click.option("--range", "limits", help="Valid range of the input for --clip, as in 0,1."),
+    click.option(
+        "--range", "limits", type=Range(), help="Valid range of the input for --clip, as in 0,1."
+    ),
 )
 
 
@@ -88,27 +93,26 @@ def read_noises(
     mode_unit: str,
     phase: str | None,
     channels: str | None,
-    omega: str | None,
-    eps: str,
+    omega: tuple[float, ...] | None,
+    eps: tuple[float, ...],
     eps_unit: str | None,
     inject: str | None,
     clip: str,
-    limits: str | None,
+    limits: tuple[float, float] | None,
 ) -> "list[Noise]":
     """Return the noises that the options of `noise_options` describe; UsageError else."""
-    from robustssm.evaluations.sweep.conditions import Noise, parse_range
-    from robustssm.evaluations.sweep.plan import parse_numbers
+    from robustssm.evaluations.sweep.conditions import Noise
 
     options: dict[str, Any] = {
         "modes": modes,
-        "omega": parse_numbers(omega, "omega") if omega else (),
-        "eps": parse_numbers(eps, "eps"),
+        "omega": omega or (),
+        "eps": eps,
         "eps_unit": eps_unit,
         "inject": inject,
         "mode_unit": mode_unit,
         "phase": phase,
         "channels": channels,
         "clip": clip,
-        **({"limits": parse_range(limits)} if limits else {}),
+        **({"limits": limits} if limits else {}),
     }
     return [Noise(name, **options) for name in noises]

@@ -89,7 +89,7 @@ def radius(
         successful,
     )
     from robustssm.evaluations.sweep.conditions import Noise
-    from robustssm.evaluations.sweep.plan import make_plan
+    from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.networks.network import own_network
 

@@ -1,7 +1,6 @@
 """`robustssm sweep`: robustness curves of trained checkpoints."""
 
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from robustssm.commands.common import BatchSize, CommandError, cores, nothing_ke
 from robustssm.commands.noise_options import noise_options, read_noises
 
 if TYPE_CHECKING:
+    from robustssm.evaluations.results.tables import Tables
     from robustssm.evaluations.sweep.plan import Plan
     from robustssm.evaluations.sweep.run import Execution
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     help="Samples at a time, or auto; halved where memory runs out. Never changes a result.",
-)
-@click.option(
-    "--backend",
-    type=click.Choice(["processes", "threads"]),
-    default="processes",
-    show_default=True,
-    help="What --jobs counts on this machine.",
 )
 @click.option(
     "--cluster",
@@ -74,7 +67,6 @@ if TYPE_CHECKING:
 @shared("task", "seed", "limit", "jobs", "style", "progress", "config")
 def sweep(
     batch_size: int | None,
-    backend: str,
     cluster: str | None,
     device: str,
     output: Path | None,
@@ -111,16 +103,17 @@ def sweep(
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """
     from robustssm.commands import terminal
+    from robustssm.commands.sweep_tables import show_sweep
+    from robustssm.commands.sweep_watching import watched
+    from robustssm.errors import StorageError
     from robustssm.evaluations.results.tables import finish
     from robustssm.evaluations.sweep.plan import default_output
-    from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution
+    from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution, run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory
-    from robustssm.execution import stopped_by_signals
 
     plan = sweep_plan(device=device, **options)
     execution = Execution(
         jobs=jobs or cores(),
-        backend=backend,
         cluster=cluster,
         batch_size=batch_size or DEFAULT_BATCH,
         device=device,
@@ -133,52 +126,46 @@ def sweep(
         with nothing_kept():
             _dry_run(plan, run, execution, style)
         return
-    if plan.task.tokens is not None and any(
-        cell.condition is not None and cell.condition.inject == "input" for cell in plan.cells
-    ):
-        terminal.note(
-            f"{plan.task.spec}: inputs are tokens; noise is added to their embeddings, eps in the "
-            "embeddings' standard deviations over the training tokens"
-        )
-    for model in plan.models:
-        for note in model.notes:
-            terminal.note(f"{model.ref}: {note}")
-    others = [RunDirectory(path) for path in reuse]
-    if overwrite and any(other.path.resolve() == run.path.resolve() for other in others):
-        raise CommandError(f"reuse {run.path}: is what --overwrite discards; leave one out", 2)
+    _note_inputs(plan)
     if cluster:
         from robustssm.evaluations.sweep.cluster import reach
 
         reach(cluster)
-    with stopped_by_signals(), run.lock():
-        run.open(plan, sys.argv[1:], overwrite, click.get_current_context().params)
-        for other in others:
-            taken = run.reuse(plan, other)
-            terminal.note(f"{other.path}: {taken or 'no'} cells taken from there")
-        there = len(plan.unique) - len(run.missing(plan))
-        errors = _run(plan, run, execution, progress)
-        done = len(plan.unique) - len(run.missing(plan))
-        results = finish(run)
-        if figures and not results.overview.empty:
-            from robustssm.figures.sweep_figures import keep_drawn
-
-            keep_drawn(
-                results.summary,
-                results.tests,
-                results.overview,
-                run.path / "figures",
-                chance=plan.task.chance,
-                length=plan.task.length,
-                partial=plan.limit is not None,
+    try:
+        with watched("sweep", progress) as watcher, run.lock():
+            swept = run_sweep(
+                plan,
+                run,
+                execution,
+                reuse=[RunDirectory(path) for path in reuse],
+                overwrite=overwrite,
+                argv=sys.argv[1:],
+                options=click.get_current_context().params,
+                watcher=watcher,
             )
-    from robustssm.commands.sweep_tables import show_sweep
-
-    terminal.note(f"{done - there} cells computed, {there} were there; {run.path}")
-    show_sweep(results, run.path, style, partial=plan.limit is not None)
-    if errors:
-        first = next(iter(errors.values()))
+            tables = finish(run)
+            if figures and not tables.overview.empty:
+                _draw(plan, run, tables)
+    except (KeyboardInterrupt, StorageError) as error:
+        if watcher.state is None:
+            raise
+        stopped = isinstance(error, StorageError)
+        left = len(run.state(plan.unique).to_compute(retry_failed=True))
+        before = len(watcher.state.to_compute(retry_failed=True))
+        terminal.note(
+            f"{'stopped' if stopped else 'interrupted'}, {before - left} of {before} cells saved, "
+            f"{left} left; resume with\n  {shlex.join(['robustssm', *sys.argv[1:]])}"
+        )
+        if stopped:
+            raise
+        sys.exit(130)
+    reused = len(swept.before.done)
+    terminal.note(f"{swept.computed} cells computed, {reused} reused; {run.path}")
+    show_sweep(tables, run.path, style, partial=plan.limit is not None)
+    if swept.errors:
+        first = next(iter(swept.errors.values()))
         raise CommandError(
-            f"sweep: {len(errors)} cells failed, the first with: {first}; see "
+            f"sweep: {len(swept.errors)} cells failed, the first with: {first}; see "
             f"{run.path / 'errors'}, then run the command again with --retry-failed",
             3,
         )
@@ -194,114 +181,83 @@ def sweep_plan(
     device: str,
     **noise: Any,
 ) -> "Plan":
-    """Return the plan that the options of `sweep` describe; UsageError, RejectedInputError else."""
-    from robustssm.checkpoints.model_names import resolve
-    from robustssm.evaluations.sweep.plan import make_plan
+    """Return the plan that the options of `sweep` describe.
+
+    Raises UsageError or RejectedInputError, one line for each problem that there is.
+    """
+    from robustssm.evaluations.sweep.planning import find_models, make_plan
+    from robustssm.evaluations.sweep.problems import Problems
     from robustssm.execution import resolve_device
 
+    problems = Problems()
+    place = problems.attempt(resolve_device, device)
     return make_plan(
-        resolve(",".join(models), checkpoints, settings),
+        find_models(",".join(models), checkpoints, settings, problems),
         read_noises(**noise),
         task=task,
         seed=seed,
         limit=limit,
-        device=resolve_device(device).type,
+        device="cpu" if place is None else place.type,
+        problems=problems,
     )
 
 
-def _run(
-    plan: "Plan", run: "RunDirectory", execution: "Execution", progress: str
-) -> dict[str, str]:
-    """Compute what is missing, with progress; return the errors. Exits where interrupted."""
+def _note_inputs(plan: "Plan") -> None:
+    """Say how the models were read, and what a noise of tokens is added to."""
     from robustssm.commands import terminal
-    from robustssm.errors import StorageError
-    from robustssm.evaluations.sweep.run import run_sweep
 
-    before = run.missing(plan)
-    failed = {} if execution.retry_failed else run.failed(plan)
-    todo = len(before) - len(failed)
-    if todo:
-        where = f"on {execution.cluster}" if execution.cluster else f"{execution.jobs} at a time"
-        trouble = f", {len(failed)} failed before (--retry-failed)" if failed else ""
+    if plan.task.tokens is not None and any(cell.inject == "input" for cell in plan.cells):
         terminal.note(
-            f"{run.path}: {todo} of {len(plan.unique)} cells to compute, {where}{trouble}"
+            f"{plan.task.spec}: inputs are tokens; noise is added to their embeddings, eps in the "
+            "embeddings' standard deviations over the training tokens"
         )
-        _detectable(plan)
-    try:
-        with terminal.progress(todo, "sweep", progress) as advance:
-            return run_sweep(
-                plan,
-                run,
-                execution,
-                report=lambda cell, error: advance(failed=bool(error)),
-                notify=terminal.note,
-            )
-    except KeyboardInterrupt:
-        _goodbye("interrupted", len(before), run, plan)
-        sys.exit(130)
-    except StorageError:
-        _goodbye("stopped", len(before), run, plan)
-        raise
+    for model in plan.models:
+        for note in model.notes:
+            terminal.note(f"{model.ref}: {note}")
 
 
-def _goodbye(what: str, before: int, run: "RunDirectory", plan: "Plan") -> None:
-    from robustssm.commands import terminal
+def _draw(plan: "Plan", run: "RunDirectory", tables: "Tables") -> None:
+    from robustssm.figures.sweep_figures import keep_drawn
 
-    for number in (signal.SIGINT, signal.SIGTERM):  # Nobody is helped by a second one now.
-        signal.signal(number, signal.SIG_IGN)
-    left = len(run.missing(plan))
-    terminal.note(
-        f"{what}, {before - left} of {before} cells saved, {left} left; resume with\n  "
-        f"{shlex.join(['robustssm', *sys.argv[1:]])}"
+    keep_drawn(
+        tables.summary,
+        tables.tests,
+        tables.overview,
+        run.path / "figures",
+        chance=plan.task.chance,
+        length=plan.task.length,
+        partial=plan.limit is not None,
     )
 
 
 def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: str) -> None:
     """Print what would be computed; nothing is written."""
     from robustssm.commands import terminal
+    from robustssm.commands.sweep_watching import note_detectable
     from robustssm.evaluations.sweep.estimate import estimate
 
-    missing, failed = run.missing(plan), run.failed(plan)
-    todo = missing if execution.retry_failed else [c for c in missing if c.id not in failed]
-    found = estimate(plan, todo, execution.batch_size)
-    seconds = found.core_seconds / execution.jobs
+    state = run.state(plan.unique)
+    todo = state.to_compute(execution.retry_failed)
+    estimated = estimate(plan, [plan.unique[cell] for cell in todo], execution.batch_size)
+    seconds = estimated.core_seconds / execution.jobs
     record = {
         "output": str(run.path),
-        "cells": len(plan.unique),
-        "done": len(plan.unique) - len(missing),
-        "failed before": len(failed),
+        "cells": len(state.planned),
+        "done": len(state.done),
+        "failed before": len(state.failed),
         "to compute": len(todo),
-        "samples a cell": len(plan.task.splits["test"].first(plan.limit)),
-        "forward passes": round(found.forwards),
-        "backward passes": round(found.backwards),
-        "core seconds": float(f"{found.core_seconds:.3g}"),
+        "samples a cell": plan.samples,
+        "forward passes": round(estimated.forwards),
+        "backward passes": round(estimated.backwards),
+        "core seconds": float(f"{estimated.core_seconds:.3g}"),
         "seconds": float(f"{seconds:.3g}"),
-        "disk bytes": round(found.disk),
+        "disk bytes": round(estimated.disk),
     }
     terminal.emit_records(f"dry run of {run.path}: nothing is computed", [record], style)
     terminal.note(
         f"about {terminal.duration(seconds)} with {execution.jobs} at a time, "
-        f"{found.disk / 2**20:.3g} MiB"
+        f"{estimated.disk / 2**20:.3g} MiB"
     )
-    for error in found.errors:
+    for error in estimated.errors:
         terminal.note(f"would fail: {error}")
-    _detectable(plan)
-
-
-def _detectable(plan: "Plan") -> None:
-    """Say how large a difference of two models has to be to be found in this sweep."""
-    from robustssm.commands import terminal
-    from robustssm.evaluations.results.paired_tests import pairs
-    from robustssm.evaluations.statistics.power import smallest_difference
-
-    compared = pairs([(model.ref.label, model.train_seed) for model in plan.models])
-    if not compared:
-        return
-    samples = len(plan.task.splits["test"].first(plan.limit))
-    conditions = len(plan.cells) // len(plan.models) - 1
-    tests = max(1, len(compared) * conditions)
-    one, all_of_them = (smallest_difference(samples, k) for k in (1, tests))
-    terminal.note(
-        f"smallest difference of two checkpoints' accuracies found with power 0.8 (n = {samples}, "
-        f"one in ten samples discordant): {one:.3f} in one test, {all_of_them:.3f} among {tests}"
-    )
+    note_detectable(plan)

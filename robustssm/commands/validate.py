@@ -1,6 +1,8 @@
 """`robustssm validate`: a sweep's configuration file checked before the long run."""
 
 import copy
+import inspect
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +10,14 @@ import click
 
 from robustssm.commands.common import CommandError
 from robustssm.commands.config import read_configuration
-from robustssm.commands.sweep import sweep
+from robustssm.commands.noise_options import read_noises
+from robustssm.commands.sweep import sweep, sweep_plan
+from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.sweep.conditions import Noise
     from robustssm.evaluations.sweep.plan import Plan
-    from robustssm.evaluations.sweep.validation import Problems
+    from robustssm.evaluations.sweep.problems import Problems
+    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 
 @click.command()
@@ -42,7 +46,7 @@ def validate(config: Path, style: str) -> None:
     rejected.
     """
     from robustssm.commands import terminal
-    from robustssm.evaluations.sweep.validation import Problems
+    from robustssm.evaluations.sweep.problems import Problems
 
     problems = Problems()
     record = _examine(config, problems)
@@ -57,20 +61,17 @@ def validate(config: Path, style: str) -> None:
 
 
 def _examine(config: Path, problems: "Problems") -> dict[str, Any]:
-    """Return what the sweep of a file is, empty where it has problems."""
+    """Return what the sweep of a file is, empty if it has problems."""
     from robustssm.evaluations.sweep.plan import default_output
     from robustssm.evaluations.sweep.run_directory import RunDirectory
-    from robustssm.evaluations.sweep.validation import directory_state
 
     options = _options(config, problems)
-    if options is None:
-        return {}
-    plan = _plan(options, problems)
-    if plan is None:
+    plan = None if options is None else problems.attempt(_plan, options)
+    if plan is None or options is None or problems.all:
         return {}
     run = RunDirectory(options["output"] or default_output(plan))
-    state = problems.attempt(directory_state, run, plan, options["overwrite"])
-    if state is None:
+    held = problems.attempt(_held, run, plan, options["overwrite"])
+    if held is None:
         return {}
     return {
         "task": plan.task.spec,
@@ -78,10 +79,10 @@ def _examine(config: Path, problems: "Problems") -> dict[str, Any]:
         "length": plan.task.length,
         "seed": plan.seed,
         "cells": len(plan.unique),
-        "samples": len(plan.task.splits["test"].first(plan.limit)),
+        "samples": plan.samples,
         "partial": plan.limit is not None,
         "output": str(run.path),
-        "output_holds": state,
+        "output_holds": held,
         "models": [
             {
                 "model": model.ref.label,
@@ -99,71 +100,53 @@ def _examine(config: Path, problems: "Problems") -> dict[str, Any]:
 def _options(config: Path, problems: "Problems") -> dict[str, Any] | None:
     """Return the options of `sweep` as it would have them from the file, environment and defaults.
 
-    Where the file's value is none, the default stands in for it, so that the rest can be looked
-    at; None where nothing can.
+    A value that is none is left out, so that the rest can be looked at; None if nothing can.
     """
     command = copy.copy(sweep)
     # The file is this one, whatever the environment names; what is missing is found below.
     command.params = [copy.copy(p) for p in sweep.params if p.name != "config"]
-    required = [p for p in command.params if p.required]
-    for parameter in required:
+    for parameter in command.params:
         parameter.required = False
-    found = problems.attempt(read_configuration, config, command)
-    if found is None:
+    read = problems.attempt(read_configuration, config, command)
+    if read is None:
         return None
-    for problem in found.problems:
+    for problem in read.problems:
         problems.add(problem)
     root = click.get_current_context().find_root()
-    context = click.Context(command, info_name="sweep", parent=root, default_map=found.values)
+    context = click.Context(command, info_name="sweep", parent=root, default_map=read.values)
     try:
         command.parse_args(context, [])
     except click.UsageError as error:  # of the environment; the file's values were looked at
         problems.add(f"sweep: {' '.join(error.format_message().split())}")
         return None
-    for parameter in required:
-        if not context.params[str(parameter.name)] and parameter.name not in found.bad:
-            problems.add(f"config {config}: {parameter.opts[0].removeprefix('--')} is missing")
     return context.params
 
 
-def _plan(options: dict[str, Any], problems: "Problems") -> "Plan | None":
-    from robustssm.evaluations.sweep.run import Execution
-    from robustssm.evaluations.sweep.validation import find_models, validated_plan
-    from robustssm.execution import resolve_device
-
-    problems.attempt(Execution, options["jobs"] or 1, options["backend"])
-    device = problems.attempt(resolve_device, options["device"])
-    models = find_models(
-        ",".join(options["models"]), options["checkpoints"], problems, options["settings"]
-    )
-    return validated_plan(
-        models,
-        _noises(options, problems),
-        problems,
-        task=options["task"],
-        seed=options["seed"],
-        limit=options["limit"],
-        device="cpu" if device is None else device.type,
-    )
+def _plan(options: dict[str, Any]) -> "Plan":
+    """Return the plan as `sweep` makes it of its options."""
+    names = inspect.signature(sweep_plan).parameters
+    noise = inspect.signature(read_noises).parameters
+    return sweep_plan(**{key: options[key] for key in options if key in names or key in noise})
 
 
-def _noises(options: dict[str, Any], problems: "Problems") -> "list[Noise]":
-    """Return the noises, with numbers that stand in for those that cannot be read."""
-    from robustssm.commands.noise_options import read_noises
-    from robustssm.evaluations.sweep.conditions import DEFAULT_EPS, parse_range
-    from robustssm.evaluations.sweep.plan import parse_numbers
+def _held(run: "RunDirectory", plan: "Plan", overwrite: bool) -> str:
+    """Return what a run directory holds, for the plan, in words; nothing there is touched.
 
-    names = ("noises", "modes", "mode_unit", "phase", "channels", "omega", "eps", "eps_unit",
-             "inject", "clip", "limits")  # fmt: skip
-    chosen = {name: options[name] for name in names}
-    eps, omega, limits = chosen["eps"], chosen["omega"], chosen["limits"]
-    if problems.attempt(parse_numbers, eps, "eps") is None:
-        chosen["eps"] = ",".join(map(str, DEFAULT_EPS))
-    if omega and problems.attempt(parse_numbers, omega, "omega") is None:
-        chosen["omega"] = None
-    if limits and problems.attempt(parse_range, limits) is None:
-        chosen["limits"] = None
-    return read_noises(**chosen)
+    Raises UsageError if a sweep would be refused there, or nothing can be written.
+    """
+    path = run.path
+    present = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not present.is_dir():
+        raise UsageError(f"output {path}: {present} is a file, expected a directory")
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise UsageError(f"output {path}: {present} is not writable; name another directory")
+    if not run.check(plan, overwrite):
+        return "nothing" if path.is_dir() else "nothing, it is not there yet"
+    stored = set(run.plan()["cell"])
+    if not stored <= plan.unique.keys():
+        return f"another sweep of {len(stored)} cells, discarded by --overwrite"
+    state = run.state(plan.unique)
+    return f"{len(state.done)} of {len(state.planned)} cells of this sweep"
 
 
 def _conditions(plan: "Plan") -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from robustssm.cli import main
 from robustssm.evaluations.searches.minimal_strength import strengths_summary
 from robustssm.evaluations.sweep.cell_rows import evaluate
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.planning import make_plan
 
 
 def call(*arguments: str) -> Result:

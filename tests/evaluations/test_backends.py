@@ -23,9 +23,11 @@ from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep import cluster
 from robustssm.evaluations.sweep.cluster import ClusterError
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from tests.watching import Listener
 
 ROOT = Path(__file__).resolve().parents[2]
 # Enough cells for twenty kills: about fifty are computed a second.
@@ -39,7 +41,7 @@ def plan_for(models: str, modes: str) -> Plan:
 def result(plan: Plan, folder: Path, execution: Execution | None = None) -> dict[str, bytes]:
     run = RunDirectory(folder)
     run.open(plan, [])
-    assert run_sweep(plan, run, execution) == {}
+    assert run_sweep(plan, run, execution).errors == {}
     finish(run)
     return files(folder)
 
@@ -133,15 +135,12 @@ def test_a_killed_worker_is_replaced(models: str, tmp_path: Path, execution: Exe
     done = threading.Event()
     killer = threading.Thread(target=kill_workers, args=(run.path, done, 10))
     killer.start()
-    seen: list[str] = []
-    notes: list[str] = []
-    errors = run_sweep(
-        plan, run, execution, report=lambda cell, error: seen.append(cell), notify=notes.append
-    )
+    listener = Listener()
+    errors = run_sweep(plan, run, execution, watcher=listener).errors
     done.set()
     killer.join()
-    assert errors == {} and sorted(seen) == sorted(plan.unique), "each cell is told once"
-    assert execution.cluster or "a worker process died" in notes[0]
+    assert errors == {} and sorted(listener.seen) == sorted(plan.unique), "each cell is told once"
+    assert execution.cluster or "a worker process died" in listener.notes[0]
     finish(run)
     assert files(run.path) == straight
 
@@ -161,7 +160,7 @@ def test_workers_that_dask_gives_up_are_started_anew(
     done = threading.Event()
     killer = threading.Thread(target=kill_workers, args=(run.path, done, 5, 2))
     killer.start()
-    assert run_sweep(plan, run, Execution(cluster="local:2")) == {}
+    assert run_sweep(plan, run, Execution(cluster="local:2")).errors == {}
     done.set()
     killer.join()
     finish(run)
@@ -190,9 +189,9 @@ def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(
     plan = replace(plan, cells=(*plan.cells[:4], deadly, *plan.cells[5:]))
     run = RunDirectory(tmp_path)
     run.open(plan, [])
-    errors = run_sweep(plan, run, execution)
+    errors = run_sweep(plan, run, execution).errors
     assert list(errors) == [deadly.id], errors
-    assert [c.id for c in run.missing(plan)] == [deadly.id]
+    assert run.state(plan.unique).to_compute(True) == [deadly.id]
     assert run.error_path(deadly.id).is_file()
 
 

@@ -10,21 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustssm.attacks import Resonance
+from robustssm.attacks import Budget, Fourier, Resonance
 from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.baselines.baseline import (
     Baseline,
     Data,
     Member,
-    condition_id,
     make_baseline,
-    make_condition,
 )
 from robustssm.evaluations.baselines.files import read_baseline, to_text, write_baseline
 from robustssm.evaluations.baselines.verdicts import FELL, HELD, MEAN, ROSE, Check, judge
-from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan, plan_conditions
+from robustssm.evaluations.sweep.conditions import Condition, Noise
+from robustssm.evaluations.sweep.planning import make_plan, plan_conditions
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
@@ -34,7 +32,7 @@ def sweep(folder: Path, models: str, noise: Noise | None = None, limit: int = 60
                      limit=limit)  # fmt: skip
     run = RunDirectory(folder)
     run.open(plan, [str(folder)])
-    assert run_sweep(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     return run
 
 
@@ -83,26 +81,23 @@ def test_equal_sweeps_give_equal_files(models: str, tmp_path: Path) -> None:
 )
 @settings(max_examples=50, deadline=None)
 def test_conditions_come_back_to_the_last_bit(
-    eps: float, low: float, width: float, omega: float
+    tmp_path_factory: pytest.TempPathFactory, eps: float, low: float, width: float, omega: float
 ) -> None:
     high = max(low, 0.0) + width
-    fourier = make_condition("f", "Fourier(mode=3, phase='cosine')", eps, "std", "input", 3.0,
-                             "bin", "hard", low, high)  # fmt: skip
-    resonance = make_condition("r", repr(Resonance(omega)), eps, "linf", "layers")
-    conditions = {condition_id(c): c for c in (fourier, resonance)}
+    clipped = Budget(eps, "std", "hard", low, high)
+    fourier = Condition("f", Fourier(3, phase="cosine"), clipped, "input", 3.0, "bin")
+    resonance = Condition("r", Resonance(omega), Budget(eps, "linf"), "layers")
+    conditions = {c.id: c for c in (fourier, resonance)}
     data = Data("digits", "0" * 64, 3, None, 0.1, 0)
     right = np.array([True, False, True])
     member = Member("m", 0, "hash", tuple(conditions), right, np.stack([right, ~right]))
     text = to_text(Baseline(data, conditions, (member,)))
     assert "Infinity" not in text and "NaN" not in text
-    parts = [json.loads(line.strip().rstrip(",")) for line in text.splitlines() if '"id"' in line]
-    for entry in parts:
-        known = entry.pop("id")
-        assert make_condition(**entry) == conditions[known]
-        assert condition_id(make_condition(**entry)) == known
-    # The text of a stored plan holds the range exactly, too.
-    stored = fourier.budget.range.removeprefix("hard ").split("..")
-    assert [float(end) for end in stored] == [low, high]
+    path = tmp_path_factory.mktemp("baseline") / "curve.json"
+    path.write_text(text)
+    assert read_baseline(path).conditions == conditions
+    # The rows of a stored plan hold a condition exactly, too.
+    assert all(Condition.from_row(c.to_row()) == c for c in conditions.values())
 
 
 def test_unfinished_and_foreign_runs_are_refused(models: str, tmp_path: Path) -> None:
@@ -154,9 +149,9 @@ def test_given_conditions_are_planned_as_a_sweep_plans_them(checkpoints: dict[st
 
 def example(right: np.ndarray, seeds: int = 1) -> tuple[Baseline, list[Member]]:
     """A baseline of `seeds` equal members; right: (1 + conditions, samples), clean first."""
-    names = [make_condition("fourier", f"Fourier(mode={k})", 0.3, "std", "input", float(k), "bin")
+    names = [Condition("fourier", Fourier(k), Budget(0.3), "input", float(k), "bin")
              for k in range(1, len(right))]  # fmt: skip
-    conditions = {condition_id(c): c for c in names}
+    conditions = {c.id: c for c in names}
     members = [Member("m", s, f"hash {s}", tuple(conditions), right[0], right[1:])
                for s in range(seeds)]  # fmt: skip
     data = Data("digits", "0" * 64, right.shape[1], None, 0.1, 0)

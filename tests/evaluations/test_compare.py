@@ -284,13 +284,13 @@ def test_thresholds(tmp_path: Path) -> None:
 def test_a_real_sweep_is_compared(models: str, tmp_path: Path) -> None:
     from robustssm.checkpoints.model_names import resolve
     from robustssm.evaluations.sweep.conditions import Noise
-    from robustssm.evaluations.sweep.plan import make_plan
+    from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.sweep.run import run_sweep
 
     noises = [Noise("fourier", modes=(1, 3), eps=(0.3, 1.0)), Noise("BandNoise(1, 8)", eps=(0.5,))]
     plan, run = make_plan(resolve(models), noises, limit=60), RunDirectory(tmp_path / "run")
     run.open(plan, [])
-    assert run_sweep(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     results = finish(run)
     found = compare(gather([run]))
     assert [grid.noise for grid in found.grids] == ["fourier", "BandNoise(1, 8)"]

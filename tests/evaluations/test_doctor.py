@@ -25,7 +25,7 @@ from robustssm.evaluations.doctor import (
 )
 from robustssm.evaluations.doctor import table as table_of_checks
 from robustssm.evaluations.doctor.logits import device_against_cpu
-from robustssm.evaluations.sweep.run import run_sweep
+from robustssm.evaluations.sweep.run import Swept, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.layers import S4D
 from robustssm.networks.inference import logits
@@ -142,12 +142,12 @@ def on_the_right(patch: pytest.MonkeyPatch) -> None:
 def another_answer_in_two(patch: pytest.MonkeyPatch) -> None:
     """One file of the sweep with two processes is another one."""
 
-    def broken(plan: Any, run: RunDirectory, execution: Any) -> dict[str, str]:
-        errors = run_sweep(plan, run, execution)
+    def broken(plan: Any, run: RunDirectory, execution: Any) -> Swept:
+        swept = run_sweep(plan, run, execution)
         if execution.jobs == 2:
             path = run.cell_path(plan.cells[3].id)
             path.write_bytes(path.read_bytes() + b" ")
-        return errors
+        return swept
 
     patch.setattr("robustssm.evaluations.doctor.machine.run_sweep", broken)
 

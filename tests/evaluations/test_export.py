@@ -26,7 +26,7 @@ from robustssm.evaluations.results.cell_reader import outcomes
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.results.tables import finish, read_csv, read_tables
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
@@ -49,7 +49,7 @@ def run(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     plan = make_plan(refs, noises, limit=40)
     directory = RunDirectory(folder)
     directory.open(plan, ["sweep", "--limit", "40"])
-    assert run_sweep(plan, directory) == {}
+    assert run_sweep(plan, directory).errors == {}
     finish(directory)
     return folder
 

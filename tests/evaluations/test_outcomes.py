@@ -16,7 +16,8 @@ from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.cell_rows import evaluate, worst_rows
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.networks.inference import logits
@@ -114,7 +115,7 @@ def test_several_noises_stand_apart_in_every_table(
     assert len(plan.cells) == 2 * (1 + 2 + 2 + 1 + 1)
     run = RunDirectory(tmp_path)
     run.open(plan, [])
-    assert run_sweep(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     results = finish(run)
     curves = over_seeds(perturbed(results.summary))
     counted = curves.groupby("noise")["accuracy"].size().to_dict()

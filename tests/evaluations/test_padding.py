@@ -14,7 +14,7 @@ from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
 from robustssm.cli import main
 from robustssm.evaluations.sweep.cell_rows import evaluate
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import Split, Task
 
@@ -90,8 +90,8 @@ def test_a_sweep_says_that_tokens_are_embedded(
 ) -> None:
     task = ending(0, tokens=True)
     model = checkpoint(tmp_path, task, False)
-    for module in ("plan", "work"):
-        monkeypatch.setattr(f"robustssm.evaluations.{module}.load_task", lambda spec: task)
+    for module in ("planning", "worker"):
+        monkeypatch.setattr(f"robustssm.evaluations.sweep.{module}.load_task", lambda spec: task)
     for noise, expected in (("fourier", True), ("resonance", False)):
         call = ["sweep", "--model", f"m={model}", "--noise", noise, "--modes", "1", "-j", "1"]
         call += ["--data", "ending", "--eps", "0.5", "-o", str(tmp_path / noise)]

@@ -7,8 +7,9 @@ import pytest
 from robustssm.attacks import Budget, Resonance
 from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import Plan, make_plan, parse_numbers
+from robustssm.evaluations.sweep.conditions import Noise, parse_numbers
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.hippo.spectrum import spikes
 
 
@@ -53,7 +54,7 @@ def test_resonance_counts_the_spikes_of_the_models_own_state_size(
         repr(Resonance(float(frequencies[k]))) for k in (0, 3)
     ]
     assert {c.inject for c in cells} == {"layers"}
-    assert {c.labels()["mode_unit"] for c in cells} == {"spike"}
+    assert {c.names["mode_unit"] for c in cells} == {"spike"}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from robustssm.evaluations.certificates.radii import (
 )
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
@@ -45,7 +45,7 @@ def sweep(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     plan = make_plan(resolve(f"m={checkpoints['s4d']}"), noises, limit=24)
     run = RunDirectory(tmp_path_factory.mktemp("sweep") / "run")
     run.open(plan, [])
-    assert run_sweep(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     finish(run)
     return run
 

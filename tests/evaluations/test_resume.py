@@ -13,12 +13,14 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import StorageError, UsageError
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep import worker
-from robustssm.evaluations.sweep.cell_rows import outcomes
+from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.files import write_atomically
+from tests.watching import Listener
 
 
 def plan_for(models: str, *modes: int, seed: int = 0, eps: tuple[float, ...] = (1.0,)) -> Plan:
@@ -28,7 +30,7 @@ def plan_for(models: str, *modes: int, seed: int = 0, eps: tuple[float, ...] = (
 def swept(folder: Path, plan: Plan) -> RunDirectory:
     run = RunDirectory(folder)
     run.open(plan, [])
-    assert run_sweep(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     finish(run)
     return run
 
@@ -58,10 +60,10 @@ def test_a_changed_bit_reuses_no_cell(checkpoints: dict[str, Path], tmp_path: Pa
     with pytest.raises(UsageError, match=r"another sweep(.|\n)*weights of m/0: \w{12} -> \w{12}"):
         RunDirectory(run.path).open(changed, [])
     assert contents(run.path) == before
-    assert len(run.missing(changed)) == len(changed.unique) == 3
+    assert len(run.state(changed.unique).to_compute(True)) == len(changed.unique) == 3
     other = RunDirectory(tmp_path / "other")
     other.open(changed, [])
-    assert other.reuse(changed, run) == 0
+    assert other.reuse(changed.unique, run) == 0
 
 
 def test_another_name_reuses_every_cell(checkpoints: dict[str, Path], tmp_path: Path) -> None:
@@ -71,7 +73,10 @@ def test_another_name_reuses_every_cell(checkpoints: dict[str, Path], tmp_path: 
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(checkpoints["s4d"].read_bytes())
     renamed = plan_for(f"mine={copy}", 1, 2)
-    assert renamed.id == plan.id and RunDirectory(run.path).missing(renamed) == []
+    assert (
+        renamed.id == plan.id
+        and RunDirectory(run.path).state(renamed.unique).to_compute(True) == []
+    )
     run = swept(run.path, renamed)
     assert {k: v for k, v in contents(run.path).items() if k.startswith("cells")} == cells
     assert set(finish(run).summary["model"]) == {"mine"}
@@ -115,7 +120,7 @@ def test_more_modes_extend_a_run_and_reuse_takes_from_others(models: str, tmp_pa
     less = plan_for(models, 3)
     other = RunDirectory(tmp_path / "other")
     other.open(less, [])
-    assert other.reuse(less, run) == 4 and other.missing(less) == []
+    assert other.reuse(less.unique, run) == 4 and other.state(less.unique).to_compute(True) == []
     straight = swept(tmp_path / "straight", less)
     for cell in less.unique:
         assert other.cell_path(cell).read_bytes() == straight.cell_path(cell).read_bytes()
@@ -129,21 +134,23 @@ def test_a_failing_cell_is_stored_and_the_others_go_on(
     def broken(network: object, cell: object, *rest: object) -> object:
         if "doomed" in str(cell):
             raise ZeroDivisionError("one over nothing")
-        return outcomes(network, cell, *rest)  # type: ignore[arg-type]
+        return cell_columns(network, cell, *rest)  # type: ignore[arg-type]
 
     run = RunDirectory(tmp_path / "run")
     run.open(plan, [])
-    monkeypatch.setattr(worker, "outcomes", broken)
-    errors = run_sweep(plan, run)
+    monkeypatch.setattr(worker, "cell_columns", broken)
+    errors = run_sweep(plan, run).errors
     assert len(errors) == 3 and all("one over nothing" in e for e in errors.values())
     record = json.loads(run.error_path(next(iter(errors))).read_text())
     assert record["model"] == "doomed" and "ZeroDivisionError" in record["traceback"]
     summary = finish(run).summary
     assert set(summary["model"]) == {"good"} and len(summary) == 3
-    monkeypatch.setattr(worker, "outcomes", outcomes)
+    monkeypatch.setattr(worker, "cell_columns", cell_columns)
     # Left alone, and still told, until it is asked for.
-    assert run_sweep(plan, run) == errors and len(run.missing(plan)) == 3
-    assert run_sweep(plan, run, Execution(retry_failed=True)) == {}
+    assert (
+        run_sweep(plan, run).errors == errors and len(run.state(plan.unique).to_compute(True)) == 3
+    )
+    assert run_sweep(plan, run, Execution(retry_failed=True)).errors == {}
     assert list((run.path / "errors").iterdir()) == []
 
 
@@ -156,12 +163,11 @@ def test_fail_fast_stops_at_the_first_failure(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(worker, "outcomes", broken)
-    seen: list[str] = []
-    execution = Execution(fail_fast=True)
-    errors = run_sweep(plan, run, execution, report=lambda cell, error: seen.append(cell))
-    assert len(errors) == len(seen) == 1
-    assert len(run_sweep(plan, run)) == len(plan.unique)
+    monkeypatch.setattr(worker, "cell_columns", broken)
+    listener = Listener()
+    errors = run_sweep(plan, run, Execution(fail_fast=True), watcher=listener).errors
+    assert len(errors) == len(listener.seen) == 1
+    assert len(run_sweep(plan, run).errors) == len(plan.unique)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +189,9 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(
         sizes.append(size)
         if size > 5:
             raise error
-        return outcomes(network, cell, task, size)  # type: ignore[arg-type]
+        return cell_columns(network, cell, task, size)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker, "outcomes", small)
+    monkeypatch.setattr(worker, "cell_columns", small)
     halved = swept(tmp_path / "halved", plan)
     assert sizes[:9] == [1024, 512, 256, 128, 64, 32, 16, 8, 4]
     for cell in plan.unique:
@@ -201,8 +207,8 @@ def test_out_of_memory_at_one_sample_is_a_failed_cell(
     def never(*_: object) -> None:
         raise MemoryError("none left")
 
-    monkeypatch.setattr(worker, "outcomes", never)
-    errors = run_sweep(plan, run)
+    monkeypatch.setattr(worker, "cell_columns", never)
+    errors = run_sweep(plan, run).errors
     assert len(errors) == len(plan.unique) and "none left" in next(iter(errors.values()))
 
 
@@ -225,7 +231,7 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_finished(
     assert len(list(run.path.glob("cells/*.parquet"))) == 2
     assert list(run.path.glob("errors/*")) == []
     monkeypatch.setattr(worker, "write_atomically", write_atomically)
-    assert run_sweep(plan, run) == {} and run.missing(plan) == []
+    assert run_sweep(plan, run).errors == {} and run.state(plan.unique).to_compute(True) == []
 
 
 def test_a_damaged_cell_file_or_that_of_another_is_no_cell(models: str, tmp_path: Path) -> None:
@@ -238,8 +244,8 @@ def test_a_damaged_cell_file_or_that_of_another_is_no_cell(models: str, tmp_path
     rotten = whole[:middle] + bytes(200) + whole[middle + 200 :]
     for damaged in (b"", b"PAR1", whole[: len(whole) // 2], rotten, other):
         run.cell_path(cell.id).write_bytes(damaged)
-        assert [c.id for c in run.missing(plan)] == [cell.id]
-        assert run_sweep(plan, run) == {} and run.cell_path(cell.id).read_bytes() == whole
+        assert run.state(plan.unique).to_compute(True) == [cell.id]
+        assert run_sweep(plan, run).errors == {} and run.cell_path(cell.id).read_bytes() == whole
 
 
 def test_directories_of_others_are_left_alone(models: str, tmp_path: Path) -> None:

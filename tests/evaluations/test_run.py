@@ -14,12 +14,14 @@ from robustssm.errors import StorageError
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.cell_rows import evaluate
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import Plan, make_plan
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import COLUMNS
 from robustssm.networks.inference import logits
 from robustssm.tasks import Split
+from tests.watching import Listener
 
 
 def plan_for(models: str, noise: str = "fourier") -> Plan:
@@ -31,7 +33,7 @@ def plan_for(models: str, noise: str = "fourier") -> Plan:
 def run_in(folder: Path, plan: Plan, execution: Execution | None = None) -> dict[str, bytes]:
     run = RunDirectory(folder)
     run.open(plan, [])
-    assert run_sweep(plan, run, execution) == {}
+    assert run_sweep(plan, run, execution).errors == {}
     finish(run)
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
             if p.is_file()}  # fmt: skip
@@ -48,7 +50,6 @@ def test_same_bytes_however_it_is_computed(models: str, tmp_path: Path, noise: s
             Execution(batch_size=1),
             Execution(batch_size=7),
             Execution(jobs=2),
-            Execution(jobs=2, backend="threads"),
         ]
     ):
         assert run_in(tmp_path / str(number), plan, execution) == whole
@@ -70,10 +71,9 @@ def test_the_order_of_samples_changes_nothing(checkpoints: dict[str, Path]) -> N
 def test_a_second_call_computes_nothing(models: str, tmp_path: Path) -> None:
     plan, run = plan_for(models), RunDirectory(tmp_path / "a")
     before = run_in(tmp_path / "a", plan)
-    seen: list[str] = []
-    run.open(plan, [])
-    run_sweep(plan, run, report=lambda cell, error: seen.append(cell))
-    assert seen == [] and run.missing(plan) == []
+    listener = Listener()
+    assert run_sweep(plan, run, watcher=listener).computed == 0
+    assert listener.seen == [] and run.state(plan.unique).to_compute(True) == []
     assert run_in(tmp_path / "a", plan) == before
 
 

@@ -16,7 +16,7 @@ from robustssm.evaluations.paper import fig3_accuracy, fig3ab, fig3c, running, t
 from robustssm.evaluations.paper.reproduction import AGREES, DIFFERS, MEASURED, OPEN
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.hippo import legs
@@ -75,7 +75,7 @@ def test_clean_and_contaminated_rows_are_those_of_a_sweep(
     plan = make_plan([ModelRef("one", path)], noise)
     run = RunDirectory(tmp_path / "sweep")
     run.open(plan)
-    assert not run_sweep(plan, run)
+    assert not run_sweep(plan, run).errors
     swept = finish(run).summary.set_index("eps")["accuracy"]
     for eps in (0.1, 1.0):
         assert mine[eps] == swept[eps]

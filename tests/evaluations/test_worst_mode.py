@@ -19,7 +19,7 @@ from robustssm.evaluations.searches.worst_mode import (
     worst_modes,
 )
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan, read_model
+from robustssm.evaluations.sweep.planning import make_plan, read_model
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
@@ -35,7 +35,7 @@ def sweep(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     plan = make_plan(resolve(f"m={checkpoints['s4d']}"), Noise("fourier", MODES, eps=(1.0,)))
     run = RunDirectory(tmp_path_factory.mktemp("sweep") / "run")
     run.open(plan, [])
-    assert run_sweep(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     finish(run)
     return run
 
@@ -115,7 +115,7 @@ def run_of(path: Path, checkpoint: Path, *noises: Noise) -> RunDirectory:
     plan = make_plan(resolve(f"m={checkpoint}"), noises)
     run = RunDirectory(path)
     run.open(plan, [])
-    assert run_sweep(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     finish(run)
     return run
 

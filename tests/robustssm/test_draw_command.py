@@ -15,9 +15,7 @@ from robustssm.figures.sweep_figures import KINDS
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("draw") / "run"
     words = "--model s4d/0,s4ptd/0 --noise fourier --modes 1-4 --eps 0.3,1 -L 20 -j 1"
-    result = CliRunner().invoke(
-        sweep, [*words.split(), "--backend", "threads", "-o", str(path)], catch_exceptions=False
-    )
+    result = CliRunner().invoke(sweep, [*words.split(), "-o", str(path)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return path
 

@@ -133,7 +133,7 @@ def test_the_resume_command_finishes_the_run(made: Path, run: Path) -> None:
 @pytest.mark.parametrize("option", [["-o", "x"], ["--output", "x"], ["--output=x"], ["-ox"], []])
 def test_an_output_is_replaced_however_it_was_spelt(option: list[str]) -> None:
     argv = ["sweep", "--overwrite", *option, "--eps", "1"]
-    state = Inspection(RunDirectory(Path("y")), {"argv": argv}, (), frozenset(), {}, {})
+    state = Inspection((), frozenset(), {}, {}, RunDirectory(Path("y")), {"argv": argv})
     assert state.resume(Path("y")) == "robustssm sweep --eps 1 --output y"
     assert "--overwrite" not in state.resume()
 

@@ -16,7 +16,7 @@ from robustssm.checkpoints.bundled import zoo_path
 from robustssm.cli import main
 from robustssm.commands import terminal
 from robustssm.evaluations.sweep import worker
-from robustssm.evaluations.sweep.cell_rows import outcomes
+from robustssm.evaluations.sweep.cell_rows import cell_columns
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,14 +128,14 @@ def test_failed_cells_exit_with_3_until_they_are_retried(
     def broken(network: object, cell: object, *rest: object) -> object:
         if "mode=3" in str(cell):
             raise ValueError("three is too much")
-        return outcomes(network, cell, *rest)  # type: ignore[arg-type]
+        return cell_columns(network, cell, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker, "outcomes", broken)
+    monkeypatch.setattr(worker, "cell_columns", broken)
     result = sweep(models, tmp_path / "run")
     assert result.exit_code == 3
     assert "6 cells failed" in result.stderr and "three is too much" in result.stderr
     assert "6 failed" in result.stderr and "8 cells computed" in result.stderr
-    monkeypatch.setattr(worker, "outcomes", outcomes)
+    monkeypatch.setattr(worker, "cell_columns", cell_columns)
     again = sweep(models, tmp_path / "run")
     assert again.exit_code == 3 and "0 cells computed" in again.stderr
     retried = sweep(models, tmp_path / "run", "--retry-failed")
@@ -149,7 +149,7 @@ def test_fail_fast_leaves_the_rest(
     def broken(*_: object) -> None:
         raise ValueError
 
-    monkeypatch.setattr(worker, "outcomes", broken)
+    monkeypatch.setattr(worker, "cell_columns", broken)
     result = sweep(models, tmp_path / "run", "--fail-fast")
     assert result.exit_code == 3 and "1 cells failed" in result.stderr
 

@@ -13,7 +13,8 @@ from robustssm.cli import Commands
 from robustssm.cli import main as everything
 from robustssm.commands.validate import validate
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import default_output, make_plan
+from robustssm.evaluations.sweep.plan import default_output
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
@@ -104,7 +105,7 @@ def test_lists_every_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [
-        ("model = 's4d'", 2, "noise is missing"),
+        ("model = 's4d'", 2, "noise: none is named"),
         ("noise = 'fourier'", 2, "model: none is named"),
         ("model = ['s4d', 's4d/0']\nnoise = 'fourier'", 2, "is named twice"),
         ("model = 's4d'\nnoise = ['fourier', 'Fourier(mode)']", 2, "repeats"),

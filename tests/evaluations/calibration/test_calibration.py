@@ -14,7 +14,7 @@ from robustssm.evaluations.calibration import accuracy_in_mode, accuracy_in_nois
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.sweep.conditions import Noise
-from robustssm.evaluations.sweep.plan import make_plan
+from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.tasks import load_task
@@ -87,7 +87,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     )
     run = RunDirectory(tmp_path_factory.mktemp("runs") / "calibration")
     run.open(plan, [])
-    assert run_sweep(plan, run) == {}
+    assert run_sweep(plan, run).errors == {}
     finish(run)
     summary = pd.read_csv(run.path / "summary.csv")
     assert (summary["n"] == TEST).all()

@@ -1,0 +1,213 @@
+"""Planning a sweep: models, data and noises are read and checked before anything is computed."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from robustssm.checkpoints.model_names import ModelRef, resolve
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.evaluations.sweep.compatibility import check_fit, check_sites
+from robustssm.evaluations.sweep.conditions import Condition, Noise, check_options, conditions
+from robustssm.evaluations.sweep.plan import Cell, Model, Plan
+from robustssm.evaluations.sweep.problems import Problems
+from robustssm.tasks import Task, load_task
+
+
+def read_model(ref: ModelRef) -> Model:
+    """Return the model behind a reference, its weights checked against its card.
+
+    Raises RejectedInputError where the file is damaged, altered or in no known layout, UsageError
+    where it lacks what `settings` of the reference should say.
+    """
+    checkpoint = ref.load()
+    network = checkpoint.network
+    return Model(
+        ref.resolved(),
+        checkpoint.card,
+        checkpoint.content_hash,
+        network.state_size,
+        len(network.ssm_layers()),
+        network.tokens,
+        checkpoint.notes,
+    )
+
+
+def find_models(
+    text: str, checkpoints: Sequence[Path], settings: Sequence[str], problems: Problems
+) -> list[ModelRef]:
+    """Return the models that `resolve` finds in `text`, those that it can if some are unknown."""
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    known = [item for item in items if problems.attempt(resolve, item)]
+    refs: list[ModelRef] | None = []
+    if known or checkpoints or not items:
+        refs = problems.attempt(resolve, ",".join(known), checkpoints, settings)
+    if refs is None:  # a name given twice: look at each by itself
+        refs = [ref for item in known for ref in resolve(item)]
+    return list(dict.fromkeys(refs))
+
+
+def make_plan(
+    refs: Sequence[ModelRef],
+    noises: Noise | Sequence[Noise],
+    *,
+    task: str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "cpu",
+    problems: Problems | None = None,
+) -> Plan:
+    """Return the plan of a sweep over models, modes and strengths.
+
+    Everything is checked here, before anything is computed.
+
+    Parameters
+    ----------
+    refs : sequence of ModelRef
+        The models.
+    noises : Noise or sequence of Noise
+        What is done to them; each is planned for every model.
+    task : str, optional
+        The data; None takes the task on the models' cards, which must agree.
+    seed : int
+        Seed of the noise.
+    limit : int, optional
+        Number of samples of the test split, the first ones; None takes all.
+    device : str
+        Kind of processor, `cpu` or `cuda`: the bits of cells differ.
+    problems : Problems, optional
+        What the caller found wrong before; it is raised together with what is found here.
+
+    Raises
+    ------
+    UsageError
+        If the options contradict each other or the models, one line per problem.
+    RejectedInputError
+        If a checkpoint or the data are damaged or do not fit, and nothing else is wrong.
+    """
+    problems = problems or Problems()
+    noises = (noises,) if isinstance(noises, Noise) else tuple(noises)
+    problems.attempt(check_options, noises)
+    names = [noise.name for noise in noises]
+    if not names:
+        problems.add("noise: none is named, expected as in --noise fourier")
+    if len(set(names)) < len(names):
+        problems.add(f"noise: {', '.join(names)} is named; name each once")
+    models, data, limit = _read(refs, task, limit, problems)
+    planned: dict[tuple[int, int | None], Sequence[Condition]] = {}
+    for model in models if data is not None else ():
+        assert data is not None
+        for k, noise in enumerate(noises):
+            key, name = (k, model.state_size), str(model.ref)
+            if key not in planned:
+                planned[key] = problems.attempt(conditions, noise, data, key[1], name) or ()
+            architecture = model.card.architecture
+            problems.attempt(check_sites, name, architecture, model.layers, data, planned[key])
+    problems.raise_all()
+    assert data is not None
+    # Different labels of one checkpoint share its cells; each cell is planned once per label.
+    of_data = data.spec, data.content_hash
+    cells = [Cell(model, *of_data, None, seed, limit, device) for model in models]
+    for model in models:
+        of_model = [c for k in range(len(noises)) for c in planned[k, model.state_size]]
+        cells += [Cell(model, *of_data, c, seed, limit, device) for c in of_model]
+    return _plan(names, models, cells, data)
+
+
+def plan_conditions(
+    refs: Sequence[ModelRef],
+    planned: Sequence[Condition],
+    *,
+    task: str,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "cpu",
+) -> Plan:
+    """Plan the given conditions for every model.
+
+    Parameters
+    ----------
+    refs : sequence of ModelRef
+        The models.
+    planned : sequence of Condition
+        The conditions, the same for every model; the clean evaluation is added.
+    task, seed, limit, device
+        As for `make_plan`.
+
+    Raises
+    ------
+    UsageError, RejectedInputError
+        As `make_plan`.
+    """
+    problems = Problems()
+    models, data, limit = _read(refs, task, limit, problems)
+    problems.raise_all()
+    assert data is not None
+    of_data = data.spec, data.content_hash
+    cells = [
+        Cell(model, *of_data, condition, seed, limit, device)
+        for condition in (None, *planned)
+        for model in models
+    ]
+    return _plan(dict.fromkeys(c.noise for c in planned), models, cells, data)
+
+
+def _read(
+    refs: Sequence[ModelRef], task: str | None, limit: int | None, problems: Problems
+) -> tuple[tuple[Model, ...], Task | None, int | None]:
+    """Return the models, the data that they fit, and the limit, None if it leaves nothing out."""
+    if limit is not None and limit < 1:
+        problems.add(f"limit: {limit} samples, expected at least 1")
+    read = (problems.attempt(read_model, ref) for ref in refs)
+    models = tuple(model for model in read if model is not None)
+    data = problems.attempt(_data, models, task)
+    seen: dict[tuple[str, int], Model] = {}
+    for model in models:
+        twin = seen.setdefault((model.ref.label, model.train_seed), model)
+        if twin is not model:
+            problems.add(
+                f"model: {twin.ref} and {model.ref} are both {model.ref.label!r} of training seed "
+                f"{model.train_seed}; name one of them otherwise"
+            )
+        if data is not None:
+            problems.attempt(_check_model, model, data, task is None)
+    if data is not None and limit is not None and limit >= len(data.splits["test"]):
+        limit = None
+    return models, data, limit
+
+
+def _data(models: Sequence[Model], task: str | None) -> Task | None:
+    """Return the named task, or the one on the models' cards; None if there is no model."""
+    unknown = [str(model.ref) for model in models if not model.card.task]
+    if task is None and unknown:
+        raise UsageError(
+            f"task: {', '.join(unknown)} does not say what it was trained on; name the data by "
+            "--data, as in --data digits or --data file:samples.npz"
+        )
+    specs = sorted({model.card.task for model in models}) if task is None else [task]
+    if len(specs) > 1:
+        raise UsageError(f"task: the models were trained on {', '.join(specs)}; name one by --task")
+    return load_task(specs[0]) if specs else None
+
+
+def _check_model(model: Model, data: Task, same_data: bool) -> None:
+    """Raise RejectedInputError if a model does not fit the data, or was trained on other ones."""
+    check_fit(str(model.ref), model.card.architecture, model.tokens, data)
+    if same_data and model.card.task_hash != data.content_hash:
+        raise RejectedInputError(
+            f"checkpoint {model.ref}: was trained on {data.spec} with data hash "
+            f"{model.card.task_hash[:12]}, here it is {data.content_hash[:12]}"
+        )
+
+
+def _plan(names: Iterable[str], models: tuple[Model, ...], cells: list[Cell], data: Task) -> Plan:
+    """Return the plan of these cells; UsageError if two noises are the same under two names."""
+    for model in models:
+        first: dict[str, Cell] = {}
+        for cell in (cell for cell in cells if cell.model is model):
+            twin = first.setdefault(cell.id, cell)
+            if twin is not cell:
+                assert cell.condition is not None
+                raise UsageError(
+                    f"noise: {cell.condition.noise} repeats {cell.condition.attack!r} at eps "
+                    f"{cell.condition.budget.eps:g}; name each noise once"
+                )
+    return Plan(tuple(names), models, tuple(cells), data)
