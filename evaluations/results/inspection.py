@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.sweep.run_directory import RunDirectory, RunState
+from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.run_state import RunState
 from robustssm.typing import IntArray
 
 # What makes a directory one of a sweep, be the rest of it lost.

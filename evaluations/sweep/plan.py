@@ -136,6 +136,25 @@ class Plan:
         """Number of samples that each cell evaluates."""
         return len(self.task.splits["test"].first(self.limit))
 
+    def identity(self) -> dict[str, Any]:
+        """Return what the manifest of a run directory says of the plan."""
+        return {
+            "schema": SCHEMA,
+            "plan": self.id,
+            "noise": list(self.noises),
+            "task": self.task.spec,
+            "task_hash": self.task.content_hash,
+            "classes": self.task.classes,
+            "chance": self.task.chance,
+            "length": self.task.length,
+            "seed": self.seed,
+            "limit": self.limit,
+            "device": self.cells[0].device,
+            "partial": self.limit is not None,
+            "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in self.models],
+            "cells": len(self.unique),
+        }
+
     def frame(self) -> pd.DataFrame:
         """Return the plan as it is stored: one row per cell."""
         return pd.DataFrame(cell.to_row() for cell in self.cells)

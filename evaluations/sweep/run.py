@@ -8,7 +8,8 @@ from typing import Any
 from robustssm.errors import StorageError, UsageError, require
 from robustssm.evaluations.sweep import backends
 from robustssm.evaluations.sweep.plan import Cell, Plan
-from robustssm.evaluations.sweep.run_directory import RunDirectory, RunState
+from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.run_state import RunState
 from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep
 from robustssm.execution import stop_if_asked
 

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import pyarrow.parquet as pq
 
 from robustssm.errors import RejectedInputError, StorageError, UsageError
 from robustssm.evaluations.sweep.differences import differences
-from robustssm.evaluations.sweep.plan import SCHEMA, Plan
+from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.run_state import Failure, RunState
 from robustssm.evaluations.table_files import CELL, parquet_bytes
 from robustssm.execution import versions
 from robustssm.files import write_atomically
@@ -31,50 +31,6 @@ _ID = re.compile("[0-9a-f]{16}")
 # What every manifest has.
 _NEEDED = {"schema", "task", "task_hash"}
 _CURE = "name another directory (`robustssm show` says what is left), with --reuse for its cells"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A cell that failed: error is what was said, traceback the whole of it."""
-
-    cell: str
-    error: str
-    traceback: str = ""
-
-    @property
-    def line(self) -> str:
-        """First line of the error."""
-        return (self.error.splitlines() or ["(nothing was said)"])[0]
-
-
-@dataclass(frozen=True)
-class RunState:
-    """What a run directory holds of planned cells, asked once.
-
-    planned: ids of the cells, in the plan's order, each once; done: those with a whole file;
-    failed: those without that have an error on record, by id; damaged: files that cannot be read,
-    relative to the run, and what is wrong with them.
-    """
-
-    planned: tuple[str, ...]
-    done: frozenset[str]
-    failed: dict[str, Failure]
-    damaged: dict[str, str]
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Cells without a result that did not fail, damaged ones included."""
-        return tuple(c for c in self.planned if c not in self.done and c not in self.failed)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every planned cell has its result."""
-        return bool(self.planned) and len(self.done) == len(self.planned)
-
-    def to_compute(self, retry_failed: bool) -> list[str]:
-        """Return the cells that a sweep computes, in the plan's order."""
-        left = (cell for cell in self.planned if cell not in self.done)
-        return [cell for cell in left if retry_failed or cell not in self.failed]
 
 
 class RunDirectory:
@@ -176,10 +132,9 @@ class RunDirectory:
             try:
                 record = json.loads(self.error_path(cell).read_text())
                 error, traceback = str(record["error"]), str(record.get("traceback", ""))
+                failures[cell] = Failure(cell, error, traceback)
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 damaged[f"errors/{cell}.json"] = "not readable as JSON"
-                error, traceback = "its record cannot be read", ""
-            failures[cell] = Failure(cell, error, traceback)
         return RunState(planned, done, failures, damaged)
 
     @property
@@ -210,7 +165,7 @@ class RunDirectory:
             return True
         frame = plan.frame()
         if not set(self.plan()["cell"]) <= set(frame["cell"]):
-            found = differences(self.manifest(), self.plan(), _identity(plan), frame)
+            found = differences(self.manifest(), self.plan(), plan.identity(), frame)
             raise UsageError(
                 "\n  ".join(
                     [
@@ -238,7 +193,7 @@ class RunDirectory:
         if self.check(plan, overwrite) and overwrite:
             self._discard()
         manifest = {
-            **_identity(plan),
+            **plan.identity(),
             "argv": list(argv),
             "options": dict(options or {}),
             "versions": versions(),
@@ -329,26 +284,6 @@ def drawn_figures(folder: Path) -> list[Path]:
     mark = folder / DRAWN
     names = mark.read_text().splitlines()[1:] if mark.is_file() else []
     return [mark, *(folder / name for name in names if "/" not in name)] if names else []
-
-
-def _identity(plan: Plan) -> dict[str, Any]:
-    """Return what a manifest says of a plan itself."""
-    return {
-        "schema": SCHEMA,
-        "plan": plan.id,
-        "noise": list(plan.noises),
-        "task": plan.task.spec,
-        "task_hash": plan.task.content_hash,
-        "classes": plan.task.classes,
-        "chance": plan.task.chance,
-        "length": plan.task.length,
-        "seed": plan.seed,
-        "limit": plan.limit,
-        "device": plan.cells[0].device,
-        "partial": plan.limit is not None,
-        "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in plan.models],
-        "cells": len(plan.unique),
-    }
 
 
 def check_outside(path: Path, run: Path) -> None:

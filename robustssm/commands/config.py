@@ -33,13 +33,11 @@ _NOT_IN_FILES = ("config", "help")
 class Configuration:
     """What a file says to a command.
 
-    values: by parameter name, as click's default_map has them; problems: one line each; bad: the
-    parameter names whose values are among the problems.
+    values: by parameter name, as click's default_map has them; problems: one line each.
     """
 
     values: dict[str, Any]
     problems: tuple[str, ...] = ()
-    bad: frozenset[str] = frozenset()
 
 
 def read_configuration(path: Path, command: click.Command) -> Configuration:
@@ -52,7 +50,6 @@ def read_configuration(path: Path, command: click.Command) -> Configuration:
     given: dict[str, str] = {}
     values: dict[str, Any] = {}
     problems: list[str] = []
-    bad: set[str] = set()
     models = options.get("model")
     for key, value in content.items():
         name = key.replace("_", "-")
@@ -60,7 +57,6 @@ def read_configuration(path: Path, command: click.Command) -> Configuration:
             labels, wrong = _labels(value, path)
             values.setdefault(str(models.name), []).extend(labels)
             problems += wrong
-            bad |= {str(models.name)} if wrong else set()
         elif name not in options:
             problems.append(f"config {path}: {key!r} is unknown, {_nearest(name, options)}")
         elif options[name].name in given:
@@ -75,11 +71,10 @@ def read_configuration(path: Path, command: click.Command) -> Configuration:
                 found = _value(options[name], value, path.parent)
             except UsageError as error:
                 problems.append(f"config {path}: {key} = {_toml(value)}: {error}")
-                bad.add(parameter)
             else:
                 old = values.get(parameter)
                 values[parameter] = found if old is None else [*found, *old]
-    return Configuration(values, tuple(problems), frozenset(bad))
+    return Configuration(values, tuple(problems))
 
 
 def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:

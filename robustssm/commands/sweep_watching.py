@@ -9,7 +9,8 @@ from robustssm.evaluations.results.paired_tests import pairs
 from robustssm.evaluations.statistics.power import smallest_difference
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.run import Execution, Watcher
-from robustssm.evaluations.sweep.run_directory import RunDirectory, RunState
+from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.run_state import RunState
 from robustssm.execution import stopped_by_signals
 
 

@@ -54,7 +54,7 @@ def checkpoint(folder: Path, task: Task, bidirectional: bool) -> Path:
 
 def rows(model: Path, task: Task, noise: Noise, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     """Return the rows of every cell of a sweep."""
-    monkeypatch.setattr("robustssm.evaluations.sweep.plan.load_task", lambda spec: task)
+    monkeypatch.setattr("robustssm.evaluations.sweep.planning.load_task", lambda spec: task)
     plan = make_plan(resolve(f"m={model}"), noise, task="ending")
     network = load_checkpoint(model).network
     frames = [

@@ -193,7 +193,8 @@ def test_every_option_of_sweep_can_be_said_in_a_file(
     tmp_path: Path, key: str, option: click.Option
 ) -> None:
     kind = option.type
-    value: Any = {"checkpoint": "a", "reuse": str(tmp_path), "batch-size": 3}.get(key, "text")
+    values = {"checkpoint": "a", "reuse": str(tmp_path), "batch-size": 3}
+    value: Any = {**values, "eps": "1,2", "omega": 3.5, "range": "0,1"}.get(key, "text")
     if isinstance(kind, click.Choice):
         value = str(kind.choices[-1])
     elif isinstance(kind, click.types.IntParamType):

@@ -44,7 +44,7 @@ def test_sweep_leaves_the_run_directory_and_repeats_itself(models: str, tmp_path
     figures = {p.suffix for p in (output / "figures").iterdir() if p.name[0] != "."}
     assert figures == {".pdf", ".png", ".svg", ".csv"}
     again = sweep(models, output)
-    assert "0 cells computed, 14 were there" in again.stderr
+    assert "0 cells computed, 14 reused" in again.stderr
     assert again.stdout == first.stdout
     assert "PARTIAL" in first.stdout
     header = (output / "summary.csv").read_text().splitlines()[0].split(",")
@@ -228,7 +228,8 @@ def test_figures_follow_the_summary(models: str, tmp_path: Path) -> None:
     drawn = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in figures.iterdir()}
     sweep(models, tmp_path / "run")
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in figures.iterdir()} == drawn
-    (figures / ".drawn").unlink()
+    _, *names = (figures / ".drawn").read_text().splitlines()
+    (figures / ".drawn").write_text("\n".join(["", *names, "robustness-gone.pdf"]))
     (figures / "robustness.csv").write_text("half of it")
     (figures / "robustness-gone.pdf").write_text("of another noise")
     sweep(models.replace("s4d=", "mine="), tmp_path / "run")
@@ -271,7 +272,7 @@ def test_a_sweep_stopped_at_its_start_goes_on(models: str, tmp_path: Path) -> No
     (run / "manifest.json").unlink()
     for name in ("summary.csv", "tests.csv"):
         (run / name).unlink()
-    assert "0 cells computed, 14 were there" in sweep(models, run).stderr
+    assert "0 cells computed, 14 reused" in sweep(models, run).stderr
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xfe", b"[1, 2]", b"{}"])
