@@ -83,7 +83,6 @@ LOOSE = {"robustssm": 15, "attacks": 15, "evaluations": 3, "figures": 15}
 LONGEST = 300
 LONG: dict[str, str] = {
     "robustssm/commands/ptd.py": "one command with nineteen options",
-    "robustssm/commands/sweep.py": "one command with fifteen options and its examples",
     "evaluations/trained_layers/gain.py": "one measurement: rows, widths, refusals",
 }
 # Parameters that a function may have; commands of click are exempt, since theirs are options.
@@ -95,7 +94,6 @@ WIDE = {
     "robustssm.training.loop.train",
     "robustssm.attacks.injection.perturbed_layers",
     "robustssm.attacks.injection.perturbed_logits",
-    "robustssm.evaluations.baselines.baseline.make_condition",
     "robustssm.evaluations.comparison.rows.add",
     "robustssm.evaluations.initializations.trade_off.make",
     "robustssm.evaluations.searches.gradient_diagnostics.diagnose",
