@@ -27,7 +27,7 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     from robustssm.evaluations.results.tables import finish
     from robustssm.evaluations.sweep import worker
     from robustssm.evaluations.sweep.cell_rows import cell_columns
-    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.sweep.run import Execution, run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory

@@ -43,7 +43,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import Card, save_checkpoint
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep

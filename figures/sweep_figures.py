@@ -5,9 +5,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require_one_of
+from robustssm.evaluations.results.tables import Tables
 from robustssm.evaluations.sweep.run_directory import DRAWN
 from robustssm.figures import heat_maps, robustness, worst_case
 from robustssm.files import write_atomically
@@ -18,9 +17,7 @@ MOST_NOISES = 6
 
 
 def draw_tables(
-    summary: pd.DataFrame,
-    tests: pd.DataFrame,
-    overview: pd.DataFrame,
+    tables: Tables,
     folder: Path,
     *,
     chance: float,
@@ -29,16 +26,34 @@ def draw_tables(
     kinds: Sequence[str] = KINDS,
     reference: str | None = None,
 ) -> list[Path]:
-    """Draw the named kinds of figures into `folder`; return the files.
+    """Draw the figures of a run from its tables; return the files.
 
-    summary, tests, overview: as in `evaluations.results.tables.Tables`; reference: the model from
-    which differences are taken, the first one where None. Heat maps need two modes and two
-    strengths, differences two models besides, worst cases two modes; what does not apply is left
-    out.
-    Raises UsageError for an unknown kind or reference.
+    Heat maps need two modes and two strengths, differences two models besides, worst cases two
+    modes; what does not apply is left out.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of the run.
+    folder : Path
+        Where the files go.
+    chance, length
+        Accuracy of guessing, and steps of a sample, as the manifest has them.
+    partial : bool
+        Whether only the first samples were used.
+    kinds : sequence of str
+        Which of KINDS are drawn.
+    reference : str, optional
+        The model from which differences are taken; None takes the first one.
+
+    Raises
+    ------
+    UsageError
+        If a kind or the reference is unknown.
     """
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise UsageError(f"figures: got {', '.join(unknown)}, expected {', '.join(KINDS)}")
+    for kind in kinds:
+        require_one_of("figures:", kind, KINDS)
+    summary = tables.summary
     models = list(dict.fromkeys(summary["model"]))
     if reference is not None and reference not in models:
         raise UsageError(f"reference: got {reference!r}, expected one of {', '.join(models)}")
@@ -47,7 +62,7 @@ def draw_tables(
     files: list[Path] = []
     if "robustness" in kinds:
         files += robustness.draw_all(summary, folder, chance=chance, length=length, partial=partial)
-    frame, worst = heat_maps.data(summary), worst_case.data(overview)
+    frame, worst = heat_maps.data(summary), worst_case.data(tables.overview)
     if frame.empty:
         return files
     names = robustness.figure_names([str(noise) for noise in dict.fromkeys(frame["noise"])])
@@ -62,7 +77,7 @@ def draw_tables(
             stem = folder / f"heat-map{tail}"
             files += heat_maps.draw_maps(own, stem, chance=chance, **facts)
         if "differences" in kinds and maps and len(set(own["model"])) > 1:
-            found = heat_maps.differences(own, tests, base)
+            found = heat_maps.differences(own, tables.tests, base)
             if len(found):
                 files += heat_maps.draw_differences(found, folder / f"difference{tail}", **facts)
         one = worst[worst["noise"] == noise] if len(worst) else worst
@@ -72,24 +87,29 @@ def draw_tables(
     return files
 
 
-def keep_drawn(
-    summary: pd.DataFrame, tests: pd.DataFrame, overview: pd.DataFrame, folder: Path, **facts: Any
-) -> None:
-    """Draw the figures of a sweep's tables, unless they are there as of these very tables.
+def keep_drawn(tables: Tables, folder: Path, **facts: Any) -> None:
+    """Draw the figures of a run, unless they are there as drawn from these very tables.
 
-    Figures of a sweep that are not drawn any more are removed, other files stay. Arguments: as of
-    `draw_tables`.
+    Figures on record that are not drawn any more are removed; other files stay.
+
+    Parameters
+    ----------
+    tables, folder
+        As for `draw_tables`.
+    **facts
+        Further arguments of `draw_tables`.
     """
     mark = folder / DRAWN
-    tables = [table.to_csv(index=False) for table in (summary, tests, overview)]
-    digest = hashlib.sha256("\0".join([*tables, str(sorted(facts.items()))]).encode()).hexdigest()
+    drawn_from = (tables.summary, tables.tests, tables.overview)
+    texts = [table.to_csv(index=False) for table in drawn_from]
+    digest = hashlib.sha256("\0".join([*texts, str(sorted(facts.items()))]).encode()).hexdigest()
     drawn = mark.read_text().splitlines() if mark.is_file() else []
     if drawn[:1] == [digest] and all((folder / name).is_file() for name in drawn[1:]):
         return
     old = drawn[1:]
     if mark.is_file():  # what is drawn next is of no digest until all of it is there
         _record(folder, "", old)
-    files = draw_tables(summary, tests, overview, folder, **facts)
+    files = draw_tables(tables, folder, **facts)
     names = [path.name for path in files]
     for name in set(old) - set(names):
         (folder / name).unlink(missing_ok=True)

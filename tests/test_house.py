@@ -98,7 +98,6 @@ WIDE = {
     "robustssm.evaluations.initializations.trade_off.make",
     "robustssm.evaluations.searches.gradient_diagnostics.diagnose",
     "robustssm.evaluations.searches.mode_ranking.rank_modes",
-    "robustssm.figures.sweep_figures.draw_tables",
 }
 
 

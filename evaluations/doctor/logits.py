@@ -23,7 +23,7 @@ from robustssm.evaluations.doctor.base import (
     judge,
 )
 from robustssm.evaluations.sweep.cell_rows import evaluate
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.execution import repeatable
 from robustssm.networks.inference import accuracy as clean_accuracy

@@ -11,7 +11,7 @@ import threadpoolctl
 import torch
 
 from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep

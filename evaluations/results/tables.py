@@ -32,11 +32,19 @@ _FROM_PLAN = ("checkpoint", "perturbation", "clip", "seed", "limit")
 
 @dataclass(frozen=True)
 class Tables:
-    """What a run has found so far.
+    """What a run has measured so far.
 
-    summary: one row a finished cell and model, tidy; tests: paired tests, empty where tests.csv is
-    not up to date; overview: one row a model, noise and eps; stale: whether the run's own
-    summary.csv does not say what its cells do.
+    Parameters
+    ----------
+    summary : DataFrame
+        One row per model, training seed and finished condition, tidy.
+    tests : DataFrame
+        Paired tests, one row per pair of models and condition; empty if tests.csv is not up to
+        date.
+    overview : DataFrame
+        One row per model, noise and strength.
+    stale : bool
+        Whether the run's own summary.csv is behind its cells.
     """
 
     summary: pd.DataFrame
@@ -53,9 +61,9 @@ class Tables:
         }
 
     def verdicts(self) -> list[str]:
-        """Return one line a pair of models: at how many conditions they differ, corrected.
+        """Return one line per pair of models: at how many conditions they differ, corrected.
 
-        With several pairs of training seeds a condition counts where all of them agree.
+        With several pairs of training seeds a condition counts if all of them agree.
         """
         lines = []
         for row in verdicts(self.tests, ALPHA).itertuples():
@@ -71,9 +79,12 @@ class Tables:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Return a table that a sweep wrote, numbers to the last bit; empty where there is none.
+    """Return a table that a sweep wrote, numbers to the last bit; empty if there is none.
 
-    Text is taken as it stands: a model may be called `NA`.
+    Parameters
+    ----------
+    path : Path
+        The file. Text is taken as it stands: a model may be called `NA`.
     """
     # Arrow parses numbers to the last bit in every version; pandas' default did not always.
     types = {name: pa.string() for name in _TEXT}
@@ -91,8 +102,11 @@ def read_csv(path: Path) -> pd.DataFrame:
 def read_tables(state: Inspection) -> Tables:
     """Return the tables of a run's finished cells; nothing is written.
 
-    Where summary.csv is behind the cells, as in mid-sweep, it is computed from them. Where no plan
-    says what the cells are, summary.csv is taken as it stands.
+    Parameters
+    ----------
+    state : Inspection
+        What the run holds. If summary.csv is behind the cells, as during a sweep, it is computed
+        from them; if no plan says what the cells are, summary.csv is taken as it stands.
     """
     summary = read_csv(state.run.path / "summary.csv")
     cells = set(summary["cell"]) if "cell" in summary else set()
@@ -121,9 +135,20 @@ def _overview(state: Inspection, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the summary with what the plan knows of each row, so that it stands alone.
+    """Return a summary with what the plan knows of each row, so that it stands alone.
 
-    Adds `checkpoint` (content hash), `perturbation`, `clip`, `seed` and `limit` (-1: none).
+    Parameters
+    ----------
+    run : RunDirectory
+        The run.
+    summary : DataFrame
+        Its summary.
+
+    Returns
+    -------
+    DataFrame
+        The summary and `checkpoint` (content hash), `perturbation`, `clip`, `seed` and `limit`
+        (-1 if all samples were used).
     """
     if summary.empty:
         return summary
@@ -136,7 +161,15 @@ def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
 def finished(state: Inspection) -> pd.DataFrame:
     """Return the plan's rows with results, sorted by model, training seed, noise, mode and eps.
 
-    Raises UsageError where there is none.
+    Parameters
+    ----------
+    state : Inspection
+        What the run holds.
+
+    Raises
+    ------
+    UsageError
+        If no cell is finished.
     """
     if not state.done:
         raise UsageError(
@@ -148,7 +181,13 @@ def finished(state: Inspection) -> pd.DataFrame:
 
 
 def finish(run: RunDirectory) -> Tables:
-    """Write summary.csv and tests.csv of what the run holds so far, and return the tables."""
+    """Write summary.csv and tests.csv of what a run holds so far, and return the tables.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        The run; whoever writes into it holds its lock.
+    """
     cells = digest_cells(run)
     summary = summarise(run, cells)
     tests = paired_tests(run, cells)

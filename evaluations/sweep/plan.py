@@ -22,10 +22,24 @@ _NO_PERTURBATION = {"perturbation": "None"}
 
 @dataclass(frozen=True)
 class Model:
-    """A model of a sweep: its reference, card and content hash.
+    """A model of a sweep: what a plan needs to know of it, without its weights.
 
-    state_size: order n of its SSM layers, None where unknown; layers: how many of them have a
-    step size; tokens: size of its vocabulary where it embeds tokens; notes: how it was read.
+    Parameters
+    ----------
+    ref : ModelRef
+        How the user named it.
+    card : Card
+        What the checkpoint says of itself.
+    content_hash : str
+        Hash of weights and architecture: the same content has the same cells.
+    state_size : int or None
+        State size n of its SSM layers, None if it is not known.
+    layers : int
+        Number of SSM layers with a step size, at whose inputs noise can be added.
+    tokens : int or None
+        Size of the vocabulary if the model embeds tokens.
+    notes : tuple of str
+        How the file was read, one line each.
     """
 
     ref: ModelRef
@@ -44,11 +58,22 @@ class Model:
 
 @dataclass(frozen=True)
 class Cell:
-    """One condition on one model; None for the clean evaluation.
+    """One condition on one model. It holds no arrays, so that it is cheap to send to a worker.
 
-    task, task_hash: name and content hash of the data. Cells hold no arrays and no weights, so
-    that they are cheap to send to a worker. device: `cpu`, or the kind of GPU, whose bits are
-    others.
+    Parameters
+    ----------
+    model : Model
+        The model.
+    task, task_hash : str
+        Name and content hash of the data.
+    condition : Condition or None
+        What is done to the inputs; None evaluates them as they are.
+    seed : int
+        Seed of the noise.
+    limit : int or None
+        Number of samples, the first ones of the test split; None takes all.
+    device : str
+        `cpu`, or the kind of GPU, whose results have other low-order bits.
     """
 
     model: Model
@@ -104,7 +129,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a sweep; the first cells are the clean evaluation of each model."""
+    """All cells of a sweep; the first ones are the clean evaluation of each model.
+
+    Parameters
+    ----------
+    noises : tuple of str
+        The noises as the user named them.
+    models : tuple of Model
+        The models.
+    cells : tuple of Cell
+        One cell per model and condition.
+    task : Task
+        The data.
+    """
 
     noises: tuple[str, ...]
     models: tuple[Model, ...]
@@ -161,9 +198,14 @@ class Plan:
 
 
 def default_output(plan: Plan, root: Path = Path("runs")) -> Path:
-    """Return `runs/<task>-<noise>-<id>`: another sweep gets another directory.
+    """Return `runs/<task>-<noise>-<id>`, so that another sweep has another directory.
 
-    Of many noises the first are named, and how many more there are.
+    Parameters
+    ----------
+    plan : Plan
+        The sweep; of more than four noises the first three are named, and the rest counted.
+    root : Path
+        Folder of all runs.
     """
     names = [name.partition("(")[0].lower() for name in plan.noises]
     more = [f"and-{len(names) - 3}-more"] if len(names) > 4 else []

@@ -6,7 +6,8 @@ from pathlib import Path
 from robustssm.checkpoints.model_names import ModelRef, resolve
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.compatibility import check_fit, check_sites
-from robustssm.evaluations.sweep.conditions import Condition, Noise, check_options, conditions
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.noises import Noise, check_options, conditions
 from robustssm.evaluations.sweep.plan import Cell, Model, Plan
 from robustssm.evaluations.sweep.problems import Problems
 from robustssm.tasks import Task, load_task

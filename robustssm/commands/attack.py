@@ -132,7 +132,7 @@ def _apply(
     from robustssm.attacks import Delivered, fingerprint, parse_perturbation
     from robustssm.attacks.injection import input_site
     from robustssm.commands import terminal
-    from robustssm.evaluations.sweep.conditions import parse_range
+    from robustssm.evaluations.sweep.noises import parse_range
     from robustssm.tasks import load_task
 
     perturbation, budget = parse_perturbation(text)

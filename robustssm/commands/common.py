@@ -44,7 +44,7 @@ class Numbers(click.types.StringParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the numbers as a tuple; UsageError else."""
-        from robustssm.evaluations.sweep.conditions import parse_numbers
+        from robustssm.evaluations.sweep.noises import parse_numbers
 
         return parse_numbers(value, self.what) if isinstance(value, str) else value
 
@@ -54,7 +54,7 @@ class Range(click.types.StringParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return (low, high); UsageError else."""
-        from robustssm.evaluations.sweep.conditions import parse_range
+        from robustssm.evaluations.sweep.noises import parse_range
 
         return parse_range(value) if isinstance(value, str) else value
 

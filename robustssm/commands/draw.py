@@ -63,9 +63,7 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
     folder = output or run / "figures"
     facts = {"chance": float(state.manifest["chance"]), "length": int(state.manifest["length"])}
     files = draw_tables(
-        tables.summary,
-        tables.tests,
-        tables.overview,
+        tables,
         folder,
         chance=facts["chance"],
         length=int(facts["length"]),

@@ -63,7 +63,7 @@ def minimal(
         smallest_strengths,
         strengths_summary,
     )
-    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.table_files import write_csv
     from robustssm.files import prepare
@@ -138,7 +138,7 @@ def diagnose(
     from robustssm.commands import terminal
     from robustssm.evaluations.searches.gradient_diagnostics import masked_gradients
     from robustssm.evaluations.searches.minimal_strength import Study
-    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.planning import make_plan
 
     budget = Budget(eps, unit)

@@ -7,7 +7,7 @@ import click
 from robustssm.commands.common import Expression, Numbers, Range
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.noises import Noise
 
 _OPTIONS = (
     click.option(
@@ -101,7 +101,7 @@ def read_noises(
     limits: tuple[float, float] | None,
 ) -> "list[Noise]":
     """Return the noises that the options of `noise_options` describe; UsageError else."""
-    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.noises import Noise
 
     options: dict[str, Any] = {
         "modes": modes,

@@ -76,7 +76,7 @@ def ptd(
       robustssm ptd --method optimized -n 16 --seed 0 --restarts 8 -o matrices
     """
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.evaluations.sweep.conditions import parse_numbers
+    from robustssm.evaluations.sweep.noises import parse_numbers
     from robustssm.hippo.legs import check_order
 
     if matrices and not studied:

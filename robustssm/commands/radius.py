@@ -88,7 +88,7 @@ def radius(
         read,
         successful,
     )
-    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.networks.network import own_network

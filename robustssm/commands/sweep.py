@@ -220,9 +220,7 @@ def _draw(plan: "Plan", run: "RunDirectory", tables: "Tables") -> None:
     from robustssm.figures.sweep_figures import keep_drawn
 
     keep_drawn(
-        tables.summary,
-        tables.tests,
-        tables.overview,
+        tables,
         run.path / "figures",
         chance=plan.task.chance,
         length=plan.task.length,

@@ -71,7 +71,7 @@ def transfer(
     """
     from robustssm.commands import terminal
     from robustssm.evaluations.initializations import transfer as transfers
-    from robustssm.evaluations.sweep.conditions import parse_numbers
+    from robustssm.evaluations.sweep.noises import parse_numbers
     from robustssm.hippo.initializations import NAMES
 
     names = tuple(inits.split(",")) if inits else NAMES

@@ -75,7 +75,7 @@ def worst_mode(
     from robustssm.checkpoints.model_names import resolve
     from robustssm.commands import terminal
     from robustssm.evaluations.searches import worst_mode as study
-    from robustssm.evaluations.sweep.conditions import Noise, parse_numbers
+    from robustssm.evaluations.sweep.noises import Noise, parse_numbers
     from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 

@@ -13,7 +13,7 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
 from robustssm.evaluations.searches.minimal_strength import strengths_summary
 from robustssm.evaluations.sweep.cell_rows import evaluate
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 
 

@@ -22,7 +22,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep import cluster
 from robustssm.evaluations.sweep.cluster import ClusterError
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep

@@ -21,7 +21,8 @@ from robustssm.evaluations.baselines.baseline import (
 )
 from robustssm.evaluations.baselines.files import read_baseline, to_text, write_baseline
 from robustssm.evaluations.baselines.verdicts import FELL, HELD, MEAN, ROSE, Check, judge
-from robustssm.evaluations.sweep.conditions import Condition, Noise
+from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan, plan_conditions
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory

@@ -283,7 +283,7 @@ def test_thresholds(tmp_path: Path) -> None:
 
 def test_a_real_sweep_is_compared(models: str, tmp_path: Path) -> None:
     from robustssm.checkpoints.model_names import resolve
-    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.sweep.run import run_sweep
 

@@ -25,7 +25,7 @@ from robustssm.evaluations.exports.labelled import VARIABLES, to_xarray
 from robustssm.evaluations.results.cell_reader import outcomes
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.results.tables import finish, read_csv, read_tables
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory

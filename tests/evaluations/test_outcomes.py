@@ -15,7 +15,7 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.cell_rows import evaluate, worst_rows
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep

@@ -13,7 +13,7 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
 from robustssm.cli import main
 from robustssm.evaluations.sweep.cell_rows import evaluate
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import Split, Task

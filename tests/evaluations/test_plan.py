@@ -7,7 +7,7 @@ import pytest
 from robustssm.attacks import Budget, Resonance
 from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.sweep.conditions import Noise, parse_numbers
+from robustssm.evaluations.sweep.noises import Noise, parse_numbers
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.hippo.spectrum import spikes

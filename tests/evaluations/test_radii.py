@@ -25,7 +25,7 @@ from robustssm.evaluations.certificates.radii import (
     successful,
 )
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory

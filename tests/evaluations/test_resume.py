@@ -14,7 +14,7 @@ from robustssm.errors import StorageError, UsageError
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep import worker
 from robustssm.evaluations.sweep.cell_rows import cell_columns
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep

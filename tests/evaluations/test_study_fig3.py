@@ -15,7 +15,7 @@ from robustssm.checkpoints.model_names import ModelRef
 from robustssm.evaluations.paper import fig3_accuracy, fig3ab, fig3c, running, trainings
 from robustssm.evaluations.paper.reproduction import AGREES, DIFFERS, MEASURED, OPEN
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory

@@ -18,7 +18,7 @@ from robustssm.evaluations.searches.worst_mode import (
     verdicts,
     worst_modes,
 )
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan, read_model
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory

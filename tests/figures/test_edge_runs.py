@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from robustssm.evaluations.results.summary import overview
+from robustssm.evaluations.results.tables import Tables
 from robustssm.figures import heat_maps, robustness, sweep_figures, worst_case
 from robustssm.figures.style import wrapped
 
@@ -32,7 +33,7 @@ def summary(models: int, modes: int, strengths: int, n: int = 50) -> pd.DataFram
 
 def drawn(table: pd.DataFrame, folder: Path) -> set[str]:
     files = sweep_figures.draw_tables(
-        table, pd.DataFrame(), overview(table), folder, chance=0.1, length=64, partial=True
+        Tables(table, pd.DataFrame(), overview(table)), folder, chance=0.1, length=64, partial=True
     )
     assert all(path.stat().st_size > 0 for path in files)
     return {path.name for path in files if path.suffix == ".png"}

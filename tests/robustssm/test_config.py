@@ -18,7 +18,7 @@ from robustssm.commands.config import read_configuration
 from robustssm.commands.noise_options import noise_options
 from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
-from robustssm.evaluations.sweep.conditions import parse_numbers
+from robustssm.evaluations.sweep.noises import parse_numbers
 
 EXAMPLE = """
 model = ["s4d", "s4ptd/*"]

@@ -12,7 +12,7 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import Commands
 from robustssm.cli import main as everything
 from robustssm.commands.validate import validate
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import default_output
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep

@@ -13,7 +13,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.calibration import accuracy_in_mode, accuracy_in_noise, detector
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.statistics.intervals import wilson
-from robustssm.evaluations.sweep.conditions import Noise
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
