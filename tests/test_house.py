@@ -54,7 +54,6 @@ WITHOUT_TORCH = (
     "robustssm.evaluations.statistics",
     "robustssm.evaluations.suprema",
     "robustssm.evaluations.initializations",
-    "robustssm.evaluations.calibration.theory",
 )
 WITH_TORCH = {
     "robustssm.hippo.transfer_grid",

@@ -7,17 +7,8 @@ and of equal energy, so that what any classifier can reach at most is known in c
 makes it a task by which the harness itself is checked: `evaluations/calibration/` holds the
 optimal detector, and what it loses to noise and to modes that are added.
 
-With E / N0 = amplitude^2 L / (4 sigma^2), the ratio of a sinusoid's energy to the noise power per
-dimension of a complex coefficient, the share of right answers is
-
-    phase random   sum_k (-1)^k C(M-1, k) / (k+1) exp(-(k / (k+1)) E / N0),  k = 0 to M - 1
-    phase known    integral of pdf(y - sqrt(2 E / N0)) cdf(y)^(M-1) dy, of the normal distribution
-
-Source: Proakis and Salehi, Digital Communications (5th edition, 2008), equations 4.4-9 (coherent
-detection of orthogonal signals) and 4.5-46 (noncoherent).
+Source: Proakis and Salehi, Digital Communications (5th edition, 2008), sections 4.4 and 4.5.
 """
-
-import math
 
 import numpy as np
 
@@ -38,8 +29,6 @@ from robustssm.typing import FloatArray, IntArray
 PHASES = ("random", "known")
 _WHO = "frequency-discrimination"
 _CHUNK = 1 << 20
-# Nodes of Gauss-Hermite quadrature: the integrand is smooth, 200 leave nothing above rounding.
-_NODES = 200
 
 
 def frequency_discrimination(
@@ -98,66 +87,6 @@ def class_bins(length: int, classes: int, low: int, high: int) -> IntArray:
     # Halves are rounded up, in whole numbers.
     spread = np.arange(classes, dtype=np.int64) * (high - low)
     return low + (2 * spread + classes - 1) // (2 * (classes - 1))
-
-
-def energy_ratio(sigma: float, length: int = 256, amplitude: float = 1.0) -> float:
-    """Return E / N0 = amplitude^2 L / (4 sigma^2); inf without noise."""
-    return math.inf if sigma == 0.0 else amplitude**2 * length / (4.0 * sigma**2)
-
-
-def bayes_accuracy(
-    sigma: float,
-    length: int = 256,
-    classes: int = 2,
-    amplitude: float = 1.0,
-    phase: str = "random",
-) -> float:
-    """Return the largest accuracy that any classifier can reach in white Gaussian noise.
-
-    sigma: its standard deviation in all: independent noise of deviation s that is added to a task
-    of deviation `noise` makes sigma^2 = noise^2 + s^2. See the equations above. Raises UsageError.
-    """
-    check(_WHO, "sigma", sigma, 0.0, math.inf)
-    check(_WHO, "classes", classes, 2, 256)
-    _check_phase(phase)
-    ratio = energy_ratio(sigma, length, amplitude)
-    if phase == "random":
-        # The alternating sum loses digits for many classes; the integral that it stands for does
-        # not: the energy of the right coefficient is noncentral chi^2, of the others exponential.
-        return _noncoherent(ratio, classes)
-    return _coherent(ratio, classes)
-
-
-def _noncoherent(ratio: float, classes: int) -> float:
-    k = np.arange(classes)
-    if math.isinf(ratio):
-        return 1.0
-    if classes <= 20:  # C(19, 9) < 1e5: eleven digits are left
-        binomial = np.array([math.comb(classes - 1, i) for i in k], dtype=np.float64)
-        terms = (-1.0) ** k * binomial / (k + 1) * np.exp(-k / (k + 1) * ratio)
-        return float(np.clip(math.fsum(terms), 1.0 / classes, 1.0))
-    from scipy.integrate import quad
-    from scipy.special import i0e
-
-    def density(r: float) -> float:
-        # Rice density of the amplitude r, unit variance per part, times P(all others are less).
-        mean = math.sqrt(2.0 * ratio)
-        weight = r * math.exp(-((r - mean) ** 2) / 2.0) * float(i0e(r * mean))
-        return float(weight * (-math.expm1(-(r**2) / 2.0)) ** (classes - 1))
-
-    centre = math.sqrt(2.0 * ratio)
-    found, _ = quad(density, max(0.0, centre - 12.0), centre + 14.0, limit=400, epsabs=1e-13)
-    return float(min(1.0, found))
-
-
-def _coherent(ratio: float, classes: int) -> float:
-    from scipy.special import log_ndtr
-
-    if math.isinf(ratio):
-        return 1.0
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    values = np.exp((classes - 1) * log_ndtr(nodes + math.sqrt(2.0 * ratio)))
-    return float(np.sum(weights * values) / math.sqrt(2.0 * math.pi))
 
 
 def _turn(length: int) -> tuple[FloatArray, FloatArray]:

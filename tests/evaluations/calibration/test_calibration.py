@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import UsageError
-from robustssm.evaluations.calibration import accuracy_in_mode, accuracy_in_noise, detector
+from robustssm.evaluations.calibration import detector
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.sweep.noises import Noise
@@ -18,7 +18,11 @@ from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.tasks import load_task
-from robustssm.tasks.frequency_discrimination import bayes_accuracy
+from tests.evaluations.calibration.theory import (
+    accuracy_in_mode,
+    accuracy_in_noise,
+    bayes_accuracy,
+)
 
 TEST = 4000
 # Of each interval: with a dozen of them, one in a hundred such tests would fail by chance, were

@@ -8,7 +8,8 @@ from scipy import integrate, stats
 
 from robustssm.errors import UsageError
 from robustssm.tasks import load_task
-from robustssm.tasks.frequency_discrimination import bayes_accuracy, class_bins, energy_ratio
+from robustssm.tasks.frequency_discrimination import class_bins
+from tests.evaluations.calibration.theory import bayes_accuracy, energy_ratio
 
 NAME = "frequency-discrimination"
 
