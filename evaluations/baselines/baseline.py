@@ -105,7 +105,7 @@ class Baseline:
 def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Baseline:
     """Return the baseline of finished runs on the same samples; of the named models, or all.
 
-    Raises UsageError where cells of theirs have no results, naming them, where the rows of the
+    Raises UsageError if cells of theirs have no results, naming them, where the rows of the
     runs are of another version, or runs do not belong together.
     """
     compared = gather(runs, names)

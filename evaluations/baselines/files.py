@@ -1,6 +1,6 @@
 """A baseline as a file: JSON that a person can read and a diff can show.
 
-One line a condition and one a condition's outcome, keys sorted, nothing that changes from one
+One line per condition and one a condition's outcome, keys sorted, nothing that changes from one
 writing to the next. Which samples are right is packed eight to a byte, as hexadecimal digits.
 """
 
@@ -49,14 +49,14 @@ def to_text(baseline: Baseline) -> str:
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
-    """Write a baseline, beside its name first; OSError where that cannot be."""
+    """Write a baseline, beside its name first; OSError if that cannot be."""
     write_atomically(path, to_text(baseline).encode())
 
 
 def read_baseline(path: Path) -> Baseline:
     """Return the baseline in a file.
 
-    Raises UsageError where there is none, RejectedInputError where the file is no baseline, is
+    Raises UsageError if there is none, RejectedInputError if the file is no baseline, is
     damaged (counts that are not those of the samples), or from a version whose rows mean other
     things.
     """

@@ -32,7 +32,7 @@ CLEAN, MEAN = "clean", "mean"
 class Check:
     """A model of one training seed held against a baseline.
 
-    table: one row a condition, then one of noise `mean` for the mean over the perturbed ones;
+    table: one row per condition, then one of noise `mean` for the mean over the perturbed ones;
     columns baseline, measured, change, low (below which it has fallen), p (corrected), verdict:
     fell, held, rose (above the band, by more than the margin), or `no band` where the bound is at
     chance or below. seeds: training seeds of the baseline; same: whether the checkpoint is one of

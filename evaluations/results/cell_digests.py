@@ -1,4 +1,4 @@
-"""What the tables of a run need of each cell, read once: counts, means, and a bit a sample."""
+"""What the tables of a run need of each cell, read once: counts, means, and a bit per sample."""
 
 import hashlib
 from collections.abc import Collection

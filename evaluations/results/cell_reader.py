@@ -28,7 +28,7 @@ MODE_LABEL = {
 class Outcomes:
     """What the samples of a model of one training seed did.
 
-    conditions: one row a perturbed condition that has results, columns CONDITION, `perturbation`
+    conditions: one row per perturbed condition that has results, columns CONDITION, `perturbation`
     and `cell`; the clean evaluation is no row. correct: (conditions, samples); clean: (samples,),
     whether each sample is right unperturbed; sample_id: (samples,), ascending.
     """
@@ -55,7 +55,7 @@ def models(run: RunDirectory) -> list[tuple[str, int]]:
 def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
     """Return the outcomes of one model; memory is one bit's byte a condition and sample.
 
-    Raises UsageError where the clean evaluation is missing, or cells hold different samples.
+    Raises UsageError if the clean evaluation is missing, or cells hold different samples.
     """
     plan = run.plan()
     own = plan[(plan["model"] == model) & (plan["train_seed"] == train_seed)]
@@ -78,7 +78,7 @@ def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
 def aligned(
     run: RunDirectory, cell: str, ids: IntArray, columns: Sequence[str]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return columns of a cell; UsageError where its samples are not `ids`, in that order."""
+    """Return columns of a cell; UsageError if its samples are not `ids`, in that order."""
     rows = run.arrays(cell, ["sample_id", *columns])
     if not np.array_equal(rows["sample_id"], ids):
         raise UsageError(

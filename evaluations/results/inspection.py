@@ -63,7 +63,7 @@ class Inspection(RunState):
         }
 
     def resume(self, output: Path | None = None) -> str:
-        """Return the command that goes on with the run; empty where none is on record.
+        """Return the command that goes on with the run; empty if none is on record.
 
         It never discards results: `--overwrite` is left out. output: the run directory to name in
         it instead of the one on record.
@@ -101,7 +101,7 @@ def inspect(path: Path, verify: bool = False) -> Inspection:
 
     A cell counts as done where its file is whole to its last bytes; verify reads every row as
     well, and compares samples and margins. Bits that flipped in a number are found only where they
-    make rows contradict each other: cells carry no checksum. Raises UsageError where `path` is
+    make rows contradict each other: cells carry no checksum. Raises UsageError if `path` is
     no run directory.
     """
     if not is_run(path):
@@ -167,7 +167,7 @@ def _unreadable(run: RunDirectory, cells: list[str]) -> Iterator[tuple[str, str]
 
 
 def _written_now(run: RunDirectory) -> bool | None:
-    """Return whether a process holds the lock of the directory; None where that is not known.
+    """Return whether a process holds the lock of the directory; None if that is not known.
 
     Linux lists locks in /proc/locks. Trying to take the lock could turn a starting sweep away.
     """
@@ -195,7 +195,7 @@ def disk_bytes(path: Path) -> int:
 def runs_below(folder: Path) -> list[Path]:
     """Return the run directories below a folder, or the folder itself where it is one, sorted.
 
-    Raises UsageError where there is no such folder.
+    Raises UsageError if there is no such folder.
     """
     if not folder.is_dir():
         raise UsageError(

@@ -47,7 +47,7 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
     cells: digests of the run's cells, read where None. a_only and b_only count the samples that
     one model alone gets right. Adjusted over all tests of the sweep: p_holm keeps the probability
     of any false claim, p_bh the expected share of false ones. Cells without results are left out.
-    Raises UsageError where cells of a condition hold different samples.
+    Raises UsageError if cells of a condition hold different samples.
     """
     cells = digest_cells(run) if cells is None else cells
     compared = np.array(pairs(cell_reader.models(run)), dtype=object).reshape(-1, 4)
@@ -97,7 +97,7 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
 
 
 def verdicts(tests: pd.DataFrame, alpha: float) -> pd.DataFrame:
-    """Return one row a pair of names: at how many conditions they differ, Holm-adjusted.
+    """Return one row per pair of names: at how many conditions they differ, Holm-adjusted.
 
     pairs: of checkpoints; conditions: distinct ones, in which every pair of checkpoints was
     tested; a_better, b_better: those in which every pair says so; opposite: in which two pairs

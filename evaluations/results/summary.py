@@ -22,7 +22,7 @@ _OVERVIEW = (
 
 
 def summarise(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
-    """Return summary.csv: one row a model, training seed, mode and eps with results.
+    """Return summary.csv: one row per model, training seed, mode and eps with results.
 
     cells: digests of the run's cells, read where None. Rows of noise `clean` are the clean
     evaluation. Cells that have no results are left out.
@@ -55,10 +55,10 @@ def perturbed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a model and condition: accuracy, interval and the number of seeds.
+    """Return one row per model and condition: accuracy, interval and the number of seeds.
 
     One seed: Wilson's interval over its samples. More: the mean over seeds and Student's
-    interval of that mean (column `interval` says which; empty where the seeds agree to the last
+    interval of that mean (column `interval` says which; empty if the seeds agree to the last
     sample, which leaves no interval).
     """
     rows = []
@@ -80,7 +80,7 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
-    """Return one row a model, noise and eps: mean over modes, and the worst mode.
+    """Return one row per model, noise and eps: mean over modes, and the worst mode.
 
     acc_worst_over_modes: naive, the worst of several modes is chosen on the samples it is read on,
     so it is biased downwards and has no interval. acc_worst_crossfit: each half of the samples
@@ -90,7 +90,7 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
     `over_seeds`.
 
     cells: digests by id, for what is cross-fitted; NaN and no interval where None. Raises
-    UsageError where cells of several modes hold different samples.
+    UsageError if cells of several modes hold different samples.
     """
     noisy = perturbed(summary)
     keys = ["model", *(name for name in CONDITION if name in noisy and name != "mode")]

@@ -37,7 +37,7 @@ def serial(chunks: Iterable[Chunk], options: WorkOptions) -> Iterator[CellEnd]:
 def processes(chunks: Iterable[Chunk], options: WorkOptions, workers: int) -> Iterator[CellEnd]:
     """Compute chunks in processes of this machine (joblib), one BLAS thread each.
 
-    They end with this process. Raises WorkersLostError where one dies; what was stored by then is.
+    They end with this process. Raises WorkersLostError if one dies; what was stored by then is.
     """
     options = replace(options, parent=os.getpid())
     given: dict[str, Cell] = {}

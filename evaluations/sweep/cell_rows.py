@@ -1,4 +1,4 @@
-"""What a cell does to each sample: clean, perturbed or attacked logits, one row a sample."""
+"""What a cell does to each sample: clean, perturbed or attacked logits, one row per sample."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -130,7 +130,7 @@ def _attacked(
 
 
 def worst_rows(tried: Sequence[Columns]) -> Columns:
-    """Return for each sample the row with the smallest margin, the first where equal."""
+    """Return for each sample the row with the smallest margin, the first if equal."""
     if len(tried) == 1:
         return tried[0]
     chosen = np.argmin(np.stack([columns["margin"] for columns in tried]), axis=0)

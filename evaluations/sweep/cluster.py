@@ -43,7 +43,7 @@ def cluster(chunks: Iterable[Chunk], options: WorkOptions, address: str) -> Iter
 
     address: `local:N` for N processes of this machine, else a scheduler's, as in
     tcp://host:8786. A worker that dies is replaced by others; a cell that several workers died
-    with fails. Raises UsageError or ClusterError where there is no such cluster.
+    with fails. Raises UsageError or ClusterError if there is no such cluster.
     """
     assert options.directory is not None
     run = RunDirectory(options.directory)
@@ -144,7 +144,7 @@ def _client(address: str, stack: ExitStack) -> "Client":
 
 
 def _check_versions(client: "Client") -> None:
-    """Raise ClusterError where workers compute with other versions than this process has."""
+    """Raise ClusterError if workers compute with other versions than this process has."""
     mine = versions()
     for worker, theirs in client.run(versions).items():
         other = [f"{k} {theirs.get(k)}, here {v}" for k, v in mine.items() if theirs.get(k) != v]

@@ -11,10 +11,10 @@ from robustssm.tasks import Task
 def check_fit(
     model: str, architecture: Mapping[str, object], vocabulary: int | None, task: Task
 ) -> None:
-    """Raise RejectedInputError where a model's inputs or classes are not those of the task.
+    """Raise RejectedInputError if a model's inputs or classes are not those of the task.
 
-    architecture: as on its card, with d_input and d_output (None where not known); vocabulary:
-    how many tokens it embeds, None where it takes values.
+    architecture: as on its card, with d_input and d_output (None if not known); vocabulary:
+    how many tokens it embeds, None if it takes values.
     """
     channels, classes = (architecture[key] for key in ("d_input", "d_output"))
     if task.tokens is not None and task.tokens > (vocabulary or 0):
@@ -44,7 +44,7 @@ def check_sites(
     task: Task,
     conditions: Sequence[Condition],
 ) -> None:
-    """Raise UsageError where a model or the data lack what a condition acts on.
+    """Raise UsageError if a model or the data lack what a condition acts on.
 
     layers: how many layers of the model have a step size.
     """

@@ -43,7 +43,7 @@ class _Probe:
 
 
 def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
-    """Return what `cells` of the plan will take, from one probe a kind of model and noise.
+    """Return what `cells` of the plan will take, from one probe per kind of model and noise.
 
     A probe evaluates the first cell of its kind on a few samples; nothing is stored.
     """

@@ -92,7 +92,7 @@ def check_options(noises: Sequence[Noise]) -> None:
 
 
 def conditions(noise: Noise, task: Task, n: int | None, model: str) -> list[Condition]:
-    """Return the conditions of a sweep for a model of state size n, None where it has none known.
+    """Return the conditions of a sweep for a model of state size n, None if it has none known.
 
     Raises UsageError for what cannot be.
     """
@@ -124,7 +124,7 @@ def _budgets(noise: Noise, attack: Attack, inject: str) -> list[Budget]:
 def _own_budget(noise: Noise, text: str, attack: Attack, settings: dict[str, Any]) -> Budget | None:
     """Return the budget that an expression has itself, the options filling in what it leaves out.
 
-    None where it has none. Raises UsageError for parts of a budget without a strength.
+    None if it has none. Raises UsageError for parts of a budget without a strength.
     """
     if not settings:
         return None
@@ -181,7 +181,7 @@ def _attacks(
 
 
 def _modes(noise: Noise, text: str, task: Task) -> Sequence[float | None]:
-    """Return the modes to put into an expression; a single None where it has no `mode`."""
+    """Return the modes to put into an expression; a single None if it has no `mode`."""
     if "mode" not in words_in(text):
         return [None]
     modes = _DEFAULT_MODES["fourier"] if noise.modes is None else noise.modes
@@ -224,7 +224,7 @@ def _phase(phase: str | float) -> str | float:
 
 
 def parse_numbers(text: str, what: str) -> tuple[float, ...]:
-    """Return the comma-separated numbers of `text`, in order, each once; UsageError else."""
+    """Return the comma-separated numbers of `text`, in order, each once; UsageError otherwise."""
     numbers: list[float] = []
     for part in text.split(","):
         try:
@@ -239,7 +239,7 @@ def parse_numbers(text: str, what: str) -> tuple[float, ...]:
 
 
 def parse_range(text: str) -> tuple[float, float]:
-    """Return (low, high) of a range such as `0,1`; UsageError else."""
+    """Return (low, high) of a range such as `0,1`; UsageError otherwise."""
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:

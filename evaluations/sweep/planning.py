@@ -16,8 +16,8 @@ from robustssm.tasks import Task, load_task
 def read_model(ref: ModelRef) -> Model:
     """Return the model behind a reference, its weights checked against its card.
 
-    Raises RejectedInputError where the file is damaged, altered or in no known layout, UsageError
-    where it lacks what `settings` of the reference should say.
+    Raises RejectedInputError if the file is damaged, altered or in no known layout, UsageError
+    if it lacks what `settings` of the reference should say.
     """
     checkpoint = ref.load()
     network = checkpoint.network

@@ -51,7 +51,7 @@ class RunDirectory:
         return self.path / "errors" / f"{cell_id}.json"
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest; UsageError where the directory holds no readable one."""
+        """Return the manifest; UsageError if the directory holds no readable one."""
         path = self.path / "manifest.json"
         try:
             content: dict[str, Any] = json.loads(path.read_text())
@@ -64,7 +64,7 @@ class RunDirectory:
         return content
 
     def plan(self) -> pd.DataFrame:
-        """Return the stored plan, one row a cell and label; UsageError where there is none."""
+        """Return the stored plan, one row per cell and label; UsageError if there is none."""
         if self._plan is None:
             try:
                 plan = pd.read_parquet(self.path / "plan.parquet")
@@ -80,7 +80,7 @@ class RunDirectory:
     def rows(self, cell_id: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return a cell's rows, one a sample; all columns where none are named.
 
-        Raises RejectedInputError where its file is damaged or another cell's.
+        Raises RejectedInputError if its file is damaged or another cell's.
         """
         return self._read(cell_id, columns).to_pandas()
 
@@ -144,7 +144,7 @@ class RunDirectory:
         return int(limits.iloc[0]) if len(limits) and limits.iloc[0] >= 0 else None
 
     def check(self, plan: Plan, overwrite: bool = False) -> bool:
-        """Return whether the directory holds anything; UsageError where `plan` may not go there.
+        """Return whether the directory holds anything; UsageError if `plan` may not go there.
 
         A directory whose cells are all in the plan can go on with it, be files renamed or modes
         added. Where it holds another sweep the message says what differs. Nothing is written.
@@ -287,7 +287,7 @@ def drawn_figures(folder: Path) -> list[Path]:
 
 
 def check_outside(path: Path, run: Path) -> None:
-    """Raise UsageError where `path` is one of a run directory's own files or in its folders."""
+    """Raise UsageError if `path` is one of a run directory's own files or in its folders."""
     own = ("manifest.json", "plan.parquet", "summary.csv", "tests.csv", "cells", "errors")
     inside = path.resolve()
     if inside == run.resolve() or any(

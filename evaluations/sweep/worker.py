@@ -48,7 +48,7 @@ class WorkOptions:
 class CellEnd:
     """The end of a cell: stored (or its bytes in `data`), or what went wrong.
 
-    error: what to tell in one line, empty where all went well; record: the content of its file in
+    error: what to tell in one line, empty if all went well; record: the content of its file in
     errors/.
     """
 
@@ -151,7 +151,7 @@ def compute(cell: Cell, options: WorkOptions) -> bytes:
 def run_chunk(cells: Sequence[Cell], options: WorkOptions) -> list[CellEnd]:
     """Compute cells; a cell that fails leaves its traceback and does not stop the others.
 
-    Cells that are stored already are left as they are. Raises StorageError where the directory
+    Cells that are stored already are left as they are. Raises StorageError if the directory
     cannot be written: then nothing further can be kept.
     """
     ends: list[CellEnd] = []

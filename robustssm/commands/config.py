@@ -43,7 +43,7 @@ class Configuration:
 def read_configuration(path: Path, command: click.Command) -> Configuration:
     """Return what a TOML file says to a command, with every problem that its keys have.
 
-    Raises UsageError where the file cannot be read at all.
+    Raises UsageError if the file cannot be read at all.
     """
     content = _parse(path)
     options = _options(command)
@@ -198,7 +198,7 @@ def _single(option: click.Option, value: Any, folder: Path, numbers: bool = True
 
 
 def _closest(option: click.Option, value: str) -> str:
-    """Return the choice that a value may have meant, as a sentence; empty where there is none."""
+    """Return the choice that a value may have meant, as a sentence; empty if there is none."""
     import difflib
 
     choices = option.type.choices if isinstance(option.type, click.Choice) else ()
