@@ -23,7 +23,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from robustssm.commands.terminal import emit_table, note
+from robustssm.commands.terminal import note, show, written
 from robustssm.execution import one_thread, versions
 from robustssm.hippo import legs, spectrum
 from robustssm.hippo.transfer_grid import transfer_grid
@@ -312,14 +312,14 @@ def main(sizes: str, frequencies: int, budget: float, repeats: int, style: str) 
         for n in orders:
             rows = measure(n, frequencies, budget, repeats)
             columns = ["n", "method", f"s for {frequencies}", "ratio", "max rel error"]
-            emit_table("ratio: time over that of hippo.transfer", columns, rows, style)
+            show(style, written("ratio: time over that of hippo.transfer", columns, rows))
         rows, slope = growth(frequencies, repeats)
-        emit_table("growth with n", ["n", f"s for {frequencies}"], rows, style)
+        show(style, written("growth with n", ["n", f"s for {frequencies}"], rows))
         click.echo(f"hippo.transfer: time ~ n^{slope:.2f}")
         click.echo(eigenvalues(10**6))
     if torch.cuda.is_available():
         columns = ["n", "frequencies", "dtype", "s", "CPU / GPU", "error / max"]
-        emit_table(torch.cuda.get_device_name(), columns, gpu(repeats), style)
+        show(style, written(torch.cuda.get_device_name(), columns, gpu(repeats)))
     else:
         note("no GPU here: device against CPU left out")
     note(", ".join(f"{name} {number}" for name, number in versions().items()))

@@ -68,7 +68,11 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ROBUSTSSM"},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "ROBUSTSSM",
+        "show_default": True,
+    },
 )
 @click.version_option(__version__, prog_name="robustssm")
 def main() -> None:

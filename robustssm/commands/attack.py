@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import shared
-from robustssm.commands.listing import show_attacks
+from robustssm.commands.common import SharedOptions, choice, output, shared
+from robustssm.commands.ls import show_attacks
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,24 +16,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("perturbation", required=False)
-@click.option("-d", "--data", "task", default="digits", show_default=True, help="Task.")
+@click.option("-d", "--data", "task", default="digits", help="Task.")
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
     default="test",
-    show_default=True,
 )
-@click.option(
-    "--clip",
-    type=click.Choice(["none", "hard", "rescale"]),
-    default="none",
-    show_default=True,
-    help="Keep the data in --range, as in sweep.",
-)
+@choice("--clip", of=("none", "hard", "rescale"), help="Keep the data in --range, as in sweep.")
 @click.option("--range", "limits", help="Valid range of the data for --clip, as in 0,1.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File to write (.npz), new or replaced."
-)
+@output(help="File to write (.npz), new or replaced.")
 @click.option("--list", "listing", is_flag=True, help="List perturbations and adversaries.")
 @click.option(
     "--gallery",
@@ -46,22 +37,19 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Draw a test sample's short-time spectra, clean and perturbed, into this folder.",
 )
-@click.option("--sample", default=0, show_default=True, help="Its place in the split.")
+@click.option("--sample", default=0, help="Its place in the split.")
 @shared("seed", "limit", "style")
 def attack(
     perturbation: str | None,
-    task: str,
     split: str,
     clip: str,
     limits: str | None,
-    seed: int,
-    limit: int | None,
     output: Path | None,
     listing: bool,
     gallery: Path | None,
     maps: Path | None,
     sample: int,
-    style: str,
+    **options: Any,
 ) -> None:
     """Apply a perturbation to a task's data, say what was delivered, and save it.
 
@@ -82,20 +70,18 @@ def attack(
 
     if sum((perturbation is not None, listing, gallery is not None)) != 1:
         raise UsageError("attack: name one perturbation, or --list, or --gallery; --help shows how")
+    asked = SharedOptions(**options)
     if listing:
-        show_attacks(style)
-        return
-    if gallery is not None:
+        show_attacks(asked.style)
+    elif gallery is not None:
         from robustssm.figures.perturbations import draw_all
 
-        for path in draw_all(task, gallery, seed=seed):
+        for path in draw_all(str(asked.task), gallery, seed=asked.seed):
             terminal.note(str(path))
-        return
-    assert perturbation is not None
-    if maps is not None:
-        _draw_maps(perturbation, task, sample, seed, maps)
-        return
-    _apply(perturbation, (clip, limits), task, split, seed, limit, output, style)
+    elif maps is not None:
+        _draw_maps(str(perturbation), str(asked.task), sample, asked.seed, maps)
+    else:
+        _apply(str(perturbation), (clip, limits), split, output, asked)
 
 
 def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) -> None:
@@ -117,13 +103,11 @@ def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) 
 def _apply(
     text: str,
     clipping: tuple[str, str | None],
-    task_spec: str,
     split_name: str,
-    seed: int,
-    limit: int | None,
     output: Path | None,
-    style: str,
+    asked: SharedOptions,
 ) -> None:
+    """Perturb a split, print what was delivered, and save it if `output` names a file."""
     import math
     from dataclasses import replace
 
@@ -149,18 +133,18 @@ def _apply(
         raise UsageError(
             f"{perturbation.who}: the worst of several phases needs a model; use sweep"
         )
-    task = load_task(task_spec)
+    task = load_task(str(asked.task))
     task.values("attack", whole=False)
-    part = task.splits[split_name].first(limit)
+    part = task.splits[split_name].first(asked.limit)
     x, site = torch.from_numpy(part.inputs), input_site(task)
     lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
-    after = perturbation.perturb(x, lengths, part.sample_id, seed, budget=budget, site=site)
+    after = perturbation.perturb(x, lengths, part.sample_id, asked.seed, budget=budget, site=site)
     delivered = Delivered(len(x))
     delivered.add(x, after, perturbation, site, lengths)
     mark = fingerprint(after, part.sample_id)
     if output is not None:
         _save(output, after.numpy(), part, delivered, {
-            "perturbation": repr(perturbation), "budget": repr(budget), "seed": seed,
+            "perturbation": repr(perturbation), "budget": repr(budget), "seed": asked.seed,
             "task": task.spec, "task_hash": task.content_hash, "split": split_name,
             "fingerprint": mark,
         })  # fmt: skip
@@ -171,21 +155,15 @@ def _apply(
         "unit": budget.unit,
         "clip": budget.range,
         "n": len(x),
-        **_summary(delivered),
-        "fingerprint": mark,
-    }
-    terminal.emit_records(f"{task.spec}, {split_name}, seed {seed}", [row], style)
-
-
-def _summary(delivered: "Delivered") -> dict[str, float]:
-    """Return means over samples, and the least share of energy in the band."""
-    return {
         "mean_l2": float(delivered.l2.mean()),
         "mean_linf": float(delivered.largest.mean()),
         "mean_rms": float(delivered.rms.mean()),
         "mean_snr_db": float(delivered.snr_db.mean()),
         "least_in_band_share": float(delivered.share.min()),
+        "fingerprint": mark,
     }
+    title = f"{task.spec}, {split_name}, seed {asked.seed}"
+    terminal.show(asked.style, terminal.Table(title, [row], upright=True))
 
 
 def _save(

@@ -1,12 +1,12 @@
 """How checks against a baseline are shown."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import click
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from robustssm.commands.terminal import Column
     from robustssm.evaluations.baselines.baseline import Baseline
     from robustssm.evaluations.baselines.verdicts import Check
 
@@ -20,30 +20,25 @@ def show_checks(found: "list[Check]", baseline: "Baseline", path: str, style: st
 
     from robustssm.commands import terminal
 
+    data = baseline.data
+    content = {
+        "schema": 1,
+        "baseline": path,
+        "task": data.task,
+        "n": data.samples,
+        "partial": data.limit is not None,
+        "passed": all(one.passed for one in found),
+        "checks": [_record(one) for one in found],
+    }
+    tables = []
+    for one in found:
+        names = {"model": one.model, "train_seed": one.train_seed, "against": one.against}
+        tables.append(one.table.assign(**names)[[*names, *one.table]])
+    partial = "" if data.limit is None else ", PARTIAL (--limit)"
+    shown = [terminal.Table(one.headline() + partial, _telling(one), _COLUMNS) for one in found]
+    terminal.show(style, *shown, content=content, rows=pd.concat(tables))
     if style == "json":
-        data = baseline.data
-        terminal.emit_json(
-            {
-                "schema": 1,
-                "baseline": path,
-                "task": data.task,
-                "n": data.samples,
-                "partial": data.limit is not None,
-                "passed": all(one.passed for one in found),
-                "checks": [_record(one) for one in found],
-            }
-        )
         return
-    if style == "csv":
-        tables = []
-        for one in found:
-            names = {"model": one.model, "train_seed": one.train_seed, "against": one.against}
-            tables.append(one.table.assign(**names))
-        click.echo(pd.concat(tables)[[*names, *found[0].table]].to_csv(index=False), nl=False)
-    else:
-        partial = "" if baseline.data.limit is None else ", PARTIAL (--limit)"
-        for one in found:
-            terminal.emit_table(one.headline() + partial, *_rows(one), style)
     for line in dict.fromkeys(line for one in found for line in one.notes()):
         terminal.note(line)
 
@@ -61,8 +56,8 @@ def _record(check: "Check") -> dict[str, Any]:
     }
 
 
-def _rows(check: "Check") -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of a check, the lowest against the baseline first where many."""
+def _telling(check: "Check") -> "DataFrame":
+    """Return the rows of a check that are shown; of many, the lowest against the baseline first."""
     from robustssm.evaluations.baselines.verdicts import FELL, MEAN, ROSE
 
     table: DataFrame = check.table
@@ -70,29 +65,22 @@ def _rows(check: "Check") -> tuple[list[str], list[list[str]]]:
         telling = table["verdict"].isin([FELL, ROSE]) | table["noise"].isin([MEAN, "clean"])
         table = table[telling].sort_values("change", kind="stable")
         table = table[(table["verdict"] != ROSE) | (table["noise"] == MEAN)]
-    columns = [
-        "noise",
-        "mode",
-        "eps",
-        "baseline",
-        "measured",
-        "change",
-        "band from",
-        "p",
-        "verdict",
-    ]
-    rows = [
-        [
-            row["noise"],
-            f"{row['mode']:g} {row['mode_unit']}" if row["mode_unit"] else "",
-            f"{row['eps']:g} {row['eps_unit']}" if row["eps_unit"] else "",
-            f"{row['baseline']:.3f}",
-            f"{row['measured']:.3f}",
-            f"{row['change']:+.3f}",
-            f"{row['low']:.3f}",
-            f"{row['p']:.2g}",
-            row["verdict"],
-        ]
-        for _, row in table.iterrows()
-    ]
-    return columns, rows
+    return table
+
+
+def _with_unit(name: str) -> "Callable[[dict[str, Any]], str]":
+    """Return the text of a number and its unit, empty if it has none."""
+    return lambda row: f"{row[name]:g} {row[f'{name}_unit']}" if row[f"{name}_unit"] else ""
+
+
+_COLUMNS: "tuple[Column, ...]" = (
+    ("noise", "noise", ""),
+    ("mode", _with_unit("mode"), ""),
+    ("eps", _with_unit("eps"), ""),
+    ("baseline", "baseline", ".3f"),
+    ("measured", "measured", ".3f"),
+    ("change", "change", "+.3f"),
+    ("band from", "low", ".3f"),
+    ("p", "p", ".2g"),
+    ("verdict", "verdict", ""),
+)

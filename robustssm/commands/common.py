@@ -2,17 +2,27 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from robustssm.commands.config import configure
+from robustssm.errors import UsageError
 
-FORMATS = click.Choice(["table", "csv", "json", "md"])
-PROGRESS = click.Choice(["auto", "bar", "plain", "none"])
+if TYPE_CHECKING:
+    from robustssm.checkpoints.model_names import ModelRef
+    from robustssm.commands.terminal import Advance, Table
+    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.plan import Plan
+
+Result = TypeVar("Result")
+
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 class BatchSize(click.types.StringParamType):
@@ -67,6 +77,18 @@ _SET = click.option(
     help="What a checkpoint from elsewhere does not say itself, as in prenorm=false.",
 )
 
+
+def choice(*spelling: str, of: Sequence[str], **settings: Any) -> Callable[[Any], Any]:
+    """Return an option with these values; the first is the default."""
+    return click.option(*spelling, type=click.Choice(of), default=of[0], **settings)
+
+
+def output(file_okay: bool = True, dir_okay: bool = True, **settings: Any) -> Callable[[Any], Any]:
+    """Return the option -o, the path of what a command writes."""
+    kind = click.Path(path_type=Path, file_okay=file_okay, dir_okay=dir_okay)
+    return click.option("-o", "--output", type=kind, **settings)
+
+
 # Options that several commands have, spelt alike in all of them.
 _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "models": (
@@ -98,7 +120,6 @@ _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
         click.option(
             "--seed",
             default=0,
-            show_default=True,
             type=click.IntRange(0, 2**63 - 1),
             help="Seed of the noise.",
         ),
@@ -114,8 +135,20 @@ _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "jobs": (
         click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores."),
     ),
-    "style": (click.option("--format", "style", type=FORMATS, default="table", show_default=True),),
-    "progress": (click.option("--progress", type=PROGRESS, default="auto", show_default=True),),
+    "figures": (click.option("--figures/--no-figures", default=True),),
+    "style": (choice("--format", "style", of=("table", "csv", "json", "md")),),
+    "progress": (choice("--progress", of=("auto", "bar", "plain", "none")),),
+    "run": (click.argument("run", type=_FOLDER, metavar="RUN"),),
+    "runs": (click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_FOLDER),),
+    "reuse": (
+        click.option(
+            "--reuse",
+            multiple=True,
+            type=_FOLDER,
+            help="Take finished cells from this run, where weights, data, noise and seed are the "
+            "same.",
+        ),
+    ),
     "config": (
         click.option(
             "-C",
@@ -130,15 +163,112 @@ _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
 }
 
 
-def shared(*names: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds the shared options of these names, in this order."""
+def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a decorator that adds these options to a command, in this order."""
 
     def add(command: Any) -> Any:
-        for option in reversed([option for name in names for option in _SHARED[name]]):
+        for option in reversed(options):
             command = option(command)
         return command
 
     return add
+
+
+def shared(*names: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds the shared options of these names, in this order.
+
+    A command takes them as keyword arguments, which `SharedOptions` holds together.
+    """
+    return with_options(*(option for name in names for option in _SHARED[name]))
+
+
+@dataclass(frozen=True)
+class SharedOptions:
+    """The values of the options that `shared` adds, and what commands do with them.
+
+    Parameters
+    ----------
+    models, checkpoints, settings : tuple
+        The models, as `checkpoints.model_names.resolve` reads them.
+    task : str, optional
+        Specification of the task. The models' own by default.
+    seed : int
+        Seed of the noise.
+    limit : int, optional
+        Use the first `limit` samples only.
+    jobs : int, optional
+        Number of processes. One per core by default.
+    style, progress : str
+        How results and progress are shown (`terminal.show`, `terminal.progress`).
+    """
+
+    models: tuple[str, ...] = ()
+    checkpoints: tuple[Path, ...] = ()
+    settings: tuple[str, ...] = ()
+    task: str | None = None
+    seed: int = 0
+    limit: int | None = None
+    jobs: int | None = None
+    style: str = "table"
+    progress: str = "auto"
+
+    def refs(self, default: str = "") -> "list[ModelRef]":
+        """Return the models; those of `default` if none is named."""
+        from robustssm.checkpoints.model_names import resolve
+
+        text = ",".join(self.models) or ("" if self.checkpoints else default)
+        return resolve(text, self.checkpoints, self.settings)
+
+    def plan(self, noise: "Noise | Sequence[Noise]") -> "Plan":
+        """Return the plan of a sweep, which checks models, task and modes."""
+        from robustssm.evaluations.sweep.planning import make_plan
+
+        return make_plan(self.refs(), noise, task=self.task, seed=self.seed, limit=self.limit)
+
+    def steps(self, total: int, what: str) -> "AbstractContextManager[Advance]":
+        """Return `terminal.progress` of `total` pieces of work."""
+        from robustssm.commands import terminal
+
+        return terminal.progress(total, what, self.progress)
+
+    def show_lines(self, table: "Table", lines: Sequence[str]) -> None:
+        """Print a table and lines below it; for csv and json the lines go to stderr."""
+        from robustssm.commands import terminal
+
+        terminal.show(self.style, table, *lines)
+        if self.style in ("csv", "json"):
+            for line in lines:
+                terminal.note(line)
+
+    def each(
+        self, work: Callable[..., Result], pieces: Sequence[Sequence[Any]], what: str
+    ) -> list[Result]:
+        """Return `work(*piece)` of every piece, computed in processes, with progress."""
+        import joblib
+
+        results = []
+        with self.steps(len(pieces), what) as advance:
+            workers = max(1, min(self.jobs or cores(), len(pieces)))
+            parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
+            for result in parallel(joblib.delayed(work)(*piece) for piece in pieces):
+                results.append(result)
+                advance()
+        return results
+
+
+def one_model(who: str, name: str, settings: Sequence[str]) -> "ModelRef":
+    """Return the only model of a name; UsageError if it names several."""
+    from robustssm.checkpoints.model_names import references
+
+    refs = references([name], settings)
+    if len(refs) != 1:
+        raise UsageError(f"{who}: {name!r} names {len(refs)} models, expected one")
+    return refs[0]
+
+
+def names_in(texts: Sequence[str]) -> list[str]:
+    """Return the names in texts with commas between names."""
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
 class CommandError(click.ClickException):

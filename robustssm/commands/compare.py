@@ -4,17 +4,11 @@ from pathlib import Path
 
 import click
 
-from robustssm.commands.common import CommandError, shared
+from robustssm.commands.common import CommandError, names_in, shared
 
 
 @click.command()
-@click.argument(
-    "runs",
-    nargs=-1,
-    required=True,
-    metavar="RUN...",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-)
+@shared("runs")
 @click.option(
     "-m",
     "--model",
@@ -69,8 +63,7 @@ def compare(
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
     limits = [parse_threshold(text) for text in thresholds]
-    names = [name.strip() for text in models for name in text.split(",") if name.strip()]
-    compared = gather([RunDirectory(path) for path in runs], names)
+    compared = gather([RunDirectory(path) for path in runs], names_in(models))
     comparison = compare_models(compared, reference)
     judged = [limit.judge(comparison) for limit in limits]
     show_comparison(comparison, [str(path) for path in runs], style)

@@ -1,14 +1,13 @@
 """How a comparison is shown: strengths, whole curves, differences, modes that differ."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
-
-import click
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from robustssm.commands.terminal import Table
     from robustssm.evaluations.comparison.comparison import Comparison
     from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 
@@ -38,53 +37,47 @@ def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> No
 
     lines = notes(comparison)
     compared = comparison.compared
-    if style == "json":
-        terminal.emit_json(
-            {
-                "schema": 1,
-                "runs": runs,
-                "task": compared.task,
-                "n": compared.n,
-                "partial": compared.partial,
-                "missing": compared.missing,
-                "chance": compared.chance,
-                "reference": comparison.reference,
-                "models": comparison.models.to_dict("records"),
-                "differences": comparison.differences.to_dict("records"),
-                "modes": comparison.modes.to_dict("records"),
-                "notes": lines,
-            }
-        )
-        return
+    content = {
+        "schema": 1,
+        "runs": runs,
+        "task": compared.task,
+        "n": compared.n,
+        "partial": compared.partial,
+        "missing": compared.missing,
+        "chance": compared.chance,
+        "reference": comparison.reference,
+        "models": comparison.models.to_dict("records"),
+        "differences": comparison.differences.to_dict("records"),
+        "modes": comparison.modes.to_dict("records"),
+        "notes": lines,
+    }
+    parts: list[Table | str] = []
+    for table in _tables(comparison) if style in ("table", "md") else ():
+        parts += [f"\n### {table.title}\n", table, ""] if style == "md" else [table]
+    parts += [f"- {line}" for line in lines]
+    terminal.show(style, *parts, content=content, rows=_tidy(comparison))
     if style == "csv":
-        click.echo(_tidy(comparison).to_csv(index=False), nl=False)
         for line in lines:
             terminal.note(line)
-        return
+
+
+def _tables(comparison: "Comparison") -> "Iterator[Table]":
+    """Yield the tables that a reader sees, noise by noise."""
+    from robustssm.commands.terminal import written
+
+    partial = " PARTIAL (--limit)" if comparison.compared.partial else ""
     for grid in comparison.grids:
-        partial = " PARTIAL (--limit)" if compared.partial else ""
         title = f"{grid.title}, n = {grid.n}{partial}"
         models = _of(comparison.models, grid)
-        _emit(f"{title}: accuracy at each strength", strengths_table(models), style)
-        _emit(f"{title}: whole curves", curves_table(models), style)
+        yield written(f"{title}: accuracy at each strength", *strengths_table(models))
+        yield written(f"{title}: whole curves", *curves_table(models))
         differences = _of(comparison.differences, grid)
         if len(differences):
-            _emit(f"{title}: model minus {comparison.reference}", pairs_table(differences), style)
+            against = f"{title}: model minus {comparison.reference}"
+            yield written(against, *pairs_table(differences))
             modes = _of(comparison.modes, grid)
             if len(modes) and grid.modes.size > 1:
-                _emit(f"{title}: where they differ, max-T p < 0.05", modes_table(modes), style)
-    for line in lines:
-        click.echo(f"- {line}")
-
-
-def _emit(title: str, table: tuple[list[str], list[list[str]]], style: str) -> None:
-    from robustssm.commands import terminal
-
-    if style == "md":
-        click.echo(f"\n### {title}\n")
-    terminal.emit_table(title, *table, style)
-    if style == "md":
-        click.echo("")
+                yield written(f"{title}: where they differ, max-T p < 0.05", *modes_table(modes))
 
 
 def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":

@@ -1,10 +1,14 @@
 """`robustssm converge`: strong and weak convergence to HiPPO against the state size."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.commands.common import SharedOptions, output, shared
+
+if TYPE_CHECKING:
+    from robustssm.commands.terminal import Column
 
 
 @click.command()
@@ -12,7 +16,6 @@ from robustssm.commands.common import FORMATS, PROGRESS
     "--init",
     "inits",
     default="s4d,s4ptd-rank1,s4ptd",
-    show_default=True,
     help="Initialisations, with parameters where they have some: s4ptd-rank1:tau=0.05.",
 )
 @click.option(
@@ -21,13 +24,11 @@ from robustssm.commands.common import FORMATS, PROGRESS
     "--n",
     "sizes",
     default="4-4096",
-    show_default=True,
     help="State sizes: LOW-HIGH takes the powers of two between, or a list: 4,6,9.",
 )
 @click.option(
     "--readout",
     default="e0",
-    show_default=True,
     help="C in HiPPO coordinates: e0, e1, .., ones, random:SEED, numbers with commas, a .npy file.",
 )
 @click.option(
@@ -35,15 +36,8 @@ from robustssm.commands.common import FORMATS, PROGRESS
     "inputs",
     help="Inputs of weak convergence: impulse, exp, box, decay:Q, mode:W, spike. Default: all.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Folder of figures and tables. Default: runs/converge-<readout>.",
-)
-@click.option("--figures/--no-figures", default=True, show_default=True)
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@output(help="Folder of figures and tables. Default: runs/converge-<readout>.")
+@shared("figures", "style", "progress")
 def converge(
     inits: str,
     sizes: str,
@@ -51,8 +45,7 @@ def converge(
     inputs: str | None,
     output: Path | None,
     figures: bool,
-    style: str,
-    progress: str,
+    **options: Any,
 ) -> None:
     """Measure how fast each initialisation's transfer function and outputs approach HiPPO's.
 
@@ -70,10 +63,11 @@ def converge(
     from robustssm.evaluations.initializations import convergence
     from robustssm.evaluations.initializations.inputs import DEFAULT
 
+    asked = SharedOptions(**options)
     names = inits.split(",")
     wanted = inputs.split(",") if inputs else list(DEFAULT)
     orders = convergence.parse_sizes(sizes)
-    with terminal.progress(len(names) * len(orders), "converge", progress) as advance:
+    with asked.steps(len(names) * len(orders), "converge") as advance:
         result = convergence.converge(names, orders, wanted, readout, advance)
     if figures:
         from robustssm.figures import convergence as drawing
@@ -84,52 +78,44 @@ def converge(
         terminal.note(f"figures and their data: {folder}")
     for name, reason in result.unavailable.items():
         terminal.note(f"{name}: {reason}")
-    if style == "json":
-        terminal.emit_json(
-            {
-                "readout": readout,
-                "fits": result.fits.to_dict("records"),
-                "errors": result.errors.to_dict("records"),
-                "unavailable": result.unavailable,
-            }
-        )
-    elif style == "csv":
-        click.echo(result.errors.to_csv(index=False), nl=False)
-    else:
-        rows = [_row(record) for record in result.fits.to_dict("records")]
-        terminal.emit_table(f"Convergence to HiPPO, readout {readout}", _COLUMNS, rows, style)
+    table = terminal.Table(f"Convergence to HiPPO, readout {readout}", result.fits, _COLUMNS)
+    content = {
+        "readout": readout,
+        "fits": result.fits.to_dict("records"),
+        "errors": result.errors.to_dict("records"),
+        "unavailable": result.unavailable,
+    }
+    terminal.show(asked.style, table, content=content, rows=result.errors)
 
 
-_COLUMNS = [
-    "init",
-    "error of",
-    "n",
-    "error",
-    "rate [95% of the fit]",
-    "predicted rate",
-    "error / predicted",
-    "two routes differ by",
-]
+def _rate(record: dict[str, Any]) -> str:
+    """Return the slope with its interval, without negative zeros."""
+    rate, low, high = (round(record[key], 3) + 0.0 for key in ("rate", "rate_low", "rate_high"))
+    return f"{rate:.3f}" + ("" if low != low else f" [{low:.3f}, {high:.3f}]")
 
 
-def _row(record: dict[str, float | str | bool]) -> list[str]:
-    """Return one line of the table."""
-    # No negative zeros.
-    rate, low, high = (
-        round(float(record[key]), 3) + 0.0 for key in ("rate", "rate_low", "rate_high")
-    )
-    interval = "" if low != low else f" [{low:.3f}, {high:.3f}]"
-    known = record["status"]
+def _predicted(record: dict[str, Any]) -> str:
+    return f"{record['predicted_rate']:g} ({record['status']})" if record["status"] else "-"
+
+
+def _ratio(record: dict[str, Any]) -> str:
     relation = "<= 1: " if record["bound"] else ""
-    strong = record["quantity"] == "sup"
-    agreement = float(record["agreement"])
-    return [
-        str(record["init"]),
-        "sup over omega" if strong else str(record["quantity"]),
-        str(record["largest_n"]),
-        f"{record['error']:.6g}",
-        f"{rate:.3f}{interval}",
-        f"{record['predicted_rate']:g} ({known})" if known else "-",
-        f"{relation}{record['ratio']:.4f}" if known else "-",
-        ("bracket " if strong else "") + (f"{agreement:.0e}" if agreement == agreement else "-"),
-    ]
+    return f"{relation}{record['ratio']:.4f}" if record["status"] else "-"
+
+
+def _agreement(record: dict[str, Any]) -> str:
+    agreement = record["agreement"]
+    text = f"{agreement:.0e}" if agreement == agreement else "-"
+    return f"bracket {text}" if record["quantity"] == "sup" else text
+
+
+_COLUMNS: "tuple[Column, ...]" = (
+    ("init", "init", ""),
+    ("error of", lambda r: "sup over omega" if r["quantity"] == "sup" else r["quantity"], ""),
+    ("n", "largest_n", ""),
+    ("error", "error", ".6g"),
+    ("rate [95% of the fit]", _rate, ""),
+    ("predicted rate", _predicted, ""),
+    ("error / predicted", _ratio, ""),
+    ("two routes differ by", _agreement, ""),
+)

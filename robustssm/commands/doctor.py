@@ -1,14 +1,11 @@
 """`robustssm doctor`: a self-test to run before a number is believed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from robustssm.commands.common import CommandError, nothing_kept, shared
-
-if TYPE_CHECKING:
-    from robustssm.evaluations.doctor import Finding
+from robustssm.commands.common import CommandError, SharedOptions, nothing_kept, output, shared
 
 
 @click.command()
@@ -16,35 +13,17 @@ if TYPE_CHECKING:
 @click.option(
     "--device",
     default="auto",
-    show_default=True,
     help="cpu, cuda, cuda:1, or auto: a GPU is compared with the CPU where there is one.",
 )
 @click.option(
     "--quick/--full",
     default=True,
-    show_default=True,
     help="Full: all test samples in every check, and a small sweep in two processes.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where results would go; only looked at.",
-)
+@output(default=Path("runs"), help="Where results would go; only looked at.")
 @shared("style", "progress", "config")
 @nothing_kept()
-def doctor(
-    models: tuple[str, ...],
-    checkpoints: tuple[Path, ...],
-    settings: tuple[str, ...],
-    device: str,
-    quick: bool,
-    output: Path,
-    style: str,
-    progress: str,
-) -> None:
+def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
     """Test this installation and a model: every check compares two routes to one thing.
 
     Convolution with recurrence, gradients with differences, noise with its published vectors, a
@@ -61,57 +40,41 @@ def doctor(
     """
     import torch
 
-    from robustssm.checkpoints.model_names import resolve
     from robustssm.commands import terminal
     from robustssm.evaluations.doctor import Setting, examine, read_subject
     from robustssm.evaluations.doctor.table import planned
     from robustssm.execution import resolve_device
 
-    refs = resolve(",".join(models) or ("" if checkpoints else "s4d"), checkpoints, settings)
+    asked = SharedOptions(**options)
     setting = Setting(
-        tuple(read_subject(ref) for ref in refs),
+        tuple(read_subject(ref) for ref in asked.refs(default="s4d")),
         resolve_device(device),
         full=not quick,
         folder=output,
         threads=torch.get_num_threads(),
     )
-    with terminal.progress(len(planned(setting)), "checks", progress) as advance:
+    with asked.steps(len(planned(setting)), "checks") as advance:
         found = examine(setting, lambda finding: advance(failed=finding.verdict == "fail"))
-    _show(found, style)
+    checks = [finding.to_dict() for finding in found]
+    counts = {v: sum(f.verdict == v for f in found) for v in ("pass", "fail", "not available")}
+    rows = [
+        {**row, "facts": ", ".join(f"{k} {v}" for k, v in row["facts"].items())} for row in checks
+    ]
+    table = terminal.Table("checks", rows, words=_in_words, upright=True)
+    terminal.show(asked.style, table, content={"schema": 1, "checks": checks})
+    if asked.style == "table":
+        click.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     failed = [finding for finding in found if finding.verdict == "fail"]
     if failed:
         names = ", ".join(f"{f.check} ({f.model})" if f.model else f.check for f in failed)
         raise CommandError(f"doctor: {len(failed)} of {len(found)} checks failed: {names}", 4)
 
 
-def _show(found: "list[Finding]", style: str) -> None:
-    """Print findings: a paragraph each, or records."""
-    from robustssm.commands import terminal
-
-    if style == "json":
-        terminal.emit_json({"schema": 1, "checks": [finding.to_dict() for finding in found]})
-        return
-    if style in ("csv", "md"):
-        rows: list[dict[str, Any]] = [
-            {**finding.to_dict(), "facts": _facts(finding)} for finding in found
-        ]
-        terminal.emit_records("checks", rows, style)
-        return
-    for finding in found:
-        about = f" of {finding.model}" if finding.model else ""
-        click.echo(f"{finding.verdict.upper()}  {finding.check}{about}: {finding.compared}")
-        if finding.value is not None:
-            click.echo(
-                f"    {finding.measure}: {finding.value:.3g}, at most {finding.tolerance:.3g} "
-                f"({finding.reason})"
-            )
-        else:
-            click.echo(f"    {finding.reason}")
-        if finding.facts:
-            click.echo(f"    {_facts(finding)}")
-    counts = {v: sum(f.verdict == v for f in found) for v in ("pass", "fail", "not available")}
-    click.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
-
-
-def _facts(finding: "Finding") -> str:
-    return ", ".join(f"{key} {value}" for key, value in finding.facts.items())
+def _in_words(row: dict[str, Any]) -> str:
+    """Return a finding in a paragraph."""
+    about = f" of {row['model']}" if row["model"] else ""
+    lines = [f"{row['verdict'].upper()}  {row['check']}{about}: {row['compared']}", row["reason"]]
+    if row["value"] is not None:
+        within = f"at most {row['tolerance']:.3g} ({row['reason']})"
+        lines[1] = f"{row['measure']}: {row['value']:.3g}, {within}"
+    return "\n    ".join(filter(None, [*lines, row["facts"]]))

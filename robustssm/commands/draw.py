@@ -4,28 +4,21 @@ from pathlib import Path
 
 import click
 
-from robustssm.commands.common import CommandError
-from robustssm.commands.show import RUN
+from robustssm.commands.common import CommandError, names_in, output, shared
 
 # As in robustssm.figures.sweep_figures.KINDS, which is heavy to import.
 FIGURES = ("robustness", "heat-maps", "differences", "worst-case", "layer-response")
 
 
 @click.command()
-@RUN
+@shared("run")
 @click.option(
     "--figures",
     default=",".join(FIGURES[:4]),
-    show_default=True,
     help="Which, with commas; layer-response too, which reads the checkpoints.",
 )
 @click.option("--reference", help="Model from which differences are taken. Default: the first.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder. Default: figures/ in the run.",
-)
+@output(file_okay=False, help="Folder. Default: figures/ in the run.")
 def draw(run: Path, figures: str, reference: str | None, output: Path | None) -> None:
     """Draw the figures of a run again: curves, heat maps, differences, worst cases.
 
@@ -46,7 +39,7 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.results.tables import read_tables
 
-    kinds = [kind.strip() for kind in figures.split(",") if kind.strip()]
+    kinds = names_in([figures])
     unknown = [kind for kind in kinds if kind not in FIGURES]
     if unknown or not kinds:
         raise CommandError(

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import click
 
-from robustssm.commands.common import CommandError
-from robustssm.commands.show import RUN
+from robustssm.commands.common import CommandError, output, shared
 
 # As in robustssm.evaluations.exports.formats.WRITERS, which is heavy to import.
 FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
 
 
 @click.command()
-@RUN
+@shared("run")
 @click.option(
     "--to",
     "kind",
@@ -22,10 +21,7 @@ FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
     "document; md: the report; xarray: samples as netCDF; mlflow, wandb: files, and a script that "
     "logs them to MLflow or W&B.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
+@output(
     required=True,
     help="File to write, new or replaced; mlflow, wandb: a new folder, or an earlier export.",
 )

@@ -1,19 +1,20 @@
 """`robustssm gain`: the transfer functions of trained layers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS, shared
+from robustssm.commands.common import SharedOptions, output, shared
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
+    from robustssm.commands.terminal import Column
     from robustssm.evaluations.trained_layers.gain import GainResult
 
 
 @click.command()
-@click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT...")
+@click.argument("names", nargs=-1, required=True, metavar="CHECKPOINT...")
 @shared("settings")
 @click.option(
     "--layer",
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 @click.option(
     "--rtol",
     default=1e-3,
-    show_default=True,
     type=click.FloatRange(1e-9, 0.5),
     help="Relative width of the certified peak gain.",
 )
@@ -38,29 +38,19 @@ if TYPE_CHECKING:
     "--per",
     type=click.Choice(["channel", "layer", "model"]),
     default="layer",
-    show_default=True,
     help="What a row of the table is.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Folder of figures and tables. Default: runs/gain-<first model>.",
-)
-@click.option("--figures/--no-figures", default=True, show_default=True)
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@output(help="Folder of figures and tables. Default: runs/gain-<first model>.")
+@shared("figures", "style", "progress")
 def gain(
-    checkpoints: tuple[str, ...],
-    settings: tuple[str, ...],
+    names: tuple[str, ...],
     layers: tuple[int, ...],
     length: int | None,
     rtol: float,
     per: str,
     output: Path | None,
     figures: bool,
-    style: str,
-    progress: str,
+    **options: Any,
 ) -> None:
     """Measure what the layers of trained checkpoints amplify, and at which frequency.
 
@@ -79,10 +69,11 @@ def gain(
     from robustssm.commands import terminal
     from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 
-    references = named(checkpoints, settings)
+    asked = SharedOptions(**options)
+    references = named(names, asked.settings)
     models = []
     drawn = len(references) + 1 if figures else 0
-    with terminal.progress(len(references) + drawn, "gain", progress) as advance:
+    with asked.steps(len(references) + drawn, "gain") as advance:
         for ref in references:
             checkpoint = ref.load()
             measured = model_gain(
@@ -102,7 +93,7 @@ def gain(
             folder = output or Path("runs") / f"gain-{str(references[0]).replace('/', '-')}"
             drawing.draw_all(result, folder, report=advance)
             terminal.note(f"figures and their data: {folder}")
-    _show(result, per, style)
+    _show(result, per, asked.style)
     notes: dict[str, list[str]] = {}
     for model in models:
         for note in model.notes:
@@ -129,8 +120,8 @@ gain at the resonance perturbation's frequency / peak; gain over the finite leng
 rank at 1e-3."""
 
 
-# Columns of the table of layers or models: heading, column of the summary, format.
-SUMMARY = (
+# Columns of the table of layers or models.
+SUMMARY: "tuple[Column, ...]" = (
     ("systems", "systems", "d"),
     ("peak", "gain_low", ".4g"),
     ("<=", "gain_high", ".4g"),
@@ -147,7 +138,7 @@ SUMMARY = (
     ("finite", "finite_over_peak", ".3g"),
     ("rank", "hankel_rank", ".0f"),
 )
-CHANNEL = (
+CHANNEL: "tuple[Column, ...]" = (
     ("channel", "channel", "d"),
     ("dt", "dt", ".3g"),
     ("peak gain", "gain_low", ".5g"),
@@ -156,7 +147,7 @@ CHANNEL = (
     ("omega", "omega", ".4g"),
     ("omega/spike", "omega_over_spike", ".3g"),
     ("pole", "pole", ".4g"),
-    ("aliased", "pole_aliased", ""),
+    ("aliased", lambda row: "yes" if row["pole_aliased"] else "no", ""),
     ("Q", "q_pole", ".3g"),
     ("dc", "dc_gain", ".3g"),
     ("resonance", "resonance_gain", ".3g"),
@@ -170,35 +161,15 @@ CHANNEL = (
 def _show(result: "GainResult", per: str, style: str) -> None:
     from robustssm.commands import terminal
 
-    if style == "json":
-        terminal.emit_json(result.to_json(per))
-        return
-    table = result.table(per)
-    if style == "csv":
-        click.echo(table.to_csv(index=False), nl=False)
-        return
-    columns = CHANNEL if per == "channel" else SUMMARY
-    keys = ["model"] if per == "model" else ["model", "layer"]
-    rows = [
-        [str(row[key]) for key in keys] + [_cell(row[name], form) for _, name, form in columns]
-        for row in table.to_dict("records")
-    ]
     spikes = sorted({model.spike for model in result.models})
     lengths = sorted({model.length for model in result.models})
     title = (
         f"spike: omega = {', '.join(f'{w:.6g}' for w in spikes)} rad per unit time; finite: "
         f"{', '.join(map(str, lengths))} samples"
     )
-    terminal.emit_table(title, [*keys, *(heading for heading, _, _ in columns)], rows, style)
-    if per != "channel":
-        click.echo(LEGEND)
-    for line in result.verdicts():
-        click.echo(line)
-
-
-def _cell(value: object, form: str) -> str:
-    if isinstance(value, float) and value != value:
-        return "-"
-    if not form:
-        return "yes" if value else "no"
-    return format(value, form)
+    columns = CHANNEL if per == "channel" else SUMMARY
+    if per != "model":
+        columns = (("layer", "layer", ""), *columns)
+    table = terminal.Table(title, result.table(per), (("model", "model", ""), *columns))
+    legend = [] if per == "channel" else [LEGEND]
+    terminal.show(style, table, *legend, *result.verdicts(), content=result.to_json(per))

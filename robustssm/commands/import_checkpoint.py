@@ -4,26 +4,18 @@ from pathlib import Path
 
 import click
 
-from robustssm.commands.common import shared
+from robustssm.commands.common import output, shared
 from robustssm.errors import UsageError
 
 
 @click.command("import")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Native file to write (.safetensors), new or replaced.",
-)
+@output(required=True, help="Native file to write (.safetensors), new or replaced.")
 @shared("settings")
 @click.option(
     "-d", "--data", "task", help="Task that it was trained on; measures the clean accuracy."
 )
-@click.option(
-    "--train-seed", default=0, show_default=True, type=click.IntRange(0), help="Seed on the card."
-)
+@click.option("--train-seed", default=0, type=click.IntRange(0), help="Seed on the card.")
 def import_checkpoint(
     checkpoint: Path, output: Path, settings: tuple[str, ...], task: str | None, train_seed: int
 ) -> None:

@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import shared
-from robustssm.errors import UsageError
+from robustssm.commands.common import choice, one_model, shared
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.trained_layers.examination import Examination
+    from robustssm.commands.terminal import Column
 
-# Columns of the table of layers: heading, key, format.
-_COLUMNS = (
+# Columns of the table of layers.
+_COLUMNS: "tuple[Column, ...]" = (
     ("layer", "layer", "d"),
     ("kind", "kind", ""),
     ("spectrum nearest to", "nearest", ""),
@@ -36,13 +35,7 @@ in float64, relative to the largest output."""
 @click.command("inspect")
 @click.argument("checkpoint")
 @shared("settings")
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "md", "csv", "json"]),
-    default="table",
-    show_default=True,
-)
+@choice("--format", "style", of=("table", "md", "csv", "json"))
 def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -> None:
     """Say what a checkpoint is: format, architecture, spectra, stability, aliasing.
 
@@ -58,28 +51,24 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
     \b
     Exit codes: 0 shown; 2 a setting is missing or wrong; 4 the file is rejected.
     """
-    from robustssm.checkpoints.model_names import references
     from robustssm.commands import terminal
     from robustssm.evaluations.trained_layers.examination import examine
     from robustssm.execution import one_thread
 
-    refs = references([checkpoint], settings)
-    if len(refs) != 1:
-        raise UsageError(f"inspect: {checkpoint!r} names {len(refs)} models, expected one")
+    model = one_model("inspect", checkpoint, settings)
     with one_thread():
-        found = examine(refs[0].load())
+        found = examine(model.load())
+    facts = [{"": key, "value": _shown(v)} for key, v in found.facts.items() if v is not None]
+    layers = [layer.to_dict() for layer in found.layers]
+    parts = [terminal.Table(checkpoint, facts)]
+    if layers:
+        parts.append(terminal.Table("SSM layers", layers, _COLUMNS))
+    content = {"checkpoint": checkpoint, **found.to_dict()}
+    terminal.show(style, *parts, content=content, rows=layers)
     if style == "json":
-        terminal.emit_json({"checkpoint": checkpoint, **found.to_dict()})
         return
-    if style == "csv":
-        terminal.emit_records("", [layer.to_dict() for layer in found.layers], style)
-    else:
-        facts = [[key, _shown(value)] for key, value in found.facts.items() if value is not None]
-        terminal.emit_table(checkpoint, ["", "value"], facts, style)
-        if found.layers:
-            columns, rows = _layers(found)
-            terminal.emit_table("SSM layers", columns, rows, style)
-            terminal.note(_LEGEND)
+    if layers and style != "csv":
+        terminal.note(_LEGEND)
     for layer in found.layers:
         for reason in layer.refused:
             terminal.note(f"layer {layer.layer}: {reason}")
@@ -94,12 +83,3 @@ def _shown(value: Any) -> str:
         value = f"{len(value)} x {value[0]}"
     text = str(value)
     return text if len(text) <= 160 else f"{text[:157]}..."
-
-
-def _layers(found: "Examination") -> tuple[list[str], list[list[str]]]:
-    rows = []
-    for layer in found.layers:
-        values = layer.to_dict()
-        row = [(values.get(key), style) for _, key, style in _COLUMNS]
-        rows.append(["-" if value is None else format(value, style) for value, style in row])
-    return [heading for heading, *_ in _COLUMNS], rows

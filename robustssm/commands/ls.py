@@ -1,6 +1,7 @@
 """`robustssm ls`: the models, noises and tasks there are, and the runs on disk."""
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,6 @@ def ls_models(style: str) -> None:
     """
     from robustssm.checkpoints import load_checkpoint
     from robustssm.checkpoints.bundled import SEEDS, zoo_path
-    from robustssm.commands.listing import show_rows
     from robustssm.hippo.initializations import NAMES
 
     rows: list[dict[str, Any]] = []
@@ -59,7 +59,7 @@ def ls_models(style: str) -> None:
                     "hash": checkpoint.content_hash[:12],
                 }
             )
-    show_rows("Bundled checkpoints", rows, style)
+    _show("Bundled checkpoints", rows, style)
 
 
 @ls.command("noises")
@@ -74,8 +74,6 @@ def ls_noises(style: str) -> None:
       robustssm ls noises
       robustssm ls noises --format json
     """
-    from robustssm.commands.listing import show_attacks
-
     show_attacks(style)
 
 
@@ -92,7 +90,6 @@ def ls_tasks(style: str) -> None:
       robustssm ls tasks
       robustssm ls tasks --format json
     """
-    from robustssm.commands.listing import show_rows
     from robustssm.tasks import TASKS
     from robustssm.tasks.registry import maker, spelling
 
@@ -105,11 +102,7 @@ def ls_tasks(style: str) -> None:
         }
         for name in TASKS
     ]
-    if style != "table":
-        show_rows("Tasks", rows, style)
-        return
-    for row in rows:
-        click.echo(f"{row['task']}\n    {row['what']}.")
+    _show("Tasks", rows, style, lambda row: f"{row['task']}\n    {row['what']}.")
 
 
 @ls.command("recipes")
@@ -124,17 +117,14 @@ def ls_recipes(style: str) -> None:
       robustssm ls recipes
       robustssm ls recipes --format json
     """
-    from robustssm.commands.listing import show_rows
     from robustssm.training.recipe_files import listed
 
-    rows = listed()
-    if style != "table":
-        show_rows("Recipes", rows, style)
-        return
-    for row in rows:
+    def in_words(row: Mapping[str, Any]) -> str:
         samples = f", {row['samples']:,} training samples" if row["samples"] else ""
-        click.echo(f"{row['recipe']}: {row['families']}\n    {row['task']}{samples}")
-        click.echo(f"    {row['source']}.")
+        what = f"{row['recipe']}: {row['families']}\n    {row['task']}{samples}"
+        return f"{what}\n    {row['source']}."
+
+    _show("Recipes", listed(), style, in_words)
 
 
 @ls.command("runs")
@@ -159,7 +149,6 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
     from click.core import ParameterSource
 
     from robustssm.commands import terminal
-    from robustssm.commands.listing import show_rows
     from robustssm.evaluations.results.inspection import runs_below
 
     # Nobody named the default: where no sweep made it there are no runs.
@@ -168,11 +157,7 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
     rows = [_run(path) for path in found]
     if not rows:
         terminal.note(f"no run directory below {folder}; `robustssm sweep` makes one")
-    if style == "table":
-        for row in rows:
-            click.echo(_in_words(row))
-        return
-    show_rows(f"Runs below {folder}", rows, style)
+    _show(f"Runs below {folder}", rows, style, _in_words)
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -198,12 +183,60 @@ def _run(path: Path) -> dict[str, Any]:
     return row
 
 
-def _in_words(row: dict[str, Any]) -> str:
+def _in_words(row: Mapping[str, Any]) -> str:
     """Return a run in two lines, for a terminal of any width."""
-    from robustssm.commands.listing import size
-
     trouble = [f"{row[name]} {name}" for name in ("failed", "missing") if row[name]]
     partial = [f"PARTIAL: first {row['partial']} samples"] if row["partial"] else []
     how_far = [row["state"], f"{row['done']} of {row['cells']} cells", *trouble, *partial]
     what = "; ".join(str(row[name]) for name in ("task", "noises", "models") if row[name])
     return f"{row['run']}: {', '.join([*how_far, size(row['bytes'])])}\n    {what or '-'}"
+
+
+def show_attacks(style: str) -> None:
+    """Print every perturbation and adversary: fields with defaults, places, unit of eps."""
+    from dataclasses import MISSING, fields
+
+    from robustssm.attacks.adversaries.table import ADVERSARIES
+    from robustssm.attacks.perturbations.table import FAMILIES
+
+    rows = []
+    for name, cls in {**FAMILIES, **ADVERSARIES}.items():
+        shown = [
+            f.name if f.default is MISSING else f"{f.name}={f.default!r}"
+            for f in fields(cls)  # type: ignore[arg-type]
+        ]
+        rows.append(
+            {
+                "attack": f"{name}({', '.join(shown)})",
+                "at": " or ".join(cls.sites),
+                "unit": cls.unit,
+                "what": (cls.__doc__ or "").partition("\n")[0].rstrip("."),
+            }
+        )
+
+    def in_words(row: Mapping[str, Any]) -> str:
+        return f"{row['attack']}\n    {row['what']}. At: {row['at']}; eps: {row['unit']}."
+
+    _show("attacks", rows, style, in_words)
+
+
+def _show(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    style: str,
+    words: Callable[[Any], str] | None = None,
+) -> None:
+    """Print a list; a single row is a row all the same."""
+    from robustssm.commands import terminal
+
+    terminal.show(style, terminal.Table(title, rows, digits=".4g", words=words))
+
+
+def size(count: int) -> str:
+    """Return bytes for people, in binary units: 512 B, 3.4 MiB."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024.0:
+            break
+        value, unit = value / 1024.0, larger
+    return f"{value:.3g} {unit}" if unit != "B" else f"{count} B"

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import Expression, Numbers, Range
+from robustssm.commands.common import Expression, Numbers, Range, choice, with_options
 
 if TYPE_CHECKING:
     from robustssm.evaluations.sweep.noises import Noise
 
-_OPTIONS = (
+# They arrive as keyword arguments of `read_noises`.
+noise_options = with_options(
     click.option(
         "--noise",
         "noises",
@@ -25,11 +26,9 @@ _OPTIONS = (
         help="As in 1-64, 1,2,4, 1:128:8, log:1:128:16 or all: DFT bins, or spikes of S4D "
         "(resonance). Default: 1-64 (fourier), 1 (resonance).",
     ),
-    click.option(
+    choice(
         "--mode-unit",
-        type=click.Choice(["bin", "cycles", "hz"]),
-        default="bin",
-        show_default=True,
+        of=("bin", "cycles", "hz"),
         help="What --modes counts: DFT bins, cycles per sample or hertz.",
     ),
     click.option(
@@ -51,7 +50,6 @@ _OPTIONS = (
         "--eps",
         type=Numbers("eps"),
         default="0.1,0.3,1",
-        show_default=True,
         help="Strengths, beside the clean accuracy.",
     ),
     click.option(
@@ -67,11 +65,9 @@ _OPTIONS = (
         help="Where: the input, the input of every SSM layer, or the model. Default: as the noise "
         "has it.",
     ),
-    click.option(
+    choice(
         "--clip",
-        type=click.Choice(["none", "hard", "rescale"]),
-        default="none",
-        show_default=True,
+        of=("none", "hard", "rescale"),
         help="Keep inputs in --range: cut; or strengthen first so that eps is still delivered.",
     ),
     click.option(
@@ -80,39 +76,15 @@ _OPTIONS = (
 )
 
 
-def noise_options(command: Any) -> Any:
-    """Add the options of noises to a command; they arrive as keyword arguments of `read_noises`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 def read_noises(
     noises: tuple[str, ...],
-    modes: str | None,
-    mode_unit: str,
-    phase: str | None,
-    channels: str | None,
     omega: tuple[float, ...] | None,
-    eps: tuple[float, ...],
-    eps_unit: str | None,
-    inject: str | None,
-    clip: str,
     limits: tuple[float, float] | None,
+    **options: Any,
 ) -> "list[Noise]":
     """Return the noises that the options of `noise_options` describe; UsageError else."""
     from robustssm.evaluations.sweep.noises import Noise
 
-    options: dict[str, Any] = {
-        "modes": modes,
-        "omega": omega or (),
-        "eps": eps,
-        "eps_unit": eps_unit,
-        "inject": inject,
-        "mode_unit": mode_unit,
-        "phase": phase,
-        "channels": channels,
-        "clip": clip,
-        **({"limits": limits} if limits else {}),
-    }
-    return [Noise(name, **options) for name in noises]
+    if limits:
+        options["limits"] = limits
+    return [Noise(name, omega=omega or (), **options) for name in noises]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustssm.commands.common import shared
-from robustssm.errors import RejectedInputError, UsageError
+from robustssm.commands.common import choice, one_model, shared
+from robustssm.errors import RejectedInputError
 
 if TYPE_CHECKING:
     from robustssm.tasks.arrays import Array
@@ -27,13 +27,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The .npz file to write, with `output`; new or replaced.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "float64"]),
-    default="float32",
-    show_default=True,
-    help="Of the whole network.",
-)
+@choice("--precision", of=("float32", "float64"), help="Of the whole network.")
 @shared("settings")
 def predict(
     model: str, source: Path, output: Path, precision: str, settings: tuple[str, ...]
@@ -55,18 +49,15 @@ def predict(
     import numpy as np
     import torch
 
-    from robustssm.checkpoints.model_names import references
     from robustssm.commands import terminal
     from robustssm.execution import one_thread
     from robustssm.files import new_file, prepare
     from robustssm.networks.inference import logits
 
     prepare(output)
-    refs = references([model], settings)
-    if len(refs) != 1:
-        raise UsageError(f"predict: {model!r} names {len(refs)} models, expected one")
+    ref = one_model("predict", model, settings)
     values, lengths = read_input(source)
-    found = refs[0].load()
+    found = ref.load()
     network, dtype = found.network, getattr(torch, precision)
     network.to(dtype)
     x = torch.from_numpy(values)

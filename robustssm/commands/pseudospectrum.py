@@ -1,36 +1,29 @@
 """`robustssm pseudospectrum`: how far from singular zI - M is, over the complex plane."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.commands.common import SharedOptions, names_in, output, shared
 from robustssm.errors import UsageError
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @click.command()
-@click.option(
-    "-n", "--state-size", "--n", "n", default=64, show_default=True, help="State size of every M."
-)
+@click.option("-n", "--state-size", "--n", "n", default=64, help="State size of every M.")
 @click.option(
     "--init",
     "inits",
     default="hippo,s4d,s4ptd-rank1",
-    show_default=True,
     help="Initialisations: hippo (= s4), s4d, s4ptd-rank1:tau=0.1, s4ptd, s4ptd-random.",
 )
 @click.option(
     "--window",
     default="low",
-    show_default=True,
     help="low: eigenvalues -1..-n of HiPPO and the imaginary axis; whole: all numerical ranges; "
     "or LEFT,RIGHT,BOTTOM,TOP.",
 )
-@click.option("--grid", default="100x100", show_default=True, help="Points: 100x100, or 100.")
+@click.option("--grid", default="100x100", help="Points: 100x100, or 100.")
 @click.option(
     "--point",
     "points",
@@ -38,15 +31,8 @@ if TYPE_CHECKING:
     metavar="RE,IM",
     help="Print sigma_min at this point instead of a grid; may be repeated.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Folder of the figure and its data. Default: runs/pseudospectrum-n<n>.",
-)
-@click.option("--figures/--no-figures", default=True, show_default=True)
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@output(help="Folder of the figure and its data. Default: runs/pseudospectrum-n<n>.")
+@shared("figures", "style", "progress")
 def pseudospectrum(
     n: int,
     inits: str,
@@ -55,8 +41,7 @@ def pseudospectrum(
     points: tuple[str, ...],
     output: Path | None,
     figures: bool,
-    style: str,
-    progress: str,
+    **options: Any,
 ) -> None:
     """Compute pseudospectra: log10 sigma_min(zI - M) of HiPPO and of what stands for it.
 
@@ -77,19 +62,19 @@ def pseudospectrum(
     from robustssm.commands import terminal
     from robustssm.evaluations.initializations import pseudospectrum as evaluation
 
-    names = tuple(dict.fromkeys(name.strip() for name in inits.split(",") if name.strip()))
+    asked = SharedOptions(**options)
+    names = tuple(dict.fromkeys(names_in([inits])))
     if not names:
         raise UsageError("pseudospectrum: --init is empty, expected names such as hippo,s4d")
     if points:
         z = np.array([complex(*_numbers(point, "--point", 2)) for point in points])
         table = evaluation.at_points(n, names, z)
-        content = {"n": n, "points": table.to_dict("records")}
-        _emit(table, content, f"sigma_min(zI - M), n = {n}", style)
+        title = f"sigma_min(zI - M), n = {n}"
+        shown = terminal.Table(title, table, terminal.spaced(table), digits=".11g")
+        terminal.show(asked.style, shown, content={"n": n, "points": table.to_dict("records")})
         return
     chosen = window if window in ("low", "whole") else _numbers(window, "--window", 4)
-    with terminal.progress(
-        len(names) + (1 if figures else 0), "pseudospectrum", progress
-    ) as advance:
+    with asked.steps(len(names) + figures, "pseudospectrum") as advance:
         result = evaluation.pseudospectrum(n, names, chosen, _grid(grid), advance)
         if figures:
             from robustssm.figures import pseudospectrum as drawing
@@ -100,24 +85,9 @@ def pseudospectrum(
             terminal.note(f"figure and its data: {folder}")
     limits = ", ".join(f"{value:g}" for value in result.window)
     title = f"n = {n}, window {limits}, grid {grid}; abscissae in rad per unit time"
-    _emit(result.table(), result.to_json(), title, style)
-
-
-def _emit(table: "DataFrame", content: dict[str, Any], title: str, style: str) -> None:
-    from robustssm.commands import terminal
-
-    if style == "json":
-        terminal.emit_json(content)
-    elif style == "csv":
-        click.echo(table.to_csv(index=False), nl=False)
-    else:
-        columns = [str(column).replace("_", " ") for column in table.columns]
-        rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-        terminal.emit_table(title, columns, rows, style)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.11g}" if isinstance(value, float) else str(value)
+    table = result.table()
+    shown = terminal.Table(title, table, terminal.spaced(table), digits=".11g")
+    terminal.show(asked.style, shown, content=result.to_json())
 
 
 def _numbers(text: str, option: str, count: int) -> tuple[float, ...]:

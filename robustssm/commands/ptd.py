@@ -1,46 +1,40 @@
 """`robustssm ptd`: make, inspect and compare perturb-then-diagonalize initialisations."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.commands.common import SharedOptions, choice, output, shared
 from robustssm.errors import RejectedInputError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from robustssm.commands.terminal import Table
     from robustssm.evaluations.initializations.trade_off import Made, Report
 
-METHODS = click.Choice(["all", "rank1", "clipped", "optimized", "minimax", "random", "corner"])
+METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner")
 
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--inspect", "inspected", type=click.Path(path_type=Path), help="The same as FILE.")
-@click.option(
-    "-n", "--state-size", "--n", "sizes", default="16,32,64", show_default=True, help="State sizes."
-)
-@click.option("--method", type=METHODS, default="all", show_default=True, help="Make this one.")
+@click.option("-n", "--state-size", "--n", "sizes", default="16,32,64", help="State sizes.")
+@choice("--method", of=METHODS, help="Make this one.")
 @click.option("--tau", type=float, help="rank1, clipped: echo of the family, default 0.1.")
 @click.option("--size", type=float, help="random, corner: |E|, 2-norm.")
 @click.option("--relative-norm", type=float, help="random, corner: |E| / |A| instead.")
 @click.option("--kappa", "kappas", help="minimax: largest kappa, default 10; --study: a list.")
 @click.option("--free-input", is_flag=True, help="minimax: choose the input matrix, too.")
 @click.option("--steps", type=int, help="minimax: optimise anew, iterations a stage, else 800.")
-@click.option("--seed", default=0, show_default=True, help="random, optimized: seed.")
+@click.option("--seed", default=0, help="random, optimized: seed.")
 @click.option("--restarts", type=int, help="optimized: optimise anew from this many starts.")
-@click.option(
-    "--readout", "readouts", default="e0", show_default=True, help="Readouts: e0,ones,random:0."
-)
+@click.option("--readout", "readouts", default="e0", help="Readouts: e0,ones,random:0.")
 @click.option("--study", "studied", is_flag=True, help="kappa against error for every method.")
 @click.option("--matrix", "matrices", multiple=True, help="--study: name=path of .mat or .npz.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="FILE.npz; --study, restarts: a folder."
-)
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@output(help="FILE.npz; --study, restarts: a folder.")
+@shared("style", "progress")
 def ptd(
     file: Path | None,
     inspected: Path | None,
@@ -58,8 +52,7 @@ def ptd(
     studied: bool,
     matrices: tuple[str, ...],
     output: Path | None,
-    style: str,
-    progress: str,
+    **options: Any,
 ) -> None:
     """Make, inspect and compare the perturb-then-diagonalize initialisations of HiPPO-LegS.
 
@@ -79,6 +72,7 @@ def ptd(
     from robustssm.evaluations.sweep.noises import parse_numbers
     from robustssm.hippo.legs import check_order
 
+    asked = SharedOptions(**options)
     if matrices and not studied:
         raise UsageError("ptd: --matrix belongs to --study; give the file alone to inspect it")
     if sum([bool(file), bool(inspected), studied, method != "all"]) > 1:
@@ -98,20 +92,20 @@ def ptd(
         where = "--study" if studied else "a file to inspect"
         raise UsageError(f"ptd: {', '.join(given)} does not belong to {where}; leave it out")
     if path is not None:
-        _inspect(path, readouts, style)
+        _inspect(path, readouts, asked.style)
         return
     orders = [check_order(n, minimum=2) for n in parse_modes(sizes, "state size")]
     targets = parse_numbers(kappas, "kappa") if kappas else ()
     if studied:
-        _study(orders, matrices, targets, free_input, output, style, progress)
+        _study(orders, matrices, targets, free_input, output, asked)
         return
     if method == "all":
         if given or kappas or output or free_input:
             raise UsageError("ptd: settings and -o belong to one method; add --method or --study")
-        _table(orders, style)
+        _compare(orders, asked.style)
         return
     if method == "optimized" and (restarts or (output and output.suffix != ".npz")):
-        _optimize(orders, seed, restarts or 8, output, progress)
+        _optimize(orders, seed, restarts or 8, output, asked)
         return
     if len(orders) != 1 or len(targets) > 1:
         raise UsageError(
@@ -134,7 +128,7 @@ def ptd(
         free_input=free_input,
         steps=steps,
     )
-    _show(made, readouts, style, output)
+    _show(made, readouts, asked.style, output)
 
 
 def _inspect(path: Path, readouts: str, style: str) -> None:
@@ -154,6 +148,8 @@ def _inspect(path: Path, readouts: str, style: str) -> None:
 
 def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
     """Print the report of an initialisation and save it, where a name is given."""
+    from dataclasses import asdict
+
     import numpy as np
 
     from robustssm.commands import terminal
@@ -163,18 +159,12 @@ def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
 
     named = {word.strip(): read_readout(word.strip(), len(made.B)) for word in readouts.split(",")}
     result = report(made, named)
-    rows = _rows(result)
-    if style == "json":
-        terminal.emit_json({"settings": made.settings, **_plain(result)})
-    elif style == "csv":
-        import pandas as pd
-
-        frame = pd.DataFrame(rows, columns=["quantity", "value", "note"])
-        click.echo(frame.to_csv(index=False), nl=False)
-    else:
-        settings = ", ".join(f"{key} {value}" for key, value in made.settings.items())
-        title = f"{made.method}, n = {result.n}" + (f", {settings}" if settings else "")
-        terminal.emit_table(title, ["quantity", "value", "note"], rows, style)
+    settings = [f"{key} {value}" for key, value in made.settings.items()]
+    title = ", ".join([made.method, f"n = {result.n}", *settings])
+    names = ("quantity", "value", "note")
+    rows = [dict(zip(names, row, strict=True)) for row in _rows(result)]
+    content = {"settings": made.settings, **asdict(result), "stable": result.stable}
+    terminal.show(style, terminal.Table(title, rows), content=content)
     if output is not None:
         facts = {"kappa_measured": result.kappa, "max_real": result.max_real}
         meta = {"method": made.method, **made.settings, **facts}
@@ -206,16 +196,8 @@ def _rows(result: "Report") -> list[list[str]]:
     return rows
 
 
-def _plain(result: "Report") -> dict[str, object]:
-    """Return the report as JSON holds it."""
-    from dataclasses import asdict
-
-    content = asdict(result) | {"stable": result.stable}
-    return content
-
-
 def _optimize(
-    orders: list[int], seed: int, restarts: int, output: Path | None, progress: str
+    orders: list[int], seed: int, restarts: int, output: Path | None, asked: SharedOptions
 ) -> None:
     """Make the paper's E again and write n<N>.npz as the shipped files."""
     from robustssm.commands import terminal
@@ -223,7 +205,7 @@ def _optimize(
 
     if output is None:
         raise UsageError("ptd: --restarts needs -o FOLDER to write the matrices to")
-    with terminal.progress(len(orders), "optimise", progress) as advance:
+    with asked.steps(len(orders), "optimise") as advance:
         for n in orders:
             path = save(optimize(n, seed=seed, restarts=restarts), output)
             advance()
@@ -236,8 +218,7 @@ def _study(
     targets: tuple[float, ...],
     free_input: bool,
     output: Path | None,
-    style: str,
-    progress: str,
+    asked: SharedOptions,
 ) -> None:
     from robustssm.commands import terminal
     from robustssm.evaluations.initializations.ptd_study import read_matrices, study
@@ -249,7 +230,7 @@ def _study(
         raise UsageError("ptd: --free-input needs --kappa with --study; add --kappa 10")
     folder = output or Path("runs") / "ptd-study"
     named = read_matrices(matrices)
-    with terminal.progress(len(orders) + len(named), "ptd study", progress) as advance:
+    with asked.steps(len(orders) + len(named), "ptd study") as advance:
         result = study(
             orders,
             matrices=named,
@@ -261,46 +242,26 @@ def _study(
     drawing.draw_all(result.rows, folder)
     result.slopes.to_csv(folder / "slopes.csv", index=False)
     terminal.note(f"figure and tables: {folder}")
-    if style == "json":
-        slopes = result.slopes.to_dict("records")
-        terminal.emit_json({"rows": result.rows.to_dict("records"), "slopes": slopes})
-        return
-    hidden = ["input_change", "stable", "worst_high", "worst_omega", "rank_one_error"]
-    rows = result.rows if style == "csv" else result.rows.drop(columns=hidden, errors="ignore")
-    _frame("kappa against the error of the worst unit readout", rows, style)
-    if style != "csv":
-        _frame("slope of log kappa on log |E| / |A|, 95% interval", result.slopes, style)
+    hidden = ("input_change", "stable", "worst_high", "worst_omega", "rank_one_error")
+    rows = _table("kappa against the error of the worst unit readout", result.rows, hidden)
+    slopes = _table("slope of log kappa on log |E| / |A|, 95% interval", result.slopes)
+    content = {"rows": rows.records(), "slopes": slopes.records()}
+    terminal.show(asked.style, rows, slopes, content=content)
 
 
-def _table(orders: list[int], style: str) -> None:
+def _compare(orders: list[int], style: str) -> None:
     from robustssm.commands import terminal
     from robustssm.evaluations.initializations.trade_off import ptd_table
 
-    table = ptd_table(orders)
-    if style == "json":
-        terminal.emit_json({"rows": table.to_dict("records")})
-        return
-    if style != "csv":
-        # A reason is longer than a cell.
-        for row in table[table["note"] != ""].itertuples(index=False):
+    frame = ptd_table(orders)
+    if style in ("table", "md"):  # a reason is longer than a cell
+        for row in frame[frame["note"] != ""].itertuples(index=False):
             terminal.note(f"{row.init}, n = {row.n}: {row.note}")
-        table = table.drop(columns="note")
-    _frame("Perturb-then-diagonalize, readout e0", table, style)
+    table = _table("Perturb-then-diagonalize, readout e0", frame, ("note",))
+    terminal.show(style, table, content={"rows": table.records()})
 
 
-def _frame(title: str, frame: "pd.DataFrame", style: str) -> None:
-    from robustssm.commands import terminal
+def _table(title: str, frame: "pd.DataFrame", hidden: tuple[str, ...] = ()) -> "Table":
+    from robustssm.commands.terminal import Table, spaced
 
-    if style == "csv":
-        click.echo(frame.to_csv(index=False), nl=False)
-        return
-    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    terminal.emit_table(
-        title, [str(column).replace("_", " ") for column in frame.columns], rows, style
-    )
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "-" if value != value else f"{value:.5g}"
-    return str(value)
+    return Table(title, frame, spaced(frame, hidden), digits=".5g")

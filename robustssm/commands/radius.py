@@ -1,10 +1,11 @@
 """`robustssm radius`: certified radii against spectral perturbations of the input."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from robustssm.commands.common import CommandError, cores, shared
+from robustssm.commands.common import CommandError, SharedOptions, choice, output, shared
 from robustssm.errors import UsageError
 
 
@@ -13,20 +14,16 @@ from robustssm.errors import UsageError
 @click.option(
     "--modes",
     default="all",
-    show_default=True,
     help="DFT bins that a perturbation may use, as in sweep.",
 )
-@click.option(
+@choice(
     "--bound",
-    type=click.Choice(["local", "global"]),
-    default="local",
-    show_default=True,
+    of=("local", "global"),
     help="local: bounds around each sample; global: Lipschitz constants, if every block has one.",
 )
 @click.option(
     "--tolerance",
     default=0.1,
-    show_default=True,
     help="By how much a radius may fall short of the best these bounds prove.",
 )
 @click.option(
@@ -35,31 +32,20 @@ from robustssm.errors import UsageError
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Run directories of sweeps: every successful attack at the input has to be larger.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
+@output(
     default=Path("runs/radii"),
-    show_default=True,
     help="Folder of the results; what is there is not computed again.",
 )
 @click.option("--notes", is_flag=True, help="Say which blocks have no Lipschitz constant.")
 @shared("task", "limit", "jobs", "style", "progress")
 def radius(
-    models: tuple[str, ...],
-    checkpoints: tuple[Path, ...],
-    settings: tuple[str, ...],
     modes: str,
     bound: str,
     tolerance: float,
-    limit: int | None,
-    task: str | None,
     against: tuple[Path, ...],
-    jobs: int | None,
     output: Path,
     notes: bool,
-    style: str,
-    progress: str,
+    **options: Any,
 ) -> None:
     """Certify a radius for every test sample: no perturbation below it changes the prediction.
 
@@ -72,11 +58,9 @@ def radius(
       robustssm sweep --model s4d --noise fourier --modes all -o runs/all
       robustssm radius --model s4d --limit 64 --against runs/all
     """
-    import joblib
     import torch
 
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.checkpoints.model_names import resolve
     from robustssm.commands import terminal
     from robustssm.evaluations.certificates.certified_radius import certified_radii
     from robustssm.evaluations.certificates.lipschitz import certificate_notes
@@ -89,17 +73,11 @@ def radius(
         successful,
     )
     from robustssm.evaluations.sweep.noises import Noise
-    from robustssm.evaluations.sweep.planning import make_plan
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.networks.network import own_network
 
-    # A plan checks models, task and modes as a sweep does.
-    plan = make_plan(
-        resolve(",".join(models), checkpoints, settings),
-        Noise("fourier", modes),
-        task=task,
-        limit=limit,
-    )
+    asked = SharedOptions(**options)
+    plan = asked.plan(Noise("fourier", modes))
     plan.task.values("radius")
     listed = parse_modes(modes, top=plan.task.length // 2)
     if notes:
@@ -110,15 +88,19 @@ def radius(
                 own_network(model.ref.load().network, f"radius {model.ref}"), plan.task.length
             )
         ]
-        if style == "table":
-            for line in lines:
-                click.echo(f"{line['model']}: {line['note']}")
-        else:
-            terminal.emit_records("Blocks without a Lipschitz constant", lines, style)
+        terminal.show(
+            asked.style,
+            terminal.Table(
+                "Blocks without a Lipschitz constant",
+                lines,
+                words=lambda line: f"{line['model']}: {line['note']}",
+                upright=True,
+            ),
+        )
         return
     if output.exists() and not output.is_dir():
         raise UsageError(f"output {output}: is a file, expected a directory")
-    jobs_of = [Radii(m, plan.task, listed, bound, tolerance, limit) for m in plan.models]
+    jobs_of = [Radii(m, plan.task, listed, bound, tolerance, asked.limit) for m in plan.models]
     for one in jobs_of:  # refusals come before any work
         network = own_network(one.model.ref.load().network, f"radius {one.model.ref}")
         nothing = plan.task.splits["test"].rows(slice(0))
@@ -138,15 +120,10 @@ def radius(
         raise UsageError(f"output {output}: cannot be written ({error.strerror})") from None
     pieces = [(one, start, path) for one in jobs_of for start, path in one.pieces(output).items()]
     missing = [piece for piece in pieces if not piece[2].is_file()]
-    with terminal.progress(len(missing), "pieces of 16 samples", progress) as advance:
-        parallel = joblib.Parallel(
-            n_jobs=min(jobs or cores(), max(1, len(missing))), return_as="generator_unordered"
-        )
-        for _ in parallel(joblib.delayed(certify)(*piece) for piece in missing):
-            advance()
+    asked.each(certify, missing, "pieces of 16 samples")
     rows = [compare(one, read(one, output), successful(one, runs)) for one in jobs_of]
     title = f"Certified radii, L2, modes {modes}, {bound} bounds; {plan.task.spec}"
-    terminal.emit_records(title, rows, style)
+    terminal.show(asked.style, terminal.Table(title, rows, upright=True))
     violated = sum(int(str(row.get("violated", 0))) for row in rows)
     if violated:
         raise CommandError(

@@ -2,30 +2,21 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from robustssm.commands.common import cores, shared
+from robustssm.commands.common import SharedOptions, cores, output, shared
 from robustssm.errors import UsageError
-
-
-def _tell(name: str, progress: str, step: str) -> None:
-    """Say in a log that a step begins; some take minutes."""
-    from robustssm.commands import terminal
-
-    terminal.log(f"reproduce: {name}, {step}", progress)
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="What can be reproduced, and its steps.")
 @click.option("--quick", is_flag=True, help="Fewer and smaller settings, seconds to a minute.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+@output(
+    file_okay=False,
     default=Path("runs/reproduce"),
-    show_default=True,
     help="Folder: each recipe has its own folder in it.",
 )
 @click.option(
@@ -34,18 +25,15 @@ def _tell(name: str, progress: str, step: str) -> None:
     "task",
     help="Task of recipes that train, instead of digits; `ls tasks` names them.",
 )
-@click.option("--figures/--no-figures", default=True, show_default=True)
-@shared("jobs", "style", "progress")
+@shared("figures", "jobs", "style", "progress")
 def reproduce(
     name: str | None,
     listed: bool,
     quick: bool,
     output: Path,
     task: str | None,
-    jobs: int | None,
     figures: bool,
-    style: str,
-    progress: str,
+    **options: Any,
 ) -> None:
     """Reproduce one figure of arXiv 2310.01698, or `all`, and say where the numbers differ.
 
@@ -64,18 +52,15 @@ def reproduce(
     from robustssm.evaluations.paper.trainings import other_data
     from robustssm.evaluations.table_files import write_csv
 
+    asked = SharedOptions(**options)
     if listed:
         if name is not None:
             raise UsageError(f"reproduce: {name!r} and --list exclude one another; keep one")
-        terminal.emit_records(
-            "Recipes",
-            [
-                {"name": r.name, "shows": r.shows, "steps": ", ".join(r.step_names())}
-                for r in running.reproductions().values()
-            ],
-            style,
-            prose=True,
-        )
+        steps = [
+            {"name": r.name, "shows": r.shows, "steps": ", ".join(r.step_names())}
+            for r in running.reproductions().values()
+        ]
+        terminal.show(asked.style, terminal.Table("Recipes", steps, upright=True, prose=True))
         return
     if name is None:
         known = ", ".join(running.reproductions())
@@ -85,7 +70,7 @@ def reproduce(
     import pandas as pd
 
     parts = []
-    with terminal.progress(sum(len(r.steps) for r in chosen), "reproduce", progress) as advance:
+    with asked.steps(sum(len(r.steps) for r in chosen), "reproduce") as advance:
         for one in chosen:
             settings = {**one.settings(quick), **changes}
             tables = running.run(
@@ -93,8 +78,8 @@ def reproduce(
                 settings,
                 output,
                 advance,
-                jobs=jobs or cores(),
-                started=partial(_tell, one.name, progress),
+                jobs=asked.jobs or cores(),
+                started=partial(_tell, one.name, asked.progress),
             )
             found = running.compare(one, tables)
             write_csv(output / one.name / "findings.csv", found)
@@ -104,11 +89,13 @@ def reproduce(
 
                 saving.draw_all(one.name, tables, output / one.name / "figures")
     terminal.note(f"tables{' and figures' if figures else ''}: {output}")
-    rows = [
-        {str(key): value for key, value in row.items()}
-        for row in pd.concat(parts, ignore_index=True).to_dict("records")
-    ]
-    kind = "quick settings" if quick else "full settings"
-    terminal.emit_records(
-        f"What was found beside what the paper says ({kind})", rows, style, prose=True
-    )
+    title = f"What was found beside what the paper says ({'quick' if quick else 'full'} settings)"
+    table = terminal.Table(title, pd.concat(parts, ignore_index=True), upright=True, prose=True)
+    terminal.show(asked.style, table)
+
+
+def _tell(name: str, progress: str, step: str) -> None:
+    """Say in a log that a step begins; some take minutes."""
+    from robustssm.commands import terminal
+
+    terminal.log(f"reproduce: {name}, {step}", progress)

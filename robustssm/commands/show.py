@@ -5,21 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import CommandError, shared
+from robustssm.commands.common import CommandError, output, shared
 
 if TYPE_CHECKING:
+    from robustssm.commands.terminal import Table
     from robustssm.evaluations.results.inspection import Inspection
     from robustssm.evaluations.results.tables import Tables
 
-RUN = click.argument(
-    "run", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="RUN"
-)
 # Failed cells that are named one by one; all of them with --errors.
 _SHOWN = 5
 
 
 @click.command()
-@RUN
+@shared("run")
 @click.option("--errors", is_flag=True, help="Print the traceback of every failed cell.")
 @click.option("--verify", is_flag=True, help="Read every row of every cell.")
 @shared("style")
@@ -44,23 +42,23 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
 
     state = inspect(run, verify)
     tables = read_tables(state)
-    if style == "json":
-        terminal.emit_json(_record(state, tables, errors))
-    elif style == "csv":
-        click.echo(tables.overview.to_csv(index=False, lineterminator="\n"), nl=False)
-    else:
-        _print(state, tables, style, errors)
+    parts = _parts(state, tables, style, errors)
+    terminal.show(style, *parts, content=_record(state, tables, errors), rows=tables.overview)
+    if tables.stale and not tables.summary.empty and style in ("table", "md"):
+        terminal.note(
+            "summary.csv is behind the cells; the overview is of the cells that are there"
+            if state.planned
+            else "the overview is of summary.csv; no plan says what else there is"
+        )
     if state.damaged:
         named = "; ".join(f"{name}: {why}" for name, why in sorted(state.damaged.items()))
         raise CommandError(f"run {run}: damaged: {named}; {_cure(state)}", 4)
 
 
 @click.command()
-@RUN
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+@shared("run")
+@output(
+    dir_okay=False,
     help="File to write, new or replaced. Default: RUN/report.md, RUN/report.html with --html.",
 )
 @click.option(
@@ -135,40 +133,34 @@ def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, An
     }
 
 
-def _print(state: "Inspection", tables: "Tables", style: str, errors: bool) -> None:
-    from robustssm.commands import terminal
-    from robustssm.commands.sweep_tables import clean_table, overview_table
+def _parts(state: "Inspection", tables: "Tables", style: str, errors: bool) -> "list[Table | str]":
+    """Return what `table` and `md` show."""
+    from robustssm.commands.sweep_tables import results_table
+    from robustssm.commands.terminal import Table
 
-    facts = _facts(state)
+    facts, path = _facts(state), str(state.run.path)
     if style == "md":
-        terminal.emit_table(str(state.run.path), ["what", "value"], facts, style)
-        click.echo()
+        rows = [{"what": name, "value": value} for name, value in facts.items()]
+        parts: list[Table | str] = [Table(path, rows), ""]
     else:
-        width = max(len(name) for name, _ in facts)
-        click.echo(state.run.path)
-        click.echo("\n".join(f"  {name:<{width}}  {value}" for name, value in facts) + "\n")
-    mark = " PARTIAL (--limit)" if state.partial else ""
-    if not tables.overview.empty:
-        terminal.emit_table(f"Overview{mark}", *overview_table(tables.overview), style)
-    elif not tables.summary.empty:
-        terminal.emit_table(f"Clean accuracy{mark}", *clean_table(tables.summary), style)
-    if tables.stale and not tables.summary.empty:
-        terminal.note(
-            "summary.csv is behind the cells; the overview is of the cells that are there"
-            if state.planned
-            else "the overview is of summary.csv; no plan says what else there is"
-        )
-    _print_failures(state, errors)
+        width = max(map(len, facts))
+        parts = [path, *(f"  {name:<{width}}  {value}" for name, value in facts.items()), ""]
+    if not tables.summary.empty:
+        title = "Clean accuracy" if tables.overview.empty else "Overview"
+        mark = " PARTIAL (--limit)" if state.partial else ""
+        parts.append(results_table(tables, title + mark))
+    parts += _failures(state, errors)
     command = state.resume(state.run.path)
     if command and not state.complete:
-        click.echo(f"Goes on by\n  {command}")
+        parts.append(f"Goes on by\n  {command}")
+    return parts
 
 
-def _facts(state: "Inspection") -> list[list[str]]:
+def _facts(state: "Inspection") -> dict[str, str]:
     """Return names and values of what the run is and how far it is."""
     import shlex
 
-    from robustssm.commands.listing import size, text
+    from robustssm.commands.ls import size
     from robustssm.evaluations.results.inspection import disk_bytes
 
     content, counts = state.manifest, state.counts
@@ -195,17 +187,15 @@ def _facts(state: "Inspection") -> list[list[str]]:
         "versions": ", ".join(f"{k} {v}" for k, v in sorted(versions.items())),
         "models": ", ".join(models),
     }
-    return [[name, text(value)] for name, value in facts.items() if value not in (None, "")]
+    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
-def _print_failures(state: "Inspection", errors: bool) -> None:
-    """Print the failed cells: first lines, some of them, or every traceback."""
+def _failures(state: "Inspection", errors: bool) -> list[str]:
+    """Return the failed cells: first lines, some of them, or every traceback."""
     failures = list(state.failed.values())
     if errors:
-        for failure in failures:
-            click.echo(f"cell {failure.cell}: {failure.error}\n{failure.traceback}")
-        return
-    for failure in failures[:_SHOWN]:
-        click.echo(f"failed: cell {failure.cell}: {failure.line}")
+        return [f"cell {f.cell}: {f.error}\n{f.traceback}" for f in failures]
+    lines = [f"failed: cell {f.cell}: {f.line}" for f in failures[:_SHOWN]]
     if len(failures) > _SHOWN:
-        click.echo(f"failed: {len(failures) - _SHOWN} more; --errors prints all, with tracebacks")
+        lines.append(f"failed: {len(failures) - _SHOWN} more; --errors prints all, with tracebacks")
+    return lines

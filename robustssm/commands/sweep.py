@@ -251,7 +251,8 @@ def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: s
         "seconds": float(f"{seconds:.3g}"),
         "disk bytes": round(estimated.disk),
     }
-    terminal.emit_records(f"dry run of {run.path}: nothing is computed", [record], style)
+    title = f"dry run of {run.path}: nothing is computed"
+    terminal.show(style, terminal.Table(title, [record], upright=True))
     terminal.note(
         f"about {terminal.duration(seconds)} with {execution.jobs} at a time, "
         f"{estimated.disk / 2**20:.3g} MiB"

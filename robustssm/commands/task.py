@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands.common import choice, output
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,18 +16,11 @@ _SPLITS = ("train", "validation", "test")
 
 @click.command("task")
 @click.argument("name")
-@click.option("--show", default=5, show_default=True, type=click.IntRange(0, 400), help="Samples.")
+@click.option("--show", default=5, type=click.IntRange(0, 400), help="Samples.")
 @click.option("--label", type=int, help="Show samples of this class alone.")
-@click.option("--split", type=click.Choice(_SPLITS), default="test", show_default=True)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="PNG file of the samples: images, series as lines, tokens as text.",
-)
-@click.option(
-    "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
+@click.option("--split", type=click.Choice(_SPLITS), default="test")
+@output(help="PNG file of the samples: images, series as lines, tokens as text.")
+@choice("--format", "style", of=("table", "json"))
 def task(
     name: str, show: int, label: int | None, split: str, output: Path | None, style: str
 ) -> None:
@@ -70,17 +64,16 @@ def task(
     rows: list[dict[str, Any]] = [] if frame is None else frame.to_dict("records")
     for row in rows:
         row |= {key: int(row[key]) for key in ("sample_id", "label", "steps")}
-    if style == "json":
-        terminal.emit_json({"schema": 1, "task": card, "split": split, "samples": rows})
-    else:
-        cells = [[key, _shown(value)] for key, value in card.items() if value is not None]
-        terminal.emit_table(found.spec, ["", "value"], cells, "table")
-        if rows:
-            columns = [key for key in rows[0] if key != ("mean" if found.tokens else "start")]
-            if found.tokens is not None:
-                columns = ["sample_id", "label", "steps", "start"]
-            shown = [[_shown(row[key]) for key in columns] for row in rows]
-            terminal.emit_table(f"First samples, {split}", columns, shown, "table")
+    facts = [{"": key, "value": _shown(v)} for key, v in card.items() if v is not None]
+    parts = [terminal.Table(found.spec, facts)]
+    if rows:
+        columns = [key for key in rows[0] if key != "start"]
+        if found.tokens is not None:
+            columns = ["sample_id", "label", "steps", "start"]
+        shown = [{key: _shown(row[key]) for key in columns} for row in rows]
+        parts.append(terminal.Table(f"First samples, {split}", shown))
+    content = {"schema": 1, "task": card, "split": split, "samples": rows}
+    terminal.show(style, *parts, content=content)
     if output is not None and frame is not None:
         save_samples(found, part, frame, output)
         terminal.note(f"written: {output}")

@@ -1,16 +1,15 @@
 """What a terminal shows: tables on stdout, progress and notes on stderr."""
 
-import csv
-import io
 import json
-import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
+import rich.table
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,9 +18,11 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from robustssm.files import finite
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Seconds between two plain progress lines where stderr is not a terminal.
 PLAIN_INTERVAL = 30.0
@@ -37,61 +38,148 @@ def emit_json(content: dict[str, Any]) -> None:
     click.echo(json.dumps(finite(content), allow_nan=False))
 
 
-def emit_table(
-    title: str, columns: list[str], rows: list[list[str]], style: str, prose: bool = False
-) -> None:
-    """Print rows on stdout as a `table` (rich) or as `md` (Markdown).
+# A column of a table: heading; key of the row, or a function of the row; format ("": the table's).
+Column = tuple[str, "str | Callable[[Any], object]", str]
 
-    prose: cells hold sentences, which stand on the left and are broken into lines.
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, and how a reader sees them.
+
+    Parameters
+    ----------
+    title : str
+        Printed above the table; Markdown has none.
+    rows : pandas.DataFrame or sequence of mappings
+        All that csv and json hold.
+    columns : sequence of Column, optional
+        What `table` and `md` show. All keys, under their own names, by default.
+    digits : str
+        Format of the floats of columns without a format of their own.
+    words : function, optional
+        The text of a row; `table` prints these texts instead of a table.
+    upright : bool
+        Show a single row as names and values, one below the other.
+    prose : bool
+        Cells hold sentences: they stand on the left and are broken into lines.
     """
-    if style == "md":
-        click.echo("| " + " | ".join(columns) + " |")
-        click.echo("|" + "---|" * len(columns))
-        for row in rows:
-            click.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+
+    title: str
+    rows: "pd.DataFrame | Sequence[Mapping[str, Any]]"
+    columns: Sequence[Column] | None = None
+    digits: str = ".6g"
+    words: Callable[[Any], str] | None = None
+    upright: bool = False
+    prose: bool = False
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows, one mapping per row."""
+        rows = self.rows if isinstance(self.rows, Sequence) else self.rows.to_dict("records")
+        return [{str(key): value for key, value in row.items()} for row in rows]
+
+    def texts(self) -> tuple[list[str], list[list[str]]]:
+        """Return the headings and the cells that are shown, one list of cells per row."""
+        rows = self.records()
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = self.columns or [(name, name, "") for name in names]
+        headings = [heading for heading, _, _ in columns]
+        cells = [
+            [
+                self._text(key(row) if callable(key) else row.get(key), form)
+                for _, key, form in columns
+            ]
+            for row in rows
+        ]
+        if self.upright and len(cells) == 1:
+            pairs = zip(headings, cells[0], strict=True)
+            return ["quantity", "value"], [list(pair) for pair in pairs]
+        return headings, cells
+
+    def _text(self, value: object, form: str) -> str:
+        """Return a value as a reader sees it; a dash stands for what is not known."""
+        if value is None or value != value:
+            return "-"
+        if form and not isinstance(value, str):
+            return format(value, form)
+        return f"{value:{self.digits}}" if isinstance(value, float) else str(value)
+
+
+def spaced(names: Iterable[object], skip: Collection[str] = ()) -> list[Column]:
+    """Return columns under their own names, with spaces for underscores."""
+    return [(str(name).replace("_", " "), str(name), "") for name in names if name not in skip]
+
+
+def written(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of texts."""
+    columns = [(heading, str(place), "") for place, heading in enumerate(headings)]
+    return Table(title, [{str(k): text for k, text in enumerate(row)} for row in rows], columns)
+
+
+def show(
+    style: str,
+    *parts: Table | str,
+    content: dict[str, Any] | None = None,
+    rows: "pd.DataFrame | Sequence[Mapping[str, Any]] | None" = None,
+) -> None:
+    """Print the result of a command on stdout.
+
+    Parameters
+    ----------
+    style : str
+        `table` and `md` (Markdown) print all parts, `csv` and `json` the rows alone.
+    *parts : Table or str
+        Tables, and lines between them.
+    content : dict, optional
+        The JSON document. The rows of the first table by default.
+    rows : pandas.DataFrame or sequence of mappings, optional
+        The rows of the CSV. Those of the first table by default.
+    """
+    tables = [part for part in parts if isinstance(part, Table)]
+    if style == "json":
+        emit_json({"schema": 1, "rows": tables[0].records()} if content is None else content)
         return
-    table = Table(title=title, title_justify="left", min_width=min(len(title) + 2, 80))
-    for number, column in enumerate(columns):
-        left = prose or number == 0
-        table.add_column(column, justify="left" if left else "right", no_wrap=not prose)
+    if style == "csv":
+        import pandas as pd
+
+        frame = tables[0].rows if rows is None else rows
+        if isinstance(frame, Sequence):  # object: integers stay integers beside missing ones
+            frame = pd.DataFrame(list(frame), dtype=object)
+        click.echo(frame.to_csv(index=False), nl=False)
+        return
+    for part in parts:
+        if isinstance(part, str):
+            click.echo(part)
+        elif style == "table" and part.words is not None:
+            for row in part.records():
+                click.echo(part.words(row))
+        elif style == "table":
+            _print_table(part)
+        else:
+            _print_markdown(part)
+
+
+def _print_markdown(table: Table) -> None:
+    headings, rows = table.texts()
+    click.echo("| " + " | ".join(headings) + " |")
+    click.echo("|" + "---|" * len(headings))
     for row in rows:
-        table.add_row(*row)
+        click.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+
+
+def _print_table(table: Table) -> None:
+    headings, rows = table.texts()
+    shown = rich.table.Table(
+        title=table.title, title_justify="left", min_width=min(len(table.title) + 2, 80)
+    )
+    for number, heading in enumerate(headings):
+        left = table.prose or number == 0
+        shown.add_column(heading, justify="left" if left else "right", no_wrap=not table.prose)
+    for row in rows:
+        shown.add_row(*row)
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
-    console.print(table)
-
-
-def emit_records(title: str, rows: list[dict[str, Any]], style: str, prose: bool = False) -> None:
-    """Print records on stdout: `table` or `md` (a single record as name and value), csv, json.
-
-    prose: as in `emit_table`.
-    """
-    if style == "json":
-        emit_json({"schema": 1, "rows": rows})
-        return
-    columns = list(rows[0]) if rows else []
-    if style == "csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        click.echo(text.getvalue(), nl=False)
-        return
-    cells = [[_shown(value) for value in row.values()] for row in rows]
-    if len(rows) == 1:
-        columns, cells = (
-            ["quantity", "value"],
-            [list(p) for p in zip(columns, cells[0], strict=True)],
-        )
-    emit_table(title, columns, cells, style, prose)
-
-
-def _shown(value: Any) -> str:
-    """Return a value for a table: floats to six digits, dashes for what is not a number."""
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.6g}"
-    return str(value)
+    console.print(shown)
 
 
 class Advance(Protocol):

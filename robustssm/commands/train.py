@@ -7,89 +7,63 @@ from typing import Any
 
 import click
 
-from robustssm.commands.common import PROGRESS
+from robustssm.commands.common import choice, output, shared, with_options
 from robustssm.errors import UsageError
 
 
-def _architecture_options(command: Any) -> Any:
-    """Add the options of Architecture and TrainingConfig to a command."""
-    options = [
-        click.option("-n", "--state-size", "n", default=32, show_default=True),
-        click.option("--d-model", default=32, show_default=True, help="Channels."),
-        click.option("--layers", default=3, show_default=True),
-        click.option(
-            "--norm", type=click.Choice(["layer", "batch"]), default="layer", show_default=True
-        ),
-        click.option("--prenorm/--postnorm", default=False, show_default=True),
-        click.option("--residual/--no-residual", default=False, show_default=True),
-        click.option(
-            "--feedthrough/--no-feedthrough",
-            default=False,
-            show_default=True,
-            help="D u in every SSM layer.",
-        ),
-        click.option(
-            "--bidirectional/--causal",
-            default=False,
-            show_default=True,
-            help="A second SSM layer beside each, which runs backwards.",
-        ),
-        click.option(
-            "--pooling", type=click.Choice(["mean", "last"]), default="mean", show_default=True
-        ),
-        click.option(
-            "--discretization",
-            type=click.Choice(["default", "zoh", "bilinear"]),
-            default="default",
-            show_default=True,
-            help="default: bilinear for s4.",
-        ),
-        click.option("--dropout", default=0.1, show_default=True),
-        click.option("--dt-min", default=1e-3, show_default=True, help="Smallest first dt."),
-        click.option("--dt-max", default=1e-1, show_default=True, help="Largest first dt."),
-        click.option("--epochs", default=30, show_default=True),
-        click.option("--batch-size", default=64, show_default=True),
-        click.option("--lr", default=1e-2, show_default=True),
-        click.option("--ssm-lr", default=1e-3, show_default=True, help="Rate of A, B, P, dt."),
-        click.option("--weight-decay", default=0.05, show_default=True),
-        click.option(
-            "--augment",
-            default="",
-            help="Perturbation of the training inputs, as in 'BandNoise(1, 16, eps=0.3)'; its "
-            "draws are new every epoch.",
-        ),
-        click.option(
-            "--warmup-steps",
-            default=0,
-            show_default=True,
-            help="Steps in which both rates rise to their peaks; the cosine takes the rest.",
-        ),
-        click.option(
-            "--accumulate",
-            default=1,
-            show_default=True,
-            help="Parts of a batch that are computed one by one; --norm batch sees a part.",
-        ),
-        click.option(
-            "--ema",
-            default=0.0,
-            show_default=True,
-            help="Decay of the moving average of the weights, which is validated and saved.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "bfloat16"]),
-            default="float32",
-            show_default=True,
-            help="Of the dense maps; SSM layers compute in float32.",
-        ),
-        click.option(
-            "--clip", default=0.0, show_default=True, help="Largest norm of the gradient; 0: any."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+# The options of Architecture and TrainingConfig.
+_SETTINGS = (
+    click.option("-n", "--state-size", "n", default=32),
+    click.option("--d-model", default=32, help="Channels."),
+    click.option("--layers", default=3),
+    choice("--norm", of=("layer", "batch")),
+    click.option("--prenorm/--postnorm", default=False),
+    click.option("--residual/--no-residual", default=False),
+    click.option("--feedthrough/--no-feedthrough", default=False, help="D u in every SSM layer."),
+    click.option(
+        "--bidirectional/--causal",
+        default=False,
+        help="A second SSM layer beside each, which runs backwards.",
+    ),
+    choice("--pooling", of=("mean", "last")),
+    choice("--discretization", of=("default", "zoh", "bilinear"), help="default: bilinear for s4."),
+    click.option("--dropout", default=0.1),
+    click.option("--dt-min", default=1e-3, help="Smallest first dt."),
+    click.option("--dt-max", default=1e-1, help="Largest first dt."),
+    click.option("--epochs", default=30),
+    click.option("--batch-size", default=64),
+    click.option("--lr", default=1e-2),
+    click.option("--ssm-lr", default=1e-3, help="Rate of A, B, P, dt."),
+    click.option("--weight-decay", default=0.05),
+    click.option(
+        "--augment",
+        default="",
+        show_default=False,
+        help="Perturbation of the training inputs, as in 'BandNoise(1, 16, eps=0.3)'; its "
+        "draws are new every epoch.",
+    ),
+    click.option(
+        "--warmup-steps",
+        default=0,
+        help="Steps in which both rates rise to their peaks; the cosine takes the rest.",
+    ),
+    click.option(
+        "--accumulate",
+        default=1,
+        help="Parts of a batch that are computed one by one; --norm batch sees a part.",
+    ),
+    click.option(
+        "--ema",
+        default=0.0,
+        help="Decay of the moving average of the weights, which is validated and saved.",
+    ),
+    choice(
+        "--precision",
+        of=("float32", "bfloat16"),
+        help="Of the dense maps; SSM layers compute in float32.",
+    ),
+    click.option("--clip", default=0.0, help="Largest norm of the gradient; 0: any."),
+)
 
 
 @click.command()
@@ -99,17 +73,10 @@ def _architecture_options(command: Any) -> Any:
     "--data",
     "task",
     default="digits",
-    show_default=True,
     help="Task; a recipe has its own, and needs it here where files are read.",
 )
-@click.option("--seed", default=0, show_default=True)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Checkpoint to write (.safetensors).",
-)
+@click.option("--seed", default=0)
+@output(required=True, help="Checkpoint to write (.safetensors).")
 @click.option(
     "--recipe",
     default="",
@@ -121,7 +88,6 @@ def _architecture_options(command: Any) -> Any:
     "--scale",
     type=click.FloatRange(0.0, 1.0, min_open=True),
     default=1.0,
-    show_default=True,
     help="A smaller run: multiplies d_model, epochs and training samples (train= of a generated "
     "task; limit= of one with files, validation and test as well), at least 1 of each; the "
     "warm-up keeps its share of the run. Layers, state size, batch size and rates stay, and so "
@@ -137,11 +103,9 @@ def _architecture_options(command: Any) -> Any:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of event files.",
 )
-@click.option(
-    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, auto: a GPU if any."
-)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
-@_architecture_options
+@click.option("--device", default="cpu", help="cpu, cuda, cuda:1, auto: a GPU if any.")
+@shared("progress")
+@with_options(*_SETTINGS)
 @click.pass_context
 def train(
     ctx: click.Context,

@@ -1,10 +1,11 @@
 """`robustssm transfer`: the transfer functions of the initialisations."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from robustssm.commands.common import FORMATS, PROGRESS
+from robustssm.commands.common import SharedOptions, choice, output, shared
 
 
 @click.command()
@@ -14,37 +15,24 @@ from robustssm.commands.common import FORMATS, PROGRESS
     "--n",
     "n",
     default=64,
-    show_default=True,
     help="State size of every system.",
 )
 @click.option(
     "--readout",
     default="e0",
-    show_default=True,
     help="C in HiPPO coordinates: e0, ones, random:SEED, or a .npy file of n numbers.",
 )
 @click.option("--omega", help="Also print G at these frequencies, rad per unit time: 1,20860.2.")
 @click.option("--init", "inits", help="Initialisations. Default: all.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Folder of figures and tables. Default: runs/transfer-n<n>-<readout>.",
-)
+@output(help="Folder of figures and tables. Default: runs/transfer-n<n>-<readout>.")
 @click.option("--grid", "grid", help="LOW,HIGH,COUNT: also write G on a log grid (grid.parquet).")
-@click.option(
-    "--device", default="auto", show_default=True, help="Of the grid: auto, cpu, cuda, cuda:1."
-)
-@click.option(
+@click.option("--device", default="auto", help="Of the grid: auto, cpu, cuda, cuda:1.")
+@choice(
     "--dtype",
-    type=click.Choice(["complex128", "complex64"]),
-    default="complex128",
-    show_default=True,
+    of=("complex128", "complex64"),
     help="Of the grid; omega and 1 + tau phi are float64 always.",
 )
-@click.option("--figures/--no-figures", default=True, show_default=True)
-@click.option("--format", "style", type=FORMATS, default="table", show_default=True)
-@click.option("--progress", type=PROGRESS, default="auto", show_default=True)
+@shared("figures", "style", "progress")
 def transfer(
     n: int,
     readout: str,
@@ -55,8 +43,7 @@ def transfer(
     device: str,
     dtype: str,
     figures: bool,
-    style: str,
-    progress: str,
+    **options: Any,
 ) -> None:
     """Compare the transfer function of every initialisation with HiPPO's.
 
@@ -74,6 +61,7 @@ def transfer(
     from robustssm.evaluations.sweep.noises import parse_numbers
     from robustssm.hippo.initializations import NAMES
 
+    asked = SharedOptions(**options)
     names = tuple(inits.split(",")) if inits else NAMES
     frequencies = parse_numbers(omega, "omega") if omega else ()
     label = Path(readout).stem.replace(":", "-")
@@ -84,7 +72,7 @@ def transfer(
         from robustssm.execution import resolve_device
 
         points, where = transfer_on_grid.parse_grid(grid, n), resolve_device(device)
-    with terminal.progress(1 + figures + bool(grid), "transfer", progress) as advance:
+    with asked.steps(1 + figures + bool(grid), "transfer") as advance:
         result = transfers.transfer(n, readout, frequencies, names)
         advance()
         if points is not None:
@@ -101,25 +89,10 @@ def transfer(
             drawing.draw_all(result, folder)
             advance()
             terminal.note(f"figures and their data: {folder}")
-    if style == "json":
-        terminal.emit_json(result.to_json())
-        return
-    for name, reason in result.unavailable.items():
-        terminal.note(f"{name}: {reason}")
+    if asked.style != "json":
+        for name, reason in result.unavailable.items():
+            terminal.note(f"{name}: {reason}")
     table = result.table()
-    if style == "csv":
-        click.echo(table.to_csv(index=False), nl=False)
-        return
-    rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    terminal.emit_table(
-        f"n = {n}, readout {readout}; omega in rad per unit time",
-        [str(column).replace("_", " ") for column in table.columns],
-        rows,
-        style,
-    )
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "-" if value != value else f"{value:.6g}"
-    return str(value)
+    title = f"n = {n}, readout {readout}; omega in rad per unit time"
+    shown = terminal.Table(title, table, terminal.spaced(table))
+    terminal.show(asked.style, shown, content=result.to_json())

@@ -15,6 +15,7 @@ from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
+    from robustssm.commands.terminal import Column
     from robustssm.evaluations.sweep.plan import Plan
     from robustssm.evaluations.sweep.problems import Problems
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -174,29 +175,18 @@ def _show(record: dict[str, Any], config: Path, style: str) -> None:
     """Print the record of a file without problems as tables."""
     from robustssm.commands import terminal
 
-    rows = [
-        [f"{m['model']}/{m['train_seed']}", m["content_hash"][:12], f"{m['clean_accuracy']:.4f}"]
-        for m in record["models"]
-    ]
-    terminal.emit_table("Models", ["model", "content hash", "clean accuracy"], rows, style)
-    click.echo()
-    rows = [
-        [
-            c["noise"],
-            c["inject"],
-            _range(c["modes"], c["mode_unit"]),
-            f"{', '.join(f'{value:g}' for value in c['eps'])} {c['eps_unit']}",
-            str(c["cells"]),
-        ]
-        for c in record["conditions"]
-    ]
-    terminal.emit_table("Conditions", ["noise", "at", "modes", "eps", "cells"], rows, style)
-    click.echo()
     kept = ("task", "length", "seed", "cells", "samples", "output", "output_holds")
     summary: dict[str, Any] = {key.replace("_", " "): record[key] for key in kept}
     if record["partial"]:
         summary["samples"] = f"{record['samples']} (PARTIAL: --limit)"
-    terminal.emit_records(str(config), [summary], style)
+    terminal.show(
+        style,
+        terminal.Table("Models", record["models"], _MODELS),
+        "",
+        terminal.Table("Conditions", record["conditions"], _CONDITIONS),
+        "",
+        terminal.Table(str(config), [summary], upright=True),
+    )
 
 
 def _range(modes: list[float], unit: str) -> str:
@@ -204,3 +194,17 @@ def _range(modes: list[float], unit: str) -> str:
     if len(modes) <= 6:
         return " ".join([*(f"{mode:g}" for mode in modes), unit]) if modes else "-"
     return f"{len(modes)} from {modes[0]:g} to {modes[-1]:g} {unit}"
+
+
+_MODELS: "tuple[Column, ...]" = (
+    ("model", lambda row: f"{row['model']}/{row['train_seed']}", ""),
+    ("content hash", lambda row: row["content_hash"][:12], ""),
+    ("clean accuracy", "clean_accuracy", ".4f"),
+)
+_CONDITIONS: "tuple[Column, ...]" = (
+    ("noise", "noise", ""),
+    ("at", "inject", ""),
+    ("modes", lambda row: _range(row["modes"], row["mode_unit"]), ""),
+    ("eps", lambda row: f"{', '.join(f'{v:g}' for v in row['eps'])} {row['eps_unit']}", ""),
+    ("cells", "cells", ""),
+)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm.commands.sweep_tables import overview_table
+from robustssm.commands.sweep_tables import results_table
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports.report import report
 from robustssm.evaluations.results.cell_digests import digest_cells
@@ -148,8 +148,9 @@ def test_cells_of_other_samples_are_refused(tmp_path: Path) -> None:
 def test_table_and_report_show_it(tmp_path: Path) -> None:
     run, _ = two_clips(tmp_path / "run")
     state = inspect(run.path)
-    frame = read_tables(state).overview
-    columns, rows = overview_table(frame)
+    tables = read_tables(state)
+    frame = tables.overview
+    columns, rows = results_table(tables, "run").texts()
     text = report(state, run.path / "report.md")
     assert {"worst (naive)", "worst, cross-fitted", "95% interval", "of"} <= set(columns)
     assert "| worst (naive) | its mode | worst, cross-fitted | 95% interval |" in text
