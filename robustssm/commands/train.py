@@ -10,7 +10,6 @@ import click
 from robustssm.commands.common import choice, output, shared, with_options
 from robustssm.errors import UsageError
 
-
 # The options of Architecture and TrainingConfig.
 _SETTINGS = (
     click.option("-n", "--state-size", "n", default=32),
@@ -80,6 +79,7 @@ _SETTINGS = (
 @click.option(
     "--recipe",
     default="",
+    show_default=False,
     metavar="NAME|FILE.toml",
     help="Published settings, as lra/image: those of the initialisation's family. What else is "
     "given stands before them.",
