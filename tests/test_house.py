@@ -81,7 +81,6 @@ LOOSE = {"robustssm": 15, "attacks": 15, "evaluations": 3, "figures": 15}
 # A file longer than this is two files; the exceptions have their reason.
 LONGEST = 300
 LONG: dict[str, str] = {
-    "robustssm/commands/ptd.py": "one command with nineteen options",
     "evaluations/trained_layers/gain.py": "one measurement: rows, widths, refusals",
 }
 # Parameters that a function may have; commands of click are exempt, since theirs are options.
