@@ -86,7 +86,6 @@ LONG: dict[str, str] = {
 # Parameters that a function may have; commands of click are exempt, since theirs are options.
 MOST = 8
 WIDE = {
-    "robustssm.commands.noise_options.read_noises",
     "robustssm.hippo.optimized.optimize",
     "robustssm.tasks.frequency_discrimination.frequency_discrimination",
     "robustssm.training.loop.train",
