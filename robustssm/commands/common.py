@@ -16,7 +16,7 @@ from robustssm.errors import UsageError
 if TYPE_CHECKING:
     from robustssm.checkpoints.model_names import ModelRef
     from robustssm.commands.terminal import Advance, Table
-    from robustssm.evaluations.sweep.conditions import Noise
+    from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.plan import Plan
 
 Result = TypeVar("Result")
