@@ -125,9 +125,11 @@ def _options(config: Path, problems: "Problems") -> dict[str, Any] | None:
 
 def _plan(options: dict[str, Any]) -> "Plan":
     """Return the plan as `sweep` makes it of its options."""
-    names = inspect.signature(sweep_plan).parameters
-    noise = inspect.signature(read_noises).parameters
-    return sweep_plan(**{key: options[key] for key in options if key in names or key in noise})
+    from robustssm.evaluations.sweep.noises import Noise
+
+    takers = (sweep_plan, read_noises, Noise)
+    names = {name for taker in takers for name in inspect.signature(taker).parameters}
+    return sweep_plan(**{key: options[key] for key in options if key in names})
 
 
 def _held(run: "RunDirectory", plan: "Plan", overwrite: bool) -> str:
