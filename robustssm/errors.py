@@ -4,7 +4,7 @@ A message says who, what was given, what is expected and, where it is not plain,
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class RobustssmError(Exception):
@@ -55,11 +55,15 @@ def require(holds: bool, what: str, value: object, expected: str) -> None:
         raise UsageError(f"{what} is {shown}, expected {expected}")
 
 
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Return what a misspelt word may have meant, and the allowed ones, for a message."""
+def nearest(word: str, allowed: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """Return what a misspelt word may have meant, and the allowed ones, for a message.
+
+    others: further words that it may have been, each with the allowed one that it stands for.
+    """
     allowed = list(allowed)
-    close = difflib.get_close_matches(word, allowed, n=1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
+    words = {**(others or {}), **{one: one for one in allowed}}
+    close = difflib.get_close_matches(word, words, n=1)
+    guess = f"did you mean {words[close[0]]!r}? " if close else ""
     return f"{guess}expected one of {', '.join(allowed)}"
 
 

@@ -16,7 +16,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from robustssm.checkpoints.native import Card, Checkpoint, content_hash, weights_hash
+from robustssm.checkpoints.imported import standardisation
+from robustssm.checkpoints.native import Checkpoint, unknown_checkpoint
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import read_contents
@@ -94,32 +95,16 @@ def build_module(
     text = hashlib.sha256(path.read_bytes()).hexdigest()
     network = FactoryModel(module, {"function": function, "source_sha256": text})
     options = Overrides(settings, who)
-    channels = network.d_input or 1
-    network.mean = torch.tensor(options.numbers("input_mean", channels, 0.0))
-    network.std = torch.tensor(options.numbers("input_std", channels, 1.0, positive=True))
+    standard = standardisation(options, network.d_input or 1)
+    network.mean, network.std = standard["mean"], standard["std"]
     options.finish()
-    network.eval().requires_grad_(False)
-    architecture = network.to_dict()
-    found = weights_hash(network.state_dict())
-    card = Card(
-        architecture=architecture,
-        init_diagnostics={},
-        task="",
-        task_hash="",
-        train_seed=0,
-        training={"source": "module"},
-        clean_accuracy=None,
-        n_test=0,
-        command="",
-        weights_sha256=found,
-    )
     layers = len(network.ssm_layers())
     note = (
         f"{layers} layers offer a step size: resonance acts at their inputs"
         if layers
         else "no layer offers a step size (a method step_size()): evaluated at the input only"
     )
-    return Checkpoint(network, card, content_hash(found, architecture), (note,))
+    return unknown_checkpoint(network, {"source": "module"}, (note,))
 
 
 def _made(path: Path, function: str, who: str) -> nn.Module:

@@ -1,8 +1,15 @@
 """What an importer makes of a checkpoint from elsewhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from robustssm.checkpoints.overrides import Overrides
+from robustssm.checkpoints.weights import Weights
 from robustssm.networks.classifier import Classifier
+from robustssm.networks.foreign import Blueprint, SequenceModel
 
 
 @dataclass(frozen=True)
@@ -15,3 +22,35 @@ class Imported:
     network: Classifier
     notes: tuple[str, ...]
     family: str
+
+
+def standardisation(overrides: Overrides, channels: int) -> dict[str, Tensor]:
+    """Return the mean and std of the inputs (channels,) that a user gave, 0 and 1 if none."""
+    mean = overrides.numbers("input_mean", channels, 0.0)
+    std = overrides.numbers("input_std", channels, 1.0, positive=True)
+    return {"mean": torch.tensor(mean), "std": torch.tensor(std)}
+
+
+def sequence_network(
+    source: str,
+    fields: Mapping[str, object],
+    tensors: Mapping[str, Tensor],
+    overrides: Overrides,
+    weights: Weights,
+) -> SequenceModel:
+    """Return the network of a blueprint's fields, with these tensors and the standardisation.
+
+    Raises UsageError if an option is needed or unknown, RejectedInputError if a tensor of the file
+    was not taken.
+    """
+    d_input = fields["d_input"]
+    assert isinstance(d_input, int)
+    if fields.get("tokens"):
+        standard = {"mean": torch.zeros(d_input), "std": torch.ones(d_input)}
+    else:
+        standard = standardisation(overrides, d_input)
+    overrides.finish()
+    weights.finish()
+    network = SequenceModel(Blueprint(source=source, **fields))  # type: ignore[arg-type]
+    network.load_state_dict({**tensors, **standard}, strict=True)
+    return network.eval().requires_grad_(False)

@@ -7,12 +7,10 @@ from typing import NamedTuple
 from robustssm.checkpoints import dss, mamba, s5, s5_pytorch, state_spaces
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import (
-    Card,
     Checkpoint,
-    content_hash,
     is_native,
     load_checkpoint,
-    weights_hash,
+    unknown_checkpoint,
 )
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import Contents, read_contents
@@ -74,19 +72,5 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
 
 def from_elsewhere(imported: Imported, source: str, settings: Mapping[str, str]) -> Checkpoint:
     """Return an imported network as a checkpoint, with a card that says what is known."""
-    network = imported.network.eval().requires_grad_(False)
-    architecture = network.to_dict()
-    weights = weights_hash(network.state_dict())
-    card = Card(
-        architecture=architecture,
-        init_diagnostics={},
-        task="",
-        task_hash="",
-        train_seed=0,
-        training={"source": source, "family": imported.family, "settings": dict(settings)},
-        clean_accuracy=None,
-        n_test=0,
-        command="",
-        weights_sha256=weights,
-    )
-    return Checkpoint(network, card, content_hash(weights, architecture), imported.notes)
+    training = {"source": source, "family": imported.family, "settings": dict(settings)}
+    return unknown_checkpoint(imported.network, training, imported.notes)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.imported import Imported, standardisation
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import RejectedInputError, UsageError
@@ -61,8 +61,7 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
             continue
         found[f"lm.{name}"] = w.take(name, tuple(value.shape)).float()
     d = int(str(config["hidden_size"]))
-    found["mean"] = torch.tensor(given.numbers("input_mean", d, 0.0))
-    found["std"] = torch.tensor(given.numbers("input_std", d, 1.0, positive=True))
+    found |= standardisation(given, d)
     given.finish()
     w.finish()
     network.load_state_dict(found, strict=True, assign=True)

@@ -87,6 +87,16 @@ def content_hash(weights: str, architecture: dict[str, object]) -> str:
     return hashlib.sha256((weights + json.dumps(architecture, sort_keys=True)).encode()).hexdigest()
 
 
+def unknown_checkpoint(
+    network: Classifier, training: dict[str, object], notes: tuple[str, ...]
+) -> Checkpoint:
+    """Return a network from elsewhere as a checkpoint whose card knows no task or accuracy."""
+    network.eval().requires_grad_(False)
+    architecture, weights = network.to_dict(), weights_hash(network.state_dict())
+    card = Card(architecture, {}, "", "", 0, training, None, 0, "", weights_sha256=weights)
+    return Checkpoint(network, card, content_hash(weights, architecture), notes)
+
+
 def save_checkpoint(path: Path, network: Classifier, card: Card) -> Card:
     """Write the network and its card to `path`; return the card with the weights' hash."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}

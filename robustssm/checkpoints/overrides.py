@@ -5,7 +5,7 @@ everything that is needed. What the file itself says must not be contradicted.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from robustssm.errors import UsageError
@@ -27,7 +27,7 @@ class Overrides:
     def __init__(self, given: Mapping[str, str], importer: str, path: object = "") -> None:
         self._given = dict(given)
         self.who = f"checkpoint {path}: {importer}" if str(path) else importer
-        self._asked: dict[str, str] = {}
+        self._asked: set[str] = set()
         self._missing: dict[str, str] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -35,13 +35,12 @@ class Overrides:
 
     def flag(self, name: str, default: bool | None = None, *, known: bool | None = None) -> bool:
         """Return a truth value, `true` or `false`."""
-        text = self._text(name, "true or false")
-        value: bool | None = None
-        if text is not None:
-            if text.lower() not in _FLAGS:
-                raise self._wrong(name, text, "true or false")
-            value = _FLAGS[text.lower()]
-        return self._settle(name, "true|false", value, default, known, False)
+        return self._read(
+            name,
+            ("true|false", "true or false"),
+            lambda text: _FLAGS.get(text.lower()),
+            (default, known, False),
+        )
 
     def choice(
         self,
@@ -52,10 +51,12 @@ class Overrides:
         known: str | None = None,
     ) -> str:
         """Return one of the allowed words."""
-        value = self._text(name, ", ".join(allowed))
-        if value is not None and value not in allowed:
-            raise self._wrong(name, value, f"one of {', '.join(allowed)}")
-        return self._settle(name, "|".join(allowed), value, default, known, allowed[0])
+        return self._read(
+            name,
+            ("|".join(allowed), f"one of {', '.join(allowed)}"),
+            lambda text: text if text in allowed else None,
+            (default, known, allowed[0]),
+        )
 
     def number(
         self,
@@ -67,13 +68,12 @@ class Overrides:
     ) -> float:
         """Return a finite number, `minimum` or more."""
         expected = "a number" if minimum == -math.inf else f"a number, {minimum:g} or more"
-        text = self._text(name, expected)
-        value: float | None = None
-        if text is not None:
-            value = self._numbers(name, text, expected)[0]
-            if "," in text or value < minimum:
-                raise self._wrong(name, text, expected)
-        return self._settle(name, "NUMBER", value, default, known, 1.0)
+
+        def parsed(text: str) -> float | None:
+            values = _numbers(text)
+            return values[0] if len(values) == 1 and values[0] >= minimum else None
+
+        return self._read(name, ("NUMBER", expected), parsed, (default, known, 1.0))
 
     def integer(
         self,
@@ -84,34 +84,28 @@ class Overrides:
         minimum: int = 0,
     ) -> int:
         """Return a whole number, `minimum` or more."""
-        text = self._text(name, f"a whole number, {minimum} or more")
-        value: int | None = None
-        if text is not None:
-            if not text.isdecimal() or int(text) < minimum:
-                raise self._wrong(name, text, f"a whole number, {minimum} or more")
-            value = int(text)
-        return self._settle(name, "INTEGER", value, default, known, max(1, minimum))
+        return self._read(
+            name,
+            ("INTEGER", f"a whole number, {minimum} or more"),
+            lambda text: int(text) if text.isdecimal() and int(text) >= minimum else None,
+            (default, known, max(1, minimum)),
+        )
 
     def numbers(
-        self,
-        name: str,
-        count: int,
-        default: float | None = None,
-        *,
-        positive: bool = False,
+        self, name: str, count: int, default: float | None = None, *, positive: bool = False
     ) -> tuple[float, ...]:
         """Return `count` finite numbers, given with commas; one stands for all."""
         kind = "positive numbers" if positive else "numbers"
-        expected = f"1 or {count} {kind} with commas between"
-        text = self._text(name, expected)
-        value: tuple[float, ...] | None = None
-        if text is not None:
-            value = self._numbers(name, text, expected)
-            value = value * count if len(value) == 1 else value
-            if len(value) != count or (positive and min(value) <= 0.0):
-                raise self._wrong(name, text, expected)
+
+        def parsed(text: str) -> tuple[float, ...] | None:
+            values = _numbers(text)
+            values = values * count if len(values) == 1 else values
+            fits = len(values) == count and not (positive and min(values) <= 0.0)
+            return values if fits else None
+
         spread = None if default is None else (default,) * count
-        return self._settle(name, "NUMBER[,NUMBER...]", value, spread, None, (1.0,) * count)
+        words = ("NUMBER[,NUMBER...]", f"1 or {count} {kind} with commas between")
+        return self._read(name, words, parsed, (spread, None, (1.0,) * count))
 
     @property
     def pending(self) -> bool:
@@ -136,36 +130,43 @@ class Overrides:
             )
         self.missing()
 
-    def _text(self, name: str, expected: str) -> str | None:
-        self._asked[name] = expected
-        text = self._given.get(name)
-        return None if text is None else text.strip()
-
-    def _numbers(self, name: str, text: str, expected: str) -> tuple[float, ...]:
-        try:
-            values = tuple(float(part) for part in text.split(","))
-        except ValueError:
-            raise self._wrong(name, text, expected) from None
-        if not all(map(math.isfinite, values)):
-            raise self._wrong(name, text, expected)
-        return values
-
-    def _settle(
-        self, name: str, values: str, given: T | None, default: T | None, known: T | None, blank: T
+    def _read(
+        self,
+        name: str,
+        words: tuple[str, str],
+        parsed: Callable[[str], T | None],
+        values: tuple[T | None, T | None, T],
     ) -> T:
-        if known is not None:
-            if given is not None and given != known:
-                raise UsageError(
-                    f"{self.who}: {name}={self._given[name]} contradicts the file, which says "
-                    f"{str(known).lower() if isinstance(known, bool) else known}; drop --set {name}"
-                )
-            return known
-        if given is not None:
-            return given
-        if default is not None:
-            return default
-        self._missing[name] = values
+        """Return an option's value.
+
+        words: how the value is written in a --set, and what is expected, for messages; parsed:
+        returns the value of a text, None if it is not allowed; values: the default, what the file
+        says, and what stands in for a value that is missing.
+        """
+        self._asked.add(name)
+        default, known, blank = values
+        given: T | None = None
+        if name in self._given:
+            text = self._given[name].strip()
+            given = parsed(text)
+            if given is None:
+                raise UsageError(f"{self.who}: {name}={text!r} is not allowed, expected {words[1]}")
+        if known is not None and given is not None and given != known:
+            raise UsageError(
+                f"{self.who}: {name}={self._given[name]} contradicts the file, which says "
+                f"{str(known).lower() if isinstance(known, bool) else known}; drop --set {name}"
+            )
+        for value in (known, given, default):
+            if value is not None:
+                return value
+        self._missing[name] = words[0]
         return blank
 
-    def _wrong(self, name: str, text: str, expected: str) -> UsageError:
-        return UsageError(f"{self.who}: {name}={text!r} is not allowed, expected {expected}")
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Return the finite numbers of a text with commas; none if it holds something else."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return ()
+    return values if all(map(math.isfinite, values)) else ()

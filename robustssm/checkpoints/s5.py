@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.imported import Imported, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 from robustssm.layers.diagonal import real_pair
-from robustssm.networks.foreign import Blueprint, SequenceModel
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents
@@ -65,15 +64,7 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
         fields, tensors = _lone(w, given)
     else:
         fields, tensors = _classifier(w, everything.scope("batch_stats/encoder/"), given)
-    d_input = fields["d_input"]
-    assert isinstance(d_input, int)
-    tensors["mean"] = torch.tensor(given.numbers("input_mean", d_input, 0.0))
-    tensors["std"] = torch.tensor(given.numbers("input_std", d_input, 1.0, positive=True))
-    given.finish()
-    everything.finish()
-    network = SequenceModel(Blueprint(source=SOURCE, **fields))  # type: ignore[arg-type]
-    network.load_state_dict(tensors, strict=True)
-    network.eval().requires_grad_(False)
+    network = sequence_network(SOURCE, fields, tensors, given, everything)
     notes = list(dict.fromkeys(given.notes))
     if "input_mean" not in given and "input_std" not in given:
         notes.append("inputs are taken as the original's data loader gave them")
@@ -120,8 +111,7 @@ def _layer(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Te
     real = w.take("Lambda_re", (n,))
     real = real.clamp(max=_CLIP) if clip else real
     A = torch.complex(real, w.take("Lambda_im", (n,)))
-    if given.pending:  # What is needed comes first: the checks below depend on it.
-        given.missing()
+    given.missing()  # What is needed comes first: the checks below depend on it.
     if bool((real >= 0.0).any()) and not allow_unstable:
         raise w.rejected(
             f"{w.prefix}Lambda_re has {int((real >= 0.0).sum())} entries of 0 or more (largest "

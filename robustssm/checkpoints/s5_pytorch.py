@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.imported import Imported, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.layers.diagonal import real_pair
-from robustssm.networks.foreign import Blueprint, SequenceModel
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents
@@ -54,13 +53,7 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
         found["blocks.0.feed_forward.outer.weight"] = w.take("ff_dec.weight", (d, hidden))
     else:
         fields |= {"norm": "none", "residual": "none", "activation": "none"}
-    found["mean"] = torch.tensor(given.numbers("input_mean", d, 0.0))
-    found["std"] = torch.tensor(given.numbers("input_std", d, 1.0, positive=True))
-    given.finish()
-    w.finish()
-    network = SequenceModel(Blueprint(source=SOURCE, **fields))  # type: ignore[arg-type]
-    network.load_state_dict(found, strict=True)
-    network.eval().requires_grad_(False)
+    network = sequence_network(SOURCE, fields, found, given, w)
     notes = () if "step_scale" in given else ("step_scale is taken as 1, which no file says",)
     return Imported(network, notes, "s5")
 

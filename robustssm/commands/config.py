@@ -21,7 +21,8 @@ from typing import Any
 
 import click
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, nearest
+from robustssm.toml_files import read_toml
 
 # Keys of a file that are options of no command.
 _CHECKPOINTS = "checkpoints"
@@ -45,7 +46,7 @@ def read_configuration(path: Path, command: click.Command) -> Configuration:
 
     Raises UsageError if the file cannot be read at all.
     """
-    content = _parse(path)
+    content = read_toml(path, f"config {path}")
     options = _options(command)
     given: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -90,24 +91,6 @@ def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None)
     ctx.default_map = {**(ctx.default_map or {}), **found.values}
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        # Editors of Windows put a byte order mark before the text.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"config {path}: is no TOML: {error}") from None
-    except RecursionError:
-        raise UsageError(
-            f"config {path}: its brackets are nested too deeply, expected values and flat lists"
-        ) from None
-    except UnicodeDecodeError:
-        raise UsageError(f"config {path}: is no UTF-8 text; expected a TOML file") from None
-    except OSError as error:
-        raise UsageError(f"config {path}: cannot be read ({error.strerror})") from None
-
-
 def _options(command: click.Command) -> dict[str, click.Option]:
     """Return a command's options by their long names, without dashes before them."""
     return {
@@ -121,15 +104,10 @@ def _options(command: click.Command) -> dict[str, click.Option]:
 
 def _nearest(name: str, options: dict[str, click.Option]) -> str:
     """Return what a key that does not exist may have meant, and what there is."""
-    import difflib
-
     allowed = sorted({*options, *([_CHECKPOINTS] if "model" in options else [])})
     # A parameter's own name says the same in other words: `task` for --data.
-    words = {str(option.name).replace("_", "-"): key for key, option in options.items()}
-    words |= {key: key for key in allowed}
-    close = difflib.get_close_matches(name, words, n=1)
-    guess = f"did you mean {words[close[0]]!r}? " if close else ""
-    return f"{guess}expected one of {', '.join(allowed)}"
+    others = {str(option.name).replace("_", "-"): key for key, option in options.items()}
+    return nearest(name, allowed, others)
 
 
 def _labels(value: Any, path: Path) -> tuple[list[str], list[str]]:

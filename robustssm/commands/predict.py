@@ -9,7 +9,7 @@ from robustssm.commands.common import choice, one_model, shared
 from robustssm.errors import RejectedInputError
 
 if TYPE_CHECKING:
-    from robustssm.tasks.arrays import Array
+    from robustssm.tasks.reading import Array
 
 
 @click.command()
@@ -93,8 +93,9 @@ def predict(
 def read_input(path: Path) -> "tuple[Array, Array | None]":
     """Return `input` and `lengths` (None where there are none) of an .npz file."""
     from robustssm.tasks.arrays import read_arrays
+    from robustssm.tasks.reading import Source
 
-    found = read_arrays(path, "input", ("input",), ("lengths",), strict=False)
+    found = read_arrays(Source("input", path), ("input",), ("lengths",), strict=False)
     values, lengths = found["input"], found.get("lengths")
     if values.dtype.kind not in "fiu" or values.ndim not in (2, 3) or not len(values):
         raise RejectedInputError(

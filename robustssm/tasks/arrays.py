@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
 from robustssm.errors import RejectedInputError
 from robustssm.tasks.base import Split, Task
+from robustssm.tasks.reading import Array, Source
 
 _NAMES = ("inputs", "labels", "lengths", "sample_id", "train_inputs", "rate")
-
-Array = npt.NDArray[Any]
 
 
 def arrays(path: Path) -> Task:
@@ -25,28 +22,31 @@ def arrays(path: Path) -> Task:
     valid steps of `inputs` else); rate, samples per second. Nothing in the file is executed.
     Raises RejectedInputError.
     """
-    found = read_arrays(path, "data", _NAMES[:2], _NAMES[2:])
-    inputs = _inputs(path, "inputs", found["inputs"])
-    labels = _integers(path, "labels", found["labels"], len(inputs))
+    source = Source("data", path)
+    found = read_arrays(source, _NAMES[:2], _NAMES[2:])
+    inputs = _inputs(source, "inputs", found["inputs"])
+    labels = _integers(source, "labels", found["labels"], len(inputs))
     if labels.min() < 0:
-        raise RejectedInputError(
-            f"data {path}: labels run from {labels.min()} to {labels.max()}, expected 0, 1, ..."
+        raise source.rejected(
+            f"labels run from {labels.min()} to {labels.max()}, expected 0, 1, ..."
         )
-    ids = _integers(path, "sample_id", found.get("sample_id", np.arange(len(inputs))), len(inputs))
+    ids = _integers(
+        source, "sample_id", found.get("sample_id", np.arange(len(inputs))), len(inputs)
+    )
     if len(np.unique(ids)) < len(ids):
-        raise RejectedInputError(f"data {path}: sample_id has a number twice")
+        raise source.rejected("sample_id has a number twice")
     lengths = None
     if "lengths" in found:
-        lengths = _integers(path, "lengths", found["lengths"], len(inputs))
+        lengths = _integers(source, "lengths", found["lengths"], len(inputs))
         if lengths.min() < 1 or lengths.max() > inputs.shape[1]:
-            raise RejectedInputError(
-                f"data {path}: lengths run from {lengths.min()} to {lengths.max()}, expected 1 to "
+            raise source.rejected(
+                f"lengths run from {lengths.min()} to {lengths.max()}, expected 1 to "
                 f"{inputs.shape[1]}"
             )
-    trained = _inputs(path, "train_inputs", found.get("train_inputs", inputs))
+    trained = _inputs(source, "train_inputs", found.get("train_inputs", inputs))
     if trained.shape[1:] != inputs.shape[1:] or trained.dtype != inputs.dtype:
-        raise RejectedInputError(
-            f"data {path}: train_inputs is {trained.dtype} {trained.shape[1:]} a sample, inputs "
+        raise source.rejected(
+            f"train_inputs is {trained.dtype} {trained.shape[1:]} a sample, inputs "
             f"{inputs.dtype} {inputs.shape[1:]}"
         )
     test = Split(inputs, labels, ids, lengths)
@@ -59,61 +59,56 @@ def arrays(path: Path) -> Task:
 
 
 def read_arrays(
-    path: Path,
-    what: str,
-    required: Sequence[str],
-    optional: Sequence[str],
-    strict: bool = True,
+    source: Source, required: Sequence[str], optional: Sequence[str], strict: bool = True
 ) -> dict[str, Array]:
     """Return arrays of an `.npz` file by name; nothing in it is executed.
 
-    what: it is, in messages; strict: whether other arrays are refused, or left unread. Raises
-    RejectedInputError.
+    strict: whether other arrays are refused, or left unread. Raises RejectedInputError.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(source.path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise RejectedInputError(f"{what} {path}: one array, expected an .npz file")
+                raise source.rejected("one array, expected an .npz file")
             unknown = sorted(set(file.files) - {*required, *optional}) if strict else []
             missing = [name for name in required if name not in file.files]
             if missing or unknown:
-                raise RejectedInputError(
-                    f"{what} {path}: lacks {', '.join(missing) or 'nothing'}, has "
+                raise source.rejected(
+                    f"lacks {', '.join(missing) or 'nothing'}, has "
                     f"{', '.join(unknown or file.files) or 'nothing'}; expected arrays "
                     f"{', '.join(required)}, and if you like {', '.join(optional)}"
                 )
             return {name: file[name] for name in (*required, *optional) if name in file.files}
+    except RejectedInputError:
+        raise
     except FileNotFoundError:
-        raise RejectedInputError(f"{what} {path}: no such file") from None
+        raise source.rejected("no such file") from None
     except (OSError, ValueError, BadZipFile, EOFError, MemoryError) as error:
-        raise RejectedInputError(
-            f"{what} {path}: cannot be read as .npz ({' '.join(str(error).split())})"
-        ) from None
+        raise source.rejected(f"cannot be read as .npz ({' '.join(str(error).split())})") from None
 
 
-def _inputs(path: Path, name: str, values: Array) -> Array:
+def _inputs(source: Source, name: str, values: Array) -> Array:
     """Return values (N, L, channels) as float32, or tokens (N, L) as int64."""
     if values.ndim in (2, 3) and 0 in values.shape:
-        raise RejectedInputError(
-            f"data {path}: {name} is {values.shape}, expected at least one sample, step and channel"
+        raise source.rejected(
+            f"{name} is {values.shape}, expected at least one sample, step and channel"
         )
     if values.ndim == 2 and values.dtype.kind in "iu":
         if int(values.min()) < 0:
-            raise RejectedInputError(f"data {path}: {name} has negative tokens")
+            raise source.rejected(f"{name} has negative tokens")
         return values.astype(np.int64)
     if values.ndim not in (2, 3) or values.dtype.kind not in "fiu":
-        raise RejectedInputError(
-            f"data {path}: {name} is {values.dtype} {values.shape}, expected numbers (samples, "
+        raise source.rejected(
+            f"{name} is {values.dtype} {values.shape}, expected numbers (samples, "
             "length, channels), or integer tokens (samples, length)"
         )
     if not np.isfinite(values).all():
-        raise RejectedInputError(f"data {path}: {name} has NaN or infinite entries")
+        raise source.rejected(f"{name} has NaN or infinite entries")
     return values.reshape(*values.shape[:2], -1).astype(np.float32)
 
 
-def _integers(path: Path, name: str, values: Array, count: int) -> Array:
+def _integers(source: Source, name: str, values: Array, count: int) -> Array:
     if values.shape != (count,) or values.dtype.kind not in "iu":
-        raise RejectedInputError(
-            f"data {path}: {name} is {values.dtype} {values.shape}, expected integers ({count},)"
+        raise source.rejected(
+            f"{name} is {values.dtype} {values.shape}, expected integers ({count},)"
         )
     return values.astype(np.int64)

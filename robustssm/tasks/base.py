@@ -1,8 +1,11 @@
 """What a task is: sequences with labels in three fixed splits, and who is who among them."""
 
 import hashlib
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,3 +124,19 @@ class Task:
                 if array is not None:
                     digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def spec_of(
+    who: str, values: Mapping[str, object], maker: Callable[..., Task], always: str = ""
+) -> str:
+    """Return the name that makes a task again: the parameters that are not the maker's defaults.
+
+    values: by parameter, in the order of the name, paths in full; always: one that is never left
+    out.
+    """
+    parameters = inspect.signature(maker).parameters
+    spec = who
+    for key, value in values.items():
+        if key == always or value != parameters[key].default:
+            spec += f":{key}={value.resolve() if isinstance(value, Path) else value}"
+    return spec

@@ -15,20 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.file_formats.contents import ContentsError
-from robustssm.tasks.base import Split, Task
+from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.pickled_arrays import array, read_table
-from robustssm.tasks.reading import (
-    check_flag,
-    check_folder,
-    check_labels,
-    check_limit,
-    check_room,
-    find,
-    held_out,
-    in_splits,
-    read_file,
-    rejected,
-)
+from robustssm.tasks.reading import Source, check_flag, check_limit, check_room, published_splits
 from robustssm.typing import IntArray
 
 _WHO = "cifar10"
@@ -62,57 +51,47 @@ def cifar10(folder: Path, gray: int = 0, limit: int = 0, partial: int = 0) -> Ta
     """
     grey, part = check_flag(_WHO, "gray", gray), check_flag(_WHO, "partial", partial)
     kept = check_limit(_WHO, limit)
-    place = check_folder(_WHO, folder, _FOLDER)
-    batches = {name: _batch(find(_WHO, place, [name]), part) for name in MD5}
-    test_pixels, test_labels = batches.pop(_TEST)
-    pixels = np.concatenate([found for found, _ in batches.values()])
-    labels = np.concatenate([found for _, found in batches.values()])
+    place = Source(_WHO, folder).folder(_FOLDER)
+    batches = {name: _batch(place.find(name), part) for name in MD5}
+    test = batches.pop(_TEST)
+    train = tuple(np.concatenate(arrays) for arrays in zip(*batches.values(), strict=True))
     published = len(batches) * _ROWS
     del batches
-    train, validation = held_out(len(pixels))
-    sources = (
-        (pixels, labels, train[:kept], 0),
-        (pixels, labels, validation[:kept], 0),
-        (test_pixels, test_labels, np.arange(len(test_pixels))[:kept], published),
-    )
-    channels = 1 if grey else 3
-    count = sum(len(index) for _, _, index, _ in sources)
+    places = published_splits(len(train[0]), len(test[0]), kept)
+    count, channels = sum(len(index) for _, index in places), 1 if grey else 3
     check_room(_WHO, (count, _SIDE**2, channels), 4, "give limit=1000 or gray=1")
-    parts = [
-        Split(_sequences(values[index], grey), own[index], first + index)
-        for values, own, index, first in sources
-    ]
-    spec = f"{_WHO}:folder={folder.resolve()}" + ":gray=1" * grey
-    spec += (f":limit={limit}" if limit else "") + ":partial=1" * part
-    return Task(spec, 10, in_splits(parts, None), image=(_SIDE, _SIDE))
+    splits = {}
+    for split, (file, index) in zip(SPLITS, places, strict=True):
+        pixels, labels = (train, test)[file]
+        ids = file * published + index
+        splits[split] = Split(_sequences(pixels[index], grey), labels[index], ids)
+    given = {"folder": folder, "gray": gray, "limit": limit, "partial": partial}
+    return Task(spec_of(_WHO, given, cifar10), 10, splits, image=(_SIDE, _SIDE))
 
 
-def _batch(path: Path, partial: bool) -> tuple[Bytes, IntArray]:
+def _batch(source: Source, partial: bool) -> tuple[Bytes, IntArray]:
     """Return the pixels (N, 3072), the channels one after another, and labels (N,) of a file."""
-    content = read_file(_WHO, path, _FILE_BYTES)
+    content = source.content(_FILE_BYTES)
     try:
         table = read_table(content)
         pixels = array(table.get("data"))
     except ContentsError as error:
         problem = str(error).partition("; save")[0]
-        raise rejected(_WHO, path, f"{problem}; fetch the published file again") from None
+        raise source.rejected(f"{problem}; fetch the published file again") from None
     listed = table.get("labels")
     if not isinstance(listed, list) or not all(type(label) is int for label in listed):
-        raise rejected(_WHO, path, "its labels are no list of integers; fetch it again")
+        raise source.rejected("its labels are no list of integers; fetch it again")
     expected = f"expected {_ROWS} x {3 * _SIDE**2} pixels and {_ROWS} labels"
     if pixels.ndim != 2 or pixels.shape[1] != 3 * _SIDE**2 or len(pixels) != len(listed):
-        raise rejected(_WHO, path, f"pixels {pixels.shape}, {len(listed)} labels; {expected}")
+        raise source.rejected(f"pixels {pixels.shape}, {len(listed)} labels; {expected}")
     if len(pixels) > _ROWS or (len(pixels) < _ROWS and not partial):
-        raise rejected(
-            _WHO, path, f"{len(pixels)} images, {expected}; partial=1 takes fewer of them"
-        )
-    if any(not 0 <= label < 10 for label in listed):
-        raise rejected(
-            _WHO, path, f"labels run from {min(listed)} to {max(listed)}, expected 0 to 9"
-        )
-    if not partial and hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[path.name]:
-        warnings.warn(f"{_WHO} {path}: its MD5 sum is not that of the published file", stacklevel=4)
-    return pixels, check_labels(_WHO, path, np.array(listed, dtype=np.int64), 10)
+        raise source.rejected(f"{len(pixels)} images, {expected}; partial=1 takes fewer of them")
+    labels = source.labels(listed, 10)
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if not partial and digest != MD5[source.path.name]:
+        problem = "its MD5 sum is not that of the published file"
+        warnings.warn(f"{_WHO} {source.path}: {problem}", stacklevel=4)
+    return pixels, labels
 
 
 def _sequences(pixels: Bytes, grey: bool) -> npt.NDArray[np.float32]:

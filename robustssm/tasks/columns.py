@@ -1,13 +1,12 @@
 """Columns of Arrow tables as sequences and labels."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robustssm.tasks.pictures import stacked
-from robustssm.tasks.reading import Array, byte_tokens, ragged, rejected
+from robustssm.tasks.reading import Array, Source, byte_tokens, ragged
 from robustssm.typing import IntArray
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -37,7 +36,7 @@ class Column:
         return 1 if self.tokens else int(self.values.shape[1])
 
 
-def column(who: str, path: Path, name: str, chunked: Any, gray: bool = False) -> Column:
+def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Column:
     """Return the sequences of a column of lists, texts or encoded images.
 
     gray: images without their colours. Raises RejectedInputError.
@@ -46,7 +45,7 @@ def column(who: str, path: Path, name: str, chunked: Any, gray: bool = False) ->
     import pyarrow.compute as pc
 
     def wrong(problem: str) -> Exception:
-        return rejected(who, path, f"column {name!r} {problem}")
+        return source.rejected(f"column {name!r} {problem}")
 
     values = chunked.combine_chunks()
     if isinstance(values, pa.ChunkedArray):  # of no chunk, or of too many characters for one
@@ -66,7 +65,7 @@ def column(who: str, path: Path, name: str, chunked: Any, gray: bool = False) ->
     if contents is not None:
         if contents.null_count:
             raise wrong(f"lacks the content of {contents.null_count} images")
-        levels = stacked(who, contents.to_pylist(), gray, wrong)
+        levels = stacked(source.who, contents.to_pylist(), gray, wrong)
         count, rows, columns, channels = levels.shape
         starts = rows * columns * np.arange(count + 1)
         return Column(levels.reshape(-1, channels), starts, image=(rows, columns))
@@ -143,20 +142,18 @@ def padded(values: Column, index: IntArray, length: int) -> tuple[Array, IntArra
     return ragged(values.values[places], lengths, length, dtype), lengths
 
 
-def names_of(who: str, path: Path, name: str, chunked: Any) -> tuple[IntArray, list[str]]:
+def names_of(source: Source, name: str, chunked: Any) -> tuple[IntArray, list[str]]:
     """Return labels (N,) from 0, and the names of the classes; raises RejectedInputError."""
     import pyarrow as pa
 
     if chunked.null_count:
-        raise rejected(who, path, f"column {name!r} lacks {chunked.null_count} labels")
+        raise source.rejected(f"column {name!r} lacks {chunked.null_count} labels")
     if pa.types.is_integer(chunked.type):
         labels = chunked.to_numpy().astype(np.int64)
         if not len(labels) or labels.min() < 0 or labels.max() > 1 << 20:
-            raise rejected(who, path, f"column {name!r}: expected labels 0, 1, ...")
+            raise source.rejected(f"column {name!r}: expected labels 0, 1, ...")
         return labels, [str(number) for number in range(int(labels.max()) + 1)]
     if not (pa.types.is_string(chunked.type) or pa.types.is_large_string(chunked.type)):
-        raise rejected(
-            who, path, f"column {name!r} is of {chunked.type}, expected integers or names"
-        )
+        raise source.rejected(f"column {name!r} is of {chunked.type}, expected integers or names")
     names, labels = np.unique(np.array(chunked.to_pylist(), dtype=object), return_inverse=True)
     return labels.astype(np.int64), [str(one) for one in names]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.errors import UsageError
-from robustssm.tasks.base import Split, Task
+from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import (
     at_home,
     below,
@@ -25,7 +25,6 @@ from robustssm.tasks.generated import (
     draws,
     multipliers,
     numbered,
-    spec,
     splits_of,
 )
 from robustssm.typing import IntArray
@@ -78,7 +77,7 @@ def delayed_copy(
 
     splits = splits_of(make, train, validation, test)
     tokens = symbols if form == "tokens" else None
-    return Task(spec(who, given, delayed_copy), symbols, splits, tokens=tokens)
+    return Task(spec_of(who, given, delayed_copy), symbols, splits, tokens=tokens)
 
 
 def _sequences(

@@ -13,7 +13,7 @@ Source: Proakis and Salehi, Digital Communications (5th edition, 2008), sections
 import numpy as np
 
 from robustssm.errors import UsageError
-from robustssm.tasks.base import Split, Task
+from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import (
     check,
     check_sizes,
@@ -21,7 +21,6 @@ from robustssm.tasks.generated import (
     normals,
     numbered,
     on_grid,
-    spec,
     splits_of,
 )
 from robustssm.typing import FloatArray, IntArray
@@ -76,7 +75,7 @@ def frequency_discrimination(
         return numbered(split, index, inputs, labels)
 
     splits = splits_of(make, train, validation, test)
-    return Task(spec(_WHO, given, frequency_discrimination), classes, splits)
+    return Task(spec_of(_WHO, given, frequency_discrimination), classes, splits)
 
 
 def class_bins(length: int, classes: int, low: int, high: int) -> IntArray:

@@ -1,11 +1,11 @@
 """What generated tasks share: sizes, streams of draws, numbers of samples, and disjoint splits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.errors import UsageError
+from robustssm.errors import require
 from robustssm.philox import uniform
 from robustssm.tasks.base import SPLITS, Split
 from robustssm.typing import FloatArray, IntArray
@@ -20,25 +20,15 @@ _QUARTERS = {"train": (0, 1), "validation": (2, 2), "test": (3, 3)}
 
 
 def check(who: str, name: str, value: float, low: float, high: float) -> None:
-    """Raise UsageError where low <= value <= high does not hold."""
-    if not low <= value <= high:
-        raise UsageError(f"{who}: {name} is {value:g}, expected {low:g} to {high:g}")
+    """Raise UsageError unless low <= value <= high."""
+    require(low <= value <= high, f"{who}: {name}", value, f"{low:g} to {high:g}")
 
 
 def check_sizes(who: str, seed: int, **sizes: int) -> None:
     """Raise UsageError for a seed below 0 or a split without samples."""
     for name, size in sizes.items():
         check(who, name, size, 1, LARGEST)
-    if seed < 0:
-        raise UsageError(f"{who}: seed is {seed}, expected 0 or more")
-
-
-def spec(who: str, values: Mapping[str, object], defaults: Callable[..., object]) -> str:
-    """Return the name that makes a task again: parameters that are not those of `defaults`."""
-    import inspect
-
-    usual = {key: p.default for key, p in inspect.signature(defaults).parameters.items()}
-    return who + "".join(f":{key}={values[key]}" for key in usual if values[key] != usual[key])
+    require(seed >= 0, f"{who}: seed", seed, "0 or more")
 
 
 def splits_of(

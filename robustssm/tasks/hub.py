@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.tasks.base import SPLITS, Split, Task
+from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.columns import Column, column, lengths_of, names_of, padded
-from robustssm.tasks.reading import Array, check_flag, check_limit, check_room, memory, rejected
+from robustssm.tasks.generated import check
+from robustssm.tasks.reading import Array, Source, check_flag, check_limit, check_room, memory
 from robustssm.typing import IntArray
 
 _WHO = "hub"
@@ -49,42 +50,42 @@ def hub(
     """
     if bool(path) == bool(name) or (name and split):
         raise UsageError(f"{_WHO}: expected path=FILE.parquet[:split=COLUMN], or name=ORG/NAME")
-    if not 0 <= max_length <= LONGEST:
-        raise UsageError(f"{_WHO}: max_length is {max_length}, expected 0 to {LONGEST}")
+    check(_WHO, "max_length", max_length, 0, LONGEST)
     kept, grey = check_limit(_WHO, limit), check_flag(_WHO, "gray", gray)
+    source = Source(_WHO, Path(path).expanduser() if path else Path(name))
     if path:
-        file = Path(path).expanduser()
-        table = _read(file, [inputs, label, *([split] if split else [])])
-        places = _places(file, table.column(split)) if split else np.full(table.num_rows, 2)
-        source = f"path={file.resolve()}"
+        table = _read(source, [inputs, label, *([split] if split else [])])
+        places = _places(source, table.column(split)) if split else np.full(table.num_rows, 2)
     else:
-        file = Path(name)
-        table, places = _fetched(name, [inputs, label])
-        source = f"name={name}"
+        table, places = _fetched(source, [inputs, label])
     if not len(places):
-        raise rejected(_WHO, file, "has no rows")
-    labels, names = names_of(_WHO, file, label, table.column(label))
+        raise source.rejected("has no rows")
+    labels, names = names_of(source, label, table.column(label))
     if not (places == 2).any():
-        raise rejected(_WHO, file, "has no test samples")
+        raise source.rejected("has no test samples")
     chosen = [np.flatnonzero(places == number)[:kept] for number in range(len(SPLITS))]
-    values = column(_WHO, file, inputs, table.column(inputs).take(np.concatenate(chosen)), grey)
+    values = column(source, inputs, table.column(inputs).take(np.concatenate(chosen)), grey)
     if grey and values.image is None:
-        raise UsageError(f"{_WHO} {file}: gray=1 is for images, column {inputs!r} holds none")
+        raise UsageError(
+            f"{_WHO} {source.path}: gray=1 is for images, column {inputs!r} holds none"
+        )
     parts = _parts(values, labels, chosen, max_length)
     if not len(parts[0]):
         # All there is are test samples: they stand in for the training inputs, as in file:.
         parts[0] = parts[2]
         if split or name:
-            raise rejected(_WHO, file, "has no training samples")
-    spec = f"{_WHO}:{source}:inputs={inputs}" + f":label={label}" * (label != "label")
-    spec += f":split={split}" * bool(split) + f":max_length={max_length}" * bool(max_length)
-    spec += f":limit={limit}" * bool(limit) + ":gray=1" * grey
+            raise source.rejected("has no training samples")
+    given = {
+        **({"path": source.path} if path else {"name": name}),
+        **{"inputs": inputs, "label": label, "split": split},
+        **{"max_length": max_length, "limit": limit, "gray": gray},
+    }
     splits = dict(zip(SPLITS, parts, strict=True))
     tokens = None
     if values.tokens:
         tokens = 257 if values.text else 1 + max(int(p.inputs.max()) for p in parts if len(p))
     image = values.image if not max_length or max_length >= lengths_of(values)[0] else None
-    return Task(spec, len(names), splits, tokens=tokens, image=image)
+    return Task(spec_of(_WHO, given, hub), len(names), splits, tokens=tokens, image=image)
 
 
 def _parts(
@@ -110,13 +111,14 @@ def _parts(
     return parts
 
 
-def _read(path: Path, columns: list[str]) -> Any:
+def _read(source: Source, columns: list[str]) -> Any:
     """Return these columns of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    path = source.path
     if not path.is_file():
-        raise rejected(_WHO, path, "no such file")
+        raise source.rejected("no such file")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             missing = [one for one in columns if one not in file.schema_arrow.names]
@@ -128,26 +130,26 @@ def _read(path: Path, columns: list[str]) -> Any:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             size = sum(group.total_byte_size for group in groups)
             if size > memory() // 4:
-                raise rejected(_WHO, path, f"holds {size} bytes, more than a quarter of the memory")
+                raise source.rejected(f"holds {size} bytes, more than a quarter of the memory")
             table = file.read(columns)
             table.validate(full=True)
             return table
     except RobustssmError:
         raise
     except (pa.ArrowException, OSError, MemoryError, ValueError, ArithmeticError) as error:
-        raise rejected(_WHO, path, f"is no whole Parquet file ({error})") from None
+        raise source.rejected(f"is no whole Parquet file ({error})") from None
 
 
-def _places(path: Path, values: Any) -> IntArray:
+def _places(source: Source, values: Any) -> IntArray:
     """Return the number of each row's split."""
     words = values.to_pylist()
     unknown = [word for word in words if word not in _ALIASES]
     if unknown:
-        raise rejected(_WHO, path, f"has the split {unknown[0]!r}, expected {', '.join(_ALIASES)}")
+        raise source.rejected(f"has the split {unknown[0]!r}, expected {', '.join(_ALIASES)}")
     return np.array([_ALIASES[word] for word in words], dtype=np.int64)
 
 
-def _fetched(name: str, columns: list[str]) -> tuple[Any, Array]:
+def _fetched(source: Source, columns: list[str]) -> tuple[Any, Array]:
     """Return these columns of the splits of a data set on the hub, and each row's split."""
     try:
         datasets = importlib.import_module("datasets")
@@ -158,9 +160,9 @@ def _fetched(name: str, columns: list[str]) -> tuple[Any, Array]:
     import pyarrow as pa
 
     try:
-        found = datasets.load_dataset(name)
+        found = datasets.load_dataset(str(source.path))
     except (OSError, ValueError, RuntimeError) as error:
-        raise rejected(_WHO, Path(name), f"cannot be fetched ({error})") from None
+        raise source.rejected(f"cannot be fetched ({error})") from None
     tables, places = [], []
     for split, number in _ALIASES.items():
         if split not in found:
@@ -168,12 +170,12 @@ def _fetched(name: str, columns: list[str]) -> tuple[Any, Array]:
         missing = [one for one in columns if one not in found[split].column_names]
         if missing:
             raise UsageError(
-                f"{_WHO} {name}: has no column {missing[0]!r}, expected one of "
+                f"{_WHO} {source.path}: has no column {missing[0]!r}, expected one of "
                 f"{', '.join(found[split].column_names)}"
             )
         table = found[split].with_format("arrow")[:].select(columns)
         tables.append(table)
         places.append(np.full(table.num_rows, number))
     if not tables:
-        raise rejected(_WHO, Path(name), f"has no split called {', '.join(_ALIASES)}")
+        raise source.rejected(f"has no split called {', '.join(_ALIASES)}")
     return pa.concat_tables(tables), np.concatenate(places)

@@ -15,18 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.tasks.base import Split, Task
-from robustssm.tasks.reading import (
-    check_flag,
-    check_folder,
-    check_labels,
-    check_limit,
-    check_room,
-    find,
-    held_out,
-    in_splits,
-    rejected,
-)
+from robustssm.tasks.base import SPLITS, Split, Task, spec_of
+from robustssm.tasks.reading import Source, check_flag, check_limit, check_room, published_splits
 from robustssm.typing import IntArray
 
 _SIDE = 28
@@ -51,71 +41,68 @@ def fashion_mnist(folder: Path, limit: int = 0, partial: int = 0) -> Task:
 
 def _task(who: str, name: str, folder: Path, limit: int, partial: int) -> Task:
     part, kept = check_flag(who, "partial", partial), check_limit(who, limit)
-    place = check_folder(who, check_folder(who, folder, name), "raw")
-    train_pixels, train_labels = _pair(who, place, "train", part)
-    test_pixels, test_labels = _pair(who, place, "t10k", part)
-    count = len(train_pixels) + len(test_pixels)
-    check_room(who, (count, _SIDE**2), 4, "use a machine with more memory")
-    train, validation = held_out(len(train_pixels))
-    test = np.arange(len(test_pixels))
-    parts = [
-        *(Split(_sequences(train_pixels[i]), train_labels[i], i)
-          for i in (train[:kept], validation[:kept])),
-        Split(_sequences(test_pixels[:kept]), test_labels[:kept], _COUNTS["train"] + test[:kept]),
-    ]  # fmt: skip
-    spec = f"{who}:folder={folder.resolve()}" + (f":limit={limit}" if limit else "")
-    return Task(spec + ":partial=1" * part, 10, in_splits(parts, None), image=(_SIDE, _SIDE))
+    place = Source(who, folder).folder(name).folder("raw")
+    files = [_pair(place, split, part) for split in _COUNTS]
+    counts = [len(pixels) for pixels, _ in files]
+    check_room(who, (sum(counts), _SIDE**2), 4, "use a machine with more memory")
+    splits = {}
+    for split, (file, index) in zip(
+        SPLITS, published_splits(counts[0], counts[1], kept), strict=True
+    ):
+        pixels, labels = files[file]
+        ids = file * _COUNTS["train"] + index
+        splits[split] = Split(_sequences(pixels[index]), labels[index], ids)
+    given = {"folder": folder, "limit": limit, "partial": partial}
+    return Task(spec_of(who, given, mnist), 10, splits, image=(_SIDE, _SIDE))
 
 
-def _pair(
-    who: str, folder: Path, split: str, partial: bool
-) -> tuple[npt.NDArray[np.uint8], IntArray]:
+def _pair(place: Source, split: str, partial: bool) -> tuple[npt.NDArray[np.uint8], IntArray]:
     """Return the pixels (N, 28, 28) and labels (N,) of a split."""
-    found = []
+    arrays = []
     for what, size in (("images", (_SIDE, _SIDE)), ("labels", ())):
         stem = f"{split}-{what}"
         ending = f"idx{1 + len(size)}-ubyte"
-        names = [f"{stem}{dot}{ending}{gz}" for gz in ("", ".gz") for dot in ("-", ".")]
-        path = find(who, folder, names)
-        found.append(read_idx(who, path, size, _COUNTS[split]))
-        count = len(found[-1])
-        if count != len(found[0]):
-            raise rejected(who, path, f"{count} labels for {len(found[0])} images")
+        source = place.find(
+            *(f"{stem}{dot}{ending}{gz}" for gz in ("", ".gz") for dot in ("-", "."))
+        )
+        arrays.append(read_idx(source, size, _COUNTS[split]))
+        count = len(arrays[-1])
+        if count != len(arrays[0]):
+            raise source.rejected(f"{count} labels for {len(arrays[0])} images")
         if count != _COUNTS[split] and not partial:
-            raise rejected(
-                who, path, f"{count} samples, expected {_COUNTS[split]}; partial=1 takes fewer"
+            raise source.rejected(
+                f"{count} samples, expected {_COUNTS[split]}; partial=1 takes fewer"
             )
-    return found[0], check_labels(who, path, found[1].astype(np.int64), 10)
+    return arrays[0], source.labels(arrays[1], 10)
 
 
-def read_idx(who: str, path: Path, size: tuple[int, ...], most: int) -> npt.NDArray[np.uint8]:
+def read_idx(source: Source, size: tuple[int, ...], most: int) -> npt.NDArray[np.uint8]:
     """Return the array (N, *size) of unsigned bytes of an IDX file, N at most `most`.
 
     A name that ends in .gz is decompressed on the way, no further than the header's sizes.
     Raises RejectedInputError.
     """
+    path = source.path
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(4 + 4 * (1 + len(size)))
             if len(head) < 4 + 4 * (1 + len(size)):
-                raise rejected(who, path, "its header is cut short; fetch it again")
+                raise source.rejected("its header is cut short; fetch it again")
             magic = bytes((0, 0, _UNSIGNED_BYTES, 1 + len(size)))
             if head[:4] != magic:
-                raise rejected(who, path, f"starts with {head[:4].hex()}, expected {magic.hex()}")
+                raise source.rejected(f"starts with {head[:4].hex()}, expected {magic.hex()}")
             sizes = tuple(np.frombuffer(head[4:], ">u4").tolist())
             if sizes[1:] != size or not 0 < sizes[0] <= most:
-                raise rejected(who, path, f"has sizes {sizes}, expected ({most}, *{size})")
+                raise source.rejected(f"has sizes {sizes}, expected ({most}, *{size})")
             expected = int(np.prod(sizes))
             content = file.read(expected + 1)
     except FileNotFoundError:
-        raise rejected(who, path, "no such file; fetch the published files again") from None
+        raise source.rejected("no such file; fetch the published files again") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise rejected(who, path, f"cannot be read ({error}); fetch it again") from None
+        raise source.rejected(f"cannot be read ({error}); fetch it again") from None
     if len(content) != expected:
         more = "more than" if len(content) > expected else f"{len(content)} of"
-        raise rejected(
-            who, path, f"holds {more} the {expected} bytes of its header; fetch it again"
-        )
+        raise source.rejected(f"holds {more} the {expected} bytes of its header; fetch it again")
     return np.frombuffer(content, np.uint8).reshape(sizes)
 
 

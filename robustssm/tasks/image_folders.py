@@ -15,20 +15,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.errors import UsageError
-from robustssm.tasks.base import Split, Task
+from robustssm.errors import require, require_one_of
+from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.pictures import PictureError, decoded
-from robustssm.tasks.reading import (
-    check_ended,
-    check_folder,
-    check_limit,
-    check_room,
-    in_splits,
-    read_file,
-    read_text,
-    rejected,
-    shuffled,
-)
+from robustssm.tasks.reading import Source, check_limit, check_room, shuffled
 from robustssm.typing import IntArray
 
 _WHO = "lra-pathfinder"
@@ -46,48 +36,45 @@ def lra_pathfinder(folder: Path, side: int = 32, level: str = LEVELS[0], limit: 
     benchmark takes curv_contour_length_14, the hardest; limit: the first samples of each split, 0
     for all, and no other image is opened. Raises RejectedInputError.
     """
-    if side not in _SIDES:
-        raise UsageError(f"{_WHO}: side is {side}, expected 32, 64, 128 or 256")
-    if level not in LEVELS:
-        raise UsageError(f"{_WHO}: level is {level!r}, expected one of {', '.join(LEVELS)}")
+    require(side in _SIDES, f"{_WHO}: side", side, "32, 64, 128 or 256")
+    require_one_of(f"{_WHO}: level", level, LEVELS)
     kept = check_limit(_WHO, limit)
-    place = check_folder(_WHO, folder, f"pathfinder{side}")
-    names, labels = _listed(place / level, side, level)
+    place = Source(_WHO, folder).folder(f"pathfinder{side}").at(level)
+    names, labels = _listed(place, side, level)
     tenth = int(0.1 * len(names))
     ends = (len(names) - 2 * tenth, len(names) - tenth)
     if not tenth:
-        raise rejected(_WHO, place / level, f"lists {len(names)} images, expected 10 or more")
+        raise place.rejected(f"lists {len(names)} images, expected 10 or more")
     chosen = [np.sort(part)[:kept] for part in np.split(shuffled(len(names)), ends)]
     count = sum(map(len, chosen))
     check_room(_WHO, (count, side**2), 4, "give limit=1000 or a smaller side")
-    parts = []
-    for index in chosen:
+    splits = {}
+    for split, index in zip(SPLITS, chosen, strict=True):
         inputs = np.empty((len(index), side**2, 1), dtype=np.float32)
         for row, number in enumerate(index.tolist()):
-            inputs[row, :, 0] = _pixels(place / level / names[number], side)
-        parts.append(Split(inputs, labels[index], index))
-    spec = f"{_WHO}:folder={folder.resolve()}:side={side}"
-    spec += f":level={level}" if level != LEVELS[0] else ""
-    spec += f":limit={limit}" if limit else ""
-    return Task(spec, 2, in_splits(parts, None), image=(side, side))
+            inputs[row, :, 0] = _pixels(place.at(names[number]), side)
+        splits[split] = Split(inputs, labels[index], index)
+    given = {"folder": folder, "side": side, "level": level, "limit": limit}
+    spec = spec_of(_WHO, given, lra_pathfinder, always="side")
+    return Task(spec, 2, splits, image=(side, side))
 
 
-def _listed(folder: Path, side: int, level: str) -> tuple[list[str], IntArray]:
+def _listed(place: Source, side: int, level: str) -> tuple[list[str], IntArray]:
     """Return the images of a level as its metadata list them, and their labels (N,)."""
-    lists = list(check_folder(_WHO, check_folder(_WHO, folder) / "metadata").glob("*.npy"))
+    folder = place.folder().at("metadata").folder()
+    lists = list(folder.path.glob("*.npy"))
     if not lists or not all(path.stem.isdecimal() and path.stem.isascii() for path in lists):
-        raise rejected(_WHO, folder / "metadata", "expected lists 1.npy, 2.npy, ...")
+        raise folder.rejected("expected lists 1.npy, 2.npy, ...")
     names: list[str] = []
     labels: list[int] = []
     for path in sorted(lists, key=lambda path: int(path.stem)):
-        text = read_text(_WHO, path, _LIST_BYTES)
-        check_ended(_WHO, path, text)
-        for number, line in enumerate(text.splitlines(), start=1):
+        source = folder.at(path.name)
+        for number, line in enumerate(source.text(_LIST_BYTES).splitlines(), start=1):
             words = line.split()
             name = "/".join(words[:2])
             if len(words) < 4 or words[3] not in ("0", "1") or not _inside(name):
-                raise rejected(
-                    _WHO, path, f"line {number}: expected folder, image, a number, label 0 or 1"
+                raise source.rejected(
+                    f"line {number}: expected folder, image, a number, label 0 or 1"
                 )
             if (side, level, name) not in _LEFT_OUT:
                 names.append(name)
@@ -100,14 +87,14 @@ def _inside(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
-def _pixels(path: Path, side: int) -> npt.NDArray[np.float32]:
+def _pixels(source: Source, side: int) -> npt.NDArray[np.float32]:
     """Return the grey values (side^2,) in [0, 1] of an image."""
-    content = read_file(_WHO, path, _IMAGE_BYTES)
+    content = source.content(_IMAGE_BYTES)
     try:
         values = decoded(content, gray=True, formats=("PNG",))
     except PictureError as error:
-        raise rejected(_WHO, path, f"is no whole PNG image ({error}); fetch it again") from None
+        raise source.rejected(f"is no whole PNG image ({error}); fetch it again") from None
     rows, columns, _ = values.shape
     if (rows, columns) != (side, side):
-        raise rejected(_WHO, path, f"is {columns} x {rows} pixels, expected {side}")
+        raise source.rejected(f"is {columns} x {rows} pixels, expected {side}")
     return values.ravel().astype(np.float32) / np.float32(255.0)

@@ -17,8 +17,8 @@ lra_benchmarks/data/listops.py for probabilities, limits and tokens.
 """
 
 from robustssm.errors import UsageError
-from robustssm.tasks.base import Split, Task
-from robustssm.tasks.generated import check, check_sizes, numbered, spec, splits_of
+from robustssm.tasks.base import Split, Task, spec_of
+from robustssm.tasks.generated import check, check_sizes, numbered, splits_of
 from robustssm.tasks.listops_trees import OPERATORS, Limits, sample_trees
 from robustssm.typing import IntArray
 
@@ -55,7 +55,7 @@ def listops(
         return numbered(split, index, tokens, labels, lengths)
 
     splits = splits_of(make, train, validation, test)
-    return Task(spec(_WHO, given, listops), 10, splits, tokens=len(VOCABULARY))
+    return Task(spec_of(_WHO, given, listops), 10, splits, tokens=len(VOCABULARY))
 
 
 def text(tokens: IntArray, brackets: bool = False) -> str:

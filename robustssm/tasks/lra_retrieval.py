@@ -16,19 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from robustssm.errors import UsageError
-from robustssm.tasks.base import Split, Task
+from robustssm.errors import UsageError, require_one_of
+from robustssm.tasks.base import SPLITS, Split, Task, spec_of
+from robustssm.tasks.generated import check
 from robustssm.tasks.lra_text import LONGEST
-from robustssm.tasks.reading import (
-    byte_tokens,
-    check_folder,
-    check_labels,
-    check_limit,
-    check_room,
-    find,
-    in_splits,
-    rejected,
-)
+from robustssm.tasks.reading import Source, byte_tokens, check_limit, check_room
 from robustssm.typing import IntArray
 
 _WHO = "lra-retrieval"
@@ -63,16 +55,14 @@ def lra_retrieval(folder: Path, form: str = "", max_length: int = 4000, limit: i
             f"here has one sequence a sample, so form is {form!r}, expected 'joined': both in one "
             "sequence, another task than the benchmark's"
         )
-    parts, first = [], 0
-    for split in _FILES:
+    splits, first = {}, 0
+    for split in SPLITS:
         pairs = read_pairs(folder, split, max_length, limit)
         tokens, lengths = joined(pairs)
-        parts.append(Split(tokens, pairs.labels, first + pairs.sample_id, lengths))
+        splits[split] = Split(tokens, pairs.labels, first + pairs.sample_id, lengths)
         first += len(pairs.labels)
-    spec = f"{_WHO}:folder={folder.resolve()}:form=joined"
-    spec += f":max_length={max_length}" if max_length != 4000 else ""
-    spec += f":limit={limit}" if limit else ""
-    return Task(spec, 2, in_splits(parts, None), tokens=SEPARATOR + 1)
+    given = {"folder": folder, "form": form, "max_length": max_length, "limit": limit}
+    return Task(spec_of(_WHO, given, lra_retrieval), 2, splits, tokens=SEPARATOR + 1)
 
 
 def joined(pairs: Pairs) -> tuple[IntArray, IntArray]:
@@ -97,23 +87,20 @@ def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit:
     two texts; split: train, validation or test; documents are cut after max_length bytes; limit:
     the first pairs, 0 for all. sample_id is the line's number from 0. Raises RejectedInputError.
     """
-    if split not in _FILES:
-        raise UsageError(f"{_WHO}: split is {split!r}, expected one of {', '.join(_FILES)}")
-    if not 1 <= max_length <= LONGEST:
-        raise UsageError(f"{_WHO}: max_length is {max_length}, expected 1 to {LONGEST}")
+    require_one_of(f"{_WHO}: split", split, _FILES)
+    check(_WHO, "max_length", max_length, 1, LONGEST)
     kept = check_limit(_WHO, limit)
-    place = check_folder(_WHO, folder)
-    path = find(_WHO, place, [f"new_aan_pairs.{_FILES[split]}.tsv"])
+    source = Source(_WHO, folder).folder().find(f"new_aan_pairs.{_FILES[split]}.tsv")
     documents, labels = [], []
-    for number, line in enumerate(islice(_lines(path), kept), start=1):
+    for number, line in enumerate(islice(_lines(source), kept), start=1):
         label, *rest = line.split(b"\t")
         if len(rest) != 4 or label not in _LABELS:
-            raise rejected(_WHO, path, f"line {number}: expected label 0 or 1, 2 names, 2 texts")
+            raise source.rejected(f"line {number}: expected label 0 or 1, 2 names, 2 texts")
         labels.append(_LABELS[label])
         # A slice of bytes is a copy: the rest of the line is let go.
         documents += [part[:max_length] for part in rest[2:]]
     check_room(_WHO, (len(documents), max_length), 8, "give limit=1000 or a smaller max_length")
-    found = check_labels(_WHO, path, np.array(labels, dtype=np.int64), 2)
+    found = source.labels(labels, 2)
     tokens, lengths = byte_tokens(documents, max_length)
     count = len(found)
     return Pairs(
@@ -121,18 +108,16 @@ def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit:
     )
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(source: Source) -> Iterator[bytes]:
     """Yield the lines of a file; quotes are characters like others, as in the benchmark."""
     try:
-        with path.open("rb") as file:
+        with source.path.open("rb") as file:
             while line := file.readline(_LINE_BYTES):
                 if not line.endswith(b"\n"):
-                    raise rejected(
-                        _WHO,
-                        path,
+                    raise source.rejected(
                         f"a line has no end, or more than {_LINE_BYTES} bytes; fetch it again, or "
-                        "end it where it is whole",
+                        "end it if it is whole"
                     )
                 yield line.rstrip(b"\r\n")
     except OSError as error:
-        raise rejected(_WHO, path, f"cannot be read ({error.strerror})") from None
+        raise source.rejected(f"cannot be read ({error.strerror})") from None

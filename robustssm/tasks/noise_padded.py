@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from robustssm.errors import UsageError
 from robustssm.philox import uniform
-from robustssm.tasks.base import Split, Task
-from robustssm.tasks.generated import check, check_sizes, spec
+from robustssm.tasks.base import Split, Task, spec_of
+from robustssm.tasks.generated import check, check_sizes
 from robustssm.typing import FloatArray
 
 # Mean and standard deviation are rounded to multiples of this: sums of floats differ between
@@ -56,7 +56,7 @@ def noise_padded(task: str = "digits", pad: int = 256, seed: int = 0) -> Task:
         raise UsageError(f"{_WHO}: a channel of {task} is constant, which has no standard form")
     splits = {name: _padded(split, mean, std, pad, seed) for name, split in inner.splits.items()}
     given = {"task": task, "pad": pad, "seed": seed}
-    return Task(spec(_WHO, given, noise_padded), inner.classes, splits, rate=inner.rate)
+    return Task(spec_of(_WHO, given, noise_padded), inner.classes, splits, rate=inner.rate)
 
 
 def _padded(split: Split, mean: FloatArray, std: FloatArray, pad: int, seed: int) -> Split:

@@ -7,8 +7,7 @@ Source: Tay et al., Long Range Arena (arXiv 2011.04006), section 2.2.6.
 
 from dataclasses import replace
 
-from robustssm.tasks.base import Task
-from robustssm.tasks.generated import spec
+from robustssm.tasks.base import Task, spec_of
 from robustssm.tasks.pathfinder import pathfinder
 
 
@@ -18,4 +17,4 @@ def path_x(
     """Return the task; inputs (N, 16384, 1), two classes; parameters as those of `pathfinder`."""
     given = dict(locals())
     task = pathfinder(128, dashes, train, validation, test, seed)
-    return replace(task, spec=spec("path-x", given, path_x))
+    return replace(task, spec=spec_of("path-x", given, path_x))

@@ -22,8 +22,8 @@ Source: Linsley et al. (arXiv 1805.08315), section 4; Tay et al. (arXiv 2011.040
 """
 
 from robustssm.errors import UsageError
-from robustssm.tasks.base import Split, Task
-from robustssm.tasks.generated import check, check_sizes, numbered, spec, splits_of
+from robustssm.tasks.base import Split, Task, spec_of
+from robustssm.tasks.generated import check, check_sizes, numbered, splits_of
 from robustssm.tasks.pathfinder_contours import Contours
 from robustssm.tasks.pathfinder_drawing import draw_images
 from robustssm.tasks.pathfinder_geometry import Geometry, sample_geometry
@@ -62,7 +62,7 @@ def pathfinder(
         return numbered(split, index, images.reshape(len(index), -1, 1), found.labels)
 
     splits = splits_of(make, train, validation, test)
-    return Task(spec(_WHO, given, pathfinder), 2, splits, image=(side, side))
+    return Task(spec_of(_WHO, given, pathfinder), 2, splits, image=(side, side))
 
 
 def published(side: int, dashes: int = 14) -> Contours:

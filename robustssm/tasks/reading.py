@@ -1,7 +1,8 @@
 """What tasks from files share: bounded reads, refusals in one line, padding, and fixed splits."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robustssm.errors import RejectedInputError, UsageError
-from robustssm.tasks.base import SPLITS, Split
+from robustssm.errors import RejectedInputError, UsageError, require
 from robustssm.typing import IntArray
 
 Array = npt.NDArray[Any]
@@ -23,22 +23,15 @@ VALIDATION = 0.1
 _SEED = 42
 
 
-def rejected(who: str, path: Path, problem: object) -> RejectedInputError:
-    """Return the refusal of a file, in one line."""
-    return RejectedInputError(" ".join(f"{who} {path}: {problem}".split()))
-
-
 def check_flag(who: str, name: str, value: int) -> bool:
-    """Return whether a parameter is set; UsageError where it is neither 0 nor 1."""
-    if value not in (0, 1):
-        raise UsageError(f"{who}: {name} is {value}, expected 0 or 1")
+    """Return whether a parameter is set; raises UsageError if it is neither 0 nor 1."""
+    require(value in (0, 1), f"{who}: {name}", value, "0 or 1")
     return value == 1
 
 
 def check_limit(who: str, limit: int) -> int | None:
-    """Return how many samples of each split are kept; None where all are, which 0 says."""
-    if limit < 0:
-        raise UsageError(f"{who}: limit is {limit}, expected 0 (all) or a number of samples")
+    """Return how many samples of each split are kept; None if all are, which 0 stands for."""
+    require(limit >= 0, f"{who}: limit", limit, "0 (all) or a number of samples")
     return limit or None
 
 
@@ -59,55 +52,79 @@ def check_room(who: str, shape: Sequence[int], itemsize: int, advice: str) -> No
         )
 
 
-def check_folder(who: str, folder: Path, inside: str = "") -> Path:
-    """Return the folder, or the one called `inside` in it where it is there."""
-    if not folder.is_dir():
-        problem = "is a file" if folder.exists() else "no such folder"
-        raise rejected(who, folder, f"{problem}, expected the folder of the published files")
-    return folder / inside if inside and (folder / inside).is_dir() else folder
+@dataclass(frozen=True)
+class Source:
+    """A file or folder that a task reads; every refusal of it is one line, a RejectedInputError.
 
+    who: the task, which every message names first.
+    """
 
-def find(who: str, folder: Path, names: Iterable[str]) -> Path:
-    """Return the first of these files that is there."""
-    wanted = list(names)
-    for name in wanted:
-        if (folder / name).is_file():
-            return folder / name
-    raise rejected(who, folder, f"lacks {wanted[0]}; fetch the published files again")
+    who: str
+    path: Path
 
+    def rejected(self, problem: object) -> RejectedInputError:
+        """Return the refusal of this file."""
+        return RejectedInputError(" ".join(f"{self.who} {self.path}: {problem}".split()))
 
-def read_file(who: str, path: Path, largest: int = LARGEST_FILE) -> bytes:
-    """Return the bytes of a file: at most `largest`, and at most a quarter of the memory."""
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise rejected(who, path, "is not a file")
-        largest = min(largest, memory() // 4)
-        if size > largest:
-            raise rejected(who, path, f"has {size} bytes, expected at most {largest}")
-        with path.open("rb") as file:
-            return file.read(largest)
-    except FileNotFoundError:
-        raise rejected(who, path, "no such file; fetch the published files again") from None
-    except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or error
-        raise rejected(who, path, f"cannot be read ({problem})") from None
+    def at(self, name: str) -> "Source":
+        """Return what is called `name` in this folder, whether it exists or not."""
+        return Source(self.who, self.path / name)
 
+    def folder(self, inside: str = "") -> "Source":
+        """Return this folder, or the one called `inside` in it if there is one."""
+        if not self.path.is_dir():
+            problem = "is a file" if self.path.exists() else "no such folder"
+            raise self.rejected(f"{problem}, expected the folder of the published files")
+        return self.at(inside) if inside and (self.path / inside).is_dir() else self
 
-def read_text(who: str, path: Path, largest: int = LARGEST_FILE) -> str:
-    """Return the text of a UTF-8 file."""
-    try:
-        return read_file(who, path, largest).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise rejected(who, path, f"is not UTF-8 text (byte {error.start})") from None
+    def find(self, *names: str) -> "Source":
+        """Return the first of these files that exists in this folder."""
+        for name in names:
+            if (self.path / name).is_file():
+                return self.at(name)
+        raise self.rejected(f"lacks {names[0]}; fetch the published files again")
 
+    def content(self, largest: int = LARGEST_FILE) -> bytes:
+        """Return the bytes of a file: at most `largest`, and at most a quarter of the memory."""
+        try:
+            size = self.path.stat().st_size
+            if not self.path.is_file():
+                raise self.rejected("is not a file")
+            largest = min(largest, memory() // 4)
+            if size > largest:
+                raise self.rejected(f"has {size} bytes, expected at most {largest}")
+            with self.path.open("rb") as file:
+                return file.read(largest)
+        except FileNotFoundError:
+            raise self.rejected("no such file; fetch the published files again") from None
+        except RejectedInputError:
+            raise
+        except (OSError, ValueError) as error:
+            problem = getattr(error, "strerror", None) or error
+            raise self.rejected(f"cannot be read ({problem})") from None
 
-def check_ended(who: str, path: Path, text: str) -> None:
-    """Refuse a text whose last line has no end: it may be cut short, and nothing else tells."""
-    if text and not text.endswith("\n"):
-        raise rejected(
-            who, path, "its last line has no end; fetch it again, or end it where it is whole"
-        )
+    def text(self, largest: int = LARGEST_FILE, ended: bool = True) -> str:
+        """Return the text of a UTF-8 file; ended: refuse a last line without end, maybe cut."""
+        try:
+            text = self.content(largest).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self.rejected(f"is not UTF-8 text (byte {error.start})") from None
+        if ended and text and not text.endswith("\n"):
+            raise self.rejected(
+                "its last line has no end; fetch it again, or end it if it is whole"
+            )
+        return text
+
+    def labels(self, labels: npt.ArrayLike, classes: int) -> IntArray:
+        """Return labels (N,) as int64, refusing none at all and those out of range."""
+        found = np.asarray(labels)
+        if not len(found):
+            raise self.rejected("has no samples")
+        if found.min() < 0 or found.max() >= classes:
+            raise self.rejected(
+                f"labels run from {found.min()} to {found.max()}, expected 0 to {classes - 1}"
+            )
+        return np.asarray(found, dtype=np.int64)
 
 
 def shuffled(count: int) -> IntArray:
@@ -129,17 +146,14 @@ def held_out(count: int, share: float = VALIDATION) -> tuple[IntArray, IntArray]
     return np.sort(order[:train]), np.sort(order[train:])
 
 
-def check_labels(who: str, path: Path, labels: IntArray, classes: int) -> IntArray:
-    """Return labels (N,) as int64; refuse none at all, and those out of range."""
-    if not len(labels):
-        raise rejected(who, path, "has no samples")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise rejected(
-            who,
-            path,
-            f"labels run from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}",
-        )
-    return labels.astype(np.int64)
+def published_splits(train: int, test: int, limit: int | None) -> list[tuple[int, IntArray]]:
+    """Return the places of training, validation and test samples in a training and a test file.
+
+    train, test: samples of the two files; limit: samples of each split, None for all. A tenth of
+    the training file is for validation. Each entry is (0 or 1, the file; places in it, ascending).
+    """
+    kept, validation = held_out(train)
+    return [(0, kept[:limit]), (0, validation[:limit]), (1, np.arange(test)[:limit])]
 
 
 def ragged(values: Array, lengths: IntArray, length: int, dtype: Any) -> Array:
@@ -171,8 +185,3 @@ def byte_tokens(texts: Sequence[bytes], length: int) -> tuple[IntArray, IntArray
     tokens = ragged(flat, sizes, length, np.int64)
     tokens += np.arange(length) < sizes[:, None]
     return tokens, np.maximum(sizes, 1)
-
-
-def in_splits(parts: Sequence[Split], limit: int | None) -> dict[str, Split]:
-    """Return train, validation and test, the first `limit` samples of each."""
-    return {name: part.first(limit) for name, part in zip(SPLITS, parts, strict=True)}

@@ -20,19 +20,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.errors import UsageError
-from robustssm.tasks.base import Split, Task
-from robustssm.tasks.reading import (
-    check_flag,
-    check_folder,
-    check_limit,
-    check_room,
-    find,
-    in_splits,
-    read_file,
-    read_text,
-    rejected,
-)
+from robustssm.errors import require
+from robustssm.tasks.base import Split, Task, spec_of
+from robustssm.tasks.reading import Source, check_flag, check_limit, check_room
 from robustssm.typing import IntArray
 
 _WHO = "speech-commands"
@@ -58,42 +48,41 @@ def speech_commands(
     in all splits, which is how state-spaces/s4 tests at half the rate; limit: the first samples of
     each split, 0 for all, and no other file is opened. Raises RejectedInputError.
     """
-    if classes not in (10, 35):
-        raise UsageError(f"{_WHO}: classes is {classes}, expected 10 or 35")
-    if not 2 <= rate <= 1 << 20 or rate % 2:
-        raise UsageError(f"{_WHO}: rate is {rate}, expected an even number from 2 to {1 << 20}")
+    require(classes in (10, 35), f"{_WHO}: classes", classes, "10 or 35")
+    even = f"an even number from 2 to {1 << 20}"
+    require(2 <= rate <= 1 << 20 and rate % 2 == 0, f"{_WHO}: rate", rate, even)
     step = 2 if check_flag(_WHO, "half_rate", half_rate) else 1
     kept = check_limit(_WHO, limit)
-    place = check_folder(_WHO, folder)
+    place = Source(_WHO, folder).folder()
     words = WORDS if classes == 35 else COMMANDS
     chosen = _files(place, words, kept)
     count = sum(map(len, chosen.values()))
     check_room(_WHO, (count, rate // step), 4, "give limit=1000 or half_rate=1")
-    parts = []
-    for listed in chosen.values():
+    splits = {}
+    for split, listed in chosen.items():
         inputs = np.zeros((len(listed), rate // step, 1), dtype=np.float32)
         lengths = np.empty(len(listed), dtype=np.int64)
         for row, (name, _) in enumerate(listed):
-            values = _recording(place / name, rate)[::step]
+            values = _recording(place.at(name), rate)[::step]
             inputs[row, : len(values), 0] = values
             lengths[row] = len(values)
         labels = np.array([words.index(name.split("/")[0]) for name, _ in listed], dtype=np.int64)
         ids: IntArray = np.array([number for _, number in listed], dtype=np.int64)
-        parts.append(Split(inputs, labels, ids, lengths))
-    spec = f"{_WHO}:folder={folder.resolve()}" + f":classes={classes}" * (classes != 35)
-    spec += f":rate={rate}" * (rate != 16000) + ":half_rate=1" * (step == 2)
-    spec += f":limit={limit}" if limit else ""
-    return Task(spec, classes, in_splits(parts, None), rate=rate / step)
+        splits[split] = Split(inputs, labels, ids, lengths)
+    given = {"folder": folder, "classes": classes, "rate": rate, "half_rate": half_rate}
+    spec = spec_of(_WHO, given | {"limit": limit}, speech_commands)
+    return Task(spec, classes, splits, rate=rate / step)
 
 
 def _files(
-    folder: Path, words: tuple[str, ...], kept: int | None
+    place: Source, words: tuple[str, ...], kept: int | None
 ) -> dict[str, list[tuple[str, int]]]:
     """Return word/file.wav and its number for each split, the first `kept` of these words."""
+    folder = place.path
     present = [word for word in sorted(WORDS) if (folder / word).is_dir()]
     missing = [word for word in words if word not in present]
     if missing:
-        raise rejected(_WHO, folder, f"lacks the folders {', '.join(missing[:5])}; fetch it again")
+        raise place.rejected(f"lacks the folders {', '.join(missing[:5])}; fetch it again")
     names = [
         f"{word}/{path.name}"
         for word in present
@@ -101,59 +90,52 @@ def _files(
         if path.suffix == ".wav"
     ]
     numbers = {name: number for number, name in enumerate(names)}
-    lists = {split: _list(folder, file, words) for split, file in _LISTS.items()}
+    lists = {split: _list(place.find(file), words) for split, file in _LISTS.items()}
     for split, listed in lists.items():
         lost = sorted(listed - numbers.keys())
         if lost:
-            raise rejected(
-                _WHO, folder, f"lacks {lost[0]}, which {_LISTS[split]} lists; fetch it again"
-            )
+            raise place.rejected(f"lacks {lost[0]}, which {_LISTS[split]} lists; fetch it again")
     both = sorted(lists["validation"] & lists["test"])
     if both:
-        raise rejected(_WHO, folder, f"{both[0]} is in both lists; fetch them again")
+        raise place.rejected(f"{both[0]} is in both lists; fetch them again")
     own = [item for item in numbers.items() if item[0].split("/")[0] in words]
     rest = numbers.keys() - lists["validation"] - lists["test"]
     chosen = {}
     for split, among in (("train", rest), *lists.items()):
         chosen[split] = [item for item in own if item[0] in among][:kept]
         if not chosen[split]:
-            raise rejected(_WHO, folder, f"has no {split} files; fetch it again")
+            raise place.rejected(f"has no {split} files; fetch it again")
     return chosen
 
 
-def _list(folder: Path, file: str, words: tuple[str, ...]) -> set[str]:
+def _list(source: Source, words: tuple[str, ...]) -> set[str]:
     """Return the names in a list of files that are of these words."""
-    path = find(_WHO, folder, [file])
-    text = read_text(_WHO, path, _LIST_BYTES)
+    text = source.text(_LIST_BYTES, ended=False)
     for number, line in enumerate(text.splitlines(), start=1):
         word, _, name = line.strip().partition("/")
         if word not in WORDS or not name.endswith(".wav") or "/" in name:
-            raise rejected(_WHO, path, f"line {number}: expected word/file.wav")
+            raise source.rejected(f"line {number}: expected word/file.wav")
     return {line.strip() for line in text.splitlines() if line.split("/")[0] in words}
 
 
-def _recording(path: Path, rate: int) -> npt.NDArray[np.float32]:
+def _recording(source: Source, rate: int) -> npt.NDArray[np.float32]:
     """Return the values in [-1, 1) of a WAV file of one channel and 16 bits."""
-    content = read_file(_WHO, path, 2 * rate + _HEADER_BYTES)
+    content = source.content(2 * rate + _HEADER_BYTES)
     try:
         with wave.open(io.BytesIO(content)) as file:
-            found = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
+            form = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
             frames = file.getnframes()
-            data = file.readframes(rate + 1) if found[1:] == (1, 16) else b""
+            data = file.readframes(rate + 1) if form[1:] == (1, 16) else b""
     except (wave.Error, EOFError, RuntimeError, ValueError, ArithmeticError) as error:
         problem = error or "cut short"
-        raise rejected(_WHO, path, f"is no whole WAV file ({problem}); fetch it again") from None
-    if found != (rate, 1, 16):
-        raise rejected(
-            _WHO,
-            path,
-            f"has {found[0]} samples per second, {found[1]} channels, {found[2]} bits, expected "
-            f"{rate}, 1, 16",
+        raise source.rejected(f"is no whole WAV file ({problem}); fetch it again") from None
+    if form != (rate, 1, 16):
+        raise source.rejected(
+            f"has {form[0]} samples per second, {form[1]} channels, {form[2]} bits, expected "
+            f"{rate}, 1, 16"
         )
     if not 0 < frames <= rate or len(data) != 2 * frames:
-        raise rejected(
-            _WHO,
-            path,
-            f"has {len(data) // 2} of {frames} samples, expected all, and 1 to {rate}",
+        raise source.rejected(
+            f"has {len(data) // 2} of {frames} samples, expected all, and 1 to {rate}"
         )
     return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(1 << 15)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from robustssm.errors import UsageError
-from robustssm.tasks.base import Split, Task
-from robustssm.tasks.reading import check_room, held_out, in_splits, ragged, read_text, rejected
+from robustssm.tasks.base import Split, Task, spec_of
+from robustssm.tasks.generated import check
+from robustssm.tasks.reading import Source, check_room, held_out, ragged
 from robustssm.tasks.ucr_files import Series, read_ts, read_tsv
 
 _WHO = "ucr"
@@ -29,21 +29,20 @@ def ucr(path: Path, validation: float = 0.1) -> Task:
     path: NAME_TRAIN.ts or .tsv, or NAME_TEST; validation: share of the training series, 0 to 0.5;
     0 leaves the published split as it is. Raises RejectedInputError.
     """
-    if not 0.0 <= validation <= 0.5:
-        raise UsageError(f"{_WHO}: validation is {validation:g}, expected 0 to 0.5")
+    check(_WHO, "validation", validation, 0.0, 0.5)
     stem, ending = path.stem, path.suffix.lower()
     name = stem.removesuffix("_TRAIN").removesuffix("_TEST")
     if ending not in _READERS or name == stem:
-        raise rejected(_WHO, path, "expected a file NAME_TRAIN.ts or NAME_TRAIN.tsv")
-    paths = [path.with_name(f"{name}_{split}{path.suffix}") for split in ("TRAIN", "TEST")]
-    train, test = (_READERS[ending](_WHO, one, read_text(_WHO, one)) for one in paths)
+        raise Source(_WHO, path).rejected("expected a file NAME_TRAIN.ts or NAME_TRAIN.tsv")
+    sources = [
+        Source(_WHO, path.with_name(f"{name}_{split}{path.suffix}")) for split in ("TRAIN", "TEST")
+    ]
+    train, test = map(_READERS[ending], sources)
     if train.values.shape[1] != test.values.shape[1]:
-        raise rejected(
-            _WHO,
-            paths[1],
-            f"has {test.values.shape[1]} channels, the training file {train.values.shape[1]}",
+        raise sources[1].rejected(
+            f"has {test.values.shape[1]} channels, the training file {train.values.shape[1]}"
         )
-    names = _classes(paths[1], train, test)
+    names = _classes(sources[1], train, test)
     length = int(max(train.lengths.max(), test.lengths.max()))
     count = len(train.labels) + len(test.labels)
     check_room(_WHO, (count, length, train.values.shape[1]), 4, "use a machine with more memory")
@@ -55,20 +54,20 @@ def ucr(path: Path, validation: float = 0.1) -> Task:
         labels = np.array([numbers[label] for label in part.labels], dtype=np.int64)
         ids = first + np.arange(len(labels))
         whole.append(Split(inputs, labels, ids, part.lengths if unequal else None))
-    own = [whole[0].take(index) for index in held_out(len(train.labels), validation)]
-    if not len(own[0]):
-        raise rejected(_WHO, paths[0], "has too few series to hold some out; give validation=0")
-    spec = f"{_WHO}:path={paths[0].resolve()}"
-    spec += f":validation={validation:g}" if validation != 0.1 else ""
-    return Task(spec, len(names), in_splits([*own, whole[1]], None))
+    kept, validating = held_out(len(train.labels), validation)
+    if not len(kept):
+        raise sources[0].rejected("has too few series to hold some out; give validation=0")
+    splits = {"train": whole[0].take(kept), "validation": whole[0].take(validating)}
+    spec = spec_of(_WHO, {"path": sources[0].path, "validation": validation}, ucr)
+    return Task(spec, len(names), {**splits, "test": whole[1]})
 
 
-def _classes(path: Path, train: Series, test: Series) -> list[str]:
+def _classes(source: Source, train: Series, test: Series) -> list[str]:
     """Return the labels in order: those that the header declares, or that occur."""
     names = set(train.declared or train.labels)
     unknown = sorted(set(test.labels) - names)
     if unknown:
-        raise rejected(_WHO, path, f"has the label {unknown[0]!r}, which the training file lacks")
+        raise source.rejected(f"has the label {unknown[0]!r}, which the training file lacks")
     try:
         return sorted(names, key=lambda name: (float(name), name))
     except ValueError:

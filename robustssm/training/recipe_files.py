@@ -15,16 +15,15 @@ Keys of a table are fields of Architecture and TrainingConfig; `warmup_epochs` s
 `robustssm train`.
 """
 
-import difflib
 import math
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, nearest, require
 from robustssm.hippo.initializations import parse
 from robustssm.networks.network import Architecture
+from robustssm.toml_files import read_toml
 from robustssm.training.config import TrainingConfig
 
 FAMILIES = ("s4", "s4d", "s5", "s4ptd", "s5ptd")
@@ -121,21 +120,21 @@ def find(text: str) -> Recipe:
     if text.endswith(".toml"):
         return read(Path(text).expanduser(), text)
     raise UsageError(
-        f"recipe: {text!r} is unknown, {_nearest(text, names())}, or a file that ends in .toml"
+        f"recipe: {text!r} is unknown, {nearest(text, names())}, or a file that ends in .toml"
     )
 
 
 def read(path: Path, name: str) -> Recipe:
     """Return the recipe of a file; UsageError names the first thing that is wrong with it."""
-    content = _parse(path, name)
+    content = read_toml(path, f"recipe {name}")
     families: dict[str, Settings] = {}
     for key, value in content.items():
         if isinstance(value, dict) and key not in _TOP:
             if key not in FAMILIES:
-                raise UsageError(f"recipe {name}: [{key}] is unknown, {_nearest(key, FAMILIES)}")
+                raise UsageError(f"recipe {name}: [{key}] is unknown, {nearest(key, FAMILIES)}")
             families[key] = _settings(value, f"recipe {name}: {key}")
         elif key not in _TOP:
-            expected = _nearest(key, [*_TOP, *FAMILIES])
+            expected = nearest(key, [*_TOP, *FAMILIES])
             raise UsageError(f"recipe {name}: {key!r} is unknown, {expected}")
         else:
             _check(f"recipe {name}: {key}", value, _TOP[key])
@@ -146,21 +145,9 @@ def read(path: Path, name: str) -> Recipe:
             f"{', '.join(f'[{family}]' for family in FAMILIES)}"
         )
     given = {key: content[key] for key in _TOP if key in content}
-    if given.get("samples", 1) < 1:
-        raise UsageError(f"recipe {name}: samples is {given['samples']}, expected 1 or more")
+    samples = given.get("samples", 1)
+    require(samples >= 1, f"recipe {name}: samples", samples, "1 or more")
     return Recipe(name, families=families, **given)
-
-
-def _parse(path: Path, name: str) -> dict[str, Any]:
-    try:
-        # Editors of Windows put a byte order mark before the text.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"recipe {name}: is no TOML: {error}") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise UsageError(f"recipe {name}: is no TOML text; expected UTF-8, flat tables") from None
-    except OSError as error:
-        raise UsageError(f"recipe {name}: cannot be read ({error.strerror})") from None
 
 
 def _settings(table: dict[str, Any], where: str) -> Settings:
@@ -173,11 +160,11 @@ def _settings(table: dict[str, Any], where: str) -> Settings:
             _check(f"{where}.{key}", value, KEYS[key])
             values[key] = float(value) if KEYS[key] is float else value
         else:
-            raise UsageError(f"{where}.{key} is unknown, {_nearest(key, [*KEYS, *_ABOUT])}")
+            raise UsageError(f"{where}.{key} is unknown, {nearest(key, [*KEYS, *_ABOUT])}")
     if {"warmup_steps", "warmup_epochs"} <= set(values):
         raise UsageError(f"{where}: has warmup_steps and warmup_epochs; leave one of them out")
-    if not 0.0 <= values.get("warmup_epochs", 0.0) < math.inf:
-        raise UsageError(f"{where}.warmup_epochs is {values['warmup_epochs']}, expected 0 or more")
+    epochs = values.get("warmup_epochs", 0.0)
+    require(0.0 <= epochs < math.inf, f"{where}.warmup_epochs", epochs, "0 or more")
     try:
         Architecture("s4d", **{key: values[key] for key in _SHAPE if key in values})
         TrainingConfig(**{key: values[key] for key in _TRAINING if key in values})
@@ -193,10 +180,3 @@ def _check(where: str, value: object, kind: type) -> None:
         fits = all(isinstance(item, str) for item in value)
     if not fits or (kind is not bool and isinstance(value, bool)):
         raise UsageError(f"{where} is {value!r}, expected {_WORDS[kind]}")
-
-
-def _nearest(text: str, allowed: Any) -> str:
-    """Return what a name may have meant, and what there is."""
-    close = difflib.get_close_matches(text, allowed, n=1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    return f"{guess}expected one of {', '.join(allowed)}"

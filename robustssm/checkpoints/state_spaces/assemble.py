@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from robustssm.checkpoints.imported import Imported
+from robustssm.checkpoints.imported import Imported, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.backbone import BackboneReader, Parts
 from robustssm.checkpoints.state_spaces.example import read_example
@@ -13,7 +13,6 @@ from robustssm.checkpoints.state_spaces.layers import LayerReader
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
-from robustssm.networks.foreign import Blueprint, SequenceModel
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents
@@ -44,21 +43,9 @@ def assembled(
         options = Options(None, overrides)
         parts = _lone(layer, w, options, allow_unstable)
         assumed = options.assumed
-    d_input = parts.fields["d_input"]
-    assert isinstance(d_input, int)
-    mean, std = (0.0,) * d_input, (1.0,) * d_input
-    if not parts.fields.get("tokens"):
-        mean = overrides.numbers("input_mean", d_input, 0.0)
-        std = overrides.numbers("input_std", d_input, 1.0, positive=True)
-    overrides.finish()
-    w.finish()
     version = parts.layers[0].version
     origin = source if source.endswith(version) else f"{source} {version}"
-    blueprint = Blueprint(source=origin, **parts.fields)  # type: ignore[arg-type]
-    network = SequenceModel(blueprint)
-    tensors = {**parts.tensors, "mean": torch.tensor(mean), "std": torch.tensor(std)}
-    network.load_state_dict(tensors, strict=True)
-    network.eval().requires_grad_(False)
+    network = sequence_network(origin, parts.fields, parts.tensors, overrides, w)
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
     return Imported(network, _notes(contents, config, overrides, parts, assumed), family)

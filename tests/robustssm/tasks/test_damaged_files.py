@@ -16,6 +16,7 @@ from robustssm.file_formats.contents import ContentsError
 from robustssm.tasks import idx, image_folders, speech_commands
 from robustssm.tasks.lra_text import tsv_rows
 from robustssm.tasks.pickled_arrays import array, read_table
+from robustssm.tasks.reading import Source
 from robustssm.tasks.ucr_files import read_ts, read_tsv
 
 RATE = 100
@@ -29,19 +30,19 @@ def pickled(path: Path) -> None:
 
 
 def archived(path: Path) -> None:
-    text = path.read_text(encoding="latin-1")
-    (read_ts if path.suffix == ".ts" else read_tsv)("ucr", path, text)
+    path.write_text(path.read_text(encoding="latin-1"), encoding="utf-8")
+    (read_ts if path.suffix == ".ts" else read_tsv)(Source("ucr", path))
 
 
 READERS: dict[str, Callable[[Path], object]] = {
     "batch": pickled,
-    "values.idx": lambda path: idx.read_idx("mnist", path, (2, 2), 10),
-    "values.gz": lambda path: idx.read_idx("mnist", path, (2, 2), 10),
-    "image.png": lambda path: image_folders._pixels(path, 8),
-    "word.wav": lambda path: speech_commands._recording(path, RATE),
+    "values.idx": lambda path: idx.read_idx(Source("mnist", path), (2, 2), 10),
+    "values.gz": lambda path: idx.read_idx(Source("mnist", path), (2, 2), 10),
+    "image.png": lambda path: image_folders._pixels(Source("lra", path), 8),
+    "word.wav": lambda path: speech_commands._recording(Source("sc", path), RATE),
     "series.ts": archived,
     "series.tsv": archived,
-    "texts.tsv": lambda path: list(tsv_rows("lra-text", path)),
+    "texts.tsv": lambda path: list(tsv_rows(Source("lra-text", path))),
 }
 
 

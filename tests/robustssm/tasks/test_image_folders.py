@@ -73,7 +73,10 @@ def test_other_sides_and_levels(tmp_path: Path) -> None:
     written(tmp_path, 64, "curv_baseline")
     task = lra_pathfinder(tmp_path / "pathfinder64", side=64, level="curv_baseline")
     assert task.length == 4096
-    for keywords, message in (({"side": 48}, "side is 48"), ({"level": "x"}, "level is 'x'")):
+    for keywords, message in (
+        ({"side": 48}, "side is 48"),
+        ({"level": "x"}, "level 'x' is unknown"),
+    ):
         with pytest.raises(UsageError, match=message):
             lra_pathfinder(tmp_path, **keywords)
 

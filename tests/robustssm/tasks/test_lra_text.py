@@ -170,7 +170,7 @@ def test_the_form_has_to_be_asked_for_and_damaged_pairs_are_refused(tmp_path: Pa
     for form in ("", ":form=two-towers"):
         with pytest.raises(UsageError, match="a sample is two documents"):
             load_task(f"lra-retrieval:folder={tmp_path}{form}")
-    with pytest.raises(UsageError, match="split is 'eval'"):
+    with pytest.raises(UsageError, match="split 'eval' is unknown"):
         read_pairs(tmp_path, "eval")
     path = tmp_path / "new_aan_pairs.test.tsv"
     for bad, message in (

@@ -77,6 +77,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             path.rmdir()
             path.write_bytes(b"abc")
         with pytest.raises(RejectedInputError, match=problem):
-            reading.read_file("task", path, 2)
+            reading.Source("task", path).content(2)
     with pytest.raises(RejectedInputError, match="is a file, expected the folder"):
-        reading.check_folder("task", path)
+        reading.Source("task", path).folder()

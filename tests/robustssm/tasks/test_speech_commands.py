@@ -13,6 +13,7 @@ from scipy.io import wavfile
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.tasks import load_task, speech_commands
+from robustssm.tasks.reading import Source
 from robustssm.tasks.speech_commands import COMMANDS, WORDS
 
 RATE = 100
@@ -134,4 +135,4 @@ def test_half_a_recording_is_refused(tmp_path_factory: pytest.TempPathFactory, a
     content = encoded(frames=40)
     path.write_bytes(content[: int(at * len(content))])
     with pytest.raises(RejectedInputError):
-        speech_commands._recording(path, RATE)
+        speech_commands._recording(Source("speech-commands", path), RATE)
