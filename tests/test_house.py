@@ -58,6 +58,7 @@ WITHOUT_TORCH = (
 WITH_TORCH = {
     "robustssm.hippo.transfer_grid",
     "robustssm.hippo.minimax",
+    "robustssm.hippo.optimized",
     "robustssm.evaluations.initializations.transfer_on_grid",
 }
 # Imports modules where nobody can import torch. scipy asks sys.modules for torch, so that a None
@@ -86,13 +87,11 @@ LONG: dict[str, str] = {
 # Parameters that a function may have; commands of click are exempt, since theirs are options.
 MOST = 8
 WIDE = {
-    "robustssm.hippo.optimized.optimize",
     "robustssm.tasks.frequency_discrimination.frequency_discrimination",
     "robustssm.training.loop.train",
     "robustssm.attacks.injection.perturbed_layers",
     "robustssm.attacks.injection.perturbed_logits",
     "robustssm.evaluations.comparison.rows.add",
-    "robustssm.evaluations.initializations.trade_off.make",
     "robustssm.evaluations.searches.gradient_diagnostics.diagnose",
     "robustssm.evaluations.searches.mode_ranking.rank_modes",
 }

@@ -14,10 +14,8 @@ from robustssm.evaluations.initializations.parseval import quadrature
 from robustssm.evaluations.initializations.responses import (
     Curve,
     Damped,
-    Diagonal,
     Reference,
     Response,
-    reference,
 )
 from robustssm.evaluations.initializations.time_domain import time_error
 from robustssm.hippo.spectrum import spikes
@@ -129,19 +127,3 @@ def weak_error(system: Response) -> float:
     With readout e0 the normal part has 1 / (2n) up to a relative 1 / n^3.
     """
     return output_error(system, parse_input("exp", system.n))
-
-
-def h2_norm(system: Damped | Diagonal) -> float:
-    """Return ||G_a||_2 = (sum_k r_k G_a(-lambda_k))^1/2, O(n) terms (readouts of fixed support).
-
-    In the rank-one family 1 + tau phi_n = ((1 - tau^2) lambda^2 - n^2) / (lambda^2 - n^2) at
-    -lambda_k, since phi_n(s) phi_n(-s) = s^2 / (s^2 - n^2).
-    """
-    poles = system.poles
-    if isinstance(system, Diagonal):
-        mirrored = system.at(-poles)
-    else:
-        square, n = poles * poles, system.n
-        ratio = ((1.0 - system.tau**2) * square - n * n) / (square - n * n)
-        mirrored = reference(system.C, -poles) / ratio
-    return float(np.sqrt(np.sum(system.weight * (system.residues * mirrored).real)))

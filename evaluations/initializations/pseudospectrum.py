@@ -16,11 +16,10 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.dense_resolvent import Dense
-from robustssm.evaluations.initializations.resolvents import Family, Resolvent
+from robustssm.evaluations.initializations.resolvents import Family
 from robustssm.evaluations.initializations.responses import MAX_DENSE
 from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import random_perturbation, shipped_perturbation
-from robustssm.hippo.initializations import parse
+from robustssm.hippo.initializations import diagonalization, parse
 from robustssm.typing import ComplexArray, FloatArray
 
 HIPPO = "hippo"
@@ -37,6 +36,7 @@ LEVELS = (1e-1, 1e-2, 1e-4)
 # Their search: horizontal lines at first and later, parts of a line, halvings by 16, rounds.
 LINES, LATER, PARTS, SECTIONS, ROUNDS = 16, 9, 17, 5, 4
 Window = tuple[float, float, float, float]
+Resolvent = Family | Dense
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,7 @@ def resolvent(name: str, n: int) -> Resolvent:
             f"{name}: state size is {n}, expected at most {MAX_DENSE} for a dense perturbation; "
             "use s4ptd-rank1, which has every size in closed form"
         )
-    random = parsed.method == "random"
-    E = random_perturbation(n, int(parsed["seed"])) if random else shipped_perturbation(n)[0]
-    return Dense(legs.matrices(n)[0] + E)
+    return Dense(np.asarray(legs.matrices(n)[0] + diagonalization(parsed, n).E, dtype=np.float64))
 
 
 def boundary(matrix: Resolvent) -> ComplexArray:

@@ -13,6 +13,7 @@ every other E of the table has unless it says `free B`, are named `B kept`.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,12 +23,15 @@ from scipy.stats import t as student
 from robustssm.errors import RejectedInputError, StabilityError, UsageError
 from robustssm.evaluations.initializations.certified_error import damped_difference
 from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
-from robustssm.evaluations.initializations.trade_off import KAPPA, STEPS, Made, make, sup_errors
-from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import defective_tau, perturb, rank_one, shipped_orders
-from robustssm.hippo.matrix_files import load_initialization, save_initialization
+from robustssm.evaluations.initializations.trade_off import sup_errors
+from robustssm.hippo import legs, ptd_methods
+from robustssm.hippo.diagonalize import Diagonalization, perturb, rank_one
+from robustssm.hippo.matrix_files import load_initialization, save_initialization, shipped_orders
+from robustssm.hippo.ptd_methods import KAPPA, make
+from robustssm.hippo.spectrum import defective_tau
 from robustssm.typing import FloatArray
 
+Settings = dict[str, Any]
 TAUS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 KEPT = (0.5, 0.1, 0.01)
 CLIPPED = (0.3, 0.1, 0.05, 0.02)
@@ -56,39 +60,36 @@ def rank_one_curve(n: int) -> tuple[FloatArray, FloatArray]:
     return np.log(kappas), np.log(taus)
 
 
-def plan(
-    n: int, kappas: Sequence[float], free_input: bool
-) -> list[tuple[str, dict[str, float | bool | int]]]:
-    """Return (method, settings of `trade_off.make`) for every row of size n but given matrices."""
-    cells: list[tuple[str, dict[str, float | bool | int]]] = []
-    cells += [("rank1", {"tau": tau}) for tau in TAUS]
+def plan(n: int, kappas: Sequence[float], free_input: bool) -> list[tuple[str, Settings]]:
+    """Return (method, settings of `make`) for every row of size n but given matrices.
+
+    `kept` among the settings asks for HiPPO's input matrix (`input_kept`).
+    """
+    cells: list[tuple[str, Settings]] = [("rank1", {"tau": tau}) for tau in TAUS]
     cells += [("rank1", {"tau": tau, "kept": True}) for tau in KEPT]
     cells += [("clipped", {"tau": tau}) for tau in CLIPPED]
     cells += [("corner", {"size": size}) for size in CORNERS]
     cells += [("random", {"relative_norm": r, "seed": s}) for r in RELATIVE for s in SEEDS]
     cells += [("optimized", {})] if n in shipped_orders() else []
-    wanted = list(kappas) or ([KAPPA] if n in shipped_orders("minimax-n") else [])
+    wanted = list(kappas) or ([KAPPA] if n in shipped_orders("minimax") else [])
     for kappa in wanted:
         cells.append(("minimax", {"kappa": kappa}))
         cells += [("minimax", {"kappa": kappa, "free_input": True})] if free_input else []
     return cells
 
 
-def cached(n: int, settings: Mapping[str, float | bool | int], folder: Path | None) -> Made:
-    """Return a minimax initialisation, from `folder` where the same one lies there already."""
-    kappa, free = float(settings["kappa"]), bool(settings.get("free_input", False))
-    shipped = kappa == KAPPA and not free and n in shipped_orders("minimax-n")
-    if folder is None or shipped:
-        return make("minimax", n, kappa=kappa, free_input=free)
+def cached(n: int, settings: Settings, folder: Path) -> Diagonalization:
+    """Return a minimax initialisation, from `folder` if the same one lies there already."""
+    kappa, free = settings["kappa"], bool(settings.get("free_input"))
     path = folder / f"minimax-n{n}-kappa{kappa:g}{'-free-input' if free else ''}.npz"
-    wanted = {"method": "minimax", "kappa": kappa, "free_input": free, "steps": STEPS}
+    wanted = {"method": "minimax", "kappa": kappa, "free_input": free, "steps": ptd_methods.STEPS}
     if path.is_file():
         stored = load_initialization(path)
-        if len(stored.E) == n and {k: stored.meta.get(k) for k in wanted} == wanted:
-            found = perturb(stored.E, "minimax", B=stored.B)
-            return Made("minimax", stored.E, stored.B, dict(settings), found)
-    made = make("minimax", n, kappa=kappa, free_input=free)
-    save_initialization(path, np.asarray(made.E, dtype=np.float64), made.B, wanted)
+        if len(stored.E) == n and wanted.items() <= stored.meta.items():
+            return perturb(stored.E, "minimax", B=stored.B)
+    made = make("minimax", n, **settings)
+    if "steps" in made.settings:  # a shipped one was not optimised
+        save_initialization(path, made)
     return made
 
 
@@ -115,12 +116,12 @@ def study(
         for method, settings in cells:
             row = {"n": n, "method": method, "settings": describe(settings)}
             try:
-                if method == "minimax":
+                if method == "minimax" and folder is not None:
                     made = cached(n, settings, folder)
                 elif settings.get("kept"):
                     made = input_kept(make(method, n, tau=settings["tau"]))
                 else:
-                    made = make(method, n, stable=False, **settings)  # type: ignore[arg-type]
+                    made = make(method, n, stable=False, **settings)
             except StabilityError:
                 # Unstable ones are measured, so this is the rank-one family's guard.
                 rows.append({**row, "note": "tau is below 1.5 tau_c, nearly defective"})
@@ -131,8 +132,7 @@ def study(
             rows.append({**row, **measure(made, log_kappa, log_tau)})
         for name, stored in given.items():
             if len(stored.E) == n:
-                found = perturb(stored.E, name, B=stored.B, stable=False)
-                made = Made("given", stored.E, stored.B, {}, found)
+                made = perturb(stored.E, name, B=stored.B, stable=False)
                 row = {"n": n, "method": "given", "settings": name}
                 rows.append({**row, **measure(made, log_kappa, log_tau)})
         advance()
@@ -142,7 +142,7 @@ def study(
     return Study(frame, slopes(frame))
 
 
-def describe(settings: Mapping[str, float | bool | int]) -> str:
+def describe(settings: Settings) -> str:
     """Return the settings of a row in a few words."""
     words = {"relative_norm": "|E|/|A|", "size": "|E|"}
     spelled = [f"{words.get(key, key)}={value:g}" for key, value in settings.items()]
@@ -150,34 +150,32 @@ def describe(settings: Mapping[str, float | bool | int]) -> str:
     return ", ".join(inputs.get(word, word) for word in spelled)
 
 
-def input_kept(made: Made) -> Made:
+def input_kept(made: Diagonalization) -> Diagonalization:
     """Return the same A + E with HiPPO's input matrix."""
-    B = legs.input_vector(len(made.B))
-    return replace(made, B=B, found=replace(made.found, B=made.found.V_inv @ B))
+    B = legs.input_vector(len(made.B_E))
+    return replace(made, B_E=B, B=made.V_inv @ B)
 
 
-def measure(made: Made, log_kappa: FloatArray, log_tau: FloatArray) -> dict[str, object]:
+def measure(made: Diagonalization, log_kappa: FloatArray, log_tau: FloatArray) -> dict[str, object]:
     """Return the measured columns of a row; an unstable one has no error and says so."""
-    found = made.found
+    n = len(made.B_E)
     row: dict[str, object] = {
-        "kappa": found.kappa,
-        "relative_norm": found.relative_norm,
-        "kappa_times_relative_norm": found.kappa * found.relative_norm,
-        "input_change": float(
-            np.linalg.norm(made.B - legs.input_vector(len(made.B))) / len(made.B)
-        ),
-        "max_real": found.max_real,
-        "stable": found.max_real < 0.0,
+        "kappa": made.kappa,
+        "relative_norm": made.relative_norm,
+        "kappa_times_relative_norm": made.kappa * made.relative_norm,
+        "input_change": float(np.linalg.norm(made.B_E - legs.input_vector(n)) / n),
+        "max_real": made.max_real,
+        "stable": made.max_real < 0.0,
     }
-    if found.max_real >= 0.0:
+    if made.max_real >= 0.0:
         return {**row, "note": "unstable"}
-    worst = sup_errors(found)[0]
+    worst = sup_errors(made)[0]
     row |= {"worst_error": worst.low, "worst_high": worst.high, "worst_omega": worst.omega}
-    at = np.log(found.kappa)
+    at = np.log(made.kappa)
     if not log_kappa[0] <= at <= log_kappa[-1]:
         return {**row, "note": "beyond the kappa of rank-one"}
     tau = float(np.exp(np.interp(at, log_kappa, log_tau)))
-    other = damped_difference(HippoReadout(len(made.B), None), tau, 0.0).low
+    other = damped_difference(HippoReadout(n, None), tau, 0.0).low
     return {**row, "rank_one_error": other, "ratio": worst.high / other, "note": ""}
 
 

@@ -32,7 +32,6 @@ secular equation are this project's own.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
@@ -46,28 +45,6 @@ TOLERANCE = 1e-12
 BLOCK = 1 << 16
 # Distance kept from the mirror line, so that 1/d is finite on it and 1/d^2 too.
 OFF_LINE = 1e-140
-
-
-class Resolvent(Protocol):
-    """A real matrix M, n x n, seen through (zI - M)^-1."""
-
-    @property
-    def eigenvalues(self) -> ComplexArray:
-        """Return the spectrum, shape (n,)."""
-
-    @property
-    def floor(self) -> float:
-        """Return the value at or below which sigma_min is only known to be; 0 where accurate."""
-
-    def log10_sigma(self, z: ComplexArray) -> FloatArray:
-        """Return log10 sigma_min(zI - M), the shape of z; -inf at an eigenvalue (floor 0)."""
-
-    @property
-    def numerical_abscissa(self) -> float:
-        """Return the largest real part of the numerical range."""
-
-    def support(self, theta: FloatArray) -> tuple[FloatArray, ComplexArray]:
-        """Return max Re(e^{-i theta} w), w in the numerical range, and a w that attains it."""
 
 
 def in_blocks(
@@ -85,7 +62,8 @@ def in_blocks(
 class Family:
     """A_t = A + t P P^T with 0 <= tau = t / (2 - t) <= 1, in closed form (see the module).
 
-    sigma_min to about 1e-12 relative, however small, besides what rounding z itself costs.
+    sigma_min to about 1e-12 relative, however small, besides what rounding z itself costs: at or
+    below `floor` it would only be known to be so, hence 0 here.
     """
 
     n: int
@@ -124,7 +102,7 @@ class Family:
         return -0.5 - self.c if self.n == 1 else -0.5
 
     def log10_sigma(self, z: ComplexArray) -> FloatArray:
-        """Return log10 sigma_min(zI - A_t), the shape of z."""
+        """Return log10 sigma_min(zI - A_t), the shape of z; -inf at an eigenvalue."""
         return in_blocks(self._log10_sigma, z, 1 << 14)
 
     def _log10_sigma(self, z: ComplexArray) -> FloatArray:

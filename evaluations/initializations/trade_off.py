@@ -26,39 +26,14 @@ from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.suprema.certified import Bracket
 from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import (
-    DEFAULT_TAU,
-    Diagonalization,
-    clipped,
-    corner_perturbation,
-    perturb,
-    random_perturbation,
-    rank_one,
-    scaled_random,
-    shipped_orders,
-    shipped_perturbation,
-)
+from robustssm.hippo.diagonalize import Diagonalization
 from robustssm.hippo.initializations import diagonalization, parse
-from robustssm.typing import ComplexArray, FloatArray
+from robustssm.typing import FloatArray
 
 # s4d, the normal part, is the other end of the rank-one family.
 NAMES = ("s4ptd", "s4ptd-random", "s4ptd-rank1", "s4d")
-METHODS = ("rank1", "clipped", "optimized", "minimax", "random", "corner")
-# The condition that the shipped minimax matrices have, and the optimiser's iterations a stage.
-KAPPA, STEPS = 10.0, 800
 # Relative gap of the certified sup errors.
 RTOL = 1e-6
-
-
-@dataclass(frozen=True)
-class Made:
-    """An initialisation A + E with input B, how it was asked for, and its diagonalisation."""
-
-    method: str
-    E: FloatArray | ComplexArray
-    B: FloatArray
-    settings: dict[str, object]
-    found: Diagonalization
 
 
 @dataclass(frozen=True)
@@ -96,101 +71,23 @@ class Report:
         return self.max_real < 0.0
 
 
-def make(
-    method: str,
-    n: int,
-    *,
-    tau: float | None = None,
-    size: float | None = None,
-    relative_norm: float | None = None,
-    seed: int = 0,
-    kappa: float | None = None,
-    free_input: bool = False,
-    steps: int | None = None,
-    stable: bool = True,
-) -> Made:
-    """Return one initialisation; settings left at None have their defaults.
-
-    rank1, clipped: tau. random, corner: size = |E|_2 or relative_norm = |E|_2 / |A|_2; random
-    without either takes the largest stable rung of its ladder. minimax: kappa, free_input, steps;
-    HiPPO's input at kappa 10 ships for some n, else, and where steps is given, it is computed.
-    optimized: shipped. Raises UsageError for settings of another method, StabilityError where
-    A + E is unstable unless `stable` is False.
-    """
-    given = {"tau": tau, "size": size, "relative_norm": relative_norm, "kappa": kappa}
-    sized = {"size", "relative_norm"}
-    own = {"rank1": {"tau"}, "clipped": {"tau"}, "random": sized, "corner": sized}
-    own["minimax"] = {"kappa"}
-    foreign = [k for k, v in given.items() if v is not None and k not in own.get(method, set())]
-    if foreign or (free_input and method != "minimax"):
-        extra = ", ".join([*foreign, *(["free input"] if free_input else [])]).replace("_", " ")
-        raise UsageError(f"ptd: {extra} does not belong to {method}; leave it out")
-    if size is not None and relative_norm is not None:
-        raise UsageError("ptd: size and relative norm both set |E|, expected one; leave one out")
-    for key, value in given.items():
-        if value is not None and not (np.isfinite(value) and value > 0.0):
-            raise UsageError(f"ptd: {key.replace('_', ' ')} is {value:g}, expected a number > 0")
-    A, B = legs.matrices(legs.check_order(n, minimum=2))
-    if relative_norm is not None:
-        size = relative_norm * float(np.linalg.norm(A, 2))
-    settings: dict[str, object] = {}
-    match method:
-        case "rank1":
-            tau = DEFAULT_TAU if tau is None else tau
-            found = rank_one(n, tau)
-            t, P = 2.0 * tau / (1.0 + tau), legs.low_rank(n)
-            E: FloatArray = t * np.outer(P, P)
-            return Made(method, E, (1.0 - 0.5 * t) * B, {"tau": tau}, found)
-        case "clipped":
-            found, E, B = clipped(n, DEFAULT_TAU if tau is None else tau)
-            return Made(method, E, B, {"tau": DEFAULT_TAU if tau is None else tau}, found)
-        case "random":
-            settings = {"seed": seed}
-            if size is None:
-                E = random_perturbation(n, seed)
-            else:
-                settings["size"] = size
-                E = scaled_random(n, seed, size / float(np.linalg.norm(A, 2)))
-        case "corner":
-            settings = {"size": 1.0 if size is None else size}
-            E = corner_perturbation(n, float(str(settings["size"])))
-        case "optimized":
-            E = shipped_perturbation(n)[0]
-        case "minimax":
-            target = KAPPA if kappa is None else kappa
-            settings = {"kappa": target, "free_input": free_input}
-            ships = target == KAPPA and not free_input and steps is None
-            if ships and n in shipped_orders("minimax-n"):
-                E = shipped_perturbation(n, "minimax-n")[0]
-            else:
-                from robustssm.hippo.minimax import minimax
-
-                steps = STEPS if steps is None else steps
-                solved = minimax(n, kappa=target, free_input=free_input, steps=steps)
-                settings["steps"] = steps
-                E, B = solved.E, solved.B
-        case _:
-            raise UsageError(f"ptd: method is {method!r}, expected one of {', '.join(METHODS)}")
-    return Made(method, E, B, settings, perturb(E, method, B=B, stable=stable))
-
-
-def report(made: Made, readouts: Mapping[str, FloatArray]) -> Report:
+def report(made: Diagonalization, readouts: Mapping[str, FloatArray]) -> Report:
     """Measure an initialisation; readouts are named C of shape (n,). Unstable: no errors."""
-    found, B = made.found, legs.input_vector(len(made.B))
-    n, norm, change = len(B), float(np.linalg.norm(made.E, 2)), float(np.linalg.norm(made.B - B))
+    B = legs.input_vector(len(made.B_E))
+    n, norm, change = len(B), float(np.linalg.norm(made.E, 2)), float(np.linalg.norm(made.B_E - B))
     errors: dict[str, Bracket] = {}
-    if found.max_real < 0.0:
-        sups = sup_errors(found, [legs.check_readout(C, n) for C in readouts.values()])
+    if made.max_real < 0.0:
+        sups = sup_errors(made, [legs.check_readout(C, n) for C in readouts.values()])
         errors = dict(zip(["worst", *readouts], sups, strict=True))
     return Report(
         n=n,
         method=made.method,
-        kappa=found.kappa,
+        kappa=made.kappa,
         norm=norm,
-        relative_norm=found.relative_norm,
+        relative_norm=made.relative_norm,
         input_change=change / float(np.linalg.norm(B)),
-        max_real=found.max_real,
-        backward_error=found.backward_error,
+        max_real=made.max_real,
+        backward_error=made.backward_error,
         errors=errors,
         bounds=bounds(n, norm, change, errors["worst"].low if errors else None),
     )

@@ -12,7 +12,6 @@ import pandas as pd
 from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations import ptd_study
 from robustssm.evaluations.initializations.convergence import slope
-from robustssm.evaluations.initializations.trade_off import make
 from robustssm.evaluations.paper.reproduction import (
     OPEN,
     Context,
@@ -24,6 +23,7 @@ from robustssm.evaluations.paper.reproduction import (
     finding,
     interval_agrees,
 )
+from robustssm.hippo.ptd_methods import make
 
 # Perturbations of which Theorem 5 speaks; of the others, those that the findings show.
 CLAIMED = ("random", "optimized")
@@ -48,13 +48,12 @@ def rows(context: Context) -> pd.DataFrame:
             row: dict[str, Any] = {"n": n, "method": method}
             row |= {"settings": ptd_study.describe(named), "seed": settings.get("seed", 0)}
             try:
-                made = make(method, n, stable=False, **settings)  # type: ignore[arg-type]
+                made = make(method, n, stable=False, **settings)
             except (StabilityError, UsageError) as reason:
                 found.append(row | {"note": str(reason)})
                 continue
-            facts = made.found
-            row |= {"kappa": facts.kappa, "relative_norm": facts.relative_norm}
-            found.append(row | {"max_real": facts.max_real, "note": ""})
+            row |= {"kappa": made.kappa, "relative_norm": made.relative_norm}
+            found.append(row | {"max_real": made.max_real, "note": ""})
     numbers = ["kappa", "relative_norm", "max_real"]
     columns = ["n", "method", "settings", "seed", *numbers, "note"]
     return pd.DataFrame(found, columns=columns).astype(dict.fromkeys(numbers, np.float64))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations.ptd_study import input_kept
-from robustssm.evaluations.initializations.trade_off import make, report
+from robustssm.evaluations.initializations.trade_off import report
 from robustssm.evaluations.paper.reproduction import (
     DIFFERS,
     Context,
@@ -25,6 +25,7 @@ from robustssm.evaluations.paper.reproduction import (
     finding,
 )
 from robustssm.hippo.legs import matrices
+from robustssm.hippo.ptd_methods import make
 
 
 def first_order(n: int) -> float:
@@ -34,7 +35,7 @@ def first_order(n: int) -> float:
 
 
 def plan(context: Context) -> list[tuple[int, str, dict[str, Any]]]:
-    """Return (n, method, settings of `trade_off.make`) for every row."""
+    """Return (n, method, settings of `ptd_methods.make`) for every row."""
     given: Any = context.settings
     cells: list[tuple[int, str, dict[str, Any]]] = []
     for n in given["sizes"]:

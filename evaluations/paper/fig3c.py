@@ -28,13 +28,12 @@ from robustssm.evaluations.paper.reproduction import (
 from robustssm.evaluations.paper.trainings import Training, snapshots
 from robustssm.hippo.diagonalize import (
     Diagonalization,
-    diagonalize,
     normal,
     perturb,
     rank_one,
-    scaled_random,
 )
 from robustssm.hippo.initializations import parse
+from robustssm.hippo.ptd_methods import make, scaled_random
 
 UNSTABLE, TRAINED = "unstable", "trained"
 # The paper's range of |E| / |A| in which its accuracy is best.
@@ -58,7 +57,7 @@ def perturbations(
             drawn = perturb(scaled_random(n, seed, size), "random", stable=False)
             yield init, "random", size, seed, drawn
         if given["optimized"]:
-            yield "s4ptd", "optimized", np.nan, seed, diagonalize(n, "optimized")
+            yield "s4ptd", "optimized", np.nan, seed, make("optimized", n)
 
 
 def quality(context: Context) -> pd.DataFrame:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from robustssm.commands.terminal import Table
-    from robustssm.evaluations.initializations.trade_off import Made, Report
+    from robustssm.evaluations.initializations.trade_off import Report
+    from robustssm.hippo.diagonalize import Diagonalization
 
 METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner")
 
@@ -113,9 +114,7 @@ def ptd(
         )
     if output is not None and output.suffix != ".npz":
         raise UsageError(f"ptd: -o is {output}, expected a name that ends in .npz")
-    if restarts is not None:
-        raise UsageError("ptd: --restarts belongs to --method optimized; leave it out")
-    from robustssm.evaluations.initializations.trade_off import make
+    from robustssm.hippo.ptd_methods import make
 
     made = make(
         method,
@@ -123,17 +122,17 @@ def ptd(
         tau=tau,
         size=size,
         relative_norm=relative_norm,
-        seed=seed,
+        seed=seed if method == "random" else None,
         kappa=targets[0] if targets else None,
-        free_input=free_input,
+        free_input=free_input or None,
         steps=steps,
+        restarts=restarts,
     )
     _show(made, readouts, asked.style, output)
 
 
 def _inspect(path: Path, readouts: str, style: str) -> None:
     from robustssm.commands import terminal
-    from robustssm.evaluations.initializations.trade_off import Made
     from robustssm.hippo.diagonalize import perturb
     from robustssm.hippo.matrix_files import load_initialization
 
@@ -142,34 +141,28 @@ def _inspect(path: Path, readouts: str, style: str) -> None:
     stored = load_initialization(path)
     terminal.note(f"{path}: sha256 {stored.sha256}")
     method = str(stored.meta.get("method", "given"))
-    found = perturb(stored.E, method, B=stored.B, stable=False)
-    _show(Made(method, stored.E, stored.B, {}, found), readouts, style, None)
+    _show(perturb(stored.E, method, B=stored.B, stable=False), readouts, style, None)
 
 
-def _show(made: "Made", readouts: str, style: str, output: Path | None) -> None:
-    """Print the report of an initialisation and save it, where a name is given."""
+def _show(made: "Diagonalization", readouts: str, style: str, output: Path | None) -> None:
+    """Print the report of an initialisation and save it, if a name is given."""
     from dataclasses import asdict
-
-    import numpy as np
 
     from robustssm.commands import terminal
     from robustssm.evaluations.initializations.readouts import read_readout
     from robustssm.evaluations.initializations.trade_off import report
     from robustssm.hippo.matrix_files import save_initialization
 
-    named = {word.strip(): read_readout(word.strip(), len(made.B)) for word in readouts.split(",")}
-    result = report(made, named)
+    words = [word.strip() for word in readouts.split(",")]
+    result = report(made, {word: read_readout(word, len(made.B_E)) for word in words})
     settings = [f"{key} {value}" for key, value in made.settings.items()]
     title = ", ".join([made.method, f"n = {result.n}", *settings])
     names = ("quantity", "value", "note")
     rows = [dict(zip(names, row, strict=True)) for row in _rows(result)]
-    content = {"settings": made.settings, **asdict(result), "stable": result.stable}
+    content = {"settings": dict(made.settings), **asdict(result), "stable": result.stable}
     terminal.show(style, terminal.Table(title, rows), content=content)
     if output is not None:
-        facts = {"kappa_measured": result.kappa, "max_real": result.max_real}
-        meta = {"method": made.method, **made.settings, **facts}
-        sha256 = save_initialization(output, np.asarray(made.E, dtype=np.float64), made.B, meta)
-        terminal.note(f"wrote {output}: sha256 {sha256}")
+        terminal.note(f"wrote {output}: sha256 {save_initialization(output, made)}")
 
 
 def _rows(result: "Report") -> list[list[str]]:
@@ -199,15 +192,17 @@ def _rows(result: "Report") -> list[list[str]]:
 def _optimize(
     orders: list[int], seed: int, restarts: int, output: Path | None, asked: SharedOptions
 ) -> None:
-    """Make the paper's E again and write n<N>.npz as the shipped files."""
+    """Make the paper's E again, n<N>.npz as the shipped files are named."""
     from robustssm.commands import terminal
-    from robustssm.hippo.optimized import optimize, save
+    from robustssm.hippo.matrix_files import save_initialization
+    from robustssm.hippo.ptd_methods import make
 
     if output is None:
         raise UsageError("ptd: --restarts needs -o FOLDER to write the matrices to")
     with asked.steps(len(orders), "optimise") as advance:
         for n in orders:
-            path = save(optimize(n, seed=seed, restarts=restarts), output)
+            path = output / f"n{n}.npz"
+            save_initialization(path, make("optimized", n, seed=seed, restarts=restarts))
             advance()
             terminal.note(f"wrote {path}")
 

@@ -1,20 +1,17 @@
 """Perturb-then-diagonalize (PTD): A + E = V diag(lambda) V^-1 with V well conditioned.
 
-Seven ways to the perturbation E of HiPPO-LegS: the normal part (E = P P^T, S4D), the rank-one
-family (E = t P P^T, closed form), the same with its singular values clipped, a random E (the
-control), one entry in the corner, an optimised E (the paper's objective, `ptd_optimizer`) and one
-optimised for the error itself (`ptd_minimax`). Each result carries what a user must know of it:
-kappa(V), |E| / |A|, max Re lambda and the backward error.
+Here are the diagonalisations in closed form, the normal part (E = P P^T, S4D), the rank-one family
+(E = t P P^T) and the same with its singular values clipped, and that of any given E (`perturb`).
+`ptd_methods` names all ways to an E. Each result carries what a user must know of it: kappa(V),
+|E| / |A|, max Re lambda and the backward error.
 
 References: arXiv 2310.01698, section 4; Davies, SIAM J. Matrix Anal. 29 (2007), approximate
 diagonalization. The rank-one family is this project's own.
 """
 
-import json
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
+from types import MappingProxyType
 
 import numpy as np
 from scipy.optimize import brentq
@@ -34,20 +31,42 @@ DEFAULT_TAU = 0.1
 LIFT, LOWER = 0.3, 0.9
 # Stable means with a margin: eigenvalues at most here, none reflected afterwards.
 MAX_REAL = -0.25
-# The size at which the search for a stable random E starts: that of the optimised E.
-RANDOM_RELATIVE_NORM = 0.035
 
 
 @dataclass(frozen=True)
 class Diagonalization:
-    """A + E = V diag(eigenvalues) V^-1, and its quality.
+    """A + E = V diag(eigenvalues) V^-1 with input matrix B_E, and its quality.
 
-    eigenvalues (n,), V and V_inv (n, n) with unit columns in V, B (n,) = V^-1 times the input
-    matrix. kappa is the 2-norm condition number of V; relative_norm is |E|_2 / |A|_2;
-    backward_error is |A + E - V diag(lambda) V^-1|_F / |A|_F.
+    Parameters
+    ----------
+    method : str
+        How E was made, a name of `ptd_methods.METHODS` or ``"normal"``.
+    settings : mapping
+        What it was made with, as reports and files say it.
+    E : array of shape (n, n)
+        The perturbation; real but for given matrices.
+    B_E : array of shape (n,)
+        The input matrix in HiPPO's coordinates.
+    eigenvalues : array of shape (n,)
+        Per unit time, ordered by descending imaginary part.
+    V, V_inv : arrays of shape (n, n)
+        Eigenvectors of unit length in the columns of V, and the inverse.
+    B : array of shape (n,)
+        V^-1 B_E.
+    kappa : float
+        The 2-norm condition number of V.
+    relative_norm : float
+        |E|_2 / |A|_2.
+    max_real : float
+        The largest real part of an eigenvalue, per unit time.
+    backward_error : float
+        |A + E - V diag(lambda) V^-1|_F / |A|_F.
     """
 
     method: str
+    settings: Mapping[str, object]
+    E: FloatArray | ComplexArray
+    B_E: FloatArray
     eigenvalues: ComplexArray
     V: ComplexArray
     V_inv: ComplexArray
@@ -60,26 +79,31 @@ class Diagonalization:
 
 def _finish(
     method: str,
-    perturbed: FloatArray | ComplexArray,
+    settings: Mapping[str, object],
+    E: FloatArray | ComplexArray,
+    B_E: FloatArray,
     eigenvalues: ComplexArray,
     V: ComplexArray,
-    B: FloatArray,
-    relative_norm: float,
+    norm: float | None = None,
 ) -> Diagonalization:
-    """Normalise the columns of V, invert it and measure."""
+    """Normalise the columns of V, invert it and measure; norm: |E|_2, computed if None."""
+    A, _ = legs.matrices(len(B_E))
+    norm = float(np.linalg.norm(E, 2)) if norm is None else norm
     V = V / np.linalg.norm(V, axis=0)
     V_inv = np.linalg.inv(V)
     singular = np.linalg.svd(V, compute_uv=False)
-    residual = perturbed - (V * eigenvalues) @ V_inv
-    A, _ = legs.matrices(len(B))
+    residual = A + E - (V * eigenvalues) @ V_inv
     return Diagonalization(
         method=method,
+        settings=settings,
+        E=E,
+        B_E=B_E,
         eigenvalues=eigenvalues,
         V=V,
         V_inv=V_inv,
-        B=V_inv @ B,
+        B=V_inv @ B_E,
         kappa=float(singular[0] / singular[-1]),
-        relative_norm=relative_norm,
+        relative_norm=norm / float(np.linalg.norm(A, 2)),
         max_real=float(eigenvalues.real.max()),
         backward_error=float(np.linalg.norm(residual) / np.linalg.norm(A)),
     )
@@ -87,29 +111,27 @@ def _finish(
 
 def normal(n: int) -> Diagonalization:
     """Return the normal part with input B/2 (S4D-LegS): V unitary, |E|_2 = n^2 / 2."""
-    A, B = legs.matrices(n)
     eigenvalues, V = normal_eigenpairs(n)
-    relative = 0.5 * n * n / np.linalg.norm(A, 2)
-    return _finish("normal", legs.normal_part(n), eigenvalues, V, 0.5 * B, float(relative))
+    P, B = legs.low_rank(n), legs.input_vector(n)
+    return _finish("normal", {}, np.outer(P, P), 0.5 * B, eigenvalues, V, 0.5 * n * n)
 
 
 def rank_one(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
     """Return A + t P P^T with input (1 - t/2) B, t = 2 tau / (1 + tau), 0 < tau <= 1.
 
     Its transfer function is G / (1 + tau phi_n), and Re lambda < -1/2 always (numerical range).
-    Raises StabilityError where tau is below 1.5 tau_c and the matrix nearly defective.
+    Raises StabilityError if tau is below 1.5 tau_c and the matrix nearly defective.
     """
     eigenvalues = damped_eigenvalues(legs.check_order(n), tau)
     t = 2.0 * tau / (1.0 + tau)
-    A, B = legs.matrices(n)
-    P = legs.low_rank(n)
-    relative = float(t * np.dot(P, P) / np.linalg.norm(A, 2))
+    P, B = legs.low_rank(n), legs.input_vector(n)
+    E, B_E = t * np.outer(P, P), (1.0 - 0.5 * t) * B
     V = legs.state(n, eigenvalues)
-    return _finish("rank1", A + t * np.outer(P, P), eigenvalues, V, (1.0 - 0.5 * t) * B, relative)
+    return _finish("rank1", {"tau": tau}, E, B_E, eigenvalues, V, t * float(np.dot(P, P)))
 
 
-def clipped(n: int, tau: float = DEFAULT_TAU) -> tuple[Diagonalization, FloatArray, FloatArray]:
-    """Return Q (A + t P P^T) Q^-1 with input (1 - t/2) Q B, its E (n, n) and its input B_E (n,).
+def clipped(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
+    """Return Q (A + t P P^T) Q^-1 with input (1 - t/2) Q B.
 
     The rank-one family's eigenvalues, so it is stable, with less kappa for the error: Q cuts the
     largest and the smallest singular values of V = [x(lambda_k) |L_k|^-1/2]. These fall like
@@ -119,21 +141,18 @@ def clipped(n: int, tau: float = DEFAULT_TAU) -> tuple[Diagonalization, FloatArr
     that of `rank_one` at the same kappa where n tau >= 1.6, above it where n tau <= 1.3.
     Raises as `rank_one`.
     """
-    known = rank_one(n, tau)
-    V = legs.state(n, known.eigenvalues)
-    V = V / np.sqrt(np.abs(log_phi_slope(n, known.eigenvalues + 0.5)))
+    family = rank_one(n, tau)
+    V = legs.state(n, family.eigenvalues)
+    V = V / np.sqrt(np.abs(log_phi_slope(n, family.eigenvalues + 0.5)))
     U, sigma, _ = np.linalg.svd(V)
     c = -tau * np.log(tau)
     low, high = sigma[-1] * np.exp(LIFT * c), sigma[0] * np.exp(-LOWER * c)
     # V V^* is real, the spectrum being closed under conjugation, and so is Q.
     Q = ((U * (np.clip(sigma, low, max(low, high)) / sigma)) @ U.conj().T).real
     A, B = legs.matrices(n)
-    t, P = 2.0 * tau / (1.0 + tau), legs.low_rank(n)
-    perturbed = np.linalg.solve(Q.T, (Q @ (A + t * np.outer(P, P))).T).T
-    E, B_E = perturbed - A, (1.0 - 0.5 * t) * (Q @ B)
-    relative = float(np.linalg.norm(E, 2) / np.linalg.norm(A, 2))
-    found = _finish("clipped", perturbed, known.eigenvalues, Q @ V, B_E, relative)
-    return found, E, B_E
+    E = np.linalg.solve(Q.T, (Q @ (A + family.E)).T).T - A
+    B_E = (1.0 - tau / (1.0 + tau)) * (Q @ B)
+    return _finish("clipped", {"tau": tau}, E, B_E, family.eigenvalues, Q @ V)
 
 
 def tau_of_kappa(n: int, kappa: float) -> float:
@@ -159,20 +178,35 @@ def tau_of_kappa(n: int, kappa: float) -> float:
 def perturb(
     E: FloatArray | ComplexArray,
     method: str = "given",
+    settings: Mapping[str, object] = MappingProxyType({}),
     *,
     B: FloatArray | None = None,
     stable: bool = True,
 ) -> Diagonalization:
-    """Return the diagonalisation of A + E for E of shape (n, n), input matrix B (HiPPO's).
+    """Return the diagonalisation of A + E.
 
-    Raises StabilityError where A + E has an eigenvalue with Re >= 0, unless `stable` is False.
-    Order: Im descending.
+    Parameters
+    ----------
+    E : array of shape (n, n)
+        Any finite perturbation, real or complex.
+    method, settings
+        How E was made; handed on.
+    B : array of shape (n,), optional
+        The input matrix; HiPPO's by default.
+    stable : bool
+        Whether an unstable A + E is refused.
+
+    Raises
+    ------
+    UsageError
+        If E is not a finite square matrix.
+    StabilityError
+        If A + E has an eigenvalue with a real part >= 0, unless `stable` is False.
     """
     n = len(E)
-    A, own = legs.matrices(n)
     if E.shape != (n, n) or not np.isfinite(E).all():
         raise UsageError(f"PTD: E has shape {E.shape}, expected a finite square matrix")
-    B = own if B is None else legs.check_readout(B, n)
+    A, B_H = legs.matrices(n)
     eigenvalues, V = np.linalg.eig(A + E)
     if stable and eigenvalues.real.max() >= 0.0:
         raise StabilityError(
@@ -180,109 +214,6 @@ def perturb(
             "take a smaller or a constrained perturbation"
         )
     order = np.argsort(-eigenvalues.imag, kind="stable")
-    relative = float(np.linalg.norm(E, 2) / np.linalg.norm(A, 2))
-    return _finish(
-        method,
-        A + E,
-        eigenvalues[order].astype(np.complex128),
-        V[:, order].astype(np.complex128),
-        B,
-        relative,
-    )
-
-
-def random_perturbation(n: int, seed: int = 0) -> FloatArray:
-    """Return a real Gaussian E, scaled to |E|/|A| = 0.035 and halved until A + E is stable.
-
-    The control of the optimised E: the largest size on that ladder with max Re lambda <= -1/4.
-    """
-    A, _ = legs.matrices(n)
-    E = np.random.default_rng(seed).standard_normal((n, n))
-    E *= RANDOM_RELATIVE_NORM * np.linalg.norm(A, 2) / np.linalg.norm(E, 2)
-    while np.linalg.eigvals(A + E).real.max() > MAX_REAL:
-        E *= 0.5
-    return E
-
-
-def scaled_random(n: int, seed: int, relative_norm: float) -> FloatArray:
-    """Return a real Gaussian E with |E|_2 / |A|_2 = relative_norm; A + E may be unstable."""
-    E = np.random.default_rng(seed).standard_normal((legs.check_order(n), n))
-    return E * (relative_norm * np.linalg.norm(legs.matrices(n)[0], 2) / np.linalg.norm(E, 2))
-
-
-def corner_perturbation(n: int, size: float = 1.0) -> FloatArray:
-    """Return E = size e_0 e_{n-1}^T: |E|_2 = |size|, the one entry farthest above the diagonal.
-
-    It closes the chain of states to a ring, as the corner of a circulant does for a shift.
-    """
-    E = np.zeros((legs.check_order(n, minimum=2), n))
-    E[0, -1] = size
-    return E
-
-
-def shipped_orders(prefix: str = "n") -> list[int]:
-    """Return the state sizes whose optimised E ships with the package (`minimax-n`: the other)."""
-    folder = resources.files("robustssm.hippo") / "ptd_matrices"
-    found = [re.fullmatch(f"{prefix}([0-9]+)[.]npz", file.name) for file in folder.iterdir()]
-    return sorted(int(match[1]) for match in found if match)
-
-
-@lru_cache(maxsize=8)
-def shipped_perturbation(n: int, prefix: str = "n") -> tuple[FloatArray, dict[str, object]]:
-    """Return the optimised E (n, n) that ships with the package, and how it was made.
-
-    Made by `robustssm ptd --method optimized` (prefix `minimax-n`: `--method minimax`); raises
-    UsageError where none ships for n.
-    """
-    if n not in shipped_orders(prefix):
-        raise UsageError(
-            f"s4ptd: no optimised perturbation ships for state size {n}, expected one of "
-            f"{shipped_orders(prefix)}; use s4ptd-rank1, which has every size in closed form"
-        )
-    path = resources.files("robustssm.hippo") / "ptd_matrices" / f"{prefix}{n}.npz"
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return stored["E"].astype(np.float64), json.loads(str(stored["meta"]))
-
-
-def diagonalize(
-    n: int,
-    method: str,
-    *,
-    tau: float = DEFAULT_TAU,
-    seed: int = 0,
-    size: float | None = None,
-) -> Diagonalization:
-    """Return the diagonalisation of HiPPO-LegS by `normal`, `rank1`, `random` or `optimized`.
-
-    size: |E|/|A| of a random E; None takes that of `random_perturbation`. Raises StabilityError
-    where A + E has an eigenvalue with real part >= 0.
-    """
-    match method:
-        case "normal":
-            return normal(n)
-        case "rank1":
-            return rank_one(n, tau)
-        case "random":
-            E = random_perturbation(n, seed) if size is None else scaled_random(n, seed, size)
-            return perturb(E, "random")
-        case "optimized":
-            return perturb(shipped_perturbation(n)[0], "optimized")
-    raise UsageError(f"PTD: method is {method!r}, expected one of normal, rank1, random, optimized")
-
-
-__all__ = [
-    "DEFAULT_TAU",
-    "Diagonalization",
-    "clipped",
-    "corner_perturbation",
-    "defective_tau",
-    "diagonalize",
-    "normal",
-    "perturb",
-    "random_perturbation",
-    "rank_one",
-    "scaled_random",
-    "shipped_orders",
-    "shipped_perturbation",
-    "tau_of_kappa",
-]
+    B_E = B_H if B is None else legs.check_readout(B, n)
+    poles, V = eigenvalues[order].astype(np.complex128), V[:, order].astype(np.complex128)
+    return _finish(method, settings, E, B_E, poles, V)

@@ -26,7 +26,14 @@ import numpy as np
 
 from robustssm.errors import UsageError
 from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import DEFAULT_TAU, Diagonalization, diagonalize, normal
+from robustssm.hippo.diagonalize import (
+    DEFAULT_TAU,
+    Diagonalization,
+    normal,
+    perturb,
+    rank_one,
+)
+from robustssm.hippo.ptd_methods import make, scaled_random
 from robustssm.typing import ComplexArray, FloatArray
 
 # family: which layer; method: how HiPPO is diagonalised (None: the poles are a formula).
@@ -116,15 +123,15 @@ def diagonalization(name: Name, n: int) -> Diagonalization:
     """
     if name.method is None:
         raise UsageError(f"{name}: its poles are a formula, not a diagonalisation of HiPPO")
-    parameters = dict(name.parameters)
-    size = parameters.get("size", "stable")
-    return diagonalize(
-        n,
-        name.method,
-        tau=float(parameters.get("tau", DEFAULT_TAU)),
-        seed=int(parameters.get("seed", 0)),
-        size=None if size == "stable" else float(size),
-    )
+    match name.method:
+        case "rank1":
+            return rank_one(n, float(name["tau"]))
+        case "random" if name["size"] != "stable":
+            E = scaled_random(n, int(name["seed"]), float(name["size"]))
+            return perturb(E, "random")
+        case "random":
+            return make("random", n, seed=int(name["seed"]))
+    return make(name.method, n)
 
 
 def formula_poles(base: str, n: int) -> ComplexArray:

@@ -256,17 +256,6 @@ def normal_ratio(n: int, omega: FloatArray, tau: float = 1.0) -> ComplexArray:
     return np.where(omega == 0.0, 1.0, value)
 
 
-def h2_norm(C: FloatArray) -> float:
-    """Return ||G||_2 of C (sI - A)^-1 B in O(n): the Gramian of (A, B) is tridiagonal.
-
-    W_ii = 1/2 and W_{i,i-1} = i / (2 sqrt(4 i^2 - 1)), the shifted-Legendre Jacobi matrix.
-    """
-    C = np.asarray(C, dtype=np.float64)
-    i = np.arange(1, len(C))
-    square = 0.5 * np.dot(C, C) + np.dot(C[1:] * C[:-1], i / np.sqrt(4.0 * i * i - 1.0))
-    return float(np.sqrt(max(square, 0.0)))
-
-
 def log10_eigenvector_condition(n: int) -> float:
     """Return log10 kappa_2(V) of A_H's own eigenvectors, about 0.092 (3 + 2 sqrt 2)^n n^-1/4.
 

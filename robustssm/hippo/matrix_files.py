@@ -1,9 +1,10 @@
 """Perturb-then-diagonalize initialisations as files; reading one executes nothing.
 
-Our file is an npz of E (n, n), B (n,) (left out where it is HiPPO's) and meta, a JSON text. The
-PTD authors' MATLAB files are read as well: `ptb` with E = -ptb, since their code computes
-A - ptb, or `Lam`, `V`, `Vinv` with E = V Lam Vinv - A. Their code stores -A in places; of
-V Lam Vinv and its negative the one nearer to A is taken.
+Our file is an npz of E (n, n), B (n,) (left out if it is HiPPO's) and meta, a JSON text. The
+matrices that ship with the package are such files. The PTD authors' MATLAB files are read as well:
+`ptb` with E = -ptb, since their code computes A - ptb, or `Lam`, `V`, `Vinv` with
+E = V Lam Vinv - A. Their code stores -A in places; of V Lam Vinv and its negative the one nearer to
+A is taken.
 
 Reference: github.com/AnnanYu/Approximate_Diagonal, commit ec98d6a (arXiv 2310.01698).
 """
@@ -11,18 +12,24 @@ Reference: github.com/AnnanYu/Approximate_Diagonal, commit ec98d6a (arXiv 2310.0
 import hashlib
 import io
 import json
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from robustssm.errors import RejectedInputError
+from robustssm.errors import RejectedInputError, UsageError
 from robustssm.files import write_atomically
 from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import Diagonalization
 from robustssm.typing import ComplexArray, FloatArray
 
+FOLDER = Path(__file__).parent / "ptd_matrices"
+# How the names of the shipped files begin, before the state size.
+SHIPPED = {"optimized": "n", "minimax": "minimax-n"}
 # A larger matrix is not an initialisation that a dense eigensolver diagonalises in minutes.
 MAX_ORDER = 2048
 TOO_LARGE = 64 * 1024 * 1024 + 65536
@@ -35,7 +42,19 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Stored:
-    """An initialisation read from a file: E (n, n), B (n,), meta as found, sha256 of the file."""
+    """An initialisation read from a file.
+
+    Parameters
+    ----------
+    E : array of shape (n, n)
+        The perturbation, float64 or complex128.
+    B : array of shape (n,)
+        The input matrix.
+    sha256 : str
+        Of the file.
+    meta : dict
+        What the file says of how E was made; empty for a MATLAB file.
+    """
 
     E: FloatArray | ComplexArray
     B: FloatArray
@@ -43,20 +62,49 @@ class Stored:
     meta: dict[str, object] = field(default_factory=dict)
 
 
-def save_initialization(path: Path, E: FloatArray, B: FloatArray, meta: dict[str, object]) -> str:
-    """Write E, B and meta to `path`; the same content gives the same bytes. Return the sha256."""
-    text = json.dumps({"n": len(E), **meta}, sort_keys=True)
+def save_initialization(path: Path, made: Diagonalization) -> str:
+    """Write an initialisation as npz; the same content gives the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write, with its folders.
+    made : Diagonalization
+        Its E, which is stored as float64, its B_E, method and settings, kappa and max Re lambda.
+
+    Returns
+    -------
+    str
+        The sha256 of the file.
+    """
+    n = len(made.B_E)
+    meta = {"n": n, "method": made.method, **made.settings}
+    meta |= {"kappa_measured": made.kappa, "max_real": made.max_real}
+    arrays = {
+        "E": np.asarray(made.E, dtype=np.float64),
+        "meta": np.array(json.dumps(meta, sort_keys=True)),
+    }
+    if not np.array_equal(made.B_E, legs.input_vector(n)):
+        arrays["B"] = made.B_E
     buffer = io.BytesIO()
-    arrays = {"E": np.asarray(E, dtype=np.float64), "meta": np.array(text)}
-    if not np.array_equal(B, legs.input_vector(len(E))):
-        arrays["B"] = np.asarray(B, dtype=np.float64)
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomically(path, buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def load_initialization(path: Path) -> Stored:
-    """Read an npz of this project or a MATLAB file of the authors; RejectedInputError else."""
+    """Read an npz of this project or a MATLAB file of the authors.
+
+    Parameters
+    ----------
+    path : Path
+        A file whose name ends in ``.mat`` is read as MATLAB's, any other as npz.
+
+    Raises
+    ------
+    RejectedInputError
+        If the file is missing, damaged, too large or holds no square matrix of finite numbers.
+    """
     try:
         size = path.stat().st_size
         if size > TOO_LARGE:
@@ -77,6 +125,36 @@ def load_initialization(path: Path) -> Stored:
     if B.shape != (len(E),) or B.dtype.kind not in "fiu" or not np.isfinite(B).all():
         raise _rejected(path, f"B has shape {B.shape} and type {B.dtype}", f"{len(E)} real numbers")
     return Stored(E, B.astype(np.float64), sha256, meta)
+
+
+def shipped_orders(method: str = "optimized") -> list[int]:
+    """Return the state sizes for which a matrix made by this method ships with the package."""
+    names = [re.fullmatch(f"{SHIPPED[method]}([0-9]+)[.]npz", p.name) for p in FOLDER.iterdir()]
+    return sorted(int(match[1]) for match in names if match)
+
+
+@lru_cache(maxsize=8)
+def shipped(n: int, method: str = "optimized") -> Stored:
+    """Return the matrix that ships with the package, as `robustssm ptd --method` made it.
+
+    Parameters
+    ----------
+    n : int
+        The state size.
+    method : str
+        ``"optimized"`` or ``"minimax"`` (kappa 10, HiPPO's input matrix).
+
+    Raises
+    ------
+    UsageError
+        If none ships for this state size.
+    """
+    if n not in shipped_orders(method):
+        raise UsageError(
+            f"s4ptd: no optimised perturbation ships for state size {n}, expected one of "
+            f"{shipped_orders(method)}; use s4ptd-rank1, which has every size in closed form"
+        )
+    return load_initialization(FOLDER / f"{SHIPPED[method]}{n}.npz")
 
 
 def _npz(path: Path, data: bytes) -> tuple[np.ndarray, np.ndarray | None, dict[str, object]]:

@@ -15,7 +15,7 @@ from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations import dense_resolvent
 from robustssm.evaluations.initializations import pseudospectrum as evaluation
 from robustssm.evaluations.initializations.dense_resolvent import Dense
-from robustssm.evaluations.initializations.resolvents import Family, Resolvent
+from robustssm.evaluations.initializations.resolvents import Family
 from robustssm.files import finite
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import parse
@@ -48,7 +48,7 @@ def smallest(M: FloatArray, z: ComplexArray) -> FloatArray:
     return values
 
 
-def sigma(known: Resolvent, z: ComplexArray) -> FloatArray:
+def sigma(known: evaluation.Resolvent, z: ComplexArray) -> FloatArray:
     return 10.0 ** known.log10_sigma(z)
 
 

@@ -16,7 +16,7 @@ from robustssm.evaluations.initializations.ptd_study import (
 )
 from robustssm.evaluations.initializations.trade_off import sup_errors
 from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import rank_one
+from robustssm.hippo.diagonalize import perturb, rank_one
 from robustssm.hippo.matrix_files import load_initialization, save_initialization
 
 
@@ -24,10 +24,9 @@ from robustssm.hippo.matrix_files import load_initialization, save_initializatio
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a stable and an unstable matrix of order 8."""
     folder = tmp_path_factory.mktemp("matrices")
-    A, B = legs.matrices(8)
-    t, P = 0.2 / 1.1, legs.low_rank(8)
-    save_initialization(folder / "good.npz", t * np.outer(P, P), (1.0 - 0.5 * t) * B, {})
-    save_initialization(folder / "bad.npz", -1.5 * A, B, {})
+    A, _ = legs.matrices(8)
+    save_initialization(folder / "good.npz", rank_one(8, 0.1))
+    save_initialization(folder / "bad.npz", perturb(-1.5 * A, stable=False))
     return {"good": folder / "good.npz", "bad": folder / "bad.npz"}
 
 
@@ -110,11 +109,9 @@ def test_pareto_of_a_frame_without_stable_rows() -> None:
 
 
 def test_new_optimisations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from robustssm.evaluations.initializations import ptd_study, trade_off
-    from robustssm.hippo import minimax
+    from robustssm.hippo import minimax, ptd_methods
 
-    monkeypatch.setattr(trade_off, "STEPS", 20)
-    monkeypatch.setattr(ptd_study, "STEPS", 20)
+    monkeypatch.setattr(ptd_methods, "STEPS", 20)
     first = study([8], kappas=[4.0], free_input=True, folder=tmp_path).rows
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["minimax-n8-kappa4-free-input.npz", "minimax-n8-kappa4.npz"]
@@ -129,7 +126,7 @@ def test_new_optimisations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = first[(first["method"] == "minimax") & ~first["settings"].str.contains("free")].iloc[0]
     made_again = sup_errors(rank_one(8, 0.3))[0].low
     assert stored.meta["steps"] == 20 and found["worst_error"] < made_again
-    monkeypatch.setattr(ptd_study, "STEPS", 21)
+    monkeypatch.setattr(ptd_methods, "STEPS", 21)
     with pytest.raises(AssertionError, match="optimised again"):
         study([8], kappas=[4.0], folder=tmp_path)
 

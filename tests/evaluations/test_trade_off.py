@@ -10,10 +10,8 @@ from robustssm.evaluations.initializations import norms
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
 from robustssm.evaluations.initializations.trade_off import (
-    METHODS,
     RTOL,
     bounds,
-    make,
     ptd_table,
     report,
     sup_errors,
@@ -22,6 +20,7 @@ from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import normal, perturb, rank_one
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.optimized import sup_error
+from robustssm.hippo.ptd_methods import METHODS, make
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -30,7 +29,7 @@ def test_each_method_is_made_stable_and_measured(method: str, n: int) -> None:
     made = make(method, n)
     readouts = {name: read_readout(name, n) for name in ("e0", "ones")}
     result = report(made, readouts)
-    assert result.stable and result.kappa == made.found.kappa
+    assert result.stable and result.kappa == made.kappa
     # One 2-norm by two routes.
     assert result.norm == pytest.approx(
         result.relative_norm * np.linalg.norm(legs.matrices(n)[0], 2), rel=1e-10
@@ -65,7 +64,7 @@ def test_readout_errors_by_two_searches(name: str) -> None:
 
 def make_of(name: str, n: int):  # type: ignore[no-untyped-def]
     method = {"s4ptd": "optimized", "s4ptd-random": "random", "s4ptd-rank1": "rank1"}[name]
-    return make(method, n).found
+    return make(method, n)
 
 
 def test_worst_readout_by_two_searches() -> None:
@@ -74,7 +73,7 @@ def test_worst_readout_by_two_searches() -> None:
         E = np.asarray(made.E, dtype=np.float64)
         # The other search refines four times, to about 1e-6.
         other = sup_error(16, E, worst=True)
-        assert sup_errors(made.found)[0].low == pytest.approx(other, rel=1e-6)
+        assert sup_errors(made)[0].low == pytest.approx(other, rel=1e-6)
 
 
 def test_complex_spectra_are_searched_on_both_sides() -> None:

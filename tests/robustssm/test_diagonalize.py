@@ -5,18 +5,9 @@ import pytest
 
 from robustssm.errors import StabilityError, UsageError
 from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import (
-    clipped,
-    corner_perturbation,
-    diagonalize,
-    perturb,
-    random_perturbation,
-    rank_one,
-    scaled_random,
-    shipped_orders,
-    shipped_perturbation,
-    tau_of_kappa,
-)
+from robustssm.hippo.diagonalize import clipped, perturb, rank_one, tau_of_kappa
+from robustssm.hippo.matrix_files import shipped, shipped_orders
+from robustssm.hippo.ptd_methods import make, random_perturbation, scaled_random
 
 METHODS = ("normal", "rank1", "random", "optimized")
 
@@ -24,7 +15,7 @@ METHODS = ("normal", "rank1", "random", "optimized")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n", [16, 32])
 def test_each_method_diagonalises_and_is_stable(method: str, n: int) -> None:
-    result = diagonalize(n, method)
+    result = make(method, n)
     # Backward stable: n roundings times the condition of V.
     assert result.backward_error < 100 * n * np.finfo(float).eps * result.kappa
     np.testing.assert_allclose(result.V @ result.V_inv, np.eye(n), atol=1e-11)
@@ -37,8 +28,8 @@ def test_each_method_diagonalises_and_is_stable(method: str, n: int) -> None:
 
 @pytest.mark.parametrize("n", [16, 32, 64])
 def test_shipped_perturbations_are_what_their_record_says(n: int) -> None:
-    E, meta = shipped_perturbation(n)
-    result = perturb(E)
+    meta = shipped(n).meta
+    result = make("optimized", n)
     # The record was made by the same float64 eigensolver; LAPACK builds differ in rounding.
     assert result.kappa == pytest.approx(meta["kappa"], rel=1e-6)
     assert result.relative_norm == pytest.approx(meta["relative_norm"], rel=1e-6)
@@ -57,9 +48,9 @@ def test_unstable_or_malformed_perturbations_are_refused() -> None:
 
 def test_names_are_checked() -> None:
     with pytest.raises(UsageError, match="expected one of normal"):
-        diagonalize(8, "magic")
+        make("magic", 8)
     with pytest.raises(UsageError, match="ships for state size 7"):
-        shipped_perturbation(7)
+        shipped(7)
     assert {16, 32, 64} <= set(shipped_orders())
 
 
@@ -84,14 +75,13 @@ def test_kappa_and_tau_of_the_rank_one_family(n: int) -> None:
 
 
 def test_corner_closes_the_chain() -> None:
-    E = corner_perturbation(8, 0.3)
-    assert np.count_nonzero(E) == 1 and E[0, 7] == 0.3
-    result = perturb(E, "corner")
+    result = make("corner", 8, size=0.3)
+    assert np.count_nonzero(result.E) == 1 and result.E[0, 7] == 0.3
     assert result.method == "corner" and result.max_real < 0.0
     # A_H's own eigenvectors have condition 7.7e4 at n = 8.
     assert result.kappa < 1e3
     with pytest.raises(UsageError, match="expected an integer >= 2"):
-        corner_perturbation(1)
+        make("corner", 1)
 
 
 def test_random_of_a_given_size() -> None:
@@ -119,15 +109,14 @@ def test_unstable_complex_and_other_inputs_on_request() -> None:
 @pytest.mark.parametrize("n", [9, 16, 32])
 @pytest.mark.parametrize("tau", [0.3, 0.1])
 def test_clipped_is_similar_to_rank_one_and_better_conditioned(n: int, tau: float) -> None:
-    found, E, B = clipped(n, tau)
-    known = rank_one(n, tau)
+    found, known = clipped(n, tau), rank_one(n, tau)
     assert found.kappa < known.kappa and found.max_real == known.max_real
-    dense = perturb(E, B=B)
+    dense = perturb(found.E, B=found.B_E)
     # Eigenvalues of a matrix of size n^2 with kappa below 10: n^2 kappa eps, and backward errors.
     scale = 100 * n * n * np.finfo(float).eps * known.kappa
     np.testing.assert_allclose(
         np.sort_complex(dense.eigenvalues), np.sort_complex(known.eigenvalues), atol=scale
     )
     assert dense.kappa == pytest.approx(found.kappa, rel=1e-9)
-    np.testing.assert_allclose(found.V @ found.B, B, atol=1e-10)
+    np.testing.assert_allclose(found.V @ found.B, found.B_E, atol=1e-10)
     assert found.backward_error < scale

@@ -36,10 +36,9 @@ def test_the_stored_half_is_the_whole_system(name: str) -> None:
         t = 0.2 / 1.1
         full_A, B = full_A + t * np.outer(*[legs.low_rank(n)] * 2), (1 - t / 2) * B
     else:
-        from robustssm.hippo.diagonalize import random_perturbation, shipped_perturbation
+        from robustssm.hippo.ptd_methods import make
 
-        E = shipped_perturbation(n)[0] if name == "s4ptd" else random_perturbation(n)
-        full_A = full_A + E
+        full_A = full_A + make("optimized" if name == "s4ptd" else "random", n).E
     dense = [C @ np.linalg.solve(1j * w * np.eye(n) - full_A, B) for w in omega]
     # kappa(V) eps, kappa up to 1e4 for the random perturbation, and a spike nearby.
     np.testing.assert_allclose(G, dense, rtol=1e-9)
@@ -85,7 +84,7 @@ def test_state_size_one_is_refused() -> None:
 
 
 def test_a_random_perturbation_of_a_given_size() -> None:
-    from robustssm.hippo.diagonalize import scaled_random
+    from robustssm.hippo.ptd_methods import scaled_random
 
     found = initialization("s4ptd-random:seed=2:size=0.001", 16)
     assert str(found.name) == "s4ptd-random:seed=2:size=0.001"

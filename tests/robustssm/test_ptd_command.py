@@ -1,16 +1,17 @@
 """`robustssm ptd` on the command line: make, save, inspect, study, refuse."""
 
 import json
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from robustssm.commands.ptd import ptd
 from robustssm.errors import RejectedInputError, StabilityError, UsageError
-from robustssm.hippo import legs
-from robustssm.hippo.matrix_files import save_initialization
+from robustssm.hippo import legs, optimized
+from robustssm.hippo.diagonalize import perturb
+from robustssm.hippo.matrix_files import load_initialization, save_initialization
 
 
 def call(*arguments: str) -> Result:
@@ -66,8 +67,8 @@ def test_report_in_words(style: str, tmp_path: Path) -> None:
 
 
 def test_an_unstable_file_is_reported_without_an_error(tmp_path: Path) -> None:
-    A, B = legs.matrices(8)
-    save_initialization(tmp_path / "bad.npz", -1.5 * A, B, {})
+    A, _ = legs.matrices(8)
+    save_initialization(tmp_path / "bad.npz", perturb(-1.5 * A, stable=False))
     content = numbers(str(tmp_path / "bad.npz"))
     assert content["stable"] is False and content["errors"] == {}
     assert "unstable" in call(str(tmp_path / "bad.npz")).stdout
@@ -80,8 +81,8 @@ def test_table_over_methods() -> None:
 
 
 def test_study(tmp_path: Path) -> None:
-    A, B = legs.matrices(8)
-    save_initialization(tmp_path / "bad.npz", -1.5 * A, B, {})
+    A, _ = legs.matrices(8)
+    save_initialization(tmp_path / "bad.npz", perturb(-1.5 * A, stable=False))
     folder = tmp_path / "study"
     matrix = f"theirs={tmp_path / 'bad.npz'}"
     content = numbers("--study", "-n", "8", "--matrix", matrix, "-o", str(folder))
@@ -93,11 +94,14 @@ def test_study(tmp_path: Path) -> None:
     assert "| n |" in call("--study", "-n", "8", "-o", str(folder), "--format", "md").stdout
 
 
-def test_optimised_anew_into_a_folder(tmp_path: Path) -> None:
+def test_optimised_anew_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimized, "optimize", partial(optimized.optimize, steps=30))
     result = call("--method", "optimized", "-n", "4", "--restarts", "1", "-o", str(tmp_path))
     assert result.exit_code == 0, result.output
-    with np.load(tmp_path / "n4.npz", allow_pickle=False) as stored:
-        assert stored["E"].shape == (4, 4)
+    stored = load_initialization(tmp_path / "n4.npz")
+    assert stored.E.shape == (4, 4)
+    made_with = {"method": "optimized", "restarts": 1, "seed": 0, "steps": 30}
+    assert made_with.items() <= stored.meta.items()
 
 
 @pytest.mark.parametrize(

@@ -20,17 +20,19 @@ from tests.reference import GOLDEN
 def test_round_trip_is_exact_and_bytes_repeat(tmp_path: Path) -> None:
     E, B = np.random.default_rng(0).standard_normal((5, 5)), np.arange(5.0)
     path = tmp_path / "made" / "a.npz"
-    sha256 = save_initialization(path, E, B, {"method": "random"})
+    made = perturb(E, "random", {"seed": 0}, B=B, stable=False)
+    sha256 = save_initialization(path, made)
     stored = load_initialization(path)
     np.testing.assert_array_equal(stored.E, E)
     np.testing.assert_array_equal(stored.B, B)
-    assert stored.meta == {"n": 5, "method": "random"} and stored.sha256 == sha256
-    assert save_initialization(tmp_path / "b.npz", E, B, {"method": "random"}) == sha256
+    facts = {"kappa_measured": made.kappa, "max_real": made.max_real}
+    assert stored.meta == {"n": 5, "method": "random", "seed": 0} | facts
+    assert stored.sha256 == sha256 == save_initialization(tmp_path / "b.npz", made)
 
 
 def test_hippo_input_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
-    save_initialization(path, np.zeros((4, 4)), legs.input_vector(4), {})
+    save_initialization(path, perturb(np.zeros((4, 4))))
     with np.load(path, allow_pickle=False) as stored:
         assert set(stored.files) == {"E", "meta"}
     np.testing.assert_array_equal(load_initialization(path).B, legs.input_vector(4))

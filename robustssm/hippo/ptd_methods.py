@@ -1,0 +1,156 @@
+"""The ways to a perturbation E of HiPPO-LegS by name, in one table: `make`.
+
+| method    | E                                                    | settings                      |
+|-----------|------------------------------------------------------|-------------------------------|
+| normal    | P P^T, the normal part (S4D)                         |                               |
+| rank1     | t P P^T, the rank-one family, in closed form         | tau                           |
+| clipped   | the same with its singular values clipped            | tau                           |
+| optimized | the paper's objective (`optimized`); ships           | restarts, seed: made anew     |
+| minimax   | least error at a given kappa (`minimax`); some ship  | kappa, free_input, steps      |
+| random    | Gaussian, the control                                | seed, size or relative_norm   |
+| corner    | one entry in the corner                              | size or relative_norm         |
+
+size is |E|_2, relative_norm |E|_2 / |A|_2. Optimising takes torch, everything else does not.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from robustssm.errors import UsageError, require, require_one_of
+from robustssm.hippo import legs
+from robustssm.hippo.diagonalize import (
+    MAX_REAL,
+    Diagonalization,
+    clipped,
+    normal,
+    perturb,
+    rank_one,
+)
+from robustssm.hippo.matrix_files import shipped, shipped_orders
+from robustssm.typing import FloatArray
+
+# The size at which the search for a stable random E starts: that of the optimised E.
+RANDOM_RELATIVE_NORM = 0.035
+# The condition that the shipped minimax matrices have, and the optimiser's iterations per stage.
+KAPPA, STEPS = 10.0, 800
+
+
+def scaled_random(n: int, seed: int, relative_norm: float) -> FloatArray:
+    """Return a real Gaussian E with |E|_2 / |A|_2 = relative_norm; A + E may be unstable."""
+    E = np.random.default_rng(seed).standard_normal((legs.check_order(n), n))
+    return E * (relative_norm * np.linalg.norm(legs.matrices(n)[0], 2) / np.linalg.norm(E, 2))
+
+
+def random_perturbation(n: int, seed: int = 0) -> FloatArray:
+    """Return a real Gaussian E, scaled to |E|/|A| = 0.035 and halved until A + E is stable.
+
+    The control of the optimised E: the largest size on that ladder with max Re lambda <= -1/4.
+    """
+    A, _ = legs.matrices(n)
+    E = scaled_random(n, seed, RANDOM_RELATIVE_NORM)
+    while np.linalg.eigvals(A + E).real.max() > MAX_REAL:
+        E *= 0.5
+    return E
+
+
+def _random(
+    n: int, seed: int = 0, size: float | None = None, stable: bool = True
+) -> Diagonalization:
+    if size is None:
+        return perturb(random_perturbation(n, seed), "random", {"seed": seed}, stable=stable)
+    E = scaled_random(n, seed, size / float(np.linalg.norm(legs.matrices(n)[0], 2)))
+    return perturb(E, "random", {"seed": seed, "size": size}, stable=stable)
+
+
+def _corner(n: int, size: float = 1.0, stable: bool = True) -> Diagonalization:
+    """E = size e_0 e_{n-1}^T, the one entry farthest above the diagonal.
+
+    It closes the chain of states to a ring, as the corner of a circulant does for a shift.
+    """
+    E = np.zeros((n, n))
+    E[0, -1] = size
+    return perturb(E, "corner", {"size": size}, stable=stable)
+
+
+def _optimized(n: int, restarts: int | None = None, seed: int = 0) -> Diagonalization:
+    if restarts is None:
+        return perturb(shipped(n).E, "optimized")
+    from robustssm.hippo.optimized import optimize
+
+    return optimize(n, seed=seed, restarts=restarts)
+
+
+def _minimax(
+    n: int, kappa: float = KAPPA, free_input: bool = False, steps: int | None = None
+) -> Diagonalization:
+    ships = kappa == KAPPA and not free_input and steps is None
+    if ships and n in shipped_orders("minimax"):
+        settings = {"kappa": kappa, "free_input": free_input}
+        return perturb(shipped(n, "minimax").E, "minimax", settings)
+    from robustssm.hippo.minimax import minimax
+
+    steps = STEPS if steps is None else steps
+    return minimax(n, kappa=kappa, free_input=free_input, steps=steps)
+
+
+MAKERS: dict[str, Callable[..., Diagonalization]] = {
+    "normal": normal,
+    "rank1": rank_one,
+    "clipped": clipped,
+    "optimized": _optimized,
+    "minimax": _minimax,
+    "random": _random,
+    "corner": _corner,
+}
+# The normal part is the other end of the rank-one family.
+METHODS = tuple(method for method in MAKERS if method != "normal")
+
+
+def make(method: str, n: int, *, stable: bool = True, **settings: Any) -> Diagonalization:
+    """Return one initialisation, made and diagonalised.
+
+    Parameters
+    ----------
+    method : str
+        A key of `MAKERS`.
+    n : int
+        The state size, at least 2.
+    stable : bool
+        Whether a random or corner E that makes A + E unstable is refused.
+    **settings
+        Those of the method, see the table above; None takes the default. A random E without a
+        size is the largest of a ladder that is stable.
+
+    Raises
+    ------
+    UsageError
+        If a setting belongs to another method or is out of range, or if no optimised E ships for
+        this state size.
+    StabilityError
+        If A + E is unstable, unless `stable` is False, or nearly defective.
+    """
+    require_one_of("PTD: method", method, MAKERS)
+    n = legs.check_order(n, minimum=2)
+    allowed = set(inspect.signature(MAKERS[method]).parameters)
+    wanted = {key: value for key, value in settings.items() if value is not None}
+    allowed |= {"relative_norm"} if "size" in allowed else set()
+    foreign = ", ".join(key for key in wanted if key not in allowed).replace("_", " ")
+    if foreign:
+        raise UsageError(f"ptd: {foreign} does not belong to {method}; leave it out")
+    for key in ("tau", "size", "relative_norm", "kappa"):
+        value = wanted.get(key, 1.0)
+        name = key.replace("_", " ")
+        require(bool(0.0 < value < np.inf), f"ptd: {name}", value, "a number > 0")
+    if "relative_norm" in wanted:
+        if "size" in wanted:
+            raise UsageError(
+                "ptd: size and relative norm both set |E|, expected one; leave one out"
+            )
+        norm = float(np.linalg.norm(legs.matrices(n)[0], 2))
+        wanted["size"] = wanted.pop("relative_norm") * norm
+    if "stable" in allowed:
+        return MAKERS[method](n, stable=stable, **wanted)
+    return MAKERS[method](n, **wanted)
