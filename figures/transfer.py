@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from robustssm.errors import UsageError
+from robustssm.errors import require_one_of
 from robustssm.evaluations.initializations.transfer import HIPPO, TransferResult
 from robustssm.figures.style import Look, label_powers, look, new_figure, save, style
 
@@ -34,7 +34,7 @@ def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
     sup_error, sup_omega; thinned to the extremes of 2000 buckets of omega in [1e-2, 10 n^2].
     convergence: system, label, n, sup_error, sup_omega, weak_error, readout.
     """
-    _check(figure)
+    require_one_of("transfer: figure", figure, FIGURES)
     if figure == "convergence":
         return result.frames["convergence"]
     column = "magnitude" if figure == "transfer" else "error"
@@ -62,7 +62,7 @@ def extremes(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes], figure: str = "transfer") -> None:
     """Draw the frame of `data`: on one axes, or on two (strong, weak) for `convergence`."""
-    _check(figure)
+    require_one_of("transfer: figure", figure, FIGURES)
     if figure == "convergence":
         _draw_convergence(frame, axes[0], axes[1])
     elif figure == "transfer":
@@ -175,11 +175,6 @@ def _legend_below(axes: Axes, columns: int) -> None:
 def _grid(frame: pd.DataFrame) -> str:
     low, high = frame["grid_points"].min(), frame["grid_points"].max()
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _check(figure: str) -> None:
-    if figure not in FIGURES:
-        raise UsageError(f"transfer: figure is {figure!r}, expected one of {', '.join(FIGURES)}")
 
 
 def draw_all(result: TransferResult, folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from robustssm.errors import StabilityError, UsageError
+from robustssm.errors import StabilityError, UsageError, require
 from robustssm.evaluations.initializations.certified_error import certified_error
 from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.parseval import quadrature
@@ -62,8 +62,7 @@ def converge(
     called after each (name, size). Raises UsageError for what exists at no size.
     """
     sizes = sorted({check_order(n, minimum=SMALLEST) for n in sizes})
-    if len(sizes) < 2:
-        raise UsageError(f"converge: {len(sizes)} state size, expected at least two to fit a rate")
+    require(len(sizes) > 1, "converge: state sizes", sizes, "at least two to fit a rate")
     systems = {str(parse(name)): parse(name) for name in names}
     inputs = list(dict.fromkeys(inputs))
     for text in inputs:
@@ -102,11 +101,9 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     sizes: set[int] = set()
     for part in text.split(","):
         ends = [int(end) if end.strip().isdecimal() else 0 for end in part.split("-")]
-        if not 1 <= len(ends) <= 2 or not SMALLEST <= ends[0] <= ends[-1] <= LARGEST:
-            raise UsageError(
-                f"state size: {part.strip()!r}, expected as in 4-4096 or 4,6,9, within "
-                f"{SMALLEST} to {LARGEST}"
-            )
+        holds = len(ends) <= 2 and SMALLEST <= ends[0] <= ends[-1] <= LARGEST
+        expected = f"as in 4-4096 or 4,6,9, within {SMALLEST} to {LARGEST}"
+        require(holds, "state size", part.strip(), expected)
         powers = {2**k for k in range(LARGEST.bit_length()) if ends[0] < 2**k < ends[-1]}
         sizes |= powers | set(ends)
     return tuple(sorted(sizes))

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 from robustssm.evaluations.initializations.dense_resolvent import Dense
 from robustssm.evaluations.initializations.resolvents import Family
-from robustssm.evaluations.initializations.responses import MAX_DENSE
+from robustssm.evaluations.initializations.responses import require_dense
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import diagonalization, parse
 from robustssm.typing import ComplexArray, FloatArray
@@ -122,8 +122,8 @@ def resolvent(name: str, n: int) -> Resolvent:
     Raises UsageError for an unknown name, one whose poles are a formula (`s4d-lin`), or a size
     without optimised E; StabilityError where the rank-one matrix is nearly defective.
     """
-    if legs.check_order(n) > MAX_ORDER:
-        raise UsageError(f"pseudospectrum: state size is {n}, expected at most {MAX_ORDER}")
+    few = legs.check_order(n) <= MAX_ORDER
+    require(few, "pseudospectrum: state size", n, f"at most {MAX_ORDER}")
     parsed = parse("s4" if name.strip() == HIPPO else name)
     if parsed.method is None:
         raise UsageError(
@@ -136,11 +136,7 @@ def resolvent(name: str, n: int) -> Resolvent:
         family = Family(n, float(parsed["tau"]))
         _ = family.eigenvalues
         return family
-    if n > MAX_DENSE:
-        raise UsageError(
-            f"{name}: state size is {n}, expected at most {MAX_DENSE} for a dense perturbation; "
-            "use s4ptd-rank1, which has every size in closed form"
-        )
+    require_dense(parsed, n)
     return Dense(np.asarray(legs.matrices(n)[0] + diagonalization(parsed, n).E, dtype=np.float64))
 
 
@@ -199,16 +195,11 @@ def whole_window(boundaries: Sequence[ComplexArray]) -> Window:
 
 def check_window(window: Sequence[float]) -> Window:
     """Return LEFT, RIGHT, BOTTOM, TOP, or raise UsageError."""
-    if len(window) != 4 or not np.all(np.abs(window) <= MAX_MODULUS):
-        raise UsageError(
-            f"pseudospectrum: window is {tuple(window)}, expected four numbers "
-            f"LEFT,RIGHT,BOTTOM,TOP of modulus <= {MAX_MODULUS:g}"
-        )
+    finite = len(window) == 4 and bool(np.all(np.abs(window) <= MAX_MODULUS))
+    expected = f"LEFT < RIGHT and BOTTOM < TOP, four numbers of modulus <= {MAX_MODULUS:g}"
+    holds = finite and window[0] < window[1] and window[2] < window[3]
+    require(holds, "pseudospectrum: window", tuple(window), expected)
     left, right, bottom, top = (float(value) for value in window)
-    if not (left < right and bottom < top):
-        raise UsageError(
-            f"pseudospectrum: window is {tuple(window)}, expected LEFT < RIGHT and BOTTOM < TOP"
-        )
     return (left, right, bottom, top)
 
 
@@ -235,18 +226,16 @@ def pseudospectrum(
     Raises UsageError or StabilityError.
     """
     columns, rows = grid
-    if min(grid) < 2 or columns * rows > MAX_POINTS:
-        raise UsageError(
-            f"pseudospectrum: grid is {columns}x{rows}, expected at least 2 points a side and at "
-            f"most {MAX_POINTS:,} in all"
-        )
-    if isinstance(window, str) and window not in ("low", "whole"):
-        raise UsageError(f"pseudospectrum: window is {window!r}, expected low, whole or 4 numbers")
-    if not isinstance(window, str):
+    holds = min(grid) >= 2 and columns * rows <= MAX_POINTS
+    expected = f"at least 2 points per side and at most {MAX_POINTS:,} in all"
+    require(holds, "pseudospectrum: grid", grid, expected)
+    if isinstance(window, str):
+        named = window in ("low", "whole")
+        require(named, "pseudospectrum: window", window, "low, whole or 4 numbers")
+    else:
         window = check_window(window)
     matrices = {name: resolvent(name, n) for name in names}
-    if not matrices:
-        raise UsageError("pseudospectrum: no initialisation given, expected at least one")
+    require(bool(matrices), "pseudospectrum: number of initialisations", 0, "at least one")
     boundaries = {name: boundary(matrix) for name, matrix in matrices.items()}
     if isinstance(window, str):
         whole = window == "whole"
@@ -280,10 +269,8 @@ def at_points(n: int, names: Sequence[str], z: ComplexArray) -> pd.DataFrame:
     sigma_min underflows to 0 below 5e-324, where its logarithm goes on; at an eigenvalue the
     logarithm is -inf. Raises UsageError where a point of z (m,) is not finite or beyond 1e100.
     """
-    if not np.all(np.abs(z) <= MAX_MODULUS):
-        raise UsageError(
-            f"pseudospectrum: point is {z.tolist()}, expected modulus <= {MAX_MODULUS:g}"
-        )
+    small = bool(np.all(np.abs(z) <= MAX_MODULUS))
+    require(small, "pseudospectrum: point", z.tolist(), f"modulus <= {MAX_MODULUS:g}")
     parts = []
     for name in names:
         matrix = resolvent(name, n)

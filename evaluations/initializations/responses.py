@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from robustssm.errors import UsageError
+from robustssm.errors import require
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import Name, formula_poles, initialization
 from robustssm.hippo.spectrum import damped_eigenvalues, log_phi_slope, spikes
@@ -178,11 +178,11 @@ def optimal(C: FloatArray, poles: ComplexArray) -> Diagonal:
     G(-conj p_k), solved in real form by Cholesky. Reference: Gugercin, Antoulas and Beattie,
     SIAM J. Matrix Anal. 30 (2008), Theorem 3.4 (the residues for given poles).
     """
-    if len(C) > MAX_GRAM:
-        raise UsageError(
-            f"optimal readout: state size is {len(C)}, expected at most {MAX_GRAM}, where the "
-            "Gram matrix of the poles fits into memory; use s4d or s4ptd-rank1"
-        )
+    expected = (
+        f"at most {MAX_GRAM}, for which the Gram matrix of the poles fits into memory; use s4d or "
+        "s4ptd-rank1"
+    )
+    require(len(C) <= MAX_GRAM, "optimal readout: state size", len(C), expected)
     paired = poles.imag != 0.0
     scale = np.where(paired, 1.0, np.sqrt(0.5))
     G = reference(C, -np.conj(poles))
@@ -209,6 +209,15 @@ def damped(C: FloatArray, tau: float) -> Damped:
     return Damped(C, poles, residues, tau)
 
 
+def require_dense(name: Name, n: int) -> None:
+    """Raise UsageError if a dense perturbation of this state size takes too long to diagonalise."""
+    expected = (
+        f"at most {MAX_DENSE} for a dense perturbation; use s4ptd-rank1, which has every size in "
+        "closed form"
+    )
+    require(n <= MAX_DENSE, f"{name}: state size", n, expected)
+
+
 def response(name: Name, C: FloatArray) -> Response:
     """Return the initialisation `name` with HiPPO readout C (n,) as a SISO system.
 
@@ -225,11 +234,8 @@ def response(name: Name, C: FloatArray) -> Response:
             return damped(C, float(name["tau"]))
         case "s4d-lin" | "s4d-inv":
             return optimal(C, formula_poles(name.base, len(C)))
-    if name.method == "random" and len(C) > MAX_DENSE:
-        raise UsageError(
-            f"{name}: state size is {len(C)}, expected at most {MAX_DENSE} for a dense random "
-            "perturbation; use s4ptd-rank1, which has every size in closed form"
-        )
+    if name.method == "random":  # what else is dense ships, or does not
+        require_dense(name, len(C))
     dense = initialization(str(name), len(C))
     assert dense.V is not None
     return Diagonal(C, dense.eigenvalues, (C @ dense.V) * dense.B)

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from robustssm.errors import StabilityError, UsageError
+from robustssm.errors import StabilityError, UsageError, require
 from robustssm.evaluations.initializations.conditioning import (
     log10_real_coefficient,
     optimal_condition,
@@ -210,8 +210,8 @@ def transfer(
     n = legs.check_order(n, minimum=2)
     C = read_readout(readout, n)
     frequencies = tuple(float(w) for w in omega)
-    if not np.isfinite(frequencies).all():
-        raise UsageError(f"transfer: omega is {frequencies}, expected finite numbers")
+    finite = bool(np.isfinite(frequencies).all())
+    require(finite, "transfer: omega", frequencies, "finite numbers")
     wanted = {str(parse(text)): parse(text) for text in names if text != HIPPO}
     systems = {HIPPO: _measure(parse("s4"), C)}
     alias, unavailable = {HIPPO: HIPPO}, {}

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from robustssm.errors import UsageError
+from robustssm.errors import require
 from robustssm.evaluations.initializations.responses import Damped, Reference, Response, paired
 from robustssm.evaluations.initializations.transfer import TransferResult
-from robustssm.hippo.transfer_grid import MEMORY, pole_grid, transfer_grid
+from robustssm.hippo.transfer_grid import pole_grid, transfer_grid
 from robustssm.typing import FloatArray
 
 
@@ -23,8 +23,8 @@ def parse_grid(text: str, n: int) -> FloatArray:
         low, high, count = (float(part) for part in text.split(","))
     except ValueError:
         low, high, count = np.nan, np.nan, np.nan
-    if not (0.0 < low < high < np.inf and 2 <= count <= 10**9 and count == int(count)):
-        raise UsageError(f"grid: {text!r}, expected LOW,HIGH,COUNT with 0 < LOW < HIGH, COUNT >= 2")
+    holds = 0.0 < low < high < np.inf and 2 <= count <= 10**9 and count == int(count)
+    require(holds, "transfer: grid", text, "LOW,HIGH,COUNT with 0 < LOW < HIGH, COUNT >= 2")
     centres = spikes(n)
     flanks = np.concatenate([centres - 0.5, centres, centres + 0.5])
     inside = flanks[(flanks >= low) & (flanks <= high)]
@@ -36,7 +36,6 @@ def evaluate(
     omega: FloatArray,
     device: str = "auto",
     dtype: torch.dtype = torch.complex128,
-    memory: int = MEMORY,
 ) -> np.ndarray:
     """Return G_a(i omega), the shape of omega, by `transfer_grid` or `pole_grid`.
 
@@ -44,10 +43,9 @@ def evaluate(
     """
     if isinstance(system, Damped | Reference):
         tau = system.tau if isinstance(system, Damped) else 0.0
-        settings = {"tau": tau, "device": device, "dtype": dtype, "memory": memory}
-        return transfer_grid(system.C, omega, **settings).cpu().numpy()  # type: ignore[arg-type]
+        return transfer_grid(system.C, omega, tau=tau, device=device, dtype=dtype).cpu().numpy()
     poles, residues = paired(system)
-    return pole_grid(poles, residues, omega, device=device, memory=memory).cpu().numpy()
+    return pole_grid(poles, residues, omega, device=device).cpu().numpy()
 
 
 def grid_table(

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import numpy as np
 from scipy.optimize import brentq
 
-from robustssm.errors import StabilityError, UsageError
+from robustssm.errors import StabilityError, UsageError, require
 from robustssm.hippo import legs
 from robustssm.hippo.spectrum import (
     damped_eigenvalues,
@@ -37,30 +37,10 @@ MAX_REAL = -0.25
 class Diagonalization:
     """A + E = V diag(eigenvalues) V^-1 with input matrix B_E, and its quality.
 
-    Parameters
-    ----------
-    method : str
-        How E was made, a name of `ptd_methods.METHODS` or ``"normal"``.
-    settings : mapping
-        What it was made with, as reports and files say it.
-    E : array of shape (n, n)
-        The perturbation; real but for given matrices.
-    B_E : array of shape (n,)
-        The input matrix in HiPPO's coordinates.
-    eigenvalues : array of shape (n,)
-        Per unit time, ordered by descending imaginary part.
-    V, V_inv : arrays of shape (n, n)
-        Eigenvectors of unit length in the columns of V, and the inverse.
-    B : array of shape (n,)
-        V^-1 B_E.
-    kappa : float
-        The 2-norm condition number of V.
-    relative_norm : float
-        |E|_2 / |A|_2.
-    max_real : float
-        The largest real part of an eigenvalue, per unit time.
-    backward_error : float
-        |A + E - V diag(lambda) V^-1|_F / |A|_F.
+    method is a name of `ptd_methods`, settings what E was made with, as reports and files say it.
+    E (n, n), B_E (n,); eigenvalues (n,) per unit time; V and V_inv (n, n) with unit columns in V;
+    B (n,) = V^-1 B_E. kappa is the 2-norm condition number of V; relative_norm is |E|_2 / |A|_2;
+    max_real is max Re lambda; backward_error is |A + E - V diag(lambda) V^-1|_F / |A|_F.
     """
 
     method: str
@@ -158,16 +138,14 @@ def clipped(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
 def tau_of_kappa(n: int, kappa: float) -> float:
     """Return the tau at which the rank-one family has kappa(V) = kappa, unit columns.
 
-    kappa falls from about 1 / tau to 1 at tau = 1. Raises UsageError where kappa is out of the
+    kappa falls from about 1 / tau to 1 at tau = 1. Raises UsageError if kappa is out of the
     family's reach: below 1, or above what 1.5 tau_c, its least tau, has.
     """
     least, most = 1.5 * defective_tau(legs.check_order(n, minimum=2)) * (1.0 + 1e-12), 0.9999
     least = max(least, 1e-12)
     lowest, highest = rank_one(n, most).kappa, rank_one(n, least).kappa
-    if not lowest <= kappa <= highest:
-        raise UsageError(
-            f"rank-one PTD: kappa is {kappa:g}, expected 1 < kappa <= {highest:.4g} at n = {n}"
-        )
+    expected = f"1 < kappa <= {highest:.4g} at n = {n}"
+    require(lowest <= kappa <= highest, "rank-one PTD: kappa", kappa, expected)
 
     def excess(log_tau: float) -> float:
         return float(np.log(rank_one(n, float(np.exp(log_tau))).kappa / kappa))
@@ -183,25 +161,11 @@ def perturb(
     B: FloatArray | None = None,
     stable: bool = True,
 ) -> Diagonalization:
-    """Return the diagonalisation of A + E.
+    """Return the diagonalisation of A + E for any E of shape (n, n), eigenvalues by descending Im.
 
-    Parameters
-    ----------
-    E : array of shape (n, n)
-        Any finite perturbation, real or complex.
-    method, settings
-        How E was made; handed on.
-    B : array of shape (n,), optional
-        The input matrix; HiPPO's by default.
-    stable : bool
-        Whether an unstable A + E is refused.
-
-    Raises
-    ------
-    UsageError
-        If E is not a finite square matrix.
-    StabilityError
-        If A + E has an eigenvalue with a real part >= 0, unless `stable` is False.
+    method and settings say how E was made; B (n,) is the input matrix, HiPPO's by default. Raises
+    UsageError if E is not a finite square matrix, StabilityError if A + E has an eigenvalue with a
+    real part >= 0, unless `stable` is False.
     """
     n = len(E)
     if E.shape != (n, n) or not np.isfinite(E).all():

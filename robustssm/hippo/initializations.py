@@ -19,12 +19,13 @@ References: arXiv 2111.00396 (S4), 2206.11893 (S4D), 2203.14343 (DSS), 2208.0493
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import (
     DEFAULT_TAU,
@@ -60,6 +61,26 @@ _PARAMETERS: dict[str, dict[str, str]] = {
 }
 
 
+def _number(text: str) -> float:
+    """Return a parameter as a number, NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+# What each parameter has to be, and in words.
+_EXPECTED: dict[str, tuple[Callable[[str], bool], str]] = {
+    "tau": (lambda text: 0.0 < _number(text) <= 1.0, "a number, 0 < tau <= 1"),
+    "seed": (str.isdecimal, "an integer >= 0"),
+    "size": (
+        lambda text: text == "stable" or 0.0 < _number(text) < math.inf,
+        "a number, |E|/|A| > 0, or stable",
+    ),
+    "kernel": (lambda text: text in ("softmax", "exp"), "softmax or exp"),
+}
+
+
 @dataclass(frozen=True)
 class Name:
     """An initialisation's name with its parameters, as in `s4ptd-rank1:tau=0.05`."""
@@ -88,8 +109,7 @@ class Name:
 def parse(text: str) -> Name:
     """Return the Name that `text` spells; raise UsageError naming what is allowed."""
     base, *settings = text.strip().split(":")
-    if base not in _TABLE:
-        raise UsageError(f"initialisation: {base!r} is unknown, expected one of {', '.join(NAMES)}")
+    require_one_of("initialisation:", base, NAMES)
     parameters = dict(_PARAMETERS.get(base, {}))
     for setting in settings:
         key, _, value = setting.partition("=")
@@ -97,23 +117,10 @@ def parse(text: str) -> Name:
             allowed = ", ".join(f"{k}={v}" for k, v in parameters.items()) or "none"
             raise UsageError(f"{base}: parameter {setting!r} is unknown, expected: {allowed}")
         parameters[key] = value
-    if "tau" in parameters and not 0.0 < _number(base, "tau", parameters["tau"]) <= 1.0:
-        raise UsageError(f"{base}: tau is {parameters['tau']}, expected 0 < tau <= 1")
-    if "seed" in parameters and not parameters["seed"].isdecimal():
-        raise UsageError(f"{base}: seed is {parameters['seed']!r}, expected an integer >= 0")
-    size = parameters.get("size", "stable")
-    if size != "stable" and not 0.0 < _number(base, "size", size) < math.inf:
-        raise UsageError(f"{base}: size is {size}, expected |E|/|A| > 0, or stable")
-    if "kernel" in parameters and parameters["kernel"] not in ("softmax", "exp"):
-        raise UsageError(f"{base}: kernel is {parameters['kernel']!r}, expected softmax or exp")
+    for key, value in parameters.items():
+        holds, expected = _EXPECTED[key]
+        require(holds(value), f"{base}: {key}", value, expected)
     return Name(base, tuple(sorted(parameters.items())))
-
-
-def _number(who: str, key: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{who}: {key} is {text!r}, expected a number") from None
 
 
 def diagonalization(name: Name, n: int) -> Diagonalization:

@@ -42,18 +42,9 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Stored:
-    """An initialisation read from a file.
+    """An initialisation read from a file: E (n, n), B (n,), sha256 of the file.
 
-    Parameters
-    ----------
-    E : array of shape (n, n)
-        The perturbation, float64 or complex128.
-    B : array of shape (n,)
-        The input matrix.
-    sha256 : str
-        Of the file.
-    meta : dict
-        What the file says of how E was made; empty for a MATLAB file.
+    meta is what the file says of how E was made, empty for a MATLAB file.
     """
 
     E: FloatArray | ComplexArray
@@ -63,19 +54,9 @@ class Stored:
 
 
 def save_initialization(path: Path, made: Diagonalization) -> str:
-    """Write an initialisation as npz; the same content gives the same bytes.
+    """Write an initialisation to `path` as npz, E as float64; return the sha256 of the file.
 
-    Parameters
-    ----------
-    path : Path
-        The file to write, with its folders.
-    made : Diagonalization
-        Its E, which is stored as float64, its B_E, method and settings, kappa and max Re lambda.
-
-    Returns
-    -------
-    str
-        The sha256 of the file.
+    The same content gives the same bytes.
     """
     n = len(made.B_E)
     meta = {"n": n, "method": made.method, **made.settings}
@@ -93,17 +74,10 @@ def save_initialization(path: Path, made: Diagonalization) -> str:
 
 
 def load_initialization(path: Path) -> Stored:
-    """Read an npz of this project or a MATLAB file of the authors.
+    """Read an npz of this project, or a MATLAB file of the authors if the name ends in `.mat`.
 
-    Parameters
-    ----------
-    path : Path
-        A file whose name ends in ``.mat`` is read as MATLAB's, any other as npz.
-
-    Raises
-    ------
-    RejectedInputError
-        If the file is missing, damaged, too large or holds no square matrix of finite numbers.
+    Raises RejectedInputError if the file is missing, damaged, too large or holds no square matrix
+    of finite numbers.
     """
     try:
         size = path.stat().st_size
@@ -137,17 +111,8 @@ def shipped_orders(method: str = "optimized") -> list[int]:
 def shipped(n: int, method: str = "optimized") -> Stored:
     """Return the matrix that ships with the package, as `robustssm ptd --method` made it.
 
-    Parameters
-    ----------
-    n : int
-        The state size.
-    method : str
-        ``"optimized"`` or ``"minimax"`` (kappa 10, HiPPO's input matrix).
-
-    Raises
-    ------
-    UsageError
-        If none ships for this state size.
+    method is `optimized`, or `minimax` with kappa 10 and HiPPO's input matrix. Raises UsageError if
+    none ships for this state size.
     """
     if n not in shipped_orders(method):
         raise UsageError(

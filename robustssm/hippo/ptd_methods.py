@@ -110,27 +110,12 @@ METHODS = tuple(method for method in MAKERS if method != "normal")
 
 
 def make(method: str, n: int, *, stable: bool = True, **settings: Any) -> Diagonalization:
-    """Return one initialisation, made and diagonalised.
+    """Return one initialisation of state size n, made and diagonalised.
 
-    Parameters
-    ----------
-    method : str
-        A key of `MAKERS`.
-    n : int
-        The state size, at least 2.
-    stable : bool
-        Whether a random or corner E that makes A + E unstable is refused.
-    **settings
-        Those of the method, see the table above; None takes the default. A random E without a
-        size is the largest of a ladder that is stable.
-
-    Raises
-    ------
-    UsageError
-        If a setting belongs to another method or is out of range, or if no optimised E ships for
-        this state size.
-    StabilityError
-        If A + E is unstable, unless `stable` is False, or nearly defective.
+    settings are those of the method in the table above, None being the default; a random E without
+    a size is the largest of a ladder that is stable. Raises UsageError if a setting belongs to
+    another method or is out of range, or if no optimised E ships for n; StabilityError if A + E is
+    unstable, unless `stable` is False, or nearly defective.
     """
     require_one_of("PTD: method", method, MAKERS)
     n = legs.check_order(n, minimum=2)
@@ -140,10 +125,9 @@ def make(method: str, n: int, *, stable: bool = True, **settings: Any) -> Diagon
     foreign = ", ".join(key for key in wanted if key not in allowed).replace("_", " ")
     if foreign:
         raise UsageError(f"ptd: {foreign} does not belong to {method}; leave it out")
-    for key in ("tau", "size", "relative_norm", "kappa"):
-        value = wanted.get(key, 1.0)
-        name = key.replace("_", " ")
-        require(bool(0.0 < value < np.inf), f"ptd: {name}", value, "a number > 0")
+    for key in wanted.keys() & {"tau", "size", "relative_norm", "kappa"}:
+        positive = bool(0.0 < wanted[key] < np.inf)
+        require(positive, f"ptd: {key.replace('_', ' ')}", wanted[key], "a number > 0")
     if "relative_norm" in wanted:
         if "size" in wanted:
             raise UsageError(

@@ -10,7 +10,7 @@ Reference: arXiv 2206.11893, section 3 (normal part); the rank-one family is thi
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from robustssm.errors import StabilityError, UsageError
+from robustssm.errors import StabilityError, require
 from robustssm.hippo.legs import (
     EXPLICIT,
     FLOOR,
@@ -35,8 +35,7 @@ def spikes(n: int, count: int | None = None) -> FloatArray:
     """
     available = check_order(n) // 2
     count = available if count is None else count
-    if not 0 <= count <= available:
-        raise UsageError(f"spikes: count is {count}, expected 0 to {available} for n = {n}")
+    require(0 <= count <= available, "spikes: count", count, f"0 to {available} for n = {n}")
     k = np.arange(1, count + 1)
     target = (2 * k - 1) * (np.pi / 2)
     complement = (n - 2 * k + 1) * (np.pi / 2)
@@ -130,8 +129,7 @@ def damped_eigenvalues(n: int, tau: float) -> ComplexArray:
     L = sum 2 a_i / (z^2 - a_i^2), then Newton. Raises StabilityError for tau below 1.5 tau_c,
     where the lowest pair collides (`defective_tau`) and the conjugate path does not exist.
     """
-    if not 0.0 < tau <= 1.0:
-        raise UsageError(f"rank-one PTD: tau is {tau:g}, expected 0 < tau <= 1")
+    require(0.0 < tau <= 1.0, "rank-one PTD: tau", tau, "0 < tau <= 1")
     limit = 1.5 * defective_tau(n)
     if tau < limit:
         raise StabilityError(

@@ -1,15 +1,14 @@
 """Transfer functions on large frequency grids with torch, on CPU or GPU, in bounded memory.
 
-G(i omega) = C (i omega - A)^-1 B of HiPPO-LegS for one or many readouts C, the damped family
-G / (1 + tau phi_n) and sums over poles. The closed forms are those of `robustssm.hippo.legs`; here
+G(i omega) = C (i omega - A)^-1 B of HiPPO-LegS, the damped family G / (1 + tau phi_n) and sums over
+poles. The closed forms are those of `robustssm.hippo.legs`; here
 they run in real arithmetic on (real, imaginary) pairs, one operation at a time:
 
     f_i = (s - i) / (s + i + 2) = (t^2 - l + i t c) / (1 + t^2),  s = i omega,  t = omega / (i + 2),
     l = i / (i + 2),  c = (2i + 2) / (i + 2),
 
-so that every value is that of IEEE arithmetic, whatever the chunk it was computed in. One readout
-takes Horner's rule, h_i = C_i b_i + f_i h_{i+1}; many take x_{i+1} / b_{i+1} = f_i x_i / b_i, a
-block of states at a time, and a matrix product with that block of C.
+so that every value is that of IEEE arithmetic, whatever the chunk it was computed in, by Horner's
+rule, h_i = C_i b_i + f_i h_{i+1}.
 
 complex64 is for G alone. Rounding omega moves G / (1 + phi_n) at its spikes by 0.64 n^2 eps, 4% in
 float32 at n = 1024; hence omega and 1 + tau phi_n are float64 always (`hippo.normal_ratio`).
@@ -23,17 +22,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robustssm.errors import ShapeError, UsageError
+from robustssm.errors import ShapeError, UsageError, require
 from robustssm.execution import resolve_device
 from robustssm.hippo import legs
 from robustssm.typing import FloatArray
 
 # Bytes held at once by default, see `transfer_grid`.
 MEMORY = 256 << 20
-# States that are held at once for many readouts, and poles in a sum.
-STATES = 64
-# (state, frequency) pairs worked on at once. CPU: the arrays stay in the caches; else: enough to
-# fill a GPU. Horner's rule, which holds no states, takes 1 / 16 of it.
+# Poles of a sum that are held at once.
+POLES = 64
+# (pole, frequency) pairs worked on at once. CPU: the arrays stay in the caches; else: enough to
+# fill a GPU.
 PAIRS = {"cpu": 1 << 20}
 PAIRS_ELSEWHERE = 1 << 24
 # Squares of |omega| below this are finite; above it G is C B / (i omega), n^2 / LARGE relative.
@@ -54,53 +53,42 @@ def transfer_grid(
 ) -> torch.Tensor:
     """Return G(i omega) / (1 + tau phi_n(i omega)) of HiPPO-LegS on the device.
 
-    C: real readouts, (n,) or (k, n). omega: rad per unit time, any shape; at 0 the value is C_0
-    exactly, at infinity 0. The result has the shape of omega, after k where C is (k, n). tau: 0 is
-    G itself, 1 the normal part with B/2 (S4D-LegS), between them the rank-one family of
-    `diagonalize.rank_one`. device: `auto` is cuda where there is one, else cpu. dtype: complex128,
-    or complex64, where omega and 1 + tau phi_n remain float64.
+    C (n,): a real readout. omega: rad per unit time, any shape, that of the result; at 0 the value
+    is C_0 exactly, at infinity 0. tau: 0 is G itself, 1 the normal part with B/2 (S4D-LegS),
+    between them the rank-one family of `diagonalize.rank_one`. device: `auto` is cuda if there is
+    one, else cpu. dtype: complex128, or complex64, where omega and 1 + tau phi_n remain float64.
 
     memory: bytes of every array that is held at once beside C, omega and the result, on host and
-    device together; what libraries keep inside themselves (a matrix product's packing, the CUDA
-    context) is not counted. The number of frequencies in a chunk follows from it. Of one readout
-    with tau = 0 the result is the same to the bit whatever the chunk; tau > 0 may differ in the
-    last digits, and with (k, n) the matrix product may add in another order: n eps sum |C_i x_i|.
+    device together; what libraries keep inside themselves (the CUDA context) is not counted. The
+    number of frequencies in a chunk follows from it. With tau = 0 the result is the same to the bit
+    whatever the chunk; tau > 0 may differ in the last digits.
 
     The error of G is a small multiple of n eps sum |C_i x_i|, eps that of dtype (in complex64 the
     rounding of omega is part of it); the factor 1 / (1 + phi_n) has 0.64 n^2 eps at the spikes,
     from the rounding of omega to float64. Raises UsageError for NaN, for an unknown device, dtype
-    or tau, and where memory does not hold one frequency; ShapeError for a C of another shape.
+    or tau, and if memory does not hold one frequency; ShapeError for a C of another shape.
     """
-    readouts = _readouts(C)
+    require(not np.iscomplexobj(C), "readout: C", "complex", "real numbers")
+    readout = np.asarray(C, dtype=np.float64)
+    readout = legs.check_readout(readout, max(1, readout.size))
     w, shape = _frequencies(omega)
     where = resolve_device(device)
-    if dtype not in REAL:
-        raise UsageError(f"grid: dtype is {dtype}, expected torch.complex128 or torch.complex64")
-    if not 0.0 <= tau <= 1.0:
-        raise UsageError(f"grid: tau is {tau}, expected 0 (G itself) to 1 (normal part)")
-    one = readouts.ndim == 1
-    real = REAL[dtype]
-    k, n = (1, len(readouts)) if one else readouts.shape
-    result = torch.empty((k, w.size), dtype=dtype, device=where)
-    # Reals of a frequency: omega and seven others, four for each factor; for many readouts also
-    # the states, two reals each, and two sums a readout. Beside them C b and the coefficients of
-    # all factors, with the copies made on the way.
-    states = 0 if one else STATES
-    bytes_each = real.itemsize * (8 + 4 * max(1, states) + 2 * states + 2 * k) + HOST
-    fixed = 128 * n + 16 * k * states
-    pairs = PAIRS.get(where.type, PAIRS_ELSEWHERE) // (16 if one else STATES)
-    room = memory - fixed
+    require(dtype in REAL, "grid: dtype", dtype, "torch.complex128 or torch.complex64")
+    require(0.0 <= tau <= 1.0, "grid: tau", tau, "0 (G itself) to 1 (normal part)")
+    real, n = REAL[dtype], len(readout)
+    result = torch.empty(w.size, dtype=dtype, device=where)
+    # Reals of a frequency: omega and seven others, four for a factor, two of the sum. Beside them
+    # C b and the coefficients of all factors, with the copies made on the way.
+    bytes_each, room = real.itemsize * 14 + HOST, memory - 128 * n
+    # A factor takes more arrays than a pole.
+    pairs = PAIRS.get(where.type, PAIRS_ELSEWHERE) // 16
     for part in _chunks(w.size, pairs, room, bytes_each):
         limited = np.clip(w[part], -LARGE[real], LARGE[real])
         points = torch.from_numpy(limited).to(where, real)
-        parts = torch.view_as_real(result[:, part])
-        if one:
-            rows = min(room // bytes_each, pairs) // len(points)
-            _horner(readouts, points, max(1, rows), parts[0])
-        else:
-            _states(readouts, points, parts)
-        _scale(result[:, part], w[part], n, tau, LARGE[real])
-    return result[0].reshape(shape) if one else result.reshape(k, *shape)
+        rows = min(room // bytes_each, pairs) // len(points)
+        _horner(readout, points, max(1, rows), torch.view_as_real(result[part]))
+        _scale(result[part], w[part], n, tau, LARGE[real])
+    return result.reshape(shape)
 
 
 def pole_grid(
@@ -113,56 +101,42 @@ def pole_grid(
 ) -> torch.Tensor:
     """Return sum_k r_k / (i omega - lambda_k) in complex128 on the device.
 
-    poles (m,), Re < 0, all of them (conjugates are not added); residues (m,) or (j, m); omega,
-    memory and the result's shape as in `transfer_grid`. There is no complex64: next to a pole the
-    result moves by the rounding of omega over |Re lambda|. Raises UsageError for NaN, infinite
-    poles or Re >= 0, and ShapeError where residues do not fit poles.
+    poles (m,), Re < 0, all of them (conjugates are not added); residues (m,); omega, memory and the
+    result's shape as in `transfer_grid`. There is no complex64: next to a pole the result moves by
+    the rounding of omega over |Re lambda|. Raises UsageError for NaN, infinite poles or Re >= 0,
+    and ShapeError if residues do not fit poles.
     """
     at = np.asarray(poles, dtype=np.complex128)
     r = np.asarray(residues, dtype=np.complex128)
-    one = r.ndim == 1
-    if at.ndim != 1 or r.ndim not in (1, 2) or r.shape[-1:] != at.shape or r.size == 0:
+    if at.ndim != 1 or r.shape != at.shape or r.size == 0:
         raise ShapeError(
-            f"pole sum: poles have shape {at.shape}, residues {r.shape}, expected (m,) and (m,) or "
-            "(readouts, m)"
+            f"pole sum: poles have shape {at.shape}, residues {r.shape}, expected (m,) and (m,)"
         )
     if not (np.isfinite(at).all() and np.isfinite(r).all() and (at.real < 0.0).all()):
         raise UsageError("pole sum: expected finite residues and finite poles with Re < 0")
     w, shape = _frequencies(omega)
     where = resolve_device(device)
-    r = r.reshape(-1, len(at))
-    result = torch.zeros((len(r), w.size), dtype=torch.complex128, device=where)
-    # (i omega - lambda)^-1 of the block, two reals each, as much again; four reals a readout.
-    bytes_each = 8 * (4 * STATES + 4 * len(r)) + HOST
-    pairs = PAIRS.get(where.type, PAIRS_ELSEWHERE) // STATES
-    for part in _chunks(w.size, pairs, memory - 48 * len(r) * STATES, bytes_each):
+    result = torch.zeros(w.size, dtype=torch.complex128, device=where)
+    # (i omega - lambda)^-1 of the block, two reals each, as much again; four reals of the sum.
+    bytes_each = 8 * (4 * POLES + 4) + HOST
+    pairs = PAIRS.get(where.type, PAIRS_ELSEWHERE) // POLES
+    for part in _chunks(w.size, pairs, memory - 48 * POLES, bytes_each):
         points = torch.from_numpy(np.clip(w[part], -legs.LARGE, legs.LARGE)).to(where)
-        parts = torch.view_as_real(result[:, part])
-        for first in range(0, len(at), STATES):
-            block = slice(first, first + STATES)
+        parts = torch.view_as_real(result[part])
+        for first in range(0, len(at), POLES):
+            block = slice(first, first + POLES)
             # 1 / (d + i e) = (d - i e) / (d^2 + e^2), d = -Re lambda, e = omega - Im lambda.
             d = torch.from_numpy(-at.real[block, None]).to(where)
             e = points - torch.from_numpy(at.imag[block, None].copy()).to(where)
             square = (e * e).add_(d * d)
             e.div_(square)
             square.reciprocal_().mul_(d)
-            r_real = torch.from_numpy(r.real[:, block].copy()).to(where)
-            r_imag = torch.from_numpy(r.imag[:, block].copy()).to(where)
-            parts[..., 0] += (r_real @ square).addmm_(r_imag, e)
-            parts[..., 1] += (r_imag @ square).addmm_(r_real, e, alpha=-1.0)
-        _scale(result[:, part], w[part], 1, 0.0, legs.LARGE)
-    return result[0].reshape(shape) if one else result.reshape(len(r), *shape)
-
-
-def _readouts(C: npt.ArrayLike) -> FloatArray:
-    """Return C as float64 (n,) or (k, n), checked as `hippo.check_readout` does."""
-    if np.iscomplexobj(C):
-        raise UsageError("readout: C is complex, expected real numbers")
-    readouts = np.asarray(C, dtype=np.float64)
-    if readouts.ndim not in (1, 2) or readouts.size == 0:
-        raise ShapeError(f"readout: C has shape {readouts.shape}, expected (n,) or (k, n)")
-    legs.check_readout(readouts.ravel(), readouts.size)
-    return readouts
+            r_real = torch.from_numpy(r.real[None, block].copy()).to(where)
+            r_imag = torch.from_numpy(r.imag[None, block].copy()).to(where)
+            parts[:, 0] += (r_real @ square).addmm_(r_imag, e)[0]
+            parts[:, 1] += (r_imag @ square).addmm_(r_real, e, alpha=-1.0)[0]
+        _scale(result[part], w[part], 1, 0.0, legs.LARGE)
+    return result.reshape(shape)
 
 
 def _frequencies(omega: npt.ArrayLike) -> tuple[FloatArray, tuple[int, ...]]:
@@ -180,7 +154,7 @@ def _chunks(size: int, most: int, memory: int, bytes_each: int) -> Iterator[slic
     if memory < bytes_each:
         raise UsageError(
             f"grid: memory leaves {max(memory, 0)} bytes, expected at least {bytes_each} for one "
-            "frequency; raise memory or take fewer readouts at once"
+            "frequency; raise memory"
         )
     step = min(most, memory // bytes_each)
     for start in range(0, size, step):
@@ -232,39 +206,8 @@ def _horner(C: FloatArray, w: torch.Tensor, rows: int, out: torch.Tensor) -> Non
     out[:, 1] = q.sub_(b).div_(square)
 
 
-def _states(C: FloatArray, w: torch.Tensor, out: torch.Tensor) -> None:
-    """Write G(i w) of each readout to out (k, points, 2): states in blocks times C in blocks."""
-    (k, n), size = C.shape, len(w)
-    b = legs.input_vector(n)
-    table = _coefficients(np.maximum(np.arange(n) - 1.0, 0.0), w)  # row i leads to state i
-    total = torch.zeros((k, 2 * size), dtype=w.dtype, device=w.device)
-    x = torch.empty((STATES, 2, size), dtype=w.dtype, device=w.device)
-    work = torch.empty((4, STATES, size), dtype=w.dtype, device=w.device)
-    a = torch.empty_like(w)
-    for first in range(0, n, STATES):
-        block = slice(first, first + STATES)
-        count = min(STATES, n - first)
-        _factors(w, table[:, block], work[:, :count])
-        before = x[-1].unbind()
-        for j, (u, v) in enumerate(zip(work[0, :count], work[1, :count], strict=True)):
-            real, imag = x[j].unbind()
-            if first + j == 0:
-                torch.mul(w, w, out=a)
-                torch.reciprocal(a.add_(1.0), out=real)
-                torch.mul(real, w, out=imag).neg_()
-            else:
-                torch.mul(before[1], v, out=a)
-                torch.mul(before[0], u, out=real).sub_(a)
-                torch.mul(before[0], v, out=a)
-                torch.mul(before[1], u, out=imag).add_(a)
-            before = (real, imag)
-        Cb = torch.from_numpy(C[:, block] * b[block]).to(w.device, w.dtype)
-        total.addmm_(Cb, x[:count].view(count, -1))
-    out[..., 0], out[..., 1] = total[:, :size], total[:, size:]
-
-
 def _scale(values: torch.Tensor, w: FloatArray, n: int, tau: float, large: float) -> None:
-    """Divide values (k, points) by 1 + tau phi_n, and by |omega| / large beyond it, in place."""
+    """Divide values (points,) by 1 + tau phi_n, and by |omega| / large beyond it, in place."""
     inverse = np.ones(len(w), dtype=np.complex128)
     if tau > 0.0:
         inverse /= legs.normal_ratio(n, np.clip(w, -legs.LARGE, legs.LARGE), tau)

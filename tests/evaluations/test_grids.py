@@ -41,7 +41,7 @@ def test_every_spike_is_on_the_grid() -> None:
 
 @pytest.mark.parametrize("text", ["1,2", "0,1,10", "1,1,10", "1,2,1", "1,2,2.5", "a,b,c"])
 def test_bad_grids(text: str) -> None:
-    with pytest.raises(UsageError, match=r"grid: .*expected"):
+    with pytest.raises(UsageError, match=r"transfer: grid .*expected"):
         parse_grid(text, 8)
 
 
