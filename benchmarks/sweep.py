@@ -115,12 +115,13 @@ def checkpoint(setting: Setting, folder: Path) -> Path:
 
 
 def reference_kernel(layer: S4D, L: int) -> Tensor:
-    """Return the kernel (d, L) as the reference code of S4D computes it."""
+    """Return the kernel (1, d, L) as the reference code of S4D computes it."""
     A = torch.complex(-torch.exp(layer.log_neg_real), layer.imag)
     C, B = (torch.view_as_complex(pair) for pair in (layer.C, layer.B))
     z = A * torch.exp(layer.log_dt)[:, None]
     exponentials = torch.exp(z[..., None] * torch.arange(L))
-    return 2 * torch.einsum("hn,hnl->hl", C * B * (torch.exp(z) - 1) / A, exponentials).real
+    weights = C * B * (torch.exp(z) - 1) / A
+    return 2 * torch.einsum("hn,hnl->hl", weights, exponentials).real[None]
 
 
 def plain_loop(path: str, name: str, threads: int) -> None:
@@ -137,8 +138,8 @@ def plain_loop(path: str, name: str, threads: int) -> None:
     for line in sys.stdin:
         modes, kernels = map(int, line.split())
         for layer in network.ssm_layers():
-            own = type(layer).impulse if kernels < REFERENCE else reference_kernel
-            layer.impulse = own.__get__(layer)  # type: ignore[method-assign]
+            own = type(layer).kernels if kernels < REFERENCE else reference_kernel
+            layer.kernels = own.__get__(layer)  # type: ignore[method-assign]
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         start = clock()
         for k in range(1, modes + 1):

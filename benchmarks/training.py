@@ -39,18 +39,18 @@ ROUNDS, STEPS = 3, 7
 
 
 def written_out(layer: S4D, L: int) -> Tensor:
-    """Return the kernel (d, L) as a sum over an array (d, m, L) of all exponentials."""
+    """Return the kernel (1, d, L) as a sum over an array (d, m, L) of all exponentials."""
     log_Abar, CB = layer.modes(L)
     l = torch.arange(L, device=CB.device)  # noqa: E741
     powers = torch.exp(log_Abar.to(torch.complex64)[:, :, None] * l)
-    return 2.0 * torch.einsum("dm,dml->dl", CB.to(torch.complex64), powers).real
+    return torch.einsum("cdm,dml->cdl", CB.to(torch.complex64), powers).real
 
 
 def peer(network: Network) -> Network:
     """Let the network's layers write their kernels out."""
     for layer in network.ssm_layers():
         assert isinstance(layer, S4D)
-        layer.impulse = partial(written_out, layer)  # type: ignore[method-assign]
+        layer.kernels = partial(written_out, layer)  # type: ignore[method-assign]
     return network
 
 

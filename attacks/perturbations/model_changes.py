@@ -18,7 +18,7 @@ from torch.autograd.graph import increment_version
 from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
-from robustssm.layers import DSS, S4, SSMLayer
+from robustssm.layers import SSMLayer
 from robustssm.networks.classifier import Classifier
 from robustssm.typing import IntArray
 
@@ -136,12 +136,12 @@ class Discretization(ModelChange):
     @contextmanager
     def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:
         """Change the layer's rule."""
-        before = "bilinear" if isinstance(layer, S4) else getattr(layer, "discretization", None)
-        if before is None or isinstance(layer, S4 | DSS):
+        if len(layer.rules) < 2:
             raise UsageError(
-                f"{who}: knows no other discretisation than {before or 'its own'}, expected a "
-                "diagonal layer such as S4D or S5"
+                f"{who}: knows no other discretisation than {' '.join(layer.rules) or 'its own'}, "
+                "expected a diagonal layer such as S4D or S5"
             )
+        before = layer.discretization
         if before == self.method:
             raise UsageError(f"{who}: is {before} already; nothing would change")
         try:
@@ -153,5 +153,5 @@ class Discretization(ModelChange):
 
 def _set_discretization(layer: SSMLayer, method: str) -> None:
     """Set a layer's rule; its kernels are kept until the version of a parameter changes."""
-    layer.discretization = method  # type: ignore[assignment]
+    layer.discretization = method
     increment_version(next(layer.parameters()))

@@ -14,9 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from robustssm.errors import UsageError
 from robustssm.layers import SSMLayer
-from robustssm.layers.bidirectional import Bidirectional
 
 # Longest sequence for which a channel's Toeplitz matrix is written out.
 LONGEST_DENSE = 512
@@ -126,8 +124,7 @@ def time_operator(layer: SSMLayer, L: int) -> TimeOperator:
 
     Raises UsageError for a layer that looks ahead.
     """
-    if isinstance(layer, Bidirectional):
-        raise UsageError("layer Bidirectional: it looks ahead, expected a causal layer")
+    layer.check_causal("time operator", L)
     impulses = torch.zeros(layer.d, L, layer.d, dtype=torch.float64)
     channels = torch.arange(layer.d)
     impulses[channels, 0, channels] = 1.0

@@ -11,7 +11,6 @@ from robustssm.errors import RobustssmError
 from robustssm.evaluations.trained_layers.initialization_of import fingerprint
 from robustssm.evaluations.trained_layers.reading import layer_spectrum
 from robustssm.layers.base import SSMLayer
-from robustssm.layers.general import GeneralLayer
 from robustssm.philox import normal_tensor
 
 # Steps over which convolution and recurrence are compared, and samples of noise.
@@ -90,7 +89,7 @@ def _layer(number: int, layer: SSMLayer) -> LayerReport:
 @torch.no_grad()
 def layer_parity(layer: SSMLayer) -> float:
     """Return the parity of a layer, as in `LayerReport`; RobustssmError where it is not causal."""
-    L = layer.kernel_length(STEPS) if isinstance(layer, GeneralLayer) else STEPS
+    L = layer.kernel_length(STEPS)
     u = normal_tensor("parity", np.arange(SAMPLES), L * layer.d).reshape(SAMPLES, L, layer.d)
     stepwise = layer.recurrence(u)
     difference = float((layer(u) - stepwise).abs().max())

@@ -17,7 +17,6 @@ from robustssm.evaluations.trained_layers.linear_systems import Dense, LayerSyst
 from robustssm.evaluations.trained_layers.operators import finite_gain, hankel_singular_values
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.hippo.spectrum import spikes
-from robustssm.layers import DSS
 from robustssm.typing import FloatArray
 
 PER = ("channel", "layer", "model")
@@ -260,8 +259,7 @@ def model_gain(
     table = pd.concat(frames, ignore_index=True)
     table.insert(0, "name", name or label)
     table.insert(0, "model", label)
-    softmax = any(isinstance(k, DSS) and k.normalisation == "softmax" for k in stored)
-    notes = _notes(list(systems.values()), table, softmax, length)
+    notes = _notes(list(systems.values()), table, length)
     return ModelGain(
         label,
         name or label,
@@ -276,9 +274,7 @@ def model_gain(
     )
 
 
-def _notes(
-    systems: list[LayerSystem], table: pd.DataFrame, softmax: bool, length: int
-) -> tuple[str, ...]:
+def _notes(systems: list[LayerSystem], table: pd.DataFrame, length: int) -> tuple[str, ...]:
     """Return what a reader of the numbers has to know."""
     notes = []
     if any(isinstance(s, Mimo) for s in systems):
@@ -295,7 +291,7 @@ def _notes(
         )
     else:
         notes.append("eigenvalues are stored, so that kappa is the initialisation's")
-    if softmax:
+    if any(system.by_length for system in systems):
         notes.append(f"DSS: the softmax kernel of length {length}, continued for all time")
     slow = int((~table["finite_converged"]).sum())
     if slow:

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from robustssm.errors import RobustssmError
-from robustssm.evaluations.trained_layers.reading import Spectrum
 from robustssm.hippo.initializations import NAMES, initialization
+from robustssm.layers.systems import Spectrum
 from robustssm.typing import ComplexArray
 
 # Blocks that S5 may repeat a spectrum in.
@@ -109,7 +109,7 @@ def fingerprint(spectrum: Spectrum) -> Fingerprint:
         *ranked[0],
         *ranked[1],
         float(poles.real.max()),
-        spectrum.aliased,
+        float(spectrum.aliased.mean()),
         float(step.min()),
         float(step.max()),
         float(constants.min()),

@@ -37,6 +37,7 @@ from robustssm.evaluations.suprema.certified import (
     peak_gains,
     peak_gains_dense,
 )
+from robustssm.layers.systems import LinearSystem
 from robustssm.typing import ComplexArray, FloatArray
 
 # exp(-300) is zero beside any other mode, and its square does not underflow.
@@ -68,24 +69,14 @@ def cayley(poles: ComplexArray, step: FloatArray, method: str) -> tuple[ComplexA
     return mu, 2.0 / (1.0 - mu)
 
 
-def dense_matrix(Lambda: ComplexArray, P: ComplexArray) -> ComplexArray:
-    """Return diag(Lambda) - P P^*, (c, n, n), of Lambda and P (c, n)."""
-    return Lambda[:, None] * np.eye(Lambda.shape[1]) - P[:, :, None] * P[:, None].conj()
+@dataclass(frozen=True, kw_only=True)
+class LayerSystem(LinearSystem, ABC):
+    """The c systems of one layer: one per channel, or the whole layer (S5, c = 1).
 
-
-@dataclass(frozen=True)
-class LayerSystem(ABC):
-    """The c systems of one layer: one a channel, or the whole layer (S5, c = 1).
-
-    dt (c,): step sizes, for S5 the geometric mean over states; poles (c, m): continuous poles,
-    every conjugate among them; step (c, m): the step size of each pole; discretization: `zoh` or
-    `bilinear`.
+    kernel(L) is the layer's own impulse response (c, L), with D on its first entry; not of S5.
     """
 
-    dt: FloatArray
-    poles: ComplexArray
-    step: FloatArray
-    discretization: str
+    kernel: Callable[[int], FloatArray]
 
     @cached_property
     def mapped(self) -> ComplexArray:
@@ -103,13 +94,6 @@ class LayerSystem(ABC):
         """The poles' frequencies as samples show them, (c, m) in [0, pi], rad per sample."""
         return np.abs(np.angle(self.discrete))
 
-    @property
-    def aliased(self) -> np.ndarray:
-        """Whether |Im lambda| dt > pi, (c, m); never for bilinear, which folds nothing."""
-        if self.discretization == "bilinear":
-            return np.zeros(self.poles.shape, dtype=bool)
-        return np.abs(self.poles.imag) * self.step > np.pi
-
     def omega(self, theta: FloatArray, step: FloatArray) -> FloatArray:
         """Return theta / step, or (2 / step) tan(theta / 2) for bilinear (infinite at pi)."""
         if self.discretization == "zoh":
@@ -125,16 +109,13 @@ class LayerSystem(ABC):
         """Return the certified peak gain of every system; omega there is tan(theta / 2)."""
 
 
-@dataclass(frozen=True)
 class Diagonal(LayerSystem):
-    """SISO pole sums, one a channel: weight w (c, m), feedthrough (c,).
+    """SISO pole sums, one per channel."""
 
-    kernel(L) is the layer's own impulse response (c, L), with D on its first entry.
-    """
-
-    weight: ComplexArray
-    feedthrough: FloatArray
-    kernel: Callable[[int], FloatArray]
+    @property
+    def weight(self) -> ComplexArray:
+        """The weights w, (c, m)."""
+        return self.B[:, :, 0] * self.C[:, 0]
 
     @cached_property
     def residues(self) -> tuple[ComplexArray, FloatArray]:
@@ -142,7 +123,7 @@ class Diagonal(LayerSystem):
         mu, one_plus = cayley(self.poles, self.step, self.discretization)
         # 2 a w / (1 + a)^2 with a = (1 + mu) / (1 - mu).
         scaled = self.weight / one_plus
-        return scaled * (1.0 + mu), self.feedthrough + scaled.sum(axis=1).real
+        return scaled * (1.0 + mu), self.D[:, 0, 0] + scaled.sum(axis=1).real
 
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return |H(e^{i theta})|, (c, g)."""
@@ -161,29 +142,21 @@ class Diagonal(LayerSystem):
         return peak_gains(self.mapped, *self.residues, rtol)
 
 
-@dataclass(frozen=True)
 class Dense(LayerSystem):
-    """S4: A = diag(Lambda) - P P^*, bilinear; Lambda, P, B, C (c, n), feedthrough, kernel."""
-
-    Lambda: ComplexArray
-    P: ComplexArray
-    B: ComplexArray
-    C: ComplexArray
-    feedthrough: FloatArray
-    kernel: Callable[[int], FloatArray]
+    """S4: A = diag(Lambda) - P P^*, bilinear."""
 
     @cached_property
     def state_space(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """M, (dt/2) (I + M) B, C and H(-1), real: (c, n, n), (c, n, 1), (c, 1, n), (c, 1, 1)."""
-        half = self.Lambda.shape[1] // 2
+        half = self.diagonal.shape[1] // 2
         eye = np.eye(half)
         # Rows sqrt2 (Re, Im) of a conjugate pair: unitary.
         T = np.block([[eye, eye], [-1j * eye, 1j * eye]]) * 0.5**0.5
         step = 0.5 * self.dt[:, None, None]
-        M = (T @ (step * dense_matrix(self.Lambda, self.P)) @ T.conj().T).real
-        B = (T @ (step * self.B[:, :, None])).real
-        C = (self.C[:, None] @ T.conj().T).real
-        return M, B + M @ B, C, self.feedthrough[:, None, None] + C @ B
+        M = (T @ (step * self.A) @ T.conj().T).real
+        B = (T @ (step * self.B)).real
+        C = (self.C @ T.conj().T).real
+        return M, B + M @ B, C, self.D + C @ B
 
     @cached_property
     def condition(self) -> FloatArray:
@@ -194,15 +167,16 @@ class Dense(LayerSystem):
         """Return |H(e^{i theta})|, (c, g), by Woodbury's formula as the layer's kernel."""
         theta = np.atleast_2d(theta)
         result = np.empty((len(self.dt), theta.shape[1]))
-        block = max(1, BLOCK // self.Lambda.size)
-        Pc, dt = self.P.conj(), self.dt[:, None]
-        sums = np.stack([self.C * self.B, self.C * self.P, Pc * self.B, Pc * self.P], axis=1)
+        assert self.P is not None
+        block = max(1, BLOCK // self.diagonal.size)
+        B, C, P, dt = self.B[:, :, 0], self.C[:, 0], self.P[0], self.dt[:, None]
+        sums = np.stack([C * B, C * P, P.conj() * B, P.conj() * P], axis=1)
         for start in range(0, theta.shape[1], block):
             z = np.exp(-1j * theta[:, start : start + block])
             q = 0.5 * dt * (1.0 + z)
-            inverse = 1.0 / ((1.0 - z)[:, None] - self.Lambda[:, :, None] * q[:, None])
+            inverse = 1.0 / ((1.0 - z)[:, None] - self.diagonal[:, :, None] * q[:, None])
             CB, CP, PB, PP = np.moveaxis(sums @ inverse, 1, 0)
-            value = dt * (CB - q * CP * PB / (1.0 + q * PP)) + self.feedthrough[:, None]
+            value = dt * (CB - q * CP * PB / (1.0 + q * PP)) + self.D[:, 0]
             result[:, start : start + block] = np.abs(value)
         return result
 
@@ -211,26 +185,21 @@ class Dense(LayerSystem):
         return peak_gains_dense(*self.state_space, rtol)
 
 
-@dataclass(frozen=True)
 class Mimo(LayerSystem):
-    """S5: one system; left (d, m), right (m, d), D (d, d). The first half of poles is stored."""
-
-    left: ComplexArray
-    right: ComplexArray
-    D: FloatArray
+    """S5: one system of all channels; the first half of its poles is stored."""
 
     @cached_property
     def pole_sum(self) -> PoleSum:
         """The system in s."""
         mu, one_plus = cayley(self.poles, self.step, self.discretization)
-        scaled = self.right / one_plus[0][:, None]
+        left, scaled = self.C[0], self.B[0] / one_plus[0][:, None]
         right = (1.0 + mu[0])[:, None] * scaled
-        return PoleSum(mu[0], self.left, right, self.D + (self.left @ scaled).real)
+        return PoleSum(mu[0], left, right, self.D[0] + (left @ scaled).real)
 
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return the largest singular value of H(e^{i theta}), (1, g)."""
         tangent = np.tan(0.5 * np.atleast_2d(theta)[0])
-        block = max(1, BLOCK // (self.D.size + self.left.size))
+        block = max(1, BLOCK // (self.D.size + self.C.size))
         parts = [tangent[k : k + block] for k in range(0, len(tangent), block)]
         norms = [np.linalg.norm(self.pole_sum.transfer(w), ord=2, axis=(1, 2)) for w in parts]
         return np.concatenate(norms)[None]

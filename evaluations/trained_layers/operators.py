@@ -41,8 +41,6 @@ def toeplitz(system: LayerSystem, L: int) -> tuple[tuple[int, ...], Operator, Op
     """
     if isinstance(system, Mimo):
         return _through_states(system, L)
-    if not isinstance(system, Diagonal | Dense):
-        raise UsageError(f"finite gain: {type(system).__name__} has no impulse response")
     kernel = system.kernel(L)
     spectrum = np.fft.rfft(kernel, n=2 * L)
 
@@ -54,7 +52,7 @@ def toeplitz(system: LayerSystem, L: int) -> tuple[tuple[int, ...], Operator, Op
 
 def _through_states(system: Mimo, L: int) -> tuple[tuple[int, ...], Operator, Operator]:
     """Return the map 2 Re C (powers of a * B u) + D u over the stored states, by FFT."""
-    m = len(system.right) // 2
+    m = system.poles.shape[1] // 2
     powers = system.discrete[0, :m] ** np.arange(L)[:, None]
     spectrum = np.fft.fft(powers, n=2 * L, axis=0)
 
@@ -66,10 +64,10 @@ def _through_states(system: Mimo, L: int) -> tuple[tuple[int, ...], Operator, Op
 
         return apply
 
-    left, right = system.left[:, :m], system.right[:m]
-    apply = through(left, right, system.D)
-    transposed = through(right.T, left.T, system.D.T)
-    return (1, L, len(system.D)), apply, lambda y: transposed(y[:, ::-1])[:, ::-1]
+    left, right, D = system.C[0, :, :m], system.B[0, :m], system.D[0]
+    apply = through(left, right, D)
+    transposed = through(right.T, left.T, D.T)
+    return (1, L, len(D)), apply, lambda y: transposed(y[:, ::-1])[:, ::-1]
 
 
 def finite_gain(

@@ -26,7 +26,7 @@ from robustssm.checkpoints.state_spaces.kernels import Kernel, check_stable
 from robustssm.checkpoints.state_spaces.layers import Layer, cap, feedthrough, finished
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
-from robustssm.layers.diagonal import real_pair
+from robustssm.layers.parameters import real_pair
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents

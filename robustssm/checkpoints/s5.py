@@ -17,7 +17,7 @@ from robustssm.checkpoints.imported import Imported, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
-from robustssm.layers.diagonal import real_pair
+from robustssm.layers.parameters import real_pair
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents

@@ -3,23 +3,30 @@
 import torch
 from torch import Tensor
 
-from robustssm.errors import UsageError
 from robustssm.layers.base import SSMLayer
+from robustssm.layers.systems import LinearSystem, Spectrum
 
 
 class Bidirectional(SSMLayer):
     """y = ahead(u) + R behind(R u), R the reversal of time: u_t enters through both.
 
-    It is not causal. Where the input is zero behind a sample's end, so is what `behind` has seen
+    It is not causal. If the input is zero behind a sample's end, so is what `behind` has seen
     by then, and the output up to that end does not depend on the padding.
 
     Reference: lindermanlab/S5, s5/ssm.py, where the second direction starts at the last step as
     well (state-spaces/s4 shifts it by one step).
     """
 
+    rules = ()
+
     def __init__(self, ahead: SSMLayer, behind: SSMLayer) -> None:
-        super().__init__(ahead.d, feedthrough=False)
+        super().__init__(ahead.d, bidirectional=True)
         self.ahead, self.behind = ahead, behind
+
+    @property
+    def order(self) -> int:
+        """Order of the layer that runs ahead."""
+        return self.ahead.order
 
     def step_size(self) -> Tensor:
         """Return dt per channel of the layer that runs ahead, shape (channels,), float64."""
@@ -27,10 +34,15 @@ class Bidirectional(SSMLayer):
 
     def impulse(self, L: int) -> Tensor:
         """Raise UsageError: there is no causal impulse response."""
-        raise UsageError(
-            "layer Bidirectional: it is not causal, expected a causal layer; its two directions "
-            "are `ahead` and `behind`"
-        )
+        raise self.not_causal("impulse response")
+
+    def spectrum(self) -> Spectrum:
+        """Raise UsageError: the two directions have poles of their own."""
+        raise self.not_causal("spectrum")
+
+    def system(self, L: int) -> LinearSystem:
+        """Raise UsageError: there is no causal system."""
+        raise self.not_causal("linear system")
 
     def recurrence(self, u: Tensor) -> Tensor:
         """Return the same output as `forward`, step by step, both ways."""

@@ -7,21 +7,16 @@ from torch import Tensor
 
 
 def fft_convolution(kernel: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Return u -> causal convolution with kernel (k, L), by FFT of length 2L.
+    """Return u -> causal convolution with a complex kernel (k, L), by FFT of length 2L.
 
-    u has shape (batch, L, k), real or complex as the kernel is; so has the result.
+    u has shape (batch, L, k) and is complex; so is the result. dtype: the real precision.
     """
-    kernel = kernel.to(dtype.to_complex() if kernel.is_complex() else dtype)
     L = kernel.shape[1]
-    if kernel.is_complex():
-        forward, inverse = torch.fft.fft, torch.fft.ifft
-    else:
-        forward, inverse = torch.fft.rfft, torch.fft.irfft
-    spectrum = forward(kernel, n=2 * L)
+    spectrum = torch.fft.fft(kernel.to(dtype.to_complex()), n=2 * L)
 
     def convolve(u: Tensor) -> Tensor:
-        product = forward(u.transpose(1, 2), n=2 * L) * spectrum
-        return inverse(product, n=2 * L)[..., :L].transpose(1, 2)
+        product = torch.fft.fft(u.transpose(1, 2), n=2 * L) * spectrum
+        return torch.fft.ifft(product, n=2 * L)[..., :L].transpose(1, 2)
 
     return convolve
 

@@ -1,117 +1,182 @@
-"""Diagonal state matrices: S4D and S4-PTD (one SISO system a channel), and DSS.
+"""Diagonal SISO systems: S4D and S4-PTD, DSS, and those of other code bases.
 
-K_l = 2 Re sum_m C_m Bbar_m exp(l z_m), one of each conjugate pair stored. With z = dt A:
-zero-order hold has Bbar = B (e^z - 1) / A, bilinear Bbar = B dt / (1 - z/2) and
-Abar = (1 + z/2) / (1 - z/2).
+With z = dt A, all sums over the stored modes n and f = 1 or 2 (conjugate pairs stored once):
 
-References: arXiv 2206.11893, section 3; arXiv 2203.14343, equations (5) to (7); 2310.01698.
+    zoh       K_l = f Re sum C B (e^z - 1) / A  e^{l z}
+    impulse   K_l = f Re sum C B e^{l z}
+    bilinear  K_l = f Re sum C B dt / (1 - z/2) ((1 + z/2) / (1 - z/2))^l
+    dss       K_l = f Re sum C B (e^{z'} - 1) r((e^{L z'} - 1) E) e^{(l - s) z}
+
+where r(x) = conj(x) / (|x|^2 + 1e-7); z' = z and s = 0 if Re A <= 0, else z' = -z and s = L - 1;
+E is the divisor, A itself but for the DSS that has two steps per feature. The DSS kernel depends
+on its length L.
+
+References: arXiv 2206.11893, section 3; arXiv 2203.14343, equations (5) to (7); 2310.01698;
+state-spaces/s4, src/models/sequence/kernels/ssm.py (class SSMKernelDiag); ag1988/dss,
+src/models/sequence/ss/standalone/dss.py (class DSSKernel).
 """
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustssm.errors import UsageError, require_one_of
 from robustssm.hippo.initializations import Initialization
-from robustssm.layers.base import SSMLayer
+from robustssm.layers.base import KernelLayer, array, complex128
 from robustssm.layers.convolution import exponential_sums
+from robustssm.layers.parameters import (
+    Trained,
+    discrete_diagonal,
+    doubled,
+    random_readout,
+    real_pair,
+)
+from robustssm.layers.systems import LinearSystem, Spectrum
+
+DISCRETIZATIONS = ("zoh", "bilinear", "impulse", "dss")
+# Added to |x|^2 in the reciprocals of DSS.
+_EPSILON = 1e-7
 
 
-def complex128(pair: Tensor) -> Tensor:
-    """Return a parameter stored as (..., 2) real numbers as complex128 (...)."""
-    return torch.view_as_complex(pair.double().contiguous())
+class GeneralDiagonal(KernelLayer):
+    """Diagonal systems, one per feature.
 
-
-def real_pair(value: Tensor) -> Tensor:
-    """Return a complex tensor (...) as its storage (..., 2)."""
-    return torch.view_as_real(value.resolve_conj().contiguous())
-
-
-def random_step_sizes(count: int, dt_min: float, dt_max: float) -> Tensor:
-    """Return log dt, shape (count,), uniform in log between dt_min and dt_max."""
-    low, high = torch.log(torch.tensor([dt_min, dt_max], dtype=torch.float64))
-    return low + (high - low) * torch.rand(count, dtype=torch.float64)
-
-
-def random_readout(init: Initialization, d: int) -> Tensor:
-    """Return C of shape (d, m), complex: a Gaussian readout of HiPPO's state seen through V.
-
-    Where the basis is not HiPPO's, standard complex normal (real where all poles are).
-    Halved at real eigenvalues, whose conjugate is not stored, since kernels take 2 Re.
+    Parameters, float64: dt (d,), or (d, n) if steps is `state`; A, B (d, n, 2);
+    C (directions channels, d, n, 2); D (channels, d); divisor (d, n, 2) for `dss` only.
+    factor: 2 if one of each conjugate pair is stored, else 1.
     """
-    m = len(init.eigenvalues)
-    weight = torch.from_numpy(init.weight) / 2.0
-    if init.V is not None and init.name.family != "dss":
-        C = torch.randn(d, init.n, dtype=torch.float64).to(torch.complex128)
-        return C @ torch.from_numpy(init.V) * weight
-    C = torch.randn(d, m, 2, dtype=torch.float64)
-    if (weight == 0.5).all():
-        return torch.complex(C[..., 0], torch.zeros_like(C[..., 0])) * weight
-    return torch.view_as_complex(C) * 0.5**0.5 * weight
 
-
-def discrete_diagonal(A: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tensor]:
-    """Return (log Abar, Bbar / B) for diagonal A and step dt, `zoh` or `bilinear`."""
-    z = A * dt
-    if method == "zoh":
-        return z, 2.0 * torch.sinh(0.5 * z) * torch.exp(0.5 * z) / A
-    return torch.log((1.0 + 0.5 * z) / (1.0 - 0.5 * z)), dt / (1.0 - 0.5 * z)
-
-
-class S4D(SSMLayer):
-    """Diagonal SISO systems, one a channel: S4D, S4D-Lin, -Inv, -Real, S4-PTD.
-
-    Parameters: log_dt (d,); log_neg_real, imag (d, m); B, C (d, m, 2). Re A = -exp(log_neg_real).
-    Where all poles are real at the start (S4D-Real) they stay so.
-    """
+    rules: tuple[str, ...] = DISCRETIZATIONS
+    divisor: Tensor
+    factor = 2
+    # Whether the kernel depends on its length.
+    by_length = False
 
     def __init__(
         self,
-        init: Initialization,
         d: int,
         *,
-        dt_min: float = 1e-3,
-        dt_max: float = 1e-1,
+        n: int,
+        channels: int = 1,
+        bidirectional: bool = False,
+        l_max: int | None = None,
         discretization: str = "zoh",
-        feedthrough: bool = True,
+        factor: int = 2,
+        steps: str = "channel",
     ) -> None:
-        super().__init__(d, feedthrough)
-        self.discretization = discretization
-        A = torch.from_numpy(init.eigenvalues)
-        self.log_dt = self.dynamics(random_step_sizes(d, dt_min, dt_max))
-        self.log_neg_real = self.dynamics(torch.log(-A.real).repeat(d, 1))
-        stays_real = bool((A.imag == 0).all())
-        self.imag = self.dynamics(A.imag.repeat(d, 1), trainable=not stays_real)
-        self.B = self.dynamics(real_pair(torch.from_numpy(init.B).repeat(d, 1)))
-        self.C = nn.Parameter(real_pair(random_readout(init, d)).float())
+        super().__init__(d, channels=channels, bidirectional=bidirectional, l_max=l_max)
+        require_one_of("diagonal layer: discretization", discretization, DISCRETIZATIONS)
+        require_one_of("diagonal layer: steps", steps, ("channel", "state"))
+        self.discretization, self.factor = discretization, factor
+        self._hold(
+            dt=(d,) if steps == "channel" else (d, n),
+            A=(d, n, 2),
+            B=(d, n, 2),
+            C=(self.directions * channels, d, n, 2),
+            D=(channels, d),
+            **({"divisor": (d, n, 2)} if discretization == "dss" else {}),
+        )
+        self.by_length = discretization == "dss"
 
-    def eigenvalues(self) -> Tensor:
-        """Return the stored poles, shape (d, m), complex128, Re < 0."""
-        return torch.complex(-torch.exp(self.log_neg_real.double()), self.imag.double())
+    @property
+    def order(self) -> int:
+        """Twice the stored modes, but for real ones."""
+        n = self.B.shape[-2]
+        return n if bool((self.eigenvalues().imag == 0.0).all()) else 2 * n
 
     def step_size(self) -> Tensor:
-        """Return dt per channel, shape (d,), float64."""
-        return torch.exp(self.log_dt.double())
+        """Return dt per feature, (d,), float64; the geometric mean if states differ."""
+        return torch.exp(self.log_steps().reshape(self.d, -1).mean(-1))
 
     def modes(self, L: int) -> tuple[Tensor, Tensor]:
-        """Return (log Abar, C Bbar), both (d, m); the same for every length L here."""
+        """Return log Abar (d, n) and the weights (directions channels, d, n), factor included.
+
+        K_l = Re sum weights Abar^l, but Abar^(l-L+1) for modes of `dss` with Re A > 0.
+        """
+        A, dt = self.eigenvalues(), self.steps().reshape(self.d, -1)
+        CB = self.factor * complex128(self.C).reshape(-1, *A.shape) * complex128(self.B)
+        if self.discretization in ("zoh", "bilinear"):
+            z, held = discrete_diagonal(A, dt, self.discretization)
+            return z, CB * held
+        z = A * dt
+        if self.discretization == "impulse":
+            return z, CB
+        inward = torch.where(A.real > 0, -z, z)
+        x = (torch.exp(L * inward) - 1.0) * complex128(self.divisor)
+        reciprocal = x.conj() / (x.real**2 + x.imag**2 + _EPSILON)
+        return z, CB * (torch.exp(inward) - 1.0) * reciprocal
+
+    def _growing(self) -> Tensor:
+        """Return which modes run backwards from the end of the kernel, (d, n)."""
+        return (self.eigenvalues().real > 0) & (self.discretization == "dss")
+
+    def kernels(self, L: int) -> Tensor:
+        """Return the kernels of an input of length L, (directions channels, d, K), float64."""
+        K = self.kernel_length(L)
+        z, weights = self.modes(K)
+        if self.discretization != "dss":
+            return self._sums(weights, z, K)
+        growing = self._growing()
+        ahead = self._sums(weights * ~growing, torch.where(growing, 0.0, z), K)
+        return ahead + self._sums(weights * growing, torch.where(growing, -z, 0.0), K).flip(-1)
+
+    def _sums(self, weights: Tensor, z: Tensor, K: int) -> Tensor:
+        c = len(weights)
+        sums = exponential_sums(weights.flatten(0, 1), z.repeat(c, 1), K)
+        return sums.real.unflatten(0, (c, self.d))
+
+    def states(self, L: int) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """Return x -> Abar x, 1 and the weights, those of growing modes at the first step."""
+        z, weights = self.modes(L)
+        weights = torch.where(self._growing(), weights * torch.exp(-(L - 1.0) * z), weights)
+        Abar = torch.exp(z)
+        return lambda x: Abar * x, torch.ones_like(z.real), weights
+
+    def spectrum(self) -> Spectrum:
+        """Return the poles, every conjugate among them unless all are real."""
         A = self.eigenvalues()
-        log_Abar, factor = discrete_diagonal(A, self.step_size()[:, None], self.discretization)
-        return log_Abar, complex128(self.C) * complex128(self.B) * factor
+        whole = self.order == 2 * A.shape[1]
+        poles = doubled(A) if whole else A.detach().cpu().numpy()
+        step = np.broadcast_to(array(self.steps()).reshape(self.d, -1), A.shape)
+        step = np.concatenate([step, step], axis=1) if whole else step
+        return Spectrum(diagonal=poles, step=step, discretization=self.discretization)
 
-    def impulse(self, L: int) -> Tensor:
-        """Return the kernel, shape (d, L), float64."""
-        log_Abar, CB = self.modes(L)
-        return 2.0 * exponential_sums(CB, log_Abar, L).real
+    def system(self, L: int) -> LinearSystem:
+        """Return the SISO systems, weights as C and ones as B."""
+        name = f"layer {type(self).__name__}"
+        self.check_causal(name, L)
+        self.check_single(name)
+        spectrum, weights = self.spectrum(), 0.5 * self.modes(L)[1][0]
+        if bool((spectrum.poles.real >= 0.0).any()):
+            raise UsageError(f"{name}: has poles with Re >= 0, expected a stable system")
+        whole = spectrum.poles.shape[1] > weights.shape[1]
+        C = doubled(weights) if whole else 2.0 * array(weights.real) + 0j
+        return LinearSystem(
+            diagonal=spectrum.poles,
+            step=spectrum.step,
+            discretization="bilinear" if self.discretization == "bilinear" else "zoh",
+            dt=array(self.step_size()),
+            B=np.ones((*C.shape, 1), dtype=np.complex128),
+            C=C[:, None],
+            D=self.feedthroughs()[:, None, None],
+            by_length=self.by_length,
+        )
 
-    def recurrence(self, u: Tensor) -> Tensor:
-        """Return x_t = Abar x_{t-1} + Bbar u_t, y_t = 2 Re C x_t + D u_t, step by step."""
-        log_Abar, CB = self.modes(u.shape[1])
-        Abar = torch.exp(log_Abar)
-        x = torch.zeros(u.shape[0], *Abar.shape, dtype=torch.complex128, device=u.device)
-        outputs = []
-        for t in range(u.shape[1]):
-            x = Abar * x + u[:, t, :, None]
-            outputs.append(2.0 * (CB * x).sum(-1).real)
-        return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
+
+class S4D(Trained, GeneralDiagonal):
+    """Diagonal SISO systems, one per channel: S4D, S4D-Lin, -Inv, -Real, S4-PTD.
+
+    Parameters: log_dt (d,); log_neg_real, imag (d, m); B, C (d, m, 2). Re A = -exp(log_neg_real).
+    """
+
+    rules: tuple[str, ...] = ("zoh", "bilinear")
+
+    def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
+        A, B = torch.from_numpy(init.eigenvalues), torch.from_numpy(init.B)
+        self._hold_log(A.repeat(self.d, 1), draw_steps(self.d), B=B.repeat(self.d, 1))
+        self.C = nn.Parameter(real_pair(random_readout(init, self.d)).float())
 
 
 class DSS(S4D):
@@ -120,17 +185,22 @@ class DSS(S4D):
     `softmax` divides by sum_{r<L} e^{r z}, so its kernel depends on L: K_l =
     Re sum W / A e^{l z} / sum_r e^{r z}. Here the order n counts the real system, one of each
     conjugate pair stored; the original stores n free modes. As there, Re without the factor 2,
-    and B is not trained.
+    B is not trained, and there is no other rule than zero-order hold.
     """
 
-    def __init__(self, init: Initialization, d: int, **options: object) -> None:
-        super().__init__(init, d, **options)  # type: ignore[arg-type]
-        self.normalisation = init.name["kernel"]
+    rules = ("zoh",)
+    factor = 1
+
+    def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
+        super()._start(init, draw_steps)
+        # Whatever was asked for: checkpoints exist that ask for another rule, without effect.
+        self.discretization = "zoh"
+        self.by_length = init.name["kernel"] == "softmax"
         self.B.requires_grad_(False)
 
     def modes(self, L: int) -> tuple[Tensor, Tensor]:
-        """Return (z, weights) with half the DSS weights, for the 2 Re of the base class."""
+        """Return z (d, m) and the DSS weights (1, d, m)."""
         A = self.eigenvalues()
-        z, held = discrete_diagonal(A, self.step_size()[:, None], "zoh")
-        weights = 0.5 * complex128(self.C) * held
-        return z, weights if self.normalisation == "exp" else weights / (torch.exp(L * z) - 1.0)
+        z, held = discrete_diagonal(A, self.steps()[:, None], "zoh")
+        weights = (complex128(self.C) * held)[None]
+        return z, weights / (torch.exp(L * z) - 1.0) if self.by_length else weights

@@ -1,82 +1,151 @@
 """S5 and S5-PTD: one MIMO system for all channels, diagonal, with a step size per state.
 
-x_t = Abar x_{t-1} + Bbar u_t, y_t = 2 Re C x_t + D u_t, one of each conjugate pair stored.
-B = V^-1 B', C = C' V with Gaussian B', C' of variance 1 / fan-in.
+    x_t = Abar x_{t-1} + Bbar u_t,   y_t = f Re(C x_t) + D u_t,
 
-Reference: arXiv 2208.04933, section 3; arXiv 2310.01698, section 4 (S5-PTD).
+f = 2 if one of each conjugate pair is stored, else 1. A bidirectional layer runs a second time
+from the end, x'_t = Abar x'_{t+1} + Bbar u_t, over the same inputs, u_t included, and adds
+f Re(C' x'_t).
+
+References: arXiv 2208.04933, section 3; arXiv 2310.01698, section 4 (S5-PTD);
+lindermanlab/S5, s5/ssm.py (class S5SSM); i404788/s5-pytorch, s5/s5_model.py.
 """
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustssm.errors import UsageError, require_one_of
 from robustssm.hippo.initializations import Initialization
-from robustssm.layers.base import SSMLayer
-from robustssm.layers.convolution import exponentials
-from robustssm.layers.diagonal import (
-    complex128,
+from robustssm.layers.base import SSMLayer, array, complex128
+from robustssm.layers.convolution import exponentials, fft_convolution
+from robustssm.layers.parameters import (
+    Trained,
     discrete_diagonal,
-    random_step_sizes,
+    doubled,
     real_pair,
 )
+from robustssm.layers.systems import LinearSystem, Spectrum
 
 
-class S5(SSMLayer):
-    """One MIMO system of order n from d channels to d channels.
+class GeneralMIMO(SSMLayer):
+    """One diagonal system from d channels to d channels.
 
-    Parameters: log_dt, log_neg_real, imag (m,); B (m, d, 2); C (d, m, 2).
+    Parameters, float64: dt (n,); A (n, 2); B (n, d, 2); C (directions d, n, 2), the backward ones
+    last; D (1, d). factor: 2 if one of each conjugate pair is stored, else 1.
     """
+
+    factor = 2
 
     def __init__(
         self,
-        init: Initialization,
         d: int,
         *,
-        dt_min: float = 1e-3,
-        dt_max: float = 1e-1,
+        n: int,
+        bidirectional: bool = False,
         discretization: str = "zoh",
-        feedthrough: bool = True,
+        factor: int = 2,
     ) -> None:
-        super().__init__(d, feedthrough)
-        assert init.V is not None and init.V_inv is not None
-        self.discretization = discretization
-        A = torch.from_numpy(init.eigenvalues)
-        V, V_inv = torch.from_numpy(init.V), torch.from_numpy(init.V_inv)
-        B = torch.randn(init.n, d, dtype=torch.float64) / d**0.5
-        C = torch.randn(d, init.n, dtype=torch.float64) / init.n**0.5
-        weight = torch.from_numpy(init.weight) / 2.0
-        self.log_dt = self.dynamics(random_step_sizes(len(A), dt_min, dt_max))
-        self.log_neg_real = self.dynamics(torch.log(-A.real))
-        self.imag = self.dynamics(A.imag.clone())
-        self.B = self.dynamics(real_pair(V_inv @ B.to(torch.complex128)))
-        self.C = nn.Parameter(real_pair(C.to(torch.complex128) @ V * weight).float())
+        super().__init__(d, bidirectional=bidirectional)
+        require_one_of("MIMO layer: discretization", discretization, self.rules)
+        self.discretization, self.factor = discretization, factor
+        directions = 2 if bidirectional else 1
+        self._hold(dt=(n,), A=(n, 2), B=(n, d, 2), C=(directions * d, n, 2), D=(1, d))
+
+    @property
+    def order(self) -> int:
+        """Order of the real system."""
+        return self.factor * len(self.B)
 
     def step_size(self) -> Tensor:
         """Return the geometric mean step for every channel, shape (d,), float64."""
-        return torch.exp(self.log_dt.double().mean()).expand(self.d)
+        return torch.exp(self.log_steps().mean()).expand(self.d)
 
-    def _discrete(self) -> tuple[Tensor, Tensor]:
-        """Return log Abar (m,) and Bbar (m, d)."""
-        A = torch.complex(-torch.exp(self.log_neg_real.double()), self.imag.double())
-        log_Abar, factor = discrete_diagonal(
-            A, torch.exp(self.log_dt.double()), self.discretization
-        )
-        return log_Abar, complex128(self.B) * factor[:, None]
+    def discrete(self) -> tuple[Tensor, Tensor]:
+        """Return log Abar (n,) and Bbar (n, d), complex128."""
+        log_Abar, held = discrete_diagonal(self.eigenvalues(), self.steps(), self.discretization)
+        return log_Abar, complex128(self.B) * held[:, None]
+
+    def readouts(self) -> tuple[Tensor, ...]:
+        """Return C of each direction, (d, n), complex128."""
+        return complex128(self.C).split(self.d)
 
     def impulse(self, L: int) -> Tensor:
-        """Return Abar^l, shape (m, L), complex128."""
-        return exponentials(self._discrete()[0], L)
+        """Return Abar^l, shape (n, L), complex128."""
+        return exponentials(self.discrete()[0], L)
 
     def mixing(self) -> tuple[Tensor, Tensor]:
-        """Return Bbar (m, d) and C (d, m), complex128."""
-        return self._discrete()[1], complex128(self.C)
+        """Return Bbar (n, d) and f C / 2 (d, n), complex128, of y = 2 Re C (impulse * B u)."""
+        self.check_causal("one mixing matrix", 0)
+        return self.discrete()[1], 0.5 * self.factor * self.readouts()[0]
+
+    def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the output without D u, in the precision of u (batch, length, channels)."""
+        Bbar = self.discrete()[1]
+        v = torch.complex(u @ Bbar.real.T.to(u.dtype), u @ Bbar.imag.T.to(u.dtype))
+        outputs = []
+        for direction, C in enumerate(self.readouts()):
+            x = operator(v.flip(1)).flip(1) if direction else operator(v)
+            outputs.append(x.real @ C.real.T.to(u.dtype) - x.imag @ C.imag.T.to(u.dtype))
+        return self.factor * sum(outputs[1:], outputs[0])
 
     def recurrence(self, u: Tensor) -> Tensor:
-        """Return the same output step by step through the state."""
-        log_Abar, Bbar = self._discrete()
-        Abar, C = torch.exp(log_Abar), complex128(self.C)
-        x = torch.zeros(u.shape[0], len(Abar), dtype=torch.complex128, device=u.device)
-        outputs = []
-        for t in range(u.shape[1]):
-            x = Abar * x + u[:, t].to(x.dtype) @ Bbar.T
-            outputs.append(2.0 * (x @ C.T).real)
-        return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
+        """Return the same output as `forward`, step by step, both ways if bidirectional."""
+        log_Abar, Bbar = self.discrete()
+        Abar, y = torch.exp(log_Abar), torch.zeros_like(u, dtype=torch.float64)
+        for direction, C in enumerate(self.readouts()):
+            steps = u.flip(1) if direction else u
+            x = torch.zeros(u.shape[0], len(Abar), dtype=torch.complex128, device=u.device)
+            outputs = []
+            for t in range(u.shape[1]):
+                x = Abar * x + steps[:, t].to(x.dtype) @ Bbar.T
+                outputs.append(self.factor * (x @ C.T).real)
+            run = torch.stack(outputs, dim=1)
+            y = y + (run.flip(1) if direction else run)
+        return self.feed_through(u, y.to(u.dtype))
+
+    def _built(self, L: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        return fft_convolution(self.impulse(L), dtype)
+
+    def spectrum(self) -> Spectrum:
+        """Return the poles of the one system, every conjugate among them if pairs are stored."""
+        A, step = self.eigenvalues(), array(self.steps())
+        poles = doubled(A) if self.factor == 2 else A.detach().cpu().numpy()
+        step = np.tile(step, self.factor)
+        return Spectrum(diagonal=poles[None], step=step[None], discretization=self.discretization)
+
+    def system(self, L: int) -> LinearSystem:
+        """Return the one system, every stored pole with its conjugate."""
+        name = f"layer {type(self).__name__}"
+        self.check_causal(name, L)
+        A, step = self.eigenvalues(), array(self.steps())
+        if bool((A.real >= 0.0).any()):
+            raise UsageError(f"{name}: has poles with Re >= 0, expected a stable system")
+        Bbar, C = self.mixing()
+        return LinearSystem(
+            diagonal=doubled(A)[None],
+            step=np.tile(step, 2)[None],
+            discretization=self.discretization,
+            dt=array(self.step_size())[:1],
+            B=doubled(Bbar.T).T[None],
+            C=doubled(C)[None],
+            D=np.diag(self.feedthroughs())[None],
+        )
+
+
+class S5(Trained, GeneralMIMO):
+    """One MIMO system of order n from d channels to d channels.
+
+    B = V^-1 B', C = C' V with Gaussian B', C' of variance 1 / fan-in.
+    Parameters: log_dt, log_neg_real, imag (m,); B (m, d, 2); C (d, m, 2).
+    """
+
+    def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
+        assert init.V is not None and init.V_inv is not None
+        A, V, V_inv = map(torch.from_numpy, (init.eigenvalues, init.V, init.V_inv))
+        B = torch.randn(init.n, self.d, dtype=torch.float64) / self.d**0.5
+        C = torch.randn(self.d, init.n, dtype=torch.float64) / init.n**0.5
+        weight = torch.from_numpy(init.weight) / 2.0
+        self._hold_log(A, draw_steps(len(A)), B=V_inv @ B.to(torch.complex128))
+        self.C = nn.Parameter(real_pair(C.to(torch.complex128) @ V * weight).float())

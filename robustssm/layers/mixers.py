@@ -2,38 +2,24 @@
 
 from collections.abc import Callable, Mapping
 
-from robustssm.errors import UsageError
-from robustssm.layers.general import GeneralLayer
+from robustssm.errors import require_one_of
+from robustssm.layers.base import SSMLayer
+from robustssm.layers.diagonal import GeneralDiagonal
+from robustssm.layers.dplr import GeneralDPLR
+from robustssm.layers.mimo import GeneralMIMO
+
+KINDS: dict[str, Callable[..., SSMLayer]] = {
+    "diagonal": GeneralDiagonal,
+    "dplr": GeneralDPLR,
+    "mimo": GeneralMIMO,
+}
 
 
-def _diagonal() -> Callable[..., GeneralLayer]:
-    from robustssm.layers.diagonal_general import GeneralDiagonal
-
-    return GeneralDiagonal
-
-
-def _dplr() -> Callable[..., GeneralLayer]:
-    from robustssm.layers.dplr_general import GeneralDPLR
-
-    return GeneralDPLR
-
-
-def _mimo() -> Callable[..., GeneralLayer]:
-    from robustssm.layers.mimo_general import GeneralMIMO
-
-    return GeneralMIMO
-
-
-KINDS = {"diagonal": _diagonal, "dplr": _dplr, "mimo": _mimo}
-
-
-def mixer(d: int, options: Mapping[str, object]) -> GeneralLayer:
+def mixer(d: int, options: Mapping[str, object]) -> SSMLayer:
     """Return an SSM layer of d channels with parameters still to be loaded.
 
-    options: `kind` and what its class takes. Raises UsageError for what there is not.
+    options: `kind` and what its class takes. Raises UsageError for an unknown kind.
     """
-    kind = options.get("kind")
-    if kind not in KINDS:
-        raise UsageError(f"architecture: mixer {kind!r} is unknown, expected {', '.join(KINDS)}")
-    own = {key: value for key, value in options.items() if key != "kind"}
-    return KINDS[str(kind)]()(d, **own)
+    kind = str(options.get("kind"))
+    require_one_of("architecture: mixer", kind, KINDS)
+    return KINDS[kind](d, **{key: value for key, value in options.items() if key != "kind"})

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustssm.errors import ShapeError, UsageError
-from robustssm.layers.general import GeneralLayer
+from robustssm.layers.base import SSMLayer
 from robustssm.layers.mixers import mixer
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.foreign_parts import ACTIVATIONS, GEGLU, Norm, Output, Residual
@@ -174,7 +174,7 @@ class SequenceModel(Classifier):
         """Return the blueprint, as on a checkpoint's card."""
         return self.blueprint.to_dict()
 
-    def ssm_layers(self) -> list[GeneralLayer]:
+    def ssm_layers(self) -> list[SSMLayer]:
         """Return the SSM layers in order."""
         return [block.ssm for block in self.blocks]  # type: ignore[misc]
 

@@ -108,7 +108,7 @@ def test_too_few_steps_are_said_and_stay_below(monkeypatch: pytest.MonkeyPatch) 
 def state_space(system: Diagonal | Dense | Mimo) -> list[tuple[ComplexArray, ...]]:
     """Return (Abar, Bbar, C Abar) of x_{t+1} = Abar x_t + Bbar u_t, from discrete quantities."""
     if isinstance(system, Dense):
-        eye = np.eye(system.Lambda.shape[1])
+        eye = np.eye(system.poles.shape[1])
         parts: list[tuple[ComplexArray, ...]] = []
         letters = (system.Lambda, system.P, system.B, system.C, system.dt)
         for Lambda, P, B, C, dt in zip(*letters, strict=True):

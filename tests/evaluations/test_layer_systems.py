@@ -70,7 +70,7 @@ def test_softmax_weights_are_those_of_the_length() -> None:
     layer = make("dss")
     assert isinstance(layer, DSS)
     log_Abar, weights = layer.modes(64)
-    continued = 2.0 * exponential_sums(weights, log_Abar, LONG).real.numpy()
+    continued = exponential_sums(weights[0], log_Abar, LONG).real.numpy()
     assert layer.D is not None
     continued[:, 0] += layer.D.numpy()
     np.testing.assert_allclose(continued[:, 1:64], layer.impulse(64).numpy()[:, 1:], rtol=1e-10)

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm.errors import UsageError
-from robustssm.layers.diagonal_general import DISCRETIZATIONS, GeneralDiagonal
-from robustssm.layers.dplr_general import GeneralDPLR
-from robustssm.layers.general import KernelLayer
+from robustssm.layers.base import KernelLayer
+from robustssm.layers.diagonal import DISCRETIZATIONS, GeneralDiagonal
+from robustssm.layers.dplr import GeneralDPLR
 from robustssm.layers.mixers import mixer
 from robustssm.networks.foreign import Blueprint, SequenceModel
 
@@ -91,7 +91,7 @@ def test_a_longer_kernel_begins_with_the_shorter() -> None:
 def test_blocks_of_frequencies_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = random_layer("dplr", 3, 1, n=4, rank=2, channels=2)
     whole = layer.kernels(33)
-    monkeypatch.setattr("robustssm.layers.dplr_general._BLOCK", 40)
+    monkeypatch.setattr("robustssm.layers.dplr._BLOCK", 40)
     # The same sums in other matrix products.
     torch.testing.assert_close(layer.kernels(33), whole, rtol=0, atol=1e-12)
 
@@ -104,11 +104,11 @@ def test_step_size_is_the_geometric_mean_over_states() -> None:
 
 def test_mistakes_are_named() -> None:
     layer = random_layer("diagonal", 2, 0, n=2, channels=2, l_max=5)
-    with pytest.raises(UsageError, match="2 channels, expected 1"):
+    with pytest.raises(UsageError, match="the number of channels is 2, expected 1"):
         layer.impulse(4)
     with pytest.raises(UsageError, match="l_max = 5 steps and the input has 6"):
         layer.recurrence(torch.zeros(1, 6, 2))
-    with pytest.raises(UsageError, match="discretization is 'euler', expected one of zoh"):
+    with pytest.raises(UsageError, match="discretization 'euler' is unknown, expected one of zoh"):
         mixer(2, {"kind": "diagonal", "n": 2, "discretization": "euler"})
     with pytest.raises(UsageError, match="mixer 'conv' is unknown"):
         mixer(2, {"kind": "conv"})

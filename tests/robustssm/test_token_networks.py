@@ -123,9 +123,9 @@ def test_what_needs_a_causal_layer_says_so() -> None:
     layer = make("s4d", bidirectional=True).ssm_layers()[0]
     with pytest.raises(UsageError, match="not causal"):
         layer.impulse(8)
-    with pytest.raises(UsageError, match="looks ahead"):
+    with pytest.raises(UsageError, match="not causal"):
         layer_system(layer, 8)
-    with pytest.raises(UsageError, match="looks ahead"):
+    with pytest.raises(UsageError, match="not causal"):
         time_operator(layer, 8)
 
 

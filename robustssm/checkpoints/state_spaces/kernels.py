@@ -18,8 +18,7 @@ from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.state_spaces.versions import Layout
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
-from robustssm.layers.diagonal import real_pair
-from robustssm.layers.dplr_general import bilinear, state_matrix, with_conjugates
+from robustssm.layers.parameters import real_pair, with_conjugates
 
 TRANSFORMS = {name: name for name in ("exp", "none", "relu", "sigmoid", "softplus")}
 _DISCRETIZATIONS = {name: name for name in ("zoh", "bilinear", "dss")}
@@ -146,7 +145,7 @@ class KernelReader:
         length = self._length()
         if length:
             try:
-                C = recovered(C, bilinear(state_matrix(Lambda, P, Q), dt)[0], length)
+                C = recovered(C, bilinear(state_matrix(Lambda, P, Q), dt), length)
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
                 raise self._w.rejected(
                     f"{self._w.prefix.removesuffix('.')}: I - dt A / 2 is singular; the weights "
@@ -249,6 +248,22 @@ def check_stable(w: Weights, options: Options, real: Tensor, allowed: bool) -> N
             f"layer {w.prefix.removesuffix('.')} is unstable: a pole has real part {largest:.3g}, "
             "expected 0 or less; give --set allow_unstable=true to load it all the same"
         )
+
+
+def bilinear(A: Tensor, dt: Tensor) -> Tensor:
+    """Return Abar of the bilinear rule; A (d, m, m), dt (d,)."""
+    identity = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    half = 0.5 * dt[:, None, None] * A
+    return torch.linalg.solve(identity - half, identity.expand_as(A)) @ (identity + half)
+
+
+def state_matrix(Lambda: Tensor, P: Tensor, Q: Tensor) -> Tensor:
+    """Return diag(Lambda) - sum_r P_r Q_r^T over all 2 n modes, (d, 2 n, 2 n).
+
+    Lambda (d, n), P and Q (rank, d, n): one of each conjugate pair.
+    """
+    low_rank = torch.einsum("rdm,rdn->dmn", with_conjugates(P), with_conjugates(Q))
+    return torch.diag_embed(with_conjugates(Lambda)) - low_rank
 
 
 def recovered(C: Tensor, Abar: Tensor, length: int) -> Tensor:

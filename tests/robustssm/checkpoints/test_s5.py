@@ -15,7 +15,7 @@ from torch import Tensor
 from robustssm.checkpoints import s5, s5_pytorch
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import Contents
-from robustssm.layers.mimo_general import GeneralMIMO
+from robustssm.layers.mimo import GeneralMIMO
 from robustssm.networks.foreign import SequenceModel
 from tests.robustssm.checkpoints.foreign import Draw, c128, f64, sigmoid
 from tests.robustssm.checkpoints.foreign import held as file_of

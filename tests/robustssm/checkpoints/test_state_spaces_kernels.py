@@ -7,8 +7,8 @@ from torch import Tensor
 
 from robustssm.checkpoints import state_spaces
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.layers.diagonal_general import GeneralDiagonal
-from robustssm.layers.dplr_general import GeneralDPLR
+from robustssm.layers.diagonal import GeneralDiagonal
+from robustssm.layers.dplr import GeneralDPLR
 from robustssm.typing import FloatArray
 from tests.robustssm.checkpoints.foreign import (
     D,
