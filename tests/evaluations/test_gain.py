@@ -110,16 +110,15 @@ def state_space(system: Diagonal | Dense | Mimo) -> list[tuple[ComplexArray, ...
     if isinstance(system, Dense):
         eye = np.eye(system.poles.shape[1])
         parts: list[tuple[ComplexArray, ...]] = []
-        letters = (system.Lambda, system.P, system.B, system.C, system.dt)
-        for Lambda, P, B, C, dt in zip(*letters, strict=True):
-            half = 0.5 * dt * (np.diag(Lambda) - np.outer(P, P.conj()))
+        letters = (system.A, system.B, system.C, system.dt)
+        for A, B, C, dt in zip(*letters, strict=True):
+            half = 0.5 * dt * A
             Abar = np.linalg.solve(eye - half, eye + half)
-            Bbar = np.linalg.solve(eye - half, dt * B)
-            parts.append((Abar, Bbar[:, None], C[None] @ Abar))
+            parts.append((Abar, np.linalg.solve(eye - half, dt * B), C @ Abar))
         return parts
     if isinstance(system, Mimo):
         a = system.discrete[0]
-        return [(np.diag(a), system.right, system.left * a)]
+        return [(np.diag(a), system.B[0], system.C[0] * a)]
     ones = np.ones((system.poles.shape[1], 1), dtype=np.complex128)
     return [
         (np.diag(a), ones, (w * a)[None])
