@@ -173,27 +173,25 @@ def _save(
     delivered: "Delivered",
     about: dict[str, object],
 ) -> None:
-    """Write the perturbed data as .npz, beside its name first."""
-    import io
+    """Write the perturbed data as .npz."""
     import json
 
     import numpy as np
 
-    from robustssm.files import write_atomically
+    from robustssm.files import new_file
 
-    buffer = io.BytesIO()
     ends: dict[str, Any] = {} if part.lengths is None else {"lengths": part.lengths}
-    np.savez(
-        buffer,
-        input=np.asarray(inputs),
-        label=part.labels,
-        sample_id=part.sample_id,
-        **ends,
-        delivered_l2=delivered.l2,
-        delivered_linf=delivered.largest,
-        delivered_rms=delivered.rms,
-        delivered_snr_db=delivered.snr_db,
-        in_band_share=delivered.share,
-        about=np.array(json.dumps(about)),
-    )
-    write_atomically(path, buffer.getvalue())
+    with new_file(path) as partial, partial.open("wb") as file:
+        np.savez(
+            file,
+            input=np.asarray(inputs),
+            label=part.labels,
+            sample_id=part.sample_id,
+            **ends,
+            delivered_l2=delivered.l2,
+            delivered_linf=delivered.largest,
+            delivered_rms=delivered.rms,
+            delivered_snr_db=delivered.snr_db,
+            in_band_share=delivered.share,
+            about=np.array(json.dumps(about)),
+        )

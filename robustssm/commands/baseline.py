@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustssm.commands.common import CommandError, cores, shared
+from robustssm.commands.common import CommandError, cores, models_of_runs, names_in, output, shared
 
 if TYPE_CHECKING:
     from robustssm.evaluations.baselines.verdicts import Check
@@ -19,27 +19,9 @@ _NAMED = 3
 
 
 @click.command()
-@click.argument(
-    "runs",
-    nargs=-1,
-    required=True,
-    metavar="RUN...",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-)
-@click.option(
-    "-m",
-    "--model",
-    "models",
-    multiple=True,
-    help="Models of the runs: s4d (all its training seeds there), s4d/2. Default: all.",
-)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write, JSON.",
-)
+@shared("runs")
+@models_of_runs("--model")
+@output(required=True, dir_okay=False, help="File to write, JSON.")
 def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> None:
     """Keep what models did in finished sweeps, to hold later models against (`check`).
 
@@ -62,8 +44,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     from robustssm.evaluations.baselines.files import write_baseline
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
-    names = [name.strip() for text in models for name in text.split(",") if name.strip()]
-    made = make_baseline([RunDirectory(path) for path in runs], names)
+    made = make_baseline([RunDirectory(path) for path in runs], names_in(models))
     write_baseline(output, made)
     partial = "" if made.data.limit is None else f", PARTIAL: the first {made.data.samples} samples"
     terminal.note(
@@ -90,29 +71,17 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     "--margin",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.02,
-    show_default=True,
     help="Falls of accuracy up to this never count.",
 )
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.05,
-    show_default=True,
     help="Probability of a false alarm, for each model, as the band assumes.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Run directory to keep what is measured in. Default: none, it is thrown away.",
-)
-@click.option(
-    "--reuse",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Take finished cells from this run, where weights, data, noise and seed are the same.",
-)
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@output(help="Run directory to keep what is measured in. Default: none, it is thrown away.")
+@shared("reuse")
+@click.option("--device", default="cpu", help="cpu, cuda, cuda:1, or auto.")
 @shared("settings", "jobs", "style", "progress")
 def check(
     models: tuple[str, ...],

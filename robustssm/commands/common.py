@@ -89,6 +89,17 @@ def output(file_okay: bool = True, dir_okay: bool = True, **settings: Any) -> Ca
     return click.option("-o", "--output", type=kind, **settings)
 
 
+def models_of_runs(*spelling: str) -> Callable[[Any], Any]:
+    """Return the option that names models of runs."""
+    return click.option(
+        "-m",
+        *spelling,
+        "models",
+        multiple=True,
+        help="Models of the runs: s4d (all its training seeds there), s4d/2. Default: all.",
+    )
+
+
 # Options that several commands have, spelt alike in all of them.
 _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "models": (

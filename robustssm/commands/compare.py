@@ -4,19 +4,12 @@ from pathlib import Path
 
 import click
 
-from robustssm.commands.common import CommandError, names_in, shared
+from robustssm.commands.common import CommandError, models_of_runs, names_in, shared
 
 
 @click.command()
 @shared("runs")
-@click.option(
-    "-m",
-    "--model",
-    "--models",
-    "models",
-    multiple=True,
-    help="Models of the runs: s4d (all its training seeds there), s4d/2. Default: all.",
-)
+@models_of_runs("--model", "--models")
 @click.option(
     "--reference",
     help="Model that the others are compared with, and errors divided by. Default: the first.",

@@ -54,12 +54,11 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
     from robustssm.figures.sweep_figures import also_drawn, draw_tables
 
     folder = output or run / "figures"
-    facts = {"chance": float(state.manifest["chance"]), "length": int(state.manifest["length"])}
     files = draw_tables(
         tables,
         folder,
-        chance=facts["chance"],
-        length=int(facts["length"]),
+        chance=float(state.manifest["chance"]),
+        length=int(state.manifest["length"]),
         partial=state.partial,
         kinds=[kind for kind in kinds if kind != "layer-response"],
         reference=reference,

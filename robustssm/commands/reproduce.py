@@ -1,6 +1,5 @@
 """`robustssm reproduce`: make the figures of the PTD paper again, and set the numbers beside it."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,9 @@ def reproduce(
                 output,
                 advance,
                 jobs=asked.jobs or cores(),
-                started=partial(_tell, one.name, asked.progress),
+                started=lambda step, name=one.name: terminal.log(
+                    f"reproduce: {name}, {step}", asked.progress
+                ),
             )
             found = running.compare(one, tables)
             write_csv(output / one.name / "findings.csv", found)
@@ -92,10 +93,3 @@ def reproduce(
     title = f"What was found beside what the paper says ({'quick' if quick else 'full'} settings)"
     table = terminal.Table(title, pd.concat(parts, ignore_index=True), upright=True, prose=True)
     terminal.show(asked.style, table)
-
-
-def _tell(name: str, progress: str, step: str) -> None:
-    """Say in a log that a step begins; some take minutes."""
-    from robustssm.commands import terminal
-
-    terminal.log(f"reproduce: {name}, {step}", progress)

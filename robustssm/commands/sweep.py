@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import BatchSize, CommandError, cores, nothing_kept, shared
+from robustssm.commands.common import BatchSize, CommandError, cores, nothing_kept, output, shared
 from robustssm.commands.noise_options import noise_options, read_noises
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     "--batch-size",
     type=BatchSize(),
     default="auto",
-    show_default=True,
     help="Samples at a time, or auto; halved where memory runs out. Never changes a result.",
 )
 @click.option(
@@ -35,28 +34,16 @@ if TYPE_CHECKING:
 @click.option(
     "--device",
     default="cpu",
-    show_default=True,
     help="cpu, cuda, cuda:1, or auto. Cells of CPU and GPU are kept apart.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Run directory. Default: runs/<task>-<noise>-<hash>.",
-)
-@click.option(
-    "--reuse",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Take finished cells from this run, where weights, data, noise and seed are the same.",
-)
+@output(help="Run directory. Default: runs/<task>-<noise>-<hash>.")
+@shared("reuse")
 @click.option("--retry-failed", is_flag=True, help="Compute again what failed before.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--overwrite", is_flag=True, help="Discard what the directory holds.")
 @click.option(
     "--figures/--no-figures",
     default=True,
-    show_default=True,
     help="Draw the figures of the run; `robustssm draw` does it later.",
 )
 @click.option(

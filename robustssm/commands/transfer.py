@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from robustssm.commands.common import SharedOptions, choice, output, shared
+from robustssm.commands.common import Numbers, SharedOptions, choice, output, shared
 
 
 @click.command()
@@ -22,7 +22,11 @@ from robustssm.commands.common import SharedOptions, choice, output, shared
     default="e0",
     help="C in HiPPO coordinates: e0, ones, random:SEED, or a .npy file of n numbers.",
 )
-@click.option("--omega", help="Also print G at these frequencies, rad per unit time: 1,20860.2.")
+@click.option(
+    "--omega",
+    type=Numbers("omega"),
+    help="Also print G at these frequencies, rad per unit time: 1,20860.2.",
+)
 @click.option("--init", "inits", help="Initialisations. Default: all.")
 @output(help="Folder of figures and tables. Default: runs/transfer-n<n>-<readout>.")
 @click.option("--grid", "grid", help="LOW,HIGH,COUNT: also write G on a log grid (grid.parquet).")
@@ -36,7 +40,7 @@ from robustssm.commands.common import SharedOptions, choice, output, shared
 def transfer(
     n: int,
     readout: str,
-    omega: str | None,
+    omega: tuple[float, ...] | None,
     inits: str | None,
     output: Path | None,
     grid: str | None,
@@ -58,12 +62,10 @@ def transfer(
     """
     from robustssm.commands import terminal
     from robustssm.evaluations.initializations import transfer as transfers
-    from robustssm.evaluations.sweep.noises import parse_numbers
     from robustssm.hippo.initializations import NAMES
 
     asked = SharedOptions(**options)
     names = tuple(inits.split(",")) if inits else NAMES
-    frequencies = parse_numbers(omega, "omega") if omega else ()
     label = Path(readout).stem.replace(":", "-")
     folder = output or Path("runs") / f"transfer-n{n}-{label}"
     points = None
@@ -73,7 +75,7 @@ def transfer(
 
         points, where = transfer_on_grid.parse_grid(grid, n), resolve_device(device)
     with asked.steps(1 + figures + bool(grid), "transfer") as advance:
-        result = transfers.transfer(n, readout, frequencies, names)
+        result = transfers.transfer(n, readout, omega or (), names)
         advance()
         if points is not None:
             import torch

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import SharedOptions, nothing_kept, shared
+from robustssm.commands.common import Numbers, SharedOptions, nothing_kept, shared
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("worst-mode")
 @shared("models")
 @click.option("--modes", default="all", help="DFT bins, as in sweep.")
-@click.option("--eps", default="0.3,1", help="Strengths in std.")
+@click.option("--eps", type=Numbers("eps"), default="0.3,1", help="Strengths in std.")
 @click.option(
     "--part",
     default=20,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @nothing_kept()
 def worst_mode(
     modes: str,
-    eps: str,
+    eps: tuple[float, ...],
     part: int,
     prior: bool,
     gradients: bool,
@@ -66,11 +66,11 @@ def worst_mode(
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.commands import terminal
     from robustssm.evaluations.searches import worst_mode as study
-    from robustssm.evaluations.sweep.noises import Noise, parse_numbers
+    from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
     asked = SharedOptions(**options)
-    strengths = [check_eps(value) for value in parse_numbers(eps, "eps")]
+    strengths = [check_eps(value) for value in eps]
     if not min(strengths) > 0.0:
         raise UsageError("worst-mode: eps is 0, which no mode tells apart; give a strength")
     plan = asked.plan(Noise("fourier", modes, eps=strengths))
