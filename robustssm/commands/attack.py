@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
 from robustssm.commands.ls import show_attacks
 from robustssm.errors import UsageError
@@ -66,8 +67,6 @@ def attack(
       robustssm attack --gallery figures
       robustssm attack 'Chirp(2, 60, eps=1)' --time-frequency figures
     """
-    from robustssm.commands import terminal
-
     if sum((perturbation is not None, listing, gallery is not None)) != 1:
         raise UsageError("attack: name one perturbation, or --list, or --gallery; --help shows how")
     asked = SharedOptions(**options)
@@ -87,7 +86,6 @@ def attack(
 def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) -> None:
     """Draw the short-time spectra of a sample under a perturbation."""
     from robustssm.attacks import parse_perturbation
-    from robustssm.commands import terminal
     from robustssm.figures.time_frequency import draw_time_frequency, short_time_spectra
     from robustssm.tasks import load_task
 
@@ -115,7 +113,6 @@ def _apply(
 
     from robustssm.attacks import Delivered, fingerprint, parse_perturbation
     from robustssm.attacks.injection import input_site
-    from robustssm.commands import terminal
     from robustssm.evaluations.sweep.noises import parse_range
     from robustssm.tasks import load_task
 

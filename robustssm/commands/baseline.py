@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, cores, models_of_runs, names_in, output, shared
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     \b
     Exit codes: 0 done; 2 usage, an unfinished sweep, or runs that do not belong together.
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.baselines.baseline import make_baseline
     from robustssm.evaluations.baselines.files import write_baseline
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -149,7 +149,6 @@ def _measure(
     kept: bool,
 ) -> None:
     """Compute what is missing, with progress; CommandError if cells failed."""
-    from robustssm.commands import terminal
     from robustssm.commands.sweep_watching import watched
     from robustssm.evaluations.sweep.run import run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from robustssm.commands import terminal
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustssm.commands.terminal import Column
     from robustssm.evaluations.baselines.baseline import Baseline
     from robustssm.evaluations.baselines.verdicts import Check
 
@@ -17,8 +18,6 @@ _WHOLE = 24
 def show_checks(found: "list[Check]", baseline: "Baseline", path: str, style: str) -> None:
     """Print checks on stdout, as `style` says."""
     import pandas as pd
-
-    from robustssm.commands import terminal
 
     data = baseline.data
     content = {
@@ -73,7 +72,7 @@ def _with_unit(name: str) -> "Callable[[dict[str, Any]], str]":
     return lambda row: f"{row[name]:g} {row[f'{name}_unit']}" if row[f"{name}_unit"] else ""
 
 
-_COLUMNS: "tuple[Column, ...]" = (
+_COLUMNS: tuple[terminal.Column, ...] = (
     ("noise", "noise", ""),
     ("mode", _with_unit("mode"), ""),
     ("eps", _with_unit("eps"), ""),

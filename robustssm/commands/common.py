@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.config import configure
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
     from robustssm.checkpoints.model_names import ModelRef
-    from robustssm.commands.terminal import Advance, Table
     from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.plan import Plan
 
@@ -236,16 +236,12 @@ class SharedOptions:
 
         return make_plan(self.refs(), noise, task=self.task, seed=self.seed, limit=self.limit)
 
-    def steps(self, total: int, what: str) -> "AbstractContextManager[Advance]":
+    def steps(self, total: int, what: str) -> AbstractContextManager[terminal.Advance]:
         """Return `terminal.progress` of `total` pieces of work."""
-        from robustssm.commands import terminal
-
         return terminal.progress(total, what, self.progress)
 
-    def show_lines(self, table: "Table", lines: Sequence[str]) -> None:
+    def show_lines(self, table: terminal.Table, lines: Sequence[str]) -> None:
         """Print a table and lines below it; for csv and json the lines go to stderr."""
-        from robustssm.commands import terminal
-
         terminal.show(self.style, table, *lines)
         if self.style in ("csv", "json"):
             for line in lines:

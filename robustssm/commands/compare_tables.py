@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from robustssm.commands import terminal
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustssm.commands.terminal import Table
     from robustssm.evaluations.comparison.comparison import Comparison
     from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 
@@ -32,7 +33,6 @@ _LABELS = {
 
 def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> None:
     """Print a comparison on stdout, as `style` says."""
-    from robustssm.commands import terminal
     from robustssm.evaluations.comparison.notes import notes
 
     lines = notes(comparison)
@@ -51,7 +51,7 @@ def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> No
         "modes": comparison.modes.to_dict("records"),
         "notes": lines,
     }
-    parts: list[Table | str] = []
+    parts: list[terminal.Table | str] = []
     for table in _tables(comparison) if style in ("table", "md") else ():
         parts += [f"\n### {table.title}\n", table, ""] if style == "md" else [table]
     parts += [f"- {line}" for line in lines]
@@ -61,23 +61,23 @@ def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> No
             terminal.note(line)
 
 
-def _tables(comparison: "Comparison") -> "Iterator[Table]":
+def _tables(comparison: "Comparison") -> Iterator[terminal.Table]:
     """Yield the tables that a reader sees, noise by noise."""
-    from robustssm.commands.terminal import written
-
     partial = " PARTIAL (--limit)" if comparison.compared.partial else ""
     for grid in comparison.grids:
         title = f"{grid.title}, n = {grid.n}{partial}"
         models = _of(comparison.models, grid)
-        yield written(f"{title}: accuracy at each strength", *strengths_table(models))
-        yield written(f"{title}: whole curves", *curves_table(models))
+        yield terminal.written(f"{title}: accuracy at each strength", *strengths_table(models))
+        yield terminal.written(f"{title}: whole curves", *curves_table(models))
         differences = _of(comparison.differences, grid)
         if len(differences):
             against = f"{title}: model minus {comparison.reference}"
-            yield written(against, *pairs_table(differences))
+            yield terminal.written(against, *pairs_table(differences))
             modes = _of(comparison.modes, grid)
             if len(modes) and grid.modes.size > 1:
-                yield written(f"{title}: where they differ, max-T p < 0.05", *modes_table(modes))
+                yield terminal.written(
+                    f"{title}: where they differ, max-T p < 0.05", *modes_table(modes)
+                )
 
 
 def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":

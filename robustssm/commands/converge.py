@@ -1,14 +1,12 @@
 """`robustssm converge`: strong and weak convergence to HiPPO against the state size."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, output, shared
-
-if TYPE_CHECKING:
-    from robustssm.commands.terminal import Column
 
 
 @click.command()
@@ -59,7 +57,6 @@ def converge(
       robustssm converge --init s4d,s4ptd-rank1,s4ptd --n 4-65536
       robustssm converge --init s4d --readout 1.7320508075688772,-1
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.initializations import convergence
     from robustssm.evaluations.initializations.inputs import DEFAULT
 
@@ -109,7 +106,7 @@ def _agreement(record: dict[str, Any]) -> str:
     return f"bracket {text}" if record["quantity"] == "sup" else text
 
 
-_COLUMNS: "tuple[Column, ...]" = (
+_COLUMNS: tuple[terminal.Column, ...] = (
     ("init", "init", ""),
     ("error of", lambda r: "sup over omega" if r["quantity"] == "sup" else r["quantity"], ""),
     ("n", "largest_n", ""),

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, SharedOptions, nothing_kept, output, shared
 
 
@@ -40,7 +41,6 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
     """
     import torch
 
-    from robustssm.commands import terminal
     from robustssm.evaluations.doctor import Setting, examine, read_subject
     from robustssm.evaluations.doctor.table import planned
     from robustssm.execution import resolve_device

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, names_in, output, shared
 
 # As in robustssm.figures.sweep_figures.KINDS, which is heavy to import.
@@ -35,7 +36,6 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
     \b
     Exit codes: 0 drawn; 2 usage, or nothing to draw; 4 a checkpoint is not that of the run.
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.results.tables import read_tables
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, output, shared
 
 # As in robustssm.evaluations.exports.formats.WRITERS, which is heavy to import.
@@ -42,7 +43,6 @@ def export(run: Path, kind: str, output: Path) -> None:
     Exit codes: 0 written; 1 an optional library is missing; 2 usage, nothing finished, or the
     output belongs to somebody else; 4 files of the run are damaged: the rest is exported.
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.exports.formats import WRITERS
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.sweep.run_directory import check_outside

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, output, shared
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
-    from robustssm.commands.terminal import Column
     from robustssm.evaluations.trained_layers.gain import GainResult
 
 
@@ -66,7 +66,6 @@ def gain(
       robustssm gain s4d --layer 0 --per channel --format csv
     """
     from robustssm.checkpoints.model_names import references as named
-    from robustssm.commands import terminal
     from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 
     asked = SharedOptions(**options)
@@ -121,7 +120,7 @@ rank at 1e-3."""
 
 
 # Columns of the table of layers or models.
-SUMMARY: "tuple[Column, ...]" = (
+SUMMARY: tuple[terminal.Column, ...] = (
     ("systems", "systems", "d"),
     ("peak", "gain_low", ".4g"),
     ("<=", "gain_high", ".4g"),
@@ -138,7 +137,7 @@ SUMMARY: "tuple[Column, ...]" = (
     ("finite", "finite_over_peak", ".3g"),
     ("rank", "hankel_rank", ".0f"),
 )
-CHANNEL: "tuple[Column, ...]" = (
+CHANNEL: tuple[terminal.Column, ...] = (
     ("channel", "channel", "d"),
     ("dt", "dt", ".3g"),
     ("peak gain", "gain_low", ".5g"),
@@ -159,8 +158,6 @@ CHANNEL: "tuple[Column, ...]" = (
 
 
 def _show(result: "GainResult", per: str, style: str) -> None:
-    from robustssm.commands import terminal
-
     spikes = sorted({model.spike for model in result.models})
     lengths = sorted({model.length for model in result.models})
     title = (

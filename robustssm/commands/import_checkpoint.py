@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import output, shared
 from robustssm.errors import UsageError
 
@@ -41,7 +42,6 @@ def import_checkpoint(
     from robustssm.checkpoints import save_checkpoint
     from robustssm.checkpoints.model_names import references
     from robustssm.checkpoints.native import is_native
-    from robustssm.commands import terminal
     from robustssm.evaluations.sweep.compatibility import check_fit
     from robustssm.files import prepare
     from robustssm.networks.inference import accuracy

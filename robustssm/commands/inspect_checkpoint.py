@@ -1,16 +1,14 @@
 """`robustssm inspect`: what a checkpoint is."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import choice, one_model, shared
 
-if TYPE_CHECKING:
-    from robustssm.commands.terminal import Column
-
 # Columns of the table of layers.
-_COLUMNS: "tuple[Column, ...]" = (
+_COLUMNS: tuple[terminal.Column, ...] = (
     ("layer", "layer", "d"),
     ("kind", "kind", ""),
     ("spectrum nearest to", "nearest", ""),
@@ -51,7 +49,6 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
     \b
     Exit codes: 0 shown; 2 a setting is missing or wrong; 4 the file is rejected.
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.trained_layers.examination import examine
     from robustssm.execution import one_thread
 

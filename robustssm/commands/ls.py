@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import shared
 
 
@@ -148,7 +149,6 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
     """
     from click.core import ParameterSource
 
-    from robustssm.commands import terminal
     from robustssm.evaluations.results.inspection import runs_below
 
     # Nobody named the default: where no sweep made it there are no runs.
@@ -227,8 +227,6 @@ def _show(
     words: Callable[[Any], str] | None = None,
 ) -> None:
     """Print a list; a single row is a row all the same."""
-    from robustssm.commands import terminal
-
     terminal.show(style, terminal.Table(title, rows, digits=".4g", words=words))
 
 

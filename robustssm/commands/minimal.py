@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, nothing_kept, output, shared
 from robustssm.errors import UsageError
 
@@ -46,7 +47,6 @@ def minimal(
     from robustssm.attacks.adversaries import Adversary
     from robustssm.attacks.base import Perturbation
     from robustssm.attacks.expressions import parse_expression
-    from robustssm.commands import terminal
     from robustssm.evaluations.searches.minimal_strength import (
         MinimalEps,
         Study,
@@ -100,7 +100,6 @@ def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
     from robustssm.attacks.adversaries import BandPGD
     from robustssm.attacks.expressions import check_budget
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.commands import terminal
     from robustssm.evaluations.searches.gradient_diagnostics import masked_gradients
     from robustssm.evaluations.searches.minimal_strength import Study
     from robustssm.evaluations.sweep.noises import Noise

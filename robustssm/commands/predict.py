@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import choice, one_model, shared
 from robustssm.errors import RejectedInputError
 
@@ -49,7 +50,6 @@ def predict(
     import numpy as np
     import torch
 
-    from robustssm.commands import terminal
     from robustssm.execution import one_thread
     from robustssm.files import new_file, prepare
     from robustssm.networks.inference import logits

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, names_in, output, shared
 from robustssm.errors import UsageError
 
@@ -59,7 +60,6 @@ def pseudospectrum(
     """
     import numpy as np
 
-    from robustssm.commands import terminal
     from robustssm.evaluations.initializations import pseudospectrum as evaluation
 
     asked = SharedOptions(**options)

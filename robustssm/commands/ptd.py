@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
 from robustssm.errors import RejectedInputError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from robustssm.commands.terminal import Table
     from robustssm.evaluations.initializations.trade_off import Report
     from robustssm.hippo.diagonalize import Diagonalization
 
@@ -132,7 +132,6 @@ def ptd(
 
 
 def _inspect(path: Path, readouts: str, style: str) -> None:
-    from robustssm.commands import terminal
     from robustssm.hippo.diagonalize import perturb
     from robustssm.hippo.matrix_files import load_initialization
 
@@ -148,7 +147,6 @@ def _show(made: "Diagonalization", readouts: str, style: str, output: Path | Non
     """Print the report of an initialisation and save it, if a name is given."""
     from dataclasses import asdict
 
-    from robustssm.commands import terminal
     from robustssm.evaluations.initializations.readouts import read_readout
     from robustssm.evaluations.initializations.trade_off import report
     from robustssm.hippo.matrix_files import save_initialization
@@ -193,7 +191,6 @@ def _optimize(
     orders: list[int], seed: int, restarts: int, output: Path | None, asked: SharedOptions
 ) -> None:
     """Make the paper's E again, n<N>.npz as the shipped files are named."""
-    from robustssm.commands import terminal
     from robustssm.hippo.matrix_files import save_initialization
     from robustssm.hippo.ptd_methods import make
 
@@ -215,7 +212,6 @@ def _study(
     output: Path | None,
     asked: SharedOptions,
 ) -> None:
-    from robustssm.commands import terminal
     from robustssm.evaluations.initializations.ptd_study import read_matrices, study
     from robustssm.figures import trade_off as drawing
 
@@ -245,7 +241,6 @@ def _study(
 
 
 def _compare(orders: list[int], style: str) -> None:
-    from robustssm.commands import terminal
     from robustssm.evaluations.initializations.trade_off import ptd_table
 
     frame = ptd_table(orders)
@@ -256,7 +251,5 @@ def _compare(orders: list[int], style: str) -> None:
     terminal.show(style, table, content={"rows": table.records()})
 
 
-def _table(title: str, frame: "pd.DataFrame", hidden: tuple[str, ...] = ()) -> "Table":
-    from robustssm.commands.terminal import Table, spaced
-
-    return Table(title, frame, spaced(frame, hidden), digits=".5g")
+def _table(title: str, frame: "pd.DataFrame", hidden: tuple[str, ...] = ()) -> terminal.Table:
+    return terminal.Table(title, frame, terminal.spaced(frame, hidden), digits=".5g")

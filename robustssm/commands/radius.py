@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, SharedOptions, choice, output, shared
 from robustssm.errors import UsageError
 
@@ -61,7 +62,6 @@ def radius(
     import torch
 
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.commands import terminal
     from robustssm.evaluations.certificates.certified_radius import certified_radii
     from robustssm.evaluations.certificates.lipschitz import certificate_notes
     from robustssm.evaluations.certificates.radii import (

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, cores, output, shared
 from robustssm.errors import UsageError
 
@@ -46,7 +47,6 @@ def reproduce(
       robustssm reproduce fig3ab --quick --data digits:side=8
       robustssm reproduce all --quick -o runs/paper
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.paper import running
     from robustssm.evaluations.paper.trainings import other_data
     from robustssm.evaluations.table_files import write_csv

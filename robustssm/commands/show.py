@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, output, shared
 
 if TYPE_CHECKING:
-    from robustssm.commands.terminal import Table
     from robustssm.evaluations.results.inspection import Inspection
     from robustssm.evaluations.results.tables import Tables
 
@@ -36,7 +36,6 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     \b
     Exit codes: 0 shown; 2 usage, or no run directory; 4 something in it is damaged, and named.
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.results.tables import read_tables
 
@@ -85,7 +84,6 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     Exit codes: 0 written; 2 usage, or no run directory; 4 the run is damaged: the report says what
     is left.
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.exports.formats import write_report
     from robustssm.evaluations.reports.html_page import write_page
     from robustssm.evaluations.results.inspection import inspect
@@ -133,15 +131,16 @@ def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, An
     }
 
 
-def _parts(state: "Inspection", tables: "Tables", style: str, errors: bool) -> "list[Table | str]":
+def _parts(
+    state: "Inspection", tables: "Tables", style: str, errors: bool
+) -> list[terminal.Table | str]:
     """Return what `table` and `md` show."""
     from robustssm.commands.sweep_tables import results_table
-    from robustssm.commands.terminal import Table
 
     facts, path = _facts(state), str(state.run.path)
     if style == "md":
         rows = [{"what": name, "value": value} for name, value in facts.items()]
-        parts: list[Table | str] = [Table(path, rows), ""]
+        parts: list[terminal.Table | str] = [terminal.Table(path, rows), ""]
     else:
         width = max(map(len, facts))
         parts = [path, *(f"  {name:<{width}}  {value}" for name, value in facts.items()), ""]

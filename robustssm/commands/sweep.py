@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import BatchSize, CommandError, cores, nothing_kept, output, shared
 from robustssm.commands.noise_options import noise_options, read_noises
 
@@ -89,7 +90,6 @@ def sweep(
     Exit codes: 0 done; 2 usage, or the directory holds another sweep; 3 some cells failed;
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """
-    from robustssm.commands import terminal
     from robustssm.commands.sweep_tables import show_sweep
     from robustssm.commands.sweep_watching import watched
     from robustssm.errors import StorageError
@@ -191,8 +191,6 @@ def sweep_plan(
 
 def _note_inputs(plan: "Plan") -> None:
     """Say how the models were read, and what a noise of tokens is added to."""
-    from robustssm.commands import terminal
-
     if plan.task.tokens is not None and any(cell.inject == "input" for cell in plan.cells):
         terminal.note(
             f"{plan.task.spec}: inputs are tokens; noise is added to their embeddings, eps in the "
@@ -217,7 +215,6 @@ def _draw(plan: "Plan", run: "RunDirectory", tables: "Tables") -> None:
 
 def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: str) -> None:
     """Print what would be computed; nothing is written."""
-    from robustssm.commands import terminal
     from robustssm.commands.sweep_watching import note_detectable
     from robustssm.evaluations.sweep.estimate import estimate
 

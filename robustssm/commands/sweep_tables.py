@@ -4,10 +4,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustssm.commands import terminal
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustssm.commands.terminal import Column, Table
     from robustssm.evaluations.results.tables import Tables
 
 
@@ -21,8 +22,6 @@ WORST = (
 
 def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None:
     """Print the tables of a run on stdout, as `style` says."""
-    from robustssm.commands import terminal
-
     title = f"{path}" + (" PARTIAL (--limit)" if partial else "")
     lines = []
     if not results.overview.empty and bool((results.overview["modes"] > 1).any()):
@@ -33,19 +32,17 @@ def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None
     terminal.show(style, table, *lines, content=content, rows=results.summary)
 
 
-def results_table(results: "Tables", title: str) -> "Table":
+def results_table(results: "Tables", title: str) -> terminal.Table:
     """Return the overview of a run; its clean accuracies if it holds nothing else."""
-    from robustssm.commands.terminal import Table
-
     if results.overview.empty:
-        return Table(title, results.summary, _CLEAN)
-    return Table(title, results.overview, overview_columns(results.overview))
+        return terminal.Table(title, results.summary, _CLEAN)
+    return terminal.Table(title, results.overview, overview_columns(results.overview))
 
 
-def overview_columns(frame: "DataFrame") -> "list[Column]":
+def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
     """Return the columns of an overview that are shown; one mode needs no mean and no worst."""
     single = bool((frame["modes"] == 1).all())
-    columns: list[Column] = [("model", "model", "")]
+    columns: list[terminal.Column] = [("model", "model", "")]
     if len(set(frame["noise"])) > 1:
         columns += [("noise", "noise", "")]
     columns += [
@@ -70,13 +67,13 @@ def _spread(row: dict[str, Any]) -> str:
     return f"{row['lowest_seed']:.3f}..{row['highest_seed']:.3f}"
 
 
-_WORST: "list[Column]" = [
+_WORST: list[terminal.Column] = [
     ("mean over modes", "acc_mean_over_modes", ".3f"),
     ("worst (naive)", "acc_worst_over_modes", ".3f"),
     ("at mode", lambda row: f"{row['worst_mode']:g}" if row["mode_unit"] else "-", ""),
     ("worst, cross-fitted", "acc_worst_crossfit", ".3f"),
 ]
-_CLEAN: "list[Column]" = [
+_CLEAN: list[terminal.Column] = [
     ("model", "model", ""),
     ("seed", "train_seed", ""),
     ("n", "n", ""),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import choice, output
 from robustssm.errors import UsageError
 
@@ -41,7 +42,6 @@ def task(
     \b
     Exit codes: 0 shown; 2 usage; 4 the files are not what they should be.
     """
-    from robustssm.commands import terminal
     from robustssm.figures.task_samples import chosen, data, save_samples
     from robustssm.files import prepare
     from robustssm.tasks import load_task

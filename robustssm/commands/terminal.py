@@ -9,15 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
-import rich.table
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from robustssm.files import finite
 
@@ -167,6 +158,9 @@ def _print_markdown(table: Table) -> None:
 
 
 def _print_table(table: Table) -> None:
+    import rich.table
+    from rich.console import Console
+
     headings, rows = table.texts()
     shown = rich.table.Table(
         title=table.title, title_justify="left", min_width=min(len(table.title) + 2, 80)
@@ -213,13 +207,16 @@ def progress(total: int, what: str, mode: str = "auto") -> Iterator[Advance]:
     if mode == "plain":
         yield _plain(total, what)
         return
+    from rich import progress as bars
+    from rich.console import Console
+
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         failures = 0
 

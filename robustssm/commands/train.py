@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import choice, output, shared, with_options
 from robustssm.errors import UsageError
 
@@ -133,7 +134,6 @@ def train(
     from dataclasses import fields
 
     from robustssm.attacks.augmentation import Augmentation
-    from robustssm.commands import terminal
     from robustssm.execution import resolve_device
     from robustssm.networks.network import Architecture
     from robustssm.tasks import load_task

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import Numbers, SharedOptions, choice, output, shared
 
 
@@ -60,7 +61,6 @@ def transfer(
       robustssm transfer --n 256 --format json --omega 1,20860.2
       robustssm transfer --n 4096 --init s4,s4d --grid 1e-2,1e8,1000000 --device auto
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.initializations import transfer as transfers
     from robustssm.hippo.initializations import NAMES
 

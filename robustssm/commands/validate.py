@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import CommandError
 from robustssm.commands.config import read_configuration
 from robustssm.commands.noise_options import read_noises
@@ -15,7 +16,6 @@ from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
-    from robustssm.commands.terminal import Column
     from robustssm.evaluations.sweep.plan import Plan
     from robustssm.evaluations.sweep.problems import Problems
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -46,7 +46,6 @@ def validate(config: Path, style: str) -> None:
     Exit codes: 0 the sweep can be run; 2 a mistake in the file; 4 a checkpoint or the data are
     rejected.
     """
-    from robustssm.commands import terminal
     from robustssm.evaluations.sweep.problems import Problems
 
     problems = Problems()
@@ -175,8 +174,6 @@ def _conditions(plan: "Plan") -> list[dict[str, Any]]:
 
 def _show(record: dict[str, Any], config: Path, style: str) -> None:
     """Print the record of a file without problems as tables."""
-    from robustssm.commands import terminal
-
     kept = ("task", "length", "seed", "cells", "samples", "output", "output_holds")
     summary: dict[str, Any] = {key.replace("_", " "): record[key] for key in kept}
     if record["partial"]:
@@ -198,12 +195,12 @@ def _range(modes: list[float], unit: str) -> str:
     return f"{len(modes)} from {modes[0]:g} to {modes[-1]:g} {unit}"
 
 
-_MODELS: "tuple[Column, ...]" = (
+_MODELS: tuple[terminal.Column, ...] = (
     ("model", lambda row: f"{row['model']}/{row['train_seed']}", ""),
     ("content hash", lambda row: row["content_hash"][:12], ""),
     ("clean accuracy", "clean_accuracy", ".4f"),
 )
-_CONDITIONS: "tuple[Column, ...]" = (
+_CONDITIONS: tuple[terminal.Column, ...] = (
     ("noise", "noise", ""),
     ("at", "inject", ""),
     ("modes", lambda row: _range(row["modes"], row["mode_unit"]), ""),

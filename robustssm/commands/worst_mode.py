@@ -1,15 +1,13 @@
 """`robustssm worst-mode`: the worst Fourier mode of a checkpoint, without sweeping them all."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import Numbers, SharedOptions, nothing_kept, shared
 from robustssm.errors import UsageError
-
-if TYPE_CHECKING:
-    from robustssm.commands.terminal import Column
 
 
 @click.command("worst-mode")
@@ -64,7 +62,6 @@ def worst_mode(
 
     from robustssm.attacks import check_eps
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.commands import terminal
     from robustssm.evaluations.searches import worst_mode as study
     from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -96,7 +93,7 @@ def worst_mode(
 
 
 # The columns that a reader compares; json and csv have all.
-_COLUMNS: "tuple[Column, ...]" = (
+_COLUMNS: tuple[terminal.Column, ...] = (
     ("model", lambda row: f"{row['model']}/{row['train_seed']}", ""),
     ("eps", "eps", ""),
     (
@@ -110,7 +107,7 @@ _COLUMNS: "tuple[Column, ...]" = (
     ("sweep", "exhaustive_passes", ""),
     ("times fewer", "times_fewer", ".1f"),
 )
-_FOUND: "tuple[Column, ...]" = (
+_FOUND: tuple[terminal.Column, ...] = (
     ("sweep's worst", "true_modes", ""),
     ("its accuracy", "true_accuracy", ".3f"),
     ("found at", lambda row: row["place"] or "not in 3", ""),

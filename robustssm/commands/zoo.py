@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from robustssm.commands import terminal
 from robustssm.commands.common import cores, output, shared
 
 
@@ -30,7 +31,6 @@ def build_zoo(output: Path, names: str | None, jobs: int | None, progress: str) 
     """
     from robustssm.checkpoints.bundled import SEEDS
     from robustssm.checkpoints.model_names import resolve
-    from robustssm.commands import terminal
     from robustssm.hippo.initializations import NAMES
     from robustssm.training.zoo import build
 
@@ -58,7 +58,6 @@ def verify_zoo(models: str, style: str, progress: str) -> None:
     """
     from robustssm.checkpoints.bundled import verify
     from robustssm.checkpoints.model_names import resolve
-    from robustssm.commands import terminal
     from robustssm.hippo.initializations import NAMES
 
     refs = resolve(",".join(f"{name}/*" for name in NAMES) if models == "all" else models)
