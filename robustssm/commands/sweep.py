@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import BatchSize, CommandError, cores, nothing_kept, output, shared
+from robustssm.commands.common import CommandError, cores, nothing_kept, output, shared
 from robustssm.commands.noise_options import noise_options, read_noises
+from robustssm.commands.option_types import BatchSize
 
 if TYPE_CHECKING:
     from robustssm.evaluations.results.tables import Tables
