@@ -37,7 +37,7 @@ def chosen(split: Split, show: int, label: int | None = None) -> Split:
     """Return the first samples of a split, of one class where a label is given."""
     if label is None:
         return split.first(show)
-    return split.take(np.flatnonzero(split.labels == label)[:show])
+    return split.rows(np.flatnonzero(split.labels == label)[:show])
 
 
 def data(task: Task, part: Split) -> pd.DataFrame:

@@ -17,7 +17,7 @@ def zoo_path(name: str, seed: int, folder: Path = FOLDER) -> Path:
 
 
 def verify(checkpoint: Checkpoint) -> float:
-    """Return the measured clean test accuracy; RejectedInputError where it is not the card's."""
+    """Return the measured clean test accuracy; RejectedInputError if it is not the card's."""
     card = checkpoint.card
     task = load_task(card.task)
     if task.content_hash != card.task_hash:

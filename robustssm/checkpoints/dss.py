@@ -22,11 +22,10 @@ from torch import Tensor
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.assemble import assembled
-from robustssm.checkpoints.state_spaces.kernels import Kernel, check_stable
+from robustssm.checkpoints.state_spaces.kernels import Kernel, check_stable, pairs
 from robustssm.checkpoints.state_spaces.layers import Layer, cap, feedthrough, finished
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
-from robustssm.layers.parameters import real_pair
 
 if TYPE_CHECKING:
     from robustssm.file_formats import Contents
@@ -129,5 +128,4 @@ def _kernel(w: Weights, options: Options, d: int, kernels: int, allow_unstable: 
         "factor": 1,
         "steps": "channel",
     }
-    pairs = {key: real_pair(v) if v.is_complex() else v for key, v in tensors.items()}
-    return Kernel(fields, pairs, "dss")
+    return Kernel(fields, pairs(tensors), "dss")

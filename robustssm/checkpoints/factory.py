@@ -29,7 +29,7 @@ class FactoryModel(Classifier):
     """A module of somebody else; of a tuple that it returns, the first entry is the logits.
 
     source: what is known of the code, for `to_dict`. What it takes and gives is what attributes
-    d_input and d_output of the module say, None where there is none.
+    d_input and d_output of the module say, None if there is none.
     """
 
     def __init__(self, module: nn.Module, source: Mapping[str, object]) -> None:
@@ -86,7 +86,7 @@ def build_module(
 
     weights: a checkpoint file loaded into it strictly, without executing anything in it. The
     content hash covers the weights and the text of the Python file, not what that imports. Raises
-    RejectedInputError where the code fails or the weights do not fit, UsageError for settings.
+    RejectedInputError if the code fails or the weights do not fit, UsageError for settings.
     """
     who = f"module {path}:{function}"
     module = _made(path, function, who)

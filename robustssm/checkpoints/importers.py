@@ -36,7 +36,7 @@ _SHOWN = 4
 
 
 def importer_of(contents: Contents) -> Importer:
-    """Return the importer of what a file holds; RejectedInputError where there is none."""
+    """Return the importer of what a file holds; RejectedInputError if there is none."""
     for importer in IMPORTERS:
         if importer.recognises(contents):
             return importer
@@ -53,8 +53,8 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
     """Return the checkpoint at `path`, of this project or of a code base that is known.
 
     settings: what the file does not say, by the names of the original's options. Nothing in the
-    file is executed, and nothing is guessed. Raises RejectedInputError where the file is damaged,
-    altered or in no known layout, UsageError where a setting is needed, unknown or contradicts
+    file is executed, and nothing is guessed. Raises RejectedInputError if the file is damaged,
+    altered or in no known layout, UsageError if a setting is needed, unknown or contradicts
     the file.
     """
     given = dict(settings or {})

@@ -41,8 +41,8 @@ def recognises(contents: "Contents") -> bool:
 def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     """Return the network of a folder.
 
-    Raises RejectedInputError where tensors are missing, left over, mis-shaped or not finite, or
-    its scan differs from the recurrence; UsageError where an option is not supported.
+    Raises RejectedInputError if tensors are missing, left over, mis-shaped or not finite, or
+    its scan differs from the recurrence; UsageError if an option is not supported.
     """
     given = Overrides(overrides, "Mamba", contents.path)
     config = _config(contents, given)

@@ -5,14 +5,14 @@
 `name=module.py:function` a torch module of your own code.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustssm.checkpoints import Checkpoint, load_checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.checkpoints.native import is_native
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, nearest
 from robustssm.hippo.initializations import NAMES
 
 
@@ -37,23 +37,24 @@ class ModelRef:
     def load(self) -> Checkpoint:
         """Return the checkpoint, its weights verified.
 
-        Raises RejectedInputError where the file is damaged, altered or in no known layout,
-        UsageError where it does not hold what is needed to evaluate it, or `settings` do not fit.
+        Raises RejectedInputError if the file is damaged, altered or in no known layout,
+        UsageError if it does not hold what is needed to evaluate it, or `settings` do not fit.
         """
         settings = dict(self.settings)
         if self.function:
             from robustssm.checkpoints.factory import build_module
 
-            found = build_module(self.path, self.function, self.weights, settings)
+            checkpoint = build_module(self.path, self.function, self.weights, settings)
         elif is_native(self.path) and not settings:
-            found = load_checkpoint(self.path)
+            checkpoint = load_checkpoint(self.path)
         else:
             from robustssm.checkpoints.importers import open_checkpoint
 
-            found = open_checkpoint(self.path, settings)
-        if self.train_seed is not None and not found.card.task:  # a card of ours knows it
-            found = replace(found, card=replace(found.card, train_seed=self.train_seed))
-        return found
+            checkpoint = open_checkpoint(self.path, settings)
+        if self.train_seed is not None and not checkpoint.card.task:  # a native card knows it
+            card = replace(checkpoint.card, train_seed=self.train_seed)
+            checkpoint = replace(checkpoint, card=card)
+        return checkpoint
 
     def resolved(self) -> "ModelRef":
         """Return the reference with absolute paths."""
@@ -67,7 +68,7 @@ def resolve(
     """Return the models that a comma-separated list names, and files named by their stems.
 
     checkpoints: `name=path` gives the weights of a module `name=module.py:function`, as does a
-    path alone where there is one such module. settings: `option=value` for every file from
+    path alone if there is one such module. settings: `option=value` for every file from
     elsewhere, `name:option=value` for one. Raises UsageError, which says what is allowed, for a
     name unknown, missing or given twice.
     """
@@ -104,8 +105,8 @@ def _bundled(item: str) -> list[ModelRef]:
     name, _, seed = item.partition("/")
     if name not in NAMES:
         raise UsageError(
-            f"model: {name!r} is unknown, expected one of {', '.join(NAMES)}, with /SEED or "
-            "/* for training seeds, or name=path"
+            f"model: {name!r} is unknown, {nearest(name, NAMES)}, with /SEED or /* for training "
+            "seeds, or name=path"
         )
     if seed not in ("", "*", *map(str, SEEDS)):
         raise UsageError(f"model: {item!r} has no bundled seed {seed!r}, expected 0, 1, 2 or *")
@@ -151,9 +152,9 @@ def _with_weights(models: list[ModelRef], checkpoints: Sequence[Path]) -> list[M
 
 
 def _with_settings(models: list[ModelRef], settings: Sequence[str]) -> list[ModelRef]:
-    """Return the models with their settings: those for all of them, then each one's own."""
+    """Return the models with their settings: those for all of them, then those for each."""
     foreign = [m for m in models if m.path.parent != zoo_path("", 0).parent]
-    own: dict[str, dict[str, str]] = {str(model): {} for model in foreign}
+    of_model: dict[str, dict[str, str]] = {str(model): {} for model in foreign}
     for setting in settings:
         key, equals, value = setting.partition("=")
         name, colon, option = key.rpartition(":")
@@ -161,9 +162,8 @@ def _with_settings(models: list[ModelRef], settings: Sequence[str]) -> list[Mode
             raise UsageError(f"set: {setting!r} is not understood, expected as in prenorm=false")
         fitting = [m for m in foreign if not colon or name in (m.label, str(m))]
         if not fitting:
-            known = ", ".join(own) or "there is none"
+            known = ", ".join(of_model) or "there is none"
             raise UsageError(f"set: {setting!r} is for no model from elsewhere (named: {known})")
         for model in fitting:
-            own[str(model)][option] = value
-    given: Mapping[str, dict[str, str]] = own
-    return [replace(m, settings=tuple(given.get(str(m), {}).items())) for m in models]
+            of_model[str(model)][option] = value
+    return [replace(m, settings=tuple(of_model.get(str(m), {}).items())) for m in models]

@@ -32,9 +32,28 @@ _HEADER = 1 << 20
 class Card:
     """What is known of a checkpoint besides its weights.
 
-    init_diagnostics: kappa(V), |E|/|A|, max Re lambda, backward error of the initialisation;
-    clean_accuracy: on the whole test split of `task`; command: what made the file. Of a model
-    from elsewhere task is empty and clean_accuracy None, unless somebody knows them.
+    Parameters
+    ----------
+    architecture : dict
+        What the network is built from.
+    init_diagnostics : dict
+        kappa(V), |E|/|A|, max Re lambda and backward error of the initialisation.
+    task, task_hash : str
+        Name and content hash of the training's task; empty if unknown.
+    train_seed : int
+        Training seed.
+    training : dict
+        Settings of the training, or the source of an imported network.
+    clean_accuracy : float or None
+        Accuracy on the whole test split of `task`; None if unknown.
+    n_test : int
+        Samples of that split.
+    command : str
+        What made the file.
+    weights_sha256 : str
+        Hash of the weights (`weights_hash`).
+    versions : dict
+        Versions of the packages that made the file.
     """
 
     architecture: dict[str, object]
@@ -56,9 +75,18 @@ class Card:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network in evaluation mode, its card and its content hash.
+    """A trained network with what is known of it.
 
-    notes: what a user should know of how a file from elsewhere was read.
+    Parameters
+    ----------
+    network : Classifier
+        In evaluation mode.
+    card : Card
+        What is known besides the weights.
+    content_hash : str
+        SHA-256 of weights and architecture.
+    notes : tuple of str
+        What a user should know about how a file of another code base was read.
     """
 
     network: Classifier
@@ -68,7 +96,7 @@ class Checkpoint:
 
     @property
     def own(self) -> Network:
-        """The network, where it is one of this project's; UsageError else."""
+        """The network; raises UsageError if it is not one of this project's."""
         return own_network(self.network, "checkpoint")
 
 
@@ -98,7 +126,22 @@ def unknown_checkpoint(
 
 
 def save_checkpoint(path: Path, network: Classifier, card: Card) -> Card:
-    """Write the network and its card to `path`; return the card with the weights' hash."""
+    """Write a network and its card to a file.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if it exists.
+    network : Classifier
+        Its state is written.
+    card : Card
+        Written into the file's metadata.
+
+    Returns
+    -------
+    Card
+        The card with the hash of the weights.
+    """
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     card = Card(**{**asdict(card), "weights_sha256": weights_hash(tensors)})
     write_atomically(path, save_tensors(tensors, metadata={"card": card.to_json()}))
@@ -116,7 +159,23 @@ def is_native(path: Path) -> bool:
 
 
 def read_card(path: Path) -> Card:
-    """Return the card of a native checkpoint; raise RejectedInputError with what is wrong."""
+    """Return the card of a native checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        A file that `save_checkpoint` wrote.
+
+    Returns
+    -------
+    Card
+        As it is in the file; the weights are not checked.
+
+    Raises
+    ------
+    RejectedInputError
+        The file is missing, damaged or holds no card.
+    """
     if not path.is_file():
         raise RejectedInputError(f"checkpoint {path}: no such file")
     try:
@@ -150,10 +209,24 @@ def _built(architecture: dict[str, object]) -> Classifier:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint at `path`, its weights checked against the card's hash.
+    """Return a native checkpoint, its weights checked against the card's hash.
 
-    Raises RejectedInputError where the file is damaged, foreign or altered. Nothing in the file
-    is ever executed: safetensors holds numbers and text only.
+    Nothing in the file is ever executed: safetensors holds numbers and text only.
+
+    Parameters
+    ----------
+    path : Path
+        A file that `save_checkpoint` wrote.
+
+    Returns
+    -------
+    Checkpoint
+        The network in evaluation mode, on the CPU.
+
+    Raises
+    ------
+    RejectedInputError
+        The file is damaged, altered or not of this project.
     """
     card = read_card(path)
     try:
@@ -163,11 +236,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (safetensors.SafetensorError, RuntimeError, TypeError, RobustssmError) as error:
         reason = " ".join(str(error).split())
         raise RejectedInputError(f"checkpoint {path}: cannot be read ({reason})") from None
-    found = weights_hash(tensors)
-    if found != card.weights_sha256:
+    weights = weights_hash(tensors)
+    if weights != card.weights_sha256:
         raise RejectedInputError(
-            f"checkpoint {path}: weights have hash {found[:12]}, the card says "
+            f"checkpoint {path}: weights have hash {weights[:12]}, the card says "
             f"{card.weights_sha256[:12]}; the file was altered, take the original"
         )
     network.eval().requires_grad_(False)
-    return Checkpoint(network, card, content_hash(found, card.architecture))
+    return Checkpoint(network, card, content_hash(weights, card.architecture))

@@ -121,7 +121,7 @@ class Overrides:
             )
 
     def finish(self) -> None:
-        """Raise UsageError where an option is needed, or one was given that nobody reads."""
+        """Raise UsageError if an option is needed, or one was given that nobody reads."""
         unknown = [name for name in self._given if name not in self._asked]
         if unknown:
             raise UsageError(

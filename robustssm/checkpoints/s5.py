@@ -53,8 +53,8 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     """Return the network of a checkpoint of S5.
 
     overrides: what the file does not say, by the names of the original's options. Raises
-    RejectedInputError where tensors are missing, left over, mis-shaped, not finite or unstable;
-    UsageError where an option is needed, unknown, contradicts the file or is not supported.
+    RejectedInputError if tensors are missing, left over, mis-shaped, not finite or unstable;
+    UsageError if an option is needed, unknown, contradicts the file or is not supported.
     """
     given = _Options(overrides, SOURCE, contents.path)
     everything = Weights(contents.tensors, contents.path)
@@ -80,7 +80,7 @@ class _Options(Overrides):
         self._original = self.choice("defaults", ("none", "original"), "none") == "original"
 
     def original(self, name: str) -> object:
-        """Return the original's default of an option, None where nobody asked for it."""
+        """Return the original's default of an option, None if nobody asked for it."""
         if not self._original:
             return None
         if name not in self:

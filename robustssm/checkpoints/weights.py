@@ -37,7 +37,7 @@ class Weights:
         return [name[cut:] for name in self._tensors if name.startswith(self.prefix)]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return a tensor's shape; RejectedInputError where it is missing."""
+        """Return a tensor's shape; RejectedInputError if it is missing."""
         return tuple(self._tensor(name).shape)
 
     def size(self, name: str, axis: int = 0) -> int:
@@ -49,7 +49,7 @@ class Weights:
         """Return a tensor in double precision, in the first of the shapes.
 
         shapes: those that are allowed, of equal size; none for any; imaginary: whether its dtype
-        is a complex one. Raises RejectedInputError where the tensor is missing, of another shape
+        is a complex one. Raises RejectedInputError if the tensor is missing, of another shape
         or kind, or not finite.
         """
         tensor = self._tensor(name)
@@ -82,7 +82,7 @@ class Weights:
         return names
 
     def finish(self) -> None:
-        """Raise RejectedInputError where a tensor was not taken."""
+        """Raise RejectedInputError if a tensor was not taken."""
         left = [name for name in self._tensors if name in self._left]
         if left:
             more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""

@@ -1,4 +1,4 @@
-"""What a checkpoint file holds, how much of it is read, and the fault that a reader finds."""
+"""What a checkpoint file holds, how much of it is read, and what may be wrong with it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,25 @@ class ContentsError(Exception):
 class Limits:
     """How much a reader takes from a file that nobody has vouched for.
 
-    Larger files are refused before memory is taken for them. Counts are of one file.
+    Larger files are refused before memory is taken for them. Counts are per file.
 
-    file_bytes: the file, or all files of a folder; header_bytes: the header of a safetensors file;
-    directory_bytes: the directory of a zip file; pickle_bytes: the pickle in a torch file;
-    json_bytes: a JSON file; operations: opcodes of a pickle; values: plain values kept;
-    tensors: tensors kept; elements: entries of one tensor; nesting: depth of tables in tables;
-    expansion: bytes of all tensors as a multiple of the file's bytes, beyond 1 MiB: above 1 only
-    where tensors are views of the same numbers, or are compressed.
+    Parameters
+    ----------
+    file_bytes : int
+        Bytes of the file, or of all files of a folder.
+    header_bytes, directory_bytes, pickle_bytes, json_bytes : int
+        Bytes of a safetensors header, a zip directory, the pickle in a torch file, a JSON file.
+    operations : int
+        Opcodes of a pickle, and entries that its calls copy.
+    values, tensors : int
+        Plain values and tensors that are kept.
+    elements : int
+        Entries of one tensor.
+    nesting : int
+        Depth of tables in tables.
+    expansion : int
+        Bytes of all tensors as a multiple of the file's bytes, beyond 1 MiB; a whole file needs
+        more than 1 only if tensors are views of the same numbers, or are compressed.
     """
 
     file_bytes: int = 16 << 30
@@ -48,11 +59,18 @@ class Limits:
 class Contents:
     """What a checkpoint file holds, as plain data.
 
-    container: torch, safetensors, flax-msgpack, orbax, or huggingface (a folder with config.json);
-    tensors: by name, as stored: joined by "." as in a flat state dict, flax trees by "/";
-    options: hyper-parameters in the file, of plain dict, list, str, int, float, bool and None;
-    extra: other plain values at the top level, such as epoch, acc, step.
-    Entries of tensors may be NaN or infinite: importers judge that.
+    Parameters
+    ----------
+    container : str
+        torch, safetensors, flax-msgpack, orbax, or huggingface (a folder with config.json).
+    tensors : dict of str to Tensor
+        By name, nested tables joined by "." (flax: "/"). Entries may be NaN or infinite.
+    options : dict
+        Hyper-parameters in the file: plain dict, list, str, int, float, bool and None.
+    extra : dict
+        Other plain values at the top level, such as epoch, acc, step.
+    path : Path
+        The file or folder.
     """
 
     container: str

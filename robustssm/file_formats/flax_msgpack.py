@@ -29,9 +29,9 @@ class _Packed:
 
 
 def read_msgpack(path: Path, data: bytes, limits: Limits) -> Contents:
-    """Return the variables of a flax checkpoint; raises ContentsError where it is none or damaged.
+    """Return the variables of a flax checkpoint; raises ContentsError if it is none or damaged.
 
-    Raises UsageError where msgpack is not installed.
+    Raises UsageError if msgpack is not installed.
     """
     unpack = _unpacker()
     value = unpack(data, _Packed)

@@ -20,7 +20,7 @@ ReadFile = Callable[[Path, Limits], Contents]
 
 
 def read_folder(folder: Path, limits: Limits, read_file: ReadFile, inner: bool = False) -> Contents:
-    """Return what a folder holds; raises ContentsError where it is unknown or ambiguous."""
+    """Return what a folder holds; raises ContentsError if it is unknown or ambiguous."""
     if (folder / METADATA).is_file():
         return read_orbax(folder, _size(folder, limits), limits)
     if (folder / CONFIG).is_file():

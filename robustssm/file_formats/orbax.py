@@ -52,7 +52,7 @@ class _Store:
         self._left = self._most
 
     def __call__(self, node: object) -> Tensor | None:
-        """Return a stored array; None where the node is none."""
+        """Return a stored array; None if the node is none."""
         if not isinstance(node, _Stored):
             return None
         try:
@@ -94,9 +94,9 @@ class _Store:
 
 
 def read_orbax(folder: Path, size: int, limits: Limits) -> Contents:
-    """Return the variables of an orbax folder; raises ContentsError where it is damaged.
+    """Return the variables of an orbax folder; raises ContentsError if it is damaged.
 
-    Raises UsageError where tensorstore is not installed.
+    Raises UsageError if tensorstore is not installed.
     """
     metadata = read_json(folder / METADATA, limits)
     table = metadata.get("tree_metadata")

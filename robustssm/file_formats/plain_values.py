@@ -21,7 +21,7 @@ class Plain:
         self._limits, self._left = limits, limits.values
 
     def __call__(self, value: object, depth: int = 0) -> object:
-        """Return the value as plain data; raises ContentsError where it is something else."""
+        """Return the value as plain data; raises ContentsError if it is something else."""
         self._left -= 1
         if self._left < 0:
             raise ContentsError(f"holds more than {self._limits.values} hyper-parameters")
@@ -75,7 +75,7 @@ class Plain:
 
 
 def read_json(path: Path, limits: Limits) -> dict[str, object]:
-    """Return the table in a JSON file; raises ContentsError where it is none or too large."""
+    """Return the table in a JSON file; raises ContentsError if it is none or too large."""
     size = path.stat().st_size
     if size > limits.json_bytes:
         raise ContentsError(f"{path.name} has {size} bytes, allowed are {limits.json_bytes}")

@@ -15,25 +15,42 @@ _HEAD = 32
 
 
 def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B008
-    """Return what the checkpoint at `path` holds, as plain data; nothing in it is executed.
+    """Return what a checkpoint holds, as plain data; nothing in it is executed.
 
     Reads torch files (zip and older), Lightning's among them; safetensors; flax checkpoints of
-    msgpack; folders of orbax, of Hugging Face, and with one flax checkpoint. Tensors are in
-    memory, contiguous, of the file's dtypes. Raises RejectedInputError where the path cannot be
-    read, is damaged, larger than the limits, or would run code; UsageError where a package that
-    the format needs is not installed.
+    msgpack; folders of orbax, of Hugging Face, and with one flax checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder.
+    limits : Limits
+        How much is read.
+
+    Returns
+    -------
+    Contents
+        Tensors are in memory, contiguous, of the file's dtypes.
+
+    Raises
+    ------
+    RejectedInputError
+        The path cannot be read, is damaged, larger than the limits, or would run code.
+    UsageError
+        A package that the format needs is not installed.
     """
     try:
         if path.is_dir():
             return read_folder(path, limits, read_file)
         return read_file(path, limits)
     except ContentsError as error:
-        said = " ".join(str(error).split())
-        raise RejectedInputError(f"checkpoint {path}: {said}") from error
+        problem = " ".join(str(error).split())
+        raise RejectedInputError(f"checkpoint {path}: {problem}") from error
     except OSError as error:
-        said = error.strerror or type(error).__name__
+        problem = error.strerror or type(error).__name__
         raise RejectedInputError(
-            f"checkpoint {path}: cannot be read ({said}); give the path of a file that you may read"
+            f"checkpoint {path}: cannot be read ({problem}); give the path of a file that you may "
+            "read"
         ) from error
     except MemoryError as error:
         raise RejectedInputError(
@@ -42,7 +59,7 @@ def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B
 
 
 def read_file(path: Path, limits: Limits) -> Contents:
-    """Return what one file holds; raises ContentsError, or OSError, where it cannot be read."""
+    """Return what one file holds; raises ContentsError, or OSError, if it cannot be read."""
     if not path.exists():
         raise ContentsError("no such file; check the path")
     if not path.is_file():
@@ -64,7 +81,7 @@ def read_file(path: Path, limits: Limits) -> Contents:
 
 
 def _kind(head: bytes, limits: Limits) -> str:
-    """Return zip, legacy, safetensors or msgpack; raises ContentsError where it is none of them."""
+    """Return zip, legacy, safetensors or msgpack; raises ContentsError if it is none of them."""
     if not head:
         raise ContentsError("is empty; fetch or save it again")
     if head.startswith(b"PK"):

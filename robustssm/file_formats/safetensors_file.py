@@ -11,7 +11,7 @@ from robustssm.file_formats.flat_names import is_name
 
 
 def read_safetensors(path: Path, size: int, limits: Limits) -> Contents:
-    """Return what a safetensors file holds; raises ContentsError where it is damaged.
+    """Return what a safetensors file holds; raises ContentsError if it is damaged.
 
     The library checks that offsets cover the file without gap or overlap.
     """

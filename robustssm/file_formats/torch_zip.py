@@ -70,7 +70,7 @@ class _Archive:
         return list(self._entries)
 
     def size(self, name: str) -> int:
-        """Return an entry's bytes; raises ContentsError where there is no such entry."""
+        """Return an entry's bytes; raises ContentsError if there is no such entry."""
         if name not in self._entries:
             raise ContentsError(
                 f"its zip entry {shown(name)} is missing; fetch or save the file again"

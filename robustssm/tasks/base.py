@@ -19,9 +19,18 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """inputs (N, L, channels) float32, or tokens (N, L) int64; labels (N,); sample_id (N,).
+    """The samples of one split.
 
-    sample_id is fixed for ever. lengths: (N,) valid steps, None where all are.
+    Parameters
+    ----------
+    inputs : ndarray
+        Values (N, L, channels), float32, or tokens (N, L), int64.
+    labels : ndarray of int64, shape (N,)
+        Classes, from 0.
+    sample_id : ndarray of int64, shape (N,)
+        The numbers of the samples, fixed for ever.
+    lengths : ndarray of int64, shape (N,), optional
+        Valid steps of each sample; None if all are.
     """
 
     inputs: npt.NDArray[Any]
@@ -32,27 +41,34 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def rows(self, part: slice) -> "Split":
-        """Return a part of the samples."""
+    def rows(self, part: slice | IntArray) -> "Split":
+        """Return a part of the samples, or those at these places, (k,), in their order."""
         lengths = None if self.lengths is None else self.lengths[part]
         return Split(self.inputs[part], self.labels[part], self.sample_id[part], lengths)
 
-    def take(self, index: IntArray) -> "Split":
-        """Return the samples at these places, (k,), in their order."""
-        lengths = None if self.lengths is None else self.lengths[index]
-        return Split(self.inputs[index], self.labels[index], self.sample_id[index], lengths)
-
     def first(self, limit: int | None) -> "Split":
-        """Return the first `limit` samples (all where None)."""
+        """Return the first `limit` samples (all if None)."""
         return self.rows(slice(limit))
 
 
 @dataclass(frozen=True)
 class Task:
-    """A classification task. `spec` is the name that makes it again, as in `digits:side=16`.
+    """A classification task: sequences with labels, in three fixed splits.
 
-    image: (rows, columns) where a sequence is an image read row by row; rate: samples per second.
-    tokens: one more than the largest token where inputs are tokens, which a model embeds.
+    Parameters
+    ----------
+    spec : str
+        The name that makes the task again, as in ``digits:side=16``.
+    classes : int
+        Number of classes.
+    splits : dict of str to Split
+        ``train``, ``validation`` and ``test``.
+    image : tuple of int, optional
+        Rows and columns, if a sequence is an image that is read row by row.
+    rate : float, optional
+        Samples per second.
+    tokens : int, optional
+        One more than the largest token, if inputs are tokens, which a model embeds.
     """
 
     spec: str
@@ -63,7 +79,7 @@ class Task:
     tokens: int | None = None
 
     def values(self, who: str, *, whole: bool = True) -> None:
-        """Raise UsageError where inputs are tokens, or (whole) where samples end early."""
+        """Raise UsageError if inputs are tokens, or, if `whole`, samples end early."""
         if self.tokens is not None:
             raise UsageError(f"{who}: {self.spec} has tokens, expected a task of values")
         if whole and any(split.lengths is not None for split in self.splits.values()):
@@ -78,7 +94,7 @@ class Task:
 
     @property
     def channels(self) -> int:
-        """Input channels; 1 where inputs are tokens."""
+        """Input channels; 1 if inputs are tokens."""
         if self.tokens is not None:
             return 1
         return int(self.splits["train"].inputs.shape[2])
@@ -91,17 +107,14 @@ class Task:
 
     @cached_property
     def mean(self) -> FloatArray:
-        """Mean of the training inputs per channel, (channels,), without what is behind their ends.
-
-        0 where they are tokens.
-        """
+        """Mean of the valid steps of the training inputs, (channels,); 0 for tokens."""
         if self.tokens is not None:
             return np.zeros(1)
         return self._steps().mean(0, dtype=np.float64)
 
     @cached_property
     def std(self) -> FloatArray:
-        """Standard deviation of the same per channel, (channels,); 1 of tokens."""
+        """Standard deviation of the same steps, (channels,); 1 for tokens."""
         if self.tokens is not None:
             return np.ones(1)
         return self._steps().std(0, dtype=np.float64)

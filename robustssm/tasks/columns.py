@@ -99,7 +99,7 @@ def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Colum
 
 
 def _encoded(values: Any) -> Any:
-    """Return the contents of encoded images, None where a column holds something else.
+    """Return the contents of encoded images, None if a column holds something else.
 
     That is bytes, or a struct of bytes and path, as `datasets` stores images.
     """

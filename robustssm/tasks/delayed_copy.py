@@ -15,7 +15,7 @@ Computation 9, 1997), section 5.2, with one symbol to recall.
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require_one_of
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import (
     at_home,
@@ -47,7 +47,7 @@ def delayed_copy(
 ) -> Task:
     """Return the task; symbols: 2 to 256, delay: 0 to length - 1, form: one-hot or tokens.
 
-    Raises UsageError for what is out of range, and where there are fewer than 2^24 sequences.
+    Raises UsageError for what is out of range, and if there are fewer than 2^24 sequences.
     """
     given = dict(locals())
     who = "delayed-copy"
@@ -55,8 +55,7 @@ def delayed_copy(
     check(who, "symbols", symbols, 2, 256)
     check(who, "length", length, 2, 1 << 20)
     check(who, "delay", delay, 0, length - 1)
-    if form not in FORMS:
-        raise UsageError(f"{who}: form is {form!r}, expected {' or '.join(FORMS)}")
+    require_one_of(f"{who}: form", form, FORMS)
     if length * np.log2(symbols) < _FEWEST:
         raise UsageError(
             f"{who}: {symbols} symbols make too few sequences of length {length} to tell the "

@@ -11,8 +11,8 @@ import hashlib
 
 import numpy as np
 
-from robustssm.errors import UsageError
 from robustssm.tasks.base import Split, Task
+from robustssm.tasks.generated import check
 from robustssm.typing import FloatArray
 
 DEFAULT_SIDE = 16
@@ -31,8 +31,7 @@ def interpolation(source: int, target: int) -> FloatArray:
 
 def digits(side: int = DEFAULT_SIDE) -> Task:
     """Return the task; sequences have length side^2, one channel. side: 8 to 64."""
-    if not 8 <= side <= 64:
-        raise UsageError(f"digits: side is {side}, expected 8 to 64")
+    check("digits", "side", side, 8, 64)
     from sklearn.datasets import load_digits
 
     bundled = load_digits()

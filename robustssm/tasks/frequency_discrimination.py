@@ -12,7 +12,7 @@ Source: Proakis and Salehi, Digital Communications (5th edition, 2008), sections
 
 import numpy as np
 
-from robustssm.errors import UsageError
+from robustssm.errors import require_one_of
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import (
     check,
@@ -53,7 +53,7 @@ def frequency_discrimination(
     bins = class_bins(length, classes, low, high)
     check(_WHO, "noise", noise, 0.0, 1e3)
     check(_WHO, "amplitude", amplitude, 1e-3, 1e3)
-    _check_phase(phase)
+    require_one_of(f"{_WHO}: phase", phase, PHASES)
     # Of the noise alone: samples of the same number have the same noise at every strength.
     stream = f"{_WHO}|{length}|{seed}"
     turn = _turn(length)
@@ -92,8 +92,3 @@ def _turn(length: int) -> tuple[FloatArray, FloatArray]:
     """Return cos and sin of 2 pi t / length, (length,) each."""
     angle = 2.0 * np.pi * np.arange(length) / length
     return np.cos(angle), np.sin(angle)
-
-
-def _check_phase(phase: str) -> None:
-    if phase not in PHASES:
-        raise UsageError(f"{_WHO}: phase is {phase!r}, expected {' or '.join(PHASES)}")

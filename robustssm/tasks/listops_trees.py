@@ -59,7 +59,7 @@ def sample_trees(
     """Return tokens (N, max_length), lengths (N,) and values (N,) of samples `index` of a split.
 
     Each takes the first attempt whose tree keeps the limits and may be of this split. Raises
-    UsageError where no attempt does.
+    UsageError if no attempt does.
     """
     tokens = np.zeros((len(index), limits.max_length), dtype=np.int64)
     lengths, values = np.zeros((2, len(index)), dtype=np.int64)

@@ -1,9 +1,9 @@
 """Pairs of documents (AAN, Long Range Arena), joined in one sequence: not the benchmark's form.
 
 There a network encodes the two documents one by one and then compares the two codes. A task here
-has one sequence a sample: `form=joined` puts a separator between the documents, so that the network
-may compare them step by step, and accuracies are not those of the benchmark's tables. `read_pairs`
-reads the files as they are.
+has one sequence per sample: `form=joined` puts a separator between the documents, so that the
+network may compare them step by step, and accuracies are not those of the benchmark's tables.
+`read_pairs` reads the files as they are.
 
 Source: Tay et al., Long Range Arena (arXiv 2011.04006), section 2.2.3; state-spaces/s4,
 src/dataloaders/lra.py, class AAN.
@@ -44,7 +44,7 @@ class Pairs:
 def lra_retrieval(folder: Path, form: str = "", max_length: int = 4000, limit: int = 0) -> Task:
     """Return the task of joined pairs: tokens (N, 2 max_length + 1), 0 to 257, two classes.
 
-    A sample is the first document, SEPARATOR, the second one, then padding; label 1 where one cites
+    A sample is the first document, SEPARATOR, the second one, then padding; label 1 if one cites
     the other. form: `joined`, which has to be asked for, since the benchmark is another; further
     arguments: as of `read_pairs`. sample_id counts training pairs, then those of validation and
     test. Raises RejectedInputError; UsageError without the form.
@@ -52,8 +52,8 @@ def lra_retrieval(folder: Path, form: str = "", max_length: int = 4000, limit: i
     if form != "joined":
         raise UsageError(
             f"{_WHO}: a sample is two documents, which the benchmark encodes one by one; a task "
-            f"here has one sequence a sample, so form is {form!r}, expected 'joined': both in one "
-            "sequence, another task than the benchmark's"
+            f"here has one sequence per sample, so form is {form!r}, expected 'joined': both in "
+            "one sequence, another task than the benchmark's"
         )
     splits, first = {}, 0
     for split in SPLITS:
@@ -81,11 +81,12 @@ def joined(pairs: Pairs) -> tuple[IntArray, IntArray]:
 
 
 def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit: int = 0) -> Pairs:
-    """Return the pairs of a split; label 1 where one document cites the other.
+    """Return the pairs of a split; label 1 if one document cites the other.
 
-    folder: holds new_aan_pairs.train.tsv, .eval.tsv and .test.tsv, a line a pair: label, two names,
-    two texts; split: train, validation or test; documents are cut after max_length bytes; limit:
-    the first pairs, 0 for all. sample_id is the line's number from 0. Raises RejectedInputError.
+    folder: holds new_aan_pairs.train.tsv, .eval.tsv and .test.tsv, one line per pair: label, two
+    names, two texts; split: train, validation or test; documents are cut after max_length bytes;
+    limit: the first pairs, 0 for all. sample_id is the line's number from 0. Raises
+    RejectedInputError.
     """
     require_one_of(f"{_WHO}: split", split, _FILES)
     check(_WHO, "max_length", max_length, 1, LONGEST)

@@ -21,7 +21,7 @@ side 128. Nothing here reproduces the benchmark's own images, or accuracies on t
 Source: Linsley et al. (arXiv 1805.08315), section 4; Tay et al. (arXiv 2011.04006), section 2.2.5.
 """
 
-from robustssm.errors import UsageError
+from robustssm.errors import require
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check, check_sizes, numbered, splits_of
 from robustssm.tasks.pathfinder_contours import Contours
@@ -68,10 +68,7 @@ def pathfinder(
 def published(side: int, dashes: int = 14) -> Contours:
     """Return what the benchmark draws at a side, with contours of so many dashes."""
     check(_WHO, "dashes", dashes, 3, 18)
-    if side not in _PUBLISHED:
-        raise UsageError(
-            f"{_WHO}: side is {side}, expected one of {', '.join(map(str, _PUBLISHED))}"
-        )
+    require(side in _PUBLISHED, f"{_WHO}: side", side, f"one of {', '.join(map(str, _PUBLISHED))}")
     length, gaps, thickness, radius, start, continuity, grey, total = _PUBLISHED[side]
     short = dashes // 3
     return Contours(

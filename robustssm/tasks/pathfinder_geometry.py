@@ -57,7 +57,7 @@ class Geometry:
 def sample_geometry(contours: Contours, stream: str, split: str, index: IntArray) -> Geometry:
     """Return the geometry of samples `index` of a split; label: index modulo 2.
 
-    Each takes the first attempt that succeeds. Raises UsageError where none of 1,024 does.
+    Each takes the first attempt that succeeds. Raises UsageError if none of 1,024 does.
     """
     total = contours.total
     dashes = np.empty((len(index), total, 2, 2))

@@ -41,7 +41,7 @@ def memory() -> int:
 
 
 def check_room(who: str, shape: Sequence[int], itemsize: int, advice: str) -> None:
-    """Raise UsageError where an array of this shape takes over half of the machine's memory."""
+    """Raise UsageError if an array of this shape takes over half of the machine's memory."""
     needed, there = itemsize, memory()
     for size in shape:
         needed *= int(size)

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, nearest
 from robustssm.tasks.base import Task
 
-# name -> module:maker. The maker's parameters are those of the task: int, float, str or Path, with
-# a default or asked for.
+# Name -> module:maker. The parameters of a task are its maker's: int, float, str or Path; those
+# without a default have to be given.
 TASKS: dict[str, str] = {
     "digits": "robustssm.tasks.digits:digits",
     "listops": "robustssm.tasks.listops:listops",
@@ -39,8 +39,8 @@ _WORDS = {int: "INTEGER", float: "NUMBER", str: "WORD", Path: "PATH"}
 def maker(name: str) -> Callable[..., Task]:
     """Return what makes the task of this name."""
     module, _, function = TASKS[name].partition(":")
-    found: Callable[..., Task] = getattr(importlib.import_module(module), function)
-    return found
+    make: Callable[..., Task] = getattr(importlib.import_module(module), function)
+    return make
 
 
 def spelling(name: str) -> str:
@@ -63,10 +63,27 @@ def _parameters(name: str) -> Mapping[str, tuple[type, bool]]:
 
 
 def load_task(spec: str) -> Task:
-    """Return the task that `spec` names; raise UsageError naming what is allowed.
+    """Return the task that a name stands for, as in ``digits:side=16``.
 
-    RejectedInputError where the files that it names are not what they should be. The last few
-    tasks are kept, as long as their files (those right in a folder) have the same size and time.
+    The last few tasks are kept, as long as their files (those directly in a folder) have the same
+    size and time.
+
+    Parameters
+    ----------
+    spec : str
+        A name of `TASKS` with its parameters, or ``file:`` and the path of an ``.npz`` file.
+
+    Returns
+    -------
+    Task
+        Its three splits.
+
+    Raises
+    ------
+    UsageError
+        The name or a parameter is unknown, missing or out of range.
+    RejectedInputError
+        A file that the name points to is missing or damaged.
     """
     return _load(spec, tuple(_stamps(spec)))
 
@@ -78,9 +95,9 @@ def _stamps(spec: str) -> Iterator[tuple[str, int, int]]:
         path = Path(text).expanduser() if text else None
         if path is None or not path.exists():
             continue
-        for found in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
-            status = found.stat()
-            yield str(found.resolve()), status.st_mtime_ns, status.st_size
+        for file in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
+            status = file.stat()
+            yield str(file.resolve()), status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=4)
@@ -92,9 +109,7 @@ def _load(spec: str, stamps: tuple[tuple[str, int, int], ...]) -> Task:
 
         return arrays(Path(spec.strip().partition(":")[2]).expanduser())
     if name not in TASKS:
-        raise UsageError(
-            f"task: {name!r} is unknown, expected one of {', '.join(TASKS)}, or file:samples.npz"
-        )
+        raise UsageError(f"task: {name!r} is unknown, {nearest(name, TASKS)}, or file:samples.npz")
     allowed = _parameters(name)
     arguments: dict[str, Any] = {}
     for setting in settings:

@@ -57,7 +57,7 @@ def ucr(path: Path, validation: float = 0.1) -> Task:
     kept, validating = held_out(len(train.labels), validation)
     if not len(kept):
         raise sources[0].rejected("has too few series to hold some out; give validation=0")
-    splits = {"train": whole[0].take(kept), "validation": whole[0].take(validating)}
+    splits = {"train": whole[0].rows(kept), "validation": whole[0].rows(validating)}
     spec = spec_of(_WHO, {"path": sources[0].path, "validation": validation}, ucr)
     return Task(spec, len(names), {**splits, "test": whole[1]})
 

@@ -20,7 +20,7 @@ _MISSING = "lacks values; fill them in, or leave these series out"
 class Series:
     """Values (sum of lengths, channels), one series after another; lengths, labels (N,).
 
-    declared: the labels that the header names, empty where it names none.
+    declared: the labels that the header names, empty if it names none.
     """
 
     values: FloatArray
@@ -105,7 +105,7 @@ def _header(source: Source) -> tuple[dict[str, str], list[str]]:
 
 
 def _channels(source: Source, header: dict[str, str]) -> int | None:
-    """Return the number of dimensions that the header declares, None where it does not."""
+    """Return the number of dimensions that the header declares, None if it does not."""
     declared = header.get("dimensions", header.get("dimension"))
     if declared is None:
         return 1 if header.get("univariate") == "true" else None

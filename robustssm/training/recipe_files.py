@@ -74,7 +74,7 @@ class Recipe:
         return f"={FOLDER}" in self.task
 
     def settings(self, init: str) -> Settings:
-        """Return the settings of the family of an initialisation; UsageError where it has none."""
+        """Return the settings of the family of an initialisation; UsageError if it has none."""
         family = family_of(init)
         if family not in self.families:
             raise UsageError(
@@ -174,7 +174,7 @@ def _settings(table: dict[str, Any], where: str) -> Settings:
 
 
 def _check(where: str, value: object, kind: type) -> None:
-    """Raise UsageError where a value is of another type."""
+    """Raise UsageError if a value is of another type."""
     fits = isinstance(value, int | float if kind is float else kind)
     if kind is list and isinstance(value, list):
         fits = all(isinstance(item, str) for item in value)

@@ -28,8 +28,8 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     """Return the network of a checkpoint of state-spaces/s4.
 
     overrides: what the file does not say, by the names of the original's options. Raises
-    RejectedInputError where tensors are missing, left over, mis-shaped, not finite or unstable;
-    UsageError where an option is needed, unknown, contradicts the file or is not supported.
+    RejectedInputError if tensors are missing, left over, mis-shaped, not finite or unstable;
+    UsageError if an option is needed, unknown, contradicts the file or is not supported.
     """
     given = Overrides(overrides, SOURCE, contents.path)
     return assembled(contents, given, SOURCE, read_layer, NAMES)

@@ -70,7 +70,7 @@ def _lone(layer: LayerReader, w: Weights, options: Options, allow_unstable: bool
 
 
 def _config(contents: "Contents") -> Mapping[str, object] | None:
-    """Return the file's hyper-parameters, None where it has none of a network."""
+    """Return the file's hyper-parameters, None if it has none of a network."""
     config = contents.options
     if not config:
         return None

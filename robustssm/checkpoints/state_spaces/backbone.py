@@ -45,7 +45,7 @@ class Parts:
 class BackboneReader:
     """Reads a network whose blocks are `<root>layers.<i>.`.
 
-    config: the file's hyper-parameters, None where it has none; layer: reads what is inside one;
+    config: the file's hyper-parameters, None if it has none; layer: reads what is inside one;
     names: what the `_name_` of a layer may be.
     """
 
@@ -221,7 +221,7 @@ class BackboneReader:
 
 
 def norm_tensors(w: Weights, kind: str, d: int, own: str) -> dict[str, Tensor]:
-    """Return a norm's tensors under the names of the network; none where it has none."""
+    """Return a norm's tensors under the names of the network; none if it has none."""
     names = {
         "transposed-layer": {"m": (1,), "s": (1,)},
         "layer": {"weight": (d,), "bias": (d,)},

@@ -16,7 +16,7 @@ _POOLINGS = {"pool": "mean", "last": "last", "first": "first", "sum": "sum"}
 # Data sets of one label a sequence: there the original's l_output is 0.
 _CLASSIFICATION = ("mnist", "cifar", "sc", "imdb", "listops", "pathfinder", "bidmc")
 
-# Hyper-parameters of a file, None where it has none; fields of a blueprint and tensors.
+# Hyper-parameters of a file, None if it has none; fields of a blueprint and tensors.
 Config = Mapping[str, object] | None
 Part = tuple[dict[str, object], dict[str, Tensor]]
 
@@ -30,7 +30,7 @@ def named(value: object) -> tuple[object, dict[str, object]]:
 
 
 def single(value: object) -> object:
-    """Return the only part of a list of parts; the value itself where it is none."""
+    """Return the only part of a list of parts; the value itself if it is none."""
     if isinstance(value, list | tuple):
         parts = [one for one in value if named(one)[0] not in (None, "id")]
         return parts[0] if len(parts) == 1 else (list(parts) or None)
@@ -111,7 +111,7 @@ def _pooled(own: Config, config: Config, overrides: Overrides) -> bool:
 
 
 def table(value: object, name: str, overrides: Overrides) -> dict[str, object]:
-    """Return a hyper-parameter that is a table; UsageError where it is none."""
+    """Return a hyper-parameter that is a table; UsageError if it is none."""
     if not isinstance(value, Mapping):
         raise UsageError(
             f"{overrides.who}: hyper-parameter {name} is {value!r}, expected a table; {FACTORY}"

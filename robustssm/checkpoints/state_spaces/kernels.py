@@ -66,7 +66,7 @@ class KernelReader:
         self._d, self._kernels = d, kernels
 
     def read(self, allow_unstable: bool) -> Kernel:
-        """Return the kernel; RejectedInputError where it is unstable and may not be."""
+        """Return the kernel; RejectedInputError if it is unstable and may not be."""
         if self._layout.minimal:
             return self._minimal(allow_unstable)
         return (
@@ -82,7 +82,7 @@ class KernelReader:
         C = torch.view_as_complex(self._w.take("C", (d, n, 2)))[None]
         check_stable(self._w, self._options, A.real, allow_unstable)
         tensors = {"dt": dt, "A": A, "B": torch.ones_like(A), "C": C}
-        return Kernel({"kind": "diagonal", "n": n}, _pairs(tensors), "s4d")
+        return Kernel({"kind": "diagonal", "n": n}, pairs(tensors), "s4d")
 
     def _diagonal(self, allow_unstable: bool) -> Kernel:
         o = self._options
@@ -115,7 +115,7 @@ class KernelReader:
             "factor": 1 if disc == "dss" else 2,
             "steps": "channel" if dt.shape[1] == 1 else "state",
         }
-        return Kernel(options, _pairs(tensors), "dss" if disc == "dss" else "s4d")
+        return Kernel(options, pairs(tensors), "dss" if disc == "dss" else "s4d")
 
     def _dplr(self, allow_unstable: bool) -> Kernel:
         d = self._d
@@ -157,7 +157,7 @@ class KernelReader:
                     "I - Abar^length is singular, expected a stable system"
                 )
         tensors = {"dt": dt, "Lambda": Lambda, "B": B, "P": P, "Q": Q, "C": C}
-        return Kernel({"kind": "dplr", "n": n, "rank": rank}, _pairs(tensors), "s4")
+        return Kernel({"kind": "dplr", "n": n, "rank": rank}, pairs(tensors), "s4")
 
     def _width(self, name: str) -> int:
         shape = self._w.shape(name)
@@ -240,7 +240,7 @@ class KernelReader:
 
 
 def check_stable(w: Weights, options: Options, real: Tensor, allowed: bool) -> None:
-    """Raise RejectedInputError where a real part of a pole is positive and must not be."""
+    """Raise RejectedInputError if a real part of a pole is positive and must not be."""
     largest = float(real.max())
     allowed = allowed or options.overrides.pending
     if largest > _ROUNDING * float(real.abs().max()) and not allowed:
@@ -275,5 +275,6 @@ def recovered(C: Tensor, Abar: Tensor, length: int) -> Tensor:
     return solved[..., :n, 0]
 
 
-def _pairs(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def pairs(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of which complex ones are pairs of real numbers."""
     return {key: real_pair(v) if v.is_complex() else v for key, v in tensors.items()}

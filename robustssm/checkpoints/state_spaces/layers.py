@@ -152,7 +152,7 @@ def _refuse(options: Options) -> None:
 
 
 def _same(options: Options, name: str, found: int | bool) -> None:
-    """Raise UsageError where the file's options or the user say other than the tensors."""
+    """Raise UsageError if the file's options or the user say other than the tensors."""
     said = (options.config or {}).get(name)
     if said is not None and said != found:
         raise options.unsupported(name, said, f"{found}, as the tensors have it")
@@ -172,7 +172,7 @@ def _agree(options: Options, low_rank: bool) -> None:
 
 
 def cap(options: Options, name: str) -> int | None:
-    """Return the option that caps a kernel's length, None where it is null."""
+    """Return the option that caps a kernel's length, None if it is null."""
     value = options.number(name, None)
     if value is not None and (value != int(value) or value < 1):
         raise options.unsupported(name, value, "a whole number, 1 or more")
@@ -228,7 +228,7 @@ def _output(
 
 
 def _final(options: Options, version: str, inside: str | None, doubled: bool) -> str | None:
-    """Return glu, an activation behind the linear map, or None where there is no map.
+    """Return glu, an activation behind the linear map, or None if there is no map.
 
     v4 has no map where final_act is null; before, postact null is a map with nothing behind it.
     """

@@ -11,7 +11,7 @@ FACTORY = "load it by your own code, as in --checkpoint name=module.py:function"
 class Options:
     """The options of one part of a network, read by their names in the original.
 
-    config: what the file says, None where it holds weights only. An option that it leaves out has
+    config: what the file says, None if it holds weights only. An option that it leaves out has
     the original's default. Without a config, options with a default take it, which `assumed`
     tells, and the others are asked for by name.
     """
@@ -73,12 +73,12 @@ class Options:
         return self.overrides.number(name, known=value if self.known else None, minimum=0.0)
 
     def refuse(self, name: str, *harmless: object) -> None:
-        """Raise UsageError where the file gives an option another value than the harmless ones."""
+        """Raise UsageError if the file gives an option another value than the harmless ones."""
         if self.config is not None and self.config.get(name) not in (None, *harmless):
             raise self.unsupported(name, self.config[name], "null")
 
     def only(self, names: set[str]) -> None:
-        """Raise UsageError where the file has options that are not in `names`."""
+        """Raise UsageError if the file has options that are not in `names`."""
         unknown = sorted(set(self.config or {}) - names)
         if unknown:
             raise UsageError(

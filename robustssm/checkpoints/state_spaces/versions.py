@@ -14,7 +14,7 @@ class Layout:
     """How a version names its kernel's tensors, and what it means by them.
 
     prefix: of the kernel; feedthrough: name of D; real, imag: of A's parts; imag_sign: of Im A
-    in terms of `imag`; step: of dt; length: tensor that tells the length of C~; low_rank: DPLR.
+    in terms of `imag`; length: tensor that tells the length of C~; low_rank: DPLR.
     minimal: one kernel a feature, B = 1, C (d, n, 2). w: A is stored as (S, n, 2) itself.
     disc: discretisation where a config does not say. relu_offset: added by `relu` to -Re A.
     """
@@ -24,7 +24,6 @@ class Layout:
     feedthrough: str
     real: str
     imag: str
-    step: str
     low_rank: bool
     imag_sign: float = 1.0
     length: str = ""
@@ -35,8 +34,8 @@ class Layout:
     minimal: bool = False
 
 
-_V4 = {"version": "v4", "prefix": "layer.kernel.", "feedthrough": "layer.D", "step": "inv_dt"}
-_OLD = {"prefix": "kernel.kernel.", "feedthrough": "D", "step": "log_dt"}
+_V4 = {"version": "v4", "prefix": "layer.kernel.", "feedthrough": "layer.D"}
+_OLD = {"prefix": "kernel.kernel.", "feedthrough": "D"}
 _NEW_A = {"real": "A_real", "imag": "A_imag", "imag_sign": -1.0, "real_option": "real_transform"}
 _OLD_DIAGONAL = {
     "real": "inv_A_real",
@@ -59,13 +58,13 @@ _LAYOUTS: tuple[tuple[str, Layout], ...] = (
     ("kernel.kernel.w", Layout(**_V2, real="w", imag="w")),  # type: ignore[arg-type]
     (
         "kernel.log_A_real",
-        Layout("minimal", "kernel.", "D", "log_A_real", "A_imag", "log_dt", False, minimal=True),
+        Layout("minimal", "kernel.", "D", "log_A_real", "A_imag", False, minimal=True),
     ),
 )
 
 
 def layout_of(layer: Weights) -> Layout | None:
-    """Return the layout of a layer's tensors, None where there is none that is known."""
+    """Return the layout of a layer's tensors, None if there is none that is known."""
     for name, layout in _LAYOUTS:
         if name in layer:
             return layout

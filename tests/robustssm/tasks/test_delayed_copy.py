@@ -64,7 +64,7 @@ def test_content_is_fixed() -> None:
     [
         ("symbols=1", "symbols is 1"),
         ("delay=64", "delay is 64, expected 0 to 63"),
-        ("form=audio", "expected one-hot or tokens"),
+        ("form=audio", "expected one of one-hot, tokens"),
         ("symbols=2:length=23:delay=3", "too few sequences"),
         ("test=0", "test is 0"),
     ],

@@ -137,7 +137,7 @@ def test_values_are_on_their_grid() -> None:
         ("high=128", "high is 128, expected 9 to 127"),
         ("noise=-1", "noise is -1"),
         ("amplitude=0", "amplitude is 0"),
-        ("phase=none", "expected random or known"),
+        ("phase=none", "expected one of random, known"),
         ("noise=nan", "noise is nan"),
     ],
 )
