@@ -7,19 +7,18 @@ what is measured is the engine itself: planning, verification, storing, finding 
 tables. Each size runs in a process of its own, whose peak resident memory is printed.
 """
 
-import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from unittest.mock import patch
 
-SIZES = (100, 1_000, 10_000, 100_000)
+import click
+from timing import own_process, peak_mib
+
+from robustssm.commands.terminal import Table, show
 
 
-def measure(count: int, tables: bool) -> dict[str, float]:
+def measure(count: int) -> dict[str, float]:
     """Return seconds of each step and the peak memory in MiB of a sweep of about `count` cells."""
     import numpy as np
 
@@ -29,7 +28,7 @@ def measure(count: int, tables: bool) -> dict[str, float]:
     from robustssm.evaluations.sweep.cell_rows import cell_columns
     from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.planning import make_plan
-    from robustssm.evaluations.sweep.run import Execution, run_sweep
+    from robustssm.evaluations.sweep.run import run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
 
@@ -43,50 +42,38 @@ def measure(count: int, tables: bool) -> dict[str, float]:
 
     start = time.perf_counter()
     plan = make_plan(models, Noise("fourier", modes=f"1-{modes}", eps=eps))
-    timed("plan", start)
+    timed("plan, s", start)
     network = worker._checkpoint(plan.cells[0], resolve_device("cpu")).network
     rows = cell_columns(network, plan.cells[0], plan.task, 256)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / "run")
-        run.open(plan, [])
         start = time.perf_counter()
         with patch.object(worker, "cell_columns", lambda *_: rows):
-            assert run_sweep(plan, run, Execution()).errors == {}
-        timed("run", start)
+            assert run_sweep(plan, run).errors == {}
+        timed("run, s", start)
         start = time.perf_counter()
         run.open(plan, [])
         assert run.state(plan.unique).to_compute(True) == []
-        timed("resume", start)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        if tables:
-            start = time.perf_counter()
-            finish(run)
-            timed("tables", start)
-        whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"cells": len(plan.unique), **times, "MiB": peak, "MiB with tables": whole}
+        timed("resume, s", start)
+        peak = peak_mib()
+        start = time.perf_counter()
+        finish(run)
+        timed("tables, s", start)
+    return {"cells": len(plan.unique), **times, "MiB": peak, "MiB with tables": peak_mib()}
 
 
-def main() -> None:
-    """Print a Markdown table, one row a plan."""
-    print(
-        "| cells | plan, s | run, s | resume, s | tables, s | peak MiB | more than the smallest |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    smallest = 0.0
-    for size in SIZES:
-        command = [sys.executable, __file__, str(size)]
-        found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-        smallest = smallest or found["MiB with tables"]
-        print(
-            f"| {found['cells']} | {found['plan']:.1f} | {found['run']:.1f} | "
-            f"{found['resume']:.1f} | {found['tables']:.1f} | {found['MiB']:.0f}, with tables "
-            f"{found['MiB with tables']:.0f} | {found['MiB with tables'] - smallest:.0f} |",
-            flush=True,
-        )
+@click.command(help=__doc__)
+@click.option("--cells", type=int, multiple=True, default=(100, 1_000, 10_000, 100_000))
+def main(cells: tuple[int, ...]) -> None:
+    """Print one row per number of cells."""
+    rows = []
+    for count in cells:
+        with own_process() as process:
+            rows.append(process.submit(measure, count).result())
+    first = rows[0]["MiB with tables"]
+    records = [row | {"MiB over the first": row["MiB with tables"] - first} for row in rows]
+    show("table", Table("a sweep of simulated cells", records))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(int(sys.argv[1]), tables=True)))
-    else:
-        main()
+    main()

@@ -6,40 +6,27 @@ S4D, 3 layers of width 128, 64 samples of length 1024, one thread, float32; medi
 `input`: a perturbation of the input (one channel) over the whole forward pass. `layer`: of one
 layer's input (128 channels) over that layer's block alone (SSM, GELU, GLU, norm), for the families
 that act there. In brackets the same with the account of what was delivered. The kernels are kept,
-as in evaluation. The peer of the phases is one Philox generator a sample, numpy's.
+as in evaluation. The peer of the phases is one Philox generator per sample, numpy's.
 """
 
-import statistics
-import time
-from collections.abc import Callable
+import math
 from functools import partial
 
+import click
 import numpy as np
 import torch
+from timing import Work, medians
 
 from robustssm.attacks import Budget, Delivered, Perturbation, Site, parse_perturbation
+from robustssm.commands.terminal import show, written
 from robustssm.execution import one_thread
 from robustssm.figures.perturbations import EXAMPLES
 from robustssm.networks.network import Architecture, build_network
 from robustssm.philox import uniform_tensor
 
-BATCH, LENGTH, WIDTH = 64, 1024, 128
-REPEATS = 7
-
-
-def median_ms(*pieces: Callable[[], object]) -> list[float]:
-    """Return the median time of each piece of work, milliseconds, taken in turn."""
-    times: list[list[float]] = [[] for _ in pieces]
-    for _ in range(REPEATS + 1):
-        for taken, piece in zip(times, pieces, strict=True):
-            start = time.perf_counter()
-            piece()
-            taken.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(taken[1:]) for taken in times]
-
 
 def applied(perturbation: Perturbation, x: torch.Tensor, site: Site, account: bool) -> None:
-    """Perturb x, and book what was delivered where `account` is set."""
+    """Perturb x, and book what was delivered if `account` is set."""
     unit = perturbation.default_unit(site.name)
     budget = Budget(1.0 if unit == "mix" else 0.3, unit)
     after = perturbation.perturb(x, None, np.arange(len(x)), 0, budget=budget, site=site)
@@ -47,50 +34,60 @@ def applied(perturbation: Perturbation, x: torch.Tensor, site: Site, account: bo
         Delivered(len(x)).add(x, after, perturbation, site)
 
 
-def phases() -> None:
-    """Print the time of a million phases against one generator a sample."""
+def phases(count: int, rounds: int) -> None:
+    """Print the time of `count` phases against one generator per sample."""
     ids = np.arange(1000)
 
     def one_generator_each() -> None:
         for k in ids:
-            np.random.Generator(np.random.Philox(key=int(k))).random(1000)
+            np.random.Generator(np.random.Philox(key=int(k))).random(count // len(ids))
 
-    vectorised, looped = median_ms(lambda: uniform_tensor("key", ids, 1000), one_generator_each)
-    print(f"10^6 phases of 1000 samples: {vectorised:.1f} ms, numpy one by one {looped:.1f} ms")
-    ids = np.arange(1_000_000)
-    (vectorised,) = median_ms(lambda: uniform_tensor("key", ids, 1))
-    print(f"10^6 phases of 10^6 samples: {vectorised:.1f} ms")
+    together: dict[str, Work] = {
+        "1000 samples": partial(uniform_tensor, "key", ids, count // len(ids)),
+        "1000 samples, numpy one by one": one_generator_each,
+        f"{count} samples": partial(uniform_tensor, "key", np.arange(count), 1),
+    }
+    for name, milliseconds in medians(together, rounds).items():
+        click.echo(f"{count} phases of {name}: {milliseconds:.1f} ms")
 
 
-def main() -> None:
-    """Print one line a family."""
+@click.command(help=__doc__)
+@click.option("--samples", default=64, show_default=True)
+@click.option("--length", default=1024, show_default=True, help="The square of an integer.")
+@click.option("--width", default=128, show_default=True)
+@click.option("--phases", "count", default=1_000_000, show_default=True)
+@click.option("--rounds", default=7, show_default=True)
+def main(samples: int, length: int, width: int, count: int, rounds: int) -> None:
+    """Print one row per family."""
     with one_thread(), torch.no_grad():
-        phases()
-        network = build_network(Architecture("s4d", d_model=WIDTH)).eval()
-        x = torch.rand(BATCH, LENGTH, 1, generator=torch.Generator().manual_seed(0))
-        u = torch.randn(BATCH, LENGTH, WIDTH, generator=torch.Generator().manual_seed(1))
-        whole, block = median_ms(lambda: network(x), lambda: network.blocks[0](u))
-        print(f"forward {whole:.0f} ms, one block {block:.0f} ms")
-        headings = f"{'input ms':>9s} {'of forward':>16s} {'layer ms':>9s} {'of block':>16s}"
-        print(f"{'family':28s} {headings}")
-        std = torch.ones(1, dtype=torch.float64)
-        dt = network.ssm_layers()[0].step_size()
+        phases(count, rounds)
+        network = build_network(Architecture("s4d", d_model=width)).eval()
+        x = torch.rand(samples, length, 1, generator=torch.Generator().manual_seed(0))
+        u = torch.randn(samples, length, width, generator=torch.Generator().manual_seed(1))
+        passes = {"input": partial(network, x), "layer": partial(network.blocks[0], u)}
+        base = medians(passes, rounds)
+        click.echo(f"forward {base['input']:.0f} ms, one block {base['layer']:.0f} ms")
+        side = math.isqrt(length)
+        at_input = Site(scale=torch.ones(1, dtype=torch.float64), image=(side, side))
+        at_layer = Site(layer=0, dt=network.ssm_layers()[0].step_size())
+        rows = []
         for text in EXAMPLES:
-            p = parse_perturbation(text)[0]
-            cells = []
-            for site, signal, base in (
-                (Site(scale=std, image=(32, 32)), x, whole),
-                (Site(layer=0, dt=dt), u, block),
-            ):
-                if site.name not in p.sites:
-                    cells += [f"{'-':>9s}", f"{'-':>16s}"]
+            perturbation = parse_perturbation(text)[0]
+            cells = [repr(perturbation)]
+            for site, signal in ((at_input, x), (at_layer, u)):
+                if site.name not in perturbation.sites:
+                    cells += ["-", "-"]
                     continue
-                bare, booked = median_ms(
-                    partial(applied, p, signal, site, False),
-                    partial(applied, p, signal, site, True),
-                )
-                cells += [f"{bare:9.1f}", f"{bare / base:7.1%} [{booked / base:6.1%}]"]
-            print(f"{repr(p)[:28]:28s} " + " ".join(cells))
+                pieces = {
+                    str(account): partial(applied, perturbation, signal, site, account)
+                    for account in (False, True)
+                }
+                bare, booked = medians(pieces, rounds).values()
+                whole = base["input" if site is at_input else "layer"]
+                cells += [f"{bare:.1f}", f"{bare / whole:.1%} [{booked / whole:.1%}]"]
+            rows.append(cells)
+    columns = ["family", "input ms", "of forward", "layer ms", "of block"]
+    show("table", written("noise over the pass that it feeds", columns, rows))
 
 
 if __name__ == "__main__":

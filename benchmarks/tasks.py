@@ -1,4 +1,4 @@
-"""Samples a second that the generated tasks make, and how that grows with their number.
+"""Samples per second that the generated tasks make, and how that grows with their number.
 
     python benchmarks/tasks.py [--samples 500]
 
@@ -6,13 +6,14 @@ CPU time of one process, so that neighbours disturb it little. The peer is what 
 least: its draws alone, by the same counter-based generator.
 """
 
-import argparse
-import sys
 import time
-from collections.abc import Callable
+from functools import partial
 
+import click
 import numpy as np
+from timing import Work, in_turn
 
+from robustssm.commands.terminal import show, written
 from robustssm.philox import uniform
 from robustssm.tasks import load_task
 
@@ -26,36 +27,33 @@ CASES = {
     "delayed-copy": 128,
     "frequency-discrimination": 257,
 }
-SIZED = {"noise-padded"}
+# Samples of the task whose number follows from another task.
+PADDED = ("noise-padded", 1797)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return the CPU time of the work, s."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-def main() -> None:
-    """Print one line a task."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=500)
-    count = parser.parse_args().samples
+@click.command(help=__doc__)
+@click.option("--samples", default=500, show_default=True)
+def main(samples: int) -> None:
+    """Print one row per task."""
     load_task("digits")
-    print(f"{'task':<26}{'samples':>9}{'ms/sample':>11}{'samples/s':>11}{'of draws alone':>16}")
+    rows = []
     for name, draws in CASES.items():
-        number = max(10, count // (1 if ":side" not in name and name != "path-x" else 10))
-        if name in SIZED:
-            spec, number = name, 1797
-        else:
-            spec = f"{name}:train={number}:validation=1:test=1:seed=1"
-        taken = seconds(lambda spec=spec: load_task(spec))  # type: ignore[misc]
-        alone = seconds(
-            lambda n=number, d=draws: uniform("peer", np.arange(n), d)  # type: ignore[misc]
-        )
-        each = 1e3 * taken / number
-        print(f"{name:<26}{number:>9}{each:>11.3f}{1e3 / each:>11.0f}{taken / alone:>16.1f}")
-    sys.stdout.flush()
+        large = ":side" in name or name == "path-x"
+        number = max(10, samples // (10 if large else 1))
+        spec = f"{name}:train={number}:validation=1:test=1:seed=1"
+        if name == PADDED[0]:
+            spec, number = PADDED
+        pieces: dict[str, Work] = {
+            "task": partial(load_task, spec),
+            "draws": partial(uniform, "peer", np.arange(number), draws),
+        }
+        # A task stays in a cache once it is made, so that it is made once here.
+        times = in_turn(pieces, 1, warm=0, clock=time.process_time)
+        (taken,), (alone,) = times.values()
+        each = [f"{1e3 * taken / number:.3f}", f"{number / taken:.0f}", f"{taken / alone:.1f}"]
+        rows.append([name, str(number), *each])
+    columns = ["task", "samples", "ms/sample", "samples/s", "of draws alone"]
+    show("table", written("making the generated tasks", columns, rows))
 
 
 if __name__ == "__main__":

@@ -10,19 +10,17 @@ medians of all steps but the first, memory is what the steps add to the process'
 the peak of what is allocated).
 """
 
-import argparse
-import json
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
+import click
 import torch
+from timing import own_process, peak_mib
 from torch import Tensor, nn
 
+from robustssm.commands.terminal import show
 from robustssm.execution import one_thread
 from robustssm.layers.diagonal import S4D
 from robustssm.networks.network import Architecture, Network, build_network
@@ -35,7 +33,14 @@ CASES = {
     "long": (64, 2, 16384, 1),
 }
 INITS = ("s4d", "s4ptd-rank1")
-ROUNDS, STEPS = 3, 7
+
+
+class Measured(NamedTuple):
+    """Seconds of each step but the first, MiB that the steps needed, and the last loss."""
+
+    seconds: list[float]
+    mib: float
+    loss: float
 
 
 def written_out(layer: S4D, L: int) -> Tensor:
@@ -54,69 +59,64 @@ def peer(network: Network) -> Network:
     return network
 
 
-def peak(device: torch.device) -> float:
-    """Return the largest memory so far in MiB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def measure(init: str, case: str, plain: bool, device: torch.device) -> dict[str, Any]:
-    """Return seconds of each step, MiB that the steps needed, and the last loss."""
+def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measured:
+    """Train a network for some steps; `plain`: with the kernels written out."""
     channels, layers, L, samples = CASES[case]
+    where = torch.device(device)
+
+    def peak() -> float:
+        cuda = where.type == "cuda"
+        return torch.cuda.max_memory_allocated(where) / 2**20 if cuda else peak_mib()
+
     network = build_network(Architecture(init, d_model=channels, layers=layers, dropout=0.0))
-    network = (peer(network) if plain else network).to(device).train()
+    network = (peer(network) if plain else network).to(where).train()
     optimizer = torch.optim.AdamW(parameter_groups(network, TrainingConfig(lr=1e-3)), lr=1e-3)
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(samples, L, 1, generator=generator).to(device)
-    labels = torch.randint(10, (samples,), generator=generator).to(device)
-    before, times = peak(device), []
-    loss = torch.zeros(())
-    for _ in range(STEPS):
-        start = time.perf_counter()
-        loss = nn.functional.cross_entropy(network(x), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        last = float(loss.detach())
-        times.append(time.perf_counter() - start)
-    return {"times": times[1:], "MiB": peak(device) - before, "loss": last}
+    x = torch.rand(samples, L, 1, generator=generator).to(where)
+    labels = torch.randint(10, (samples,), generator=generator).to(where)
+    before, times, last = peak(), [], 0.0
+    with one_thread():
+        for _ in range(steps):
+            start = time.perf_counter()
+            loss = nn.functional.cross_entropy(network(x), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            last = float(loss.detach())
+            times.append(time.perf_counter() - start)
+    return Measured(times[1:], peak() - before, last)
 
 
-def main() -> None:
-    """Print a Markdown table, one line a case and initialisation."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--one", nargs=3, metavar=("INIT", "CASE", "PLAIN"), help="internal")
-    given = parser.parse_args()
-    if given.one:
-        init, case, plain = given.one
-        with one_thread():
-            print(json.dumps(measure(init, case, plain == "1", torch.device(given.device))))
-        return
-    print("| network | init | ours, ms | written out / ours | MiB ours | MiB written out | loss |")
-    print("|---|---|---|---|---|---|---|")
-    for case, (channels, layers, L, samples) in CASES.items():
+@click.command(help=__doc__)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--case", "cases", multiple=True, default=tuple(CASES), type=click.Choice([*CASES]))
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--steps", default=7, show_default=True, type=click.IntRange(2))
+def main(device: str, cases: tuple[str, ...], rounds: int, steps: int) -> None:
+    """Print one row per case and initialisation."""
+    rows = []
+    for case in cases:
+        channels, layers, L, samples = CASES[case]
         for init in INITS:
-            found: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-            for _ in range(ROUNDS):
+            measured: dict[bool, list[Measured]] = {False: [], True: []}
+            for _ in range(rounds):
                 for plain in (False, True):
-                    command = [sys.executable, __file__, "--device", given.device, "--one", init]
-                    command += [case, str(int(plain))]
-                    done = subprocess.run(command, capture_output=True, text=True, check=True)
-                    found[plain].append(json.loads(done.stdout))
-            ours, written = (
-                statistics.median(t for one in found[plain] for t in one["times"])
+                    with own_process() as process:
+                        work = process.submit(measure, init, case, plain, device, steps)
+                        measured[plain].append(work.result())
+            ours, plainly = (
+                statistics.median(t for one in measured[plain] for t in one.seconds)
                 for plain in (False, True)
             )
-            mib = [statistics.median(one["MiB"] for one in found[k]) for k in (False, True)]
-            losses = [found[plain][0]["loss"] for plain in (False, True)]
-            print(
-                f"| {case}: {layers} x {channels}, length {L}, {samples} samples | {init} | "
-                f"{1e3 * ours:.0f} | {written / ours:.2f} | {mib[0]:.0f} | {mib[1]:.0f} | "
-                f"{losses[0]:.5f}, {losses[1]:.5f} |",
-                flush=True,
+            mib = [statistics.median(one.mib for one in measured[k]) for k in (False, True)]
+            losses = ", ".join(f"{measured[plain][0].loss:.5f}" for plain in (False, True))
+            network = f"{case}: {layers} x {channels}, length {L}, {samples} samples"
+            ratio = f"{plainly / ours:.2f}"
+            rows.append(
+                [network, init, f"{1e3 * ours:.0f}", ratio, *(f"{m:.0f}" for m in mib), losses]
             )
+    columns = ["network", "init", "ours, ms", "written out / ours", "MiB ours", "MiB written out"]
+    show("md", written("a step of training", [*columns, "loss"], rows))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ def python_control(C: FloatArray) -> Response:
 def dense(C: FloatArray, library: str) -> Response:
     """Return batched dense solves in complex128, by torch or numpy."""
     A, B = legs.matrices(len(C))
-    identity, right = np.eye(len(C)), B[:, None].astype(np.complex128)
+    # Three axes: two would be read as a stack of vectors at n = 1.
+    identity, right = np.eye(len(C)), B[None, :, None].astype(np.complex128)
 
     def solve(omega: FloatArray) -> ComplexArray:
         matrices = 1j * omega[:, None, None] * identity - A
@@ -247,6 +248,11 @@ def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[list[
                 if method.subset < frequencies:
                     seconds += (seconds - once) / (len(at) - 1) * (frequencies - len(at))
                 method.times.append(seconds)
+    if not OURS.times:
+        raise click.ClickException(
+            f"--budget is {budget:g} s, too short at n = {n} for {OURS.label}, which the ratios "
+            "are over; give more"
+        )
     rows = []
     for method, _, _ in running:
         mark = f"*{method.subset}" if method.subset < frequencies else ""
@@ -296,15 +302,26 @@ def gpu(repeats: int) -> list[list[str]]:
 @click.command(help=(__doc__ or "").replace("\n\n    python", "\n\n\b\n    python"))
 @click.option("--n", "sizes", default="64,256,1024,4096", show_default=True, help="State sizes.")
 @click.option("--frequencies", default=10_000, show_default=True, type=click.IntRange(10))
-@click.option("--budget", default=20.0, show_default=True, help="Seconds a method and n.")
+@click.option(
+    "--budget",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0.0, min_open=True),
+    help="Seconds per method and n.",
+)
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--largest", default=10**6, show_default=True, help="State size for eigenvalues.")
 @click.option("--format", "style", default="table", type=click.Choice(["table", "md"]))
-def main(sizes: str, frequencies: int, budget: float, repeats: int, style: str) -> None:
+def main(
+    sizes: str, frequencies: int, budget: float, repeats: int, largest: int, style: str
+) -> None:
     """Print the tables."""
     try:
         orders = [int(text) for text in sizes.split(",")]
     except ValueError:
-        raise click.BadParameter(f"--n is {sizes}, expected integers such as 64,256") from None
+        orders = []
+    if not orders or min(orders) < 1:
+        raise click.BadParameter(f"--n is {sizes}, expected positive integers such as 64,256")
     for method in METHODS:  # A library loads at its first call, before it is held to one thread.
         if not method.needs or find_spec(method.needs) is not None:
             method.make(np.ones(4))(np.ones(2))
@@ -316,7 +333,7 @@ def main(sizes: str, frequencies: int, budget: float, repeats: int, style: str) 
         rows, slope = growth(frequencies, repeats)
         show(style, written("growth with n", ["n", f"s for {frequencies}"], rows))
         click.echo(f"hippo.transfer: time ~ n^{slope:.2f}")
-        click.echo(eigenvalues(10**6))
+        click.echo(eigenvalues(largest))
     if torch.cuda.is_available():
         columns = ["n", "frequencies", "dtype", "s", "CPU / GPU", "error / max"]
         show(style, written(torch.cuda.get_device_name(), columns, gpu(repeats)))
