@@ -140,8 +140,10 @@ def loaded(path: Path) -> Network:
 def prepare(network: Network, kernels: str) -> None:
     """Let the layers make their kernels as one of KERNELS says."""
     for layer in network.ssm_layers():
-        made = reference_kernel if kernels == KERNELS[2] else type(layer).kernels
-        layer.kernels = made.__get__(layer)  # type: ignore[method-assign]
+        vars(layer).pop("kernels", None)
+        if kernels == KERNELS[2]:
+            assert isinstance(layer, S4D)
+            layer.kernels = partial(reference_kernel, layer)  # type: ignore[method-assign]
 
 
 def plain_loop(

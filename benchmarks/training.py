@@ -20,7 +20,7 @@ import torch
 from timing import own_process, peak_mib
 from torch import Tensor, nn
 
-from robustssm.commands.terminal import show
+from robustssm.commands.terminal import show, written
 from robustssm.execution import one_thread
 from robustssm.layers.diagonal import S4D
 from robustssm.networks.network import Architecture, Network, build_network
