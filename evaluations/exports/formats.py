@@ -12,7 +12,8 @@ from typing import Any
 from robustssm.evaluations.exports.labelled import to_xarray
 from robustssm.evaluations.exports.samples import write_samples
 from robustssm.evaluations.exports.trackers import MLFLOW, WANDB, write_tracker
-from robustssm.evaluations.reports.report import report
+from robustssm.evaluations.reports.markdown import render
+from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
 from robustssm.files import finite, new_file, new_folder
@@ -69,7 +70,7 @@ def write_document(state: Inspection, output: Path) -> int:
 
 def write_report(state: Inspection, output: Path) -> int:
     """Write the report as Markdown; return its number of lines."""
-    text = report(state, output)
+    text = render(assemble(state), output)
     with new_file(output) as partial:
         partial.write_text(text, encoding="utf-8")
     return text.count("\n")

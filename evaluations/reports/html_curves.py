@@ -1,96 +1,150 @@
-"""The curves of a run as the interactive figure of the HTML page takes them."""
+"""The curves of a run as one plotly figure: a menu of conditions, a legend of models."""
 
+import textwrap
+from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.reports.report_rows import noise_name
+from robustssm.evaluations.reports.report_rows import interval, noise_name, share
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 
 # Contrast of at least 3:1 against the white and the dark background of the page.
 COLOURS = ("#2f7fc1", "#d55e00", "#0f8f6b", "#b65fa5", "#96700a", "#73787f", "#d0485c", "#5f7f1e")
 DASHES = ("solid", "dash", "dot", "dashdot")
-# The same as lengths on and off, for the samples of lines beside the names.
-LENGTHS = ("", "6 3", "2 2", "6 2 2 2")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
+# Characters of an axis title's line: a window of 400 pixels has room for them.
+_LINE = 36
 _PANEL = ["noise", "inject", "mode_unit", "eps_unit", "clip"]
 
 
 def looks(models: list[str]) -> list[dict[str, str]]:
     """Return the look of each model; of 32 models no two are alike."""
-    colours, dashes = len(COLOURS), len(DASHES)
     return [
         {
-            "name": model,
-            "colour": COLOURS[k % colours],
-            "dash": DASHES[(k // colours) % dashes],
-            "lengths": LENGTHS[(k // colours) % dashes],
+            "color": COLOURS[k % len(COLOURS)],
+            "dash": DASHES[(k // len(COLOURS)) % len(DASHES)],
             "symbol": SYMBOLS[k % len(SYMBOLS)],
         }
-        for k, model in enumerate(models)
+        for k, _ in enumerate(models)
     ]
 
 
-def curve_data(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
-    """Return models, their looks and panels, one a noise, for JSON: no NaN, null instead.
+def curve_figure(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
+    """Return the figure for `Plotly.newPlot`: data, layout and options, no NaN, null instead.
 
-    curves: of `metrics.over_seeds`, without the clean evaluation. A panel of several modes has a
-    group a strength, over the mode; a panel of a single one has one group, over the strength.
+    curves: of `summary.over_seeds`, without the clean evaluation, not empty. Each model has a
+    ribbon (its intervals) and a line, in this order; an entry of the menu gives them the values of
+    one noise: over the modes at one strength, or over the strengths if there is one mode. It
+    leaves alone which models the legend shows.
     """
-    models = list(dict.fromkeys(map(str, curves["model"]))) if len(curves) else []
-    panels = []
-    if len(curves):
-        keys = [name for name in _PANEL if name in curves]
-        for values, part in curves.groupby(keys, sort=False):
-            row = dict(zip(keys, map(str, values), strict=True))
-            panels.append(_panel(row, part, models))
-    return {"chance": chance, "models": looks(models), "panels": panels}
-
-
-def _panel(row: dict[str, str], part: pd.DataFrame, models: list[str]) -> dict[str, Any]:
-    over_modes = len(part["mode"].unique()) > 1
-    name = f"{noise_name(row['noise'], row.get('clip', ''))}, at {row['inject']}"
-    unit = row["mode_unit"]
-    if over_modes:
-        axis = MODE_LABEL.get(unit, "mode")
-        groups = [
-            {"label": f"{eps:g} {row['eps_unit']}", "lines": _lines(own, "mode", models)}
-            for eps, own in part.groupby("eps", sort=True)
+    models = list(dict.fromkeys(map(str, curves["model"])))
+    buttons, noises = zip(*_buttons(curves, models), strict=True)
+    # The figure begins with the strongest eps of the first noise.
+    active = noises.count(noises[0]) - 1
+    columns, axis = buttons[active]["args"]
+    traces: list[dict[str, Any]] = []
+    for model, look in zip(models, looks(models), strict=True):
+        colour = look["color"]
+        common = {
+            "type": "scatter",
+            "name": escape(model, quote=False),
+            "legendgroup": escape(model, quote=False),
+        }
+        ribbon = {"mode": "lines", "fill": "toself", "fillcolor": colour + "2e"}
+        ribbon |= {"line": {"width": 1, "color": colour + "59"}}
+        traces.append(common | ribbon | {"hoverinfo": "skip", "showlegend": False})
+        line = {"mode": "lines+markers", "hovertemplate": "%{text}<extra></extra>"}
+        line |= {"line": {"color": colour, "dash": look["dash"], "width": 1.8}}
+        traces.append(common | line | {"marker": {"color": colour, "symbol": look["symbol"]}})
+    for k, trace in enumerate(traces):
+        trace |= {name: column[k] for name, column in columns.items()}
+    above = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+    menu = above | {"active": active, "pad": {"b": 42}, "buttons": buttons}
+    every = above | {"type": "buttons", "direction": "right", "pad": {"b": 6}}
+    shown = {"all models": True, "none": "legendonly"}
+    every |= {"showactive": False} | {
+        "buttons": [
+            {"label": label, "method": "restyle", "args": [{"visible": visible}]}
+            for label, visible in shown.items()
         ]
-    else:
-        axis = f"eps ({row['eps_unit']})"
-        mode = f"mode {part['mode'].iloc[0]:g}" if unit else "all strengths"
-        groups = [{"label": mode, "lines": _lines(part, "eps", models)}]
+    }
+    dotted = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": chance, "y1": chance}
+    dotted |= {"line": {"width": 1, "dash": "dot"}}
+    layout = {
+        "height": 460 + 22 * (len(models) // 3),
+        "margin": {"l": 50, "r": 15, "t": 95, "b": 50},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "y": -0.25},
+        "xaxis": {
+            "title": {"text": axis["xaxis.title.text"]},
+            "type": axis["xaxis.type"],
+            "zeroline": False,
+            "automargin": True,
+        },
+        "yaxis": {"zeroline": False, "title": {"text": "accuracy"}, "range": [0, 1.03]},
+        "updatemenus": [menu, every],
+        "shapes": [] if chance is None else [dotted],
+    }
+    options = {"responsive": True, "displayModeBar": False}
+    return {"data": traces, "layout": layout, "config": options}
+
+
+def _buttons(curves: pd.DataFrame, models: list[str]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the entries of the menu, weak to strong, and the number of each one's noise."""
+    keys = [name for name in _PANEL if name in curves]
+    for number, (values, part) in enumerate(curves.groupby(keys, sort=False)):
+        row = dict(zip(keys, map(str, values), strict=True))
+        name = f"{noise_name(row['noise'], row.get('clip', ''))}, at {row['inject']}"
+        unit = row["eps_unit"]
+        if len(part["mode"].unique()) > 1:
+            x, title, log = "mode", MODE_LABEL.get(row["mode_unit"], "mode"), False
+            panels = [(f"{name}, eps {eps:g} {unit}", rows) for eps, rows in part.groupby("eps")]
+        else:
+            # Strengths of one unit span decades; decibels are logarithms already.
+            log = bool(unit != "snr-db" and (part["eps"] > 0).all())
+            at = f", mode {part['mode'].iloc[0]:g}" if row["mode_unit"] else ""
+            x, title, panels = "eps", f"eps ({unit})", [(f"{name}{at}, all strengths", part)]
+        axis = {
+            "xaxis.title.text": "<br>".join(map(escape, textwrap.wrap(title, _LINE))),
+            "xaxis.type": "log" if log else "linear",
+        }
+        for label, rows in panels:
+            columns: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
+            for model in models:
+                for key, values_ in _model(rows[rows["model"] == model], x).items():
+                    columns[key] += values_
+            yield (
+                {"label": escape(label, quote=False), "method": "update", "args": [columns, axis]},
+                number,
+            )
+
+
+def _model(rows: pd.DataFrame, x: str) -> dict[str, list[Any]]:
+    """Return x, y and hover texts of a model's ribbon and line."""
+    rows = rows.sort_values(x, kind="stable")
+    known = rows[rows["ci_low"].notna() & rows["ci_high"].notna()]
+    back = known[::-1]
+    text = [
+        f"<b>{escape(str(row.model), quote=False)}</b><br>{x} {getattr(row, x):g}<br>accuracy "
+        f"{share(row.accuracy)}<br>95% interval {interval(row.ci_low, row.ci_high)}<br>"
+        f"n = {row.n}, seeds: {row.seeds}"
+        for row in rows.itertuples()
+    ]
+    ends = pd.concat([known["ci_low"], back["ci_high"]])
     return {
-        "label": name,
-        "axis": axis,
-        "x": "mode" if over_modes else "eps",
-        # Strengths of one unit span decades; decibels are logarithms already.
-        "log": bool(not over_modes and row["eps_unit"] != "snr-db" and (part["eps"] > 0).all()),
-        "control": "strength (eps)" if over_modes else "at",
-        "groups": groups,
+        "x": [_values(pd.concat([known[x], back[x]])), _values(rows[x])],
+        "y": [_values(ends), _values(rows["accuracy"])],
+        "text": [[], text],
     }
 
 
-def _lines(part: pd.DataFrame, x: str, models: list[str]) -> list[dict[str, Any]]:
-    place = {model: k for k, model in enumerate(models)}
-    return [
-        {
-            "model": place[str(model)],
-            "x": _values(own[x]),
-            "y": _values(own["accuracy"]),
-            "low": _values(own["ci_low"]),
-            "high": _values(own["ci_high"]),
-            "n": own["n"].astype(int).tolist(),
-            "seeds": own["seeds"].astype(int).tolist(),
-            "clean": _values(own["clean_accuracy"])[0],
-        }
-        for model, own in part.sort_values(x, kind="stable").groupby("model", sort=False)
-    ]
-
-
 def _values(column: pd.Series) -> list[float | None]:
-    """Return numbers to six digits; null where there is none."""
+    """Return numbers to six digits; null if they are not known."""
     values = column.to_numpy(dtype=np.float64)
     return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values]

@@ -1,52 +1,24 @@
-"""A run as one HTML page that stands alone: no network, no other file; equal runs, equal bytes."""
+"""A report as one HTML page: no network, no other file; equal runs, equal bytes."""
 
+import base64
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
-
 from robustssm._version import __version__
 from robustssm.errors import UsageError
-from robustssm.evaluations.reports.html_curves import curve_data
-from robustssm.evaluations.reports.html_figures import figures
-from robustssm.evaluations.reports.report_facts import (
-    cards,
-    command,
-    counts,
-    facts,
-    failures,
-    going_on,
-    marks,
-    no_pairs,
-    noises,
-    question,
-    title,
-    unknown,
-)
-from robustssm.evaluations.reports.report_rows import (
-    overview,
-    pairs,
-    points,
-    single_tests,
-    worst_modes,
-)
-from robustssm.evaluations.reports.verdict import verdict
+from robustssm.evaluations.reports.html_curves import curve_figure
+from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
-from robustssm.evaluations.results.summary import over_seeds, perturbed
-from robustssm.evaluations.results.tables import read_tables
 from robustssm.files import new_file
 from robustssm.source_date import source_date
 
-# Points that the page's table lists; the curves have all, as summary.csv does.
-_MOST_POINTS = 5000
-
 
 def write_page(state: Inspection, output: Path) -> int:
-    """Write the report as HTML; return its size in bytes.
+    """Write the report of a run as HTML; return its size in bytes.
 
-    Raises UsageError where the libraries of the extra `html` are missing, StorageError where
-    nothing can be written.
+    Raises UsageError if the libraries of the extra `html` are missing, StorageError if nothing can
+    be written.
     """
     content = page(state).encode()
     with new_file(output) as partial:
@@ -58,9 +30,9 @@ def page(state: Inspection) -> str:
     """Return the report of a run as one HTML page.
 
     Every text of the run (names of models, errors, commands) is escaped; a policy in the page
-    forbids all network access. The date is that of SOURCE_DATE_EPOCH (UTC), today's where it is
-    not set; the same run and date give the same bytes. Raises UsageError where the libraries of
-    the extra `html` are missing.
+    forbids all network access. The date is that of SOURCE_DATE_EPOCH (UTC), today's if it is not
+    set; the same run and date give the same bytes. Raises UsageError if the libraries of the extra
+    `html` are missing.
     """
     try:
         from jinja2 import Environment, StrictUndefined
@@ -71,43 +43,17 @@ def page(state: Inspection) -> str:
             f"report --html: {error.name or 'plotly'} is not installed; run pip install "
             "'robustssm[html]', or leave --html out for the Markdown report"
         ) from None
-    tables = read_tables(state)
-    noisy = perturbed(tables.summary)
-    curves = over_seeds(noisy) if len(noisy) else pd.DataFrame()
-    chance = state.manifest.get("chance")
-    data = curve_data(curves, float(chance) if isinstance(chance, int | float) else None)
-    plan = state.run.plan() if state.planned else pd.DataFrame()
     # A template of our own: its style and scripts hold nothing of the run.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["png"] = lambda path: base64.b64encode(path.read_bytes()).decode()
     return environment.from_string(_part("html")).render(
+        report=assemble(state),
         version=__version__,
         date=_date(),
-        title=title(state, plan),
-        question=question(state, plan),
-        verdict=verdict(plan, tables),
-        marks=marks(state),
-        counts=counts(state),
-        cards=cards(state, plan, tables.summary),
-        overview=overview(tables.overview),
-        worst=worst_modes(curves),
-        points=points(curves, _MOST_POINTS),
-        looks=data["models"],
-        curves=data,
-        figures=figures(state),
-        no_pairs=no_pairs(plan, tables),
-        pairs=pairs(tables.tests),
-        tests=single_tests(tables.tests),
-        command=command(state),
-        facts=facts(state, plan),
-        noises=noises(plan),
-        unknown=unknown(state),
-        failures=failures(state),
-        resume=state.resume(),
-        going_on=going_on(state),
+        figure=curve_figure,
         css=Markup(_part("css").strip()),
-        script=Markup(_part("js").strip()),
         # The end of a script must not stand inside one.
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
     )
@@ -118,7 +64,7 @@ def _part(suffix: str) -> str:
 
 
 def _date() -> str:
-    """Return the date of SOURCE_DATE_EPOCH, today's where it is not set: `2026-01-31`, UTC."""
+    """Return the date of SOURCE_DATE_EPOCH, today's if it is not set: `2026-01-31`, UTC."""
     seconds = source_date()
     chosen = "SOURCE_DATE_EPOCH" in os.environ
     try:

@@ -1,6 +1,47 @@
-"""Tables and numbers as Markdown has them."""
+"""A report as Markdown."""
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from robustssm.evaluations.reports.parts import Code, Items, Part, Picture, Report, Table
+
+
+def render(report: Report, output: Path) -> str:
+    """Return a report as Markdown, ending in a newline; figures are named relative to `output`."""
+    base = output.parent.resolve()
+    blocks = [f"# {report.title}", report.question]
+    blocks += [_block(part, base) for part in report.lead]
+    blocks += [*report.marks, report.counts]
+    for section in report.sections:
+        blocks += [f"## {section.title}", *(_block(part, base) for part in section.parts)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _block(part: Part, base: Path) -> str:
+    """Return a part as Markdown; empty if there is nothing to show, or the part is drawn."""
+    match part:
+        case str():
+            return part
+        case Code():
+            return f"    {part.text}"
+        case Items():
+            return "\n".join(f"- {line}" for line in part.lines)
+        case Table() if part.rows:
+            rest = f"{part.rest} more rows are left out here." if part.rest else ""
+            blocks = [part.caption, markdown_table(part.columns, part.rows), rest, part.note]
+            return "\n\n".join(block for block in blocks if block)
+        case Picture():
+            links = {
+                other.suffix[1:]: quote(Path(os.path.relpath(other.resolve(), base)).as_posix())
+                for other in (part.path.with_suffix(end) for end in (".png", ".pdf", ".csv"))
+                if other.is_file()
+            }
+            others = ", ".join(f"[{kind}]({links[kind]})" for kind in links if kind != "png")
+            return f"![{part.path.stem}]({links['png']})" + (f"\n\n{others}" if others else "")
+        case _:
+            return ""
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -10,19 +51,3 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> 
         return "| " + " | ".join(" ".join(str(c).replace("|", "\\|").split()) for c in cells) + " |"
 
     return "\n".join([line(columns), "|" + "---|" * len(columns), *(line(row) for row in rows)])
-
-
-def numbers(values: Iterable[float]) -> str:
-    """Return numbers in words: runs of whole ones as `1-64`, many others by their ends."""
-    found = sorted(set(values))
-    if len(found) > 1 and all(float(v).is_integer() for v in found):
-        starts = [v for v in found if v - 1 not in found]
-        ends = [v for v in found if v + 1 not in found]
-        parts = [
-            f"{a:g}" if a == b else f"{a:.0f}-{b:.0f}" for a, b in zip(starts, ends, strict=True)
-        ]
-        if len(parts) <= 8:
-            return ", ".join(parts)
-    if len(found) > 8:
-        return f"{len(found)} values from {found[0]:g} to {found[-1]:g}"
-    return ", ".join(f"{v:g}" for v in found)

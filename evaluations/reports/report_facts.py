@@ -2,17 +2,18 @@
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.perturbations.table import FAMILIES
-from robustssm.evaluations.reports.markdown import numbers
-from robustssm.evaluations.reports.report_rows import DASH, Table, condition, noise_name, share
+from robustssm.evaluations.reports.parts import Table
+from robustssm.evaluations.reports.report_rows import DASH, condition, noise_name, numbers, share
 from robustssm.evaluations.results.inspection import Inspection, model_names
 from robustssm.evaluations.results.summary import perturbed
-from robustssm.evaluations.results.tables import Tables
+from robustssm.evaluations.results.tables import Tables, read_csv
 from robustssm.evaluations.sweep.conditions import CONDITION
 
 # Failed cells that are listed one by one; errors/ has all of them.
@@ -212,14 +213,8 @@ def failures(state: Inspection) -> Table:
 
 
 def unknown(state: Inspection) -> list[str]:
-    """Return what is not known, a line each: samples, damaged files, failed and missing cells."""
-    lines = []
-    if state.partial:
-        lines.append(
-            f"Only the first {state.manifest.get('limit')} samples were used (--limit): every "
-            "number here is of these."
-        )
-    lines += [f"Damaged: {name}: {reason}." for name, reason in sorted(state.damaged.items())]
+    """Return what is not known, one line each: damaged files, failed and missing cells."""
+    lines = [f"Damaged: {name}: {reason}." for name, reason in sorted(state.damaged.items())]
     said: dict[str, int] = {}
     for failure in state.failed.values():
         said[failure.line] = said.get(failure.line, 0) + 1
@@ -248,11 +243,22 @@ def _missing(state: Inspection) -> list[str]:
     return lines
 
 
-def going_on(state: Inspection) -> str:
-    """Return what the command of `Inspection.resume` does, in a sentence without its end."""
-    if state.complete:
-        return "Every cell is there: the same command computes nothing again. It was"
-    return "The sweep goes on, and computes only what is missing, by"
+def words_of_figure(path: Path) -> str:
+    """Return what a figure of the run shows, from the table of its data."""
+    table = read_csv(path.with_suffix(".csv"))
+    needed = {"model", "noise", "mode", "eps", "eps_unit", "accuracy"}
+    if table.empty or not needed <= set(table) or table["accuracy"].isna().all():
+        return f"Figure {path.stem} of this run; the tables of this page hold its numbers."
+    models = ", ".join(dict.fromkeys(map(str, table["model"])))
+    several = len(table["mode"].unique()) > 1
+    over = f"the mode ({numbers(table['mode'])})" if several else "the strength eps"
+    low = table.loc[table["accuracy"].idxmin()]
+    where = f"mode {low['mode']:g}, " if several else ""
+    return (
+        f"Accuracy against {over} of {models} under {table['noise'].iloc[0]}, eps "
+        f"{numbers(table['eps'])} {table['eps_unit'].iloc[0]}. Lowest: {low['accuracy']:.3f}, "
+        f"{low['model']}, {where}eps {low['eps']:g}."
+    )
 
 
 def _count(count: int, noun: str) -> str:

@@ -1,11 +1,11 @@
 """The tables of results that a report of a run shows, as text, whatever it is written in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from numbers import Real
 
 import pandas as pd
 
+from robustssm.evaluations.reports.parts import Table
 from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.tables import ALPHA
 from robustssm.evaluations.sweep.conditions import CONDITION
@@ -17,18 +17,20 @@ MOST_MODES = 5
 DASH = "-"
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of text. The first cell of a row names the row; rest: rows that are left out.
-
-    note: what a reader has to know of its numbers, below it.
-    """
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    rest: int = 0
-    note: str = ""
+def numbers(values: Iterable[float]) -> str:
+    """Return numbers in words: runs of whole ones as `1-64`, many others by their ends."""
+    different = sorted(set(values))
+    if len(different) > 1 and all(float(v).is_integer() for v in different):
+        starts = [v for v in different if v - 1 not in different]
+        ends = [v for v in different if v + 1 not in different]
+        parts = [
+            f"{a:g}" if a == b else f"{a:.0f}-{b:.0f}" for a, b in zip(starts, ends, strict=True)
+        ]
+        if len(parts) <= 8:
+            return ", ".join(parts)
+    if len(different) > 8:
+        return f"{len(different)} values from {different[0]:g} to {different[-1]:g}"
+    return ", ".join(f"{v:g}" for v in different)
 
 
 def share(value: object) -> str:
@@ -55,11 +57,11 @@ def noise_name(noise: str, clip: str) -> str:
 
 
 def overview(frame: pd.DataFrame) -> Table:
-    """Return a row a model, noise and eps, of `metrics.overview`."""
+    """Return a row a model, noise and eps, of `summary.overview`."""
     rows = [
         (
             *(str(row.model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
-            *(f"{row.eps:g} {row.eps_unit}", str(row.seeds), str(row.n)),
+            *(f"{row.eps:g} {row.eps_unit}", str(row.seeds), str(row.n), str(row.modes)),
             *(share(row.clean_accuracy), share(row.acc_mean_over_modes)),
             *(share(row.acc_worst_over_modes), at_mode(row.worst_mode, row.mode_unit)),
             share(row.acc_worst_crossfit),
@@ -68,7 +70,7 @@ def overview(frame: pd.DataFrame) -> Table:
         )
         for row in frame.itertuples()
     ]
-    columns = ["model", "noise", "at", "eps", "seeds", "n", "clean", "mean over modes"]
+    columns = ["model", "noise", "at", "eps", "seeds", "n", "modes", "clean", "mean over modes"]
     columns += ["worst (naive)", "its mode", "worst, cross-fitted", "95% interval", "interval of"]
     note = (
         "Accuracies are shares of the n samples, means over training seeds. The naive worst mode "
@@ -77,14 +79,14 @@ def overview(frame: pd.DataFrame) -> Table:
         "the worst mode, the other half is read; the interval is of that value, and holds for the "
         "modes chosen."
     )
-    caption = "Accuracy over the modes, one row a model, noise and strength"
+    caption = "Accuracy over the modes, one row per model, noise and strength"
     return Table(caption, columns, rows, note=note)
 
 
 def worst_modes(curves: pd.DataFrame) -> Table:
     """Return the modes of the lowest accuracy of each model, noise and strength.
 
-    curves: of `metrics.over_seeds`, without the clean evaluation. Rows of a model stand together.
+    curves: of `summary.over_seeds`, without the clean evaluation. Rows of a model stand together.
     """
     keys = [name for name in CONDITION if name in curves and name not in ("mode", "mode_unit")]
     rows = []
@@ -113,8 +115,8 @@ def worst_modes(curves: pd.DataFrame) -> Table:
     return Table(caption, columns, rows, note=note)
 
 
-def points(curves: pd.DataFrame, most: int) -> Table:
-    """Return the points of the curves, of `metrics.over_seeds`, the first `most` of them."""
+def points(curves: pd.DataFrame) -> Table:
+    """Return the points of the curves, of `summary.over_seeds`."""
     rows = [
         (
             *(str(row.model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
@@ -122,35 +124,38 @@ def points(curves: pd.DataFrame, most: int) -> Table:
             *(share(row.accuracy), interval(row.ci_low, row.ci_high)),
             *(str(row.interval) or DASH, str(row.n), str(row.seeds)),
         )
-        for row in curves.head(most).itertuples()
+        for row in curves.itertuples()
     ]
     columns = ("model", "noise", "at", "eps", "mode", "accuracy", "95% interval", "interval of")
-    rest = len(curves) - len(rows)
-    return Table("The points of the curves", (*columns, "n", "seeds"), rows, rest)
+    return Table("The points of the curves", (*columns, "n", "seeds"), rows)
 
 
 def pairs(tests: pd.DataFrame) -> Table:
-    """Return a row a pair of models: at how many conditions the paired tests tell them apart."""
+    """Return one row per pair of models: at how many conditions one is right more often.
+
+    The pairs that differ most clearly come first.
+    """
     columns = ["a", "b", "pairs of checkpoints", "conditions", "a better", "b better"]
     columns += ["opposite signs", "largest difference a - b"]
-    if tests.empty:
+    noisy = tests[tests["noise"] != "clean"] if len(tests) else tests
+    counts = verdicts(noisy, ALPHA)
+    if counts.empty:
         return Table("", columns, ())
-    noisy = tests[tests["noise"] != "clean"]
+    clear = (counts["a_better"] - counts["b_better"]).abs()
+    order = clear.sort_values(ascending=False, kind="stable").index
     rows = []
-    for row in verdicts(noisy, ALPHA).itertuples(index=False):
+    for row in counts.loc[order].itertuples(index=False):
         group = noisy[(noisy["model_a"] == row.model_a) & (noisy["model_b"] == row.model_b)]
         most = group.loc[group["difference"].abs().idxmax()]
         names = ("noise", "mode", "mode_unit", "eps", "eps_unit")
         words = condition(*(most.get(name, "") for name in names))
-        rows.append(
-            (*map(str, row), f"{most['difference']:+.3f} ({words}, n = {most['n']})"),
-        )
+        rows.append((*map(str, row), f"{most['difference']:+.3f} ({words}, n = {most['n']})"))
     note = (
         "McNemar's exact test on the same perturbed samples, Holm-adjusted over all tests of the "
-        f"run, p < {ALPHA:g}. A condition counts as better where every pair of checkpoints says "
+        f"run, p < {ALPHA:g}. A condition counts as better if every pair of checkpoints says "
         "so. It compares these checkpoints, not ways of training."
     )
-    return Table("Paired tests, one row a pair of models", columns, rows, note=note)
+    return Table("Paired tests, one row per pair of models", columns, rows, note=note)
 
 
 def single_tests(tests: pd.DataFrame) -> Table:

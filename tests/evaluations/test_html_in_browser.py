@@ -35,7 +35,8 @@ FLAGS = (
 DRAWN = "document.querySelectorAll('#curve-plot .scatterlayer .trace').length"
 # It would ask for a file that is not there, and run what it says.
 HOSTILE = "<img src=x onerror=boom()>"
-LINES = "document.getElementById('curve-plot').data.filter(t => t.name !== 'interval')"
+PLOT = "document.getElementById('curve-plot')"
+LINES = f"{PLOT}.data.filter(t => t.mode === 'lines+markers')"
 
 
 class Page:
@@ -168,7 +169,7 @@ def test_the_page_loads_without_a_complaint_and_without_the_network(tab: Page, p
     assert tab.complaints() == []
     assert tab.value("typeof boom") == "undefined"
     assert set(shown(tab)) == {"a", "b", HOSTILE.replace("<", "&lt;").replace(">", "&gt;")}
-    labels = tab.value("[...document.querySelectorAll('#curve-models label')].map(l=>l.innerText)")
+    labels = tab.value("[...document.querySelectorAll('.legendtext')].map(l=>l.textContent)")
     assert [label.strip() for label in labels] == ["a", "b", HOSTILE]
 
 
@@ -183,30 +184,32 @@ def test_question_and_verdict_are_on_the_first_screen(tab: Page, path: Path) -> 
     tab.call("Emulation.clearDeviceMetricsOverride")
 
 
-def test_a_checkbox_takes_its_model_out_and_puts_it_back(tab: Page, path: Path) -> None:
+def press(menu: int, button: int) -> str:
+    """Return what an entry of a menu of the figure does, by plotly's own function."""
+    entry = f"{PLOT}.layout.updatemenus[{menu}].buttons[{button}]"
+    return f"Plotly[{entry}.method]({PLOT}, ...{entry}.args)"
+
+
+def test_the_legend_takes_models_out_and_the_menu_leaves_them_out(tab: Page, path: Path) -> None:
     tab.open(path)
     tab.until(f"{DRAWN} === 6")
-    before = shown(tab)
-    box = "document.querySelectorAll('#curve-models input')[1]"
-    tab.value(f"{box}.click()")
+    tab.value(f"Plotly.restyle({PLOT}, {{visible: 'legendonly'}}, [2, 3])")
     tab.until(f"{DRAWN} === 4")
-    assert shown(tab) == {name: y for name, y in before.items() if name != "b"}
-    tab.value(f"{box}.click()")
-    tab.until(f"{DRAWN} === 6")
-    assert shown(tab) == before
-    tab.value("document.querySelector('[data-all=off]').click()")
+    tab.value(press(0, 0))
+    tab.until(f"{DRAWN} === 4")
+    tab.value(press(1, 1))
     tab.until(f"{DRAWN} === 0")
+    tab.value(press(1, 0))
+    tab.until(f"{DRAWN} === 6")
     assert tab.complaints() == []
 
 
-def test_the_strength_is_chosen_by_its_control(tab: Page, path: Path) -> None:
+def test_the_strength_is_chosen_by_the_menu(tab: Page, path: Path) -> None:
     """Accuracies of `flat`: two modes alike, one accuracy a strength."""
     tab.open(path)
+    tab.until(f"{DRAWN} === 6")
     for k, accuracy in enumerate((1.0, 0.9, 0.5)):
-        tab.value(
-            f"(s => {{s.value = '{k}'; s.dispatchEvent(new Event('change'))}})"
-            "(document.getElementById('curve-strength'))"
-        )
+        tab.value(press(0, k))
         assert shown(tab)["a"] == [accuracy, accuracy]
     hover = tab.value(f"{LINES}[0].text[0]")
     for words in ("mode 1", "accuracy 0.500", "95% interval [", "n = 40", "seeds: 1"):
@@ -221,8 +224,9 @@ def test_the_figure_takes_the_colours_of_the_scheme(tab: Page, path: Path, schem
     tab.open(path)
     tab.until(f"{DRAWN} === 6")
     ink = tab.value("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
-    assert tab.value("document.getElementById('curve-plot').layout.font.color") == ink
+    drawn = tab.value("getComputedStyle(document.querySelector('.xtitle')).fill")
     assert ink == {"light": "#1b1f24", "dark": "#e6e9ed"}[scheme]
+    assert drawn == f"rgb({', '.join(str(int(ink[k : k + 2], 16)) for k in (1, 3, 5))})"
     tab.call("Emulation.setEmulatedMedia", features=[])
 
 
@@ -248,8 +252,8 @@ def test_without_javascript_the_tables_are_there(tab: Page, path: Path) -> None:
     tab.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
         tab.open(path)
-        assert tab.value("document.getElementById('curve-tool').hidden")
+        assert tab.value(f"{PLOT}.children.length") == 0
         assert "need JavaScript" in tab.value("document.querySelector('noscript').innerText")
-        assert tab.value("document.querySelectorAll('table').length") == 6
+        assert tab.value("document.querySelectorAll('table').length") == 7
     finally:
         tab.call("Emulation.setScriptExecutionDisabled", value=False)

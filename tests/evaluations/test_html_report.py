@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robust
 from robustssm.commands.show import report
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports import html_page
-from robustssm.evaluations.reports.html_curves import COLOURS, curve_data, looks
+from robustssm.evaluations.reports.html_curves import COLOURS, curve_figure, looks
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.paired_tests import paired_tests
 from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
@@ -64,7 +65,7 @@ class Document(HTMLParser):
         return " ".join(text for tag, text in self.texts if tag not in ("script", "style"))
 
     def data(self) -> Any:
-        (text,) = [t for tag, t in self.texts if tag == "script" and t.startswith('{"chance"')]
+        (text,) = [t for tag, t in self.texts if tag == "script" and t.startswith('{"config"')]
         return json.loads(text)
 
 
@@ -119,24 +120,40 @@ def run(tmp_path: Path) -> RunDirectory:
 def test_the_curves_are_those_of_the_summary(run: RunDirectory) -> None:
     """Every point, interval and count of `over_seeds` is in the data of the figure, and no more."""
     frame = over_seeds(perturbed(summarise(run)))
-    data = document(run).data()
+    figure = document(run).data()
+    names = [trace["name"] for trace in figure["data"]]
+    assert names == ["a", "a", "b", "b"]
     points = {
-        (data["models"][line["model"]]["name"], group["label"], x): (y, low, high, n, seeds)
-        for panel in data["panels"]
-        for group in panel["groups"]
-        for line in group["lines"]
-        for x, y, low, high, n, seeds in zip(
-            *(line[key] for key in ("x", "y", "low", "high", "n", "seeds")), strict=True
+        (name, button["label"], x): (y, text)
+        for button in figure["layout"]["updatemenus"][0]["buttons"]
+        for name, *line in zip(
+            names, *(button["args"][0][k] for k in ("x", "y", "text")), strict=True
         )
+        for x, y, text in zip(*line, strict=False)  # ribbons have no text
     }
     assert len(points) == len(frame) == 12
     for row in frame.itertuples():
-        found = points[row.model, f"{row.eps:g} {row.eps_unit}", row.mode]
-        ends = [None if np.isnan(v) else v for v in (row.ci_low, row.ci_high)]
-        for value, expected in zip(found[:3], (row.accuracy, *ends), strict=True):
-            # The page has six digits.
-            assert value is expected is None or value == pytest.approx(expected, rel=1e-5)
-        assert found[3:] == (row.n, row.seeds)
+        y, text = points[row.model, f"fourier, at input, eps {row.eps:g} {row.eps_unit}", row.mode]
+        # The page has six digits.
+        assert y == pytest.approx(row.accuracy, rel=1e-5)
+        ends = f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" if row.ci_low == row.ci_low else "-"
+        assert f"accuracy {row.accuracy:.3f}<br>95% interval {ends}<br>n = {row.n}, " in text
+        assert text.endswith(f"seeds: {row.seeds}")
+
+
+def test_the_figure_is_one_that_plotly_knows(run: RunDirectory) -> None:
+    """Plotly's own check of names and values; the strongest eps of the first noise is drawn."""
+    import plotly.graph_objects as go
+
+    figure = document(run).data()
+    go.Figure({"data": figure["data"], "layout": figure["layout"]})
+    menu, buttons = figure["layout"]["updatemenus"]
+    assert menu["active"] == 2 and len(menu["buttons"]) == 3 and len(buttons["buttons"]) == 2
+    values, axis = menu["buttons"][2]["args"]
+    for name, columns in values.items():
+        assert [trace[name] for trace in figure["data"]] == columns
+    assert figure["layout"]["xaxis"]["title"]["text"] == axis["xaxis.title.text"]
+    assert [len(button["args"][0]["x"]) for button in menu["buttons"]] == [4, 4, 4]
 
 
 def test_a_page_says_what_was_run(run: RunDirectory) -> None:
@@ -211,7 +228,7 @@ def test_nothing_of_a_run_becomes_markup(run: RunDirectory) -> None:
     relabel(run, "a", HOSTILE)
     found = document(run)
     assert [tag for tag, _ in found.tags] == plain
-    assert found.data()["models"][0]["name"] == HOSTILE
+    assert found.data()["data"][0]["name"] == escape(HOSTILE, quote=False)
     assert HOSTILE in found.said("th")
 
 
@@ -233,11 +250,14 @@ def test_a_run_of_failures_is_a_page_without_curves(run: RunDirectory) -> None:
 @pytest.mark.parametrize("models", [1, 12])
 def test_runs_of_one_of_everything_and_of_many(tmp_path: Path, models: int) -> None:
     curves = {(f"m{k}", 0): {(1.0, 0.5): np.ones(1, np.bool_)} for k in range(models)}
-    data = document(write_run(tmp_path / "run", curves)).data()
-    (panel,) = data["panels"]
-    (group,) = panel["groups"]
-    assert panel["x"] == "eps" and len(group["lines"]) == models
-    assert all(line["x"] == [0.5] and line["y"] == [1.0] for line in group["lines"])
+    figure = document(write_run(tmp_path / "run", curves)).data()
+    (button,) = figure["layout"]["updatemenus"][0]["buttons"]
+    ribbons, lines = figure["data"][::2], figure["data"][1::2]
+    assert len(ribbons) == len(lines) == models
+    assert all(line["x"] == [0.5] and line["y"] == [1.0] for line in lines)
+    # Of one point the ribbon is a bar.
+    assert all(ribbon["x"] == [0.5, 0.5] for ribbon in ribbons)
+    assert button["args"][1] == {"xaxis.title.text": "eps (std)", "xaxis.type": "log"}
 
 
 def test_an_accuracy_that_is_not_a_number_is_a_gap(run: RunDirectory) -> None:
@@ -248,8 +268,8 @@ def test_an_accuracy_that_is_not_a_number_is_a_gap(run: RunDirectory) -> None:
     assert "NaN" not in html.partition('id="curve-data"')[2].partition("</script>")[0]
     document(run)
     curves = over_seeds(perturbed(summary)).assign(accuracy=np.nan, ci_low=np.nan)
-    lines = curve_data(curves, None)["panels"][0]["groups"][0]["lines"]
-    assert lines[0]["y"] == lines[0]["low"] == [None, None]
+    ribbon, line, *_ = curve_figure(curves, None)["data"]
+    assert line["y"] == [None, None] and ribbon["y"] == []
 
 
 def test_figures_are_inside_the_page_and_say_what_they_show(run: RunDirectory) -> None:
@@ -289,7 +309,7 @@ def test_texts_and_lines_stand_out_from_their_background() -> None:
         assert contrast(scheme["warn"], scheme["warnbox"]) >= 4.5
         assert all(contrast(colour, scheme["paper"]) >= 3.0 for colour in COLOURS)
     found = looks([f"m{k}" for k in range(32)])
-    assert len({(look["colour"], look["dash"]) for look in found}) == 32
+    assert len({(look["color"], look["dash"]) for look in found}) == 32
 
 
 def test_the_command_writes_the_page(run: RunDirectory, tmp_path: Path) -> None:

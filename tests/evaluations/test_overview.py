@@ -8,7 +8,8 @@ import pytest
 
 from robustssm.commands.sweep_tables import results_table
 from robustssm.errors import UsageError
-from robustssm.evaluations.reports.report import report
+from robustssm.evaluations.reports.markdown import render
+from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.cell_digests import digest_cells
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.summary import over_seeds, overview, summarise
@@ -151,7 +152,7 @@ def test_table_and_report_show_it(tmp_path: Path) -> None:
     tables = read_tables(state)
     frame = tables.overview
     columns, rows = results_table(tables, "run").texts()
-    text = report(state, run.path / "report.md")
+    text = render(assemble(state), run.path / "report.md")
     assert {"worst (naive)", "worst, cross-fitted", "95% interval", "of"} <= set(columns)
     assert "| worst (naive) | its mode | worst, cross-fitted | 95% interval |" in text
     for row, cells in zip(frame.to_dict("records"), rows, strict=True):
@@ -165,9 +166,9 @@ def test_table_and_report_show_it(tmp_path: Path) -> None:
 def test_the_report_keeps_clips_apart(tmp_path: Path) -> None:
     """Modes of one noise under two clips are four conditions of one seed, not two of two."""
     run, curves = two_clips(tmp_path / "run")
-    text = report(inspect(run.path), run.path / "report.md")
-    worst = text.partition("## Worst modes of each model")[2].partition("\n## ")[0]
-    lines = [line for line in worst.splitlines() if line.startswith("| fourier")]
+    text = render(assemble(inspect(run.path)), run.path / "report.md")
+    worst = text.partition("## Worst modes\n")[2].partition("\n## ")[0]
+    lines = [line for line in worst.splitlines() if line.startswith("| a | fourier")]
     assert len(lines) == 4 and "over seeds" not in worst
     accuracies = {f"{right.mean():.3f}" for right in curves["a", 0].values()}
-    assert {line.split(" | ")[4] for line in lines} == accuracies
+    assert {line.split(" | ")[5] for line in lines} == accuracies

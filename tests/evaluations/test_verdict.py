@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm.evaluations.reports.report import report
+from robustssm.evaluations.reports.markdown import render
+from robustssm.evaluations.reports.parts import Part, Table
+from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.reports.report_rows import worst_modes
-from robustssm.evaluations.reports.verdict import MOST_MODELS, verdict
+from robustssm.evaluations.reports.verdict import MOST_ROWS, verdict
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.summary import over_seeds, overview, perturbed
 from robustssm.evaluations.results.tables import Tables, finish, read_tables
@@ -19,16 +21,39 @@ from robustssm.evaluations.sweep.run_directory import RunDirectory
 from tests.evaluations.written_runs import EPS, BoolArray, flat, share, write_run
 
 
-def said(run: RunDirectory) -> str:
+def parts(run: RunDirectory) -> list[Part]:
     """Return the verdict of a run as it stands."""
-    state = inspect(run.path)
-    return " ".join(verdict(run.plan(), read_tables(state)))
+    return verdict(run.plan(), read_tables(inspect(run.path)))
+
+
+def said(run: RunDirectory) -> str:
+    """Return its sentences."""
+    return " ".join(part for part in parts(run) if isinstance(part, str))
+
+
+def rows(run: RunDirectory, column: str) -> dict[str, dict[str, str]]:
+    """Return the rows of the table that has a column, by their first cell."""
+    (table,) = (p for p in parts(run) if isinstance(p, Table) and column in p.columns)
+    return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+
+
+def accuracies(run: RunDirectory) -> dict[str, tuple[str, ...]]:
+    """Return clean accuracy, mean over modes, worst mode and interval of each model."""
+    names = ("clean", "mean over modes", "worst, cross-fitted", "95% interval")
+    return {model: tuple(row[n] for n in names) for model, row in rows(run, "clean").items()}
+
+
+def compared(run: RunDirectory) -> tuple[str, ...]:
+    """Return conditions, a better, b better and opposite signs of models a and b."""
+    row = rows(run, "a better")["a"]
+    assert row["b"] == "b"
+    return tuple(row[n] for n in ("conditions", "a better", "b better", "opposite signs"))
 
 
 def both(run: RunDirectory) -> list[str]:
     """Return the Markdown report and, where its libraries are there, the text of the HTML page."""
     state = inspect(run.path)
-    found = [report(state, run.path / "report.md")]
+    found = [render(assemble(state), run.path / "report.md")]
     try:
         import markupsafe
         import plotly  # noqa: F401
@@ -65,13 +90,12 @@ def test_the_numbers_are_those_of_the_overview(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", curves)
     finish(run)
     row = read_tables(inspect(run.path)).overview.iloc[0]
-    numbers = f"{row['acc_worst_crossfit']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-    for model in "ab":
-        words = f"{model} 1.000 clean, 0.700 in the mean over the modes, {numbers} at the worst"
-        assert words in said(run)
-    assert "n = 40 samples, 1 training seed; brackets: 95% intervals over samples." in said(run)
-    assert "No paired test" in said(run) and "tells a and b apart." in said(run)
-    assert all(text in page for page in both(run) for text in said(run).split(". ")[:1])
+    worst = f"{row['acc_worst_crossfit']:.3f}", f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+    assert accuracies(run) == dict.fromkeys("ab", ("1.000", "0.700", *worst))
+    first = rows(run, "clean")["a"]
+    assert (first["n"], first["seeds"], first["modes"]) == ("40", "1", "2")
+    assert compared(run) == ("2", "0", "0", "0")
+    assert all(text in page for page in both(run) for text in (said(run), *worst))
 
 
 def test_it_stands_above_every_table(tmp_path: Path) -> None:
@@ -87,8 +111,8 @@ def test_it_stands_above_every_table(tmp_path: Path) -> None:
 def test_it_is_of_the_strongest_eps(tmp_path: Path, unit: str, strongest: str) -> None:
     """Decibels of the signal over the noise: the fewest are the strongest."""
     run = write_run(tmp_path / "run", {("a", 0): flat(0.9, 0.8, 0.4)}, unit=unit)
-    words = f"Accuracy under fourier at input, eps {strongest} {unit} (the strongest of 3), 2 modes"
-    assert said(run).startswith(words)
+    words = f"Accuracy under fourier at input, eps {strongest} {unit} (the strongest of 3), modes "
+    assert said(run).startswith(f"{words}1-2 (bin)")
 
 
 @pytest.mark.parametrize("better", ["a", "b"])
@@ -96,11 +120,9 @@ def test_the_direction_of_the_paired_tests(tmp_path: Path, better: str) -> None:
     """All 40 samples against none, at both modes: p = 2^-39 each, whatever the adjustment."""
     right = {model: flat(*[float(model == better)] * 3) for model in "ab"}
     run = write_run(tmp_path / "run", {(m, 0): curve for m, curve in right.items()})
-    assert "tests.csv is not there or behind the cells" in said(run)
+    assert "tests.csv is not up to date with the cells" in said(run)
     finish(run)
-    other = "ab".replace(better, "")
-    assert f"{better} is right more often than {other} at 2 of 2 tested modes." in said(run)
-    assert f"{other} is right more often" not in said(run)
+    assert compared(run) == ("2", *(("2", "0") if better == "a" else ("0", "2")), "0")
 
 
 def test_both_directions_are_told(tmp_path: Path) -> None:
@@ -108,7 +130,7 @@ def test_both_directions_are_told(tmp_path: Path) -> None:
     b = {(float(k), 1.0): share(float(k == 3)) for k in (1, 2, 3)}
     run = write_run(tmp_path / "run", {("a", 0): a, ("b", 0): b})
     finish(run)
-    assert "a is right more often than b at 2 of 3 tested modes, less often at 1." in said(run)
+    assert compared(run) == ("3", "2", "1", "0")
 
 
 def test_training_seeds_that_contradict_each_other(tmp_path: Path) -> None:
@@ -116,13 +138,10 @@ def test_training_seeds_that_contradict_each_other(tmp_path: Path) -> None:
     curves = {(m, s): {(1.0, 1.0): share(float((m == "a") == (s == 0)))} for m in "ab" for s in (0, 1)}  # fmt: skip  # noqa: E501
     run = write_run(tmp_path / "run", curves)
     finish(run)
-    assert "tells a and b apart in every pair of training seeds." in said(run)
-    assert "In 1 comparison two pairs of training seeds contradict each other." in said(run)
+    assert compared(run) == ("1", "0", "0", "1")
     # Accuracies of 1 and 0 over two seeds.
-    assert "a 1.000 clean, 0.500 [0.000, 1.000] perturbed" in said(run)
-    assert "n = 40 samples, 2 training seeds; brackets: 95% intervals over training seeds" in said(
-        run
-    )
+    assert accuracies(run)["a"] == ("1.000", "0.500", "0.500", "[0.000, 1.000]")
+    assert rows(run, "clean")["a"]["interval of"] == "seeds (Student)"
 
 
 def test_tests_of_other_conditions_do_not_count(tmp_path: Path) -> None:
@@ -131,15 +150,14 @@ def test_tests_of_other_conditions_do_not_count(tmp_path: Path) -> None:
         tmp_path / "run", {("a", 0): flat(1.0, 0.5, 0.5), ("b", 0): flat(0.0, 0.5, 0.5)}
     )
     finish(run)
-    assert "No paired test of this noise and eps" in said(run)
-    assert "is right more often" not in said(run)
+    assert compared(run) == ("2", "0", "0", "0")
 
 
 def test_tests_that_are_lost(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {(m, 0): flat(0.9) for m in "ab"})
     finish(run)
     (run.path / "tests.csv").unlink()
-    assert "No paired test of fourier at input, eps 0.1 std is there." in said(run)
+    assert "tests.csv holds no perturbed condition." in said(run)
     assert all("tests.csv holds no perturbed condition." in page for page in both(run))
 
 
@@ -148,10 +166,10 @@ def test_one_model_one_mode_one_sample(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {("m", 0): one})
     finish(run)
     # Wilson's interval of 1 of 1: 1 / (1 + 1.96^2) = 0.207 to 1.
-    line = "Accuracy under fourier at input, eps 0.5 std, mode 1 (bin): m 1.000 clean, 1.000 "
-    line += "[0.207, 1.000] perturbed. n = 1 sample, 1 training seed; brackets: 95% intervals over "
-    assert said(run).startswith(line)
-    assert "There is one model" in said(run)
+    assert accuracies(run) == {"m": ("1.000", "1.000", "1.000", "[0.207, 1.000]")}
+    assert rows(run, "clean")["m"]["n"] == "1"
+    line = "Accuracy under fourier at input, eps 0.5 std, modes 1 (bin)"
+    assert said(run).startswith(line) and "There are no two models" in said(run)
     assert all(line in page for page in both(run))
 
 
@@ -159,42 +177,34 @@ def test_two_modes_of_one_sample_have_no_worst(tmp_path: Path) -> None:
     """One sample has no two halves."""
     one: dict[Any, BoolArray] = {(k, 0.5): np.ones(1, np.bool_) for k in (1.0, 2.0)}
     run = write_run(tmp_path / "run", {("m", 0): one})
-    words = "1.000 in the mean over the modes, not known at the worst mode, cross-fitted"
-    assert words in said(run) and "brackets" not in said(run)
-    assert all(words in page for page in both(run))
+    assert accuracies(run) == {"m": ("1.000", "1.000", "-", "-")}
 
 
 def test_a_noise_without_modes(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {("m", 0): {(0.0, 1.0): share(0.5)}}, mode_unit="")
-    assert "eps 1 std: m 1.000 clean, 0.500 [" in said(run)
+    assert "eps 1 std, the lowest first:" in said(run)
+    assert accuracies(run)["m"][:3] == ("1.000", "0.500", "0.500")
 
 
 def test_seeds_that_agree_leave_no_interval(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {("m", s): {(1.0, 1.0): share(0.5)} for s in (0, 1)})
-    assert "m 1.000 clean, 0.500 (no interval) perturbed. n = 40" in said(run)
+    assert accuracies(run) == {"m": ("1.000", "0.500", "0.500", "-")}
 
 
-@pytest.mark.parametrize("models", [MOST_MODELS, MOST_MODELS + 1, 12])
-def test_of_many_models_the_lowest_and_the_highest(tmp_path: Path, models: int) -> None:
-    curves = {(f"m{k:02}", 0): {(1.0, 1.0): share(0.25 + 0.05 * k)} for k in range(models)}
+@pytest.mark.parametrize("models", [MOST_ROWS, MOST_ROWS + 1, 12])
+def test_of_many_models_the_lowest(tmp_path: Path, models: int) -> None:
+    curves = {(f"m{k:02}", 0): {(1.0, 1.0): share(0.9 - 0.05 * k)} for k in range(models)}
     run = write_run(tmp_path / "run", curves)
     finish(run)
-    top = f"m{models - 1:02} 1.000 clean, {0.2 + 0.05 * models:.3f}"
-    assert "m00 1.000 clean, 0.250" in said(run) and top in said(run)
-    assert (f"lowest of {models} models: m00" in said(run)) == (models > MOST_MODELS)
-    assert ("m01 1.000 clean" in said(run)) == (models <= MOST_MODELS)
-    title = report(inspect(run.path), run.path / "report.md").splitlines()[0]
-    assert ("m01" in title) == (models < 12) and ("12 models" in title) == (models == 12)
-    # Half a page at most, however many models.
-    assert len(said(run)) < 1500
-    assert all(top in page for page in both(run))
-
-
-def test_many_models_of_one_accuracy(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", {(f"m{k}", 0): {(1.0, 1.0): share(0.5)} for k in range(12)})
-    finish(run)
-    assert "0.500 of each of 12 models, such as m0" in said(run)
-    assert "tells any two of 12 models apart." in said(run)
+    found = accuracies(run)
+    assert list(found) == [f"m{models - 1 - k:02}" for k in range(MOST_ROWS)]
+    lowest = f"{0.95 - 0.05 * models:.3f}"
+    assert found[f"m{models - 1:02}"][1] == lowest
+    rest = [part.rest for part in parts(run) if isinstance(part, Table)]
+    assert rest == [models - MOST_ROWS, models * (models - 1) // 2 - MOST_ROWS]
+    title = both(run)[0].splitlines()[0]
+    assert ("m01" in title) == (models < 7) and ("12 models" in title) == (models == 12)
+    assert all(lowest in page for page in both(run))
 
 
 def test_a_failed_cell(tmp_path: Path) -> None:
@@ -202,37 +212,37 @@ def test_a_failed_cell(tmp_path: Path) -> None:
     (cell,) = cells(run, "model == 'b' and eps == 10 and mode == 2")
     lose(run, cell, "ran out\nof memory")
     finish(run)
-    assert "b 1.000 clean, 0.500 [0.352, 0.648] at the only finished mode" in said(run)
-    words = "1 of the 4 cells of this condition has no accuracy (not finished, or not known)"
+    assert accuracies(run)["b"] == ("1.000", "0.500", "0.500", "[0.352, 0.648]")
+    assert rows(run, "clean")["b"]["modes"] == "1" and rows(run, "clean")["a"]["modes"] == "2"
+    words = "1 of the 4 cells of this condition has no accuracy: the numbers are of the others."
     for page in both(run):
         assert words in page and "Failed, 1 cell: ran out" in page and "UNFINISHED" in page
     # The pair is tested at the mode that both have.
-    assert "tells a and b apart." in said(run)
+    assert compared(run) == ("1", "0", "0", "0")
 
 
 def test_a_model_without_a_result(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {(m, 0): flat(0.9, 0.8, 0.5) for m in "abc"})
     for cell in cells(run, "model == 'b' and eps == 10"):
         lose(run, cell)
-    assert "; b not known; c 1.000 clean" in said(run)
-    assert "2 of the 6 cells of this condition have no accuracy" in said(run)
+    assert set(accuracies(run)) == {"a", "c"}
+    assert "2 of the 6 cells of this condition have no accuracy (of b all of them)" in said(run)
     finish(run)
-    assert "2 of 3 pairs have no complete test." in said(run)
+    assert list(rows(run, "a better")) == ["a"] and rows(run, "a better")["a"]["b"] == "c"
 
 
 def test_a_strongest_eps_without_a_result(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {("a", 0): flat(0.9, 0.8, 0.5)})
     for cell in cells(run, "eps == 10"):
         lose(run, cell)
-    assert "Accuracy under fourier at input, eps 1 std, 2 modes: a" in said(run)
+    assert "Accuracy under fourier at input, eps 1 std, modes 1-2 (bin), the" in said(run)
     assert "Planned, and without any result: fourier at input, eps 10 std." in said(run)
 
 
 def test_a_missing_clean_evaluation(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {("a", 0): flat(0.9, 0.8, 0.5)})
     lose(run, cells(run, "noise == 'clean'")[0], "no")
-    assert "a not known clean, 0.500 in the mean" in said(run)
-    assert all("a not known clean" in page for page in both(run))
+    assert accuracies(run)["a"][:2] == ("-", "0.500")
 
 
 @pytest.mark.parametrize("planned", [False, True])
@@ -253,33 +263,37 @@ def test_accuracies_that_are_not_known(tmp_path: Path, whole: bool) -> None:
     chosen &= whole | (summary["mode"] == 2.0)
     summary.loc[chosen, ["accuracy", "ci_low", "ci_high"]] = np.nan
     summary.to_csv(run.path / "summary.csv", index=False)
-    words = "; b not known. n = 40" if whole else "; b 1.000 clean, 0.500 (no interval) at the only"
+    assert accuracies(run)["b"][1] == ("-" if whole else "0.500")
     for page in both(run):
-        assert words in page and "nan" not in page.lower().partition("curve-data")[0].split()
+        assert "nan" not in page.lower().partition("curve-data")[0].split()
     lacking = "2 of the 4 cells of this condition have" if whole else "1 of the 4 cells"
     assert lacking in said(run)
 
 
-def test_many_models_of_which_none_is_known(tmp_path: Path) -> None:
+def test_models_of_which_none_is_known(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {(f"m{k}", 0): flat(0.9) for k in range(12)})
     tables = read_tables(inspect(run.path))
     summary = tables.summary.assign(accuracy=np.nan)
     empty = Tables(summary, tables.tests, overview(summary), stale=False)
-    (first, *_) = verdict(run.plan(), empty)
-    assert first.endswith("2 modes: not known of any of 12 models.")
+    (_, table, *_, last) = verdict(run.plan(), empty)
+    assert isinstance(table, Table) and {row[5] for row in table.rows} == {"-"}
+    assert str(last).startswith("24 of the 24 cells of this condition have no accuracy (of m0, m1")
 
 
 def test_without_a_plan_the_tables_stand(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {(m, 0): flat(1.0, 0.8, 0.5) for m in "ab"})
     finish(run)
-    first = said(run)
+    first = accuracies(run)
     (run.path / "plan.parquet").unlink()
     state = inspect(run.path)
     # Without a plan no cell is known: summary.csv stands, its tests and worst modes do not.
-    found = " ".join(verdict(pd.DataFrame(), read_tables(state)))
-    assert found.split(", not known at")[0] == first.split(", 0.500 [")[0]
-    assert "tests.csv is not there or behind the cells" in found
-    assert all("not known at the worst mode" in page for page in both(run))
+    _, table, why = verdict(pd.DataFrame(), read_tables(state))
+    assert isinstance(table, Table) and why == (
+        "tests.csv is not up to date with the cells; a sweep writes it when it ends."
+    )
+    found = {row[0]: tuple(row[4:8]) for row in table.rows}
+    assert found == {model: (*row[:2], "-", "-") for model, row in first.items()}
+    assert len(both(run)) > 0
 
 
 def test_the_worst_modes_are_the_lowest_of_the_summary(tmp_path: Path) -> None:
@@ -293,8 +307,8 @@ def test_the_worst_modes_are_the_lowest_of_the_summary(tmp_path: Path) -> None:
     frame = over_seeds(perturbed(read_tables(inspect(run.path)).summary))
     table = worst_modes(frame)
     assert len(table.rows) == 2 * 3 * 5
-    rows = pd.DataFrame(list(table.rows), columns=[*table.columns])
-    for (model, eps), own in rows.groupby(["model", "eps"]):
+    listed = pd.DataFrame(list(table.rows), columns=[*table.columns])
+    for (model, eps), own in listed.groupby(["model", "eps"]):
         part = frame[(frame["model"] == model) & (frame["eps"] == float(str(eps).split()[0]))]
         lowest = part.sort_values("accuracy").head(5)
         assert list(own["accuracy"]) == [f"{v:.3f}" for v in lowest["accuracy"]]

@@ -25,7 +25,7 @@ from robustssm.commands.ls import ls
 from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
 from robustssm.evaluations.exports.formats import WRITERS
-from robustssm.evaluations.reports.markdown import numbers
+from robustssm.evaluations.reports.report_rows import numbers
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.hippo.initializations import NAMES
@@ -247,7 +247,7 @@ def test_the_report_stands_alone(run: Path) -> None:
         assert model["content_hash"] in text
     for words in (manifest["task_hash"], manifest["versions"]["torch"], "seed of the noise"):
         assert words in text
-    assert f"`{shlex.join(['robustssm', *manifest['argv']])}`" in text
+    assert f"\n    {shlex.join(['robustssm', *manifest['argv']])}\n" in text
     for link in re.findall(r"\]\((.*?)\)", text):
         assert (run / link).is_file(), link
     assert "nan" not in text.lower().split()
