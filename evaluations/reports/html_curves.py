@@ -53,10 +53,10 @@ def curve_figure(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
             "name": escape(model, quote=False),
             "legendgroup": escape(model, quote=False),
         }
-        ribbon = {"mode": "lines", "fill": "toself", "fillcolor": colour + "2e"}
+        ribbon: dict[str, Any] = {"mode": "lines", "fill": "toself", "fillcolor": colour + "2e"}
         ribbon |= {"line": {"width": 1, "color": colour + "59"}}
         traces.append(common | ribbon | {"hoverinfo": "skip", "showlegend": False})
-        line = {"mode": "lines+markers", "hovertemplate": "%{text}<extra></extra>"}
+        line: dict[str, Any] = {"mode": "lines+markers", "hovertemplate": "%{text}<extra></extra>"}
         line |= {"line": {"color": colour, "dash": look["dash"], "width": 1.8}}
         traces.append(common | line | {"marker": {"color": colour, "symbol": look["symbol"]}})
     for k, trace in enumerate(traces):
@@ -71,7 +71,14 @@ def curve_figure(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
             for label, visible in shown.items()
         ]
     }
-    dotted = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": chance, "y1": chance}
+    dotted: dict[str, Any] = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": chance,
+        "y1": chance,
+    }
     dotted |= {"line": {"width": 1, "dash": "dot"}}
     layout = {
         "height": 460 + 22 * (len(models) // 3),

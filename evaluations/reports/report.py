@@ -52,8 +52,10 @@ def assemble(state: Inspection) -> Report:
     curves = over_seeds(noisy) if len(noisy) else pd.DataFrame()
     chance = state.manifest.get("chance")
     known = float(chance) if isinstance(chance, int | float) else None
-    drawn = [Curves(curves, known, points(curves).first(MOST_POINTS))] if len(curves) else []
-    pictures = [
+    drawn: list[Part] = (
+        [Curves(curves, known, points(curves).first(MOST_POINTS))] if len(curves) else []
+    )
+    pictures: list[Part] = [
         Picture(path, words_of_figure(path))
         for path in sorted((state.run.path / "figures").glob("*.png"))
     ]
@@ -65,8 +67,8 @@ def assemble(state: Inspection) -> Report:
         "Models": [cards(state, plan, tables.summary)],
         "Overview": [overview(tables.overview) if len(noisy) else nothing],
         "Worst modes": [worst_modes(curves)],
-        "Curves": [*drawn],
-        "Figures": [*(pictures or ["The run holds no figures; a sweep draws them when it ends."])],
+        "Curves": drawn,
+        "Figures": pictures or ["The run holds no figures; a sweep draws them when it ends."],
         "Paired comparison": [
             *([why] if (why := no_pairs(plan, tables)) else []),
             *([] if why else [pairs(tables.tests), single_tests(tables.tests)]),
