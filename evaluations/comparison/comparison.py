@@ -18,6 +18,7 @@ from robustssm.evaluations.comparison.mode_differences import mode_differences
 from robustssm.evaluations.comparison.rows import Rows
 from robustssm.evaluations.comparison.seed_rows import over_seeds
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
+from robustssm.evaluations.results.paired_tests import match_seeds
 from robustssm.evaluations.statistics.bootstrap import RESAMPLES, SEED, paired_bootstrap
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
 from robustssm.evaluations.statistics.intervals import wilson
@@ -76,25 +77,17 @@ def compare(
 
 
 def seed_pairs(members: Sequence[tuple[str, int]], reference: str) -> list[tuple[int, int]]:
-    """Return places of (model, reference) that are compared: those of equal training seeds.
-
-    Where a model shares no seed with the reference: in ascending order of the seeds, as many as
-    both have; that pairing carries nothing, so an interval over it stays valid.
-    """
+    """Return places of (model, reference) that are compared, seeds by `match_seeds`."""
     places: dict[str, dict[int, int]] = {}
     for k, (model, seed) in enumerate(members):
         places.setdefault(model, {})[seed] = k
     base = places.get(reference, {})
-    pairs = []
-    for model, own in places.items():
-        if model == reference:
-            continue
-        shared = sorted(set(own) & set(base))
-        if shared:
-            pairs += [(own[seed], base[seed]) for seed in shared]
-        else:
-            pairs += [(own[a], base[b]) for a, b in zip(sorted(own), sorted(base), strict=False)]
-    return pairs
+    return [
+        (of_model[a], base[b])
+        for model, of_model in places.items()
+        if model != reference
+        for a, b in match_seeds(of_model, base)
+    ]
 
 
 def _of_grid(

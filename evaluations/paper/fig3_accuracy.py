@@ -7,6 +7,7 @@ the top spike of S4D-LegS, at the input of every SSM layer. Cells are those of a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pandas as pd
 from robustssm.attacks import Budget, Resonance
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError
+from robustssm.evaluations.paper.reproduction import Context
 from robustssm.evaluations.statistics.intervals import seed_interval
 from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
 from robustssm.evaluations.sweep.conditions import Condition
@@ -59,30 +61,22 @@ def swept(plan: Plan, folder: Path, jobs: int) -> RunDirectory:
     return run
 
 
-def accuracies(
-    checkpoints: Sequence[Evaluated],
-    strengths: Sequence[float],
-    *,
-    n: int,
-    task: str,
-    folder: Path,
-    jobs: int,
-) -> pd.DataFrame:
-    """Return one row a checkpoint and condition, clean first, in the order of `checkpoints`.
+def accuracies(checkpoints: Sequence[Evaluated], context: Context) -> pd.DataFrame:
+    """Return one row per checkpoint and condition, clean first, in the order of `checkpoints`.
 
-    strengths: eps, largest amplitudes; n: state size whose top spike is the frequency, rad per
-    unit of a layer's own time. Columns init, seed, epoch, condition, eps, omega, task, chance, n
-    (samples), correct, accuracy. folder: of the cells; those that lie there are not computed
-    again. Raises StabilityError where a cell cannot be computed.
+    Of the settings: eps, the largest amplitudes; n, the state size whose top spike is the frequency
+    (rad per unit of a layer's own time); task. Columns init, seed, epoch, condition, eps, omega,
+    task, chance, n (samples), correct, accuracy. Raises what `swept` raises.
     """
-    omega = float(spikes(n)[0])
-    found = [
+    given: Any = context.settings
+    omega = float(spikes(given["n"])[0])
+    conditions = [
         Condition("resonance", Resonance(omega), Budget(eps, "linf"), "layers", omega, "omega")
-        for eps in strengths
+        for eps in given["eps"]
     ]
     refs = [ModelRef(f"{one.init}@{one.epoch}", one.path, one.seed) for one in checkpoints]
-    plan = plan_conditions(refs, found, task=task)
-    run = swept(plan, folder, jobs)
+    plan = plan_conditions(refs, conditions, task=given["task"])
+    run = swept(plan, context.folder, context.jobs)
     counted = {
         name: int(np.count_nonzero(run.arrays(name, ["correct"])["correct"]))
         for name in plan.unique

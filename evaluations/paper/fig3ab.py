@@ -22,7 +22,7 @@ from robustssm.evaluations.paper.reproduction import (
     finding,
     interval_agrees,
 )
-from robustssm.evaluations.paper.trainings import Training, snapshots
+from robustssm.evaluations.paper.trainings import seed_by_seed, snapshots
 from robustssm.hippo.initializations import NAMES
 from robustssm.training.zoo import recipe
 
@@ -48,45 +48,19 @@ def zoo_training(init: str, epochs: int | None = None) -> dict[str, float]:
     return {"epochs": epochs or config.epochs, "ssm_lr": config.ssm_lr}
 
 
-def trainings(context: Context) -> list[Training]:
-    """Return the trainings, seed by seed."""
-    given: Any = context.settings
-    return [
-        Training(
-            init,
-            seed,
-            int(of["epochs"]),
-            task=given["task"],
-            ssm_lr=float(of["ssm_lr"]),
-            n=given["n"],
-            d_model=given["d_model"],
-            layers=given["layers"],
-        )
-        for seed in given["seeds"]
-        for init, of in given["trainings"].items()
-    ]
-
-
 def accuracies(context: Context) -> pd.DataFrame:
     """Return one row a network, seed, epoch and condition; epoch 0 is untrained.
 
     Columns and units as of `fig3_accuracy.accuracies`.
     """
     given: Any = context.settings
-    found = snapshots(trainings(context), context.shared, context.jobs)
+    wanted = seed_by_seed(given, given["task"])
     checkpoints = [
         accuracy.Evaluated(one.init, one.seed, epoch, path)
-        for one, paths in found.items()
+        for one, paths in snapshots(wanted, context.shared, context.jobs).items()
         for epoch, path in enumerate(paths)
     ]
-    return accuracy.accuracies(
-        checkpoints,
-        given["eps"],
-        n=given["n"],
-        task=given["task"],
-        folder=context.folder,
-        jobs=context.jobs,
-    )
+    return accuracy.accuracies(checkpoints, context)
 
 
 def last(frame: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from robustssm.evaluations.paper.reproduction import (
     agrees,
     finding,
 )
-from robustssm.evaluations.paper.trainings import Training, snapshots
+from robustssm.evaluations.paper.trainings import asked_for, snapshots
 from robustssm.hippo.diagonalize import (
     Diagonalization,
     normal,
@@ -88,34 +88,15 @@ def quality(context: Context) -> pd.DataFrame:
 def accuracies(context: Context) -> pd.DataFrame:
     """Return one row a trained network, seed and condition, after the last epoch."""
     given: Any = context.settings
-    wanted = context.tables["quality"]
-    wanted = wanted[wanted["status"] == TRAINED]
-    todo = [
-        Training(
-            init,
-            seed,
-            given["epochs"],
-            task=given["task"],
-            ssm_lr=given["ssm_lr"],
-            n=given["n"],
-            d_model=given["d_model"],
-            layers=given["layers"],
-        )
-        for init, seed in zip(wanted["init"], wanted["seed"].tolist(), strict=True)
-    ]
-    found = snapshots(todo, context.shared, context.jobs)
+    stable = context.tables["quality"].query("status == @TRAINED")
+    who = zip(stable["init"], stable["seed"].tolist(), strict=True)
+    runs = [(init, seed, given) for init, seed in who]
+    wanted = asked_for(given, runs, given["task"])
     checkpoints = [
         accuracy.Evaluated(one.init, one.seed, one.epochs, paths[-1])
-        for one, paths in found.items()
+        for one, paths in snapshots(wanted, context.shared, context.jobs).items()
     ]
-    return accuracy.accuracies(
-        checkpoints,
-        given["eps"],
-        n=given["n"],
-        task=given["task"],
-        folder=context.folder,
-        jobs=context.jobs,
-    )
+    return accuracy.accuracies(checkpoints, context)
 
 
 def joined(tables: Tables) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from robustssm.evaluations.paper.reproduction import Context, Reproduction, Step
 from robustssm.evaluations.paper.reviewers_findings import findings
 from robustssm.evaluations.paper.reviewers_pairs import paired
 from robustssm.evaluations.paper.reviewers_sweep import energy, sweep
-from robustssm.evaluations.paper.trainings import Training
+from robustssm.evaluations.paper.trainings import seed_by_seed
 
 
 def s5_pairs(context: Context) -> pd.DataFrame:
@@ -34,20 +34,7 @@ def random_pairs(context: Context) -> pd.DataFrame:
 def trajectories(context: Context) -> pd.DataFrame:
     """Return the poles by epoch; columns as of `reviewers_poles.trajectories`."""
     given: Any = context.settings
-    wanted = [
-        Training(
-            init,
-            seed,
-            int(of["epochs"]),
-            ssm_lr=float(of["ssm_lr"]),
-            n=given["n"],
-            d_model=given["d_model"],
-            layers=given["layers"],
-            task=given["training_task"],
-        )
-        for seed in given["seeds"]
-        for init, of in given["trainings"].items()
-    ]
+    wanted = seed_by_seed(given, given["training_task"])
     return reviewers_poles.trajectories(wanted, context.shared, context.jobs)
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.reproduction import (
     Finding,
     Tables,
@@ -13,7 +14,7 @@ from robustssm.evaluations.paper.reproduction import (
     interval_agrees,
 )
 from robustssm.evaluations.paper.reviewers_pairs import ALPHA, verdict
-from robustssm.evaluations.paper.reviewers_sweep import CLEAN, SINUSOID, SPIKE, WHITE
+from robustssm.evaluations.paper.reviewers_sweep import SINUSOID, SPIKE, WHITE
 from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
 
 # A dip: accuracy falls by more, on the mean over seeds, and Student's interval excludes 0.

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustssm.evaluations.paper.reviewers_sweep import CLEAN
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
 from robustssm.evaluations.statistics.paired import holm, mcnemar
 

@@ -15,7 +15,7 @@ import pandas as pd
 from robustssm.attacks import BandNoise, Budget, Resonance
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.evaluations.paper.fig3_accuracy import swept
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN, swept
 from robustssm.evaluations.paper.reproduction import Context
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.planning import plan_conditions
@@ -24,7 +24,7 @@ from robustssm.tasks import load_task
 from robustssm.training.zoo import TASK
 
 GRID, SPIKE, OCTAVE = "grid", "spike", "octave"
-CLEAN, SINUSOID, WHITE = "clean", "sinusoid", "white"
+SINUSOID, WHITE = "sinusoid", "white"
 # Root mean square of r cos(.), r uniform on [0, 1): sqrt(E r^2 / 2) = sqrt(1 / 6).
 RMS = 1.0 / math.sqrt(6.0)
 

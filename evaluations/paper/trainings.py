@@ -6,9 +6,10 @@ One that was killed goes on after its last whole epoch and ends in the same byte
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -52,6 +53,27 @@ class Training:
         """Return the checkpoints after 0, 1, ..., `epochs` epochs; the first is untrained."""
         folder = self.folder(shared)
         return [folder / f"epoch-{epoch:03d}.safetensors" for epoch in range(self.epochs + 1)]
+
+
+def asked_for(
+    settings: Any, runs: Iterable[tuple[str, int, Mapping[str, Any]]], task: str
+) -> list[Training]:
+    """Return the trainings of a reproduction's networks.
+
+    settings: with n, d_model and layers; runs: init, training seed, and epochs and ssm_lr of each.
+    """
+    shape = {key: settings[key] for key in ("n", "d_model", "layers")}
+    return [
+        Training(init, seed, int(of["epochs"]), task=task, ssm_lr=float(of["ssm_lr"]), **shape)
+        for init, seed, of in runs
+    ]
+
+
+def seed_by_seed(settings: Any, task: str) -> list[Training]:
+    """Return the trainings of the setting `trainings` (epochs and ssm_lr by init) for all seeds."""
+    seeds, trainings = settings["seeds"], settings["trainings"]
+    runs = [(init, seed, of) for seed in seeds for init, of in trainings.items()]
+    return asked_for(settings, runs, task)
 
 
 def snapshots(

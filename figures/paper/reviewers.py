@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from robustssm.evaluations.paper.fig3_accuracy import over_seeds
-from robustssm.evaluations.paper.reviewers_sweep import CLEAN, SPIKE, WHITE
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN, over_seeds
+from robustssm.evaluations.paper.reviewers_sweep import SPIKE, WHITE
 from robustssm.figures.paper.reviewers_pairs import draw_pairs, pairs_data
 from robustssm.figures.paper.saving import save_four
 from robustssm.figures.style import PAGE, Look, label_powers, look, new_figure, style

@@ -163,6 +163,8 @@ def pairs_table(differences: "DataFrame") -> tuple[list[str], list[list[str]]]:
 
 def modes_table(modes: "DataFrame") -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of the modes at which two models differ, each seed and all seeds."""
+    from robustssm.evaluations.reports.report_rows import numbers
+
     rows = []
     for (model, eps, unit), group in modes.groupby(["model", "eps", "eps_unit"], sort=False):
         differs = group["p_max_t"] < 0.05
@@ -176,21 +178,9 @@ def modes_table(modes: "DataFrame") -> tuple[list[str], list[list[str]]]:
             worse = wide.index[sign == -1].to_list()
             rows.append(
                 [model, str(name), f"{eps:g} {unit}", str(len(wide)), str(len(better)),
-                 _ranges(better), str(len(worse)), _ranges(worse)]
+                 numbers(better) or "-", str(len(worse)), numbers(worse) or "-"]
             )  # fmt: skip
     return ["model", "seed", "eps", "modes", "better", "at", "worse", "at"], rows
-
-
-def _ranges(modes: list[float]) -> str:
-    """Return numbers with runs of whole ones shortened: 1-3, 7; cut where there are many."""
-    parts: list[list[float]] = []
-    for mode in sorted(modes):
-        if parts and mode == parts[-1][-1] + 1 and float(mode).is_integer():
-            parts[-1].append(mode)
-        else:
-            parts.append([mode])
-    texts = [f"{p[0]:g}" if len(p) == 1 else f"{p[0]:g}-{p[-1]:g}" for p in parts]
-    return ", ".join([*texts[:8], *(["..."] if len(texts) > 8 else [])]) or "-"
 
 
 def _kind(row: dict[str, Any]) -> str:

@@ -16,9 +16,10 @@ from robustssm.attacks.injection import input_site
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.evaluations.paper import reviewers, reviewers_poles, running
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.reviewers_findings import bands, drops, findings, judged
 from robustssm.evaluations.paper.reviewers_pairs import bits, paired, verdict
-from robustssm.evaluations.paper.reviewers_sweep import CLEAN, RMS, SINUSOID, WHITE, frequencies
+from robustssm.evaluations.paper.reviewers_sweep import RMS, SINUSOID, WHITE, frequencies
 from robustssm.evaluations.statistics.over_seeds import compare_seeds
 from robustssm.evaluations.sweep import worker
 from robustssm.hippo.spectrum import spikes

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.reviewers_pairs import paired
-from robustssm.evaluations.paper.reviewers_sweep import CLEAN, RMS, SINUSOID, WHITE
+from robustssm.evaluations.paper.reviewers_sweep import RMS, SINUSOID, WHITE
 from robustssm.figures.paper import reviewers, saving
 from robustssm.figures.paper.reviewers_pairs import draw_pairs, pairs_data
 from robustssm.figures.style import new_figure
