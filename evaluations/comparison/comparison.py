@@ -3,25 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import Comparable
 from robustssm.evaluations.comparison.curve_quantities import (
-    CLEAN,
     CROSSFIT,
     WORST,
     CurveQuantities,
 )
 from robustssm.evaluations.comparison.mode_differences import mode_differences
-from robustssm.evaluations.comparison.rows import Rows
+from robustssm.evaluations.comparison.rows import (
+    Row,
+    Rows,
+    any_mode,
+    bootstrapped,
+    corruptions,
+    paired_shares,
+    single_shares,
+    table,
+)
 from robustssm.evaluations.comparison.seed_rows import over_seeds
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
 from robustssm.evaluations.results.paired_tests import match_seeds
 from robustssm.evaluations.statistics.bootstrap import RESAMPLES, SEED, paired_bootstrap
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
-from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.paired import paired_mean_interval
 
@@ -64,16 +70,27 @@ def compare(
     if reference not in models:
         raise UsageError(f"reference: {reference!r} is not compared, expected {', '.join(models)}")
     grids = strength_grids(compared)
-    rows = Rows()
+    tables: list[pd.DataFrame] = []
     modes: list[pd.DataFrame] = []
     for grid in grids:
-        _of_grid(grid, compared.chance, reference, rows, modes, resamples, seed)
-    found, differences = over_seeds(rows.models()), over_seeds(rows.differences())
+        known = reference in {model for model, _ in grid.members}
+        pairs = tuple(seed_pairs(grid.members, reference)) if known else ()
+        quantities = CurveQuantities(grid, compared.chance, reference if known else "", pairs)
+        rows, by_mode = _of_grid(quantities, resamples, seed)
+        tables.append(rows)
+        modes += by_mode
+    whole = pd.concat(tables, ignore_index=True)
+    of_pairs = whole["reference"] != ""
     return Comparison(
-        compared, reference, found, differences,
-        pd.concat(modes, ignore_index=True) if modes else pd.DataFrame(), tuple(grids),
-        resamples, seed,
-    )  # fmt: skip
+        compared,
+        reference,
+        over_seeds(whole[~of_pairs].reset_index(drop=True)),
+        over_seeds(whole[of_pairs].reset_index(drop=True)),
+        pd.concat(modes, ignore_index=True) if modes else pd.DataFrame(),
+        tuple(grids),
+        resamples,
+        seed,
+    )
 
 
 def seed_pairs(members: Sequence[tuple[str, int]], reference: str) -> list[tuple[int, int]]:
@@ -91,62 +108,53 @@ def seed_pairs(members: Sequence[tuple[str, int]], reference: str) -> list[tuple
 
 
 def _of_grid(
-    grid: StrengthGrid,
-    chance: float,
-    reference: str,
-    rows: Rows,
-    modes: list[pd.DataFrame],
-    resamples: int,
-    seed: int,
-) -> None:
-    """Add what one noise says."""
-    known = reference in {model for model, _ in grid.members}
-    pairs = seed_pairs(grid.members, reference) if known else []
-    quantities = CurveQuantities(grid, chance, reference if known else "", tuple(pairs))
+    quantities: CurveQuantities, resamples: int, seed: int
+) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    """Return the rows of one noise, and the differences by mode of each pair."""
+    grid, names, pairs = quantities.grid, quantities.names, quantities.pairs
     found = paired_bootstrap(quantities.rows(), quantities.of, resamples, seed)
-    members, names = len(grid.members), quantities.names
+    members = len(grid.members)
+    rows: Rows = {}
+    modes = []
     for k in range(members):
-        for q, name in enumerate(names):
-            rows.bootstrapped(grid, (k, None), name, found, k * len(names) + q)
-        if len(grid.modes) == 1:
-            rows.single_mode(grid, k)
-        low, high = wilson(grid.clean[k].sum(), grid.n)
-        rows.interval(grid, (k, None), (CLEAN, np.nan), (float(low), float(high)), "Wilson")
-    if known:
-        rows.corruptions(quantities)
-    for p, pair in enumerate(pairs):
-        for q, name in enumerate(names):
-            rows.bootstrapped(grid, pair, name, found, (members + p) * len(names) + q)
+        rows |= bootstrapped(grid, (k, None), names, found, k * len(names))
+        single_shares(grid, k, rows)
+    if quantities.reference:
+        corruptions(quantities, rows)
+    for p, pair in enumerate(pairs, members):
+        rows |= bootstrapped(grid, pair, names, found, p * len(names))
         linear, per_sample = quantities.contributions(pair)
         for name, value in zip(linear, sign_flip(per_sample, seed=seed), strict=True):
-            rows.p(grid, pair, name, float(value), "sign flips of samples")
+            rows[pair, name].test(value, "sign flips of samples")
         for name, low, high in zip(linear, *paired_mean_interval(per_sample), strict=True):
-            rows.interval(grid, pair, name, (float(low), float(high)), "adjusted Wald")
-        rows.paired_shares(grid, pair)
-        table, p_any = mode_differences(grid, pair, seed)
-        modes.append(table)
-        rows.any_mode(grid, pair, table, p_any)
+            rows[pair, name].bound(low, high, "adjusted Wald")
+        paired_shares(grid, pair, rows)
+        differences, p_any = mode_differences(grid, pair, seed)
+        modes.append(differences)
+        rows |= any_mode(pair, differences, p_any)
     if len(grid.modes) > 1:
-        _worst(grid, pairs, rows)
+        rows |= _worst(grid, pairs)
+    return table(grid, rows), modes
 
 
-def _worst(grid: StrengthGrid, pairs: Sequence[tuple[int, int]], rows: Rows) -> None:
-    """Add the worst mode at each eps: naive, and chosen and read on different samples."""
+def _worst(grid: StrengthGrid, pairs: Sequence[tuple[int, int]]) -> Rows:
+    """Return the worst mode at each eps: naive, and chosen and read on different samples."""
     first = halves(grid.sample_id)
-    for e, eps in enumerate(grid.eps):
-        found = [worst_condition(correct[:, e], first) for correct in grid.correct]
-        for k, worst in enumerate(found):
-            rows.add(
-                grid, (k, None), (WORST, float(eps)), worst.naive,
-                detail=f"at {grid.modes[worst.naive_at]:g}; same samples chose it, biased down",
-            )  # fmt: skip
-            chosen = dict.fromkeys(f"{grid.modes[place]:g}" for place in worst.at)
-            rows.add(
-                grid, (k, None), (CROSSFIT, float(eps)), worst.accuracy, worst.low, worst.high,
-                "samples (Wilson of both halves)", f"at {' and '.join(chosen)}",
-            )  # fmt: skip
+    rows: Rows = {}
+    for e, eps in enumerate(grid.eps.tolist()):
+        worst = [worst_condition(correct[:, e], first) for correct in grid.correct]
+        for k, one in enumerate(worst):
+            at = f"at {grid.modes[one.naive_at]:g}; same samples chose it, biased down"
+            rows[(k, None), (WORST, eps)] = Row(one.naive, detail=at)
+            chosen = dict.fromkeys(f"{grid.modes[place]:g}" for place in one.at)
+            rows[(k, None), (CROSSFIT, eps)] = Row(
+                *(one.accuracy, one.low, one.high),
+                interval="samples (Wilson of both halves)",
+                detail=f"at {' and '.join(chosen)}",
+            )
         for pair in pairs:
             a, b = (grid.correct[k][:, e] for k in pair)
-            value, low, high = worst_difference(a, b, found[pair[0]], found[pair[1]], first)
+            value, low, high = worst_difference(a, b, worst[pair[0]], worst[pair[1]], first)
             of = "samples (Agresti-Min of halves)"
-            rows.add(grid, pair, (CROSSFIT, float(eps)), value, low, high, of)
+            rows[pair, (CROSSFIT, eps)] = Row(value, low, high, of)
+    return rows

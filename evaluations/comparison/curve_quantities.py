@@ -18,6 +18,9 @@ EPS50_RATIO, EPS50_DIFFERENCE = "eps50_ratio", "eps50_difference_db"
 MCE, RELATIVE_MCE = "mce", "relative_mce"
 WORST, CROSSFIT = "acc_worst_over_modes", "acc_worst_crossfit"
 
+# A quantity and its eps; None if it is of the whole curve.
+Name = tuple[str, float | None]
+
 
 @dataclass(frozen=True)
 class CurveQuantities:
@@ -34,13 +37,13 @@ class CurveQuantities:
     pairs: tuple[tuple[int, int], ...] = ()
 
     @cached_property
-    def names(self) -> list[tuple[str, float]]:
-        """Quantity and eps; NaN for what is of the whole curve."""
-        names = [(CLEAN, np.nan), *((MEAN, float(eps)) for eps in self.grid.eps)]
+    def names(self) -> list[Name]:
+        """The quantities of one member, in the order of `of`."""
+        names: list[Name] = [(CLEAN, None), *((MEAN, float(eps)) for eps in self.grid.eps)]
         if self.grid.log_eps() is not None:
-            names += [(AUC, np.nan), (EPS50, np.nan)]
+            names += [(AUC, None), (EPS50, None)]
         if self.reference:
-            names += [(MCE, np.nan), (RELATIVE_MCE, np.nan)]
+            names += [(MCE, None), (RELATIVE_MCE, None)]
         return names
 
     @cached_property
@@ -113,7 +116,7 @@ class CurveQuantities:
         ]
         return shares[0], shares[1]
 
-    def contributions(self, pair: tuple[int, int]) -> tuple[list[tuple[str, float]], FloatArray]:
+    def contributions(self, pair: tuple[int, int]) -> tuple[list[Name], FloatArray]:
         """Return the quantities that are means over samples, and each sample's difference.
 
         Shape (quantities, samples): mean over modes at each eps, and the area.
@@ -121,9 +124,9 @@ class CurveQuantities:
         grid = self.grid
         a, b = (grid.correct[k].mean(0) for k in pair)
         rows = a - b
-        names = [(MEAN, float(eps)) for eps in grid.eps]
+        names: list[Name] = [(MEAN, float(eps)) for eps in grid.eps]
         x = grid.log_eps()
         if x is not None:
             rows = np.concatenate([rows, (area_weights(x) @ rows[grid.on_curve])[None]])
-            names.append((AUC, np.nan))
+            names.append((AUC, None))
         return names, rows

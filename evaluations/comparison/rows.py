@@ -1,6 +1,7 @@
-"""The rows of a comparison as they are found, one a quantity."""
+"""The rows of a comparison as they are measured, one per quantity of a model or a pair."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
     MEAN,
     RELATIVE_MCE,
     CurveQuantities,
+    Name,
 )
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.bootstrap import Bootstrapped
@@ -29,75 +31,68 @@ COLUMNS = (
 DIFFER = "conditions_differ"
 # Natural logarithm of the amplitude that one decibel is.
 _DECIBEL = np.log(10.0) / 20.0
-# Places of model and reference in a grid; None where a row is of a model alone.
+# Places of model and reference in a grid; None if a row is of a model alone.
 Pair = tuple[int, int | None]
-# Quantity and eps; NaN where it is of the whole curve.
-Name = tuple[str, float]
 
 
-class Rows:
-    """Rows by what they are of, so that an interval or a p can be added to a value."""
+@dataclass
+class Row:
+    """A value with its interval, and a p if there is a test of it."""
 
-    def __init__(self) -> None:
-        self._rows: dict[tuple[object, ...], dict[str, Any]] = {}
+    value: float
+    ci_low: float = np.nan
+    ci_high: float = np.nan
+    interval: str = ""
+    p: float = np.nan
+    p_test: str = ""
+    censored: str = ""
+    detail: str = ""
 
-    def models(self) -> pd.DataFrame:
-        """Return the rows of models."""
-        return self._frame(pairs=False)
+    def bound(self, low: float, high: float, kind: str) -> None:
+        """Replace the interval, which is over samples."""
+        self.ci_low, self.ci_high = float(low), float(high)
+        self.interval, self.detail = f"samples ({kind})", ""
 
-    def differences(self) -> pd.DataFrame:
-        """Return the rows of pairs."""
-        return self._frame(pairs=True)
+    def test(self, p: float, test: str) -> None:
+        """Add a p-value."""
+        self.p, self.p_test = float(p), test
 
-    def _frame(self, pairs: bool) -> pd.DataFrame:
-        rows = [row for row in self._rows.values() if bool(row["reference"]) == pairs]
-        return pd.DataFrame(rows, columns=[*COLUMNS])
 
-    def add(
-        self,
-        grid: StrengthGrid,
-        pair: Pair,
-        name: Name,
-        value: float,
-        low: float = np.nan,
-        high: float = np.nan,
-        interval: str = "",
-        detail: str = "",
-        censored: str = "",
-    ) -> None:
-        """Add a row."""
-        model, seed = grid.members[pair[0]]
-        reference, other = ("", "") if pair[1] is None else grid.members[pair[1]]
-        quantity, eps = name
-        self._rows[self._key(grid, pair, name)] = {
-            "noise": grid.noise,
-            "inject": grid.inject,
-            "clip": grid.clip,
-            "mode_unit": grid.mode_unit,
-            "model": model,
-            "reference": reference,
-            "train_seed": str(seed),
-            "reference_seed": str(other),
-            "seeds": 1,
-            "n": grid.n,
-            "modes": len(grid.modes),
-            "eps": eps,
-            "eps_unit": grid.eps_unit,
-            "quantity": quantity,
-            "value": value,
-            "ci_low": low,
-            "ci_high": high,
-            "interval": interval,
-            "p": np.nan,
-            "p_test": "",
-            "censored": censored,
-            "detail": detail,
-        }
+# The rows of one noise, by what they are of.
+Rows = dict[tuple[Pair, Name], Row]
 
-    def bootstrapped(
-        self, grid: StrengthGrid, pair: Pair, name: Name, found: Bootstrapped, place: int
-    ) -> None:
-        """Add a quantity with its bootstrap interval: BCa where it can be had, else percentile."""
+
+def table(grid: StrengthGrid, rows: Rows) -> pd.DataFrame:
+    """Return the rows of one noise as a frame with COLUMNS."""
+    records = []
+    for ((place, other), (quantity, eps)), row in rows.items():
+        model, seed = grid.members[place]
+        reference, reference_seed = ("", "") if other is None else grid.members[other]
+        who = {"model": model, "reference": reference, "train_seed": str(seed)}
+        who |= {"reference_seed": str(reference_seed), "quantity": quantity}
+        records.append(who | {"eps": np.nan if eps is None else eps, **asdict(row)})
+    frame = pd.DataFrame(records).assign(
+        noise=grid.noise,
+        inject=grid.inject,
+        clip=grid.clip,
+        mode_unit=grid.mode_unit,
+        eps_unit=grid.eps_unit,
+        seeds=1,
+        n=grid.n,
+        modes=len(grid.modes),
+    )
+    return frame[[*COLUMNS]]
+
+
+def bootstrapped(
+    grid: StrengthGrid, pair: Pair, names: Sequence[Name], found: Bootstrapped, first: int
+) -> Rows:
+    """Return the quantities of a model or pair with their bootstrap intervals.
+
+    BCa if it can be had, else percentile. first: place of the first of them in `found`.
+    """
+    rows: Rows = {}
+    for place, name in enumerate(names, first):
         low, high = float(found.bca_low[place]), float(found.bca_high[place])
         interval, detail = "samples (bootstrap BCa)", ""
         value = float(found.value[place])
@@ -110,116 +105,102 @@ class Rows:
             detail = "no interval: it does not vary over the samples"
         elif undefined:
             detail = f"undefined in {undefined:.1%} of the resamples"
-        if name[0] == EPS50:
-            self._strength(grid, pair, name, (value, low, high), interval, detail)
-            return
-        if np.isnan(value):
-            detail = "undefined: the reference makes no such errors"
-        self.add(grid, pair, name, value, low, high, interval, detail)
-
-    def _strength(
-        self, grid: StrengthGrid, pair: Pair, name: Name,
-        logs: tuple[float, float, float], interval: str, detail: str,
-    ) -> None:  # fmt: skip
-        """Add eps50 in its unit, or the ratio of two (decibels: their difference).
-
-        logs: value, low, high.
-        """
-        if pair[1] is not None:
+        row = Row(value, low, high, interval, detail=detail)
+        if name[0] == EPS50 and pair[1] is None:
+            rows[pair, name] = _strength(grid, row)
+        elif name[0] == EPS50:
             decibels = grid.eps_unit == "snr-db"
-            ratio = (EPS50_DIFFERENCE if decibels else EPS50_RATIO, name[1])
-            value, low, high = ((-log / _DECIBEL if decibels else float(np.exp(log)))
-                                for log in logs)  # fmt: skip
-            low, high = sorted((low, high))
-            if not np.isfinite(logs[0]):
-                value, low, high, interval = np.nan, np.nan, np.nan, ""
-                detail = "undefined: an eps50 lies outside the strengths tried"
-            elif detail or not np.isfinite(logs[1:]).all():
-                low, high, interval = np.nan, np.nan, ""
-                detail = "no interval: outside the strengths tried in some resamples"
-            self.add(grid, pair, ratio, value, low, high, interval, detail)
-            return
-        if np.isinf(logs[0]) and not interval:
-            detail = ""
-        found = [from_log(log, grid) for log in logs]
-        censored = {np.inf: "stronger", -np.inf: "weaker"}.get(logs[0], "")
-        beyond = np.isinf(logs[1:]).any() and bool(interval)
-        if beyond and not detail:
-            detail = "interval reaches beyond the strengths tried"
-        low, high = sorted(found[1:])
-        self.add(grid, pair, name, found[0], low, high, interval, detail, censored)
+            name = (EPS50_DIFFERENCE if decibels else EPS50_RATIO, name[1])
+            rows[pair, name] = _ratio(decibels, row)
+        else:
+            if np.isnan(value):
+                row.detail = "undefined: the reference makes no such errors"
+            rows[pair, name] = row
+    return rows
 
-    def interval(
-        self, grid: StrengthGrid, pair: Pair, name: Name, ends: tuple[float, float], kind: str
-    ) -> None:
-        """Replace the interval of a row."""
-        row = self._rows[self._key(grid, pair, name)]
-        row["ci_low"], row["ci_high"] = ends
-        row["interval"], row["detail"] = f"samples ({kind})", ""
 
-    def single_mode(self, grid: StrengthGrid, place: int) -> None:
-        """Give the accuracy at the only mode Wilson's interval."""
-        for e, eps in enumerate(grid.eps):
-            low, high = wilson(grid.correct[place, 0, e].sum(), grid.n)
-            name = (MEAN, float(eps))
-            self.interval(grid, (place, None), name, (float(low), float(high)), "Wilson")
+def _ratio(decibels: bool, logs: Row) -> Row:
+    """Return the ratio of two eps50 (decibels: their difference) from that of logarithms."""
+    if not np.isfinite(logs.value):
+        return Row(np.nan, detail="undefined: an eps50 lies outside the strengths tried")
+    ends = logs.value, logs.ci_low, logs.ci_high
+    value, *bounds = (-log / _DECIBEL if decibels else float(np.exp(log)) for log in ends)
+    if logs.detail or not np.isfinite(ends).all():
+        return Row(value, detail="no interval: outside the strengths tried in some resamples")
+    return Row(value, *sorted(bounds), interval=logs.interval)
 
-    def paired_shares(self, grid: StrengthGrid, pair: tuple[int, int]) -> None:
-        """Give differences of two shares their own interval and McNemar's p."""
-        shares = {(CLEAN, float("nan")): grid.clean}
-        if len(grid.modes) == 1:
-            shares |= {(MEAN, float(eps)): grid.correct[:, 0, e] for e, eps in enumerate(grid.eps)}
-        for name, right in shares.items():
-            a, b = (right[k] for k in pair)
-            counts = int((a & ~b).sum()), int((b & ~a).sum())
-            self.interval(grid, pair, name, paired_interval(*counts, grid.n), "Agresti-Min")
-            self.p(grid, pair, name, float(mcnemar(*counts)), "McNemar exact")
 
-    def p(self, grid: StrengthGrid, pair: Pair, name: Name, p: float, test: str) -> None:
-        """Add a p-value to a row."""
-        row = self._rows[self._key(grid, pair, name)]
-        row["p"], row["p_test"] = p, test
+def _strength(grid: StrengthGrid, logs: Row) -> Row:
+    """Return eps50 in its unit from its logarithm."""
+    ends = logs.ci_low, logs.ci_high
+    detail = "" if np.isinf(logs.value) and not logs.interval else logs.detail
+    if np.isinf(ends).any() and logs.interval and not detail:
+        detail = "interval reaches beyond the strengths tried"
+    low, high = sorted(from_log(log, grid) for log in ends)
+    censored = {np.inf: "stronger", -np.inf: "weaker"}.get(logs.value, "")
+    value = from_log(logs.value, grid)
+    return Row(value, low, high, logs.interval, censored=censored, detail=detail)
 
-    def corruptions(self, quantities: CurveQuantities) -> None:
-        """Say against which seeds corruption errors are, and where modes were left out."""
-        grid = quantities.grid
-        shares = dict(zip((MCE, RELATIVE_MCE), quantities.corruptions_used(), strict=True))
-        for k, (model, _) in enumerate(grid.members):
-            same = quantities.same_seeds(model)
-            against = "same training seed" if same else "mean over its seeds"
-            for name, share in shares.items():
-                row = self._rows[self._key(grid, (k, None), (name, np.nan))]
-                used = round(float(share[k]) * len(grid.modes))
-                row["detail"] = "; ".join(
-                    part
-                    for part in (
-                        f"of {quantities.reference}, {against}",
-                        f"{used} of {len(grid.modes)} modes have a ratio",
-                        row["detail"],
-                    )
-                    if part
-                )
 
-    def any_mode(self, grid: StrengthGrid, pair: Pair, table: pd.DataFrame, p_any: float) -> None:
-        """Add at how many conditions two models differ, and whether at any."""
-        differ = table["p_max_t"] < 0.05
-        better = int((differ & (table["difference"] > 0)).sum())
-        worse = int((differ & (table["difference"] < 0)).sum())
-        detail = f"of {len(table)} (mode, eps), at adjusted p < 0.05"
-        found = {DIFFER: better + worse, "conditions_better": better, "conditions_worse": worse}
-        for name, value in found.items():
-            self.add(grid, pair, (name, np.nan), float(value), detail=detail)
-        self.p(grid, pair, (DIFFER, np.nan), p_any, "max-T, any condition, either sign")
+def single_shares(grid: StrengthGrid, place: int, rows: Rows) -> None:
+    """Give the shares of a model Wilson's interval: clean, and those at the only mode."""
+    for name, right in _shares(grid).items():
+        low, high = wilson(right[place].sum(), grid.n)
+        rows[(place, None), name].bound(low, high, "Wilson")
 
-    @staticmethod
-    def _key(grid: StrengthGrid, pair: Pair, name: Name) -> tuple[object, ...]:
-        eps = None if np.isnan(name[1]) else name[1]
-        noise = (grid.noise, grid.inject, grid.mode_unit, grid.eps_unit, grid.clip)
-        return (*noise, pair, name[0], eps)
+
+def paired_shares(grid: StrengthGrid, pair: tuple[int, int], rows: Rows) -> None:
+    """Give differences of two shares their own interval and McNemar's p."""
+    for name, right in _shares(grid).items():
+        a, b = (right[k] for k in pair)
+        counts = int((a & ~b).sum()), int((b & ~a).sum())
+        rows[pair, name].bound(*paired_interval(*counts, grid.n), "Agresti-Min")
+        rows[pair, name].test(float(mcnemar(*counts)), "McNemar exact")
+
+
+def _shares(grid: StrengthGrid) -> dict[Name, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
+    """Return the outcomes (members, samples) of the quantities that are shares of the samples."""
+    shares: dict[Name, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]] = {
+        (CLEAN, None): grid.clean
+    }
+    if len(grid.modes) == 1:
+        shares |= {(MEAN, float(eps)): grid.correct[:, 0, e] for e, eps in enumerate(grid.eps)}
+    return shares
+
+
+def corruptions(quantities: CurveQuantities, rows: Rows) -> None:
+    """Say against which seeds corruption errors are, and of how many modes they are the mean."""
+    grid = quantities.grid
+    shares = dict(zip((MCE, RELATIVE_MCE), quantities.corruptions_used(), strict=True))
+    for k, (model, _) in enumerate(grid.members):
+        same = quantities.same_seeds(model)
+        against = "same training seed" if same else "mean over its seeds"
+        for name, share in shares.items():
+            row = rows[(k, None), (name, None)]
+            used = round(float(share[k]) * len(grid.modes))
+            parts = [
+                f"of {quantities.reference}, {against}",
+                f"{used} of {len(grid.modes)} modes have a ratio",
+            ]
+            row.detail = "; ".join([*parts, *([row.detail] if row.detail else [])])
+
+
+def any_mode(pair: tuple[int, int], differences: pd.DataFrame, p_any: float) -> Rows:
+    """Return at how many conditions two models differ, and whether at any."""
+    differ = differences["p_max_t"] < 0.05
+    better = int((differ & (differences["difference"] > 0)).sum())
+    worse = int((differ & (differences["difference"] < 0)).sum())
+    detail = f"of {len(differences)} (mode, eps), at adjusted p < 0.05"
+    counts = {DIFFER: better + worse, "conditions_better": better, "conditions_worse": worse}
+    rows: Rows = {
+        (pair, (name, None)): Row(float(value), detail=detail) for name, value in counts.items()
+    }
+    rows[pair, (DIFFER, None)].test(p_any, "max-T, any condition, either sign")
+    return rows
 
 
 def from_log(value: float, grid: StrengthGrid) -> float:
-    """Return a log strength in its unit; the outermost one of the curve where it lies beyond."""
+    """Return a log strength in its unit; the outermost one of the curve if it lies beyond."""
     if np.isnan(value):
         return float("nan")
     if np.isinf(value):

@@ -6,8 +6,6 @@ undamped mode in the steady state, |G_Diag - G| / |G| at omega. `spike` is the m
 eigenfrequency, which moves with n: there the diagonal system fails at every n.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -75,8 +73,8 @@ def errors(context: Context) -> pd.DataFrame:
     |y_DPLR|_2), steady (|G_Diag - G| / |G| at omega), init, quantity, kind, other_route (the error
     in the time domain), predicted, predicted_rate, status, bound, readout.
     """
-    given: Any = context.settings
-    frame = converge([DIAG], given["sizes"], given["inputs"], READOUT).errors
+    settings = context.settings
+    frame = converge([DIAG], settings["sizes"], settings["inputs"], READOUT).errors
     frame = frame[frame["quantity"] != STRONG]
     relative, steady = [], []
     for row in frame.itertuples():
@@ -98,12 +96,12 @@ def rates(context: Context) -> pd.DataFrame:
 
 def outputs(context: Context) -> pd.DataFrame:
     """Return both outputs in time at one n: columns n, input, t, diag, hippo, readout."""
-    given: Any = context.settings
-    n = given["output_size"]
+    settings = context.settings
+    n = settings["output_size"]
     system = response(parse(DIAG), read_readout(READOUT, n))
-    t = np.linspace(0.0, given["end"], given["times"])
+    t = np.linspace(0.0, settings["end"], settings["times"])
     parts = []
-    for text in given["inputs"]:
+    for text in settings["inputs"]:
         signal = parse_input(text, n)
         columns = {"t": t, "diag": output(system, signal, t), "hippo": hippo_output(signal, t)}
         parts.append(pd.DataFrame(columns).assign(n=n, input=text, readout=READOUT))

@@ -38,11 +38,10 @@ def rows(context: Context) -> pd.DataFrame:
     Columns n, method, settings, seed, kappa, relative_norm, max_real, note. What does not exist at
     a size (tau near the defective one) has a note and no numbers.
     """
-    given: Any = context.settings
     found = []
-    for n in given["sizes"]:
+    for n in context.settings["sizes"]:
         for method, settings in ptd_study.plan(n, (), False):
-            if settings.get("kept") or settings.get("seed", 0) not in given["seeds"]:
+            if settings.get("kept") or settings.get("seed", 0) not in context.settings["seeds"]:
                 continue
             named = {key: value for key, value in settings.items() if key != "seed"}
             row: dict[str, Any] = {"n": n, "method": method}

@@ -36,16 +36,16 @@ def first_order(n: int) -> float:
 
 def plan(context: Context) -> list[tuple[int, str, dict[str, Any]]]:
     """Return (n, method, settings of `ptd_methods.make`) for every row."""
-    given: Any = context.settings
+    settings = context.settings
     cells: list[tuple[int, str, dict[str, Any]]] = []
-    for n in given["sizes"]:
-        cells += [(n, "corner", {"size": size}) for size in given["eps"]]
+    for n in settings["sizes"]:
+        cells += [(n, "corner", {"size": size}) for size in settings["eps"]]
         cells += [
             (n, "random", {"size": size, "seed": seed})
-            for size in given["eps"]
-            for seed in given["seeds"]
+            for size in settings["eps"]
+            for seed in settings["seeds"]
         ]
-        cells += [(n, "rank1", {"tau": tau}) for tau in given["taus"]]
+        cells += [(n, "rank1", {"tau": tau}) for tau in settings["taus"]]
         cells += [(n, "optimized", {})]
     return cells
 

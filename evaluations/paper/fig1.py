@@ -45,13 +45,11 @@ def curves(context: Context) -> pd.DataFrame:
     Columns init, n, omega, magnitude, grid, readout. On the resolved grid stand every pole and
     every spike with both flanks. What does not exist at that size is left out.
     """
-    sizes = [int(str(n)) for n in _list(context, "sizes")]
-    one = int(str(context.settings["ptd_size"]))
-    names = [str(name) for name in _list(context, "ptd")]
-    readout = str(context.settings["readout"])
-    points = log_grid(int(str(context.settings["points"])), int(str(context.settings["decades"])))
+    settings, readout = context.settings, context.settings["readout"]
+    points = log_grid(settings["points"], settings["decades"])
+    others = [(name, settings["ptd_size"]) for name in (HIPPO, *settings["ptd"])]
     parts = []
-    for name, n in [*((DIAG, n) for n in sizes), *((name, one) for name in (HIPPO, *names))]:
+    for name, n in [*((DIAG, n) for n in settings["sizes"]), *others]:
         try:
             system = response(parse(name), read_readout(readout, n))
         except (UsageError, StabilityError):
@@ -74,10 +72,10 @@ def peaks(context: Context) -> pd.DataFrame:
     there), log_height (the most that the log grid shows between the midpoints to the neighbours,
     NaN where no point falls there), log_points, readout.
     """
-    readout = str(context.settings["readout"])
-    points = log_grid(int(str(context.settings["points"])), int(str(context.settings["decades"])))
+    settings, readout = context.settings, context.settings["readout"]
+    points = log_grid(settings["points"], settings["decades"])
     rows = []
-    for n in (int(str(n)) for n in _list(context, "sizes")):
+    for n in settings["sizes"]:
         C = read_readout(readout, n)
         system, exact = response(parse(DIAG), C), response(parse(HIPPO), C)
         y = spikes(n, min(COUNT + 1, n // 2))
@@ -147,13 +145,6 @@ def findings(tables: Tables) -> list[Finding]:
             drawn,
         ),
     ]
-
-
-def _list(context: Context, key: str) -> list[object]:
-    value = context.settings[key]
-    if not isinstance(value, list):
-        raise UsageError(f"fig1: {key} is {value!r}, expected a list; change the settings")
-    return value
 
 
 _KEYS = ("sizes", "points", "decades", "readout")

@@ -9,7 +9,6 @@ the spike of every channel lies at that s; A in [0.5, 2]; all rates, sizes and s
 """
 
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
@@ -30,24 +29,25 @@ CELL = ["model", "steps", "seed"]
 
 def grid(settings: Settings) -> np.ndarray:
     """Return the test frequencies 0, ..., s_test in steps of s_step, rad per unit time."""
-    given: Any = settings
-    return np.linspace(0.0, given["s_test"], round(given["s_test"] / given["s_step"]) + 1)
+    return np.linspace(0.0, settings["s_test"], round(settings["s_test"] / settings["s_step"]) + 1)
 
 
 def linear(context: Context) -> pd.DataFrame:
     """Return model, seed, route, s, gain, s_hat, amplitude_hat of untrained filter banks, A = 1."""
-    given: Any = context.settings
-    signals, s = sinusoids.signals(given), grid(given)
+    settings = context.settings
+    signals, s = sinusoids.signals(settings), grid(settings)
     parts = []
-    for model in given["linear_models"]:
-        for seed in given["seeds"]:
-            layer = filter_bank.bank(model, given["n"], given["channels"], given["step"], seed)
+    for model in settings["linear_models"]:
+        for seed in settings["seeds"]:
+            layer = filter_bank.bank(
+                model, settings["n"], settings["channels"], settings["step"], seed
+            )
             for route, levels in (
                 (STEADY, filter_bank.steady_levels),
                 (WINDOW, filter_bank.window_levels),
             ):
                 found = filter_bank.read(
-                    levels(layer, signals, s), s, given["s_max"], given["ridge"]
+                    levels(layer, signals, s), s, settings["s_max"], settings["ridge"]
                 )
                 parts.append(found.assign(model=model, seed=seed, route=route))
     columns = ["model", "seed", "route", "s", "gain", "s_hat", "amplitude_hat"]
@@ -60,13 +60,12 @@ def _path(folder: Path, model: str, steps: str, seed: int) -> Path:
 
 def _trained(model: str, steps: str, seed: int, settings: Settings, folder: Path) -> None:
     """Train one network and write its predictions, unless they are there."""
-    given: Any = settings
     path = _path(folder, model, steps, seed)
     if path.exists():
         return
-    signals, s = sinusoids.signals(given), grid(given)
-    amplitudes = np.asarray(given["test_amplitudes"], dtype=np.float64)
-    network, loss = sinusoids.fit(model, steps, seed, given)
+    signals, s = sinusoids.signals(settings), grid(settings)
+    amplitudes = np.asarray(settings["test_amplitudes"], dtype=np.float64)
+    network, loss = sinusoids.fit(model, steps, seed, settings)
     found = sinusoids.predict(
         network, signals, np.tile(s, len(amplitudes)), np.repeat(amplitudes, len(s))
     )
@@ -81,15 +80,15 @@ def predictions(context: Context) -> pd.DataFrame:
     And loss (scaled targets, last epoch), spike_low, spike_high (fastest poles, `last_spike`), the
     same in all rows of one network. A network that is there already is not trained again.
     """
-    given: Any = context.settings
+    settings = context.settings
     cells = [
         (model, steps, seed)
         for steps in (FIXED, SPREAD)
-        for model in given[f"{steps}_models"]
-        for seed in given["seeds"]
+        for model in settings[f"{steps}_models"]
+        for seed in settings["seeds"]
     ]
     joblib.Parallel(n_jobs=min(context.jobs, len(cells)) or 1)(
-        joblib.delayed(_trained)(*cell, dict(given), context.folder) for cell in cells
+        joblib.delayed(_trained)(*cell, dict(settings), context.folder) for cell in cells
     )
     frame = pd.concat(
         [pd.read_parquet(_path(context.folder, *cell)) for cell in cells], ignore_index=True
@@ -105,10 +104,10 @@ def errors(context: Context) -> pd.DataFrame:
     of the largest |A^/A - 1|), broken (first s of the band with |A^/A - 1| > 1/2; inf where none),
     lowest_ratio (of A^/A, at s `lowest_at`), lowest (of A^ itself).
     """
-    given: Any = context.settings
+    settings = context.settings
     frame = context.tables["predictions"]
     ratio = frame["amplitude_hat"] / frame["amplitude"]
-    band = np.where(frame["s"] <= given["s_max"] + 1e-9, INSIDE, OUTSIDE)
+    band = np.where(frame["s"] <= settings["s_max"] + 1e-9, INSIDE, OUTSIDE)
     frame = frame.assign(
         band=band,
         ratio=ratio,
@@ -136,11 +135,11 @@ def errors(context: Context) -> pd.DataFrame:
 
 def facts(context: Context) -> pd.DataFrame:
     """Return one row: spike (last one of S4D), s_max, s_test, rings (`filter_bank.envelope`)."""
-    given: Any = context.settings
-    rings = filter_bank.envelope(0.5, sinusoids.signals(given))
-    spike = float(spikes(given["n"], 1)[0])
-    row = {"spike": spike, "s_max": given["s_max"], "s_test": given["s_test"], "rings": rings}
-    return pd.DataFrame([row | {key: given[key] for key in ("n", "step", "length", "samples")}])
+    settings = context.settings
+    rings = filter_bank.envelope(0.5, sinusoids.signals(settings))
+    spike = float(spikes(settings["n"], 1)[0])
+    row = {"spike": spike, "s_max": settings["s_max"], "s_test": settings["s_test"], "rings": rings}
+    return pd.DataFrame([row | {key: settings[key] for key in ("n", "step", "length", "samples")}])
 
 
 _COMMON: dict[str, object] = {

@@ -7,7 +7,6 @@ the top spike of S4D-LegS, at the input of every SSM layer. Cells are those of a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,14 +67,14 @@ def accuracies(checkpoints: Sequence[Evaluated], context: Context) -> pd.DataFra
     (rad per unit of a layer's own time); task. Columns init, seed, epoch, condition, eps, omega,
     task, chance, n (samples), correct, accuracy. Raises what `swept` raises.
     """
-    given: Any = context.settings
-    omega = float(spikes(given["n"])[0])
+    settings = context.settings
+    omega = float(spikes(settings["n"])[0])
     conditions = [
         Condition("resonance", Resonance(omega), Budget(eps, "linf"), "layers", omega, "omega")
-        for eps in given["eps"]
+        for eps in settings["eps"]
     ]
     refs = [ModelRef(f"{one.init}@{one.epoch}", one.path, one.seed) for one in checkpoints]
-    plan = plan_conditions(refs, conditions, task=given["task"])
+    plan = plan_conditions(refs, conditions, task=settings["task"])
     run = swept(plan, context.folder, context.jobs)
     counted = {
         name: int(np.count_nonzero(run.arrays(name, ["correct"])["correct"]))

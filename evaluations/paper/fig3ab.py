@@ -6,8 +6,6 @@ weights are evaluated on the whole test split. The paper's contamination is eps 
 strength shows the effect where the data are easier. Clean and contaminated use the same samples.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -43,7 +41,7 @@ QUICK_EPOCHS = {"s5": 20, "s5ptd-rank1": 20}
 
 
 def zoo_training(init: str, epochs: int | None = None) -> dict[str, float]:
-    """Return epochs and ssm_lr of the bundled checkpoint, with other epochs where given."""
+    """Return epochs and ssm_lr of the bundled checkpoint, with other epochs where settings."""
     config, _ = recipe(init, 0)
     return {"epochs": epochs or config.epochs, "ssm_lr": config.ssm_lr}
 
@@ -53,8 +51,8 @@ def accuracies(context: Context) -> pd.DataFrame:
 
     Columns and units as of `fig3_accuracy.accuracies`.
     """
-    given: Any = context.settings
-    wanted = seed_by_seed(given, given["task"])
+    settings = context.settings
+    wanted = seed_by_seed(settings, settings["task"])
     checkpoints = [
         accuracy.Evaluated(one.init, one.seed, epoch, path)
         for one, paths in snapshots(wanted, context.shared, context.jobs).items()

@@ -41,22 +41,22 @@ BEST = (1e-2, 1.0)
 
 
 def perturbations(
-    given: Any,
+    settings: Any,
 ) -> Iterator[tuple[str, str, float, int, Diagonalization]]:
     """Yield (init, method, parameter, seed, diagonalisation) of every row, unstable ones too."""
-    n = given["n"]
-    for seed in given["seeds"]:
-        for tau in given["taus"]:
+    n = settings["n"]
+    for seed in settings["seeds"]:
+        for tau in settings["taus"]:
             if tau == 1.0:
                 yield "s4d", "rank1", 1.0, seed, normal(n)
                 continue
             init = str(parse(f"s4ptd-rank1:tau={tau:g}"))
             yield init, "rank1", tau, seed, rank_one(n, tau)
-        for size in given["sizes"]:
+        for size in settings["sizes"]:
             init = str(parse(f"s4ptd-random:seed={seed}:size={size:g}"))
             drawn = perturb(scaled_random(n, seed, size), "random", stable=False)
             yield init, "random", size, seed, drawn
-        if given["optimized"]:
+        if settings["optimized"]:
             yield "s4ptd", "optimized", np.nan, seed, make("optimized", n)
 
 
@@ -66,16 +66,16 @@ def quality(context: Context) -> pd.DataFrame:
     Columns init, method, parameter (tau; |E|/|A| of random; NaN), seed, state_size,
     relative_norm |E|_2/|A|_2, kappa, max_real (rad per unit time), status.
     """
-    given: Any = context.settings
+    settings = context.settings
     rows = []
-    for init, method, parameter, seed, found in perturbations(given):
+    for init, method, parameter, seed, found in perturbations(settings):
         rows.append(
             {
                 "init": init,
                 "method": method,
                 "parameter": parameter,
                 "seed": seed,
-                "state_size": given["n"],
+                "state_size": settings["n"],
                 "relative_norm": found.relative_norm,
                 "kappa": found.kappa,
                 "max_real": found.max_real,
@@ -87,11 +87,11 @@ def quality(context: Context) -> pd.DataFrame:
 
 def accuracies(context: Context) -> pd.DataFrame:
     """Return one row a trained network, seed and condition, after the last epoch."""
-    given: Any = context.settings
+    settings = context.settings
     stable = context.tables["quality"].query("status == @TRAINED")
     who = zip(stable["init"], stable["seed"].tolist(), strict=True)
-    runs = [(init, seed, given) for init, seed in who]
-    wanted = asked_for(given, runs, given["task"])
+    runs = [(init, seed, settings) for init, seed in who]
+    wanted = asked_for(settings, runs, settings["task"])
     checkpoints = [
         accuracy.Evaluated(one.init, one.seed, one.epochs, paths[-1])
         for one, paths in snapshots(wanted, context.shared, context.jobs).items()

@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from robustssm.errors import UsageError
 
-Settings = Mapping[str, object]
+Settings = Mapping[str, Any]
 Tables = Mapping[str, pd.DataFrame]
 AGREES, DIFFERS, OPEN, MEASURED = "agrees", "differs", "open", "measured"
 QUOTED = "quoted"

@@ -5,8 +5,6 @@ eigenvalues go in training; a random perturbation as a control; white noise of t
 energy. All but the third use the bundled checkpoints, three training seeds each.
 """
 
-from typing import Any
-
 import pandas as pd
 
 from robustssm.checkpoints.bundled import SEEDS
@@ -21,20 +19,20 @@ from robustssm.evaluations.paper.trainings import seed_by_seed
 
 def s5_pairs(context: Context) -> pd.DataFrame:
     """Return S5-PTD against S5 on the samples of the sweep; columns as of `paired`."""
-    given: Any = context.settings
-    return paired(context.tables["sweep"], given["s5_pairs"])
+    settings = context.settings
+    return paired(context.tables["sweep"], settings["s5_pairs"])
 
 
 def random_pairs(context: Context) -> pd.DataFrame:
     """Return the random perturbation against the others; columns as of `paired`."""
-    given: Any = context.settings
-    return paired(context.tables["sweep"], given["random_pairs"])
+    settings = context.settings
+    return paired(context.tables["sweep"], settings["random_pairs"])
 
 
 def trajectories(context: Context) -> pd.DataFrame:
     """Return the poles by epoch; columns as of `reviewers_poles.trajectories`."""
-    given: Any = context.settings
-    wanted = seed_by_seed(given, given["training_task"])
+    settings = context.settings
+    wanted = seed_by_seed(settings, settings["training_task"])
     return reviewers_poles.trajectories(wanted, context.shared, context.jobs)
 
 

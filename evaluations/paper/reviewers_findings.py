@@ -4,44 +4,52 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from robustssm.evaluations.paper.fig3_accuracy import CLEAN
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN, interval
 from robustssm.evaluations.paper.reproduction import (
     Finding,
     Tables,
     finding,
     interval_agrees,
 )
-from robustssm.evaluations.paper.reviewers_pairs import ALPHA, verdict
+from robustssm.evaluations.paper.reviewers_pairs import ALPHA, by_frequency, over_seeds
 from robustssm.evaluations.paper.reviewers_sweep import SINUSOID, SPIKE, WHITE
 from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
 
 # A dip: accuracy falls by more, on the mean over seeds, and Student's interval excludes 0.
 DIP = 0.1
+# Columns that `bounds` and `shown` take, of a fall and of a difference.
+_DROP = ["seeds", "drop", "low", "high"]
+_SEEDS = ["seeds", "difference", "ci_low", "ci_high"]
 NONE = "not in the paper; asked for in review"
 
 
-def bounds(found: SeedComparison) -> tuple[float, float]:
-    """Return the interval's ends; twice the value where several seeds are alike, NaN of one seed.
+def bounds(seeds: int, mean: float, low: float, high: float) -> tuple[float, float]:
+    """Return the interval's ends; twice the mean if several seeds are alike, NaN of one seed.
 
     An interval without a width has none: that seeds are alike is all that is known.
     """
-    if found.seeds > 1 and np.isnan(found.low):
-        return found.difference, found.difference
-    return found.low, found.high
+    return (mean, mean) if seeds > 1 and np.isnan(low) else (low, high)
 
 
 def judged(found: SeedComparison, threshold: float) -> str:
     """Return whether the interval lies above the threshold (agrees), below it, or holds it."""
-    return interval_agrees(*bounds(found), above=threshold)
+    ends = bounds(found.seeds, found.difference, found.low, found.high)
+    return interval_agrees(*ends, above=threshold)
 
 
-def interval(found: SeedComparison) -> str:
-    """Return `0.10 [0.05, 0.15]`; the number alone where the seeds are alike."""
-    if np.isnan(found.low):
-        return f"{found.difference:.3f}" + (" (seeds alike)" if found.seeds > 1 else " (one seed)")
-    return f"{found.difference:.3f} [{found.low:.3f}, {found.high:.3f}]"
+def shown(seeds: int, mean: float, low: float, high: float) -> str:
+    """Return `0.10 [0.05, 0.15]`; the number alone if there is one seed, or the seeds are alike."""
+    alone = "" if not np.isnan(low) else " (seeds alike)" if seeds > 1 else " (one seed)"
+    return interval(mean, low, high) + alone
+
+
+def seeds_of(values: npt.ArrayLike) -> str:
+    """Return the mean over seeds as `shown`."""
+    found = compare_seeds(np.asarray(values, dtype=np.float64))
+    return shown(found.seeds, found.difference, found.low, found.high)
 
 
 def drops(frame: pd.DataFrame) -> pd.DataFrame:
@@ -53,16 +61,10 @@ def drops(frame: pd.DataFrame) -> pd.DataFrame:
     noisy = frame[frame["noise"] == SINUSOID]
     keys = pd.MultiIndex.from_frame(noisy[["model", "seed"]])
     noisy = noisy.assign(drop=clean.loc[keys].to_numpy() - noisy["accuracy"].to_numpy())
-    rows = []
-    for (model, eps, omega, kind), group in noisy.groupby(
-        ["model", "eps", "omega", "kind"], sort=False
-    ):
-        found = compare_seeds(group["drop"].to_numpy(np.float64))
-        row = {"model": model, "eps": eps, "omega": omega, "kind": kind, "seeds": found.seeds}
-        row |= {"drop": found.difference, "low": found.low, "high": found.high}
-        least, _ = bounds(found)
-        rows.append(row | {"dip": found.difference > DIP and least > 0.0})
-    return pd.DataFrame(rows)
+    rows = over_seeds(noisy, ["model", "eps", "omega", "kind"], "drop")
+    rows = rows.rename(columns={"difference": "drop", "ci_low": "low", "ci_high": "high"})
+    least = [bounds(*row)[0] for row in rows[_DROP].itertuples(index=False)]
+    return rows.assign(dip=(rows["drop"] > DIP) & (np.array(least) > 0.0))
 
 
 def bands(omega: Sequence[float], chosen: Sequence[bool]) -> str:
@@ -92,8 +94,7 @@ def _sweep(frame: pd.DataFrame) -> Iterator[Finding]:
     if "s4d" in at.index:
         there, elsewhere = at.loc["s4d"], strongest[strongest["model"] == "s4d"]
         others = elsewhere[(elsewhere["omega"] < top / 2.0) & elsewhere["dip"]]
-        alike = there["seeds"] > 1 and np.isnan(there["low"])
-        ends = (there["drop"],) * 2 if alike else (there["low"], there["high"])
+        ends = bounds(*there[_DROP])
         text = f"{_drop(there)}; dips below half of it: {len(others)} frequencies"
         name = f"fall of s4d's accuracy at its highest spike, omega {top:.2f}, {eps}"
         yield finding(name, text, ("S4D fails there", interval_agrees(*ends, above=DIP)))
@@ -109,26 +110,24 @@ def _sweep(frame: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _drop(row: "pd.Series[float]") -> str:
-    if np.isnan(row["low"]):
-        return f"{row['drop']:.3f}"
-    return f"{row['drop']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    return interval(row["drop"], row["low"], row["high"])
 
 
 def _pairs(tests: pd.DataFrame, frame: pd.DataFrame) -> Iterator[Finding]:
     """Yield how each pair compares, at every strength, and at the spike."""
     top = frame.loc[(frame["kind"] == SPIKE) & (frame["number"] == 1), "omega"].iloc[0]
     for (a, b, eps), rows in tests.groupby(["a", "b", "eps"], sort=False):
-        found = verdict(rows)
-        seeds = rows["seed"].nunique()
+        found = by_frequency(rows).set_index("omega")
+        best, worst = found["difference"].idxmax(), found["difference"].idxmin()
         text = (
-            f"{interval(found.mean)} over omega; {a} better at {found.a_better}, {b} at "
-            f"{found.b_better} of {found.conditions} (every seed, Holm {ALPHA:g}); extremes "
-            f"{interval(found.best[1])} at {found.best[0]:.4g}, {interval(found.worst[1])} at "
-            f"{found.worst[0]:.4g}"
+            f"{seeds_of(rows.groupby('seed')['difference'].mean())} over omega; {a} better at "
+            f"{(found['says'] > 0).sum()}, {b} at {(found['says'] < 0).sum()} of {len(found)} "
+            f"(every seed, Holm {ALPHA:g}); extremes {shown(*found.loc[best, _SEEDS])} at "
+            f"{best:.4g}, {shown(*found.loc[worst, _SEEDS])} at {worst:.4g}"
         )
-        at = rows[rows["omega"] == top]
-        if len(at):
-            text += f"; at the spike {interval(compare_seeds(at['difference'].to_numpy()))}"
+        if top in found.index:
+            text += f"; at the spike {shown(*found.loc[top, _SEEDS])}"
+        seeds = rows["seed"].nunique()
         name = f"accuracy of {a} minus {b}, eps = {eps:g}, same samples, {seeds} seeds"
         yield finding(name, text, without=NONE)
 
@@ -138,13 +137,13 @@ def _poles(frame: pd.DataFrame) -> Iterator[Finding]:
     for init, rows in frame.groupby("init", sort=False):
         last = int(rows["epoch"].max())
         ends = rows[rows["epoch"] == last]
-        moved = compare_seeds(ends.groupby("seed")["moved_mean"].mean().to_numpy())
+        moved = seeds_of(ends.groupby("seed")["moved_mean"].mean())
         sums = ends.groupby("seed")[["within", "channels"]].sum()
-        share = compare_seeds((sums["within"] / sums["channels"]).to_numpy())
+        share = seeds_of(sums["within"] / sums["channels"])
         start = rows[rows["epoch"] == 0]
         text = (
-            f"{interval(moved)} on the mean, at most {ends['moved_most'].max():.3g}; share of "
-            f"channels with a pole within 1/2 of it {interval(share)}, "
+            f"{moved} on the mean, at most {ends['moved_most'].max():.3g}; share of "
+            f"channels with a pole within 1/2 of it {share}, "
             f"{start['within'].sum() / start['channels'].sum():.3g} untrained; median gap from it "
             f"{ends['gap_median'].median():.3g} ({start['gap_median'].median():.3g}), damping "
             f"{ends['damping_median'].median():.3g} ({start['damping_median'].median():.3g})"
@@ -165,8 +164,8 @@ def _energy(frame: pd.DataFrame) -> Iterator[Finding]:
         gap = compare_seeds((white - line).to_numpy(np.float64))
         claim = "the frequency matters, not the energy", judged(gap, 0.0)
         text = (
-            f"{interval(gap)}; white {white.mean():.3f}, sinusoid at the spike {line.mean():.3f}, "
-            f"two octaves below {below.mean():.3f}"
+            f"{seeds_of(white - line)}; white {white.mean():.3f}, sinusoid at the spike "
+            f"{line.mean():.3f}, two octaves below {below.mean():.3f}"
         )
         name = f"{model}: accuracy, white noise minus sinusoid at the spike, equal energy, eps = 1"
         yield finding(name, text, claim if model == "s4d" else None, NONE)

@@ -1,14 +1,13 @@
 """Two models on the same perturbed samples, by training seed and frequency."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN
-from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
+from robustssm.evaluations.statistics.over_seeds import compare_seeds
 from robustssm.evaluations.statistics.paired import holm, mcnemar
 
 # Level of Holm-adjusted tests.
@@ -48,43 +47,29 @@ def paired(frame: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
     return tests[["a", "b", *keys, "a_only", "b_only", "difference", "p", "p_holm"]]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a pair compares at one strength over all frequencies.
+def over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Return what `compare_seeds` finds of a column, one row per group.
 
-    conditions: frequencies; a_better, b_better: those in which every seed's test says so,
-    opposite: in which two seeds' tests contradict each other; mean: a minus b, averaged over the
-    frequencies, seed by seed; best, worst: frequency and mean difference most for a, and most
-    for b.
+    Columns `by`, seeds, difference, ci_low, ci_high.
     """
-
-    conditions: int
-    a_better: int
-    b_better: int
-    opposite: int
-    mean: SeedComparison
-    best: tuple[float, SeedComparison]
-    worst: tuple[float, SeedComparison]
+    rows = []
+    for key, group in frame.groupby(list(by), sort=False):
+        assert isinstance(key, tuple)
+        seeds = compare_seeds(group[value].to_numpy(np.float64))
+        rows.append((*key, seeds.seeds, seeds.difference, seeds.low, seeds.high))
+    return pd.DataFrame(rows, columns=[*by, "seeds", "difference", "ci_low", "ci_high"])
 
 
-def verdict(tests: pd.DataFrame, alpha: float = ALPHA) -> Verdict:
-    """Return the verdict of the rows of one pair and strength."""
-    wide = tests.pivot_table(index="omega", columns="seed", values="difference")
-    p = tests.pivot_table(index="omega", columns="seed", values="p_holm")
-    difference = wide.to_numpy(np.float64)
-    sign = np.where(p.to_numpy(np.float64) < alpha, np.sign(difference), 0.0)
-    low, high = sign.min(1), sign.max(1)
-    means = difference.mean(1)
-    ends = [
-        (float(wide.index[k]), compare_seeds(difference[k]))
-        for k in (means.argmax(), means.argmin())
-    ]
-    return Verdict(
-        len(wide),
-        int((low > 0).sum()),
-        int((high < 0).sum()),
-        int(((low < 0) & (high > 0)).sum()),
-        compare_seeds(difference.mean(0)),
-        ends[0],
-        ends[1],
+def by_frequency(tests: pd.DataFrame) -> pd.DataFrame:
+    """Return the difference over seeds by pair, eps and omega; columns as of `over_seeds`.
+
+    And n (samples), says: 1 or -1 if every seed's Holm-adjusted test says that a, or b, is better,
+    else 0; opposite: whether the tests of two seeds contradict each other.
+    """
+    by = ["a", "b", "eps", "omega", "n"]
+    sign = np.sign(tests["difference"]).where(tests["p_holm"] < ALPHA, 0.0)
+    ends = sign.groupby([tests[key] for key in by], sort=False).agg(["min", "max"])
+    low, high = ends["min"].to_numpy(), ends["max"].to_numpy()
+    return over_seeds(tests, by, "difference").assign(
+        says=((low > 0).astype(np.int64) - (high < 0)), opposite=(low < 0) & (high > 0)
     )

@@ -29,17 +29,17 @@ SINUSOID, WHITE = "sinusoid", "white"
 RMS = 1.0 / math.sqrt(6.0)
 
 
-def frequencies(given: Any) -> pd.DataFrame:
+def frequencies(settings: Any) -> pd.DataFrame:
     """Return the frequencies of the sweep in ascending order: omega, kind, number of a spike.
 
     omega: rad per unit of a layer's own time. Log-spaced from low to high, the `spikes` highest
     eigenfrequencies of S4D-LegS of size n, and `octave` points from half of each of the highest
     `around` of them to twice it.
     """
-    peaks = spikes(given["n"], given["spikes"])
-    grid = np.geomspace(given["low"], given["high"], given["count"])
-    shifts = np.delete(np.linspace(-1.0, 1.0, given["octave"]), given["octave"] // 2)
-    near = np.outer(peaks[: given["around"]], 2.0**shifts).ravel()
+    peaks = spikes(settings["n"], settings["spikes"])
+    grid = np.geomspace(settings["low"], settings["high"], settings["count"])
+    shifts = np.delete(np.linspace(-1.0, 1.0, settings["octave"]), settings["octave"] // 2)
+    near = np.outer(peaks[: settings["around"]], 2.0**shifts).ravel()
     parts = [
         pd.DataFrame({"omega": peaks, "kind": SPIKE, "number": np.arange(1, len(peaks) + 1)}),
         pd.DataFrame({"omega": near, "kind": OCTAVE, "number": 0}),
@@ -50,7 +50,7 @@ def frequencies(given: Any) -> pd.DataFrame:
     return frame.drop_duplicates("omega").sort_values("omega", ignore_index=True)
 
 
-def evaluated(given: Any, found: Sequence[Condition], folder: Path, jobs: int) -> pd.DataFrame:
+def evaluated(settings: Any, found: Sequence[Condition], folder: Path, jobs: int) -> pd.DataFrame:
     """Return one row a model, training seed and condition, the clean ones first.
 
     Columns model, seed, noise, omega, eps, unit, n (samples), correct, accuracy, delivered_l2 (mean
@@ -59,10 +59,10 @@ def evaluated(given: Any, found: Sequence[Condition], folder: Path, jobs: int) -
     """
     refs = [
         ModelRef(model, zoo_path(model, seed), seed)
-        for model in given["models"]
-        for seed in given["seeds"]
+        for model in settings["models"]
+        for seed in settings["seeds"]
     ]
-    plan = plan_conditions(refs, found, task=TASK, limit=given["limit"])
+    plan = plan_conditions(refs, found, task=TASK, limit=settings["limit"])
     run = swept(plan, folder, jobs)
     rows = []
     for cell in plan.cells:
@@ -99,10 +99,12 @@ def sweep(context: Context) -> pd.DataFrame:
 
     eps: largest amplitude, as released.
     """
-    given: Any = context.settings
-    known = frequencies(given)
-    found = [sinusoid(omega, Budget(eps, "linf")) for eps in given["eps"] for omega in known.omega]
-    frame = evaluated(given, found, context.folder, context.jobs)
+    settings = context.settings
+    known = frequencies(settings)
+    found = [
+        sinusoid(omega, Budget(eps, "linf")) for eps in settings["eps"] for omega in known.omega
+    ]
+    frame = evaluated(settings, found, context.folder, context.jobs)
     frame = frame.merge(known, on="omega", how="left")
     frame["kind"] = frame["kind"].fillna("")
     return frame.assign(number=frame["number"].fillna(0).astype(np.int64))
@@ -115,13 +117,13 @@ def energy(context: Context) -> pd.DataFrame:
     spike, and two octaves below. Both bring eps sqrt(1/6) to each layer's input of each sample,
     the mean of what the sweep brings at amplitude eps; amplitude says that eps.
     """
-    given: Any = context.settings
+    settings = context.settings
     task = load_task(TASK)
-    top = float(spikes(given["n"], 1)[0])
+    top = float(spikes(settings["n"], 1)[0])
     found = []
-    for eps in given["energies"]:
+    for eps in settings["energies"]:
         budget = Budget(eps * RMS, "rms")
         found += [sinusoid(Resonance(omega).omega, budget) for omega in (top, top / 4.0)]
         found.append(Condition(WHITE, BandNoise(0, task.length // 2), budget, "layers"))
-    frame = evaluated(given, found, context.folder, context.jobs)
+    frame = evaluated(settings, found, context.folder, context.jobs)
     return frame.assign(amplitude=(frame["eps"] / RMS).round(12))

@@ -72,34 +72,3 @@ def smallest_difference(
         return math.inf
     # Down to a thousandth of a sample.
     return float(optimize.brentq(lacking, 0.0, 1.0, xtol=1e-3 / n))
-
-
-def smallest_seed_difference(
-    seeds: int, sd: float, tests: int = 1, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """Return the smallest mean difference that Student's paired test over seeds finds.
-
-    sd: standard deviation of the seed-wise differences; seeds: training seeds of each model. At
-    the level alpha / tests. inf for a single seed. Raises UsageError for sd < 0 or no seed.
-
-    Reference: Lehmann and Romano, Testing Statistical Hypotheses (2005), section 5.2 (noncentral
-    t).
-    """
-    if seeds < 1 or sd < 0 or tests < 1:
-        raise UsageError(
-            f"smallest difference: {seeds} seeds, sd {sd:g}, {tests} tests; expected 1 or more "
-            "seeds and tests, and sd of at least 0"
-        )
-    if seeds == 1:
-        return math.inf
-    freedom = seeds - 1
-    edge = float(stats.t.isf(alpha / tests / 2, freedom))
-
-    def lacking(shift: float) -> float:
-        # Both tails of the noncentral t are one of its square, a noncentral F.
-        return float(stats.ncf.sf(edge**2, 1, freedom, shift**2)) - power
-
-    top = 1.0
-    while lacking(top) < 0:
-        top *= 2
-    return float(optimize.brentq(lacking, 0.0, top)) * sd / math.sqrt(seeds)

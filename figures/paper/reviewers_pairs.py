@@ -2,30 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from robustssm.evaluations.paper.reviewers_pairs import ALPHA
-from robustssm.evaluations.statistics.over_seeds import compare_seeds
+from robustssm.evaluations.paper.reviewers_pairs import by_frequency
 from robustssm.figures.style import label_powers
 
 
 def pairs_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the difference over seeds by pair, eps and omega.
-
-    Columns a, b, eps, omega, n, seeds, difference, ci_low, ci_high, says: 1 or -1 where every
-    seed's Holm-adjusted test says that a, or b, is better; else 0.
-    """
-    tests = pd.concat([tables["s5"], tables["random"]], ignore_index=True)
-    rows = []
-    for (a, b, eps, omega, n), group in tests.groupby(["a", "b", "eps", "omega", "n"], sort=False):
-        found = compare_seeds(group["difference"].to_numpy(np.float64))
-        sign = np.sign(group["difference"]).where(group["p_holm"] < ALPHA, 0.0)
-        row = {"a": a, "b": b, "eps": eps, "omega": omega, "n": n, "seeds": found.seeds}
-        row |= {"difference": found.difference, "ci_low": found.low, "ci_high": found.high}
-        rows.append(row | {"says": int(sign.iloc[0]) if (sign == sign.iloc[0]).all() else 0})
-    return pd.DataFrame(rows)
+    """Return `by_frequency` of all pairs."""
+    return by_frequency(pd.concat([tables["s5"], tables["random"]], ignore_index=True))
 
 
 def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:

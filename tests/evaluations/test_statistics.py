@@ -29,7 +29,6 @@ from robustssm.evaluations.statistics.paired import (
 from robustssm.evaluations.statistics.power import (
     mcnemar_power,
     smallest_difference,
-    smallest_seed_difference,
 )
 from robustssm.typing import FloatArray
 
@@ -316,17 +315,6 @@ def test_smallest_difference_moves_as_it_must() -> None:
 def test_no_difference_rejects_at_most_at_the_level() -> None:
     for n, discordance in [(30, 0.5), (539, 0.05)]:
         assert mcnemar_power(n, discordance, 0.0, 0.05) <= 0.05
-
-
-def test_smallest_seed_difference_has_the_power_it_says() -> None:
-    for seeds in (2, 3, 10):
-        shift = smallest_seed_difference(seeds, 0.02)
-        draws = np.random.default_rng(8).normal(shift, 0.02, (40_000, seeds))
-        power = np.mean(stats.ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05)
-        # Four binomial standard errors.
-        assert power == pytest.approx(0.8, abs=4 * math.sqrt(0.16 / 40_000))
-    assert smallest_seed_difference(1, 0.02) == math.inf
-    assert smallest_seed_difference(3, 0.0) == 0.0
 
 
 def test_interval_of_paired_means_holds_near_the_ceiling() -> None:
