@@ -49,11 +49,8 @@ def row(now: ComplexArray, start: ComplexArray, omega: float) -> dict[str, float
         "imag_low": float(low),
         "imag_median": float(middle),
         "imag_high": float(high),
-        "imag_least": float(tracked.imag.min()),
-        "imag_most": float(tracked.imag.max()),
         "damping_median": float(np.median(-tracked.real)),
         "moved_mean": float(moved.mean()),
-        "moved_median": float(np.median(moved)),
         "moved_most": float(moved.max()),
         "gap_median": float(np.median(gap)),
         "within": int((gap <= HALF_WIDTH).sum()),
@@ -76,8 +73,8 @@ def trajectories(trainings: Sequence[Training], shared: Path, jobs: int) -> pd.D
     """Return one row a training, epoch (0: untrained) and layer.
 
     Columns init, seed, epoch, layer, of the pole tracked, over the channels: imag_low, imag_median,
-    imag_high (5, 50, 95 %), imag_least, imag_most, damping_median = -Re, moved_mean, moved_median,
-    moved_most (distance from where it began, in the plane); gap_median (distance in frequency
+    imag_high (5, 50, 95 %), damping_median = -Re, moved_mean, moved_most (distance from where it
+    began, in the plane); gap_median (distance in frequency
     of the nearest pole from the spike), within (channels with a pole within 1/2 of it), channels,
     omega (the spike). All in rad per unit of the layer's own time.
     """

@@ -16,12 +16,10 @@ from robustssm.evaluations.sweep.conditions import CONDITION
 MOST_ROWS = 6
 # Conditions without a result that are named.
 _NAMED = 3
-_KEYS = [name for name in CONDITION if name != "mode"]
+_NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
 _ACCURACIES = ("model", "seeds", "n", "modes", "clean", "mean over modes", "worst, cross-fitted",
                "95% interval", "interval of")  # fmt: skip
 _PAIRS = ("a", "b", "conditions", "a better", "b better", "opposite signs")
-
-Key = tuple[Any, ...]
 
 
 def verdict(plan: pd.DataFrame, tables: Tables) -> list[Part]:
@@ -34,19 +32,31 @@ def verdict(plan: pd.DataFrame, tables: Tables) -> list[Part]:
     if noisy.empty:
         return ["No perturbed condition has results yet."]
     planned = perturbed(plan) if len(plan) else noisy
-    keys = [name for name in _KEYS if name in planned and name in noisy]
-    ranked = _ranked(planned, keys)
-    with_results = set(noisy[keys].itertuples(index=False, name=None))
-    place = next((k for k, values in enumerate(ranked) if values in with_results), None)
-    if place is None:
-        return ["No condition of the plan has results yet."]
-    chosen = dict(zip(keys, ranked[place], strict=True))
-    wanted, known = _rows_of(planned, chosen), _rows_of(noisy, chosen)
-    known = known[known["accuracy"].notna()]
-    strengths = [values for values in ranked
-                 if _but_eps(keys, values) == _but_eps(keys, ranked[place])]  # fmt: skip
-    strongest = len(strengths) > 1 and strengths[0] == ranked[place]
-    rank = f" (the strongest of {len(strengths)})" if strongest else ""
+    keys = [name for name in _NOISE if name in planned and name in noisy]
+    without: list[dict[str, Any]] = []
+    for values, group in planned.groupby(keys, sort=False, dropna=False):
+        noise = dict(zip(keys, values, strict=True))
+        decibels = noise.get("eps_unit") == "snr-db"
+        strengths = sorted(set(group["eps"]), reverse=not decibels)
+        for rank, eps in enumerate(strengths):
+            chosen = noise | {"eps": eps}
+            if len(_rows_of(noisy, chosen)):
+                several = len(strengths) > 1 and rank == 0
+                words = f" (the strongest of {len(strengths)})" if several else ""
+                return _verdict(chosen, words, planned, tables, without)
+            without.append(chosen)
+    return ["No condition of the plan has results yet."]
+
+
+def _verdict(
+    chosen: Mapping[str, Any],
+    rank: str,
+    planned: pd.DataFrame,
+    tables: Tables,
+    without: Sequence[Mapping[str, Any]],
+) -> list[Part]:
+    """Return the verdict on one condition; without: the stronger ones that have no result."""
+    wanted, known = _rows_of(planned, chosen), _rows_of(perturbed(tables.summary), chosen)
     unit = chosen.get("mode_unit")
     modes = f", modes {numbers(wanted['mode'])} ({unit})" if unit else ""
     accuracies = _rows_of(tables.overview, chosen).sort_values("acc_mean_over_modes", kind="stable")
@@ -54,23 +64,8 @@ def verdict(plan: pd.DataFrame, tables: Tables) -> list[Part]:
         f"Accuracy under {_words(chosen)}{rank}{modes}, the lowest first:",
         overview(accuracies).only(_ACCURACIES).first(MOST_ROWS),
         *_paired(tables, chosen, planned),
-        *_gaps([dict(zip(keys, values, strict=True)) for values in ranked[:place]], wanted, known),
+        *_gaps(without, wanted, known[known["accuracy"].notna()]),
     ]
-
-
-def _ranked(planned: pd.DataFrame, keys: Sequence[str]) -> list[Key]:
-    """Return the conditions without modes: noises as planned, of each the strongest eps first."""
-    ranked: list[Key] = []
-    others = [name for name in keys if name != "eps"]
-    for _, group in planned.groupby(others, sort=False, dropna=False):
-        decibels = "eps_unit" in group and group["eps_unit"].iloc[0] == "snr-db"
-        ordered = group.sort_values("eps", ascending=decibels, kind="stable")
-        ranked += ordered[[*keys]].drop_duplicates().itertuples(index=False, name=None)
-    return ranked
-
-
-def _but_eps(keys: Sequence[str], values: Key) -> Key:
-    return tuple(value for name, value in zip(keys, values, strict=True) if name != "eps")
 
 
 def _rows_of(frame: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:

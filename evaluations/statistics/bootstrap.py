@@ -42,7 +42,6 @@ def paired_bootstrap(
     quantities: Callable[[FloatArray], FloatArray],
     resamples: int = RESAMPLES,
     seed: int = SEED,
-    confidence: float = CONFIDENCE,
 ) -> Bootstrapped:
     """Return quantities that are functions of accuracies, with intervals over the samples.
 
@@ -85,7 +84,7 @@ def paired_bootstrap(
         "n_resamples": resamples,
         "batch": max(1, _CHUNK // max(n, rows)),
         "vectorized": True,
-        "confidence_level": confidence,
+        "confidence_level": CONFIDENCE,
         "random_state": np.random.Generator(np.random.Philox(seed)),
     }
     # What warns is a quantity that is infinite or constant: its BCa interval is replaced.
@@ -97,7 +96,7 @@ def paired_bootstrap(
         bca = stats.bootstrap(
             (np.arange(n),), statistic, method="BCa", bootstrap_result=result, **options
         ).confidence_interval
-    low, high = _quantiles(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
+    low, high = _quantiles(drawn, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
     usable = np.isfinite(drawn).all(-1) & np.isfinite(bca.low) & np.isfinite(bca.high)
     constant = (drawn == drawn[:, :1]).all(-1)
     usable &= ~constant

@@ -44,7 +44,6 @@ def halves(sample_id: IntArray) -> npt.NDArray[np.bool_]:
 def worst_condition(
     correct: npt.NDArray[np.bool_],
     first: npt.NDArray[np.bool_],
-    confidence: float = CONFIDENCE,
 ) -> Worst:
     """Return the accuracy at the worst condition, chosen and read on different samples.
 
@@ -70,7 +69,7 @@ def worst_condition(
         chosen.append(place)
         right.append(int(correct[place, ~choose].sum()))
         sizes.append(int((~choose).sum()))
-    low, high = wilson(right, sizes, (1 + confidence) / 2)
+    low, high = wilson(right, sizes, (1 + CONFIDENCE) / 2)
     accuracy = float(np.mean(np.asarray(right) / np.asarray(sizes)))
     return Worst(
         float(means[naive_at]), naive_at, accuracy, float(low.mean()), float(high.mean()),
@@ -84,7 +83,6 @@ def worst_difference(
     worst_a: Worst,
     worst_b: Worst,
     first: npt.NDArray[np.bool_],
-    confidence: float = CONFIDENCE,
 ) -> tuple[float, float, float]:
     """Return (difference, low, high) of the cross-fitted worst accuracies of two models.
 
@@ -96,7 +94,7 @@ def worst_difference(
     for place, read in ((0, ~first), (1, first)):
         x, y = a[worst_a.at[place]][read], b[worst_b.at[place]][read]
         counts = int((x & ~y).sum()), int((y & ~x).sum()), int(read.sum())
-        interval = paired_interval(*counts, (1 + confidence) / 2)
+        interval = paired_interval(*counts, (1 + CONFIDENCE) / 2)
         ends.append(((counts[0] - counts[1]) / counts[2], *interval))
     value, low, high = np.mean(ends, axis=0)
     return float(value), float(low), float(high)

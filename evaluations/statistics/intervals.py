@@ -38,7 +38,7 @@ def constant(values: FloatArray) -> bool:
     return bool(np.ptp(values) <= 1e-12 * max(1.0, np.abs(values).max()))
 
 
-def student(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+def student(values: Iterable[float]) -> tuple[float, float]:
     """Return Student's interval of the mean of replicates.
 
     NaN where there is a single one, or where all are equal: an interval without a width would
@@ -47,14 +47,14 @@ def student(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[fl
     array: FloatArray = np.asarray(list(values), dtype=np.float64)
     if len(array) < 2 or constant(array):
         return float("nan"), float("nan")
-    half = stats.t.ppf(0.5 + confidence / 2, len(array) - 1) * stats.sem(array)
+    half = stats.t.ppf(0.5 + CONFIDENCE / 2, len(array) - 1) * stats.sem(array)
     return float(array.mean() - half), float(array.mean() + half)
 
 
-def seed_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+def seed_interval(values: Iterable[float]) -> tuple[float, float]:
     """Return Student's interval of a mean accuracy over training seeds, inside [0, 1].
 
     Seeds are the replicates, never the samples. NaN as `student`.
     """
-    low, high = student(values, confidence)
+    low, high = student(values)
     return (low, high) if np.isnan(low) else (max(0.0, low), min(1.0, high))

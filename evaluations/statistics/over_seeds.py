@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from robustssm.evaluations.statistics.intervals import CONFIDENCE, student
+from robustssm.evaluations.statistics.intervals import student
 from robustssm.evaluations.statistics.max_statistic import SEED
 from robustssm.typing import FloatArray
 
@@ -34,7 +34,7 @@ def smallest_p(seeds: int) -> float:
     return min(1.0, max(2.0 / 2.0**seeds, 2.0 / (_FLIPS + 1)))
 
 
-def compare_seeds(difference: FloatArray, confidence: float = CONFIDENCE) -> SeedComparison:
+def compare_seeds(difference: FloatArray) -> SeedComparison:
     """Return what seed-wise differences say about retraining; difference: (seeds,), paired.
 
     A single seed says nothing about it: its interval is NaN and its p is 1. Student's interval
@@ -44,7 +44,7 @@ def compare_seeds(difference: FloatArray, confidence: float = CONFIDENCE) -> See
     """
     k = len(difference)
     difference = np.where(np.abs(difference) > 1e-12, difference, 0.0)
-    low, high = student(difference, confidence)
+    low, high = student(difference)
     p = 1.0
     if k > 1 and difference.any():
         scale = float(np.abs(difference).max())

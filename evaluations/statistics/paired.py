@@ -47,9 +47,7 @@ def paired_interval(
     return float(max(-1.0, difference - half)), float(min(1.0, difference + half))
 
 
-def paired_mean_interval(
-    difference: FloatArray, confidence: float = CONFIDENCE
-) -> tuple[FloatArray, FloatArray]:
+def paired_mean_interval(difference: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the interval of means of paired differences in [-1, 1], (..., samples) -> (...).
 
     Wald's, in the manner of Agresti and Min: two samples more, of sum 0 and squares of sum 1/4. It
@@ -59,7 +57,7 @@ def paired_mean_interval(
     larger = difference.shape[-1] + 2.0
     mean = difference.sum(-1) / larger
     square = ((difference**2).sum(-1) + 0.25) / larger
-    half = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt((square - mean**2) / larger)
+    half = stats.norm.ppf(0.5 + CONFIDENCE / 2) * np.sqrt((square - mean**2) / larger)
     return np.maximum(-1.0, mean - half), np.minimum(1.0, mean + half)
 
 
