@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustssm.evaluations.initializations.certified_error import certified_error
-from robustssm.evaluations.initializations.inputs import Input, parse_input
+from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.parseval import quadrature
 from robustssm.evaluations.initializations.responses import (
     Curve,
@@ -107,23 +107,15 @@ def refine(
     return at, top
 
 
-def output_error(system: Response, signal: Input) -> float:
-    """Return ||(G_a - G) u||_2: residues for the rank-one family, else Parseval's integral."""
+def output_error(system: Response, name: str) -> float:
+    """Return ||(G_a - G) u||_2 over time for the input of that name, `impulse` being the H2 error.
+
+    By residues for the rank-one family, else by Parseval's integral. For `exp` with readout e0 the
+    normal part has 1 / (2n) up to a relative 1 / n^3.
+    """
+    signal = parse_input(name, system.n)
     if isinstance(system, Damped | Reference):
         exact = time_error(system, signal)
         if exact is not None:
             return exact
     return float(np.sqrt(quadrature(system, [signal]).integral(signal)))
-
-
-def h2_error(system: Response) -> float:
-    """Return ||G_a - G||_2, the energy of the impulse's error."""
-    return output_error(system, parse_input("impulse", system.n))
-
-
-def weak_error(system: Response) -> float:
-    """Return ||(G_a - G) u||_2 over time for the input u(t) = e^-t.
-
-    With readout e0 the normal part has 1 / (2n) up to a relative 1 / n^3.
-    """
-    return output_error(system, parse_input("exp", system.n))

@@ -19,7 +19,7 @@ from robustssm.evaluations.initializations.conditioning import (
     optimal_condition,
     spectral_norm,
 )
-from robustssm.evaluations.initializations.norms import Sup, h2_error, sup_error, weak_error
+from robustssm.evaluations.initializations.norms import Sup, output_error, sup_error
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import (
     MAX_DENSE,
@@ -191,7 +191,7 @@ class TransferResult:
                     continue
                 sup = measure.sup if measure else sup_error(known)
                 row = {"system": system, "label": label, "n": n}
-                weak = measure.weak_error if measure else weak_error(known)
+                weak = measure.weak_error if measure else output_error(known, "exp")
                 row |= {"sup_error": sup.value, "sup_omega": sup.at, "weak_error": weak}
                 rows.append(row | {"readout": self.readout})
         columns = ["system", "label", "n", "sup_error", "sup_omega", "weak_error", "readout"]
@@ -246,7 +246,7 @@ def _measure(name: Name, C: FloatArray) -> Measure:
     """Return the errors and the diagonalisation's quality of one system."""
     n = len(C)
     found = response(name, C)
-    errors = sup_error(found), h2_error(found), weak_error(found)
+    errors = sup_error(found), output_error(found, "impulse"), output_error(found, "exp")
     if isinstance(found, Reference):
         log10 = legs.log10_eigenvector_condition(n)
         kappa = 10.0**log10 if log10 < np.log10(np.finfo(np.float64).max) else None

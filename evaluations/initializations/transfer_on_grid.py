@@ -5,9 +5,9 @@ import pandas as pd
 import torch
 
 from robustssm.errors import require
-from robustssm.evaluations.initializations.responses import Damped, Reference, Response, paired
+from robustssm.evaluations.initializations.responses import Damped, Reference, Response
 from robustssm.evaluations.initializations.transfer import TransferResult
-from robustssm.hippo.transfer_grid import pole_grid, transfer_grid
+from robustssm.hippo.transfer_grid import transfer_grid
 from robustssm.typing import FloatArray
 
 
@@ -37,15 +37,14 @@ def evaluate(
     device: str = "auto",
     dtype: torch.dtype = torch.complex128,
 ) -> np.ndarray:
-    """Return G_a(i omega), the shape of omega, by `transfer_grid` or `pole_grid`.
+    """Return G_a(i omega), the shape of omega: closed forms by `transfer_grid`.
 
-    complex64 applies to closed forms alone; sums over poles are complex128 always.
+    Sums over poles take neither device nor dtype: complex128 on the CPU.
     """
     if isinstance(system, Damped | Reference):
         tau = system.tau if isinstance(system, Damped) else 0.0
         return transfer_grid(system.C, omega, tau=tau, device=device, dtype=dtype).cpu().numpy()
-    poles, residues = paired(system)
-    return pole_grid(poles, residues, omega, device=device).cpu().numpy()
+    return system.transfer(omega)
 
 
 def grid_table(

@@ -1,8 +1,8 @@
 """Transfer functions on large frequency grids with torch, on CPU or GPU, in bounded memory.
 
-G(i omega) = C (i omega - A)^-1 B of HiPPO-LegS, the damped family G / (1 + tau phi_n) and sums over
-poles. The closed forms are those of `robustssm.hippo.legs`; here
-they run in real arithmetic on (real, imaginary) pairs, one operation at a time:
+G(i omega) = C (i omega - A)^-1 B of HiPPO-LegS and the damped family G / (1 + tau phi_n). The forms
+are those of `robustssm.hippo.legs`; here they run in real arithmetic on (real, imaginary) pairs,
+one operation at a time:
 
     f_i = (s - i) / (s + i + 2) = (t^2 - l + i t c) / (1 + t^2),  s = i omega,  t = omega / (i + 2),
     l = i / (i + 2),  c = (2i + 2) / (i + 2),
@@ -11,30 +11,27 @@ so that every value is that of IEEE arithmetic, whatever the chunk it was comput
 rule, h_i = C_i b_i + f_i h_{i+1}.
 
 complex64 is for G alone. Rounding omega moves G / (1 + phi_n) at its spikes by 0.64 n^2 eps, 4% in
-float32 at n = 1024; hence omega and 1 + tau phi_n are float64 always (`hippo.normal_ratio`).
+float32 at n = 1024; hence omega and 1 + tau phi_n are float64 always (`legs.normal_ratio`).
 
 References: HiPPO, arXiv 2008.07669, eq. (5); S4D, arXiv 2206.11893, section 3 (B / 2).
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from robustssm.errors import ShapeError, UsageError, require
+from robustssm.errors import require
 from robustssm.execution import resolve_device
 from robustssm.hippo import legs
 from robustssm.typing import FloatArray
 
-# Bytes held at once by default, see `transfer_grid`.
+# Bytes of every array that is held at once beside C, omega and the result, on host and device
+# together; what libraries keep inside themselves (the CUDA context) is not counted.
 MEMORY = 256 << 20
-# Poles of a sum that are held at once.
-POLES = 64
-# (pole, frequency) pairs worked on at once. CPU: the arrays stay in the caches; else: enough to
+# (factor, frequency) pairs worked on at once. CPU: the arrays stay in the caches; else: enough to
 # fill a GPU.
-PAIRS = {"cpu": 1 << 20}
-PAIRS_ELSEWHERE = 1 << 24
+PAIRS = {"cpu": 1 << 16}
+PAIRS_ELSEWHERE = 1 << 20
 # Squares of |omega| below this are finite; above it G is C B / (i omega), n^2 / LARGE relative.
 LARGE = {torch.float64: legs.LARGE, torch.float32: 1e18}
 REAL = {torch.complex128: torch.float64, torch.complex64: torch.float32}
@@ -49,7 +46,6 @@ def transfer_grid(
     tau: float = 0.0,
     device: str | torch.device = "auto",
     dtype: torch.dtype = torch.complex128,
-    memory: int = MEMORY,
 ) -> torch.Tensor:
     """Return G(i omega) / (1 + tau phi_n(i omega)) of HiPPO-LegS on the device.
 
@@ -58,20 +54,20 @@ def transfer_grid(
     between them the rank-one family of `diagonalize.rank_one`. device: `auto` is cuda if there is
     one, else cpu. dtype: complex128, or complex64, where omega and 1 + tau phi_n remain float64.
 
-    memory: bytes of every array that is held at once beside C, omega and the result, on host and
-    device together; what libraries keep inside themselves (the CUDA context) is not counted. The
-    number of frequencies in a chunk follows from it. With tau = 0 the result is the same to the bit
+    It is computed in chunks of MEMORY bytes. With tau = 0 the result is the same to the bit
     whatever the chunk; tau > 0 may differ in the last digits.
 
     The error of G is a small multiple of n eps sum |C_i x_i|, eps that of dtype (in complex64 the
     rounding of omega is part of it); the factor 1 / (1 + phi_n) has 0.64 n^2 eps at the spikes,
-    from the rounding of omega to float64. Raises UsageError for NaN, for an unknown device, dtype
-    or tau, and if memory does not hold one frequency; ShapeError for a C of another shape.
+    from the rounding of omega to float64. Raises UsageError for NaN and for an unknown device,
+    dtype or tau; ShapeError for a C of another shape.
     """
     require(not np.iscomplexobj(C), "readout: C", "complex", "real numbers")
     readout = np.asarray(C, dtype=np.float64)
     readout = legs.check_readout(readout, max(1, readout.size))
-    w, shape = _frequencies(omega)
+    require(not np.iscomplexobj(omega), "grid: omega", "complex", "real frequencies")
+    w = np.asarray(omega, dtype=np.float64).ravel()
+    require(not np.isnan(w).any(), "grid: omega", np.nan, "real numbers, 0 or infinity")
     where = resolve_device(device)
     require(dtype in REAL, "grid: dtype", dtype, "torch.complex128 or torch.complex64")
     require(0.0 <= tau <= 1.0, "grid: tau", tau, "0 (G itself) to 1 (normal part)")
@@ -79,86 +75,16 @@ def transfer_grid(
     result = torch.empty(w.size, dtype=dtype, device=where)
     # Reals of a frequency: omega and seven others, four for a factor, two of the sum. Beside them
     # C b and the coefficients of all factors, with the copies made on the way.
-    bytes_each, room = real.itemsize * 14 + HOST, memory - 128 * n
-    # A factor takes more arrays than a pole.
-    pairs = PAIRS.get(where.type, PAIRS_ELSEWHERE) // 16
-    for part in _chunks(w.size, pairs, room, bytes_each):
+    most = max(1, (MEMORY - 128 * n) // (real.itemsize * 14 + HOST))
+    most = min(most, PAIRS.get(where.type, PAIRS_ELSEWHERE))
+    for start in range(0, w.size, most):
+        part = slice(start, start + most)
         limited = np.clip(w[part], -LARGE[real], LARGE[real])
         points = torch.from_numpy(limited).to(where, real)
-        rows = min(room // bytes_each, pairs) // len(points)
-        _horner(readout, points, max(1, rows), torch.view_as_real(result[part]))
+        rows = max(1, most // len(points))
+        _horner(readout, points, rows, torch.view_as_real(result[part]))
         _scale(result[part], w[part], n, tau, LARGE[real])
-    return result.reshape(shape)
-
-
-def pole_grid(
-    poles: npt.ArrayLike,
-    residues: npt.ArrayLike,
-    omega: npt.ArrayLike,
-    *,
-    device: str | torch.device = "auto",
-    memory: int = MEMORY,
-) -> torch.Tensor:
-    """Return sum_k r_k / (i omega - lambda_k) in complex128 on the device.
-
-    poles (m,), Re < 0, all of them (conjugates are not added); residues (m,); omega, memory and the
-    result's shape as in `transfer_grid`. There is no complex64: next to a pole the result moves by
-    the rounding of omega over |Re lambda|. Raises UsageError for NaN, infinite poles or Re >= 0,
-    and ShapeError if residues do not fit poles.
-    """
-    at = np.asarray(poles, dtype=np.complex128)
-    r = np.asarray(residues, dtype=np.complex128)
-    if at.ndim != 1 or r.shape != at.shape or r.size == 0:
-        raise ShapeError(
-            f"pole sum: poles have shape {at.shape}, residues {r.shape}, expected (m,) and (m,)"
-        )
-    if not (np.isfinite(at).all() and np.isfinite(r).all() and (at.real < 0.0).all()):
-        raise UsageError("pole sum: expected finite residues and finite poles with Re < 0")
-    w, shape = _frequencies(omega)
-    where = resolve_device(device)
-    result = torch.zeros(w.size, dtype=torch.complex128, device=where)
-    # (i omega - lambda)^-1 of the block, two reals each, as much again; four reals of the sum.
-    bytes_each = 8 * (4 * POLES + 4) + HOST
-    pairs = PAIRS.get(where.type, PAIRS_ELSEWHERE) // POLES
-    for part in _chunks(w.size, pairs, memory - 48 * POLES, bytes_each):
-        points = torch.from_numpy(np.clip(w[part], -legs.LARGE, legs.LARGE)).to(where)
-        parts = torch.view_as_real(result[part])
-        for first in range(0, len(at), POLES):
-            block = slice(first, first + POLES)
-            # 1 / (d + i e) = (d - i e) / (d^2 + e^2), d = -Re lambda, e = omega - Im lambda.
-            d = torch.from_numpy(-at.real[block, None]).to(where)
-            e = points - torch.from_numpy(at.imag[block, None].copy()).to(where)
-            square = (e * e).add_(d * d)
-            e.div_(square)
-            square.reciprocal_().mul_(d)
-            r_real = torch.from_numpy(r.real[None, block].copy()).to(where)
-            r_imag = torch.from_numpy(r.imag[None, block].copy()).to(where)
-            parts[:, 0] += (r_real @ square).addmm_(r_imag, e)[0]
-            parts[:, 1] += (r_imag @ square).addmm_(r_real, e, alpha=-1.0)[0]
-        _scale(result[part], w[part], 1, 0.0, legs.LARGE)
-    return result.reshape(shape)
-
-
-def _frequencies(omega: npt.ArrayLike) -> tuple[FloatArray, tuple[int, ...]]:
-    """Return omega as float64, flat, and its shape."""
-    if np.iscomplexobj(omega):
-        raise UsageError("grid: omega is complex, expected real frequencies (s = i omega)")
-    w = np.asarray(omega, dtype=np.float64)
-    if np.isnan(w).any():
-        raise UsageError("grid: omega has NaN entries, expected real numbers, 0 or infinity")
-    return w.ravel(), w.shape
-
-
-def _chunks(size: int, most: int, memory: int, bytes_each: int) -> Iterator[slice]:
-    """Yield slices of `size` frequencies, at most `most` in each and as many as memory holds."""
-    if memory < bytes_each:
-        raise UsageError(
-            f"grid: memory leaves {max(memory, 0)} bytes, expected at least {bytes_each} for one "
-            "frequency; raise memory"
-        )
-    step = min(most, memory // bytes_each)
-    for start in range(0, size, step):
-        yield slice(start, min(start + step, size))
+    return result.reshape(np.shape(omega))
 
 
 def _coefficients(i: FloatArray, w: torch.Tensor) -> torch.Tensor:

@@ -94,7 +94,7 @@ def test_golden_sup_and_h2() -> None:
         # Flat top of half-width 1/2: 1e-6 of the width changes the value by 1e-12.
         assert sup.at == pytest.approx(row["omega_peak"], abs=1e-6)
         # The residues have n eps, and the sum of squares loses no digits at these sizes.
-        assert norms.h2_error(known) == pytest.approx(row["h2_diff"], rel=1e-12)
+        assert norms.output_error(known, "impulse") == pytest.approx(row["h2_diff"], rel=1e-12)
         assert isinstance(known, responses.Damped)
         assert h2_norm(known) == pytest.approx(row["h2_diag"], rel=1e-12)
 
@@ -137,14 +137,14 @@ def test_h2_and_weak_error_equal_lyapunov(name: str, n: int) -> None:
     A, B, c = joint(name, C)
     gramian = solve_continuous_lyapunov(A, -np.outer(B, B))
     # The Lyapunov solver has a backward error eps |A|, about 1e-13 here, times conditioning.
-    assert norms.h2_error(known) ** 2 == pytest.approx(c @ gramian @ c, rel=1e-9)
+    assert norms.output_error(known, "impulse") ** 2 == pytest.approx(c @ gramian @ c, rel=1e-9)
     # u = e^-t is one more state, started at 1.
     size = len(A) + 1
     driven, start = np.zeros((size, size)), np.zeros(size)
     driven[:-1, :-1], driven[:-1, -1], driven[-1, -1], start[-1] = A, B, -1.0, 1.0
     gramian = solve_continuous_lyapunov(driven, -np.outer(start, start))
     out = np.append(c, 0.0)
-    assert norms.weak_error(known) ** 2 == pytest.approx(out @ gramian @ out, rel=1e-9)
+    assert norms.output_error(known, "exp") ** 2 == pytest.approx(out @ gramian @ out, rel=1e-9)
 
 
 def test_h2_without_cancellation_at_small_tau() -> None:
@@ -156,7 +156,9 @@ def test_h2_without_cancellation_at_small_tau() -> None:
     omega = n * np.tan(theta)
     density = np.abs(known.error(omega)) ** 2 * (n / np.cos(theta) ** 2)
     # |D|^2 is 1e-9 of |G|^2: <D, D> from differences of inner products would leave six digits.
-    assert norms.h2_error(known) == pytest.approx(np.sqrt(0.5 * density.mean()), rel=1e-10)
+    assert norms.output_error(known, "impulse") == pytest.approx(
+        np.sqrt(0.5 * density.mean()), rel=1e-10
+    )
 
 
 @pytest.mark.parametrize("name", ["s4d", "s4ptd-rank1:tau=0.3", "s4ptd", "s4d-inv"])
@@ -180,12 +182,12 @@ def test_optimal_residues_interpolate(name: str) -> None:
     # The condition number of the Gram matrix is at most 2e4 for the poles of either formula.
     np.testing.assert_allclose(D, 0.0, atol=1e-10 * np.abs(G).max())
     moved = responses.Diagonal(C, known.poles, known.residues * (1.0 + 1e-3))
-    assert norms.h2_error(moved) > norms.h2_error(known)
+    assert norms.output_error(moved, "impulse") > norms.output_error(known, "impulse")
 
 
 @pytest.mark.parametrize("n", [4, 8, 16, 32, 64, 128])
 def test_weak_error_of_s4d_is_half_over_n(n: int) -> None:
-    weak = norms.weak_error(responses.response(parse("s4d"), unit(n, 0)))
+    weak = norms.output_error(responses.response(parse("s4d"), unit(n, 0)), "exp")
     # 1/(2n) is the leading term; the next one is -1/n^3 relative (measured 1.08/n^3 at n = 4).
     assert weak * 2 * n == pytest.approx(1.0, abs=1.2 / n**3 + 1e-10)
 
