@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from robustssm.attacks.base import Transform
+from robustssm.attacks.base import Transform, input_site
 from robustssm.attacks.expressions import parse_perturbation
-from robustssm.attacks.injection import input_site, perturbed_layers
+from robustssm.attacks.injection import perturbed_layers
 from robustssm.errors import UsageError
 from robustssm.networks.network import Network
 from robustssm.tasks import Task

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, replace
 from typing import ClassVar, TypeVar, dataclass_transform, final
 
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from robustssm import philox
 from robustssm.attacks.budget import Budget
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
+from robustssm.tasks import Task
 from robustssm.typing import IntArray
 
 T = TypeVar("T")
@@ -41,6 +42,14 @@ class Site:
     def name(self) -> str:
         """`input` or `layers`."""
         return "input" if self.layer is None else "layers"
+
+
+def input_site(task: Task) -> Site:
+    """Return the site of a task's input: its standard deviation, sampling rate and layout.
+
+    Of tokens a model's embeddings are the input, whose deviation `embedded` knows.
+    """
+    return Site(scale=torch.from_numpy(task.std), rate=task.rate, image=task.image)
 
 
 @dataclass_transform(frozen_default=True)
@@ -78,8 +87,57 @@ class Attack(ABC):  # noqa: B024
         """Return the unit of eps at a site, where none is named."""
         return "rms" if site == "layers" and self.unit == "std" else self.unit
 
+    def check_budget(self, budget: Budget, site: str) -> None:
+        """Raise UsageError if it cannot take a budget at a site."""
+        if budget.unit != self.unit and (site == "model" or budget.norm.of_family):
+            raise UsageError(
+                f"{self.who}: eps in {budget.unit} is not its own, expected {self.unit}"
+            )
+        if budget.unit == "std" and site != "input":
+            raise UsageError(
+                f"{self.who}: eps in std exists at the input only; give rms, l2, linf or snr-db at "
+                f"{site}"
+            )
+        if site == "model" and budget.clip != "none":
+            raise UsageError(
+                f"{self.who}: changes the model, whose values have no range; drop clip"
+            )
+        if self.strengths is not None:
+            allowed = (0.0, *self.strengths)
+            expected = " or ".join(f"{eps:g}" for eps in allowed)
+            require(budget.eps in allowed, f"{self.who}: eps", budget.eps, expected)
+
     def check_length(self, L: int, site: Site) -> None:  # noqa: B027
         """Raise UsageError where this does not exist at sequence length L."""
+
+    @final
+    def check_input(self, x: Tensor, lengths: Tensor | None, site: Site) -> None:
+        """Raise UsageError if it cannot act on x (batch, length, channels)."""
+        if x.ndim != 3:
+            raise UsageError(
+                f"{self.who}: input has shape {tuple(x.shape)}, expected (batch, length, channels)"
+            )
+        if not x.is_floating_point():
+            raise UsageError(
+                f"{self.who}: input is {str(x.dtype).removeprefix('torch.')}: tokens have no "
+                "amplitude; perturb embeddings instead, at layers"
+            )
+        if site.name not in self.sites:
+            raise UsageError(f"{self.who}: acts at {' or '.join(self.sites)}, not at {site.name!r}")
+        if not _finite(x):
+            raise UsageError(f"{self.who}: the input holds NaN or infinite values")
+        if lengths is not None:
+            low, high = int(lengths.min()), int(lengths.max())
+            if lengths.shape != (len(x),) or low < 1 or high > x.shape[1]:
+                raise UsageError(
+                    f"{self.who}: lengths run from {low} to {high}, expected one for each of "
+                    f"{len(x)} samples, 1 to {x.shape[1]}"
+                )
+        self.check_length(x.shape[1], site)
+
+    def bins(self, L: int) -> Sequence[int]:
+        """Return the DFT bins of length L outside which it adds nothing before clipping; or all."""
+        return range(L // 2 + 1)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return each sample's energy of delta (batch, valid, channels) in the named band.
@@ -148,31 +206,6 @@ class Perturbation(Attack):
                 f"{str(x.dtype).removeprefix('torch.')} cannot hold; use a smaller one"
             )
         return after
-
-    @final
-    def check_input(self, x: Tensor, lengths: Tensor | None, site: Site) -> None:
-        """Raise UsageError where this perturbation cannot act on x (batch, length, channels)."""
-        if x.ndim != 3:
-            raise UsageError(
-                f"{self.who}: input has shape {tuple(x.shape)}, expected (batch, length, channels)"
-            )
-        if not x.is_floating_point():
-            raise UsageError(
-                f"{self.who}: input is {str(x.dtype).removeprefix('torch.')}: tokens have no "
-                "amplitude; perturb embeddings instead, at layers"
-            )
-        if site.name not in self.sites:
-            raise UsageError(f"{self.who}: acts at {' or '.join(self.sites)}, not at {site.name!r}")
-        if not _finite(x):
-            raise UsageError(f"{self.who}: the input holds NaN or infinite values")
-        if lengths is not None:
-            low, high = int(lengths.min()), int(lengths.max())
-            if lengths.shape != (len(x),) or low < 1 or high > x.shape[1]:
-                raise UsageError(
-                    f"{self.who}: lengths run from {low} to {high}, expected one for each of "
-                    f"{len(x)} samples, 1 to {x.shape[1]}"
-                )
-        self.check_length(x.shape[1], site)
 
     @abstractmethod
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:

@@ -94,37 +94,8 @@ def make_budget(
     if not (all(_fits(v, float) for v in numbers) and all(_fits(w, str) for w in words)):
         raise UsageError(f"perturbation: the budget in {text!r} is not made of numbers")
     budget = Budget(**{"unit": unit, "eps": 1.0, **settings})
-    check_budget(attack, budget, site or attack.sites[0])
+    attack.check_budget(budget, site or attack.sites[0])
     return budget
-
-
-def check_budget(attack: Attack, budget: Budget, site: str) -> None:
-    """Raise UsageError where an attack cannot take a budget at a site."""
-    if (
-        "mix" in (budget.unit, attack.unit)
-        and budget.unit != attack.unit
-        and (budget.unit == "mix" or site == "model")
-    ):
-        raise UsageError(
-            f"{attack.who}: eps in {budget.unit} is not its own; mix belongs to transforms, "
-            f"here it is {attack.unit}"
-        )
-    if "octaves" in (budget.unit, attack.unit) and budget.unit != attack.unit:
-        raise UsageError(
-            f"{attack.who}: eps in {budget.unit} is not its own, expected {attack.unit}"
-        )
-    if budget.unit == "std" and site != "input":
-        raise UsageError(
-            f"{attack.who}: eps in std exists at the input only; give rms, l2, linf or snr-db at "
-            f"{site}"
-        )
-    if site == "model" and budget.clip != "none":
-        raise UsageError(f"{attack.who}: changes the model, whose values have no range; drop clip")
-    if attack.strengths is not None and budget.eps not in (0.0, *attack.strengths):
-        allowed = " or ".join(f"{eps:g}" for eps in (0.0, *attack.strengths))
-        raise UsageError(f"{attack.who}: eps is {budget.eps:g}, expected {allowed}")
-    if budget.clip == "rescale" and not isinstance(attack, Perturbation):
-        raise UsageError(f"{attack.who}: clip rescale belongs to perturbations; use hard or none")
 
 
 def words_in(text: str) -> set[str]:

@@ -18,14 +18,6 @@ from robustssm.tasks import Task
 from robustssm.typing import IntArray
 
 
-def input_site(task: Task) -> Site:
-    """Return the site of a task's input: its standard deviation, sampling rate and layout.
-
-    Of tokens a model's embeddings are the input, whose deviation `embedded` knows.
-    """
-    return Site(scale=torch.from_numpy(task.std), rate=task.rate, image=task.image)
-
-
 @torch.no_grad()
 def embedded(network: Classifier, task: Task) -> Site:
     """Return the site of the embeddings of a task of tokens: their deviation per channel.

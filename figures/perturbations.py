@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from robustssm.attacks import Site, parse_perturbation
-from robustssm.attacks.injection import input_site
+from robustssm.attacks.base import input_site
 from robustssm.errors import UsageError
 from robustssm.figures.style import PAGE, save, style
 from robustssm.tasks import Task, load_task

@@ -18,7 +18,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import gaussian
 
 from robustssm.attacks import Budget, Perturbation
-from robustssm.attacks.injection import input_site
+from robustssm.attacks.base import input_site
 from robustssm.errors import UsageError
 from robustssm.figures.style import PAGE, save, style, wrapped
 from robustssm.tasks import Task

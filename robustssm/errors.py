@@ -55,6 +55,11 @@ def require(holds: bool, what: str, value: object, expected: str) -> None:
         raise UsageError(f"{what} is {shown}, expected {expected}")
 
 
+def require_count(what: str, value: object) -> None:
+    """Raise UsageError unless a value is a whole number of 1 or more; what: as in `require`."""
+    require(isinstance(value, int) and value >= 1, what, value, "a whole number >= 1")
+
+
 def nearest(word: str, allowed: Iterable[str], others: Mapping[str, str] | None = None) -> str:
     """Return what a misspelt word may have meant, and the allowed ones, for a message.
 

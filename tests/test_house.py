@@ -25,7 +25,7 @@ FLOORS = (
     "checkpoints",
     "training robustssm",
     # what is done to an input
-    "attacks.spectra attacks.bands attacks.budget attacks.frequencies attacks.base "
+    "attacks.spectra attacks.bands attacks.units attacks.budget attacks.frequencies attacks.base "
     "attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
     "attacks.expressions attacks.injection attacks.augmentation attacks",
@@ -90,8 +90,6 @@ WIDE = {
     "robustssm.attacks.injection.perturbed_layers",
     "robustssm.attacks.injection.perturbed_logits",
     "robustssm.evaluations.comparison.rows.add",
-    "robustssm.evaluations.searches.gradient_diagnostics.diagnose",
-    "robustssm.evaluations.searches.mode_ranking.rank_modes",
 }
 
 

@@ -1,22 +1,14 @@
-"""A band of DFT bins as a linear space with orthonormal coordinates, and the ball within it."""
+"""A band of DFT bins as a linear space with orthonormal coordinates."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from robustssm import philox
-from robustssm.attacks.adversaries.base import Ball
 from robustssm.attacks.bands import fourier_basis
-from robustssm.attacks.base import Site
-from robustssm.attacks.budget import Budget
-from robustssm.errors import UsageError
+from robustssm.errors import require
 from robustssm.networks.inference import padded
-from robustssm.typing import IntArray
-
-# Sweeps of Dykstra's method; what the last leaves outside the box, scaling removes.
-_SWEEPS = 24
 
 
 @dataclass(frozen=True)
@@ -32,11 +24,9 @@ class Band:
     length: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high <= self.length // 2:
-            raise UsageError(
-                f"band: bins {self.low}-{self.high} do not exist at length {self.length}, expected "
-                f"within 0-{self.length // 2}"
-            )
+        exists = 0 <= self.low <= self.high <= self.length // 2
+        bins, top = f"{self.low}-{self.high}", self.length // 2
+        require(exists, f"band at length {self.length}", bins, f"bins within 0-{top}")
 
     @cached_property
     def _special(self) -> Tensor:
@@ -83,109 +73,6 @@ class Band:
         # irfft counts a bin twice where it stands for a pair; 1 / amplitude is sqrt(L/2) there
         # and sqrt(L) in the others, as its 1/L asks for.
         return torch.fft.irfft(padded(X), n=self.length, dim=1)[: len(c)]
-
-
-@dataclass(frozen=True)
-class BandBall:
-    """Perturbations of x within a band and the ball of a budget, as coordinates c.
-
-    x (batch, length, channels) as given; the perturbation is scale * synthesise(c). A clip range
-    is applied to what the network sees, not to c.
-    """
-
-    x: Tensor
-    band: Band
-    ball: Ball
-    budget: Budget
-    who: str
-
-    @classmethod
-    def of(cls, x: Tensor, low: int, high: int, budget: Budget, site: Site, who: str) -> "BandBall":
-        """Return the set for samples x; UsageError where the budget is no norm ball."""
-        if site.name != "input":
-            raise UsageError(f"{who}: acts at input, not at {site.name!r}")
-        if x.ndim != 3 or not x.is_floating_point():
-            raise UsageError(
-                f"{who}: input is {str(x.dtype).removeprefix('torch.')} of shape {tuple(x.shape)}, "
-                "expected real numbers (batch, length, channels)"
-            )
-        if not bool(torch.isfinite(x).all()):
-            raise UsageError(f"{who}: the input holds NaN or infinite values")
-        return cls(x, Band(low, high, x.shape[1]), Ball.of(budget, x, site), budget, who)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of c."""
-        return len(self.x), self.band.dimension, self.x.shape[2]
-
-    def select(self, rows: Tensor) -> "BandBall":
-        """Return the set for some of the samples."""
-        return replace(self, x=self.x[rows], ball=self.ball.select(rows))
-
-    def point(self, c: Tensor) -> Tensor:
-        """Return the perturbed samples, in x's dtype."""
-        delta = self.band.synthesise(c) * self.ball.scale
-        return self.budget.clipped(self.x.double(), delta, None, self.who).to(self.x.dtype)
-
-    def descent(self, slope: Tensor, c: Tensor) -> Tensor:
-        """Return minus the gradient in c, from the gradient in the perturbed samples."""
-        if self.budget.clip != "none":
-            after = self.x.double() + self.band.synthesise(c) * self.ball.scale
-            slope = slope * ((after >= self.budget.low) & (after <= self.budget.high))
-        return -self.band.analyse(slope * self.ball.scale)
-
-    def steepest(self, g: Tensor) -> Tensor:
-        """Return the step of size 1 that goes farthest along g; zero where g is.
-
-        l2: g / |g|. linf: the sign of g as a signal, its part in the band.
-        """
-        if self.ball.norm == "l2":
-            size = norm(g)
-            return g / torch.where(size > 0.0, size, 1.0)[:, None, None]
-        return self.band.analyse(self.band.synthesise(g).sign())
-
-    def size(self, c: Tensor) -> Tensor:
-        """Return the size of each perturbation in the ball's norm, (batch,)."""
-        return norm(c) if self.ball.norm == "l2" else self.band.synthesise(c).abs().amax((1, 2))
-
-    def project(self, c: Tensor) -> Tensor:
-        """Return the nearest point of the ball within the band.
-
-        l2: radial, exact. linf: Dykstra's alternating projections (Boyle and Dykstra, 1986) onto
-        the box and the band, a fixed number of sweeps, then scaled into the box: always in both,
-        and the nearest such point only in the limit.
-        """
-        if self.ball.norm == "linf":
-            radius = self.ball.radius[:, None, None]
-            signal = self.band.synthesise(c)
-            correction = torch.zeros_like(signal)
-            for _ in range(_SWEEPS):
-                boxed = torch.minimum(torch.maximum(signal + correction, -radius), radius)
-                correction = signal + correction - boxed
-                c = self.band.analyse(boxed)
-                signal = self.band.synthesise(c)
-        size = self.size(c)
-        factor = torch.where(size > self.ball.radius, self.ball.radius / size, 1.0)
-        return c * factor[:, None, None]
-
-    def surface(self, c: Tensor) -> Tensor:
-        """Return c scaled to the ball's surface; zero stays zero."""
-        size = self.size(c)
-        factor = self.ball.radius / torch.where(size > 0.0, size, 1.0)
-        return c * factor[:, None, None]
-
-    def random(self, stream: str, sample_id: IntArray) -> Tensor:
-        """Return points on the surface with random directions, from counter-based draws."""
-        _, dimension, channels = self.shape
-        draws = philox.normal_tensor(stream, sample_id, dimension * channels, self.x.device)
-        return self.surface(draws.view(self.shape))
-
-    def share(self, after: Tensor) -> Tensor:
-        """Return the share of energy of after - x within the band, (batch,); 1 where none is."""
-        delta = after.double() - self.x.double()
-        total = norm(delta).square()
-        inside = norm(self.band.analyse(delta)).square()
-        return torch.where(total > 0.0, inside / torch.where(total > 0.0, total, 1.0), 1.0)
 
 
 def norm(c: Tensor) -> Tensor:

@@ -9,22 +9,15 @@ reference code takes 1 there.
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks.adversaries.band import BandBall, norm
-from robustssm.attacks.adversaries.base import (
-    LOSSES,
-    Adversary,
-    Found,
-    Victim,
-    check_choice,
-    check_count,
-)
-from robustssm.attacks.base import Site, family
-from robustssm.attacks.budget import Budget
-from robustssm.typing import IntArray
+from robustssm.attacks.adversaries.ball import BandBall
+from robustssm.attacks.adversaries.band import norm
+from robustssm.attacks.adversaries.base import Adversary, Found, Target
+from robustssm.attacks.adversaries.victim import LOSSES
+from robustssm.attacks.base import family
+from robustssm.errors import require_count, require_one_of
 
 # Constants of the paper: momentum, the share of steps that must succeed, checkpoint distances.
 _ALPHA, _RHO = 0.75, 0.75
@@ -47,8 +40,6 @@ class BandPGD(Adversary):
     `zero_gradients` and `nonfinite`, how often each was met; `in_band_share`, of the energy.
     """
 
-    low: int
-    high: int
     steps: int = 30
     restarts: int = 1
     loss: str = "ce"
@@ -56,61 +47,41 @@ class BandPGD(Adversary):
     drop: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("BandPGD", "loss", self.loss, tuple(LOSSES))
-        check_choice("BandPGD", "start", self.start, _STARTS)
-        check_count("BandPGD", "steps", self.steps)
-        check_count("BandPGD", "restarts", self.restarts)
+        require_one_of("BandPGD: loss", self.loss, LOSSES)
+        require_one_of("BandPGD: start", self.start, _STARTS)
+        for name in ("steps", "restarts"):
+            require_count(f"BandPGD: {name}", getattr(self, name))
 
-    def attack(
-        self,
-        victim: Victim,
-        x: Tensor,
-        labels: Tensor,
-        sample_id: IntArray,
-        seed: int,
-        *,
-        budget: Budget,
-        site: Site,
-    ) -> Found:
-        """Return perturbed inputs for x (batch, length, channels); deterministic given seed."""
-        space = BandBall.of(x, self.low, self.high, budget, site, "BandPGD")
-        passes = victim.forwards, victim.backwards
-        c = torch.zeros(space.shape, dtype=torch.float64, device=x.device)
-        margins, _, slope = victim.slopes(x, labels, self.loss)
+    def search(self, target: Target) -> Found:
+        """Return the points of the lowest margin on the way of all starts."""
+        space = BandBall.of(target, self.low, self.high)
+        c = space.zero()
+        margins, _, slope = target.slopes(target.x, self.loss)
         g, trouble = cleaned(space.descent(slope, c), margins)
         best = _Best(c, torch.where(torch.isnan(margins), torch.inf, margins), trouble)
-        ids = np.asarray(sample_id)
-        for restart in range(0 if budget.nothing else self.restarts):
-            rows = torch.arange(len(x), device=x.device)
+        for restart in range(self.restarts):
+            rows = torch.arange(len(target), device=c.device)
             if self.drop:
                 rows = rows[best.margin >= 0.0]
-            part = space.select(rows)
-            stream = f"{seed}|{replace(self, drop=False)!r}|start {restart}"
-            start = part.random(stream, ids[rows.cpu().numpy()])
+            part, samples = space.select(rows), target.select(rows)
+            stream = f"{target.seed}|{replace(self, drop=False)!r}|start {restart}"
+            start = part.random(stream, samples.sample_id)
             if restart == 0 and self.start == "gradient":
                 linear = part.surface(
                     part.project(2.0 * part.ball.radius[:, None, None] * (part.steepest(g[rows])))
                 )
                 start = torch.where((norm(linear) > 0.0)[:, None, None], linear, start)
-            self._descend(victim, part, labels[rows], start, best, rows)
-        after = x if budget.nothing else space.point(best.c)
+            self._descend(samples, part, start, best, rows)
+        after = space.point(best.c)
         flags: dict[str, object] = {
             "zero_gradients": best.trouble[0],
             "nonfinite": best.trouble[1],
             "in_band_share": space.share(after),
         }
-        return Found(
-            after, best.margin, victim.forwards - passes[0], victim.backwards - passes[1], flags
-        )
+        return Found(after, best.margin, flags)
 
     def _descend(
-        self,
-        victim: Victim,
-        space: BandBall,
-        labels: Tensor,
-        start: Tensor,
-        best: "_Best",
-        rows: Tensor,
+        self, target: Target, space: BandBall, start: Tensor, best: "_Best", rows: Tensor
     ) -> None:
         """Run one start for the samples `rows`, and book what it finds in `best`."""
         at = checkpoints(self.steps)
@@ -119,9 +90,9 @@ class BandPGD(Adversary):
         for number in range(self.steps + 1):
             c = start if walk is None else walk.proposal(space)
             if number == self.steps:
-                best.book(rows, c, victim.margins(space.point(c), labels))
+                best.book(rows, c, target.margins(space.point(c)))
                 return
-            margins, losses, slope = victim.slopes(space.point(c), labels, self.loss)
+            margins, losses, slope = target.slopes(space.point(c), self.loss)
             g, trouble = cleaned(space.descent(slope, c), margins)
             best.book(rows, c, margins, trouble)
             walk = _Walk.begin(space, c, g, losses) if walk is None else walk.moved(c, g, losses)
@@ -132,7 +103,7 @@ class BandPGD(Adversary):
                 alive = best.margin[rows] >= 0.0
                 if not bool(alive.any()):
                     return
-                rows, labels = rows[alive], labels[alive]
+                rows, target = rows[alive], target.select(alive)
                 space, walk = space.select(alive), walk.select(alive)
 
 

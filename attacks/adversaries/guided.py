@@ -11,17 +11,17 @@ on the gradient's sign alone, so that a margin's scale does not matter.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from robustssm.attacks.adversaries.base import Adversary, Ball, Found, Victim
+from robustssm.attacks.adversaries.ball import Ball
+from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.bands import band_energy
 from robustssm.attacks.base import Site, family
-from robustssm.attacks.budget import Budget
-from robustssm.errors import UsageError
-from robustssm.typing import IntArray
+from robustssm.errors import UsageError, require
 
 # First steps: frequency in bins, phases in radians, share of the budget; and Rprop's factors.
 _FIRST = (0.1, 0.4, 0.1)
@@ -51,9 +51,8 @@ class _Waves:
     def amplitude(self, ball: Ball, L: int) -> Tensor:
         """Return each channel's amplitude, (batch, channels), within the ball's radius."""
         wave = self.unit(L)
-        size = wave.abs().amax((1, 2)) if ball.norm == "linf" else wave.norm(dim=(1, 2))
         # Where the wave vanishes at every sample there is nothing to scale.
-        size = size.clamp_min(1e-6)
+        size = ball.size(wave).clamp_min(1e-6)
         return self.share * (ball.radius / size)[:, None] * ball.scale
 
     def delta(self, ball: Ball, L: int) -> Tensor:
@@ -88,8 +87,6 @@ class Guided(Adversary):
     (batch,), how often a gradient was zero, or not finite and left out.
     """
 
-    low: int
-    high: int
     own: int = 3
     shared: tuple[int, ...] = ()
     steps: int = 5
@@ -97,56 +94,34 @@ class Guided(Adversary):
     def __post_init__(self) -> None:
         # Plain numbers, so that the repr can be typed back.
         object.__setattr__(self, "shared", tuple(int(k) for k in self.shared))
-        if not 0 <= self.low <= self.high:
-            raise UsageError(
-                f"Guided: bins run from {self.low} to {self.high}, expected 0 <= low <= high"
-            )
+        band = f"{self.low}-{self.high}"
+        require(0 <= self.low <= self.high, "Guided: band", band, "0 <= low <= high")
         if self.own < 0 or self.steps < 0 or self.own + len(self.shared) < 1:
             raise UsageError(
                 f"Guided: own is {self.own}, shared {self.shared!r} and steps {self.steps}, "
                 "expected at least one mode to try, and no negative number"
             )
         outside = [k for k in self.shared if not self.low <= k <= self.high]
-        if outside:
-            raise UsageError(
-                f"Guided: shared mode {outside[0]} is outside bins {self.low}-{self.high}; widen "
-                "the band"
-            )
+        require(not outside, "Guided: shared", outside, f"modes within {band}; widen the band")
 
-    def check_length(self, L: int, site: Site) -> None:
-        """Raise UsageError where the band reaches beyond Nyquist."""
-        if self.high > L // 2:
-            raise UsageError(
-                f"Guided: bin {self.high} is beyond the Nyquist bin {L // 2} of length-{L} inputs, "
-                f"expected at most {L // 2}"
-            )
+    def bins(self, L: int) -> Sequence[int]:
+        """Return all bins: a wave between two leaks beyond the band."""
+        return range(L // 2 + 1)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in bins low..high; a wave between two bins leaks beyond them."""
         L = delta.shape[1]
         return band_energy(delta, self.low / L, self.high / L)
 
-    def attack(
-        self,
-        victim: Victim,
-        x: Tensor,
-        labels: Tensor,
-        sample_id: IntArray,
-        seed: int,
-        *,
-        budget: Budget,
-        site: Site,
-    ) -> Found:
-        """Return the worst sinusoid found for each sample; seed and sample_id play no part."""
+    def search(self, target: Target) -> Found:
+        """Return the worst sinusoid met for each sample; seed and sample_id play no part."""
+        ball, x = Ball.of(target), target.x.double()
         L = x.shape[1]
-        self.check_length(L, site)
-        passes = victim.forwards, victim.backwards
-        ball, like = Ball.of(budget, x, site), x.double()
 
         def perturbed(waves: _Waves) -> Tensor:
-            return budget.clipped(like, waves.delta(ball, L), site.scale, "Guided")
+            return target.budget.clipped(x, waves.delta(ball, L), target.site.scale, "Guided")
 
-        value, slope = victim.gradients(x, labels)
+        value, _, slope = target.slopes(target.x)
         trouble = _Trouble(value)
         modes, candidates = self._candidates(trouble.cleaned(slope), ball)
         first = candidates[0]
@@ -157,21 +132,21 @@ class Guided(Adversary):
             return waves.where(value < worst, best), torch.where(value < worst, value, worst)
 
         waves, start = first, torch.full_like(worst, torch.inf)
-        for candidate in () if budget.nothing else candidates:
-            value = victim.margins(perturbed(candidate).to(x.dtype), labels)
+        for candidate in candidates:
+            value = target.margins(perturbed(candidate))
             best, worst = tried(candidate, value)
             waves, start = candidate.where(value < start, waves), torch.fmin(value, start)
         steps = _Steps(waves, (self.low, self.high))
-        for _ in range(0 if budget.nothing else self.steps):
+        for _ in range(self.steps):
             leaf = _Waves(*(p.clone().requires_grad_(True) for p in waves.parts))
             with torch.enable_grad():
                 point = perturbed(leaf)
-            value, slope = victim.gradients(point.detach().to(x.dtype), labels)
+            value, _, slope = target.slopes(point.detach())
             best, worst = tried(waves, value)
             gradients = torch.autograd.grad(point, leaf.parts, trouble.cleaned(slope))
             waves = steps.next(waves, gradients)
-        if self.steps and not budget.nothing:
-            best, worst = tried(waves, victim.margins(perturbed(waves).to(x.dtype), labels))
+        if self.steps:
+            best, worst = tried(waves, target.margins(perturbed(waves)))
         phase = best.phase - math.pi * (L - 1) / L * best.bins
         flags: dict[str, object] = {
             "ranking": modes,
@@ -181,13 +156,7 @@ class Guided(Adversary):
             "zero_gradients": trouble.zero,
             "nonfinite": trouble.nonfinite,
         }
-        return Found(
-            x if budget.nothing else perturbed(best).to(x.dtype),
-            worst,
-            victim.forwards - passes[0],
-            victim.backwards - passes[1],
-            flags,
-        )
+        return Found(perturbed(best).to(target.x.dtype), worst, flags)
 
     def _candidates(self, slope: Tensor, ball: Ball) -> tuple[Tensor, list[_Waves]]:
         """Return the modes that each sample tries (batch, count), and the waves, two a mode.

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from robustssm import philox
-from robustssm.attacks.adversaries.band import BandBall, norm
-from robustssm.attacks.adversaries.base import Adversary, Found, Victim, check_count
-from robustssm.attacks.base import Site, family
-from robustssm.attacks.budget import Budget
-from robustssm.errors import UsageError
+from robustssm.attacks.adversaries.ball import BandBall
+from robustssm.attacks.adversaries.band import norm
+from robustssm.attacks.adversaries.base import Adversary, Found, Target
+from robustssm.attacks.base import family
+from robustssm.errors import require, require_count
 from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
@@ -32,58 +32,41 @@ class RandomSearch(Adversary):
     `nonfinite`, how many margins were not finite; `in_band_share`, of the energy.
     """
 
-    low: int
-    high: int
     queries: int = 200
     modes: int = 20
 
     def __post_init__(self) -> None:
-        check_count("RandomSearch", "queries", self.queries)
-        check_count("RandomSearch", "modes", self.modes)
-        if self.modes > self.queries:
-            raise UsageError(
-                f"RandomSearch: modes is {self.modes}, expected at most queries, {self.queries}"
-            )
+        require_count("RandomSearch: queries", self.queries)
+        require_count("RandomSearch: modes", self.modes)
+        expected = f"at most queries, {self.queries}"
+        require(self.modes <= self.queries, "RandomSearch: modes", self.modes, expected)
 
-    def attack(
-        self,
-        victim: Victim,
-        x: Tensor,
-        labels: Tensor,
-        sample_id: IntArray,
-        seed: int,
-        *,
-        budget: Budget,
-        site: Site,
-    ) -> Found:
-        """Return perturbed inputs for x (batch, length, channels); deterministic given seed."""
-        space = BandBall.of(x, self.low, self.high, budget, site, "RandomSearch")
-        forwards = victim.forwards
-        ids = np.asarray(sample_id)
-        clean = victim.margins(x, labels)
-        zero = torch.zeros(space.shape, dtype=torch.float64, device=x.device)
+    def search(self, target: Target) -> Found:
+        """Return the points of the lowest margin among all queries."""
+        x, ids = target.x, np.asarray(target.sample_id)
+        space = BandBall.of(target, self.low, self.high)
+        clean = target.margins(x)
+        zero = space.zero()
         best, slope, lowest = zero, zero, torch.full_like(clean, torch.inf)
         nonfinite = (~torch.isfinite(clean)).long()
-        for query in range(0 if budget.nothing else self.queries):
-            stream = f"{seed}|{self!r}|query {query}"
+        for query in range(self.queries):
+            stream = f"{target.seed}|{self!r}|query {query}"
             if query < self.modes:
                 origin, known, c = zero, clean, self._mode(space, stream, ids)
             else:
                 progress = (query - self.modes) / (self.queries - self.modes)
                 origin, known, c = best, lowest, _change(space, best, slope, stream, ids, progress)
-            margins = victim.margins(space.point(c), labels)
+            margins = target.margins(space.point(c))
             slope = _fitted(slope, c - origin, margins - known)
             nonfinite += ~torch.isfinite(margins)
             better = margins < lowest
             lowest = torch.where(better, margins, lowest)
             best = torch.where(better[:, None, None], c, best)
         better = lowest < clean
-        after = x
-        if not budget.nothing:
-            after = torch.where(better[:, None, None], space.point(best), x)
+        after = torch.where(better[:, None, None], space.point(best), x)
         lowest = torch.where(better | torch.isnan(clean), lowest, clean)
         flags: dict[str, object] = {"nonfinite": nonfinite, "in_band_share": space.share(after)}
-        return Found(after, lowest, victim.forwards - forwards, 0, flags)
+        return Found(after, lowest, flags)
 
     def _mode(self, space: BandBall, stream: str, ids: IntArray) -> Tensor:
         """Return one random mode for each sample, on the ball's surface."""

@@ -13,20 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks.adversaries.band import BandBall
-from robustssm.attacks.adversaries.base import (
-    LOSSES,
-    Adversary,
-    Ball,
-    Found,
-    Victim,
-    check_choice,
-    check_count,
-)
-from robustssm.attacks.base import Site, family
-from robustssm.attacks.budget import Budget
-from robustssm.errors import UsageError
-from robustssm.typing import IntArray
+from robustssm.attacks.adversaries.ball import Ball, BandBall
+from robustssm.attacks.adversaries.base import Adversary, Found, Target
+from robustssm.attacks.adversaries.victim import LOSSES
+from robustssm.attacks.base import family
+from robustssm.errors import ShapeError, require, require_count, require_one_of
 
 # Samples whose gradients are held at a time.
 _CHUNK = 256
@@ -51,105 +42,85 @@ class Universal(Adversary):
 
     joint: ClassVar[bool] = True
 
-    low: int
-    high: int
     steps: int = 40
     loss: str = "margin"
     floor: float = 0.5
 
     def __post_init__(self) -> None:
-        check_choice("Universal", "loss", self.loss, tuple(LOSSES))
-        check_count("Universal", "steps", self.steps)
-        if not (math.isfinite(self.floor) and self.floor >= 0.0):
-            raise UsageError(f"Universal: floor is {self.floor!r}, expected a number >= 0")
+        require_one_of("Universal: loss", self.loss, LOSSES)
+        require_count("Universal: steps", self.steps)
+        positive = math.isfinite(self.floor) and self.floor >= 0.0
+        require(positive, "Universal: floor", self.floor, "a number >= 0")
 
-    def attack(
-        self,
-        victim: Victim,
-        x: Tensor,
-        labels: Tensor,
-        sample_id: IntArray,
-        seed: int,
-        *,
-        budget: Budget,
-        site: Site,
-    ) -> Found:
-        """Return perturbed inputs for x (batch, length, channels), found on these samples.
-
-        The same bits whatever the samples' order and the victim's batch size.
-        """
-        passes = victim.forwards, victim.backwards
-        order = torch.as_tensor(np.argsort(sample_id, kind="stable"), device=x.device)
-        space = BandBall.of(x[order], self.low, self.high, budget, site, "Universal")
-        one = replace(
-            space.select(order[:1] * 0),
-            ball=Ball(space.ball.norm, space.ball.radius.new_ones(1), space.ball.scale),
-        )
-        c = torch.zeros(one.shape, dtype=torch.float64, device=x.device)
-        if budget.nothing:
-            margins = victim.margins(x, labels)
-            flags = _flags(c, one)
-            return Found(x, margins, victim.forwards - passes[0], 0, flags)
-        labels_in_order = labels[order]
-        _, _, size, g = self._slope(victim, space, labels_in_order, c, math.inf)
+    def search(self, target: Target) -> Found:
+        """Return the waveform on every sample: the same bits in whatever order they come."""
+        order = np.argsort(target.sample_id, kind="stable")
+        samples = target.select(torch.as_tensor(order, device=target.x.device))
+        space = BandBall.of(samples, self.low, self.high)
+        one = space.select(torch.zeros(1, dtype=torch.int64, device=target.x.device))
+        one = replace(one, ball=replace(one.ball, radius=torch.ones_like(one.ball.radius)))
+        c = one.zero()
+        _, _, size, g = self._slope(samples, space, c, math.inf)
         velocity = one.steepest(g)
-        best, key = c, (len(x) + 1, math.inf)
+        best, key = c, (len(target) + 1, math.inf)
         for step in range(self.steps + 1):
             share = step / self.steps
             rate = _FIRST * 0.5 * (1.0 + math.cos(math.pi * share)) + _LAST * share
             c = one.surface(one.project(c + 2.0 * rate * one.steepest(velocity)))
-            right, loss, _, g = self._slope(victim, space, labels_in_order, c, self.floor * size)
+            right, loss, _, g = self._slope(samples, space, c, self.floor * size)
             if (right, loss) < key:
                 best, key = c, (right, loss)
             velocity = _MOMENTUM * velocity + (1.0 - _MOMENTUM) * one.steepest(g)
-        flags = _flags(best, one)
-        waveform = flags["waveform"]
-        assert isinstance(waveform, Tensor)
-        found = apply(waveform, victim, x, labels, budget=budget, site=site)
-        return replace(
-            found,
-            forwards=victim.forwards - passes[0],
-            backwards=victim.backwards - passes[1],
-            flags=flags,
-        )
+        found = apply(one.band.synthesise(best)[0], target)
+        found.flags["universal"] = "found on the samples attacked together, and depends on that set"
+        return found
 
     def _slope(
-        self, victim: Victim, space: BandBall, labels: Tensor, c: Tensor, floor: float
+        self, target: Target, space: BandBall, c: Tensor, floor: float
     ) -> tuple[int, float, float, Tensor]:
         """Return samples right, mean cut loss, mean size of the losses, descent direction in c."""
         right, total, size = 0, 0.0, 0.0
         g = torch.zeros_like(c)
-        rows = torch.arange(len(labels), device=c.device)
+        rows = torch.arange(len(target), device=c.device)
         for chunk in rows.split(_CHUNK):
             part = space.select(chunk)
             own = c * part.ball.radius[:, None, None]
-            margins, losses, slopes = victim.slopes(part.point(own), labels[chunk], self.loss)
+            margins, losses, slopes = target.select(chunk).slopes(part.point(own), self.loss)
             slopes = part.descent(slopes, own) * part.ball.radius[:, None, None]
             counts = (losses > -floor) & torch.isfinite(slopes).flatten(1).all(1)
             g += torch.where(counts[:, None, None], slopes, 0.0).sum(0, keepdim=True)
             right += int((margins >= 0.0).sum())
             total += float(losses.clamp(min=-floor).nan_to_num(nan=0.0).sum())
             size += float(losses.abs().nan_to_num(nan=0.0, posinf=0.0).sum())
-        return right, total / len(labels), size / len(labels), g
+        return right, total / len(target), size / len(target), g
 
 
-def _flags(c: Tensor, one: BandBall) -> dict[str, object]:
-    return {
-        "universal": "found on the samples attacked together, and depends on that set",
-        "waveform": one.band.synthesise(c)[0],
-    }
+def apply(waveform: Tensor, target: Target) -> Found:
+    """Return what a waveform of size 1 does to other samples, each at its own radius.
 
+    Parameters
+    ----------
+    waveform : Tensor
+        As `Universal` reports it, (length, channels).
+    target : Target
+        The samples, of the same length and channels.
 
-def apply(
-    waveform: Tensor, victim: Victim, x: Tensor, labels: Tensor, *, budget: Budget, site: Site
-) -> Found:
-    """Return what a waveform (length, channels) of size 1 does to other samples x."""
-    ball = Ball.of(budget, x, site)
-    if waveform.shape != x.shape[1:]:
-        raise UsageError(
+    Returns
+    -------
+    Found
+        The perturbed samples; the flag `waveform` is the waveform.
+
+    Raises
+    ------
+    ShapeError
+        The samples have another length or other channels.
+    """
+    if waveform.shape != target.x.shape[1:]:
+        raise ShapeError(
             f"Universal: the waveform has shape {tuple(waveform.shape)}, the samples "
-            f"{tuple(x.shape[1:])}; apply it to samples of the same length and channels"
+            f"{tuple(target.x.shape[1:])}; apply it to samples of the same length and channels"
         )
+    ball, x = Ball.of(target), target.x
     delta = ball.radius[:, None, None] * waveform.to(x.device) * ball.scale
-    after = budget.clipped(x.double(), delta, None, "Universal").to(x.dtype)
-    return Found(after, victim.margins(after, labels), len(x), 0, {"waveform": waveform})
+    after = target.budget.clipped(x.double(), delta, None, "Universal").to(x.dtype)
+    return Found(after, target.margins(after), {"waveform": waveform})

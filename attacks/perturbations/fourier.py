@@ -5,6 +5,7 @@ in one dimension and with the phase drawn instead of the sign.
 """
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -84,6 +85,10 @@ class Fourier(Phased):
         cosine, sine = waves([self.cycles(site)], x.shape[1], x)
         wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
         return self.spread(wave, x, sample_id, seed, site)
+
+    def bins(self, L: int) -> Sequence[int]:
+        """Return the mode, if it is given as a DFT bin; else all."""
+        return (int(self.mode),) if self.frequency_unit == "bin" else super().bins(L)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in sinusoids of this frequency."""

@@ -42,23 +42,12 @@ class ModelChange(Perturbation):
         Also after an exception. The network is changed in place: nobody else may use it meanwhile.
         Raises UsageError, with the network as it was, where a layer cannot be changed.
         """
-        self.check_budget(budget)
+        self.check_budget(budget, "model")
         with ExitStack() as stack:
             for number, layer in enumerate(network.ssm_layers() if not budget.nothing else ()):
                 who = f"{self.who}: layer {number} ({type(layer).__name__})"
                 stack.enter_context(self.changed(layer, budget.eps, who))
             yield network
-
-    def check_budget(self, budget: Budget) -> None:
-        """Raise UsageError where a budget does not suit this change."""
-        if budget.unit != self.unit:
-            raise UsageError(
-                f"{self.who}: changes the model, whose unit is {self.unit}, not {budget.unit!r}"
-            )
-        if budget.clip != "none":
-            raise UsageError(
-                f"{self.who}: changes the model, whose values have no range; drop clip"
-            )
 
     @abstractmethod
     @contextmanager
@@ -126,12 +115,6 @@ class Discretization(ModelChange):
                 f"{self.who}: method {self.method!r} is unknown, expected one of "
                 f"{', '.join(METHODS)}"
             )
-
-    def check_budget(self, budget: Budget) -> None:
-        """Raise UsageError for a share between 0 and 1: there is nothing in between."""
-        super().check_budget(budget)
-        if budget.eps not in (0.0, 1.0):
-            raise UsageError(f"{self.who}: eps is {budget.eps:g}, expected 0 or 1")
 
     @contextmanager
     def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Gaussian noise with a given spectrum, made from normal draws of its Fourier coefficients."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -91,6 +92,11 @@ class BandNoise(GaussianNoise):
         weights = torch.ones(count, dtype=torch.float64, device=x.device)
         noise = self.coloured(weights, first, x, sample_id, seed, site)
         return self.spread(noise, x, sample_id, seed, site)
+
+    def bins(self, L: int) -> Sequence[int]:
+        """Return the band, if it is given in DFT bins; else all."""
+        named = self.frequency_unit == "bin"
+        return range(int(self.low), int(self.high) + 1) if named else super().bins(L)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in the DFT bins of the valid part that are inside the band."""

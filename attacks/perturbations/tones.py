@@ -66,6 +66,11 @@ class MultiTone(Phased):
         wave = combine(torch.cat([cosine, sine], dim=1), torch.cat([a / size, b / size], dim=1))
         return self.spread(unit_rms(wave), x, sample_id, seed, site)
 
+    def bins(self, L: int) -> Sequence[int]:
+        """Return the modes, if they are given as DFT bins; else all."""
+        named = self.frequency_unit == "bin"
+        return [int(mode) for mode in self.modes] if named else super().bins(L)
+
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in sinusoids of the modes' frequencies."""
         return tone_energy(delta, self._cycles(site.length, site))

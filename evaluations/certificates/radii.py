@@ -1,8 +1,7 @@
-"""Certified radii of a checkpoint's test set, kept in pieces, beside successful attacks."""
+"""Certified radii of a checkpoint's test set, kept in pieces."""
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from robustssm.attacks.base import Attack
-from robustssm.attacks.expressions import parse_expression
+from robustssm.attacks.adversaries.victim import margin
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.certified_radius import certified_radii
 from robustssm.evaluations.sweep.plan import Model
-from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
 from robustssm.execution import one_thread
 from robustssm.networks.inference import logits
@@ -64,9 +61,7 @@ def certify(radii: Radii, start: int, path: Path) -> None:
     checkpoint = radii.model.ref.load()
     x, labels = torch.from_numpy(part.inputs), torch.from_numpy(part.labels)
     with one_thread():
-        values = logits(checkpoint.network, x).double()
-        own = values.gather(1, labels[:, None])[:, 0]
-        margin = (own - values.scatter(1, labels[:, None], -torch.inf).amax(1)).numpy()
+        margins = margin(logits(checkpoint.network, x), labels).numpy()
         radius = certified_radii(
             own_network(checkpoint.network, f"radius {radii.model.ref}"),
             x,
@@ -79,8 +74,8 @@ def certify(radii: Radii, start: int, path: Path) -> None:
         {
             "sample_id": part.sample_id,
             "label": part.labels,
-            "margin": margin,
-            "radius": np.where(margin > 0.0, radius, 0.0),
+            "margin": margins,
+            "radius": np.where(margins > 0.0, radius, 0.0),
         }
     )
     write_parquet(path, frame)
@@ -96,113 +91,20 @@ def read(radii: Radii, folder: Path) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)[:count]
 
 
-def inside(perturbation: str, modes: Sequence[int], L: int) -> bool:
-    """Return whether every perturbation of this repr, not clipped, lies in the bins `modes`.
+def summary(radii: Radii, rows: pd.DataFrame) -> dict[str, object]:
+    """Return the row of a model: samples, those it gets right, and their radii.
 
-    L: the length. All do where the modes are all bins, except those that append steps, which add
-    nothing to the input; else those that name whole bins.
+    median_radius_std: the median over std sqrt(L), for a task with one channel.
     """
-    attack = parse_expression(perturbation)[0]
-    if type(attack).extended is not Attack.extended:
-        return False
-    if set(modes) == set(range(L // 2 + 1)):
-        return True
-    if getattr(attack, "frequency_unit", "bin") != "bin" or attack.who == "Guided":
-        return False
-    if attack.who == "Fourier":
-        return getattr(attack, "mode", -1) in modes
-    if attack.who in ("BandNoise", "BandPGD", "RandomSearch", "Universal"):
-        low, high = getattr(attack, "low", 0), getattr(attack, "high", L)
-        return set(range(low, high + 1)) <= set(modes)
-    return False
-
-
-def comparable(radii: Radii, run: RunDirectory) -> pd.DataFrame:
-    """Return the rows of a sweep's plan whose attacks the radii have to stay below.
-
-    They act on this checkpoint's input, within the modes; clipping takes them out of a band, but
-    not out of all bins. Raises UsageError for a sweep of other data.
-    """
-    if run.manifest().get("task_hash") != radii.task.content_hash:
-        raise UsageError(f"{run.path}: is a sweep of other data than {radii.task.spec}")
-    try:
-        columns = ["cell", "checkpoint", "inject", "clip", "perturbation"]
-        plan = pd.read_parquet(run.path / "plan.parquet", columns=columns)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{run.path}: holds no readable plan.parquet ({error})") from None
-    own = plan[(plan["checkpoint"] == radii.model.content_hash) & (plan["inject"] == "input")]
-    if set(radii.modes) != set(range(radii.task.length // 2 + 1)):
-        own = own[own["clip"].isin(["none", ""])]
-    length = radii.task.length
-    within = [inside(str(text), radii.modes, length) for text in own["perturbation"]]
-    return own[np.array(within, dtype=bool)]
-
-
-def check_sweeps(jobs: Sequence[Radii], runs: Sequence[RunDirectory]) -> None:
-    """Raise UsageError for a sweep that holds nothing to compare with any of the radii."""
-    for run in runs:
-        if not sum(len(comparable(radii, run)) for radii in jobs):
-            raise UsageError(
-                f"{run.path}: holds no attack on these checkpoints at the input within the modes; "
-                "name a sweep of them, or leave out --against"
-            )
-
-
-def successful(radii: Radii, runs: Sequence[RunDirectory]) -> pd.DataFrame:
-    """Return the smallest successful attack on each sample that sweeps hold for this checkpoint.
-
-    Columns sample_id, attacked (L2 of what was delivered, raw units), attack. Attacks of
-    `comparable` that end in a wrong prediction count. Raises as it.
-    """
-    found = []
-    for run in runs:
-        for cell in comparable(radii, run).itertuples():
-            path = run.cell_path(str(cell.cell))
-            if not path.is_file():
-                continue
-            rows = pd.read_parquet(path, columns=["sample_id", "correct", "delivered_l2"])
-            wrong = rows[~rows["correct"]]
-            found.append(
-                pd.DataFrame(
-                    {
-                        "sample_id": wrong["sample_id"],
-                        "attacked": wrong["delivered_l2"],
-                        "attack": str(cell.perturbation),
-                    }
-                )
-            )
-    if not found:
-        return pd.DataFrame({"sample_id": [], "attacked": [], "attack": []})
-    table = pd.concat(found, ignore_index=True)
-    return table.loc[table.groupby("sample_id")["attacked"].idxmin()].reset_index(drop=True)
-
-
-def compare(radii: Radii, rows: pd.DataFrame, attacks: pd.DataFrame) -> dict[str, object]:
-    """Return the summary of a model: radii, successful attacks, and how the two compare.
-
-    ratio: radius over smallest successful attack, for samples that have both; violated: how many
-    radii are not below it. Radii in std are L2 / (std sqrt(L)) of a task with one channel.
-    """
-    both = rows.merge(attacks, on="sample_id", how="left") if len(attacks) else rows
-    right = rows[rows["margin"] > 0.0]
-    summary: dict[str, object] = {
+    right = rows.loc[rows["margin"] > 0.0, "radius"]
+    median = float(right.median()) if len(right) else float("nan")
+    row: dict[str, object] = {
         "model": str(radii.model.ref),
         "n": len(rows),
         "correct": len(right),
-        "median_radius": float(right["radius"].median()) if len(right) else float("nan"),
+        "median_radius": median,
         "largest_radius": float(rows["radius"].max()),
     }
     if radii.task.channels == 1:
-        scale = float(radii.task.std[0]) * np.sqrt(radii.task.length)
-        summary["median_radius_std"] = float(right["radius"].median()) / scale
-    if "attacked" in both:
-        met = both[(both["margin"] > 0.0) & both["attacked"].notna()]
-        ratio = met["radius"] / met["attacked"]
-        summary |= {
-            "attacked": len(met),
-            "median_attack": float(met["attacked"].median()) if len(met) else float("nan"),
-            "median_ratio": float(ratio.median()) if len(met) else float("nan"),
-            "largest_ratio": float(ratio.max()) if len(met) else float("nan"),
-            "violated": int((ratio >= 1.0).sum()),
-        }
-    return summary
+        row["median_radius_std"] = median / (float(radii.task.std[0]) * np.sqrt(radii.task.length))
+    return row

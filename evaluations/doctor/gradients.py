@@ -2,7 +2,7 @@
 
 import torch
 
-from robustssm.attacks.adversaries.base import margin
+from robustssm.attacks.adversaries.victim import margin
 from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
 from robustssm.evaluations.doctor.layers import noise
 from robustssm.hippo.initializations import NAMES

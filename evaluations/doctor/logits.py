@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm import philox
-from robustssm.attacks.adversaries.base import margin
+from robustssm.attacks.adversaries.victim import margin
 from robustssm.checkpoints.native import weights_hash
 from robustssm.evaluations.doctor.base import (
     FAIL,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustssm import philox
 from robustssm.attacks import Budget, Perturbation, fingerprint, parse_perturbation
-from robustssm.attacks.injection import input_site
+from robustssm.attacks.base import input_site
 from robustssm.evaluations.doctor.base import Finding, Setting, judge
 from robustssm.tasks import load_task
 from robustssm.typing import IntArray

@@ -5,20 +5,18 @@ References: Athalye, Carlini and Wagner, Obfuscated Gradients Give a False Sense
 section 3.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
 from robustssm.attacks.adversaries import BandPGD, RandomSearch
-from robustssm.attacks.adversaries.base import Adversary, Victim
-from robustssm.attacks.base import Site
+from robustssm.attacks.adversaries.base import Adversary, Target
+from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.injection import input_site
-from robustssm.errors import UsageError
+from robustssm.errors import require, require_one_of
 from robustssm.evaluations.searches.minimal_strength import Study
 from robustssm.execution import one_thread
-from robustssm.typing import IntArray
 
 # Gradient norm, per unit of the input's standard deviation and logit, that is as good as zero.
 _TINY = 1e-10
@@ -88,39 +86,48 @@ class Diagnostics:
 
 
 def diagnose(
-    victim: Victim,
-    x: Tensor,
-    labels: Tensor,
-    sample_id: IntArray,
-    seed: int,
-    *,
-    budget: Budget,
-    site: Site,
-    white: Adversary,
-    black: Adversary,
-    limit: float | None = None,
+    target: Target, white: Adversary, black: Adversary, limit: float | None = None
 ) -> Diagnostics:
-    """Return the signs for samples x (batch, length, channels), attacked by two adversaries.
+    """Return the signs that gradients mislead, for the samples of a target.
 
-    white uses gradients, black does not, both at `budget`; white again at strength `limit` in the
-    budget's unit (None: far beyond the data), without a clip range. A network that came in
-    training mode is in evaluation mode here; that is on record.
+    Parameters
+    ----------
+    target : Target
+        Samples, victim and budget. A network that came in training mode is in evaluation mode
+        here; that is on record.
+    white, black : Adversary
+        An adversary that uses gradients and one that does not, both at the target's budget.
+    limit : float, optional
+        Strength, in the budget's unit, at which `white` has to break every sample; by default far
+        beyond the data. No clip range applies there.
+
+    Returns
+    -------
+    Diagnostics
+        Counts and accuracies.
+
+    Raises
+    ------
+    UsageError
+        The target has no samples, or its budget's unit has no such limit.
+
+    References
+    ----------
+    Athalye, Carlini and Wagner, arXiv 1802.00420, section 3.1.
     """
-    if not len(x):
-        raise UsageError("diagnose: got no samples, expected one or more")
-    if budget.unit not in _UNLIMITED:
-        raise UsageError(f"diagnose: unit {budget.unit!r} has no limit, expected a norm")
+    victim, x, labels, budget = target.victim, target.x, target.labels, target.budget
+    require(len(x) > 0, "diagnose: samples", len(x), "one or more")
+    require_one_of("diagnose: unit", budget.unit, _UNLIMITED)
     first, again = victim.logits(x), victim.logits(x)
-    margins, slope = victim.gradients(x, labels)
-    sizes = slope * (1.0 if site.scale is None else site.scale.to(x.device))
+    margins, _, slope = target.slopes(x)
+    scale = target.site.scale
+    sizes = slope * (1.0 if scale is None else scale.to(x.device))
     sizes = torch.linalg.vector_norm(sizes.flatten(1), dim=1)
     finite = torch.isfinite(sizes)
     largest = slope.abs().flatten(1).amax(1)
     strength = _UNLIMITED[budget.unit] if limit is None else limit
-    arguments = (victim, x, labels, sample_id, seed)
-    by_white = white.attack(*arguments, budget=budget, site=site)
-    by_black = black.attack(*arguments, budget=budget, site=site)
-    free = white.attack(*arguments, budget=Budget(strength, budget.unit), site=site)
+    by_white, by_black = white.attack(target), black.attack(target)
+    free = white.attack(replace(target, budget=Budget(strength, budget.unit)))
     counts = torch.bincount(labels)
 
     def share(right: Tensor) -> float:
@@ -149,17 +156,7 @@ def masked_gradients(
     study: Study, low: int, high: int, budget: Budget
 ) -> tuple[dict[str, object], list[str]]:
     """Return the diagnostics of a checkpoint within DFT bins low..high, and their warnings."""
-    split = study.task.splits["test"].first(study.limit)
     with one_thread(), Victim(study.ref.load().network) as victim:
-        found = diagnose(
-            victim,
-            torch.from_numpy(split.inputs),
-            torch.from_numpy(split.labels),
-            split.sample_id,
-            study.seed,
-            budget=budget,
-            site=input_site(study.task),
-            white=BandPGD(low, high),
-            black=RandomSearch(low, high),
-        )
+        target = Target.of(victim, study.task, budget, study.seed, study.limit)
+        found = diagnose(target, BandPGD(low, high), RandomSearch(low, high))
     return {"model": str(study.ref), **asdict(found)}, found.warnings()

@@ -1,7 +1,6 @@
 """The smallest strength that breaks each sample, without assuming that more strength harms more."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,16 +8,17 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from robustssm.attacks.adversaries.base import Adversary, Victim, check_count, margin
-from robustssm.attacks.base import Perturbation, Site
+from robustssm.attacks.adversaries.base import Adversary, Target
+from robustssm.attacks.adversaries.victim import Victim, margin
+from robustssm.attacks.base import Perturbation
 from robustssm.attacks.budget import Budget, check_eps
-from robustssm.attacks.injection import input_site, perturbed_logits
+from robustssm.attacks.injection import perturbed_logits
+from robustssm.attacks.units import UNITS
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require_count
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
 from robustssm.execution import one_thread
 from robustssm.tasks import Task
-from robustssm.typing import IntArray
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,11 @@ class MinimalEps:
                 f"MinimalEps: {self.attacker!r} has no strengths between, only "
                 f"{', '.join(f'{eps:g}' for eps in self.attacker.strengths)}; sweep it instead"
             )
-        check_count("MinimalEps", "rungs", self.rungs)
-        check_count("MinimalEps", "bisections", self.bisections + 1)
+        require_count("MinimalEps: rungs", self.rungs)
+        require_count("MinimalEps: bisections + 1", self.bisections + 1)
         for eps in (self.first, self.last):
             check_eps(eps, self.unit)
-        grows = self.last > self.first > 0.0
-        if not (self.last < self.first < math.inf if self.unit == "snr-db" else grows):
+        if not UNITS[self.unit].grows(self.first, self.last):
             raise UsageError(
                 f"MinimalEps: the ladder runs from {self.first:g} to {self.last:g} {self.unit}, "
                 "expected from weak to strong, and not from nothing"
@@ -88,45 +87,37 @@ class MinimalEps:
     @property
     def ladder(self) -> tuple[float, ...]:
         """The strengths that are tried, from weak to strong."""
-        space = np.linspace if self.unit == "snr-db" else np.geomspace
-        return tuple(float(eps) for eps in space(self.first, self.last, self.rungs))
+        return UNITS[self.unit].ladder(self.first, self.last, self.rungs)
 
-    def find(
-        self,
-        victim: Victim,
-        x: Tensor,
-        labels: Tensor,
-        sample_id: IntArray,
-        seed: int,
-        *,
-        site: Site,
-        inject: str = "input",
-    ) -> Minimal:
-        """Return the smallest strengths for x (batch, length, channels); inject as at sweeps.
+    def find(self, target: Target, inject: str = "input") -> Minimal:
+        """Return the smallest strengths for a target, whose own budget plays no part.
 
-        A change of the model needs inject `model`, and is made for a batch at a time.
+        inject: `input`, `layers`, or `model` for a change of the model, made per batch.
         """
+        victim, x, unit = target.victim, target.x, UNITS[self.unit]
         passes = victim.forwards, victim.backwards
-        search = _Search(self, victim, x, labels, np.asarray(sample_id), seed, site, inject)
         everyone = torch.arange(len(x), device=x.device)
         ladder = self.ladder
-        wrong = victim.margins(x, labels) <= 0.0
-        success = torch.stack([search.success(everyone, eps) for eps in ladder])
+        wrong = target.margins(x) <= 0.0
+        success = torch.stack([self._success(target, inject, everyone, eps) for eps in ladder])
         so_far = torch.cat([wrong[None], success]).cummax(0).values[:-1]
         not_monotone = (so_far & ~success).any(0)
         strengths = torch.tensor(ladder, dtype=torch.float64, device=x.device)
         first = success.double().argmax(0)
         high = strengths[first]
-        nothing = math.inf if self.unit == "snr-db" else 0.0
-        low = torch.where(first > 0, strengths[first - 1], nothing)
+        low = torch.where(first > 0, strengths[first - 1], unit.nothing)
         rows = everyone[~wrong & success.any(0)]
         for _ in range(self.bisections):
-            middle = self._between(low[rows], high[rows])
-            broken = search.success_each(rows, middle)
+            middle = unit.between(low[rows], high[rows])
+            broken = torch.zeros(len(rows), dtype=torch.bool, device=x.device)
+            # Bisection meets few different strengths: samples of equal ones go together.
+            for eps in torch.unique(middle).tolist():
+                members = middle == eps
+                broken[members] = self._success(target, inject, rows[members], eps)
             high[rows[broken]] = middle[broken]
             low[rows[~broken]] = middle[~broken]
-        high[~success.any(0)] = -math.inf if self.unit == "snr-db" else math.inf
-        high[wrong] = nothing
+        high[~success.any(0)] = unit.endless
+        high[wrong] = unit.nothing
         return Minimal(
             high,
             wrong,
@@ -137,62 +128,31 @@ class MinimalEps:
             victim.backwards - passes[1],
         )
 
-    def _between(self, low: Tensor, high: Tensor) -> Tensor:
-        """Return strengths between; below the lowest rung, half of it (or 6 dB less)."""
-        if self.unit == "snr-db":
-            return torch.where(torch.isinf(low), high + 6.0, (low + high) / 2.0)
-        return torch.where(low == 0.0, high / 2.0, torch.sqrt(low * high))
-
-
-@dataclass(frozen=True)
-class _Search:
-    settings: MinimalEps
-    victim: Victim
-    x: Tensor
-    labels: Tensor
-    sample_id: IntArray
-    seed: int
-    site: Site
-    inject: str
-
-    def success_each(self, rows: Tensor, eps: Tensor) -> Tensor:
-        """Return success of each of the samples `rows` at its own eps, (rows,).
-
-        Samples of equal eps go together: bisection meets few different values.
-        """
-        values, group = torch.unique(eps, return_inverse=True)
-        found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-        for number, value in enumerate(values.tolist()):
-            members = group == number
-            found[members] = self.success(rows[members], value)
-        return found
-
-    def success(self, rows: Tensor, eps: float) -> Tensor:
+    def _success(self, target: Target, inject: str, rows: Tensor, eps: float) -> Tensor:
         """Return whether eps breaks each of the samples `rows`, (rows,)."""
-        attacker, budget = self.settings.attacker, Budget(eps, self.settings.unit)
-        x, labels, ids = self.x[rows], self.labels[rows], self.sample_id[rows.cpu().numpy()]
+        target = replace(target.select(rows), budget=Budget(eps, self.unit))
+        attacker, victim = self.attacker, target.victim
         if isinstance(attacker, Adversary):
-            if self.inject != "input":
-                raise UsageError(f"MinimalEps: {attacker!r} acts at input, not at {self.inject!r}")
-            return attacker.attack(
-                self.victim, x, labels, ids, self.seed, budget=budget, site=self.site
-            ).success
-        found = torch.zeros(len(rows), dtype=torch.bool, device=x.device)
-        for chunk in torch.arange(len(rows), device=x.device).split(self.victim.batch_size):
+            if inject != "input":
+                raise UsageError(f"MinimalEps: {attacker!r} acts at input, not at {inject!r}")
+            return attacker.attack(target).success
+        broken = torch.zeros(len(target), dtype=torch.bool, device=rows.device)
+        for chunk in torch.arange(len(target), device=rows.device).split(victim.batch_size):
+            part = target.select(chunk)
             for one in attacker.alternatives():
                 logits, _ = perturbed_logits(
-                    self.victim.network,
-                    x[chunk],
+                    victim.network,
+                    part.x,
                     one,
-                    budget,
-                    ids[chunk.cpu().numpy()],
-                    self.seed,
-                    inject=self.inject,
-                    site=self.site,
+                    part.budget,
+                    part.sample_id,
+                    part.seed,
+                    inject=inject,
+                    site=part.site,
                 )
-                self.victim.forwards += len(chunk)
-                found[chunk] |= margin(logits, labels[chunk]) <= 0.0
-        return found
+                victim.forwards += len(part)
+                broken[chunk] |= margin(logits, part.labels) <= 0.0
+        return broken
 
 
 @dataclass(frozen=True)
@@ -211,29 +171,22 @@ def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.Data
     right: whether it is classified as labelled without the attack. eps as `MinimalEps` gives it;
     passes per sample, forwards and backwards together, in attrs.
     """
-    split = study.task.splits["test"].first(study.limit)
     with one_thread(), Victim(study.ref.load().network) as victim:
-        found = search.find(
-            victim,
-            torch.from_numpy(split.inputs),
-            torch.from_numpy(split.labels),
-            split.sample_id,
-            study.seed,
-            site=input_site(study.task),
-            inject=inject,
-        )
+        budget = Budget(search.first, search.unit)
+        target = Target.of(victim, study.task, budget, study.seed, study.limit)
+        found = search.find(target, inject)
     frame = pd.DataFrame(
         {
             "model": str(study.ref),
-            "sample_id": split.sample_id,
-            "label": split.labels,
+            "sample_id": target.sample_id,
+            "label": target.labels.numpy(),
             "right": ~found.wrong.numpy(),
             "eps": found.eps.numpy(),
             "not_monotone": found.not_monotone.numpy(),
             "not_found": found.not_found.numpy(),
         }
     )
-    frame.attrs["passes"] = (found.forwards + found.backwards) / len(split)
+    frame.attrs["passes"] = (found.forwards + found.backwards) / len(target)
     return frame
 
 
@@ -255,7 +208,7 @@ def strengths_summary(frame: pd.DataFrame, passes: float, unit: str = "std") -> 
             "median_eps": float(np.quantile(eps, 0.5, method="inverted_cdf")),
             "ci_low": ends[0],
             "ci_high": ends[1],
-            "smallest": float(eps[-1] if unit == "snr-db" else eps[0]),
+            "smallest": float(eps[-1] if UNITS[unit].endless < 0.0 else eps[0]),
         }
     row |= {
         "not_monotone": int(frame["not_monotone"].sum()),

@@ -10,16 +10,15 @@ J. R. Stat. Soc. 97 (1934), for strata.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustssm import philox
-from robustssm.attacks.adversaries.base import Ball, Victim
-from robustssm.attacks.base import Site
-from robustssm.attacks.budget import Budget
+from robustssm.attacks.adversaries.ball import Ball
+from robustssm.attacks.adversaries.base import Target
 from robustssm.attacks.perturbations.fourier import Fourier
 from robustssm.errors import UsageError
 from robustssm.typing import FloatArray, IntArray
@@ -62,14 +61,7 @@ class ModeRanking:
 
 
 def rank_modes(
-    victim: Victim,
-    x: Tensor,
-    labels: Tensor,
-    sample_id: IntArray,
-    seed: int,
-    *,
-    budget: Budget,
-    site: Site,
+    target: Target,
     modes: Sequence[int],
     prior: FloatArray | None = None,
     passes: int | None = None,
@@ -77,14 +69,38 @@ def rank_modes(
 ) -> ModeRanking:
     """Return the modes of the sweep of `Fourier(k)`, random phase, by estimated accuracy.
 
-    x: (batch, length, channels); labels: (batch,); modes: DFT bins, each once. prior: (modes,),
-    larger is worse, only its order counts. passes: the most that are used, each pass back
-    counted as two forward; None is a twentieth of the sweep's len(modes) * batch. linearise:
-    whether gradients take part; without them and a prior, halving starts from all modes.
-
     A mode is seeded by the better of its places in the two orders, and tried on the samples that
-    the sweep would try it on, with the same draws. Raises UsageError.
+    the sweep would try it on, with the same draws.
+
+    Parameters
+    ----------
+    target : Target
+        Samples, victim, strength and seed of the sweep.
+    modes : sequence of int
+        DFT bins, each once.
+    prior : array, optional
+        A number per mode, (modes,), larger for worse modes; only its order counts.
+    passes : int, optional
+        The most passes that are used, each pass back counted as two forward; by default a
+        twentieth of the sweep's.
+    linearise : bool
+        Whether gradients take part. Without them and a prior, halving starts from all modes.
+
+    Returns
+    -------
+    ModeRanking
+        The modes, worst first, their accuracies and the passes used.
+
+    Raises
+    ------
+    UsageError
+        A mode is given twice, the prior does not fit, or the passes are too few.
+
+    References
+    ----------
+    Karnin, Koren and Somekh, ICML 2013, algorithm 1.
     """
+    victim = target.victim
     listed = np.asarray(modes, dtype=np.int64)
     if len(np.unique(listed)) != len(listed) or not len(listed):
         raise UsageError("rank: a mode is given twice or none at all; name each mode once")
@@ -93,18 +109,15 @@ def rank_modes(
             f"rank: prior has shape {prior.shape} or values that are not finite, expected one "
             f"finite value for each of {len(listed)} modes"
         )
-    allowed = len(listed) * len(x) // 20 if passes is None else passes
+    allowed = len(listed) * len(target) // 20 if passes is None else passes
     places = [] if prior is None else [_places(prior)]
     before = victim.forwards, victim.backwards
     # A quarter of the passes at most.
-    count = min(GRADIENTS, len(x), allowed // 4 // (1 + BACKWARD)) if linearise else 0
-    order = stratified(labels, sample_id, seed)
+    count = min(GRADIENTS, len(target), allowed // 4 // (1 + BACKWARD)) if linearise else 0
+    order = stratified(target.labels, target.sample_id, target.seed)
     if count:
-        rows = torch.as_tensor(order[:count], device=x.device)
-        drop = expected_drop(
-            victim, x[rows], labels[rows], sample_id[order[:count]], seed, budget, site, listed
-        )
-        places.append(_places(drop))
+        rows = torch.as_tensor(order[:count], device=target.x.device)
+        places.append(_places(expected_drop(target.select(rows), listed)))
     start = np.arange(len(listed))
     if places:
         table = np.stack(places)
@@ -119,7 +132,7 @@ def rank_modes(
             f"{sizes[0] * len(sizes) + (1 + BACKWARD) * count} for {len(listed)} modes; "
             "allow more passes (a smaller --part)"
         )
-    screen = _Screen(victim, x, labels, np.asarray(sample_id), seed, budget, site, order)
+    screen = _Screen(target, order)
     tried = _halve(screen, listed, start, sizes, left)
     tail = start[~np.isin(start, tried)]
     ranked = np.concatenate([tried, tail])
@@ -155,16 +168,7 @@ def stratified(labels: Tensor, sample_id: IntArray, seed: int) -> IntArray:
     return result
 
 
-def expected_drop(
-    victim: Victim,
-    x: Tensor,
-    labels: Tensor,
-    sample_id: IntArray,
-    seed: int,
-    budget: Budget,
-    site: Site,
-    modes: IntArray,
-) -> FloatArray:
+def expected_drop(target: Target, modes: IntArray) -> FloatArray:
     """Return the linearised change of the margin for each mode, (modes,), mean over samples.
 
     Root mean square over phases: with g the gradient and G its DFT, a mode of root mean square
@@ -174,13 +178,11 @@ def expected_drop(
     noise of SHARE of the budget, since at x it is blind to what grows with the square of the
     perturbation.
     """
-    scale = Ball.of(budget, x, site).scale
-    like = x.double()
-    white = philox.normal_tensor(
-        f"{seed}|expected_drop", sample_id, x.shape[1] * x.shape[2], x.device
-    )
-    noise = budget.scaled(like, white.view(x.shape) * scale, site.scale, "rank")
-    _, slope = victim.gradients((like + SHARE * noise).to(x.dtype), labels)
+    scale, x = Ball.of(target).scale, target.x.double()
+    stream = f"{target.seed}|expected_drop"
+    white = philox.normal_tensor(stream, target.sample_id, x.shape[1] * x.shape[2], x.device)
+    noise = target.budget.scaled(x, white.view(x.shape) * scale, target.site.scale, "rank")
+    _, _, slope = target.slopes(x + SHARE * noise)
     bins = torch.as_tensor(modes, device=x.device)
     finite = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
     spectrum = torch.fft.rfft(finite, dim=1)[:, bins].abs() * scale
@@ -191,19 +193,8 @@ def expected_drop(
 class _Screen:
     """Margins of (mode, sample) cells of the sweep, each computed once."""
 
-    def __init__(
-        self,
-        victim: Victim,
-        x: Tensor,
-        labels: Tensor,
-        sample_id: IntArray,
-        seed: int,
-        budget: Budget,
-        site: Site,
-        order: IntArray,
-    ) -> None:
-        self.victim, self.x, self.labels, self.sample_id = victim, x, labels, sample_id
-        self.seed, self.budget, self.site, self.order = seed, budget, site, order
+    def __init__(self, target: Target, order: IntArray) -> None:
+        self.target, self.order = target, order
         self.margins: dict[int, FloatArray] = {}
 
     def extend(self, modes: IntArray, count: int) -> None:
@@ -212,22 +203,18 @@ class _Screen:
         rows = self.order[done:count]
         if not len(rows):
             return
-        index = torch.as_tensor(rows, device=self.x.device)
-        x, labels, ids = self.x[index], self.labels[index], self.sample_id[rows]
+        part = self.target.select(torch.as_tensor(rows, device=self.target.x.device))
+        victim = part.victim
         # As many modes at a time as fill a batch.
-        group = max(1, self.victim.batch_size // len(rows))
+        group = max(1, victim.batch_size // len(rows))
         for start in range(0, len(modes), group):
-            part = [int(mode) for mode in modes[start : start + group]]
-            after = torch.cat([self._perturbed(mode, x, ids) for mode in part])
-            values = self.victim.margins(after, labels.repeat(len(part))).cpu().numpy()
+            tried = [int(mode) for mode in modes[start : start + group]]
+            after = torch.cat([_perturbed(mode, part) for mode in tried])
+            values = victim.margins(after, part.labels.repeat(len(tried))).cpu().numpy()
             # A network that answers NaN is wrong, by as much as there is.
             values = np.where(np.isnan(values), -_ENDLESS, values.clip(-_ENDLESS, _ENDLESS))
-            for mode, new in zip(part, values.reshape(len(part), -1), strict=True):
+            for mode, new in zip(tried, values.reshape(len(tried), -1), strict=True):
                 self.margins[mode] = np.concatenate([self.margins.get(mode, new[:0]), new])
-
-    def _perturbed(self, mode: int, x: Tensor, ids: IntArray) -> Tensor:
-        site = replace(self.site, layer=None)
-        return Fourier(mode).perturb(x, None, ids, self.seed, budget=self.budget, site=site)
 
     def summary(self, modes: IntArray) -> tuple[FloatArray, IntArray]:
         """Return the accuracy of each mode on the samples it was tried on, and their number."""
@@ -237,6 +224,12 @@ class _Screen:
         right = np.array([float((m > 0.0).sum()) for m in seen])
         with np.errstate(invalid="ignore"):
             return right / samples, samples
+
+
+def _perturbed(mode: int, part: Target) -> Tensor:
+    return Fourier(mode).perturb(
+        part.x, None, part.sample_id, part.seed, budget=part.budget, site=part.site
+    )
 
 
 def _halve(

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.attacks import Delivered, Perturbation, Site, perturbed_logits
-from robustssm.attacks.adversaries.base import Adversary, Victim, margin
-from robustssm.attacks.injection import embedded, input_site
+from robustssm.attacks.adversaries.base import Adversary, Target
+from robustssm.attacks.adversaries.victim import Victim, margin
+from robustssm.attacks.base import input_site
+from robustssm.attacks.injection import embedded
 from robustssm.errors import UsageError
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Cell
@@ -111,14 +113,9 @@ def _attacked(
     """Return the rows of an adversary; its inputs are sent through the network once more."""
     assert isinstance(condition.attack, Adversary)
     with Victim(network, batch_size) as victim:
+        labels = torch.from_numpy(part.labels).to(x.device)
         found = condition.attack.attack(
-            victim,
-            x,
-            torch.from_numpy(part.labels).to(x.device),
-            part.sample_id,
-            seed,
-            budget=condition.budget,
-            site=site,
+            Target(victim, x, labels, part.sample_id, seed, condition.budget, site)
         )
         victim.check_mode()
     delivered = Delivered(len(x))

@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from robustssm.attacks import Attack, Budget, Resonance, Site
+from robustssm.attacks.base import input_site
 from robustssm.attacks.budget import check_eps
 from robustssm.attacks.expressions import (
-    check_budget,
     counts_frequencies,
     make_budget,
     parse_expression,
     words_in,
 )
 from robustssm.attacks.frequencies import FREQUENCY_UNITS, parse_frequencies, parse_modes
-from robustssm.attacks.injection import input_site
 from robustssm.errors import UsageError
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.hippo.spectrum import spikes
@@ -117,7 +116,7 @@ def _budgets(noise: Noise, attack: Attack, inject: str) -> list[Budget]:
     values = dict.fromkeys(check_eps(eps, unit) for eps in attack.strengths or noise.eps)
     budgets = [Budget(eps, unit, noise.clip, *noise.limits) for eps in values]
     for budget in budgets:
-        check_budget(attack, budget, inject)
+        attack.check_budget(budget, inject)
     return [budget for budget in budgets if not budget.nothing]
 
 

@@ -112,7 +112,7 @@ def _apply(
     import torch
 
     from robustssm.attacks import Delivered, fingerprint, parse_perturbation
-    from robustssm.attacks.injection import input_site
+    from robustssm.attacks.base import input_site
     from robustssm.evaluations.sweep.noises import parse_range
     from robustssm.tasks import load_task
 

@@ -98,7 +98,6 @@ def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
     """
     from robustssm.attacks import Budget
     from robustssm.attacks.adversaries import BandPGD
-    from robustssm.attacks.expressions import check_budget
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.evaluations.searches.gradient_diagnostics import masked_gradients
     from robustssm.evaluations.searches.minimal_strength import Study
@@ -108,7 +107,7 @@ def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
     budget = Budget(eps, unit)
     if budget.nothing:
         raise UsageError("diagnose: eps changes nothing; give a strength")
-    check_budget(BandPGD(0, 0), budget, "input")
+    BandPGD(0, 0).check_budget(budget, "input")
     plan = asked.plan(Noise("fourier", modes))
     listed = parse_modes(modes, top=plan.task.length // 2)
     low, high = listed[0], listed[-1]

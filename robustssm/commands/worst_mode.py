@@ -1,6 +1,5 @@
 """`robustssm worst-mode`: the worst Fourier mode of a checkpoint, without sweeping them all."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -31,11 +30,6 @@ from robustssm.errors import UsageError
     default=True,
     help="Use the linearisation at a few samples.",
 )
-@click.option(
-    "--against",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Run directory of a sweep of the same modes: says whether its worst mode was found.",
-)
 @shared("task", "seed", "jobs", "style", "progress")
 @nothing_kept()
 def worst_mode(
@@ -44,7 +38,6 @@ def worst_mode(
     part: int,
     prior: bool,
     gradients: bool,
-    against: Path | None,
     **options: Any,
 ) -> None:
     """Find the worst Fourier mode by layer response, gradients and successive halving.
@@ -56,16 +49,11 @@ def worst_mode(
     Examples:
       robustssm worst-mode --model 's4d/*,s4ptd-rank1/*' --eps 0.3
       robustssm worst-mode --model s4d --modes 1-64 --part 40 --no-prior
-      robustssm sweep --model s4d --noise fourier --modes all -o runs/all
-      robustssm worst-mode --model s4d --against runs/all
     """
-    import pandas as pd
-
     from robustssm.attacks import check_eps
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.evaluations.searches import worst_mode as study
+    from robustssm.evaluations.searches.worst_mode import Search, worst_modes
     from robustssm.evaluations.sweep.noises import Noise
-    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
     asked = SharedOptions(**options)
     strengths = [check_eps(value) for value in eps]
@@ -73,24 +61,11 @@ def worst_mode(
         raise UsageError("worst-mode: eps is 0, which no mode tells apart; give a strength")
     plan = asked.plan(Noise("fourier", modes, eps=strengths))
     listed = parse_modes(modes, top=plan.task.length // 2)
-    searches = [
-        study.Search(listed, value, asked.seed, part, prior, gradients) for value in strengths
-    ]
-    run = None if against is None else RunDirectory(against)
-    if run is not None:  # refusals come before any work
-        for search in searches:
-            for model in plan.models:
-                study.swept(run, plan.task, search, model)
+    searches = [Search(listed, value, asked.seed, part, prior, gradients) for value in strengths]
     pieces = [(model.ref, plan.task, search) for search in searches for model in plan.models]
-    table = pd.DataFrame(asked.each(study.worst_modes, pieces, "checkpoints"))
-    lines = []
-    columns = _COLUMNS
-    if run is not None:
-        table = study.against(table, run, plan.task, searches, plan.models)
-        lines = study.verdicts(table)
-        columns += _FOUND
+    rows = asked.each(worst_modes, pieces, "checkpoints")
     title = f"{plan.task.spec}, noise seed {asked.seed}"
-    asked.show_lines(terminal.Table(title, table, columns, upright=True), lines)
+    terminal.show(asked.style, terminal.Table(title, rows, _COLUMNS, upright=True))
 
 
 # The columns that a reader compares; json and csv have all.
@@ -107,9 +82,4 @@ _COLUMNS: tuple[terminal.Column, ...] = (
     ("passes", "passes", ""),
     ("sweep", "exhaustive_passes", ""),
     ("times fewer", "times_fewer", ".1f"),
-)
-_FOUND: tuple[terminal.Column, ...] = (
-    ("sweep's worst", "true_modes", ""),
-    ("its accuracy", "true_accuracy", ".3f"),
-    ("found at", lambda row: row["place"] or "not in 3", ""),
 )

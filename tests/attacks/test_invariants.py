@@ -8,8 +8,8 @@ import torch
 
 from robustssm.attacks import Budget, Delivered, Site, fingerprint
 from robustssm.attacks.base import Perturbation
-from robustssm.attacks.budget import UNITS
 from robustssm.attacks.expressions import parse_expression
+from robustssm.attacks.units import UNITS
 from robustssm.errors import UsageError
 from robustssm.hippo.initializations import initialization
 from robustssm.layers import S4D
@@ -37,7 +37,11 @@ def at(site: Site, device: str) -> Site:
 def units(perturbation: Perturbation, site: Site) -> list[str]:
     """Return the units in which a perturbation takes its strength at a site."""
     unit = perturbation.default_unit(site.name)
-    names = [u for u in UNITS if u != "mix" and (u != "std" or site.scale is not None)]
+    names = [
+        name
+        for name, norm in UNITS.items()
+        if not norm.of_family and (name != "std" or site.scale is not None)
+    ]
     return names + (["mix"] if unit == "mix" else [])
 
 
@@ -63,8 +67,7 @@ def test_no_strength_is_the_input_bit_for_bit(case: Case, L: int, dtype: torch.d
     x = signal(3, L, dtype)
     site = case.site(L)
     for unit in units(case.perturbation, site):
-        nothing = float("inf") if unit == "snr-db" else 0.0
-        assert torch.equal(perturbed(case, x, site, unit, eps=nothing), x)
+        assert torch.equal(perturbed(case, x, site, unit, eps=UNITS[unit].nothing), x)
 
 
 @every_case
@@ -138,6 +141,17 @@ def test_the_energy_lies_in_the_named_band(case: Case, L: int, dtype: torch.dtyp
         assert delivered.share.min() >= case.share
         # Energies are sums of squares: a share above one would be an error of the accounting.
         assert delivered.share.max() <= 1.0 + 1e-9
+
+
+@every_case
+def test_a_whole_sample_changes_in_no_other_bins_than_the_class_says(case: Case, L: int) -> None:
+    x, site = signal(4, L), case.site(L)
+    delta = perturbed(case, x, site) - case.perturbation.extended(x)
+    power = torch.fft.rfft(delta, dim=1).abs().square().sum((0, 2))
+    outside = power.clone()
+    outside[list(case.perturbation.bins(delta.shape[1]))] = 0.0
+    # Rounding of values up to 10 in amplitude, squared: 1e-15 each, over 0.3 std.
+    assert float(outside.sum()) <= 1e-26 * float(power.sum())
 
 
 @every_case

@@ -212,7 +212,7 @@ def test_places_and_units_are_checked() -> None:
         ("input", StepSize(), octave, "acts at model, not at 'input'"),
         ("layers", StepSize(), octave, "acts at model, not at 'layers'"),
         ("model", Fourier(3), Budget(1.0, "rms"), "acts at input or layers, not at 'model'"),
-        ("model", StepSize(), Budget(1.0, "rms"), "unit is octaves, not 'rms'"),
+        ("model", StepSize(), Budget(1.0, "rms"), "eps in rms is not its own, expected octaves"),
         ("model", StepSize(), Budget(1.0, "octaves", "hard", 0.0, 1.0), "drop clip"),
         ("model", Discretization("bilinear"), Budget(0.5, "mix"), "expected 0 or 1"),
         ("input", Fourier(3), octave, "changes of the model"),

@@ -5,11 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from robustssm.attacks import Budget
-from robustssm.attacks.adversaries import BandPGD, Victim
-from robustssm.attacks.injection import input_site
+from robustssm.attacks.adversaries import BandPGD, Target, Victim
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.model_names import resolve
 from robustssm.evaluations.results.summary import over_seeds, perturbed
@@ -70,13 +68,9 @@ def test_an_adversary_is_believed_only_when_its_inputs_are_sent_again(
     plan = plan_of(path, Noise("BandPGD(1, 8, steps=4)", eps=(0.5,)))
     (rows,) = rows_of(plan, path)
     network = load_checkpoint(path).network
-    split = plan.task.splits["test"].first(40)
-    x, labels = torch.from_numpy(split.inputs), torch.from_numpy(split.labels)
     with Victim(network) as victim:
-        found = BandPGD(1, 8, steps=4).attack(
-            victim, x, labels, split.sample_id, 0,
-            budget=Budget(0.5, "std"), site=input_site(plan.task),
-        )  # fmt: skip
+        target = Target.of(victim, plan.task, Budget(0.5, "std"), limit=40)
+        found = BandPGD(1, 8, steps=4).attack(target)
     expected = logits(network, found.x).argmax(1)
     assert rows["prediction"].tolist() == expected.tolist()
     # The budget is a root mean square, here spent to the last digits of float32.

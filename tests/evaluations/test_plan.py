@@ -61,7 +61,7 @@ def test_resonance_counts_the_spikes_of_the_models_own_state_size(
     ("options", "message"),
     [
         ({"modes": (33,)}, "Nyquist bin 32"),
-        ({"eps": (-1.0,)}, "not a strength"),
+        ({"eps": (-1.0,)}, "expected a finite number >= 0"),
         ({"name": "hum"}, "'hum' is unknown, expected one of Fourier"),
         ({"name": "Fourier(", "modes": None}, "is not understood"),
         ({"name": "Fourier(3)"}, "--modes has no place"),
@@ -72,9 +72,9 @@ def test_resonance_counts_the_spikes_of_the_models_own_state_size(
             {"name": "Fourier(3, eps=1, unit='std')", "modes": None, "inject": "layers"},
             "exists at the input only",
         ),
-        ({"eps_unit": "mix"}, "belongs to transforms"),
+        ({"eps_unit": "mix"}, "eps in mix is not its own, expected std"),
         ({"eps_unit": "octaves"}, "expected std"),
-        ({"name": "BandPGD(1, 33)", "modes": None}, "expected within 0-32"),
+        ({"name": "BandPGD(1, 33)", "modes": None}, "expected bins within 0-32"),
         ({"name": "BandPGD(1, 8)", "modes": None, "eps_unit": "octaves"}, "expected std"),
         (
             {"name": "BandPGD(1, 8)", "modes": None, "clip": "rescale", "limits": (0.0, 1.0)},

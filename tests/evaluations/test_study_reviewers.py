@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest
 
 from robustssm.attacks import Budget, Resonance, perturbed_logits
-from robustssm.attacks.injection import input_site
+from robustssm.attacks.base import input_site
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.evaluations.paper import reviewers, reviewers_poles, running

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from robustssm.attacks import parse_perturbation
 from robustssm.attacks.adversaries.table import ADVERSARIES
-from robustssm.attacks.injection import input_site
+from robustssm.attacks.base import input_site
 from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.cli import main
 from robustssm.figures.perturbations import EXAMPLES, data, draw_all

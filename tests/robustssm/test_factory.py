@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from robustssm.attacks import Budget, Fourier, Resonance, perturbed_logits
-from robustssm.attacks.injection import input_site
+from robustssm.attacks.base import input_site
 from robustssm.checkpoints.factory import build_module
 from robustssm.checkpoints.native import weights_hash
 from robustssm.cli import main

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.attacks import Site
-from robustssm.attacks.adversaries.base import Victim
+from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.budget import Budget
 from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.typing import IntArray

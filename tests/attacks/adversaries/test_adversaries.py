@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from robustssm.attacks.adversaries.band import Band
 from robustssm.attacks.adversaries.band_pgd import BandPGD, checkpoints
-from robustssm.attacks.adversaries.base import Adversary, Found, Victim, margin, worst_of
+from robustssm.attacks.adversaries.base import Adversary, Found, Target, worst_of
 from robustssm.attacks.adversaries.random_search import RandomSearch
 from robustssm.attacks.adversaries.universal import Universal, apply
+from robustssm.attacks.adversaries.victim import Victim, margin
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.fourier import Fourier
@@ -29,6 +30,7 @@ SITE = Site(scale=torch.from_numpy(TASK.std))
 SPLIT = TASK.splits["test"].first(80)
 X, LABELS, IDS = torch.from_numpy(SPLIT.inputs), torch.from_numpy(SPLIT.labels), SPLIT.sample_id
 LOW, HIGH = 2, 9
+BUDGET = Budget(0.2)
 CASES: list[Adversary] = [
     BandPGD(LOW, HIGH, steps=6, restarts=2),
     BandPGD(LOW, HIGH, steps=5, loss="margin", start="random"),
@@ -44,16 +46,20 @@ def victim(checkpoints: dict[str, Path]) -> Iterator[Victim]:
         yield victim
 
 
+def target(victim: Victim, budget: Budget = BUDGET) -> Target:
+    return Target(victim, X, LABELS, IDS, 0, budget, SITE)
+
+
 def attack(a: Adversary, victim: Victim, eps: float = 0.2, **settings: object) -> Found:
     budget = Budget(eps, **settings)  # type: ignore[arg-type]
-    return a.attack(victim, X, LABELS, IDS, 0, budget=budget, site=SITE)
+    return a.attack(target(victim, budget))
 
 
 @pytest.mark.parametrize("unit, eps", [("std", 0.2), ("snr-db", 20.0), ("l2", 0.7), ("linf", 0.1)])
 @pytest.mark.parametrize("a", CASES, ids=repr)
 def test_budget_band_and_margin(a: Adversary, unit: str, eps: float, victim: Victim) -> None:
     budget = Budget(eps, unit)
-    found = a.attack(victim, X, LABELS, IDS, 0, budget=budget, site=SITE)
+    found = a.attack(target(victim, budget))
     delta = found.x.double() - X.double()
     # What float32 rounds of values up to 2, next to radii of 0.02 and more: 1e-7 / 0.02.
     assert (budget.size(delta, SITE.scale) <= budget.target(X.double(), "test") * (1 + 1e-5)).all()
@@ -68,7 +74,7 @@ def test_budget_band_and_margin(a: Adversary, unit: str, eps: float, victim: Vic
 def test_contract(a: Adversary, victim: Victim) -> None:
     table = {cls.__name__: cls for cls in (BandPGD, RandomSearch, Universal)}
     assert eval(repr(a), dict(table)) == a
-    nothing = a.attack(victim, X, LABELS, IDS, 0, budget=Budget(0.0), site=SITE)
+    nothing = a.attack(target(victim, Budget(0.0)))
     assert nothing.x is X
     before = victim.forwards, victim.backwards
     found = attack(a, victim)
@@ -78,13 +84,11 @@ def test_contract(a: Adversary, victim: Victim) -> None:
     )
     order = np.random.default_rng(0).permutation(len(X))
     victim.batch_size = 7
-    shuffled = a.attack(
-        victim, X[order], LABELS[order], IDS[order], 0, budget=Budget(0.2), site=SITE
-    )
+    shuffled = a.attack(target(victim, Budget(0.2)).select(torch.from_numpy(order)))
     assert torch.equal(shuffled.x, found.x[order])
     assert torch.equal(shuffled.margin, found.margin[order])
     if not a.joint:
-        part = a.attack(victim, X[:5], LABELS[:5], IDS[:5], 0, budget=Budget(0.2), site=SITE)
+        part = a.attack(target(victim, Budget(0.2)).select(torch.arange(5)))
         assert torch.equal(part.x, found.x[:5])
 
 
@@ -122,24 +126,23 @@ def test_clipping_is_on_record(victim: Victim) -> None:
 
 
 def test_a_universal_waveform_goes_to_other_samples(victim: Victim) -> None:
-    half, other = slice(0, 40), slice(40, 80)
-    a, budget = Universal(LOW, HIGH), Budget(0.3)
-    found = a.attack(victim, X[half], LABELS[half], IDS[half], 0, budget=budget, site=SITE)
+    whole = target(victim, Budget(0.3))
+    half, other = whole.select(torch.arange(40)), whole.select(torch.arange(40, 80))
+    found = Universal(LOW, HIGH).attack(half)
     assert "depends on that set" in str(found.flags["universal"])
     waveform = found.flags["waveform"]
     assert isinstance(waveform, Tensor)
-    again = apply(waveform, victim, X[half], LABELS[half], budget=budget, site=SITE)
-    assert torch.equal(again.x, found.x)
-    applied = apply(waveform, victim, X[other], LABELS[other], budget=budget, site=SITE)
-    delta = applied.x - X[other]
+    assert torch.equal(apply(waveform, half).x, found.x)
+    applied = apply(waveform, other)
+    delta = applied.x - other.x
     # Float32 rounding of samples up to 2.
     torch.testing.assert_close(delta, delta[:1].expand_as(delta), rtol=0, atol=3e-7)
-    assert torch.equal(applied.margin, victim.margins(applied.x, LABELS[other]))
+    assert torch.equal(applied.margin, other.margins(applied.x))
     # What it minimises is how many are right on its own set; to others nothing is promised.
-    clean_right = (victim.margins(X[half], LABELS[half]) >= 0.0).sum()
+    clean_right = (half.margins(half.x) >= 0.0).sum()
     assert (~found.success).sum() < clean_right
     with pytest.raises(UsageError, match="same length"):
-        apply(waveform[:-1], victim, X[other], LABELS[other], budget=budget, site=SITE)
+        apply(waveform[:-1], other)
 
 
 class Wave(nn.Module):
@@ -162,7 +165,7 @@ def smallest(*broken: tuple[float, float], unit: str = "rms") -> Minimal:
     x, labels = torch.zeros(3, 16, 1), torch.zeros(3, dtype=torch.long)
     search = MinimalEps(Fourier(3), 0.1, 1.6, rungs=5, bisections=12, unit=unit)
     with Victim(Wave(broken)) as victim:  # type: ignore[arg-type]
-        return search.find(victim, x, labels, np.arange(3), 0, site=Site())
+        return search.find(Target(victim, x, labels, np.arange(3), 0, Budget(0.0)))
 
 
 def test_minimal_eps_makes_no_assumption_of_monotonicity() -> None:
@@ -178,7 +181,7 @@ def test_minimal_eps_makes_no_assumption_of_monotonicity() -> None:
         x, labels = torch.ones(3, 16, 1), torch.zeros(3, dtype=torch.long)
         search = MinimalEps(Fourier(3), 30.0, 10.0, rungs=3, unit="snr-db")
         with Victim(Wave((broken,))) as victim:  # type: ignore[arg-type]
-            found = search.find(victim, x, labels, np.arange(3), 0, site=Site())
+            found = search.find(Target(victim, x, labels, np.arange(3), 0, Budget(0.0)))
         assert (found.eps == end).all() and (found.not_found == right).all()
     at_zero = smallest((-1.0, 0.2))
     assert (at_zero.eps == 0.0).all() and at_zero.not_monotone.all()
@@ -187,12 +190,11 @@ def test_minimal_eps_makes_no_assumption_of_monotonicity() -> None:
 def test_minimal_eps_of_an_adversary(victim: Victim) -> None:
     a = BandPGD(LOW, HIGH, steps=4, loss="margin")
     search = MinimalEps(a, 0.02, 0.5, rungs=4, bisections=3)
-    found = search.find(victim, X, LABELS, IDS, 0, site=SITE)
+    found = search.find(target(victim))
     for row in (3, 40):  # the strength found breaks the sample indeed
         eps = float(found.eps[row])
-        one = slice(row, row + 1)
-        again = a.attack(victim, X[one], LABELS[one], IDS[one], 0, budget=Budget(eps), site=SITE)
-        assert math.isinf(eps) or bool(again.success)
+        one = target(victim, Budget(min(eps, 1e3))).select(torch.tensor([row]))
+        assert math.isinf(eps) or bool(a.attack(one).success)
     for bad in ({"first": 1.0, "last": 0.1}, {"rungs": 0}, {"unit": "snr-db"}):
         with pytest.raises(UsageError):
             MinimalEps(a, **bad)
@@ -204,14 +206,14 @@ def test_minimal_eps_of_an_adversary(victim: Victim) -> None:
 
 def test_minimal_eps_of_a_change_of_the_model(victim: Victim) -> None:
     search = MinimalEps(StepSize(), 0.1, 3.0, rungs=4, bisections=2, unit="octaves")
-    found = search.find(victim, X, LABELS, IDS, 0, site=SITE, inject="model")
+    found = search.find(target(victim), "model")
     assert 0 < int(found.not_found.sum()) + int(torch.isfinite(found.eps).sum()) == len(X)
     row = int(torch.nonzero(torch.isfinite(found.eps) & (found.eps > 0.0))[0])
     budget = Budget(float(found.eps[row]), "octaves")
     with StepSize().applied(victim.network, budget):
         assert float(victim.margins(X, LABELS)[row]) <= 0.0
     with pytest.raises(UsageError, match="acts at model"):
-        search.find(victim, X, LABELS, IDS, 0, site=SITE)
+        search.find(target(victim))
 
 
 class Masked(nn.Module):
@@ -227,18 +229,13 @@ class Masked(nn.Module):
 
 
 def test_diagnostics(victim: Victim) -> None:
-    settings = {
-        "budget": Budget(0.2),
-        "site": SITE,
-        "white": BandPGD(LOW, HIGH, steps=8),
-        "black": RandomSearch(LOW, HIGH, queries=40),
-    }
-    sound = diagnose(victim, X, LABELS, IDS, 0, **settings)  # type: ignore[arg-type]
+    adversaries = BandPGD(LOW, HIGH, steps=8), RandomSearch(LOW, HIGH, queries=40)
+    sound = diagnose(target(victim), *adversaries)
     assert sound.zero == sound.nonfinite == sound.unrepeatable == 0
     assert sound.white <= sound.black <= sound.clean and sound.unlimited <= sound.chance
     assert not any("masked" in line or "zero" in line for line in sound.warnings())
     with Victim(Masked(victim.network)) as other:  # type: ignore[arg-type]
-        masked = diagnose(other, X, LABELS, IDS, 0, **settings)  # type: ignore[arg-type]
+        masked = diagnose(target(other), *adversaries)
     assert masked.zero == len(X)
     assert any("exactly zero" in line for line in masked.warnings())
 
@@ -260,7 +257,7 @@ def test_checkpoints_are_those_of_the_paper() -> None:
 )
 def test_impossible_settings(cls: type[Adversary], bad: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        cls(1, 4, **bad)  # type: ignore[call-arg]
+        cls(1, 4, **bad)
 
 
 def test_margin() -> None:

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robustssm.attacks.adversaries.band import Band, BandBall
-from robustssm.attacks.adversaries.base import LOSSES, Found, Victim, margin, worst_of
+from robustssm.attacks.adversaries.ball import BandBall
+from robustssm.attacks.adversaries.band import Band
+from robustssm.attacks.adversaries.band_pgd import BandPGD
+from robustssm.attacks.adversaries.base import Found, Target, worst_of
+from robustssm.attacks.adversaries.victim import LOSSES, Victim, margin
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
@@ -19,9 +22,15 @@ from robustssm.networks.network import Architecture, build_network
 SITE = Site(scale=torch.tensor([0.3, 2.0], dtype=torch.float64))
 
 
+def target(x: torch.Tensor, budget: Budget, site: Site) -> Target:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 3).double())
+    labels = torch.zeros(len(x), dtype=torch.int64)
+    return Target(Victim(module), x, labels, np.arange(len(x)), 0, budget, site)  # type: ignore[arg-type]
+
+
 def space(L: int, low: int, high: int, unit: str, eps: float = 0.5, batch: int = 3) -> BandBall:
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(batch, L, 2)))
-    return BandBall.of(x, low, high, Budget(eps, unit), SITE, "test")
+    return BandBall.of(target(x, Budget(eps, unit), SITE), low, high)
 
 
 def normal(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -56,8 +65,12 @@ def test_projections_stay_in_the_ball(unit: str, seed: int, eps: float, size: fl
     c = size * normal(*ball.shape, seed=seed)
     projected = ball.project(c)
     radius = ball.ball.radius
-    assert (ball.size(projected) <= radius * (1 + 1e-12)).all()  # rounding of a quotient
-    torch.testing.assert_close(ball.size(ball.surface(c)), radius, rtol=1e-12, atol=0)
+    assert (
+        ball.ball.size_of(projected, ball.band) <= radius * (1 + 1e-12)
+    ).all()  # rounding of a quotient
+    torch.testing.assert_close(
+        ball.ball.size_of(ball.surface(c), ball.band), radius, rtol=1e-12, atol=0
+    )
     inside = 0.5 * ball.surface(c)
     torch.testing.assert_close(
         ball.project(inside), inside, rtol=0, atol=1e-12 * float(radius.max())
@@ -133,13 +146,13 @@ def test_a_victim_is_evaluated_counted_and_given_back() -> None:
 
 def test_worst_of() -> None:
     x = torch.zeros(2, 4, 1)
-    a = Found(x, torch.tensor([1.0, -1.0]), 3, 1)
-    b = Found(x + 1, torch.tensor([-2.0, 0.5]), 4, 0)
+    a = Found(x, torch.tensor([1.0, -1.0]), {}, 3, 1)
+    b = Found(x + 1, torch.tensor([-2.0, 0.5]), {}, 4, 0)
     worst = worst_of(a, b)
     assert worst.margin.tolist() == [-2.0, -1.0] and worst.success.all()
     assert worst.x[:, 0, 0].tolist() == [1.0, 0.0]
     assert (worst.forwards, worst.backwards) == (7, 1)
-    c = Found(x, torch.tensor([math.nan, math.nan]), 1, 0)
+    c = Found(x, torch.tensor([math.nan, math.nan]), {}, 1, 0)
     assert worst_of(c, a).margin.tolist() == [1.0, -1.0]
     with pytest.raises(UsageError, match="one result"):
         worst_of()
@@ -155,7 +168,7 @@ def test_refusals() -> None:
         (x, Budget(1.0, "l2"), Site(layer=1)),
     ):
         with pytest.raises(UsageError):
-            BandBall.of(bad, 0, 2, budget, site, "test")
+            BandPGD(0, 2).attack(target(bad, budget, site))
 
 
 def test_network_type_is_not_assumed() -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustssm.attacks.adversaries.base import Found, Victim
+from robustssm.attacks.adversaries.base import Found, Target
 from robustssm.attacks.adversaries.guided import Guided
+from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
 from robustssm.networks.network import Network
@@ -32,7 +33,7 @@ def attack(victim: Victim, guided: Guided, budget: Budget, rows: Sequence[int] =
     x, labels, ids = signals()
     labels = torch.zeros_like(labels) if not isinstance(victim.network, Network) else labels
     rows = list(rows)
-    return guided.attack(victim, x[rows], labels[rows], ids[rows], 0, budget=budget, site=SITE)
+    return guided.attack(Target(victim, x[rows], labels[rows], ids[rows], 0, budget, SITE))
 
 
 class TestGuided:
@@ -127,5 +128,5 @@ class TestGuided:
         assert repr(guided) == "Guided(low=1, high=9, shared=(3, 4))"
 
     def test_refuses_beyond_nyquist(self) -> None:
-        with victim_of(network()) as victim, pytest.raises(UsageError, match="Nyquist bin 16"):
+        with victim_of(network()) as victim, pytest.raises(UsageError, match="bins within 0-16"):
             attack(victim, Guided(0, 17), BUDGET)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robustssm.attacks import Site
-from robustssm.attacks.adversaries.base import Victim
+from robustssm.attacks.adversaries.base import Target
+from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.fourier import Fourier
 from robustssm.checkpoints import load_checkpoint
@@ -54,10 +54,8 @@ def rank(
     x, own, ids = signals()
     rows = np.arange(N) if rows is None else rows
     own = own if labels is None else labels
-    return rank_modes(
-        victim, x[rows], own[rows], ids[rows], 0, budget=budget, site=SITE,
-        modes=modes, prior=prior, passes=passes, linearise=linearise,
-    )  # fmt: skip
+    target = Target(victim, x[rows], own[rows], ids[rows], 0, budget, SITE)
+    return rank_modes(target, modes, prior, passes, linearise)
 
 
 def exhaustive(victim: Victim, labels: Tensor) -> np.ndarray:
@@ -101,9 +99,7 @@ class TestRanking:
     def test_a_twentieth_is_the_default(self) -> None:
         x, labels, ids = (torch.cat([a] * 10) for a in (*signals()[:2], torch.arange(N)))
         with victim_of(network()) as victim:
-            found = rank_modes(
-                victim, x, labels, ids.numpy(), 0, budget=BUDGET, site=SITE, modes=MODES
-            )
+            found = rank_modes(Target(victim, x, labels, ids.numpy(), 0, BUDGET, SITE), MODES)
         assert found.passes <= len(MODES) * len(x) // 20
 
     def test_a_prior_finds_what_no_gradient_shows(self) -> None:
@@ -114,10 +110,8 @@ class TestRanking:
         with victim_of(Energy(mode, 60.0)) as victim:
             clean = victim.margins(x, labels)
             assert bool((clean > 0.0).any())
-            found = rank_modes(
-                victim, x, labels, ids, 0, budget=Budget(1.0), site=SITE, modes=MODES,
-                prior=prior, passes=120, linearise=False,
-            )  # fmt: skip
+            target = Target(victim, x, labels, ids, 0, Budget(1.0), SITE)
+            found = rank_modes(target, MODES, prior, passes=120, linearise=False)
         assert found.modes[0] == mode
 
     def test_batch_size_and_order_of_samples_do_not_matter(self) -> None:
@@ -173,7 +167,7 @@ class TestParts:
         labels = torch.zeros(4, dtype=torch.int64)
         modes = np.arange(L // 2 + 1)
         with victim_of(Linear(weight)) as victim:
-            drop = expected_drop(victim, x, labels, ids, 0, BUDGET, SITE, modes)
+            drop = expected_drop(Target(victim, x, labels, ids, 0, BUDGET, SITE), modes)
         # Equally spaced phases of each channel: the mean of the squares is exact.
         phases = [2.0 * math.pi * p / 8 for p in range(8)]
         for k in modes[1:-1]:
@@ -206,14 +200,10 @@ def test_finds_the_worst_mode_of_a_trained_network(trained: Victim) -> None:
     from robustssm.networks.network import own_network
 
     task = load_task("digits")
-    test = task.splits["test"]
-    x, labels = torch.from_numpy(test.inputs), torch.from_numpy(test.labels)
-    site = Site(scale=torch.from_numpy(task.std))
-    found = rank_modes(
-        trained, x, labels, test.sample_id, 0, budget=Budget(0.3), site=site, modes=range(129),
-        prior=input_response(own_network(trained.network, "test"), 256),
-    )  # fmt: skip
-    assert found.passes <= 129 * len(x) // 20
+    target = Target.of(trained, task, Budget(0.3))
+    prior = input_response(own_network(trained.network, "test"), 256)
+    found = rank_modes(target, range(129), prior)
+    assert found.passes <= 129 * len(target) // 20
     # The exhaustive sweep of this checkpoint: 395 of 539 right at mode 71, 406 at the next, 2.
     assert 71 in found.modes[:3]
     assert found.accuracy[list(found.modes).index(71)] == pytest.approx(395 / 539, abs=1e-9)

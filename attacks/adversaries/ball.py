@@ -1,0 +1,169 @@
+"""The ball of a budget within a band of DFT bins, in the band's coordinates."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from robustssm import philox
+from robustssm.attacks.adversaries.band import Band, norm
+from robustssm.attacks.adversaries.base import Target
+from robustssm.attacks.budget import Budget
+from robustssm.errors import require
+from robustssm.typing import IntArray
+
+# Sweeps of Dykstra's method; what the last leaves outside the box, scaling removes.
+_SWEEPS = 24
+# Inputs of a network are float32 at least, and are squared.
+_LARGEST = 1e15
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Perturbations with |delta / scale|_2 <= radius; of a band as coordinates c.
+
+    radius: (batch,); scale: (channels,), ones unless the unit is std.
+    """
+
+    radius: Tensor
+    scale: Tensor
+
+    @staticmethod
+    def of(target: Target) -> "Ball":
+        """Return the ball, or box, of a target's budget around its samples."""
+        budget, x = target.budget, target.x
+        size = budget.target(x.double(), "adversary")
+        largest = float(size.max()) if len(size) else 0.0
+        require(largest <= _LARGEST, "adversary: eps", largest, f"at most {_LARGEST:g}")
+        scale = budget.norm.scale(x, target.site.scale)
+        if budget.norm.box:
+            return Box(size, scale)
+        return Ball(size * math.sqrt(budget.norm.values(x)), scale)
+
+    def select(self, rows: Tensor) -> "Ball":
+        """Return the balls of some samples."""
+        return replace(self, radius=self.radius[rows])
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Return the size of each signal delta / scale (batch, length, channels), (batch,)."""
+        return torch.linalg.vector_norm(delta, dim=(1, 2))
+
+    def size_of(self, c: Tensor, band: Band) -> Tensor:
+        """Return the size of each signal with coordinates c, (batch,)."""
+        return norm(c)
+
+    def steepest(self, g: Tensor, band: Band) -> Tensor:
+        """Return the step of size 1 that goes farthest along g; zero where g is."""
+        size = norm(g)
+        return g / torch.where(size > 0.0, size, 1.0)[:, None, None]
+
+    def project(self, c: Tensor, band: Band) -> Tensor:
+        """Return the nearest point of the ball, which is the radial one."""
+        size = self.size_of(c, band)
+        return c * torch.where(size > self.radius, self.radius / size, 1.0)[:, None, None]
+
+
+class Box(Ball):
+    """Perturbations whose largest modulus is at most radius."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Return the largest modulus."""
+        return delta.abs().amax((1, 2))
+
+    def size_of(self, c: Tensor, band: Band) -> Tensor:
+        """Return the largest modulus of each signal with coordinates c."""
+        return self.size(band.synthesise(c))
+
+    def steepest(self, g: Tensor, band: Band) -> Tensor:
+        """Return the part in the band of the sign of g as a signal."""
+        return band.analyse(band.synthesise(g).sign())
+
+    def project(self, c: Tensor, band: Band) -> Tensor:
+        """Return a point of box and band near c.
+
+        Dykstra's alternating projections (Boyle and Dykstra, 1986) onto the box and the band, a
+        fixed number of sweeps, then scaled into the box: always in both, and the nearest such
+        point only in the limit.
+        """
+        radius = self.radius[:, None, None]
+        signal = band.synthesise(c)
+        correction = torch.zeros_like(signal)
+        for _ in range(_SWEEPS):
+            boxed = torch.minimum(torch.maximum(signal + correction, -radius), radius)
+            correction = signal + correction - boxed
+            c = band.analyse(boxed)
+            signal = band.synthesise(c)
+        return super().project(c, band)
+
+
+@dataclass(frozen=True)
+class BandBall:
+    """Perturbations of x within a band and the ball of a budget, as coordinates c.
+
+    x (batch, length, channels) as given; the perturbation is scale * synthesise(c). A clip range
+    is applied to what the network sees, not to c.
+    """
+
+    x: Tensor
+    band: Band
+    ball: Ball
+    budget: Budget
+
+    @classmethod
+    def of(cls, target: Target, low: int, high: int) -> "BandBall":
+        """Return the set for a target's samples and the bins low..high."""
+        band = Band(low, high, target.x.shape[1])
+        return cls(target.x, band, Ball.of(target), target.budget)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of c."""
+        return len(self.x), self.band.dimension, self.x.shape[2]
+
+    def zero(self) -> Tensor:
+        """Return the coordinates of x itself."""
+        return torch.zeros(self.shape, dtype=torch.float64, device=self.x.device)
+
+    def select(self, rows: Tensor) -> "BandBall":
+        """Return the set for some of the samples."""
+        return replace(self, x=self.x[rows], ball=self.ball.select(rows))
+
+    def point(self, c: Tensor) -> Tensor:
+        """Return the perturbed samples, in x's dtype."""
+        delta = self.band.synthesise(c) * self.ball.scale
+        return self.budget.clipped(self.x.double(), delta, None, "adversary").to(self.x.dtype)
+
+    def descent(self, slope: Tensor, c: Tensor) -> Tensor:
+        """Return minus the gradient in c, from the gradient in the perturbed samples."""
+        if self.budget.clip != "none":
+            after = self.x.double() + self.band.synthesise(c) * self.ball.scale
+            slope = slope * ((after >= self.budget.low) & (after <= self.budget.high))
+        return -self.band.analyse(slope * self.ball.scale)
+
+    def steepest(self, g: Tensor) -> Tensor:
+        """Return the step of size 1 that goes farthest along g; zero where g is."""
+        return self.ball.steepest(g, self.band)
+
+    def project(self, c: Tensor) -> Tensor:
+        """Return the nearest point of the ball within the band."""
+        return self.ball.project(c, self.band)
+
+    def surface(self, c: Tensor) -> Tensor:
+        """Return c scaled to the ball's surface; zero stays zero."""
+        size = self.ball.size_of(c, self.band)
+        factor = self.ball.radius / torch.where(size > 0.0, size, 1.0)
+        return c * factor[:, None, None]
+
+    def random(self, stream: str, sample_id: IntArray) -> Tensor:
+        """Return points on the surface with random directions, from counter-based draws."""
+        _, dimension, channels = self.shape
+        draws = philox.normal_tensor(stream, sample_id, dimension * channels, self.x.device)
+        return self.surface(draws.view(self.shape))
+
+    def share(self, after: Tensor) -> Tensor:
+        """Return the share of energy of after - x within the band, (batch,); 1 where none is."""
+        delta = after.double() - self.x.double()
+        total = norm(delta).square()
+        inside = norm(self.band.analyse(delta)).square()
+        return torch.where(total > 0.0, inside / torch.where(total > 0.0, total, 1.0), 1.0)

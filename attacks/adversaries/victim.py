@@ -1,0 +1,135 @@
+"""A network under attack, whose passes are counted, and the losses that adversaries make small."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from robustssm.errors import UsageError, require
+from robustssm.networks.classifier import Classifier
+from robustssm.networks.inference import padded
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the label's logit minus the largest other one, (batch,), float64.
+
+    logits: (batch, classes); negative where the sample is misclassified.
+    """
+    logits = logits.double()
+    own = logits.gather(1, labels[:, None])[:, 0]
+    return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+
+def difference_of_logits_ratio(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the margin over the distance of the largest logit from the third, (batch,), float64.
+
+    At most 1, unchanged by scaling and shifting the logits; needs three classes. Reference: Croce
+    and Hein (arXiv 2003.01690), equation (6), with the sign of what an adversary makes small.
+    """
+    if logits.shape[1] < 3:
+        raise UsageError(f"loss: dlr needs 3 classes, got {logits.shape[1]}; use margin or ce")
+    top = logits.double().topk(3, dim=1).values
+    return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the logarithm of p / (1 - p), p the label's probability, (batch,), float64.
+
+    It rises and falls with minus the cross entropy log p, so that normalised steps on one are
+    steps on the other; but its gradient does not vanish where the network is certain.
+    """
+    logits = logits.double()
+    own = logits.gather(1, labels[:, None])[:, 0]
+    return own - logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+
+
+# What an adversary makes small.
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "margin": margin,
+    "ce": log_odds,
+    "dlr": difference_of_logits_ratio,
+}
+
+
+class Victim:
+    """A network in evaluation mode, whose passes are counted in samples.
+
+    The mode of every part of the network and its parameters' requires_grad are restored by
+    `close`, or at the end of a `with` block. forwards: samples sent through; backwards: samples
+    whose gradient was taken (each of these is counted in forwards as well). Raises UsageError
+    where the network was put into training mode meanwhile.
+    """
+
+    def __init__(self, network: Classifier, batch_size: int = 64) -> None:
+        require(batch_size >= 1, "victim: batch_size", batch_size, "at least 1")
+        self.network, self.batch_size = network, batch_size
+        self.forwards = 0
+        self.backwards = 0
+        self._training = {name: part.training for name, part in network.named_modules()}
+        self._requires_grad = {name: p.requires_grad for name, p in network.named_parameters()}
+        network.eval()
+        network.requires_grad_(False)
+
+    @property
+    def was_training(self) -> bool:
+        """Whether any part of the network was in training mode when it came."""
+        return any(self._training.values())
+
+    def close(self) -> None:
+        """Give the network back as it was."""
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(self._requires_grad[name])
+        for name, part in self.network.named_modules():
+            part.training = self._training[name]
+
+    def __enter__(self) -> "Victim":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def check_mode(self) -> None:
+        """Raise UsageError where a part of the network is in training mode."""
+        training = [name for name, part in self.network.named_modules() if part.training]
+        if training:
+            raise UsageError(
+                f"victim: {training[0] or 'the network'} was put into training mode during the "
+                "attack; leave the mode alone until the victim is closed"
+            )
+
+    @torch.no_grad()
+    def logits(self, x: Tensor) -> Tensor:
+        """Return logits (batch, classes) of x (batch, length, channels), float64."""
+        self.check_mode()
+        self.forwards += len(x)
+        parts = [self.network(padded(p))[: len(p)] for p in x.split(self.batch_size)]
+        return torch.cat(parts).double()
+
+    def margins(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the margin of each sample of x, (batch,)."""
+        return margin(self.logits(x), labels)
+
+    def gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the margins (batch,) and their gradients in x (batch, length, channels)."""
+        value, _, slope = self.slopes(x, labels, "margin")
+        return value, slope
+
+    def slopes(self, x: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the margins (batch,), the losses (batch,), and the losses' gradients in x.
+
+        loss: a name in LOSSES; all float64, the gradients (batch, length, channels).
+        """
+        self.check_mode()
+        self.forwards += len(x)
+        self.backwards += len(x)
+        margins, losses, slopes = [], [], []
+        for part, own in zip(x.split(self.batch_size), labels.split(self.batch_size), strict=True):
+            with torch.enable_grad():
+                leaf = part.detach().clone().requires_grad_(True)
+                logits = self.network(padded(leaf))[: len(leaf)]
+                value = LOSSES[loss](logits, own)
+                (slope,) = torch.autograd.grad(value.sum(), leaf)
+            margins.append(margin(logits.detach(), own))
+            losses.append(value.detach())
+            slopes.append(slope.double())
+        return torch.cat(margins), torch.cat(losses), torch.cat(slopes)
