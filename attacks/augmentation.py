@@ -7,7 +7,7 @@ from torch import Tensor
 
 from robustssm.attacks.base import Transform, input_site
 from robustssm.attacks.expressions import parse_perturbation
-from robustssm.attacks.injection import perturbed_layers
+from robustssm.attacks.injection import LayerNoise
 from robustssm.errors import UsageError
 from robustssm.networks.network import Network
 from robustssm.tasks import Task
@@ -44,7 +44,6 @@ class Augmentation:
                 x, None, sample_id, seed, budget=self.budget, site=self.site
             )
             return
-        with perturbed_layers(
-            network, self.perturbation, self.budget, sample_id, seed, rate=self.site.rate
-        ):
+        noise = LayerNoise(network, self.perturbation, self.budget, sample_id, seed, self.site.rate)
+        with noise.hooked():
             yield x

@@ -1,7 +1,9 @@
 """Logits of a perturbed network: at the input, at that of every SSM layer, or in the model."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -36,49 +38,73 @@ def embedded(network: Classifier, task: Task) -> Site:
     return Site(scale=(weight * centred.square()).sum(0).sqrt(), rate=task.rate)
 
 
-@contextmanager
-def perturbed_layers(
-    network: Classifier,
-    perturbation: Perturbation,
-    budget: Budget,
-    sample_id: IntArray,
-    seed: int,
-    delivered: Delivered | None = None,
-    lengths: Tensor | None = None,
-    rate: float | None = None,
-    first: int = 0,
-) -> Iterator[None]:
-    """Perturb the input of every SSM layer in the network's own passes while the body runs.
+@dataclass(frozen=True)
+class LayerNoise:
+    """A perturbation of the input of every SSM layer of a network, for the samples of a batch.
 
-    Rows beyond len(sample_id) are padding of the batch and stay as they are. The perturbation is
-    a constant to gradients. first: number of the first sample in `delivered`. Evaluations of a
-    Network, which take another way, have `perturbed_logits`. A layer whose `layout` is "bhl" has
-    inputs (batch, channels, length).
+    rate: samples per second; lengths: valid steps, (batch,), or None; delivered: where what is
+    added is booked.
     """
-    handles = []
-    for number, layer in enumerate(network.ssm_layers()):
-        site = Site(layer=number, dt=layer.step_size().detach(), rate=rate)
 
-        def add(
-            module: nn.Module, arguments: tuple[Tensor, ...], site: Site = site
+    network: Classifier
+    perturbation: Perturbation
+    budget: Budget
+    sample_id: IntArray
+    seed: int
+    rate: float | None = None
+    lengths: Tensor | None = None
+    delivered: Delivered | None = None
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """The site of each layer."""
+        rate = self.rate
+        return [
+            Site(number, dt=layer.step_size().detach(), rate=rate)
+            for number, layer in enumerate(self.network.ssm_layers())
+        ]
+
+    def change(self, number: int, u: Tensor, start: int) -> Tensor:
+        """Return a layer's input u (samples, length, channels) perturbed; start: first sample."""
+        part, site = slice(start, start + len(u)), self.sites[number]
+        lengths = None if self.lengths is None else self.lengths[part]
+        after = self.perturbation.perturb(
+            u, lengths, self.sample_id[part], self.seed, budget=self.budget, site=site
+        )
+        if self.delivered is not None:
+            self.delivered.add(u, after, self.perturbation, site, lengths, start)
+        return after
+
+    @contextmanager
+    def hooked(self, part: slice = slice(None)) -> Iterator[None]:
+        """Perturb the network's own passes of the samples `part` while the body runs.
+
+        Rows beyond these are padding of the batch and stay as they are. The perturbation is a
+        constant to gradients. A layer whose `layout` is "bhl" has inputs (batch, channels, length).
+        """
+        start, count = part.start or 0, len(self.sample_id[part])
+
+        def hook(
+            number: int, module: nn.Module, arguments: tuple[Tensor, ...]
         ) -> tuple[Tensor, ...]:
             u = arguments[0]
             turned = getattr(module, "layout", "blh") == "bhl"
-            real = (u.transpose(1, 2) if turned else u)[: len(sample_id)]
-            after = perturbation.perturb(real, lengths, sample_id, seed, budget=budget, site=site)
-            if delivered is not None:
-                delivered.add(real, after, perturbation, site, lengths, first)
+            real = (u.transpose(1, 2) if turned else u)[:count]
+            after = self.change(number, real, start)
             if torch.is_grad_enabled():
                 after = real + (after - real).detach()
             after = after.transpose(1, 2).contiguous() if turned else after
-            return (torch.cat([after, u[len(sample_id) :]]), *arguments[1:])
+            return (torch.cat([after, u[count:]]), *arguments[1:])
 
-        handles.append(layer.register_forward_pre_hook(add))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        handles = [
+            layer.register_forward_pre_hook(partial(hook, number))
+            for number, layer in enumerate(self.network.ssm_layers())
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 @torch.no_grad()
@@ -116,34 +142,10 @@ def perturbed_logits(
                 "smaller eps, and an input without NaN"
             )
         return logits, delivered
-    sites = [
-        Site(layer=number, dt=layer.step_size().detach(), rate=site.rate)
-        for number, layer in enumerate(network.ssm_layers())
-    ]
-
-    def change(number: int, u: Tensor, start: int) -> Tensor:
-        part = slice(start, start + len(u))
-        own, valid = sample_id[part], None if lengths is None else lengths[part]
-        after = perturbation.perturb(u, valid, own, seed, budget=budget, site=sites[number])
-        delivered.add(u, after, perturbation, sites[number], valid, start)
-        return after
-
+    layers = LayerNoise(
+        network, perturbation, budget, sample_id, seed, site.rate, lengths, delivered
+    )
     if not inference.programmed(network):
-
-        def around(part: slice) -> AbstractContextManager[None]:
-            valid = None if lengths is None else lengths[part]
-            return perturbed_layers(
-                network,
-                perturbation,
-                budget,
-                sample_id[part],
-                seed,
-                delivered,
-                valid,
-                site.rate,
-                part.start,
-            )
-
-        return inference.called(network, x, lengths, around), delivered
+        return inference.called(network, x, lengths, layers.hooked), delivered
     whole = inference.program(network, x, changing=not budget.nothing)
-    return whole.logits(x, lengths, None if budget.nothing else change), delivered
+    return whole.logits(x, lengths, None if budget.nothing else layers.change), delivered

@@ -87,7 +87,6 @@ MOST = 8
 WIDE = {
     "robustssm.tasks.frequency_discrimination.frequency_discrimination",
     "robustssm.training.loop.train",
-    "robustssm.attacks.injection.perturbed_layers",
     "robustssm.attacks.injection.perturbed_logits",
     "robustssm.evaluations.comparison.rows.add",
 }

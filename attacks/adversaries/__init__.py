@@ -1,7 +1,7 @@
 """Adversaries: perturbations that look for the worst within a band and a budget."""
 
 from robustssm.attacks.adversaries.band_pgd import BandPGD
-from robustssm.attacks.adversaries.base import Adversary, Found, Target, worst_of
+from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.adversaries.guided import Guided
 from robustssm.attacks.adversaries.random_search import RandomSearch
 from robustssm.attacks.adversaries.universal import Universal, apply
@@ -18,5 +18,4 @@ __all__ = [
     "Victim",
     "apply",
     "margin",
-    "worst_of",
 ]

@@ -6,7 +6,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import fourier_basis
 from robustssm.errors import require
 from robustssm.networks.inference import padded
 
@@ -47,11 +46,6 @@ class Band:
         """DFT bin of each coordinate, (dimension,)."""
         bins = torch.arange(self.low, self.high + 1)
         return torch.cat([bins, bins[~self._special]])
-
-    @cached_property
-    def Q(self) -> Tensor:
-        """Orthonormal basis, (length, dimension), float64: for short signals, and to check."""
-        return fourier_basis(self.length, range(self.low, self.high + 1))
 
     def analyse(self, x: Tensor) -> Tensor:
         """Return the coordinates of x's part in the band; x (batch, length, channels).

@@ -15,7 +15,7 @@ from torch import Tensor
 from robustssm.attacks.adversaries.ball import BandBall
 from robustssm.attacks.adversaries.band import norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
-from robustssm.attacks.adversaries.victim import LOSSES
+from robustssm.attacks.adversaries.victim import LOSSES, cleaned
 from robustssm.attacks.base import family
 from robustssm.errors import require_count, require_one_of
 
@@ -57,7 +57,7 @@ class BandPGD(Adversary):
         space = BandBall.of(target, self.low, self.high)
         c = space.zero()
         margins, _, slope = target.slopes(target.x, self.loss)
-        g, trouble = cleaned(space.descent(slope, c), margins)
+        g, trouble = cleaned(space.descent(slope, c))
         best = _Best(c, torch.where(torch.isnan(margins), torch.inf, margins), trouble)
         for restart in range(self.restarts):
             rows = torch.arange(len(target), device=c.device)
@@ -93,7 +93,7 @@ class BandPGD(Adversary):
                 best.book(rows, c, target.margins(space.point(c)))
                 return
             margins, losses, slope = target.slopes(space.point(c), self.loss)
-            g, trouble = cleaned(space.descent(slope, c), margins)
+            g, trouble = cleaned(space.descent(slope, c))
             best.book(rows, c, margins, trouble)
             walk = _Walk.begin(space, c, g, losses) if walk is None else walk.moved(c, g, losses)
             if number in at:
@@ -208,15 +208,3 @@ def checkpoints(steps: int) -> set[int]:
         found.add(math.ceil(round(position * steps, 9)))
         distance = max(distance - _SHRINK, _LEAST)
     return found
-
-
-def cleaned(g: Tensor, margins: Tensor) -> tuple[Tensor, Tensor]:
-    """Return g with what is not finite set to zero, and counts (2, batch).
-
-    The counts are whether the gradient is exactly zero, and whether it or the margin is not
-    finite.
-    """
-    finite = torch.isfinite(g).flatten(1).all(1)
-    g = torch.where(finite[:, None, None], g, 0.0)
-    zero = finite & (g == 0.0).flatten(1).all(1)
-    return g, torch.stack([zero, ~(finite & torch.isfinite(margins))]).long()

@@ -150,26 +150,3 @@ class Adversary(Attack):
     @abstractmethod
     def search(self, target: Target) -> Found:
         """Return the worst perturbed inputs met, and their margins; passes are counted outside."""
-
-
-def worst_of(*found: Found) -> Found:
-    """Return, for each sample, what has the lowest margin; the first of several equal ones.
-
-    flags: `source` (batch,), which of them that is. Passes are summed.
-    """
-    if not found:
-        raise UsageError("worst_of: got nothing, expected one result or more")
-    shapes = {tuple(f.x.shape) for f in found}
-    if len(shapes) > 1:
-        raise UsageError(f"worst_of: results of different samples, shapes {sorted(shapes)}")
-    margins = torch.stack([f.margin for f in found])
-    # NaN is no margin, and never the lowest.
-    source = torch.where(torch.isnan(margins), torch.inf, margins).argmin(0)
-    rows = torch.arange(len(source), device=source.device)
-    return Found(
-        torch.stack([f.x for f in found])[source, rows],
-        margins[source, rows],
-        {"source": source},
-        sum(f.forwards for f in found),
-        sum(f.backwards for f in found),
-    )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from robustssm.attacks.adversaries.ball import Ball
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
+from robustssm.attacks.adversaries.victim import cleaned
 from robustssm.attacks.bands import band_energy
 from robustssm.attacks.base import Site, family
 from robustssm.errors import UsageError, require
@@ -122,10 +123,11 @@ class Guided(Adversary):
             return target.budget.clipped(x, waves.delta(ball, L), target.site.scale, "Guided")
 
         value, _, slope = target.slopes(target.x)
-        trouble = _Trouble(value)
-        modes, candidates = self._candidates(trouble.cleaned(slope), ball)
+        slope, trouble = cleaned(slope)
+        modes, candidates = self._candidates(slope, ball)
         first = candidates[0]
-        best, worst = _Waves(first.bins, first.phase, 0.0 * first.share), trouble.lowest(value)
+        best = _Waves(first.bins, first.phase, 0.0 * first.share)
+        worst = torch.where(torch.isnan(value), torch.inf, value)
 
         def tried(waves: _Waves, value: Tensor) -> tuple[_Waves, Tensor]:
             # False for NaN: such a point is not kept.
@@ -143,7 +145,9 @@ class Guided(Adversary):
                 point = perturbed(leaf)
             value, _, slope = target.slopes(point.detach())
             best, worst = tried(waves, value)
-            gradients = torch.autograd.grad(point, leaf.parts, trouble.cleaned(slope))
+            slope, more = cleaned(slope)
+            trouble += more
+            gradients = torch.autograd.grad(point, leaf.parts, slope)
             waves = steps.next(waves, gradients)
         if self.steps:
             best, worst = tried(waves, target.margins(perturbed(waves)))
@@ -153,8 +157,8 @@ class Guided(Adversary):
             "frequency": best.bins[:, 0] / L,
             "phase": torch.remainder(phase + math.pi, 2.0 * math.pi) - math.pi,
             "amplitude": best.amplitude(ball, L),
-            "zero_gradients": trouble.zero,
-            "nonfinite": trouble.nonfinite,
+            "zero_gradients": trouble[0],
+            "nonfinite": trouble[1],
         }
         return Found(perturbed(best).to(target.x.dtype), worst, flags)
 
@@ -188,26 +192,6 @@ class Guided(Adversary):
             phase = steepest[:, number] + middle[:, number]
             waves += [_Waves(start, phase, full), _Waves(start, phase + math.pi, full)]
         return modes, waves
-
-
-class _Trouble:
-    """How often each sample's gradient was zero or not finite, (batch,)."""
-
-    def __init__(self, like: Tensor) -> None:
-        self.zero = torch.zeros(len(like), dtype=torch.int64, device=like.device)
-        self.nonfinite = self.zero.clone()
-
-    def cleaned(self, slope: Tensor) -> Tensor:
-        """Return the gradients (batch, length, channels), zero where one is not finite."""
-        finite = torch.isfinite(slope).all(2).all(1)
-        self.nonfinite += ~finite
-        self.zero += (slope == 0.0).all(2).all(1)
-        return torch.where(finite[:, None, None], slope, 0.0)
-
-    @staticmethod
-    def lowest(value: Tensor) -> Tensor:
-        """Return the margins (batch,), infinite where x itself has none."""
-        return torch.where(torch.isnan(value), torch.inf, value)
 
 
 class _Steps:

@@ -109,11 +109,6 @@ class Victim:
         """Return the margin of each sample of x, (batch,)."""
         return margin(self.logits(x), labels)
 
-    def gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the margins (batch,) and their gradients in x (batch, length, channels)."""
-        value, _, slope = self.slopes(x, labels, "margin")
-        return value, slope
-
     def slopes(self, x: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return the margins (batch,), the losses (batch,), and the losses' gradients in x.
 
@@ -133,3 +128,13 @@ class Victim:
             losses.append(value.detach())
             slopes.append(slope.double())
         return torch.cat(margins), torch.cat(losses), torch.cat(slopes)
+
+
+def cleaned(g: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gradients g (batch, ...) with those that are not finite zero, and counts (2, batch).
+
+    The counts are whether a sample's gradient is exactly zero, and whether it is not finite.
+    """
+    finite = torch.isfinite(g).flatten(1).all(1)
+    zero = (g == 0.0).flatten(1).all(1)
+    return torch.where(finite[:, None, None], g, 0.0), torch.stack([zero, ~finite]).long()

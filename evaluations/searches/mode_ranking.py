@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from robustssm import philox
@@ -110,19 +111,20 @@ def rank_modes(
             f"finite value for each of {len(listed)} modes"
         )
     allowed = len(listed) * len(target) // 20 if passes is None else passes
-    places = [] if prior is None else [_places(prior)]
+    scores = [] if prior is None else [prior]
     before = victim.forwards, victim.backwards
     # A quarter of the passes at most.
     count = min(GRADIENTS, len(target), allowed // 4 // (1 + BACKWARD)) if linearise else 0
     order = stratified(target.labels, target.sample_id, target.seed)
     if count:
         rows = torch.as_tensor(order[:count], device=target.x.device)
-        places.append(_places(expected_drop(target.select(rows), listed)))
+        scores.append(expected_drop(target.select(rows), listed))
     start = np.arange(len(listed))
-    if places:
-        table = np.stack(places)
+    if scores:
+        # Places of each mode, the worst first, ties in the order given.
+        table = stats.rankdata(-np.stack(scores), "ordinal", axis=1)
         start = np.lexsort((table.sum(0), table.min(0)))
-    sizes = [min(SEEDED, len(listed)) if places else len(listed)]
+    sizes = [min(SEEDED, len(listed)) if scores else len(listed)]
     while sizes[-1] > LAST:
         sizes.append(max(LAST, int(np.ceil(sizes[-1] * KEPT))))
     left = allowed - (1 + BACKWARD) * count
@@ -144,13 +146,6 @@ def rank_modes(
         victim.forwards - before[0],
         victim.backwards - before[1],
     )
-
-
-def _places(score: FloatArray) -> IntArray:
-    """Return each value's place, 0 for the largest; ties in the order given."""
-    places = np.empty(len(score), dtype=np.int64)
-    places[np.argsort(-score, kind="stable")] = np.arange(len(score))
-    return places
 
 
 def stratified(labels: Tensor, sample_id: IntArray, seed: int) -> IntArray:

@@ -19,7 +19,7 @@ from robustssm.attacks import (
     StepSize,
     perturbed_logits,
 )
-from robustssm.attacks.injection import perturbed_layers
+from robustssm.attacks.injection import LayerNoise
 from robustssm.errors import ShapeError, UsageError
 from robustssm.hippo.initializations import NAMES
 from robustssm.networks.inference import logits, padded, program
@@ -160,7 +160,7 @@ def test_layers_are_perturbed_as_in_the_network(
             whole, delivered = sent(list(range(70)))
             with (
                 torch.no_grad(),
-                perturbed_layers(network, p, Budget(0.2, "rms"), ids, 5, lengths=lengths),
+                LayerNoise(network, p, Budget(0.2, "rms"), ids, 5, lengths=lengths).hooked(),
             ):
                 expected = network(x, lengths)
             atol = CLOSE[dtype]
