@@ -54,3 +54,14 @@ def sequence_network(
     network = SequenceModel(Blueprint(source=source, **fields))  # type: ignore[arg-type]
     network.load_state_dict({**tensors, **standard}, strict=True)
     return network.eval().requires_grad_(False)
+
+
+def lone_layer(
+    mixer: Mapping[str, object], tensors: Mapping[str, Tensor], d: int
+) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Return the fields and tensors of a network of one layer of d features and nothing else."""
+    fields: dict[str, object] = {
+        **{"d_input": d, "d_model": d, "d_output": d, "mixers": (mixer,), "decoder": False},
+        **dict.fromkeys(("encoder", "norm", "residual", "activation", "output", "pooling"), "none"),
+    }
+    return fields, {f"blocks.0.{key}": value for key, value in tensors.items()}

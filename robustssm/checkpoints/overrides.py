@@ -75,22 +75,6 @@ class Overrides:
 
         return self._read(name, ("NUMBER", expected), parsed, (default, known, 1.0))
 
-    def integer(
-        self,
-        name: str,
-        default: int | None = None,
-        *,
-        known: int | None = None,
-        minimum: int = 0,
-    ) -> int:
-        """Return a whole number, `minimum` or more."""
-        return self._read(
-            name,
-            ("INTEGER", f"a whole number, {minimum} or more"),
-            lambda text: int(text) if text.isdecimal() and int(text) >= minimum else None,
-            (default, known, max(1, minimum)),
-        )
-
     def numbers(
         self, name: str, count: int, default: float | None = None, *, positive: bool = False
     ) -> tuple[float, ...]:

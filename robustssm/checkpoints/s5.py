@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.imported import Imported, sequence_network
+from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
@@ -61,7 +61,9 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     root = "params/" if any(n.startswith("params/") for n in contents.tensors) else ""
     w = everything.scope(root)
     if "Lambda_re" in w:
-        fields, tensors = _lone(w, given)
+        mixer, tensors = _layer(w, given)
+        ssm = {f"ssm.{key}": value for key, value in tensors.items()}
+        fields, tensors = lone_layer(mixer, ssm, tensors["D"].shape[1])
     else:
         fields, tensors = _classifier(w, everything.scope("batch_stats/encoder/"), given)
     network = sequence_network(SOURCE, fields, tensors, given, everything)
@@ -138,18 +140,6 @@ def _layer(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Te
     }
     tensors = {"dt": dt, "A": real_pair(A), "B": real_pair(B), "C": real_pair(C)}
     return mixer, {**tensors, "D": w.take("D", (d,)).reshape(1, d)}
-
-
-def _lone(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Tensor]]:
-    """Return the fields and tensors of a network of one layer and nothing else."""
-    mixer, tensors = _layer(w, given)
-    d = tensors["D"].shape[1]
-    fields: dict[str, object] = {
-        **{"d_input": d, "d_model": d, "d_output": d, "mixers": (mixer,)},
-        **{"encoder": "none", "norm": "none", "residual": "none", "pooling": "none"},
-        **{"activation": "none", "output": "none", "decoder": False},
-    }
-    return fields, {f"blocks.0.ssm.{key}": value for key, value in tensors.items()}
 
 
 def _dense(w: Weights, name: str, shape: tuple[int, int] | None = None) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.imported import Imported, sequence_network
+from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.layers.parameters import real_pair
@@ -37,23 +37,18 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     block = "s5.seq.Lambda" in w
     mixer, tensors = _layer(w.scope("s5.seq." if block else "seq."), given)
     d = tensors["D"].shape[1]
-    fields: dict[str, object] = {
-        **{"d_input": d, "d_model": d, "d_output": d, "mixers": (mixer,)},
-        **{"encoder": "none", "output": "none", "pooling": "none", "decoder": False},
-    }
-    found = {f"blocks.0.ssm.{key}": value for key, value in tensors.items()}
+    ssm = {f"ssm.{key}": value for key, value in tensors.items()}
+    fields, tensors = lone_layer(mixer, ssm, d)
     if block:
         fields |= {"norm": "layer", "prenorm": True, "residual": "normalised"}
         hidden = w.size("ff_dec.weight", 1)
         fields |= {"activation": "gelu", "feed_forward": hidden}
         for there, here in (("attn_norm", "norm.norm"), ("ff_norm", "feed_forward.norm")):
             for key in ("weight", "bias"):
-                found[f"blocks.0.{here}.{key}"] = w.take(f"{there}.{key}", (d,))
-        found["blocks.0.feed_forward.inner.weight"] = w.take("ff_enc.weight", (2 * hidden, d))
-        found["blocks.0.feed_forward.outer.weight"] = w.take("ff_dec.weight", (d, hidden))
-    else:
-        fields |= {"norm": "none", "residual": "none", "activation": "none"}
-    network = sequence_network(SOURCE, fields, found, given, w)
+                tensors[f"blocks.0.{here}.{key}"] = w.take(f"{there}.{key}", (d,))
+        tensors["blocks.0.feed_forward.inner.weight"] = w.take("ff_enc.weight", (2 * hidden, d))
+        tensors["blocks.0.feed_forward.outer.weight"] = w.take("ff_dec.weight", (d, hidden))
+    network = sequence_network(SOURCE, fields, tensors, given, w)
     notes = () if "step_scale" in given else ("step_scale is taken as 1, which no file says",)
     return Imported(network, notes, "s5")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from robustssm.checkpoints.imported import Imported, sequence_network
+from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.backbone import BackboneReader, Parts
 from robustssm.checkpoints.state_spaces.example import read_example
@@ -53,20 +53,8 @@ def assembled(
 
 def _lone(layer: LayerReader, w: Weights, options: Options, allow_unstable: bool) -> Parts:
     one = layer(w, options, allow_unstable)
-    fields: dict[str, object] = {
-        "d_input": one.d,
-        "d_model": one.d,
-        "d_output": one.d,
-        "mixers": (one.mixer,),
-        "encoder": "none",
-        "norm": "none",
-        "residual": "none",
-        "pooling": "none",
-        "decoder": False,
-        "mask_padding": True,
-        **one.output,
-    }
-    return Parts(fields, {f"blocks.0.{key}": v for key, v in one.tensors.items()}, [one])
+    fields, tensors = lone_layer(one.mixer, one.tensors, one.d)
+    return Parts({**fields, "mask_padding": True, **one.output}, tensors, [one])
 
 
 def _config(contents: "Contents") -> Mapping[str, object] | None:

@@ -151,15 +151,15 @@ def _refuse(options: Options) -> None:
     options.refuse("layer", "fftconv")
 
 
-def _same(options: Options, name: str, found: int | bool) -> None:
+def _same(options: Options, name: str, of_tensors: int | bool) -> None:
     """Raise UsageError if the file's options or the user say other than the tensors."""
     said = (options.config or {}).get(name)
-    if said is not None and said != found:
-        raise options.unsupported(name, said, f"{found}, as the tensors have it")
-    if isinstance(found, bool):
-        options.overrides.flag(name, known=found)
+    if said is not None and said != of_tensors:
+        raise options.unsupported(name, said, f"{of_tensors}, as the tensors have it")
+    if isinstance(of_tensors, bool):
+        options.overrides.flag(name, known=of_tensors)
     else:
-        options.overrides.integer(name, known=found)
+        options.overrides.number(name, known=of_tensors)
 
 
 def _agree(options: Options, low_rank: bool) -> None:
