@@ -52,7 +52,7 @@ def test_help_imports_no_torch() -> None:
         (("sweep", "--model", "s9", "--noise", "fourier"), 2, "model: 's9' is unknown"),
         (("sweep", "--model", "s4d", "--noise", "fourier", "--modes", "200"), 2,
          "mode 200 is beyond the Nyquist bin 128 of length-256 inputs, expected 0-128"),
-        (("sweep", "--model", "s4d", "--noise", "fourier", "--eps", "-1"), 2, "eps: -1"),
+        (("sweep", "--model", "s4d", "--noise", "fourier", "--eps", "-1"), 2, "eps is -1"),
         (("sweep", "--model", "s4d", "--noise", "hum"), 2,
          "'hum' is unknown, expected one of Fourier"),
         (("sweep", "--model", "x=none.safetensors", "--noise", "fourier"), 4, "no such file"),

@@ -84,7 +84,7 @@ def test_the_gallery_shows_every_family_that_acts_on_signals(tmp_path: Path) -> 
         (("Fourier(3)",), "add eps="),
         (("Fourier(33, eps=1)",), "Nyquist bin 32 of length-64 inputs"),
         (("Fourier(0, phase='sine', eps=1)",), "zero at every sample"),
-        (("Fourier(3, eps=nan)",), "eps: nan"),
+        (("Fourier(3, eps=nan)",), "eps is nan"),
         (("Fourier(3, phase='worst:4', eps=1)",), "needs a model"),
         (("Resonance(325, eps=1)",), "acts at layers"),
         (("Fourier(3, eps=1, clip='hard', low=0, high=0.5)",), "outside 0 to 0.5"),
