@@ -125,9 +125,10 @@ def _ratio(decibels: bool, logs: Row) -> Row:
         return Row(np.nan, detail="undefined: an eps50 lies outside the strengths tried")
     ends = logs.value, logs.ci_low, logs.ci_high
     value, *bounds = (-log / _DECIBEL if decibels else float(np.exp(log)) for log in ends)
+    low, high = sorted(bounds)
     if logs.detail or not np.isfinite(ends).all():
         return Row(value, detail="no interval: outside the strengths tried in some resamples")
-    return Row(value, *sorted(bounds), interval=logs.interval)
+    return Row(value, low, high, logs.interval)
 
 
 def _strength(grid: StrengthGrid, logs: Row) -> Row:
@@ -146,7 +147,7 @@ def single_shares(grid: StrengthGrid, place: int, rows: Rows) -> None:
     """Give the shares of a model Wilson's interval: clean, and those at the only mode."""
     for name, right in _shares(grid).items():
         low, high = wilson(right[place].sum(), grid.n)
-        rows[(place, None), name].bound(low, high, "Wilson")
+        rows[(place, None), name].bound(float(low), float(high), "Wilson")
 
 
 def paired_shares(grid: StrengthGrid, pair: tuple[int, int], rows: Rows) -> None:

@@ -7,6 +7,7 @@ is another one.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -116,12 +117,12 @@ def content_hash(weights: str, architecture: dict[str, object]) -> str:
 
 
 def unknown_checkpoint(
-    network: Classifier, training: dict[str, object], notes: tuple[str, ...]
+    network: Classifier, training: Mapping[str, object], notes: tuple[str, ...]
 ) -> Checkpoint:
     """Return a network from elsewhere as a checkpoint whose card knows no task or accuracy."""
     network.eval().requires_grad_(False)
     architecture, weights = network.to_dict(), weights_hash(network.state_dict())
-    card = Card(architecture, {}, "", "", 0, training, None, 0, "", weights_sha256=weights)
+    card = Card(architecture, {}, "", "", 0, dict(training), None, 0, "", weights_sha256=weights)
     return Checkpoint(network, card, content_hash(weights, architecture), notes)
 
 

@@ -1,5 +1,6 @@
 """`robustssm reproduce`: make the figures of the PTD paper again, and set the numbers beside it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,7 @@ def reproduce(
                 output,
                 advance,
                 jobs=asked.jobs or cores(),
-                started=lambda step, name=one.name: terminal.log(
-                    f"reproduce: {name}, {step}", asked.progress
-                ),
+                started=partial(_log_step, one.name, asked.progress),
             )
             found = running.compare(one, tables)
             write_csv(output / one.name / "findings.csv", found)
@@ -93,3 +92,9 @@ def reproduce(
     title = f"What was found beside what the paper says ({'quick' if quick else 'full'} settings)"
     table = terminal.Table(title, pd.concat(parts, ignore_index=True), upright=True, prose=True)
     terminal.show(asked.style, table)
+
+
+def _log_step(name: str, progress: str, step: str) -> None:
+    from robustssm.commands import terminal
+
+    terminal.log(f"reproduce: {name}, {step}", progress)
