@@ -197,7 +197,7 @@ def test_what_a_layer_does_not_have_is_refused(name: str, method: str, words: st
 
 def test_a_network_is_restored_where_a_later_layer_refuses() -> None:
     net = network("s4d")
-    net.ssm_layers()[1].discretization = "bilinear"  # type: ignore[assignment]
+    net.ssm_layers()[1].discretization = "bilinear"
     with (
         pytest.raises(UsageError, match="layer 1"),
         Discretization("bilinear").applied(net, Budget(1.0, "mix")),

@@ -204,7 +204,7 @@ def test_any_change_of_the_network_is_noticed() -> None:
         torch.testing.assert_close(logits(network, x), expected, rtol=1e-5, atol=1e-5)
         seen.append(logits(network, x))
     assert all(not torch.equal(a, b) for a, b in pairwise(seen))
-    network.ssm_layers()[0].discretization = "bilinear"  # type: ignore[assignment]
+    network.ssm_layers()[0].discretization = "bilinear"
     assert not kept.matches(network, 32)
 
 
