@@ -1,13 +1,14 @@
-"""Fixtures: small checkpoints made here."""
+"""Fixtures: small checkpoints, stored in data/checkpoints."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from robustssm.networks.network import Architecture
-from robustssm.training.loop import TrainingConfig, train
 
+STORED = Path(__file__).parent / "data" / "checkpoints"
 # Tests run side by side, one core each.
 torch.set_num_threads(1)
 
@@ -18,14 +19,14 @@ def small_architecture(init: str) -> Architecture:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two barely trained checkpoints on 64-step digits."""
+    """Return copies of two barely trained checkpoints on 64-step digits.
+
+    tests/robustssm/test_training.py holds that training gives them, and says how to write them
+    again.
+    """
     folder = tmp_path_factory.mktemp("checkpoints")
-    paths = {}
-    for init in ("s4d", "s4ptd-rank1"):
-        paths[init] = folder / f"{init}.safetensors"
-        config = TrainingConfig(epochs=2)
-        train(small_architecture(init), "digits:side=8", config, paths[init], command="test")
-    return paths
+    shutil.copytree(STORED, folder, dirs_exist_ok=True)
+    return {init: folder / f"{init}.safetensors" for init in ("s4d", "s4ptd-rank1")}
 
 
 @pytest.fixture
