@@ -1,19 +1,29 @@
 """Fixtures: small checkpoints, stored in data/checkpoints."""
 
+import gc
+import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
-from robustssm.networks.network import Architecture
+if TYPE_CHECKING:
+    from robustssm.networks.network import Architecture
 
 STORED = Path(__file__).parent / "data" / "checkpoints"
-# Tests run side by side, one core each.
-torch.set_num_threads(1)
+# Tests run side by side, one core each. Set before numpy and torch are imported; two threads that
+# wait for each other on a core that others use cost up to ten times the time.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# What is imported stays: to look for garbage in it would take a tenth of the time of the tests.
+gc.disable()
 
 
-def small_architecture(init: str) -> Architecture:
+def small_architecture(init: str) -> "Architecture":
+    from robustssm.networks.network import Architecture
+
     return Architecture(init, n=8, d_model=8, layers=2)
 
 
@@ -33,6 +43,39 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def models(checkpoints: dict[str, Path]) -> str:
     """The same two as a --model list."""
     return ",".join(f"{name.replace('-', '_')}={path}" for name, path in checkpoints.items())
+
+
+@pytest.fixture
+def pdf_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the PDF of every figure, and write no more than its metadata into the other pictures.
+
+    tests/figures/test_style.py holds that all three are drawn, to the same bytes again.
+    """
+    from matplotlib.figure import Figure
+
+    draw = Figure.savefig
+
+    def savefig(figure: Figure, path: Path, **options: Any) -> None:
+        if path.suffix == ".pdf":
+            draw(figure, path, **options)
+        else:
+            path.write_text(str(options["metadata"]))
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, which it does not in a shell's background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def pytest_collection_finish() -> None:
+    """Begin to collect garbage, what has been imported left out."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
