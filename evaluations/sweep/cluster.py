@@ -173,21 +173,26 @@ def _flow(
     suspects: list[Cell] = []
     for future in completed:
         chunk = given.pop(str(future.key))
-        error = future.exception()
-        if error is None:
-            for end in future.result():
-                yield keep(end, run)
-        elif len(chunk) > 1:
-            # One of them kills workers: they are tried one by one.
-            for cell in chunk:
-                completed.add(submit([cell]))
-        else:
-            suspects.append(chunk[0])
+        try:
+            # Computed again where the worker that had it died before it was fetched.
+            ends = future.result()
+        except Exception:
+            ends = []
+            if len(chunk) > 1:
+                # One of them kills workers: they are tried one by one.
+                for cell in chunk:
+                    completed.add(submit([cell]))
+            else:
+                suspects.append(chunk[0])
+        for end in ends:
+            yield keep(end, run)
         for chunk in islice(rest, 1):
             completed.add(submit(chunk))
     # Workers died with these, maybe of a neighbour: each once more, with nothing beside it.
     for cell in suspects:
-        future = submit([cell])
-        error = future.exception()
-        for end in future.result() if error is None else [failure(cell, error)]:
+        try:
+            ends = submit([cell]).result()
+        except Exception as error:
+            ends = [failure(cell, error)]
+        for end in ends:
             yield keep(end, run)

@@ -27,6 +27,8 @@ _FOLDERS = ("cells", "errors", "figures")
 # In figures/: what the sweep's figures were drawn from, and their names, one per line.
 DRAWN = ".drawn"
 _LOCK = ".lock"
+# What `write_atomically` leaves where it was killed.
+_HALF_WRITTEN = (".plan.parquet.*.part", ".manifest.json.*.part")
 _ID = re.compile("[0-9a-f]{16}")
 # What every manifest has.
 _NEEDED = {"schema", "task", "task_hash"}
@@ -155,7 +157,8 @@ class RunDirectory:
             return False
         if not (self.path / "manifest.json").is_file():
             # A sweep that was stopped while it made the directory leaves these.
-            if {p.name for p in self.path.iterdir()} <= {*_FOLDERS, "plan.parquet", _LOCK}:
+            begun = (*_FOLDERS, "plan.parquet", _LOCK, *_HALF_WRITTEN)
+            if all(any(p.match(name) for name in begun) for p in self.path.iterdir()):
                 return True
             raise UsageError(
                 f"output {self.path}: is not empty and holds no sweep; name an empty directory"
@@ -201,8 +204,9 @@ class RunDirectory:
         try:
             for name in _FOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            for partial in self.path.glob("cells/.*.part"):
-                partial.unlink(missing_ok=True)
+            for folder in (self.path, *(self.path / name for name in _FOLDERS)):
+                for partial in folder.glob(".*.part"):
+                    partial.unlink(missing_ok=True)
             write_atomically(self.path / "plan.parquet", parquet_bytes(plan.frame()))
             text = json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n"
             write_atomically(self.path / "manifest.json", text.encode())

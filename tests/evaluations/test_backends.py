@@ -3,17 +3,14 @@
 import os
 import random
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-import torch
+from torch import Tensor
 
 from robustssm.attacks import Fourier
 from robustssm.attacks.base import Site, family
@@ -23,15 +20,15 @@ from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep import cluster
 from robustssm.evaluations.sweep.cluster import ClusterError
 from robustssm.evaluations.sweep.noises import Noise
-from robustssm.evaluations.sweep.plan import Plan
+from robustssm.evaluations.sweep.plan import Cell, Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.typing import IntArray
+from tests.evaluations.forks import Forks, forks
 from tests.watching import Listener
 
-ROOT = Path(__file__).resolve().parents[2]
-# Enough cells for twenty kills: about fifty are computed a second.
-STRENGTHS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
+FEW = ("--limit", "20", "--eps", "1")
 
 
 def plan_for(models: str, modes: str) -> Plan:
@@ -64,143 +61,146 @@ def cells(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-@pytest.mark.slow
-def test_killed_at_twenty_random_moments(models: str, tmp_path: Path) -> None:
-    """SIGKILL, wherever the sweep may be: start, cells, tables. Then it goes on from there."""
-    draw = random.Random(20)
-    command = [
-        sys.executable, "-m", "robustssm.cli", "sweep", "--model", models, "--noise", "fourier",
-        "--modes", "1-32", "--eps", ",".join(map(str, STRENGTHS)), "--output",
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = tmp_path / "killed"
-    kills, moments = 0, []
-    while kills < 20:
+@pytest.fixture(scope="module")
+def forking(
+    checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Forks]:
+    """A process to fork that has done a sweep."""
+    with forks() as process:
+        output = tmp_path_factory.mktemp("first") / "run"
+        assert process.command(sweep(f"s4d={checkpoints['s4d']}", output, "1", *FEW)) == 0
+        yield process
+
+
+def sweep(models: str, output: Path, modes: str, *more: str) -> list[str]:
+    return ["sweep", "--model", models, "--noise", "fourier", "--modes", modes, "--eps",
+            "0.1,0.3,1,3", "--no-figures", "-j", "1", "--output", str(output), *more]  # fmt: skip
+
+
+def test_killed_at_every_step(forking: Forks, models: str, tmp_path: Path) -> None:
+    """SIGKILL before each change of the run directory, files half written; then it goes on."""
+    straight = tmp_path / "straight"
+    assert forking.command(sweep(models, straight, "1", *FEW)) == 0
+    expected = files(straight)
+    for step in range(1, 200):
+        run = tmp_path / f"killed at {step}"
+        command = sweep(models, run, "1", *FEW)
+        status = forking.command(command, run, step)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
         before = cells(run)
-        process = subprocess.Popen(
-            [*command, str(run), "--jobs", str(1 + kills % 2)],
-            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        # Most time goes into starting; kills before the first new cell are wanted, too, but few.
-        if kills % 5:
-            while cells(run).keys() == before.keys() and process.poll() is None:
-                time.sleep(0.02)
-            time.sleep(draw.uniform(0.0, 0.35))
-        else:
-            time.sleep(draw.uniform(0.0, 3.0))
-        assert process.poll() is None, "the sweep ended before its kill: it needs more cells"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-        time.sleep(0.3)  # Workers notice within a cell that they are alone.
-        after = cells(run)
-        assert before.items() <= after.items(), "a finished cell was computed again"
-        moments.append(len(after))
-    assert len(set(moments)) > 10, moments
+        assert forking.command(command) == 0, step
+        assert before.items() <= cells(run).items(), "a finished cell was computed again"
+        assert files(run) == expected, step
+    # Three folders and ten files: four cells, plan, manifest, lock, summary, tests.
+    assert 30 < step < 100
+
+
+def test_killed_at_random_moments(forking: Forks, models: str, tmp_path: Path) -> None:
+    """SIGKILL of a sweep alone and of one with worker processes; then it goes on from there."""
+    draw = random.Random(20)
+    run, straight = tmp_path / "killed", tmp_path / "straight"
+    assert forking.command(sweep(models, straight, "1-12")) == 0
+    for jobs in (1, 1, 2, 1, 1):
+        before = cells(run)
+        process = forking.start(sweep(models, run, "1-12", "--jobs", str(jobs)))
+        while cells(run).keys() == before.keys():
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0.0, 0.1))
+        os.kill(process, signal.SIGSTOP)
+        workers = psutil.Process(process).children(recursive=True)
+        os.kill(process, signal.SIGKILL)
+        assert forking.end() == -signal.SIGKILL, "the sweep ended before its kill"
+        # Workers notice within a cell that they are alone; the first of a worker loads its model.
+        assert not psutil.wait_procs(workers, timeout=60)[1]
+        assert before.items() < cells(run).items(), "a finished cell was computed again"
     before = cells(run)
-    for folder in (run, tmp_path / "straight"):
-        subprocess.run([*command, str(folder)], env=environment, check=True, capture_output=True)
+    assert forking.command(sweep(models, run, "1-12")) == 0
     assert before.items() <= cells(run).items()
-    assert len(before) < len(cells(run)) == 2 * (1 + 32 * len(STRENGTHS))
-    assert files(run) == files(tmp_path / "straight")
+    assert len(before) < len(cells(run)) == 2 * (1 + 12 * 4)
+    assert files(run) == files(straight)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal(
+    forking: Forks, models: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    run = tmp_path / "stopped"
+    process = forking.start(sweep(models, run, "1-12"))
+    while not cells(run):
+        time.sleep(0.01)
+    os.kill(process, number)
+    assert forking.end() == 130
+    assert 0 < len(cells(run)) < 2 * (1 + 12 * 4)
     assert not list(run.rglob("*.part"))
 
 
-def kill_workers(folder: Path, done: threading.Event, enough: int, most: int = 1) -> None:
-    """Kill worker processes of this one, once some cells are there."""
-    while not done.wait(0.02):
-        workers = [
-            child
-            for child in psutil.Process().children(recursive=True)
-            if any(word in " ".join(child.cmdline()) for word in ("LokyProcess", "spawn_main"))
-        ]
-        if len(cells(folder)) >= enough and workers:
-            for worker in workers[:most]:
-                worker.kill()
-            return
+def with_deaths(plan: Plan, folder: Path) -> tuple[Plan, Cell]:
+    """Return the plan with a cell that kills its first worker and one that kills each, the latter.
 
-
-@pytest.mark.parametrize(
-    "execution",
-    [Execution(jobs=2), pytest.param(Execution(cluster="local:2"), marks=pytest.mark.slow)],
-    ids=["joblib", "dask"],
-)
-def test_a_killed_worker_is_replaced(models: str, tmp_path: Path, execution: Execution) -> None:
-    if execution.cluster:
-        pytest.importorskip("distributed", reason="Dask is not installed: extra [dask]")
-    plan = plan_for(models, "1-24")
-    straight = result(plan, tmp_path / "straight")
-    run = RunDirectory(tmp_path / "killed")
-    run.open(plan, [])
-    done = threading.Event()
-    killer = threading.Thread(target=kill_workers, args=(run.path, done, 10))
-    killer.start()
-    listener = Listener()
-    errors = run_sweep(plan, run, execution, watcher=listener).errors
-    done.set()
-    killer.join()
-    assert errors == {} and sorted(listener.seen) == sorted(plan.unique), "each cell is told once"
-    assert execution.cluster or "a worker process died" in listener.notes[0]
-    finish(run)
-    assert files(run.path) == straight
-
-
-@pytest.mark.slow
-def test_workers_that_dask_gives_up_are_started_anew(
-    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("distributed", reason="Dask is not installed: extra [dask]")
-    # Shorter than any start of a process: every worker that dies is given up.
-    monkeypatch.setattr(cluster, "_LOST", "10ms")
-    monkeypatch.setattr(cluster, "_CHECK", 1.0)
-    plan = plan_for(models, "1-24")
-    straight = result(plan, tmp_path / "straight")
-    run = RunDirectory(tmp_path / "killed")
-    run.open(plan, [])
-    done = threading.Event()
-    killer = threading.Thread(target=kill_workers, args=(run.path, done, 5, 2))
-    killer.start()
-    assert run_sweep(plan, run, Execution(cluster="local:2")).errors == {}
-    done.set()
-    killer.join()
-    finish(run)
-    assert files(run.path) == straight
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("execution", [Execution(jobs=2), Execution(cluster="local:2")])
-def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(
-    models: str, tmp_path: Path, execution: Execution
-) -> None:
-    if execution.cluster:
-        pytest.importorskip("distributed", reason="Dask is not installed: extra [dask]")
+    Those that died leave a file in the folder.
+    """
 
     # Defined here, so that it is sent to workers with its code.
     @family
     class Deadly(Fourier):
-        def direction(self, x: object, sample_id: object, seed: int, site: Site) -> torch.Tensor:
-            os.kill(os.getpid(), signal.SIGKILL)
-            raise AssertionError
+        def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+            died = folder / f"{self.mode:g}"
+            if self.mode == 2 or not died.exists():
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return Fourier.direction(self, x, sample_id, seed, site)
 
-    plan = plan_for(models, "1-3")
-    cell = plan.cells[4]
-    assert cell.condition is not None
-    deadly = replace(cell, condition=replace(cell.condition, attack=Deadly(1)))
-    plan = replace(plan, cells=(*plan.cells[:4], deadly, *plan.cells[5:]))
-    run = RunDirectory(tmp_path)
+    cells = list(plan.cells)
+    places = [place for place, cell in enumerate(cells) if cell.condition is not None][:2]
+    for place, mode in zip(places, (1, 2), strict=True):
+        condition = cells[place].condition
+        assert condition is not None
+        cells[place] = replace(cells[place], condition=replace(condition, attack=Deadly(mode)))
+    return replace(plan, cells=tuple(cells)), cells[places[1]]
+
+
+@pytest.mark.parametrize(
+    ("execution", "lost"),
+    [
+        pytest.param(Execution(jobs=2), "", id="joblib"),
+        pytest.param(Execution(cluster="local:2"), "", id="dask"),
+        # Shorter than any start of a process: every worker that dies is given up.
+        pytest.param(Execution(cluster="local:2"), "10ms", id="dask gives up"),
+    ],
+)
+def test_killed_workers_are_replaced_and_a_deadly_cell_fails(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, execution: Execution, lost: str
+) -> None:
+    """Each cell is told once, with the bytes that it has without any death."""
+    plan, deadly = with_deaths(plan_for(models, "1-2"), tmp_path)
+    survivors = replace(plan, cells=tuple(cell for cell in plan.cells if cell is not deadly))
+    (tmp_path / "1").touch()
+    straight = result(survivors, tmp_path / "straight")
+    (tmp_path / "1").unlink()
+    if execution.cluster:
+        dask = pytest.importorskip("dask", reason="Dask is not installed: extra [dask]")
+        if not lost:
+            plan = survivors
+        else:
+            monkeypatch.setattr(cluster, "_LOST", lost)
+            monkeypatch.setattr(cluster, "_CHECK", 1.0)
+            # By default a task is tried by four workers, and each is a process to start.
+            scheduler = dask.config.get("distributed.scheduler")
+            monkeypatch.setitem(scheduler, "allowed-failures", 0)
+    run = RunDirectory(tmp_path / "killed")
     run.open(plan, [])
-    errors = run_sweep(plan, run, execution).errors
-    assert list(errors) == [deadly.id], errors
-    assert run.state(plan.unique).to_compute(True) == [deadly.id]
-    assert run.error_path(deadly.id).is_file()
-
-
-@pytest.mark.slow
-def test_dask_gives_the_same_bytes(models: str, tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="Dask is not installed: extra [dask]")
-    plan = plan_for(models, "1-4")
-    straight = result(plan, tmp_path / "straight")
-    assert result(plan, tmp_path / "dask", Execution(cluster="local:2")) == straight
+    listener = Listener()
+    errors = run_sweep(plan, run, execution, watcher=listener).errors
+    fails = [deadly.id] if deadly in plan.cells else []
+    assert (tmp_path / "1").exists() and (tmp_path / "2").exists() == bool(fails)
+    assert list(errors) == fails == run.state(plan.unique).to_compute(True), errors
+    assert [run.error_path(cell).is_file() for cell in fails] == [True] * len(fails)
+    assert sorted(listener.seen) == sorted(plan.unique)
+    assert execution.cluster or "a worker process died" in listener.notes[0]
+    written = {name: data for name, data in files(run.path).items() if name.startswith("cells")}
+    assert written == {name: straight[name] for name in straight if name.startswith("cells")}
 
 
 @pytest.mark.parametrize(

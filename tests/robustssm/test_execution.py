@@ -7,6 +7,7 @@ import pytest
 
 from robustssm.execution import stop_if_asked, stopped_by_signals
 
+pytestmark = pytest.mark.usefixtures("interruptible")
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 

@@ -1,12 +1,9 @@
 """`robustssm sweep` from the command line: files, streams, exit codes, stops and how to go on."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,19 +14,19 @@ from robustssm.cli import main
 from robustssm.commands import terminal
 from robustssm.evaluations.sweep import worker
 from robustssm.evaluations.sweep.cell_rows import cell_columns
+from robustssm.evaluations.sweep.run_directory import DRAWN
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def sweep(models: str, output: Path, *more: str) -> Result:
+def sweep(models: str, output: Path, *more: str, figures: bool = False) -> Result:
     arguments = ["sweep", "--model", models, "--noise", "fourier", "--modes", "1,3", "--limit",
                  "40", "--jobs", "1", "--output", str(output), *more]  # fmt: skip
-    return CliRunner().invoke(main, arguments)
+    return CliRunner().invoke(main, arguments if figures else [*arguments, "--no-figures"])
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_sweep_leaves_the_run_directory_and_repeats_itself(models: str, tmp_path: Path) -> None:
     output = tmp_path / "run"
-    first = sweep(models, output)
+    first = sweep(models, output, figures=True)
     assert first.exit_code == 0, first.output
     assert "14 cells computed" in first.stderr
     names = {p.name for p in output.iterdir()}
@@ -43,7 +40,7 @@ def test_sweep_leaves_the_run_directory_and_repeats_itself(models: str, tmp_path
     }
     figures = {p.suffix for p in (output / "figures").iterdir() if p.name[0] != "."}
     assert figures == {".pdf", ".png", ".svg", ".csv"}
-    again = sweep(models, output)
+    again = sweep(models, output, figures=True)
     assert "0 cells computed, 14 reused" in again.stderr
     assert again.stdout == first.stdout
     assert "PARTIAL" in first.stdout
@@ -154,27 +151,32 @@ def test_fail_fast_leaves_the_rest(
     assert result.exit_code == 3 and "1 cells failed" in result.stderr
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_stopped_it_says_how_to_go_on(models: str, tmp_path: Path, name: str) -> None:
-    run = tmp_path / "run"
-    command = ["sweep", "--model", models, "--noise", "fourier", "--modes", "1-32", "--eps",
-               "0.1,0.2,0.3,1", "--jobs", "1", "--output", str(run)]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "robustssm.cli", *command],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not list(run.glob("cells/*.parquet")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(getattr(signal, name))
-    stdout, stderr = process.communicate()
-    assert process.returncode == 130 and stdout == "", stderr
-    done = len(list(run.glob("cells/*.parquet")))
-    assert f"interrupted, {done} of 258 cells saved, {258 - done} left; resume with" in stderr
-    assert f"robustssm sweep --model {models}" in stderr and "Traceback" not in stderr
+def test_stopped_it_says_how_to_go_on(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A signal in the fourth cell; tests/evaluations/test_backends.py sends one to a process."""
+    computed: list[object] = []
+
+    def signalled(network: object, cell: object, *rest: object) -> object:
+        computed.append(cell)
+        if len(computed) == 4:
+            signal.raise_signal(getattr(signal, name))
+        return cell_columns(network, cell, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker, "cell_columns", signalled)
+    monkeypatch.setattr(sys, "argv", ["robustssm", "sweep", "--model", models])
+    before = signal.getsignal(getattr(signal, name))
+    result = sweep(models, tmp_path / "run")
+    assert result.exit_code == 130 and result.stdout == "", result.stderr
+    assert len(list((tmp_path / "run").glob("cells/*.parquet"))) == 3
+    assert "interrupted, 3 of 14 cells saved, 11 left; resume with" in result.stderr
+    assert f"robustssm sweep --model {models}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert signal.getsignal(getattr(signal, name)) == before
+    monkeypatch.setattr(worker, "cell_columns", cell_columns)
+    assert "11 cells computed, 3 reused" in sweep(models, tmp_path / "run").stderr
 
 
 def test_a_log_without_a_terminal_reads_well(
@@ -221,18 +223,19 @@ def test_two_sweeps_at_once(models: str, tmp_path: Path) -> None:
     assert result.exit_code == 2 and "another sweep is writing" in result.stderr
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_figures_follow_the_summary(models: str, tmp_path: Path) -> None:
     """Another label for the same weights, and a sweep that was killed while it drew."""
     figures = tmp_path / "run" / "figures"
-    sweep(models, tmp_path / "run")
+    sweep(models, tmp_path / "run", figures=True)
     drawn = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in figures.iterdir()}
-    sweep(models, tmp_path / "run")
+    sweep(models, tmp_path / "run", figures=True)
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in figures.iterdir()} == drawn
     _, *names = (figures / ".drawn").read_text().splitlines()
     (figures / ".drawn").write_text("\n".join(["", *names, "robustness-gone.pdf"]))
     (figures / "robustness.csv").write_text("half of it")
     (figures / "robustness-gone.pdf").write_text("of another noise")
-    sweep(models.replace("s4d=", "mine="), tmp_path / "run")
+    sweep(models.replace("s4d=", "mine="), tmp_path / "run", figures=True)
     assert "mine" in (figures / "robustness.csv").read_text()
     assert not (figures / "robustness-gone.pdf").exists()
 
@@ -251,9 +254,13 @@ def test_overwrite_leaves_strangers_alone(models: str, tmp_path: Path, manifest:
 
 def test_overwrite_removes_only_what_sweeps_write(models: str, tmp_path: Path) -> None:
     assert sweep(models, tmp_path / "run").exit_code == 0
-    (tmp_path / "run" / "figures" / "thesis.tex").write_text("mine")
+    figures = tmp_path / "run" / "figures"
+    (figures / "thesis.tex").write_text("mine")
+    (figures / "heat-map.pdf").write_text("of the sweep before")
+    (figures / DRAWN).write_text("what it was drawn from\nheat-map.pdf")
     assert sweep(models, tmp_path / "run", "--seed", "1", "--overwrite").exit_code == 0
-    assert (tmp_path / "run" / "figures" / "thesis.tex").read_text() == "mine"
+    assert [path.name for path in figures.iterdir()] == ["thesis.tex"]
+    assert (figures / "thesis.tex").read_text() == "mine"
     assert len(list((tmp_path / "run" / "cells").iterdir())) == 14
 
 
@@ -298,11 +305,13 @@ def test_outputs_inside_a_run_are_refused(models: str, tmp_path: Path) -> None:
     assert (run / "plan.parquet").read_bytes() == before
 
 
-def test_closed_stderr_stops_nothing(models: str, tmp_path: Path) -> None:
-    command = f"{sys.executable} -m robustssm.cli sweep --model {models} --noise fourier --modes 1"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        f"{command} -L 20 -j 1 -o {tmp_path / 'run'} 2>&-", shell=True, env=environment, check=True,
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert b"s4d" in done.stdout
+def test_closed_stderr_stops_nothing(
+    models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python has no sys.stderr where it was closed before the start, as by 2>&- in a shell."""
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "__stderr__", None)
+    command = ["sweep", "--model", models, "--noise", "fourier", "--modes", "1", "-L", "20"]
+    output = str(tmp_path / "run")
+    main([*command, "-j", "1", "-o", output, "--no-figures"], standalone_mode=False)
+    assert "s4d" in capsys.readouterr().out
