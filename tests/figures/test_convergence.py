@@ -9,6 +9,8 @@ import pytest
 from robustssm.evaluations.initializations.convergence import Rates, converge
 from robustssm.figures import convergence
 
+pytestmark = pytest.mark.usefixtures("pdf_only")
+
 
 @pytest.fixture(scope="module")
 def result() -> Rates:

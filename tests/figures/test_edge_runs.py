@@ -12,7 +12,7 @@ from robustssm.evaluations.results.tables import Tables
 from robustssm.figures import heat_maps, robustness, sweep_figures, worst_case
 from robustssm.figures.style import wrapped
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("pdf_only")]
 FACTS = {"chance": 0.1, "length": 64, "partial": True}
 
 
@@ -81,14 +81,6 @@ def test_lines_of_captions_fit_the_page() -> None:
         label = figure.text(0, 0, line, fontsize=6.5)
         assert label.get_window_extent(renderer).width <= figure.bbox.width
     assert " ".join(lines) == text.strip()
-
-
-def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
-    table = summary(2, 3, 2)
-    for name in ("a", "b"):
-        drawn(table, tmp_path / name)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
 def test_frames_are_what_is_drawn() -> None:

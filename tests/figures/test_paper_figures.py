@@ -1,4 +1,4 @@
-"""The paper's figures: drawn from stored tables alone, four files each, the same bytes twice."""
+"""The paper's figures: drawn from stored tables alone, four files each."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ import pytest
 from robustssm.errors import UsageError
 from robustssm.evaluations.paper import running
 from robustssm.figures.paper import fig1, saving
+
+pytestmark = pytest.mark.usefixtures("pdf_only")
 
 # The recipes that train nothing; those that train have tests of their own beside this file.
 SMALL: dict[str, dict[str, object]] = {
@@ -31,15 +33,9 @@ def stored(name: str, folder: Path) -> dict[str, pd.DataFrame]:
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_files_are_complete_and_reproducible(
-    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+def test_files_are_complete(name: str, folder: Path, tmp_path: Path) -> None:
     tables = stored(name, folder)
     first = saving.draw_all(name, tables, tmp_path / "a")
-    second = saving.draw_all(name, tables, tmp_path / "b")
-    for path, other in zip(first, second, strict=True):
-        assert path.read_bytes() == other.read_bytes(), path.name
     stems = {path.stem for path in first if path.suffix == ".pdf"}
     assert stems
     for stem in stems:

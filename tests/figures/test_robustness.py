@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from robustssm.figures import robustness
 from robustssm.hippo.initializations import NAMES
 
+pytestmark = pytest.mark.usefixtures("pdf_only")
+
 
 def summary(modes: tuple[int, ...], seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
     rows = [
@@ -74,7 +76,3 @@ def test_files_and_their_data(modes: tuple[int, ...], tmp_path: Path) -> None:
     assert {p.suffix for p in files} == {".pdf", ".png", ".svg", ".csv"}
     stored = pd.read_csv(tmp_path / "robustness.csv")
     assert len(stored) == 2 * 2 * len(modes)
-    again = tmp_path / "again"
-    robustness.draw_all(summary(modes), again, chance=0.1, length=64, partial=False)
-    for file in files:
-        assert (again / file.name).read_bytes() == file.read_bytes()
