@@ -56,7 +56,7 @@ def models_of_runs(*spelling: str) -> Callable[[Any], Any]:
     )
 
 
-# Options that several commands have, spelt alike in all of them.
+# Options of several commands, spelt alike in all of them.
 _SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "models": (
         click.option(
@@ -196,13 +196,6 @@ class SharedOptions:
         """Return `terminal.progress` of `total` pieces of work."""
         return terminal.progress(total, what, self.progress)
 
-    def show_lines(self, table: terminal.Table, lines: Sequence[str]) -> None:
-        """Print a table and lines below it; for csv and json the lines go to stderr."""
-        terminal.show(self.style, table, *lines)
-        if self.style in ("csv", "json"):
-            for line in lines:
-                terminal.note(line)
-
     def each(
         self, work: Callable[..., Result], pieces: Sequence[Sequence[Any]], what: str
     ) -> list[Result]:
@@ -235,7 +228,7 @@ def names_in(texts: Sequence[str]) -> list[str]:
 
 
 class CommandError(click.ClickException):
-    """One clear line and an exit code: 2 usage, 3 cells failed, 4 input rejected, 1 else."""
+    """One line and an exit code: 2 usage, 3 cells failed, 4 input rejected, 1 otherwise."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -244,7 +237,7 @@ class CommandError(click.ClickException):
 
 @contextmanager
 def nothing_kept() -> Iterator[None]:
-    """Say so, and exit, where a command that keeps nothing on the way is interrupted."""
+    """Print a line and exit if a command that keeps no partial results is interrupted."""
     try:
         yield
     except KeyboardInterrupt:
@@ -253,7 +246,7 @@ def nothing_kept() -> Iterator[None]:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

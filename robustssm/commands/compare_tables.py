@@ -62,7 +62,7 @@ def show_comparison(comparison: "Comparison", runs: list[str], style: str) -> No
 
 
 def _tables(comparison: "Comparison") -> Iterator[terminal.Table]:
-    """Yield the tables that a reader sees, noise by noise."""
+    """Yield the tables that a reader sees, one noise after the other."""
     partial = " PARTIAL (--limit)" if comparison.compared.partial else ""
     for grid in comparison.grids:
         title = f"{grid.title}, n = {grid.n}{partial}"
@@ -92,7 +92,7 @@ def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":
 
 
 def _tidy(comparison: "Comparison") -> "DataFrame":
-    """Return all three tables as one; column `table` says which."""
+    """Return all three tables as one; the column `table` says which one a row is from."""
     import pandas as pd
 
     modes = comparison.modes.rename(columns={"difference": "value"})
@@ -121,39 +121,39 @@ def _seed(row: dict[str, Any]) -> str:
 
 
 def strengths_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of accuracy at each eps; one mode needs no worst."""
+    """Return headings and rows of the accuracy at each eps; a single mode needs no worst."""
     worst = bool((models["quantity"] == "acc_worst_over_modes").any())
     columns = ["model", "seed", "eps", "mean over modes" if worst else "accuracy", "of"]
     columns += ["worst (naive)", "worst, cross-fitted", "chosen"] if worst else []
     rows = []
     noisy = models[models["eps"].notna()]
-    for (model, _, eps), found in _groups(noisy, ["model", "train_seed", "eps"]):
-        mean = found["acc_mean_over_modes"]
+    for (model, _, eps), group in _groups(noisy, ["model", "train_seed", "eps"]):
+        mean = group["acc_mean_over_modes"]
         shown = [model, _seed(mean), f"{eps:g} {mean['eps_unit']}", _value(mean), _kind(mean)]
         if worst:
-            fitted = found["acc_worst_crossfit"]
-            shown += [_value(found["acc_worst_over_modes"], interval=False), _value(fitted),
+            fitted = group["acc_worst_crossfit"]
+            shown += [_value(group["acc_worst_over_modes"], interval=False), _value(fitted),
                       fitted["detail"]]  # fmt: skip
         rows.append(shown)
     return columns, rows
 
 
 def curves_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of what is of the whole curve."""
-    there = [name for name in _CURVES if (models["quantity"] == name).any()]
+    """Return headings and rows of the quantities of whole curves."""
+    shown = [name for name in _CURVES if (models["quantity"] == name).any()]
     rows = []
     whole = models[models["eps"].isna()]
-    for (model, _), found in _groups(whole, ["model", "train_seed"]):
-        any_row = next(iter(found.values()))
-        rows.append([model, _seed(any_row), *(_value(found[name]) for name in there)])
-    return ["model", "seed", *(_CURVES[name] for name in there)], rows
+    for (model, _), group in _groups(whole, ["model", "train_seed"]):
+        any_row = next(iter(group.values()))
+        rows.append([model, _seed(any_row), *(_value(group[name]) for name in shown)])
+    return ["model", "seed", *(_CURVES[name] for name in shown)], rows
 
 
 def pairs_table(differences: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of model minus reference."""
+    """Return headings and rows of model minus reference."""
     rows = []
-    for (model, _, eps), found in _groups(differences, ["model", "train_seed", "eps"]):
-        for name, row in found.items():
+    for (model, _, eps), group in _groups(differences, ["model", "train_seed", "eps"]):
+        for name, row in group.items():
             label = _LABELS[name] + ("" if math.isnan(eps) else f" at eps {eps:g}")
             p = "" if math.isnan(row["p"]) else f"{row['p']:.3g}"
             value = _value(row, signed=not name.startswith(("conditions", "eps50_ratio")))
@@ -162,7 +162,7 @@ def pairs_table(differences: "DataFrame") -> tuple[list[str], list[list[str]]]:
 
 
 def modes_table(modes: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of the modes at which two models differ, each seed and all seeds."""
+    """Return headings and rows of the modes at which two models differ, per seed and over all."""
     from robustssm.evaluations.reports.report_rows import numbers
 
     rows = []
@@ -188,7 +188,7 @@ def _kind(row: dict[str, Any]) -> str:
 
 
 def _value(row: dict[str, Any], interval: bool = True, signed: bool = False) -> str:
-    """Return a value with its interval; `> 1` where a strength lies beyond those tried."""
+    """Return a value with its interval; `> 1` if a strength lies beyond those tried."""
     sign = "+" if signed else ""
     value = row["value"]
     if math.isnan(value):

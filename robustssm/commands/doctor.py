@@ -54,9 +54,9 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
         threads=torch.get_num_threads(),
     )
     with asked.steps(len(planned(setting)), "checks") as advance:
-        found = examine(setting, lambda finding: advance(failed=finding.verdict == "fail"))
-    checks = [finding.to_dict() for finding in found]
-    counts = {v: sum(f.verdict == v for f in found) for v in ("pass", "fail", "not available")}
+        findings = examine(setting, lambda finding: advance(failed=finding.verdict == "fail"))
+    checks = [finding.to_dict() for finding in findings]
+    counts = {v: sum(f.verdict == v for f in findings) for v in ("pass", "fail", "not available")}
     rows = [
         {**row, "facts": ", ".join(f"{k} {v}" for k, v in row["facts"].items())} for row in checks
     ]
@@ -64,10 +64,10 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
     terminal.show(asked.style, table, content={"schema": 1, "checks": checks})
     if asked.style == "table":
         click.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
-    failed = [finding for finding in found if finding.verdict == "fail"]
+    failed = [finding for finding in findings if finding.verdict == "fail"]
     if failed:
         names = ", ".join(f"{f.check} ({f.model})" if f.model else f.check for f in failed)
-        raise CommandError(f"doctor: {len(failed)} of {len(found)} checks failed: {names}", 4)
+        raise CommandError(f"doctor: {len(failed)} of {len(findings)} checks failed: {names}", 4)
 
 
 def _in_words(row: dict[str, Any]) -> str:

@@ -102,7 +102,7 @@ def gain(
 
 
 def _length(task: str, label: str) -> int:
-    """Return the length of the task that a model was trained on; UsageError where not known."""
+    """Return the length of the task of a model; raise UsageError if the task is not known."""
     from robustssm.tasks import load_task
 
     if not task:

@@ -51,17 +51,17 @@ def import_checkpoint(
         raise UsageError(f"import: {checkpoint} is a native file already; use it as it is")
     prepare(output)
     (ref,) = references([str(checkpoint)], settings)
-    found = replace(ref, train_seed=train_seed).load()
+    loaded = replace(ref, train_seed=train_seed).load()
     options = " ".join(f" --set {setting}" for setting in settings)
     card = replace(
-        found.card,
+        loaded.card,
         command=f"robustssm import {checkpoint.name} -o {output.name}{options}",
         versions={"robustssm": __version__, "torch": torch.__version__},
     )
     if task is not None:
         data = load_task(task)
-        check_fit(str(ref), card.architecture, found.network.tokens, data)
-        measured = accuracy(found.network, data.splits["test"])
+        check_fit(str(ref), card.architecture, loaded.network.tokens, data)
+        measured = accuracy(loaded.network, data.splits["test"])
         card = replace(
             card,
             task=data.spec,
@@ -69,8 +69,8 @@ def import_checkpoint(
             clean_accuracy=measured,
             n_test=len(data.splits["test"]),
         )
-    save_checkpoint(output, found.network, card)
-    for note in found.notes:
+    save_checkpoint(output, loaded.network, card)
+    for note in loaded.notes:
         terminal.note(note)
     clean = "" if card.clean_accuracy is None else f", clean accuracy {card.clean_accuracy:.4f}"
-    click.echo(f"{output}: {card.training['source']}, content {found.content_hash[:12]}{clean}")
+    click.echo(f"{output}: {card.training['source']}, content {loaded.content_hash[:12]}{clean}")

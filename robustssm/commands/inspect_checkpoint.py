@@ -54,22 +54,22 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
 
     model = one_model("inspect", checkpoint, settings)
     with one_thread():
-        found = examine(model.load())
-    facts = [{"": key, "value": _shown(v)} for key, v in found.facts.items() if v is not None]
-    layers = [layer.to_dict() for layer in found.layers]
+        examined = examine(model.load())
+    facts = [{"": key, "value": _shown(v)} for key, v in examined.facts.items() if v is not None]
+    layers = [layer.to_dict() for layer in examined.layers]
     parts = [terminal.Table(checkpoint, facts)]
     if layers:
         parts.append(terminal.Table("SSM layers", layers, _COLUMNS))
-    content = {"checkpoint": checkpoint, **found.to_dict()}
+    content = {"checkpoint": checkpoint, **examined.to_dict()}
     terminal.show(style, *parts, content=content, rows=layers)
     if style == "json":
         return
     if layers and style != "csv":
         terminal.note(_LEGEND)
-    for layer in found.layers:
+    for layer in examined.layers:
         for reason in layer.refused:
             terminal.note(f"layer {layer.layer}: {reason}")
-    for note in found.notes:
+    for note in examined.notes:
         terminal.note(note)
 
 

@@ -151,17 +151,17 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
 
     from robustssm.evaluations.results.inspection import runs_below
 
-    # Nobody named the default: where no sweep made it there are no runs.
+    # Nobody named the default: if no sweep has made it, there are no runs.
     default = ctx.get_parameter_source("folder") is ParameterSource.DEFAULT
-    found = [] if default and not folder.exists() else runs_below(folder)
-    rows = [_run(path) for path in found]
+    paths = [] if default and not folder.exists() else runs_below(folder)
+    rows = [_run(path) for path in paths]
     if not rows:
         terminal.note(f"no run directory below {folder}; `robustssm sweep` makes one")
     _show(f"Runs below {folder}", rows, style, _in_words)
 
 
 def _run(path: Path) -> dict[str, Any]:
-    """Return a run's row, whatever its manifest holds."""
+    """Return the row of a run, whatever its manifest holds."""
     from robustssm.evaluations.results.inspection import disk_bytes, inspect, model_names
 
     row: dict[str, Any] = {"run": str(path), "state": "unreadable", "task": None, "noises": ""}
@@ -178,7 +178,7 @@ def _run(path: Path) -> dict[str, Any]:
         row |= {"task": task, "noises": ", ".join(map(str, noise or [])), "partial": limit}
         row |= {"models": " ".join(model_names(content)), "state": state.word}
     except (AttributeError, KeyError, OSError, TypeError, ValueError):
-        # What is not of a sweep, or may not be read: the others are listed all the same.
+        # It is not of a sweep, or may not be read; the other runs are listed all the same.
         row.setdefault("bytes", 0)
     return row
 

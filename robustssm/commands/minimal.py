@@ -121,6 +121,8 @@ def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
     rows = [{**row, "warnings": len(warnings)} for row, warnings in results]
     lines = [f"{row['model']}: {line}" for row, warnings in results for line in warnings]
     title = f"Gradients, modes {low}-{high}, eps {eps:g} {unit}"
-    asked.show_lines(
-        terminal.Table(title, rows, upright=True), lines or ["no sign of masked gradients"]
-    )
+    lines = lines or ["no sign of masked gradients"]
+    terminal.show(asked.style, terminal.Table(title, rows, upright=True), *lines)
+    if asked.style in ("csv", "json"):
+        for line in lines:
+            terminal.note(line)

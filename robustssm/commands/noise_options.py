@@ -83,7 +83,10 @@ def read_noises(
     limits: tuple[float, float] | None,
     **options: Any,
 ) -> "list[Noise]":
-    """Return the noises that the options of `noise_options` describe; UsageError else."""
+    """Return the noises that the options of `noise_options` describe.
+
+    Raises UsageError if an option does not fit the noise.
+    """
     from robustssm.evaluations.sweep.noises import Noise
 
     if limits:

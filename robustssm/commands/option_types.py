@@ -11,7 +11,7 @@ class BatchSize(click.types.StringParamType):
     name = "INT|auto"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the number, an int; None for auto."""
+        """Return the number; None for auto."""
         if value in (None, "auto"):
             return None
         if not (str(value).isdecimal() and str(value).isascii()) or int(value) < 1:
@@ -20,7 +20,7 @@ class BatchSize(click.types.StringParamType):
 
 
 class Expression(click.types.StringParamType):
-    """An expression with spaces of its own; several in an environment variable are split at ;."""
+    """An expression, which may have spaces; an environment variable holds several between ;."""
 
     name = "EXPRESSION"
     envvar_list_splitter = ";"
@@ -33,7 +33,7 @@ class Numbers(click.types.StringParamType):
         self.what = what
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the numbers as a tuple; UsageError else."""
+        """Return the numbers as a tuple; raise UsageError if one is none."""
         from robustssm.evaluations.sweep.noises import parse_numbers
 
         return parse_numbers(value, self.what) if isinstance(value, str) else value
@@ -43,7 +43,7 @@ class Range(click.types.StringParamType):
     """Two numbers, low and high, as in `0,1`."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return (low, high); UsageError else."""
+        """Return (low, high); raise UsageError if they are none."""
         from robustssm.evaluations.sweep.noises import parse_range
 
         return parse_range(value) if isinstance(value, str) else value

@@ -57,8 +57,8 @@ def predict(
     prepare(output)
     ref = one_model("predict", model, settings)
     values, lengths = read_input(source)
-    found = ref.load()
-    network, dtype = found.network, getattr(torch, precision)
+    checkpoint = ref.load()
+    network, dtype = checkpoint.network, getattr(torch, precision)
     network.to(dtype)
     x = torch.from_numpy(values)
     if network.tokens is not None and values.ndim == 2:
@@ -85,18 +85,18 @@ def predict(
         )
     with new_file(output) as partial, partial.open("wb") as file:
         np.savez(file, output=result.numpy())
-    for note in found.notes:
+    for note in checkpoint.notes:
         terminal.note(note)
     click.echo(f"{output}: output {tuple(result.shape)} {precision}")
 
 
 def read_input(path: Path) -> "tuple[Array, Array | None]":
-    """Return `input` and `lengths` (None where there are none) of an .npz file."""
+    """Return `input` and `lengths` of an .npz file; `lengths` is None if it has none."""
     from robustssm.tasks.arrays import read_arrays
     from robustssm.tasks.reading import Source
 
-    found = read_arrays(Source("input", path), ("input",), ("lengths",), strict=False)
-    values, lengths = found["input"], found.get("lengths")
+    arrays = read_arrays(Source("input", path), ("input",), ("lengths",), strict=False)
+    values, lengths = arrays["input"], arrays.get("lengths")
     if values.dtype.kind not in "fiu" or values.ndim not in (2, 3) or not len(values):
         raise RejectedInputError(
             f"input {path}: `input` is {values.dtype} {values.shape}, expected numbers (samples, "

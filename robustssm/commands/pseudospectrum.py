@@ -7,7 +7,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, names_in, output, shared
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 
 
 @click.command()
@@ -91,20 +91,20 @@ def pseudospectrum(
 
 
 def _numbers(text: str, option: str, count: int) -> tuple[float, ...]:
-    """Return `count` numbers with commas between, or raise UsageError."""
+    """Return `count` numbers with commas between them; raise UsageError if they are not."""
     expected = {2: "RE,IM", 4: "low, whole or LEFT,RIGHT,BOTTOM,TOP"}[count]
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != count or not all(abs(value) < float("inf") for value in numbers):
-        raise UsageError(f"pseudospectrum: {option} is {text!r}, expected {expected}, all finite")
+    fits = len(numbers) == count and all(abs(value) < float("inf") for value in numbers)
+    require(fits, f"pseudospectrum: {option}", text, f"{expected}, all finite")
     return numbers
 
 
 def _grid(text: str) -> tuple[int, int]:
-    """Return columns and rows of `100x100` or `100`, or raise UsageError."""
+    """Return the columns and rows of `100x100` or `100`; raise UsageError if it is neither."""
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"pseudospectrum: --grid is {text!r}, expected 100x100 or one number")
+    fits = len(parts) <= 2 and all(part.strip().isdecimal() for part in parts)
+    require(fits, "pseudospectrum: --grid", text, "100x100 or one number")
     return int(parts[0]), int(parts[-1])

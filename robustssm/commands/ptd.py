@@ -7,7 +7,8 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
-from robustssm.errors import RejectedInputError, UsageError
+from robustssm.commands.option_types import Numbers
+from robustssm.errors import RejectedInputError, UsageError, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,12 @@ METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner"
 @click.option("--tau", type=float, help="rank1, clipped: echo of the family, default 0.1.")
 @click.option("--size", type=float, help="random, corner: |E|, 2-norm.")
 @click.option("--relative-norm", type=float, help="random, corner: |E| / |A| instead.")
-@click.option("--kappa", "kappas", help="minimax: largest kappa, default 10; --study: a list.")
+@click.option(
+    "--kappa",
+    "kappas",
+    type=Numbers("kappa"),
+    help="minimax: largest kappa, default 10; --study: a list.",
+)
 @click.option("--free-input", is_flag=True, help="minimax: choose the input matrix, too.")
 @click.option("--steps", type=int, help="minimax: optimise anew, iterations a stage, else 800.")
 @click.option("--seed", default=0, help="random, optimized: seed.")
@@ -44,7 +50,7 @@ def ptd(
     tau: float | None,
     size: float | None,
     relative_norm: float | None,
-    kappas: str | None,
+    kappas: tuple[float, ...] | None,
     free_input: bool,
     steps: int | None,
     seed: int,
@@ -70,7 +76,6 @@ def ptd(
       robustssm ptd --method optimized -n 16 --seed 0 --restarts 8 -o matrices
     """
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.evaluations.sweep.noises import parse_numbers
     from robustssm.hippo.legs import check_order
 
     asked = SharedOptions(**options)
@@ -88,20 +93,20 @@ def ptd(
     }
     if path is not None:
         foreign |= {"--kappa": kappas, "--free-input": free_input or None, "-o": output}
-    given = [name for name, value in foreign.items() if value is not None]
-    if given and (studied or path is not None):
-        where = "--study" if studied else "a file to inspect"
-        raise UsageError(f"ptd: {', '.join(given)} does not belong to {where}; leave it out")
+    named = [name for name, value in foreign.items() if value is not None]
+    if named and (studied or path is not None):
+        what = "--study" if studied else "a file to inspect"
+        raise UsageError(f"ptd: {', '.join(named)} does not belong to {what}; leave it out")
     if path is not None:
         _inspect(path, readouts, asked.style)
         return
     orders = [check_order(n, minimum=2) for n in parse_modes(sizes, "state size")]
-    targets = parse_numbers(kappas, "kappa") if kappas else ()
+    targets = kappas or ()
     if studied:
         _study(orders, matrices, targets, free_input, output, asked)
         return
     if method == "all":
-        if given or kappas or output or free_input:
+        if named or kappas or output or free_input:
             raise UsageError("ptd: settings and -o belong to one method; add --method or --study")
         _compare(orders, asked.style)
         return
@@ -112,8 +117,8 @@ def ptd(
         raise UsageError(
             f"ptd: --method {method} makes one initialisation; give one -n, one --kappa"
         )
-    if output is not None and output.suffix != ".npz":
-        raise UsageError(f"ptd: -o is {output}, expected a name that ends in .npz")
+    fits = output is None or output.suffix == ".npz"
+    require(fits, "ptd: -o", output, "a name that ends in .npz")
     from robustssm.hippo.ptd_methods import make
 
     made = make(
@@ -215,8 +220,8 @@ def _study(
     from robustssm.evaluations.initializations.ptd_study import read_matrices, study
     from robustssm.figures import trade_off as drawing
 
-    if output is not None and output.suffix:
-        raise UsageError(f"ptd: -o is {output}, expected a folder for --study")
+    fits = output is None or not output.suffix
+    require(fits, "ptd: -o", output, "a folder for --study")
     if free_input and not targets:
         raise UsageError("ptd: --free-input needs --kappa with --study; add --kappa 10")
     folder = output or Path("runs") / "ptd-study"

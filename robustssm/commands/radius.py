@@ -83,8 +83,8 @@ def radius(
         return
     if output.exists() and not output.is_dir():
         raise UsageError(f"output {output}: is a file, expected a directory")
-    jobs_of = [Radii(m, plan.task, listed, bound, tolerance, asked.limit) for m in plan.models]
-    for one in jobs_of:  # refusals come before any work
+    wanted = [Radii(m, plan.task, listed, bound, tolerance, asked.limit) for m in plan.models]
+    for one in wanted:  # what cannot be certified is refused before any work
         network = own_network(one.model.ref.load().network, f"radius {one.model.ref}")
         nothing = plan.task.splits["test"].rows(slice(0))
         certified_radii(
@@ -99,9 +99,9 @@ def radius(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"output {output}: cannot be written ({error.strerror})") from None
-    pieces = [(one, start, path) for one in jobs_of for start, path in one.pieces(output).items()]
+    pieces = [(one, start, path) for one in wanted for start, path in one.pieces(output).items()]
     missing = [piece for piece in pieces if not piece[2].is_file()]
     asked.each(certify, missing, "pieces of 16 samples")
-    rows = [summary(one, read(one, output)) for one in jobs_of]
+    rows = [summary(one, read(one, output)) for one in wanted]
     title = f"Certified radii, L2, modes {modes}, {bound} bounds; {plan.task.spec}"
     terminal.show(asked.style, terminal.Table(title, rows, upright=True))

@@ -81,9 +81,9 @@ def reproduce(
                 jobs=asked.jobs or cores(),
                 started=partial(_log_step, one.name, asked.progress),
             )
-            found = running.compare(one, tables)
-            write_csv(output / one.name / "findings.csv", found)
-            parts.append(found)
+            findings = running.compare(one, tables)
+            write_csv(output / one.name / "findings.csv", findings)
+            parts.append(findings)
             if figures:
                 from robustssm.figures.paper import saving
 

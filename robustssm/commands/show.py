@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from robustssm.evaluations.results.inspection import Inspection
     from robustssm.evaluations.results.tables import Tables
 
-# Failed cells that are named one by one; all of them with --errors.
+# Failed cells that are named one by one; --errors names all.
 _SHOWN = 5
 
 
@@ -101,7 +101,7 @@ def report(run: Path, output: Path | None, html: bool) -> None:
 
 
 def _cure(state: "Inspection") -> str:
-    """Return what to do about what is damaged."""
+    """Return what to do about the damaged files."""
     kinds = {name.partition("/")[0] for name in state.damaged}
     if "plan.parquet" in kinds or "manifest.json" in kinds:
         return (
@@ -112,7 +112,7 @@ def _cure(state: "Inspection") -> str:
 
 
 def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, Any]:
-    """Return what is shown, for JSON."""
+    """Return the JSON document."""
     return {
         "schema": 1,
         "run": str(state.run.path),
@@ -134,7 +134,7 @@ def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, An
 def _parts(
     state: "Inspection", tables: "Tables", style: str, errors: bool
 ) -> list[terminal.Table | str]:
-    """Return what `table` and `md` show."""
+    """Return the tables and lines that `table` and `md` show."""
     from robustssm.commands.sweep_tables import results_table
 
     facts, path = _facts(state), str(state.run.path)
@@ -156,7 +156,7 @@ def _parts(
 
 
 def _facts(state: "Inspection") -> dict[str, str]:
-    """Return names and values of what the run is and how far it is."""
+    """Return what the run is and how far it is, by name."""
     import shlex
 
     from robustssm.commands.ls import size
@@ -190,7 +190,7 @@ def _facts(state: "Inspection") -> dict[str, str]:
 
 
 def _failures(state: "Inspection", errors: bool) -> list[str]:
-    """Return the failed cells: first lines, some of them, or every traceback."""
+    """Return one line per failed cell, or every traceback; the lines are cut if there are many."""
     failures = list(state.failed.values())
     if errors:
         return [f"cell {f.cell}: {f.error}\n{f.traceback}" for f in failures]

@@ -50,55 +50,55 @@ def task(
         if output.suffix.lower() != ".png" or not show:
             raise UsageError(f"task: --output {output} with --show {show}, expected a .png, and 1")
         prepare(output)
-    found = load_task(name)
-    if show and not len(found.splits[split]):
+    loaded = load_task(name)
+    if show and not len(loaded.splits[split]):
         raise UsageError(f"task {name}: the {split} split is empty; choose another, or --show 0")
-    part = chosen(found.splits[split], show, label)
+    part = chosen(loaded.splits[split], show, label)
     if show and not len(part):
         raise UsageError(
             f"task {name}: the {split} split has no sample of label {label}, expected 0 to "
-            f"{found.classes - 1}"
+            f"{loaded.classes - 1}"
         )
-    card = _card(found)
-    frame = data(found, part) if show else None
+    card = _card(loaded)
+    frame = data(loaded, part) if show else None
     rows: list[dict[str, Any]] = [] if frame is None else frame.to_dict("records")
     for row in rows:
         row |= {key: int(row[key]) for key in ("sample_id", "label", "steps")}
     facts = [{"": key, "value": _shown(v)} for key, v in card.items() if v is not None]
-    parts = [terminal.Table(found.spec, facts)]
+    parts = [terminal.Table(loaded.spec, facts)]
     if rows:
         columns = [key for key in rows[0] if key != "start"]
-        if found.tokens is not None:
+        if loaded.tokens is not None:
             columns = ["sample_id", "label", "steps", "start"]
         shown = [{key: _shown(row[key]) for key in columns} for row in rows]
         parts.append(terminal.Table(f"First samples, {split}", shown))
     content = {"schema": 1, "task": card, "split": split, "samples": rows}
     terminal.show(style, *parts, content=content)
     if output is not None and frame is not None:
-        save_samples(found, part, frame, output)
+        save_samples(loaded, part, frame, output)
         terminal.note(f"written: {output}")
 
 
-def _card(found: "Task") -> dict[str, Any]:
-    """Return what a task is, by name."""
-    tokens = found.tokens is not None
-    lengths = {name: part.lengths for name, part in found.splits.items()}
-    shortest = [int(own.min()) for own in lengths.values() if own is not None and len(own)]
+def _card(loaded: "Task") -> dict[str, Any]:
+    """Return the facts of a task by their names."""
+    tokens = loaded.tokens is not None
+    lengths = {name: part.lengths for name, part in loaded.splits.items()}
+    shortest = [int(part.min()) for part in lengths.values() if part is not None and len(part)]
     return {
-        "spec": found.spec,
-        "layout": "tokens" if tokens else "image" if found.image else "series",
-        "classes": found.classes,
-        **{name: len(found.splits[name]) for name in _SPLITS},
-        "length": found.length,
-        "shortest": min(shortest) if shortest else found.length,
-        "channels": found.channels,
-        "tokens": found.tokens,
-        "image": list(found.image) if found.image else None,
-        "rate": found.rate,
-        "chance": found.chance,
-        "mean": None if tokens else found.mean.tolist(),
-        "std": None if tokens else found.std.tolist(),
-        "hash": found.content_hash,
+        "spec": loaded.spec,
+        "layout": "tokens" if tokens else "image" if loaded.image else "series",
+        "classes": loaded.classes,
+        **{name: len(loaded.splits[name]) for name in _SPLITS},
+        "length": loaded.length,
+        "shortest": min(shortest) if shortest else loaded.length,
+        "channels": loaded.channels,
+        "tokens": loaded.tokens,
+        "image": list(loaded.image) if loaded.image else None,
+        "rate": loaded.rate,
+        "chance": loaded.chance,
+        "mean": None if tokens else loaded.mean.tolist(),
+        "std": None if tokens else loaded.std.tolist(),
+        "hash": loaded.content_hash,
     }
 
 

@@ -15,7 +15,7 @@ from robustssm.files import finite
 if TYPE_CHECKING:
     import pandas as pd
 
-# Seconds between two plain progress lines where stderr is not a terminal.
+# Seconds between two plain progress lines, which replace the bar if stderr is no terminal.
 PLAIN_INTERVAL = 30.0
 
 
@@ -177,7 +177,7 @@ def _print_table(table: Table) -> None:
 
 
 class Advance(Protocol):
-    """Tells that a piece of work is done, or failed."""
+    """Tells that a piece of work is done or has failed."""
 
     def __call__(self, failed: bool = False) -> None:
         """Count one piece."""
@@ -189,7 +189,7 @@ def _shown_as(mode: str) -> str:
 
 
 def log(message: str, mode: str) -> None:
-    """Print a line of a log on stderr, where progress is plain."""
+    """Print a line of a log on stderr if progress is plain."""
     if _shown_as(mode) == "plain":
         note(message)
 
@@ -198,7 +198,8 @@ def log(message: str, mode: str) -> None:
 def progress(total: int, what: str, mode: str = "auto") -> Iterator[Advance]:
     """Yield a function to call after each of `total` pieces of work.
 
-    mode: `bar`, `plain` (a line now and then), `none`, or `auto`: bar on a terminal, else plain.
+    mode: `bar`, `plain` (one line every `PLAIN_INTERVAL`), `none`, or `auto`: a bar on a terminal,
+    plain lines otherwise.
     """
     mode = _shown_as(mode)
     if mode == "none" or total == 0:

@@ -154,11 +154,11 @@ def train(
         for difference in published.settings(init).unlike:
             terminal.note(f"recipe {recipe}, not as published: {difference}")
     data = load_task(task)
-    own = {field.name for field in fields(TrainingConfig)}
-    shape = {key: value for key, value in values.items() if key not in own}
+    of_training = {field.name for field in fields(TrainingConfig)}
+    shape = {key: value for key, value in values.items() if key not in of_training}
     architecture = Architecture.for_task(init, data, **shape)
     config = TrainingConfig(
-        seed=seed, device=device, **{k: v for k, v in values.items() if k in own}
+        seed=seed, device=device, **{k: v for k, v in values.items() if k in of_training}
     )
     command = shlex.join(["robustssm", *sys.argv[1:]])
     with terminal.progress(config.epochs, "epochs", progress) as advance:
@@ -177,6 +177,6 @@ def train(
 
 
 def _given(ctx: click.Context) -> set[str]:
-    """Return the parameters that were asked for: not left at their defaults."""
+    """Return the parameters that are not left at their defaults."""
     default = click.core.ParameterSource.DEFAULT
     return {name for name in ctx.params if ctx.get_parameter_source(name) is not default}
