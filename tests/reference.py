@@ -12,6 +12,13 @@ from robustssm.typing import FloatArray
 GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
 
 
+def normal_part(n: int) -> FloatArray:
+    """Return A_N = A + P P^T = K - I/2 with K real and skew, shape (n, n)."""
+    A, _ = legs.matrices(n)
+    P = legs.low_rank(n)
+    return A + np.outer(P, P)
+
+
 def stored(name: str) -> pd.DataFrame:
     """Return a table of reference values; skip the test where there is none."""
     path = GOLDEN / name

@@ -197,9 +197,11 @@ def slope(
     count = int(kept.sum())
     if count < 2:
         return np.nan, np.nan, np.nan, count
-    x, y = np.log(n[kept]), np.log(error[kept])
-    found = stats.linregress(x, y)
-    if count == 2:
-        return float(found.slope), np.nan, np.nan, count
-    width = float(stats.t.ppf(0.975, count - 2)) * float(found.stderr)
-    return float(found.slope), float(found.slope) - width, float(found.slope) + width, count
+    return *line(np.log(n[kept]), np.log(error[kept])), count
+
+
+def line(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
+    """Return the least-squares slope and its 95% t interval, which two points do not have (NaN)."""
+    fit = stats.linregress(x, y)
+    half = stats.t.ppf(0.975, len(x) - 2) * fit.stderr if len(x) > 2 else np.nan
+    return float(fit.slope), float(fit.slope - half), float(fit.slope + half)

@@ -4,6 +4,7 @@ The sup is a bracket with a certificate; its local maxima are searched on a grid
 spike, and refined. The other two are exact up to rounding and quadrature (1e-8 relative at worst).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,6 @@ from robustssm.evaluations.initializations.certified_error import certified_erro
 from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.parseval import quadrature
 from robustssm.evaluations.initializations.responses import (
-    Curve,
     Damped,
     Reference,
     Response,
@@ -86,7 +86,10 @@ def sup_error(system: Response) -> Sup:
 
 
 def refine(
-    curve: Curve, omega: FloatArray, best: np.ndarray, value: FloatArray
+    curve: Callable[[FloatArray], FloatArray],
+    omega: FloatArray,
+    best: np.ndarray,
+    value: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Return arguments and values of the local maxima of `curve` beside the grid points `best`.
 

@@ -49,8 +49,6 @@ class Pseudospectrum:
     where it is accurate throughout.
     """
 
-    name: str
-    n: int
     real: FloatArray
     imag: FloatArray
     log10_sigma: FloatArray
@@ -248,8 +246,6 @@ def pseudospectrum(
     systems = {}
     for name, matrix in matrices.items():
         systems[name] = Pseudospectrum(
-            name,
-            n,
             real,
             imag,
             on_grid(matrix, real, imag),

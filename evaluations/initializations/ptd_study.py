@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import linregress
-from scipy.stats import t as student
 
 from robustssm.errors import RejectedInputError, StabilityError, UsageError
 from robustssm.evaluations.initializations.certified_error import damped_difference
+from robustssm.evaluations.initializations.convergence import line
 from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
 from robustssm.evaluations.initializations.trade_off import sup_errors
 from robustssm.hippo import legs, ptd_methods
@@ -199,7 +198,7 @@ def slopes(frame: pd.DataFrame) -> pd.DataFrame:
     One row a size, method and range of |E| / |A| (all of it, the paper's own ABLATION, and what
     lies below that) that holds at least three different sizes of E.
     """
-    found = []
+    fits = []
     for (n, method), group in frame.dropna(subset=["kappa"]).groupby(["n", "method"], sort=False):
         if method in ("given", "minimax"):
             continue
@@ -211,12 +210,10 @@ def slopes(frame: pd.DataFrame) -> pd.DataFrame:
         for what, rows in ranges.items():
             if rows["relative_norm"].round(12).nunique() < 3:
                 continue
-            fit = linregress(np.log(rows["relative_norm"]), np.log(rows["kappa"]))
-            half = float(student.ppf(0.975, len(rows) - 2)) * fit.stderr
-            facts = {"n": n, "method": method, "range": what, "rows": len(rows)}
-            interval = {"ci_low": fit.slope - half, "ci_high": fit.slope + half}
-            found.append({**facts, "slope": fit.slope, **interval})
-    return pd.DataFrame(found)
+            logs = (np.log(rows[key].to_numpy(np.float64)) for key in ("relative_norm", "kappa"))
+            fits.append((n, method, what, len(rows), *line(*logs)))
+    columns = ["n", "method", "range", "rows", "slope", "ci_low", "ci_high"]
+    return pd.DataFrame(fits, columns=columns)
 
 
 def read_matrices(specs: Sequence[str]) -> dict[str, Path]:

@@ -12,7 +12,6 @@ sums, and by `transfer` and `error` on the imaginary axis. omega is in rad per u
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -29,13 +28,6 @@ BLOCK = 1 << 17
 MAX_DENSE = 512
 # A Cauchy Gram matrix takes 8 n^2 bytes, and about three times that while it is built.
 MAX_GRAM = 8192
-
-
-class Curve(Protocol):
-    """A function of frequency, vectorised."""
-
-    def __call__(self, omega: FloatArray, /) -> FloatArray:
-        """Return the value at each omega, the shape of omega."""
 
 
 @dataclass(frozen=True)

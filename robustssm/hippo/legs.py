@@ -80,13 +80,6 @@ def low_rank(n: int) -> FloatArray:
     return np.sqrt(np.arange(check_order(n)) + 0.5)
 
 
-def normal_part(n: int) -> FloatArray:
-    """Return A_N = A + P P^T = K - I/2 with K real and skew, shape (n, n)."""
-    A, _ = matrices(n)
-    P = low_rank(n)
-    return A + np.outer(P, P)
-
-
 def _within(s: ComplexArray) -> tuple[ComplexArray, FloatArray]:
     """Return s, flat, shrunk to |s| <= LARGE so that squares are finite, and by what factors.
 

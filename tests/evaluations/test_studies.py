@@ -15,6 +15,7 @@ from robustssm.evaluations.paper import appendix_f, bound, fig1, running
 from robustssm.evaluations.paper.reproduction import Context, Finding, Reproduction, Step
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import parse
+from tests.reference import normal_part
 
 
 class KilledError(Exception):
@@ -147,7 +148,7 @@ def test_log_grid_misses_the_last_spike_of_large_n() -> None:
 def test_outputs_solve_the_differential_equation(text: str) -> None:
     n = 8
     signal = parse_input(text, n)
-    A, B = legs.normal_part(n), 0.5 * legs.input_vector(n)
+    A, B = normal_part(n), 0.5 * legs.input_vector(n)
     start = B if text == "impulse" else np.zeros(n)
 
     def slope(t: float, x: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from robustssm.errors import StabilityError, UsageError
 from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import rank_one
 from robustssm.hippo.spectrum import damped_eigenvalues, defective_tau, normal_eigenpairs, spikes
-from tests.reference import stored
+from tests.reference import normal_part, stored
 
 EPS = np.finfo(float).eps
 
@@ -15,7 +15,7 @@ EPS = np.finfo(float).eps
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 33, 64])
 def test_eigenpairs_of_the_normal_part(n: int) -> None:
     eigenvalues, V = normal_eigenpairs(n)
-    A = legs.normal_part(n)
+    A = normal_part(n)
     _, B = legs.matrices(n)
     # Unitary to n roundings; the residual scales with |A| = O(n^2).
     np.testing.assert_allclose(V.conj().T @ V, np.eye(n), atol=20 * n * EPS)
