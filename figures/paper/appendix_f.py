@@ -1,17 +1,16 @@
 """Appendix F of arXiv 2310.01698: errors of the outputs against n, and the outputs in time."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 
+from robustssm.figures.paper.panels import panels
 from robustssm.figures.paper.saving import save_four
 from robustssm.figures.style import label_powers, new_figure, style
 
 COMMAND = "robustssm reproduce appendix-f"
-COLUMNS = 2
 MARKERS = "os^vDPX"
 
 
@@ -52,11 +51,7 @@ def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
         figure, axes = new_figure(height=3.2)
         draw_errors(errors, axes[0])
         paths = save_four(figure, errors, folder / "appendix-f-errors", COMMAND)
-        count = outputs["input"].nunique()
-        lines = math.ceil(count / COLUMNS)
-        figure, axes = new_figure(height=2.0 * lines, columns=COLUMNS, rows=lines)
-        for empty in axes[count:]:
-            empty.remove()
-        draw_outputs(outputs, axes[:count])
+        figure, axes = panels(outputs["input"].nunique(), 2, 2.0, 0.0)
+        draw_outputs(outputs, axes)
         paths += save_four(figure, outputs, folder / "appendix-f-outputs", COMMAND)
     return paths

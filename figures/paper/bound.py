@@ -1,19 +1,17 @@
 """Theorem 3 of arXiv 2310.01698: measured sup error against the bounds, a panel a state size."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from robustssm.figures.paper.panels import legend_below, panels
 from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import label_powers, new_figure, style
+from robustssm.figures.style import label_powers, style
 from robustssm.figures.trade_off import LABELS, LOOKS
 
 COMMAND = "robustssm reproduce bound"
-COLUMNS = 2
 
 
 def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -43,20 +41,13 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.set_title(f"n = {n}, worst unit readout, HiPPO's B")
         panel.set_xlabel("|E|₂")
         panel.set_ylabel("sup |x_E - x|₂ / |B|")
-    handles, labels = axes[-1].get_legend_handles_labels()
-    figure = axes[0].get_figure(root=True)
-    assert isinstance(figure, Figure)
-    figure.legend(handles, labels, loc="outside lower left", ncols=3)
 
 
 def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     """Write bound (pdf, png, csv, svg); return the paths."""
     frame = data(tables)
-    sizes = frame["n"].nunique()
-    lines = math.ceil(sizes / COLUMNS)
     with style():
-        figure, axes = new_figure(height=1.0 + 2.6 * lines, columns=min(sizes, COLUMNS), rows=lines)
-        for empty in axes[sizes:]:
-            empty.remove()
-        draw(frame, axes[:sizes])
+        figure, axes = panels(frame["n"].nunique(), 2, 2.6, 1.0)
+        draw(frame, axes)
+        legend_below(figure, axes, 3)
         return save_four(figure, frame, folder / "bound", COMMAND)

@@ -4,25 +4,21 @@
 the other designs: step sizes spread, and S5 where it was trained.
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from robustssm.evaluations.paper.filter_bank import STEADY
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
+from robustssm.figures.paper.panels import headline, legend_below
 from robustssm.figures.paper.saving import save_four
 from robustssm.figures.style import Look, label_powers, look, new_figure, style
 
 COMMAND = "robustssm reproduce fig2"
 FREQUENCY = "s (rad per unit time)"
-# Characters of a caption's line on a page's width, and its font size.
-LINE, SMALL = 126, 7.0
 # Shown of the predicted amplitude over A: what is beyond is cut off, and the caption says so.
 RATIOS = (-1.6, 1.6)
 
@@ -120,17 +116,7 @@ def caption(frame: pd.DataFrame, what: str) -> str:
         f"sequences, A = {first['amplitude']:g}. Lines: mean, bands: range over {first['seeds']} "
         f"seeds; amplitudes outside [{RATIOS[0]:g}, {RATIOS[1]:g}] A are cut off."
     )
-    return f"{textwrap.fill(text, LINE)}\n{COMMAND}"
-
-
-def finish(figure: Figure, axes: Sequence[Axes], text: str) -> None:
-    """Set the caption above and one legend of all panels below them."""
-    named: dict[str, Artist] = {}
-    for panel in axes:
-        handles, labels = panel.get_legend_handles_labels()
-        named |= dict(zip(map(str, labels), handles, strict=True))
-    figure.suptitle(text, fontsize=SMALL, x=0.01, ha="left")
-    figure.legend(list(named.values()), list(named), loc="outside lower left", ncols=5)
+    return f"{text} {COMMAND}"
 
 
 def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
@@ -142,7 +128,8 @@ def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
         figure, axes = new_figure(height=5.4, columns=2, rows=2)
         draw(fixed, bank, facts, axes)
         text = "dt = sampling step. Bottom left: over all test amplitudes; right: steady state."
-        finish(figure, axes, caption(fixed, text))
+        headline(figure, caption(fixed, text))
+        legend_below(figure, axes)
         paths = save_four(figure, fixed, folder / "fig2", COMMAND)
     others = [
         ("S5, dt = sampling step", frame[(frame["steps"] == FIXED) & mixed], facts["spike"]),
@@ -158,5 +145,6 @@ def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
             ratio(left, rows, marks, f"Amplitude, {title}")
             frequency(right, rows, marks, f"Frequency, {title}")
         drawn = pd.concat([rows for _, rows, _ in others], ignore_index=True)
-        finish(figure, axes, caption(drawn, "Other designs, trained networks."))
+        headline(figure, caption(drawn, "Other designs, trained networks."))
+        legend_below(figure, axes)
         return paths + save_four(figure, drawn, folder / "fig2-other", COMMAND)

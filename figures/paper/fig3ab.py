@@ -1,22 +1,18 @@
 """Fig. 3 (a), (b) of arXiv 2310.01698: accuracy over epochs, clean and contaminated."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN, over_seeds
+from robustssm.figures.paper.panels import headline, mean_with_band
 from robustssm.figures.paper.saving import save_four
 from robustssm.figures.style import PAGE, Look, look, new_figure, style
 
 COMMAND = "robustssm reproduce fig3ab"
-# Characters of a caption's line at its size, on a page's width.
-LINE = 115
-SMALL = 7.0
 
 
 def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -32,14 +28,13 @@ def spread(values: pd.Series) -> str:
 
 
 def caption(frame: pd.DataFrame, extra: str = "") -> str:
-    """Return n, seeds, interval and command, in lines that a page holds."""
+    """Return n, seeds, interval and command."""
     first = frame.iloc[0]
     seeds = spread(frame["seeds"])
-    text = (
+    return (
         f"{first['task']}, n = {int(first['n'])} test samples; mean of {seeds} training seeds, "
         f"95 % Student intervals over seeds. {extra}Dotted: chance. {COMMAND}"
     )
-    return textwrap.fill(text, LINE)
 
 
 def family(init: str) -> str:
@@ -57,11 +52,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             every = max(1, len(line) // 10)
             chosen: Look = {"linewidth": 1.2, "markersize": 3.0, "markevery": every}
             chosen |= look(str(init))
-            panel.plot(line["epoch"], line["accuracy"], label=str(init), **chosen)
-            low = line["ci_low"].fillna(line["accuracy"])
-            high = line["ci_high"].fillna(line["accuracy"])
-            band: Look = {"color": chosen["color"], "alpha": 0.13, "linewidth": 0.0}
-            panel.fill_between(line["epoch"], low, high, **band)
+            mean_with_band(panel, line, "epoch", chosen, label=str(init))
         panel.axhline(float(rows["chance"].iloc[0]), color="0.5", linewidth=0.9, linestyle=":")
         contaminated = f"contaminated, eps = {rows['eps'].iloc[0]:g}"
         panel.set_title(CLEAN if condition == CLEAN else contaminated)
@@ -89,10 +80,5 @@ def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
             panel.set_xlabel("epochs of training")
         omega = float(frame["omega"].iloc[0])
         extra = f"Contamination: amplitude at most eps, {omega:.2f} rad / unit time, every layer. "
-        title(figure, caption(frame, extra))
+        headline(figure, caption(frame, extra))
         return save_four(figure, frame, folder / "fig3ab", COMMAND)
-
-
-def title(figure: Figure, text: str) -> None:
-    """Set the caption above all panels."""
-    figure.suptitle(text, fontsize=SMALL, x=0.01, ha="left")

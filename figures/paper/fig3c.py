@@ -1,6 +1,5 @@
 """Fig. 3 (c) of arXiv 2310.01698: accuracy and kappa(V) against |E| / |A|."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,8 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.fig3c import BEST, UNSTABLE, points
-from robustssm.figures.paper.fig3ab import LINE, spread, title
+from robustssm.figures.paper.fig3ab import spread
+from robustssm.figures.paper.panels import headline, legend_below
 from robustssm.figures.paper.saving import save_four
 from robustssm.figures.style import PAGE, Look, label_powers, look, new_figure, style
 
@@ -101,15 +101,14 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """Return n, seeds, interval and command, in lines that a page holds."""
+    """Return n, seeds, interval and command."""
     trained = frame[frame["condition"] != UNSTABLE]
     first, seeds = trained.iloc[0], spread(trained["seeds"])
-    text = (
+    return (
         f"{first['task']}, n = {int(first['n'])} test samples; mean of {seeds} training seeds, "
         "95 % Student intervals over seeds. Grey: the paper's best range. Dotted: chance. "
         f"{COMMAND}"
     )
-    return textwrap.fill(text, LINE)
 
 
 def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
@@ -119,7 +118,6 @@ def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     with style():
         figure, axes = new_figure(PAGE, 3.4, columns=panels + 1)
         draw(frame, axes)
-        title(figure, caption(frame))
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        headline(figure, caption(frame))
+        legend_below(figure, axes[:1])
         return save_four(figure, frame, folder / "fig3c", COMMAND)

@@ -1,22 +1,20 @@
 """What reviewers of arXiv 2310.01698 asked for: accuracy by frequency, pairs, poles, energy."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN, over_seeds
 from robustssm.evaluations.paper.reviewers_sweep import SPIKE, WHITE
+from robustssm.figures.paper.panels import headline, legend_below, mean_with_band, panels
 from robustssm.figures.paper.reviewers_pairs import draw_pairs, pairs_data
 from robustssm.figures.paper.saving import save_four
 from robustssm.figures.style import PAGE, Look, label_powers, look, new_figure, style
 
 COMMAND = "robustssm reproduce reviewers"
-LINE, SMALL = 115, 7.0
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -53,15 +51,6 @@ def line_look(name: str) -> Look:
     return {"linewidth": 1.1, "markersize": 2.5} | look(name, int(name.startswith("s5ptd")))
 
 
-def line(panel: Axes, x: pd.Series, rows: pd.DataFrame, name: str) -> None:
-    """Draw mean accuracy and its interval as a band."""
-    chosen = line_look(name)
-    panel.plot(x, rows["accuracy"], label=name, **chosen)
-    low, high = (rows[end].fillna(rows["accuracy"]) for end in ("ci_low", "ci_high"))
-    color = panel.lines[-1].get_color()
-    panel.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0.0)
-
-
 def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw accuracy against omega: S4's kin on the left, S5's on the right, a row a strength."""
     noisy = frame[frame["noise"] != CLEAN]
@@ -73,7 +62,7 @@ def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             for name, rows in strength.groupby("model", sort=False):
                 if str(name).startswith(kin):
                     rows = rows.sort_values("omega")
-                    line(panel, rows["omega"], rows, str(name))
+                    mean_with_band(panel, rows, "omega", line_look(str(name)), label=str(name))
             for peak in peaks:
                 panel.axvline(peak, color="0.7", linewidth=0.6, zorder=1.0)
             panel.set_xscale("log")
@@ -120,7 +109,7 @@ def draw_energy(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     for panel, (title, part) in zip(axes, panels.items(), strict=True):
         for name, rows in part.groupby("model", sort=False):
             rows = rows.sort_values("amplitude")
-            line(panel, rows["amplitude"], rows, str(name))
+            mean_with_band(panel, rows, "amplitude", line_look(str(name)), label=str(name))
         panel.set_xscale("log")
         panel.minorticks_off()
         amplitudes = sorted(part["amplitude"].unique())
@@ -132,18 +121,9 @@ def draw_energy(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def caption(samples: int, seeds: int, text: str) -> str:
-    """Return n, seeds, interval and command, in lines that a page holds."""
+    """Return what is drawn, n, seeds and command."""
     counted = f"digits, n = {samples} test samples, " if samples else ""
-    return textwrap.fill(f"{text} {counted}{seeds} training seeds. {COMMAND}", LINE)
-
-
-def finish(figure: Figure, text: str, legend: Axes | None) -> None:
-    """Set the caption above and, of `legend`'s lines, a legend below."""
-    figure.suptitle(text, fontsize=SMALL, x=0.01, ha="left")
-    if legend is not None:
-        handles, labels = legend.get_legend_handles_labels()
-        columns = min(5, len(labels))
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=SMALL)
+    return f"{text} {counted}{seeds} training seeds. {COMMAND}"
 
 
 def draw_all(tables: Tables, folder: Path) -> list[Path]:
@@ -159,18 +139,17 @@ def draw_all(tables: Tables, folder: Path) -> list[Path]:
         figure, axes = new_figure(PAGE, 0.8 + 2.4 * strengths, columns=2, rows=strengths)
         draw_sweep(sweep, axes)
         text = f"{place}: a sinusoid of amplitude up to eps. Grey: spikes of S4D. {band}"
-        finish(figure, caption(n, seeds, text), None)
+        headline(figure, caption(n, seeds, text))
         paths += save_four(figure, sweep, folder / "reviewers-sweep", COMMAND)
 
-        compared = pairs[["a", "b"]].drop_duplicates()
-        lines = -(-len(compared) // 2)
-        figure, axes = new_figure(PAGE, 0.9 + 2.2 * lines, columns=2, rows=lines)
+        figure, axes = panels(len(pairs[["a", "b"]].drop_duplicates()), 2, 2.2, 0.9)
         draw_pairs(pairs, axes)
         text = (
             f"Difference of accuracies on the same perturbed samples. {band} Filled: every "
             "seed's McNemar test, Holm-adjusted at 0.05, says the same."
         )
-        finish(figure, caption(n, seeds, text), axes[0])
+        headline(figure, caption(n, seeds, text))
+        legend_below(figure, axes[:1])
         paths += save_four(figure, pairs, folder / "reviewers-pairs", COMMAND)
 
         figure, axes = new_figure(PAGE, 3.1, columns=3)
@@ -181,11 +160,13 @@ def draw_all(tables: Tables, folder: Path) -> list[Path]:
             "diagonal part). Left: median over channels; bands: 5 to 95 % of the channels, "
             "the widest layer and seed."
         )
-        finish(figure, caption(0, int(poles["seeds"].max()), text), axes[0])
+        headline(figure, caption(0, int(poles["seeds"].max()), text))
+        legend_below(figure, axes[:1])
         paths += save_four(figure, poles, folder / "reviewers-poles", COMMAND)
 
         figure, axes = new_figure(PAGE, 3.3, columns=3)
         draw_energy(energy, axes)
         text = f"{place}, every sample at the same root mean square. {band}"
-        finish(figure, caption(n, seeds, text), axes[0])
+        headline(figure, caption(n, seeds, text))
+        legend_below(figure, axes[:1])
         return [*paths, *save_four(figure, energy, folder / "reviewers-energy", COMMAND)]

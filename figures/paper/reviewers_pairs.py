@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.reviewers_pairs import by_frequency
-from robustssm.figures.style import label_powers
+from robustssm.figures.paper.panels import mean_with_band
+from robustssm.figures.style import Look, label_powers
 
 
 def pairs_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -18,19 +19,12 @@ def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw a panel a pair, a line a strength; a filled marker where all seeds say the same."""
     colours = ("0.55", "#024A73", "#D55E00")
     groups = frame.groupby(["a", "b"], sort=False)
-    for panel, ((a, b), rows) in zip(axes, groups, strict=False):
+    for panel, ((a, b), rows) in zip(axes, groups, strict=True):
         for k, (eps, part) in enumerate(rows.groupby("eps", sort=True)):
             part = part.sort_values("omega")
             color = colours[k % len(colours)]
-            panel.plot(
-                part["omega"],
-                part["difference"],
-                color=color,
-                linewidth=1.0,
-                label=f"eps = {eps:g}",
-            )
-            low, high = (part[end].fillna(part["difference"]) for end in ("ci_low", "ci_high"))
-            panel.fill_between(part["omega"], low, high, color=color, alpha=0.15, linewidth=0.0)
+            chosen: Look = {"color": color, "linewidth": 1.0}
+            mean_with_band(panel, part, "omega", chosen, "difference", f"eps = {eps:g}")
             said = part[part["says"] != 0]
             panel.plot(said["omega"], said["difference"], "o", color=color, markersize=3.5)
         panel.axhline(0.0, color="0.3", linewidth=0.7)
@@ -40,5 +34,3 @@ def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.set_xlabel("omega / (rad per unit time)")
         panel.set_ylabel("accuracy, difference")
         label_powers(panel.xaxis)
-    for empty in axes[len(groups) :]:
-        empty.remove()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from robustssm.figures.paper.panels import panels
 from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import new_figure, style
+from robustssm.figures.style import style
 
 COMMAND = "robustssm reproduce table1"
 COLUMNS = 3
@@ -20,10 +21,9 @@ def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     models = list(dict.fromkeys(frame["model"]))[::-1]
     place = {model: k for k, model in enumerate(models)}
     tasks = list(dict.fromkeys(frame["task"]))
-    lines = -(-len(tasks) // COLUMNS)
     with style():
-        figure, axes = new_figure(height=1.2 + 1.75 * lines, columns=COLUMNS, rows=lines)
-        for number, (panel, task) in enumerate(zip(axes, tasks, strict=False)):
+        figure, axes = panels(len(tasks), COLUMNS, 1.75, 1.2)
+        for number, (panel, task) in enumerate(zip(axes, tasks, strict=True)):
             rows = frame[frame["task"] == task]
             y = rows["model"].map(place)
             panel.plot(rows["published"], y, "o", mfc="white", mec=GREY, markersize=4.5)
