@@ -13,7 +13,6 @@ Computation 9, 1997), section 5.2, with one symbol to recall.
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from robustssm.errors import UsageError, require_one_of
 from robustssm.tasks.base import Split, Task, spec_of
@@ -72,7 +71,7 @@ def delayed_copy(
             tokens[part] = _sequences(stream, split, index[part], symbols, step, length)
         if form == "tokens":
             return numbered(split, index, tokens, labels)
-        return numbered(split, index, _one_hot(tokens, symbols), labels)
+        return numbered(split, index, np.eye(symbols, dtype=np.float32)[tokens], labels)
 
     splits = splits_of(make, train, validation, test)
     tokens = symbols if form == "tokens" else None
@@ -95,9 +94,3 @@ def _sequences(
         found[open_rows[fits]] = candidates[fits]
         open_rows, attempt = open_rows[~fits], attempt + 1
     return found
-
-
-def _one_hot(tokens: IntArray, symbols: int) -> npt.NDArray[np.float32]:
-    inputs = np.zeros((*tokens.shape, symbols), dtype=np.float32)
-    np.put_along_axis(inputs, tokens[:, :, None], np.float32(1.0), axis=2)
-    return inputs

@@ -16,7 +16,6 @@ Arena (arXiv 2011.04006), section 2.2.1; google-research/long-range-arena,
 lra_benchmarks/data/listops.py for probabilities, limits and tokens.
 """
 
-from robustssm.errors import UsageError
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check, check_sizes, numbered, splits_of
 from robustssm.tasks.listops_trees import OPERATORS, Limits, sample_trees
@@ -56,34 +55,3 @@ def listops(
 
     splits = splits_of(make, train, validation, test)
     return Task(spec_of(_WHO, given, listops), 10, splits, tokens=len(VOCABULARY))
-
-
-def text(tokens: IntArray, brackets: bool = False) -> str:
-    """Return the text of one sample's tokens (length,), padding left out.
-
-    brackets: with the round brackets of the benchmark's files, `( ( ( [MAX 2 ) 9 ) ] )`, which
-    its tokeniser drops. Raises UsageError for what is no complete expression.
-    """
-    words = [VOCABULARY[token] for token in tokens.tolist() if token]
-    if not brackets:
-        return " ".join(words)
-    # Of every list that is open what is written so far; at the bottom, what is complete.
-    opened: list[str] = [""]
-    for place, word in enumerate(words):
-        if word.startswith("["):
-            opened.append(word)
-            continue
-        done = word
-        if word == "]":
-            written = opened.pop()
-            if not written.startswith("("):
-                raise UsageError(f"{_WHO}: token {place} closes what has no arguments")
-            done = f"( {written} ] )"
-        # Each argument makes one pair of brackets with what came before.
-        before = opened.pop() if opened else ""
-        if not opened and (before or place + 1 < len(words)):
-            raise UsageError(f"{_WHO}: the expression is complete before token {place + 1}")
-        opened.append(f"( {before} {done} )" if before else done)
-    if len(opened) != 1 or not opened[0]:
-        raise UsageError(f"{_WHO}: the tokens are no complete expression")
-    return opened[0]

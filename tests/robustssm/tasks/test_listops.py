@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from robustssm.errors import UsageError
 from robustssm.tasks import Split, Task, load_task
-from robustssm.tasks.listops import VOCABULARY, text
+from robustssm.tasks.listops import VOCABULARY
+from robustssm.typing import IntArray
+
+
+def text(tokens: IntArray) -> str:
+    """Return the text of one sample's tokens (length,), padding left out."""
+    return " ".join(VOCABULARY[token] for token in tokens.tolist() if token)
 
 
 def value(expression: str) -> int:
@@ -68,23 +74,6 @@ def test_every_label_is_the_value_of_its_text(task: Task) -> None:
             assert value(words) == label, (name, row)
             assert len(words.split()) == length and 500 < length < 2000
             assert tokens[length - 1] == 1 and not tokens[length:].any()
-
-
-def test_the_published_text_has_pairs_of_brackets(task: Task) -> None:
-    bare = "[MAX 2 [SM 3 4 ] 9 ]"
-    tokens = np.array([VOCABULARY.index(word) for word in bare.split()])
-    assert text(np.append(tokens, 0)) == bare
-    # As the benchmark writes the pairs of its tree: (((([MAX 2) ((([SM 3) 4) ])) 9) ]).
-    written = "( ( ( ( [MAX 2 ) ( ( ( [SM 3 ) 4 ) ] ) ) 9 ) ] )"
-    assert text(tokens, brackets=True) == written
-    whole = text(task.splits["train"].inputs[0], brackets=True)
-    assert whole.count("(") == whole.count(")")
-    bare = " ".join(word for word in whole.split() if word not in "()")
-    assert bare == text(task.splits["train"].inputs[0])
-    assert value(whole) == task.splits["train"].labels[0]
-    for wrong in ([1], [2, 6], [6, 6], [2]):
-        with pytest.raises(UsageError, match=r"complete|no arguments"):
-            text(np.array(wrong), brackets=True)
 
 
 def test_the_grammar_is_the_published_one(task: Task) -> None:
