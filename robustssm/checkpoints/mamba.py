@@ -15,7 +15,7 @@ from torch import Tensor
 from robustssm.checkpoints.imported import Imported, standardisation
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
-from robustssm.errors import RejectedInputError, UsageError
+from robustssm.errors import RejectedInputError, UsageError, require
 from robustssm.networks.mamba import CONFIG, MambaModel
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ def _config(contents: "Contents", given: Overrides) -> dict[str, object]:
     if kind != "mamba" or variant != "Mamba1" or options.get("attn_layer_idx"):
         raise UsageError(f"{who}: is a {kind} ({variant}), expected a Mamba; {FACTORY}")
     for name, allowed in _ONLY.items():
-        if options.get(name, allowed[0]) not in allowed:
-            raise UsageError(f"{who}: option {name} is {options[name]!r}, expected {allowed[0]}")
+        value = options.get(name, allowed[0])
+        require(value in allowed, f"{who}: option {name}", value, str(allowed[0]))
     config = {key: options.get(key, default) for key, default in CONFIG.items()}
-    if config["hidden_act"] != "silu":
-        raise UsageError(f"{who}: hidden_act is {config['hidden_act']!r}, expected silu; {FACTORY}")
+    activation = config["hidden_act"]
+    require(activation == "silu", f"{who}: hidden_act", activation, f"silu; {FACTORY}")
     shapes = {name: tuple(value.shape) for name, value in contents.tensors.items()}
     layers = sum(name.endswith(".mixer.A_log") for name in shapes)
     first = {name.rpartition("layers.0.")[2]: shape for name, shape in shapes.items()}

@@ -19,7 +19,7 @@ Space Models (arXiv 2405.13975), section 5, noise-padded sequential CIFAR-10: 10
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 from robustssm.philox import uniform
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check, check_sizes
@@ -41,16 +41,9 @@ def noise_padded(task: str = "digits", pad: int = 256, seed: int = 0) -> Task:
 
     check_sizes(_WHO, seed)
     check(_WHO, "pad", pad, 1, 1 << 20)
-    if task.startswith(_WHO):
-        raise UsageError(f"{_WHO}: task is {task!r}, expected one that is not padded itself")
+    require(not task.startswith(_WHO), f"{_WHO}: task", task, "one that is not padded itself")
     inner = load_task(task.replace("+", ":"))
-    if inner.tokens is not None:
-        raise UsageError(f"{_WHO}: {task} is a task of tokens, expected one of values")
-    if any(split.lengths is not None for split in inner.splits.values()):
-        raise UsageError(
-            f"{_WHO}: samples of {task} have lengths of their own, expected a task in which all "
-            "are valid to the last step"
-        )
+    inner.values(_WHO)
     mean, std = (np.rint(v / _ROUND) * _ROUND for v in (inner.mean, inner.std))
     if bool((std == 0.0).any()):
         raise UsageError(f"{_WHO}: a channel of {task} is constant, which has no standard form")

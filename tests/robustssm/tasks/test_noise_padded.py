@@ -76,7 +76,7 @@ def test_what_cannot_be_padded(tmp_path: Path) -> None:
         ("task=digits+side=4", "expected 8 to 64"),
         ("task=cats", "'cats' is unknown"),
         ("task=noise-padded", "not padded itself"),
-        ("task=delayed-copy+form=tokens", "task of tokens"),
+        ("task=delayed-copy+form=tokens", "expected a task of values"),
         (f"task=file+{tmp_path / 'flat.npz'}", "constant"),
         (f"task=file+{tmp_path / 'ends.npz'}", "lengths of their own"),
         ("pad=0", "pad is 0"),
