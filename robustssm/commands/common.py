@@ -153,20 +153,9 @@ def shared(*names: str) -> Callable[[Any], Any]:
 class SharedOptions:
     """The values of the options that `shared` adds, and what commands do with them.
 
-    Parameters
-    ----------
-    models, checkpoints, settings : tuple
-        The models, as `checkpoints.model_names.resolve` reads them.
-    task : str, optional
-        Specification of the task. The models' own by default.
-    seed : int
-        Seed of the noise.
-    limit : int, optional
-        Use the first `limit` samples only.
-    jobs : int, optional
-        Number of processes. One per core by default.
-    style, progress : str
-        How results and progress are shown (`terminal.show`, `terminal.progress`).
+    models, checkpoints, settings: as `checkpoints.model_names.resolve` reads them; task: None for
+    that of the models; seed: of the noise; limit: use the first samples only; jobs: number of
+    processes, None for one per core; style, progress: how `terminal` shows results and progress.
     """
 
     models: tuple[str, ...] = ()

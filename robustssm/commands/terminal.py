@@ -35,24 +35,13 @@ Column = tuple[str, "str | Callable[[Any], object]", str]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, and how a reader sees them.
+    """Rows, and how a reader sees them; csv and json hold the rows themselves.
 
-    Parameters
-    ----------
-    title : str
-        Printed above the table; Markdown has none.
-    rows : pandas.DataFrame or sequence of mappings
-        All that csv and json hold.
-    columns : sequence of Column, optional
-        What `table` and `md` show. All keys, under their own names, by default.
-    digits : str
-        Format of the floats of columns without a format of their own.
-    words : function, optional
-        The text of a row; `table` prints these texts instead of a table.
-    upright : bool
-        Show a single row as names and values, one below the other.
-    prose : bool
-        Cells hold sentences: they stand on the left and are broken into lines.
+    title: printed above the table, not in Markdown; columns: what is shown, all keys under their
+    own names by default; digits: format of the floats of columns without a format; words: the
+    text of a row, which `table` prints instead of a table; upright: a single row is shown as names
+    and values, one below the other; prose: cells hold sentences, which stand on the left and are
+    broken into lines.
     """
 
     title: str
@@ -114,16 +103,8 @@ def show(
 ) -> None:
     """Print the result of a command on stdout.
 
-    Parameters
-    ----------
-    style : str
-        `table` and `md` (Markdown) print all parts, `csv` and `json` the rows alone.
-    *parts : Table or str
-        Tables, and lines between them.
-    content : dict, optional
-        The JSON document. The rows of the first table by default.
-    rows : pandas.DataFrame or sequence of mappings, optional
-        The rows of the CSV. Those of the first table by default.
+    style: `table` and `md` (Markdown) print all parts, tables and lines between them; `csv` prints
+    `rows`, `json` prints `content`. Both are the rows of the first table by default.
     """
     tables = [part for part in parts if isinstance(part, Table)]
     if style == "json":
