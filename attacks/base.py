@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, replace
 from typing import ClassVar, TypeVar, dataclass_transform, final
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustssm import philox
 from robustssm.attacks.budget import Budget
-from robustssm.errors import UsageError, require
+from robustssm.errors import UsageError, require, require_one_of
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
 
@@ -82,6 +82,14 @@ class Attack(ABC):  # noqa: B024
     def who(self) -> str:
         """Name in messages."""
         return type(self).__name__
+
+    def check(self, holds: bool, name: str, expected: str) -> None:
+        """Raise UsageError, with the field's name and value, unless a condition holds."""
+        require(holds, f"{self.who}: {name}", getattr(self, name), expected)
+
+    def check_word(self, name: str, allowed: Iterable[str]) -> None:
+        """Raise UsageError unless a field is one of the allowed words."""
+        require_one_of(f"{self.who}: {name}", getattr(self, name), allowed)
 
     def default_unit(self, site: str) -> str:
         """Return the unit of eps at a site, where none is named."""

@@ -25,12 +25,8 @@ class Channelled(Perturbation):
     channels: str
 
     def check_channels(self) -> None:
-        """Raise UsageError where the policy is unknown."""
-        if self.channels not in CHANNELS:
-            raise UsageError(
-                f"{self.who}: channels {self.channels!r} is unknown, expected one of "
-                f"{', '.join(CHANNELS)}"
-            )
+        """Raise UsageError if the policy is unknown."""
+        self.check_word("channels", CHANNELS)
 
     def _carrier(self) -> Perturbation:
         """Return what the choice of the one channel depends on."""
@@ -75,11 +71,8 @@ class Phased(Channelled):
     def check_phase(self) -> None:
         """Raise UsageError where the phase is unknown."""
         known = self.phase in ("random", *PHASES)
-        if not (known if isinstance(self.phase, str) else math.isfinite(self.phase)):
-            raise UsageError(
-                f"{self.who}: phase {self.phase!r} is unknown, expected random, cosine, sine, or "
-                "a number in radians"
-            )
+        held = known if isinstance(self.phase, str) else math.isfinite(self.phase)
+        self.check(held, "phase", "random, cosine, sine, or a number in radians")
 
     def check_sine(self, cycles: float, name: str, L: int) -> None:
         """Raise UsageError for the sine of a frequency at which it is zero at every step."""

@@ -9,7 +9,6 @@ from robustssm.attacks.bands import sinusoid, span_energy, waves, written
 from robustssm.attacks.base import Site, family
 from robustssm.attacks.channels import Phased
 from robustssm.attacks.frequencies import cycles_per_sample
-from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 _LAWS = ("linear", "log")
@@ -37,19 +36,10 @@ class Chirp(Phased):
         self.check_phase()
         for name in ("low", "high"):
             object.__setattr__(self, name, written(getattr(self, name), self.who))
-        if self.law not in _LAWS:
-            raise UsageError(
-                f"{self.who}: law {self.law!r} is unknown, expected one of {', '.join(_LAWS)}"
-            )
-        if self.low > self.high:
-            raise UsageError(
-                f"{self.who}: low {self.low:g} is above high {self.high:g}; exchange them"
-            )
-        if self.law == "log" and self.low <= 0.0:
-            raise UsageError(
-                f"{self.who}: low is {self.low:g}, where a log sweep cannot start; expected above "
-                "0, or law='linear'"
-            )
+        self.check_word("law", _LAWS)
+        self.check(self.low <= self.high, "low", f"at most high, {self.high:g}")
+        starts = self.law != "log" or self.low > 0.0
+        self.check(starts, "low", "above 0, where a log sweep can start, or law='linear'")
 
     def _edges(self, L: int, site: Site) -> tuple[float, float]:
         unit, rate = self.frequency_unit, site.rate

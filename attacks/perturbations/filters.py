@@ -17,7 +17,7 @@ from robustssm.attacks.bands import band_energy, inside
 from robustssm.attacks.base import Site, Transform, family
 from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.attacks.spectra import above_rounding, signal, spectrum
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 from robustssm.typing import IntArray
 
 
@@ -38,14 +38,11 @@ class Filter(Transform):
         """Return the band's ends in `frequency_unit`; None where it has none on that side."""
 
     def __post_init__(self) -> None:
-        if self.order is not None and not (type(self.order) is int and self.order >= 1):
-            raise UsageError(
-                f"{self.who}: order is {self.order!r}, expected a whole number >= 1, or None for a "
-                "filter that removes whole bins"
-            )
+        whole = self.order is None or (type(self.order) is int and self.order >= 1)
+        self.check(whole, "order", "a whole number >= 1, or None for a filter of whole bins")
         low, high = self.edges()
-        if low is not None and high is not None and not low <= high:
-            raise UsageError(f"{self.who}: band {low:g} to {high:g} is empty, expected low <= high")
+        held = low is None or high is None or low <= high
+        require(held, f"{self.who}: band", (low, high), "low <= high")
 
     def band(self, site: Site) -> tuple[float, float]:
         """Return the band in cycles per sample; UsageError where it does not exist."""
@@ -66,8 +63,10 @@ class Filter(Transform):
                 f"{self.who}: of order {self.order} needs its frequencies between 0 and Nyquist, "
                 "both left out; leave order out to remove whole bins"
             )
-        if self.order is not None and len(named) == 2 and named[0] == named[1]:
-            raise UsageError(f"{self.who}: of order {self.order} needs low < high")
+        narrow = self.order is not None and len(named) == 2 and named[0] == named[1]
+        require(
+            not narrow, f"{self.who}: band", self.edges(), "low < high for a filter of an order"
+        )
 
     def loss(self, valid: int, site: Site, like: Tensor) -> Tensor:
         """Return the share of each DFT bin that is removed, 0 to 1, shape (valid // 2 + 1,)."""

@@ -10,7 +10,6 @@ from robustssm.attacks.bands import sinusoid, span_energy, waves, written
 from robustssm.attacks.base import Site, family
 from robustssm.attacks.channels import Phased
 from robustssm.attacks.frequencies import cycles_per_sample
-from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 
@@ -37,15 +36,9 @@ class Gabor(Phased):
         self.check_phase()
         for name in ("mode", "centre", "width"):
             object.__setattr__(self, name, written(getattr(self, name), self.who))
-        if not 0.0 <= self.centre <= 1.0:
-            raise UsageError(
-                f"{self.who}: centre is {self.centre:g}, expected a fraction of the length, 0 to 1"
-            )
-        if not 0.0 < self.width <= 1.0:
-            raise UsageError(
-                f"{self.who}: width is {self.width:g}, expected a fraction of the length, above 0 "
-                "and up to 1"
-            )
+        expected = "a fraction of the length"
+        self.check(0.0 <= self.centre <= 1.0, "centre", f"{expected}, 0 to 1")
+        self.check(0.0 < self.width <= 1.0, "width", f"{expected}, above 0 and up to 1")
 
     def _cycles(self, L: int, site: Site) -> float:
         return cycles_per_sample(self.mode, self.frequency_unit, L, site.rate, self.who)

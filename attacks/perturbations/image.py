@@ -41,14 +41,9 @@ class Fourier2D(Channelled):
         self.check_channels()
         for name in ("i", "j"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or value % 1 != 0:
-                raise UsageError(f"{self.who}: {name} is {value!r}, expected a whole bin")
+            self.check(isinstance(value, int | float) and value % 1 == 0, name, "a whole bin")
             object.__setattr__(self, name, int(value))
-        if self.convention not in _CONVENTIONS:
-            raise UsageError(
-                f"{self.who}: convention {self.convention!r} is unknown, expected one of "
-                f"{', '.join(_CONVENTIONS)}"
-            )
+        self.check_word("convention", _CONVENTIONS)
 
     def _image(self, site: Site) -> tuple[int, int]:
         if site.image is None:
@@ -66,11 +61,8 @@ class Fourier2D(Channelled):
                 f"sequence has {L} steps"
             )
         for name, value, d in (("i", self.i, rows), ("j", self.j, columns)):
-            if abs(value) > d // 2:
-                raise UsageError(
-                    f"{self.who}: {name} is {value}, beyond the Nyquist bin of {d} pixels, "
-                    f"expected {-(d // 2)} to {d // 2}"
-                )
+            nyquist = d // 2
+            self.check(abs(value) <= nyquist, name, f"{-nyquist} to {nyquist}, bins of {d} pixels")
 
     def _own_mirror(self, site: Site) -> bool:
         rows, columns = self._image(site)

@@ -26,17 +26,12 @@ class Impulses(Channelled):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        if not isinstance(self.count, int) or self.count < 1:
-            raise UsageError(
-                f"{self.who}: count is {self.count!r}, expected a whole number, 1 or more"
-            )
+        whole = isinstance(self.count, int) and self.count >= 1
+        self.check(whole, "count", "a whole number, 1 or more")
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for more impulses than steps."""
-        if self.count > L:
-            raise UsageError(
-                f"{self.who}: count is {self.count}, but there are {L} valid steps; expected 1-{L}"
-            )
+        self.check(self.count <= L, "count", f"1-{L}, the number of valid steps")
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return impulses of height 1: at the steps whose draws rank lowest."""
@@ -68,15 +63,11 @@ class Dropout(Transform, Channelled):
     def __post_init__(self) -> None:
         self.check_channels()
         object.__setattr__(self, "share", float(self.share))
-        if not 0.0 < self.share <= 1.0:
-            raise UsageError(f"{self.who}: share is {self.share:g}, expected above 0 and up to 1")
+        self.check(0.0 < self.share <= 1.0, "share", "above 0 and up to 1")
         if not isinstance(self.fill, str):
             object.__setattr__(self, "fill", float(self.fill))
-        if not (self.fill in _FILLS if isinstance(self.fill, str) else math.isfinite(self.fill)):
-            raise UsageError(
-                f"{self.who}: fill {self.fill!r} is unknown, expected a finite number, "
-                f"{' or '.join(_FILLS)}"
-            )
+        held = self.fill in _FILLS if isinstance(self.fill, str) else math.isfinite(self.fill)
+        self.check(held, "fill", f"a finite number, {' or '.join(_FILLS)}")
 
     def _lost(self, valid: int) -> int:
         return max(1, round(self.share * valid))

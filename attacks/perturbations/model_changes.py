@@ -74,10 +74,7 @@ class StepSize(ModelChange):
     unit: ClassVar[str] = "octaves"
 
     def __post_init__(self) -> None:
-        if self.to not in TO:
-            raise UsageError(
-                f"{self.who}: to {self.to!r} is unknown, expected one of {', '.join(TO)}"
-            )
+        self.check_word("to", TO)
 
     @contextmanager
     def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:
@@ -110,11 +107,7 @@ class Discretization(ModelChange):
     strengths: ClassVar[tuple[float, ...] | None] = (1.0,)
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(
-                f"{self.who}: method {self.method!r} is unknown, expected one of "
-                f"{', '.join(METHODS)}"
-            )
+        self.check_word("method", METHODS)
 
     @contextmanager
     def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:

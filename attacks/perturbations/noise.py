@@ -10,7 +10,7 @@ from robustssm.attacks.bands import band_energy, inside, written
 from robustssm.attacks.base import Site, family
 from robustssm.attacks.channels import Channelled
 from robustssm.attacks.frequencies import cycles_per_sample
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
@@ -61,10 +61,7 @@ class BandNoise(GaussianNoise):
         self.check_channels()
         for name in ("low", "high"):
             object.__setattr__(self, name, written(getattr(self, name), self.who))
-        if self.low > self.high:
-            raise UsageError(
-                f"{self.who}: low {self.low:g} is above high {self.high:g}; exchange them"
-            )
+        self.check(self.low <= self.high, "low", f"at most high, {self.high:g}")
 
     def _edges(self, L: int, site: Site) -> tuple[float, float]:
         unit, rate = self.frequency_unit, site.rate
@@ -119,15 +116,13 @@ class ColouredNoise(GaussianNoise):
     def __post_init__(self) -> None:
         self.check_channels()
         object.__setattr__(self, "alpha", written(self.alpha, self.who))
-        if not math.isfinite(self.alpha):
-            raise UsageError(f"{self.who}: alpha is {self.alpha:g}, expected a finite number")
+        self.check(math.isfinite(self.alpha), "alpha", "a finite number")
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError where bin 0 is the only one."""
-        if L < 2:
-            raise UsageError(
-                f"{self.who}: {L} valid step has no frequency above 0, expected 2 or more"
-            )
+        require(
+            L >= 2, f"{self.who}: number of valid steps", L, "2 or more, for a frequency above 0"
+        )
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the noise, amplitude 1 at the strongest bin."""

@@ -39,12 +39,9 @@ class NoisePadding(Channelled):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        if type(self.steps) is not int or not 1 <= self.steps <= _MOST:
-            raise UsageError(
-                f"{self.who}: steps is {self.steps!r}, expected a whole number, 1 to {_MOST}"
-            )
-        if type(self.centred) is not bool:
-            raise UsageError(f"{self.who}: centred is {self.centred!r}, expected True or False")
+        whole = type(self.steps) is int and 1 <= self.steps <= _MOST
+        self.check(whole, "steps", f"a whole number, 1 to {_MOST}")
+        self.check(type(self.centred) is bool, "centred", "True or False")
 
     def extended(self, x: Tensor) -> Tensor:
         """Return x with `steps` rows of zeros appended."""

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from robustssm.attacks.base import Site, Transform, family
-from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 _MOST_BITS = 32
@@ -26,15 +25,10 @@ class Quantise(Transform):
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if type(self.bits) is not int or not 1 <= self.bits <= _MOST_BITS:
-            raise UsageError(
-                f"{self.who}: bits is {self.bits!r}, expected a whole number, 1 to {_MOST_BITS}"
-            )
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise UsageError(
-                f"{self.who}: range {self.low:g} to {self.high:g} is empty or infinite, expected "
-                "low < high"
-            )
+        whole = type(self.bits) is int and 1 <= self.bits <= _MOST_BITS
+        self.check(whole, "bits", f"a whole number, 1 to {_MOST_BITS}")
+        finite = math.isfinite(self.low) and math.isfinite(self.high)
+        self.check(finite and self.low < self.high, "low", f"finite and below high, {self.high:g}")
 
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the levels nearest to x."""

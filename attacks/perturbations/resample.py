@@ -15,7 +15,6 @@ from torch import Tensor
 
 from robustssm.attacks.base import Site, Transform, family
 from robustssm.attacks.spectra import pairwise, spectrum
-from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 FILLS = ("edge", "zero")
@@ -36,12 +35,9 @@ class Resample(Transform):
     fill: str = "edge"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.factor) and self.factor > 0.0):
-            raise UsageError(f"{self.who}: factor is {self.factor:g}, expected a number > 0")
-        if self.fill not in FILLS:
-            raise UsageError(
-                f"{self.who}: fill {self.fill!r} is unknown, expected one of {', '.join(FILLS)}"
-            )
+        held = math.isfinite(self.factor) and self.factor > 0.0
+        self.check(held, "factor", "a number > 0")
+        self.check_word("fill", FILLS)
 
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return x read at times factor t."""

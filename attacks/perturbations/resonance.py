@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from robustssm.attacks.base import Perturbation, Site, family
-from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 # The draws are keyed by the frequency's digits: so many are the same on every machine, and
@@ -39,10 +38,8 @@ class Resonance(Perturbation):
     fills: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.omega) and self.omega >= 0.0):
-            raise UsageError(
-                f"{self.who}: omega is {self.omega:g}, expected a finite frequency >= 0"
-            )
+        held = math.isfinite(self.omega) and self.omega >= 0.0
+        self.check(held, "omega", "a finite frequency >= 0")
         object.__setattr__(self, "omega", float(f"{self.omega:.{DIGITS}g}"))
 
     def _wave(self, valid: int, site: Site) -> Tensor:

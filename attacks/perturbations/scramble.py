@@ -34,10 +34,7 @@ class PhaseScramble(Channelled, Transform):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        if self.high is not None and not self.low <= self.high:
-            raise UsageError(
-                f"{self.who}: band {self.low:g} to {self.high:g} is empty, expected low <= high"
-            )
+        self.check(self.high is None or self.low <= self.high, "low", f"at most high, {self.high}")
         for key in ("low", "high"):
             value = getattr(self, key)
             if self.frequency_unit == "bin" and value is not None and float(value).is_integer():

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from robustssm.attacks.base import Site, Transform, family
-from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 FILLS = ("edge", "zero", "wrap")
@@ -25,22 +24,14 @@ class TimeShift(Transform):
     draw: str = "fixed"
 
     def __post_init__(self) -> None:
-        if type(self.steps) is not int:
-            raise UsageError(f"{self.who}: steps is {self.steps!r}, expected a whole number")
-        for key, allowed in (("fill", FILLS), ("draw", DRAWS)):
-            if getattr(self, key) not in allowed:
-                raise UsageError(
-                    f"{self.who}: {key} {getattr(self, key)!r} is unknown, expected one of "
-                    f"{', '.join(allowed)}"
-                )
+        self.check(type(self.steps) is int, "steps", "a whole number")
+        self.check_word("fill", FILLS)
+        self.check_word("draw", DRAWS)
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError where nothing of the sequence would be left."""
-        if abs(self.steps) >= L:
-            raise UsageError(
-                f"{self.who}: {self.steps} steps leave nothing of length {L}, expected "
-                f"{1 - L} to {L - 1}"
-            )
+        left = abs(self.steps) < L
+        self.check(left, "steps", f"{1 - L} to {L - 1}, so that something of length {L} is left")
 
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return x delayed."""

@@ -39,10 +39,8 @@ class MultiTone(Phased):
         if not isinstance(self.modes, Sequence) or isinstance(self.modes, str):
             raise UsageError(f"{self.who}: modes {self.modes!r} is no list, expected as in (3, 7)")
         modes = sorted(written(mode, self.who) for mode in self.modes)
-        if not 1 <= len(modes) <= _MOST or len(set(modes)) < len(modes):
-            raise UsageError(
-                f"{self.who}: expected 1 to {_MOST} distinct modes, got {self.modes!r}"
-            )
+        distinct = 1 <= len(modes) <= _MOST and len(set(modes)) == len(modes)
+        self.check(distinct, "modes", f"1 to {_MOST} distinct modes")
         object.__setattr__(self, "modes", tuple(modes))
 
     def _cycles(self, L: int, site: Site) -> list[float]:
@@ -99,21 +97,14 @@ class Hum(Phased):
         self.check_phase()
         object.__setattr__(self, "frequency", written(self.frequency, self.who))
         object.__setattr__(self, "decay", float(self.decay))
-        if self.harmonics not in range(1, _MOST + 1):
-            raise UsageError(
-                f"{self.who}: harmonics is {self.harmonics!r}, expected a whole number from "
-                f"1 to {_MOST}"
-            )
+        held = self.harmonics in range(1, _MOST + 1)
+        self.check(held, "harmonics", f"a whole number from 1 to {_MOST}")
         object.__setattr__(self, "harmonics", int(self.harmonics))
-        if not math.isfinite(self.decay):
-            raise UsageError(f"{self.who}: decay is {self.decay:g}, expected a finite number")
+        self.check(math.isfinite(self.decay), "decay", "a finite number")
 
     def _fundamental(self, L: int, site: Site) -> float:
         f = cycles_per_sample(self.frequency, self.frequency_unit, L, site.rate, self.who)
-        if f == 0.0:
-            raise UsageError(
-                f"{self.who}: frequency is 0, which has no harmonics; expected above 0"
-            )
+        self.check(f > 0.0, "frequency", "above 0: it has no harmonics")
         return f
 
     def cycles(self, site: Site) -> list[float]:

@@ -71,10 +71,10 @@ def test_energy_off_the_sweep_is_not_in_the_band() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Chirp(5, 3), "low 5 is above high 3"),
+        (lambda: Chirp(5, 3), "low is 5, expected at most high, 3"),
         (lambda: Chirp(1, 3, "cubic"), "law 'cubic' is unknown, expected one of linear, log"),
-        (lambda: Chirp(0, 3, "log"), "low is 0, where a log sweep cannot start"),
-        (lambda: Chirp(1, 3, phase="worst"), "phase 'worst' is unknown"),
+        (lambda: Chirp(0, 3, "log"), "low is 0, expected above 0, where a log sweep"),
+        (lambda: Chirp(1, 3, phase="worst"), "phase is 'worst', expected random"),
         (lambda: Chirp(1, 33).check_length(64, Site()), "beyond the Nyquist bin 32"),
         (lambda: Chirp(0, 0, phase="sine").check_length(64, Site()), "zero at every sample"),
     ],

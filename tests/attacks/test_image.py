@@ -108,7 +108,7 @@ SITE = Site(image=(8, 8))
         (lambda: Fourier2D(0, 0, "peak"), "convention 'peak' is unknown"),
         (lambda: Fourier2D(0, 0).check_length(64, Site()), "the sequence is no image"),
         (lambda: Fourier2D(0, 0).check_length(63, SITE), "64 pixels, but the sequence has 63"),
-        (lambda: Fourier2D(5, 0).check_length(64, SITE), "i is 5, beyond the Nyquist bin"),
+        (lambda: Fourier2D(5, 0).check_length(64, SITE), "i is 5, expected -4 to 4"),
         (lambda: Fourier2D(0, -5).check_length(64, SITE), "expected -4 to 4"),
         (
             lambda: Fourier2D(1, 1).perturb(

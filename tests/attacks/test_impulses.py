@@ -116,7 +116,7 @@ def test_half_of_a_loss_is_half_of_the_way() -> None:
     [
         (lambda: Impulses(0), "count is 0, expected a whole number, 1 or more"),
         (lambda: Impulses(1.5), "count is 1.5"),  # type: ignore[arg-type]
-        (lambda: Impulses(65).check_length(64, SITE), "count is 65, but there are 64"),
+        (lambda: Impulses(65).check_length(64, SITE), "count is 65, expected 1-64"),
         (
             lambda: Impulses(10).perturb(
                 torch.ones(2, 64, 1),
@@ -126,12 +126,12 @@ def test_half_of_a_loss_is_half_of_the_way() -> None:
                 budget=Budget(1.0, "l2"),
                 site=SITE,
             ),
-            "there are 9 valid steps; expected 1-9",
+            "count is 10, expected 1-9",
         ),
-        (lambda: Dropout(0.0), "share is 0, expected above 0 and up to 1"),
+        (lambda: Dropout(0.0), "share is 0.0, expected above 0 and up to 1"),
         (lambda: Dropout(math.nan), "share is nan"),
-        (lambda: Dropout(0.1, "zero"), "fill 'zero' is unknown, expected a finite number, mean"),
-        (lambda: Dropout(0.1, math.inf), "fill inf is unknown"),
+        (lambda: Dropout(0.1, "zero"), "fill is 'zero', expected a finite number, mean"),
+        (lambda: Dropout(0.1, math.inf), "fill is inf, expected"),
         (lambda: Dropout(0.1, channels="all"), "channels 'all' is unknown"),
         (lambda: Dropout(1.0, "hold").check_length(64, SITE), "no value is left to hold"),
         (lambda: Dropout(0.6, "hold").check_length(1, SITE), "all of 1 valid steps are lost"),

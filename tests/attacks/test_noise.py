@@ -130,7 +130,7 @@ def test_a_channel_has_its_own_noise_or_that_of_all() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: BandNoise(5, 3), "low 5 is above high 3"),
+        (lambda: BandNoise(5, 3), "low is 5, expected at most high, 3"),
         (lambda: BandNoise(5, "x"), "'x' is not a number"),  # type: ignore[arg-type]
         (lambda: BandNoise(1, 2, "all"), "channels 'all' is unknown"),
         (lambda: BandNoise(1, 33).check_length(64, Site()), "beyond the Nyquist bin 32"),
@@ -140,7 +140,7 @@ def test_a_channel_has_its_own_noise_or_that_of_all() -> None:
             "no DFT bin of 64 valid steps lies in the band from 0.051 to 0.061",
         ),
         (lambda: ColouredNoise(float("nan")), "alpha is nan"),
-        (lambda: ColouredNoise(1).check_length(1, Site()), "no frequency above 0"),
+        (lambda: ColouredNoise(1).check_length(1, Site()), "for a frequency above 0"),
     ],
 )
 def test_what_does_not_exist_is_refused(make: object, words: str) -> None:

@@ -63,5 +63,5 @@ def test_fields_are_checked() -> None:
         with pytest.raises(UsageError, match="1 to 32"):
             Quantise(bits)  # type: ignore[arg-type]
     for low, high in ((1.0, 1.0), (2.0, 1.0), (0.0, math.inf), (math.nan, 1.0)):
-        with pytest.raises(UsageError, match="low < high"):
+        with pytest.raises(UsageError, match="expected finite and below high"):
             Quantise(8, low, high)
