@@ -95,6 +95,5 @@ def reproduce(
 
 
 def _log_step(name: str, progress: str, step: str) -> None:
-    from robustssm.commands import terminal
-
+    """Write in a log that a step begins; some take minutes."""
     terminal.log(f"reproduce: {name}, {step}", progress)
