@@ -1,6 +1,6 @@
 """Errors against the state size: strong (sup over frequencies) and weak (one input each).
 
-One figure, a panel a quantity, a line an initialisation; predictions as thin dotted lines.
+One figure, one panel per quantity, one line per initialisation; predictions as thin dotted lines.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ DECADES = 11
 
 
 def data(result: Rates) -> pd.DataFrame:
-    """Return a row an (init, quantity, n): error, other_route, predicted, rate of the fit."""
+    """Return one row per (init, quantity, n): error, other_route, predicted, rate of the fit."""
     fits = result.fits[["init", "quantity", "rate", "rate_low", "rate_high"]]
     return result.errors.merge(fits, on=["init", "quantity"], how="left", validate="many_to_one")
 
@@ -44,7 +44,7 @@ def title(quantity: str) -> str:
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw one panel a quantity, in the order of the frame."""
+    """Draw one panel per quantity, in the order of the frame."""
     for panel, (quantity, group) in zip(axes, frame.groupby("quantity", sort=False), strict=True):
         seen: list[str] = []
         for name, rows in group.groupby("init", sort=False):

@@ -149,12 +149,8 @@ def draw_all(result: PseudospectrumResult, folder: Path) -> list[Path]:
     # Panels of equal aspect, neither flat nor taller than the page is wide.
     height = float(np.clip((PAGE - 1.6) / columns * (top - bottom) / (right - left), 1.6, 4.5))
     with style():
-        figure, axes = new_figure(height=rows * (height + 0.6) + 0.7, columns=columns * rows)
-        if rows > 1:
-            figure.clear()
-            cells = figure.subplots(rows, columns, squeeze=False).ravel()
-            axes = list(cells[:count])
-            for unused in cells[count:]:
-                unused.remove()
-        draw(frame, axes)
+        figure, axes = new_figure(PAGE, rows * (height + 0.6) + 0.7, columns, rows)
+        for unused in axes[count:]:
+            unused.remove()
+        draw(frame, axes[:count])
         return save(figure, frame, Path(folder) / "pseudospectrum", "robustssm pseudospectrum")

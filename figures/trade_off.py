@@ -1,4 +1,4 @@
-"""kappa(V) against the error of the worst unit readout, one panel a state size (`ptd --study`)."""
+"""kappa(V) against the error of the worst unit readout, one panel per size (`ptd --study`)."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ STEM = "ptd-trade-off"
 COLUMNS = 3
 # Inches of the title and the legend, and of a row of panels.
 MARGIN, HEIGHT = 1.3, 2.6
-# One marker a method; fills from white to black tell them apart in grey.
+# One marker per method; fills from white to black tell them apart in grey.
 LOOKS: dict[str, Look] = {
     "rank1": {"marker": "o", "color": "#024A73"},
     "clipped": {"marker": "P", "color": "#029E73", "markersize": 6},
@@ -45,7 +45,7 @@ def data(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what the figure shows, tidy: n, method, settings, kappa, worst_error, stable, pareto.
 
     Rows without kappa (a method that does not exist at a size) are left out. `method` ends in
-    `-free` where the input matrix was free, in `-kept` where it is HiPPO's though the method
+    `-free` if the input matrix was free, in `-kept` if it is HiPPO's though the method
     rescales it.
     """
     columns = ["n", "method", "settings", "kappa", "relative_norm", "worst_error", "stable"]
@@ -60,7 +60,7 @@ def data(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw one panel a state size."""
+    """Draw one panel per state size."""
     sizes = sorted(set(frame["n"]))
     kappa, error = frame["kappa"], frame["worst_error"].dropna()
     for panel, n in zip(axes, sizes, strict=True):
@@ -90,11 +90,11 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     front = rows[rows["pareto"].astype(bool)].sort_values("kappa")
     axes.loglog(front["kappa"], front["worst_error"], color="0.6", linewidth=1.0, label="_front")
-    for method, found in rows.groupby("method", sort=False):
+    for method, of_method in rows.groupby("method", sort=False):
         base = str(method).split("-")[0]
         look: Look = {"markersize": 5.0, "linestyle": ""} | LOOKS[base]
         fill = "white" if base != method else look["color"]
-        stable = found[found["stable"]]
+        stable = of_method[of_method["stable"]]
         axes.loglog(
             stable["kappa"],
             stable["worst_error"],
@@ -103,7 +103,7 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
             zorder=4 if base == "minimax" else 3,
             **look,
         )
-        unstable = found[~found["stable"]]
+        unstable = of_method[~of_method["stable"]]
         if len(unstable):
             axes.plot(
                 unstable["kappa"],

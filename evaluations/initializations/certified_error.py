@@ -148,9 +148,9 @@ class DiagonalDifference:
         columns = self.columns
         for part in blocks(len(low), TERMS * (len(self.poles) + self.hippo.n)):
             zero = np.zeros(len(low[part]), dtype=np.int64)
-            own, own_tail = columns.expand(zero, low[part], high[part])
-            other, other_tail = self.hippo.expand(low[part], high[part])
-            result[part] = polynomial_bound(own - other, own_tail + other_tail)
+            of_poles, poles_tail = columns.expand(zero, low[part], high[part])
+            of_hippo, hippo_tail = self.hippo.expand(low[part], high[part])
+            result[part] = polynomial_bound(of_poles - of_hippo, poles_tail + hippo_tail)
         return result
 
     def at_infinity(self) -> float:
@@ -161,7 +161,7 @@ class DiagonalDifference:
 def certified_error(a: Response, b: Response | None = None, rtol: float = 1e-9) -> Bracket:
     """Return the bracket of sup_omega |G_a(i omega) - G_b(i omega)|; b = None is HiPPO.
 
-    rtol: relative gap asked for. Raises ShapeError where the readouts differ.
+    rtol: relative gap asked for. Raises ShapeError if the readouts differ.
     """
     b = Reference(a.C, a.poles[:0], a.poles[:0]) if b is None else b
     if a.C.shape != b.C.shape or np.any(a.C != b.C):
@@ -209,7 +209,7 @@ def diagonalization_error(
     """Return the bracket of sup_omega |C (V (i omega - Lambda)^-1 B - x(i omega))|.
 
     poles (n,), V (n, n), B (n,), all modes, Re < 0; C (n,), or None for the worst readout |C| = 1,
-    whose error is the 2-norm of the states' difference. Negative omega counts where the spectrum
+    whose error is the 2-norm of the states' difference. Negative omega counts if the spectrum
     or the residues are not closed under conjugation.
     """
     n = len(poles)
@@ -217,7 +217,7 @@ def diagonalization_error(
         return Bracket(0.0, 0.0, 0.0)
     readout = HippoReadout(n, C)
     residues = (V * B).T if C is None else ((C @ V) * B)[:, None]
-    found = _search(DiagonalDifference(readout, poles, residues), n, poles, rtol)
+    upper = _search(DiagonalDifference(readout, poles, residues), n, poles, rtol)
     order, mirrored = np.lexsort((poles.imag, poles.real)), np.conj(poles)
     other = np.lexsort((mirrored.imag, mirrored.real))
     conjugate = np.conj(residues)[other]
@@ -225,12 +225,11 @@ def diagonalization_error(
     if np.allclose(poles[order], mirrored[other], rtol=1e-9, atol=0.0) and np.allclose(
         residues[order], conjugate, rtol=1e-6, atol=scale
     ):
-        return found
+        return upper
     # x is real: at -omega the difference is the conjugate of that of the conjugate system.
-    second = _search(DiagonalDifference(readout, mirrored, np.conj(residues)), n, mirrored, rtol)
-    first = found.low >= second.low
-    omega = found.omega if first else -second.omega
-    return Bracket(max(found.low, second.low), max(found.high, second.high), omega)
+    lower = _search(DiagonalDifference(readout, mirrored, np.conj(residues)), n, mirrored, rtol)
+    omega = upper.omega if upper.low >= lower.low else -lower.omega
+    return Bracket(max(upper.low, lower.low), max(upper.high, lower.high), omega)
 
 
 def _search(

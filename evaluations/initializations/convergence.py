@@ -5,7 +5,7 @@ routes, the exact sum of exponentials in time and Parseval's integral in frequen
 least-squares slope of log error against log n over the larger half of the sizes, with the 95%
 Student interval of that fit: it says how straight the points lie, since nothing here is random.
 
-Beside each stands what theory predicts (`evaluations.predictions`).
+Beside each stands what theory predicts (`predictions`).
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ DENSE = "poles and residues"
 
 @dataclass(frozen=True)
 class Rates:
-    """Errors against n. errors: a row an (init, quantity, n); fits: a row an (init, quantity).
+    """Errors against n, one row per (init, quantity, n), and fits, one per (init, quantity).
 
     unavailable: init -> the sizes without rows, and why.
     """
@@ -85,8 +85,8 @@ def converge(
                 reasons.setdefault(label, str(reason))
             advance()
     unavailable = {
-        label: f"not at n = {', '.join(map(str, found))}: {reasons[label]}"
-        for label, found in missing.items()
+        label: f"not at n = {', '.join(map(str, orders))}: {reasons[label]}"
+        for label, orders in missing.items()
     }
     if not rows:
         raise UsageError(
@@ -149,10 +149,10 @@ def _predicted(expected: Prediction | None, n: int) -> dict[str, object]:
 
 
 def fit(errors: pd.DataFrame) -> pd.DataFrame:
-    """Return one row an (init, quantity): the rate with its interval, and the last prediction.
+    """Return one row per (init, quantity): the rate with its interval, and the last prediction.
 
     agreement: largest relative difference of the two routes over n (for the sup the gap of the
-    bracket); ratio: error over prediction at the largest n (at most 1 where the prediction is a
+    bracket); ratio: error over prediction at the largest n (at most 1 if the prediction is a
     bound).
     """
     rows = []
@@ -189,7 +189,7 @@ def slope(
 ) -> tuple[float, float, float, int]:
     """Return the slope of log error against log n over the larger half, its 95% interval, points.
 
-    At least three points where there are that many; NaN where fewer than two are above `rounding`,
+    At least three points if there are that many; NaN if fewer than two are above `rounding`,
     and no interval from two.
     """
     half = max(3, (len(n) + 1) // 2)

@@ -22,8 +22,8 @@ class Dense:
     """Any real matrix M (n, n): complex Schur form, inverse Lanczos on the triangular factor.
 
     The Schur form is exact for a matrix within eps |M|: sigma_min has that absolute accuracy,
-    and where it comes out below `floor` = eps |M|_2, that is returned, an upper bound. Costs
-    O(n^3) once and O(n^2) a point and step.
+    and if it comes out below `floor` = eps |M|_2, that is returned, an upper bound. Costs
+    O(n^3) once and O(n^2) per point and step.
     """
 
     def __init__(self, M: FloatArray) -> None:

@@ -53,10 +53,10 @@ def frequency_grid(n: int, poles: ComplexArray) -> FloatArray:
     Each pole and each spike (half-width 1/2) comes with points on both flanks.
     """
     offsets = np.array(OFFSETS)
-    own = poles.imag[:, None] + np.abs(poles.real)[:, None] * offsets
+    around_poles = poles.imag[:, None] + np.abs(poles.real)[:, None] * offsets
     normal = spikes(n)[:, None] + 0.5 * offsets
     logarithmic = np.geomspace(1e-3, 1e3 * n * n, LOG_POINTS)
-    points = np.concatenate([np.zeros(1), logarithmic, own.ravel(), normal.ravel()])
+    points = np.concatenate([np.zeros(1), logarithmic, around_poles.ravel(), normal.ravel()])
     return np.unique(points[points >= 0.0])
 
 

@@ -17,7 +17,7 @@ from robustssm.evaluations.initializations.responses import Response, on_axis, r
 from robustssm.hippo import legs
 from robustssm.typing import Array, ComplexArray, FloatArray
 
-# Gauss-Legendre nodes a panel, and its largest half-length over the distance to a pole: the
+# Gauss-Legendre nodes per panel, and its largest half-length over the distance to a pole: the
 # Bernstein ellipse then has parameter 2.2 to 3, and the error is about 2.2^-32 = 1e-11.
 NODES, REACH = 16, 0.75
 # Half-lengths up to which 16 nodes integrate cos(omega) to rounding: 4^32 / 32! = 7e-17.

@@ -45,8 +45,8 @@ class Pseudospectrum:
 
     real (nx,), imag (ny,) ascending; log10_sigma (ny, nx), -inf at an eigenvalue; eigenvalues
     (n,); boundary (190,): points of the numerical range's boundary, in order; abscissae:
-    eps -> `pseudospectral_abscissa`; floor: sigma_min at or below it is only known to be so, 0
-    where it is accurate throughout.
+    eps -> `pseudospectral_abscissa`; floor: sigma_min at or below it is only known to be so; 0
+    if sigma_min is accurate throughout.
     """
 
     real: FloatArray
@@ -69,7 +69,7 @@ class Pseudospectrum:
     def kreiss_lower(self) -> float:
         """Lower bound of the Kreiss constant, sup Re z / sigma_min over Re z > 0.
 
-        The largest value on the grid, or 1, its limit at infinity; the constant is 1 where the
+        The largest value on the grid, or 1, its limit at infinity; the constant is 1 if the
         numerical abscissa is <= 0, and bounds the largest |e^{tM}| from below.
         """
         right = self.real > 0.0
@@ -88,7 +88,7 @@ class PseudospectrumResult:
     systems: dict[str, Pseudospectrum]
 
     def table(self) -> pd.DataFrame:
-        """Return one row an initialisation; kreiss_lower and min_log10_sigma are grid values."""
+        """Return one row per initialisation; kreiss_lower and min_log10_sigma are grid values."""
         rows = []
         for name, known in self.systems.items():
             row: dict[str, object] = {
@@ -118,7 +118,7 @@ def resolvent(name: str, n: int) -> Resolvent:
     """Return the matrix that `name` stands for at state size n.
 
     Raises UsageError for an unknown name, one whose poles are a formula (`s4d-lin`), or a size
-    without optimised E; StabilityError where the rank-one matrix is nearly defective.
+    without optimised E; StabilityError if the rank-one matrix is nearly defective.
     """
     few = legs.check_order(n) <= MAX_ORDER
     require(few, "pseudospectrum: state size", n, f"at most {MAX_ORDER}")
@@ -260,10 +260,10 @@ def pseudospectrum(
 
 
 def at_points(n: int, names: Sequence[str], z: ComplexArray) -> pd.DataFrame:
-    """Return init, re, im, sigma_min, log10_sigma_min, floor: one row a name and point.
+    """Return init, re, im, sigma_min, log10_sigma_min, floor: one row per name and point.
 
     sigma_min underflows to 0 below 5e-324, where its logarithm goes on; at an eigenvalue the
-    logarithm is -inf. Raises UsageError where a point of z (m,) is not finite or beyond 1e100.
+    logarithm is -inf. Raises UsageError if a point of z (m,) is not finite or beyond 1e100.
     """
     small = bool(np.all(np.abs(z) <= MAX_MODULUS))
     require(small, "pseudospectrum: point", z.tolist(), f"modulus <= {MAX_MODULUS:g}")

@@ -45,7 +45,7 @@ CURVE = 48
 
 @dataclass(frozen=True)
 class Study:
-    """rows: one an initialisation. slopes: of log kappa on log |E| / |A|, one a size and method."""
+    """rows: one per initialisation; slopes: of log kappa on log |E| / |A|, per size and method."""
 
     rows: pd.DataFrame
     slopes: pd.DataFrame
@@ -107,9 +107,9 @@ def study(
     shipped ones are used. free_input: with a free input matrix besides. advance is called after
     each size. Raises RejectedInputError for a given file that cannot be used.
     """
-    given = {name: load_initialization(path) for name, path in (matrices or {}).items()}
+    stored_by_name = {name: load_initialization(path) for name, path in (matrices or {}).items()}
     rows = []
-    for n in dict.fromkeys([*sizes, *sorted(len(stored.E) for stored in given.values())]):
+    for n in dict.fromkeys([*sizes, *sorted(len(stored.E) for stored in stored_by_name.values())]):
         log_kappa, log_tau = rank_one_curve(legs.check_order(n, minimum=2))
         cells = plan(n, kappas, free_input) if n in sizes else []
         for method, settings in cells:
@@ -129,7 +129,7 @@ def study(
                 rows.append({**row, "note": str(reason)})
                 continue
             rows.append({**row, **measure(made, log_kappa, log_tau)})
-        for name, stored in given.items():
+        for name, stored in stored_by_name.items():
             if len(stored.E) == n:
                 made = perturb(stored.E, name, B=stored.B, stable=False)
                 row = {"n": n, "method": "given", "settings": name}
@@ -195,7 +195,7 @@ def slopes(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the least-squares slope of log kappa on log |E| / |A|, with its 95% t interval.
 
     The claim kappa ~ 1 / |E| is a slope of -1. Stable and unstable rows count: kappa is of V alone.
-    One row a size, method and range of |E| / |A| (all of it, the paper's own ABLATION, and what
+    One row per size, method and range of |E| / |A| (all of it, the paper's own ABLATION, and what
     lies below that) that holds at least three different sizes of E.
     """
     fits = []
@@ -218,13 +218,13 @@ def slopes(frame: pd.DataFrame) -> pd.DataFrame:
 
 def read_matrices(specs: Sequence[str]) -> dict[str, Path]:
     """Return {name: path} from `name=path` words, or `path` alone, named by its stem."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for spec in specs:
         name, equals, path = spec.partition("=")
         name, path = (name, path) if equals else (Path(spec).stem, spec)
-        if not name or not path or name in found:
+        if not name or not path or name in paths:
             raise UsageError(f"ptd: matrix {spec!r}, expected name=path with names of their own")
         if not Path(path).is_file():
             raise RejectedInputError(f"ptd: matrix {path} does not exist, expected .mat or .npz")
-        found[name] = Path(path)
-    return found
+        paths[name] = Path(path)
+    return paths

@@ -56,11 +56,11 @@ def read_readout(text: str, n: int) -> FloatArray:
 def _listed(text: str, n: int) -> FloatArray:
     """Return the numbers of `text`, padded with zeros to n."""
     try:
-        given = np.array([float(part) for part in text.split(",")])
+        numbers = np.array([float(part) for part in text.split(",")])
     except ValueError:
-        given = np.full(1, np.nan)
-    if not np.isfinite(given).all() or not given.any() or len(given) > n:
+        numbers = np.full(1, np.nan)
+    if not np.isfinite(numbers).all() or not numbers.any() or len(numbers) > n:
         raise UsageError(
             f"readout: {text!r} is no readout, expected at most {n} finite numbers, not all zero"
         )
-    return legs.check_readout(np.concatenate([given, np.zeros(n - len(given))]), n)
+    return legs.check_readout(np.concatenate([numbers, np.zeros(n - len(numbers))]), n)

@@ -9,7 +9,7 @@ and c = (1 - t) / 2 = (1 - tau) / (2 (1 + tau)), so that sigma_min^2 is the smal
 
 By inertia (Haynsworth), the number of roots below mu is that of |d_k|^2 below mu, plus one where
 mu T^2 > |w|^2 and T < 0, less one where mu T^2 > |w|^2 and T > 0: sigma_min is bisected, in O(n)
-a step, and cannot be missed.
+per step, and cannot be missed.
 
 Left of Re z = -1/2 sigma_min is tiny and w cancels. With phi_n(-1-z) = 1 / phi_n(z) the
 resolvents of the family satisfy R_tau(z) = -R_{1/tau}(-1-z)^T, and at s = -1-z, right of the line,
@@ -209,6 +209,6 @@ def _bisect(
     steps = int(np.ceil(np.log2(max(1.0, np.max(np.log(high / low)) / TOLERANCE))))
     for _ in range(steps):
         middle = np.sqrt(low * high)
-        found = below(middle)
-        low, high = np.where(found, low, middle), np.where(found, middle, high)
+        beyond = below(middle)
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
     return np.sqrt(low * high)

@@ -213,7 +213,7 @@ def require_dense(name: Name, n: int) -> None:
 def response(name: Name, C: FloatArray) -> Response:
     """Return the initialisation `name` with HiPPO readout C (n,) as a SISO system.
 
-    Raises UsageError where it does not exist at this size, StabilityError where it is unstable
+    Raises UsageError if it does not exist at this size, StabilityError if it is unstable
     or nearly defective.
     """
     none = np.zeros(0, dtype=np.complex128)

@@ -37,7 +37,7 @@ NEAREST = 0.05
 
 
 def time_error(system: Response, signal: Input) -> float | None:
-    """Return |(G_a - G) u|_2, or None where float64 cannot hold the sums.
+    """Return |(G_a - G) u|_2, or None if float64 cannot hold the sums.
 
     None: dense systems beyond MAX_GRAMIAN states, or with residues that cancel; `decay` with
     readouts of more than MAX_SUPPORT entries, or of all n, or beside a real pole near -1; n = 1.
@@ -134,9 +134,9 @@ def _modal_energy(system: Response, signal: Input, support: int) -> float | None
     weight = weight * np.sin(np.pi * signal.value) / np.pi
     coupling = 1.0 / (poles[:, None] + a)
     modes = np.concatenate([poles, -a.astype(np.complex128)])
-    own = residues * (coupling @ weight)
+    free = residues * (coupling @ weight)
     driven = -weight * (residues @ coupling)
-    amplitudes = np.concatenate([own, driven])
+    amplitudes = np.concatenate([free, driven])
     gram = -1.0 / (modes[:, None] + np.conj(modes))
     size = np.abs(amplitudes)
     return _unless_cancelled(
@@ -145,7 +145,7 @@ def _modal_energy(system: Response, signal: Input, support: int) -> float | None
 
 
 def _unless_cancelled(energy: float, terms: float) -> float | None:
-    """Return the energy, or None where rounding of its terms may reach CANCELLED of it."""
+    """Return the energy, or None if rounding of its terms may reach CANCELLED of it."""
     return energy if EPS * terms <= CANCELLED * energy else None
 
 
@@ -153,14 +153,14 @@ def _error_modes(system: Response, support: int) -> tuple[ComplexArray, ComplexA
     """Return all poles and residues of G_a - G, those of HiPPO being -1..-support."""
     pair = system.poles.imag != 0.0
     i = np.arange(support)
-    own = np.empty(support)
+    of_hippo = np.empty(support)
     for m in range(support):
         # Residue of x_i at -(m+1): the factor 1 / (s + m + 1) left out of phi_i / (s + i + 1).
         s = -(m + 1.0)
         x = np.array([_residue(k, m, s) for k in range(support)])
-        own[m] = np.dot(system.C[:support] * legs.input_vector(support), x)
+        of_hippo[m] = np.dot(system.C[:support] * legs.input_vector(support), x)
     poles = np.concatenate([system.poles, np.conj(system.poles[pair]), -(i + 1.0)])
-    residues = np.concatenate([system.residues, np.conj(system.residues[pair]), -own])
+    residues = np.concatenate([system.residues, np.conj(system.residues[pair]), -of_hippo])
     return poles, residues
 
 
@@ -203,7 +203,7 @@ def _gramian_energy(system: Response, signal: Input, support: int) -> float | No
 def _energy(A: FloatArray, start: FloatArray, C: FloatArray) -> float | None:
     """Return x_0^T Q x_0 after one step of iterative refinement, or None.
 
-    None where that step still moved it by more than RESOLUTION: residues then cancel too far.
+    None if that step still moved it by more than RESOLUTION: residues then cancel too far.
     """
     Q = _observability(A, C)
     residual = A.T @ Q + Q @ A + np.outer(C, C)

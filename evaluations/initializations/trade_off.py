@@ -96,7 +96,7 @@ def report(made: Diagonalization, readouts: Mapping[str, FloatArray]) -> Report:
 def bounds(n: int, eps: float, change: float, error: float | None) -> tuple[Bound, Bound]:
     """Return the paper's bound and the sharp one for |E|_2 = eps, |B_E - B| = change.
 
-    error: the measured sup for the worst unit readout; None where A + E is unstable.
+    error: the measured sup for the worst unit readout; None if A + E is unstable.
     """
     none = "unstable: no bound applies"
     paper = (2.0 * np.log(n) + 4.0) * eps
@@ -120,18 +120,18 @@ def bounds(n: int, eps: float, change: float, error: float | None) -> tuple[Boun
 
 
 def sup_errors(
-    found: Diagonalization, readouts: Sequence[FloatArray] = (), rtol: float = RTOL
+    made: Diagonalization, readouts: Sequence[FloatArray] = (), rtol: float = RTOL
 ) -> list[Bracket]:
     """Return the brackets of sup |x_E - x|_2 and of sup |C (x_E - x)| for each readout C (n,).
 
     Assumes that A + E is stable.
     """
-    system = found.eigenvalues, found.V, found.B
+    system = made.eigenvalues, made.V, made.B
     return [diagonalization_error(*system, C, rtol) for C in (None, *readouts)]
 
 
 def ptd_table(sizes: Sequence[int], names: Sequence[str] = NAMES) -> pd.DataFrame:
-    """Return one row a size and initialisation, readout e0.
+    """Return one row per size and initialisation, readout e0.
 
     relative_norm: |E|_2 / |A|_2; sup_error: sup |G_E - G|, attained at sup_omega, rad per unit
     time. A name that does not exist at a size has its reason in `note` and no numbers.
@@ -141,16 +141,16 @@ def ptd_table(sizes: Sequence[int], names: Sequence[str] = NAMES) -> pd.DataFram
         for name in names:
             row: dict[str, object] = {"n": n, "init": name}
             try:
-                found = diagonalization(parse(name), n)
+                made = diagonalization(parse(name), n)
                 sup = sup_error(response(parse(name), read_readout("e0", n)))
             except (UsageError, StabilityError) as reason:
                 rows.append({**row, "note": str(reason)})
                 continue
             row |= {
-                "kappa": found.kappa,
-                "relative_norm": found.relative_norm,
-                "max_real": found.max_real,
-                "backward_error": found.backward_error,
+                "kappa": made.kappa,
+                "relative_norm": made.relative_norm,
+                "max_real": made.max_real,
+                "backward_error": made.backward_error,
                 "sup_error": sup.value,
                 "sup_omega": sup.at,
                 "note": "",

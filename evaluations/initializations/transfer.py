@@ -84,7 +84,7 @@ class Measure:
 class TransferResult:
     """The transfer functions of the initialisations at state size n, readout C (n,).
 
-    systems: one Measure a distinct system that exists at n, `hippo` first; names: requested name
+    systems: one Measure per distinct system that exists at n, `hippo` first; names: requested name
     -> its system, existing or not; unavailable: requested name -> why; omega: frequencies (rad
     per unit time) asked for.
     """
@@ -125,7 +125,7 @@ class TransferResult:
         return f"{system} (= {', '.join(others)})" if others else system
 
     def table(self) -> pd.DataFrame:
-        """Return one row a distinct system; |G(i omega)| for each omega asked for."""
+        """Return one row per distinct system; |G(i omega)| for each omega asked for."""
         rows = []
         for system, measure in self.systems.items():
             row: dict[str, object] = {
@@ -218,7 +218,8 @@ def transfer(
     representative = {HIPPO: HIPPO}
     for text, name in wanted.items():
         system = _system(name)
-        first = representative.setdefault(str(system), _listed(system, text, wanted))
+        listed = str(system) if str(system) in wanted else text
+        first = representative.setdefault(str(system), listed)
         alias[text] = first
         try:
             if first not in systems:
@@ -237,17 +238,12 @@ def _system(name: Name) -> Name:
     return Name(base, kept)
 
 
-def _listed(system: Name, text: str, wanted: dict[str, Name]) -> str:
-    """Return the system's own name where it was asked for, else the first alias, `text`."""
-    return str(system) if str(system) in wanted else text
-
-
 def _measure(name: Name, C: FloatArray) -> Measure:
     """Return the errors and the diagonalisation's quality of one system."""
     n = len(C)
-    found = response(name, C)
-    errors = sup_error(found), output_error(found, "impulse"), output_error(found, "exp")
-    if isinstance(found, Reference):
+    system = response(name, C)
+    errors = sup_error(system), output_error(system, "impulse"), output_error(system, "exp")
+    if isinstance(system, Reference):
         log10 = legs.log10_eigenvector_condition(n)
         kappa = 10.0**log10 if log10 < np.log10(np.finfo(np.float64).max) else None
         note = None
@@ -257,22 +253,22 @@ def _measure(name: Name, C: FloatArray) -> Measure:
                 "G itself; that readout is not computed, its largest coefficient is at most 10^"
                 f"{log10_real_coefficient(C):.1f}"
             )
-        return Measure(found, *errors, -1.0, kappa, log10_kappa=log10, note=note)
-    max_real = float(found.poles.real.max())
+        return Measure(system, *errors, -1.0, kappa, log10_kappa=log10, note=note)
+    max_real = float(system.poles.real.max())
     if name.method is None:
-        return Measure(found, *errors, max_real, 1.0, note="residues optimal in H2 for its poles")
-    if not isinstance(found, Damped):
+        return Measure(system, *errors, max_real, 1.0, note="residues optimal in H2 for its poles")
+    if not isinstance(system, Damped):
         quality = initialization(str(name), n).diagnostics
         relative, kappa = quality["relative_norm"], quality["kappa"]
-        return Measure(found, *errors, max_real, kappa, relative)
+        return Measure(system, *errors, max_real, kappa, relative)
     # E = t P P^T, |P|^2 = n^2 / 2.
-    relative = found.tau / (1.0 + found.tau) * n * n / spectral_norm(n)
-    if found.tau == 1.0:
-        return Measure(found, *errors, max_real, 1.0, relative)
+    relative = system.tau / (1.0 + system.tau) * n * n / spectral_norm(n)
+    if system.tau == 1.0:
+        return Measure(system, *errors, max_real, 1.0, relative)
     if n <= MAX_DENSE:
         kappa = initialization(str(name), n).diagnostics["kappa"]
-        return Measure(found, *errors, max_real, kappa, relative, kappa_columns="unit")
+        return Measure(system, *errors, max_real, kappa, relative, kappa_columns="unit")
     if n > MAX_GRAM:
-        return Measure(found, *errors, max_real, None, relative, note=f"kappa: n > {MAX_GRAM}")
-    kappa = optimal_condition(n, found.poles, found.tau)
-    return Measure(found, *errors, max_real, kappa, relative, kappa_columns="optimal")
+        return Measure(system, *errors, max_real, None, relative, note=f"kappa: n > {MAX_GRAM}")
+    kappa = optimal_condition(n, system.poles, system.tau)
+    return Measure(system, *errors, max_real, kappa, relative, kappa_columns="optimal")

@@ -99,7 +99,7 @@ class Name:
 
     @property
     def method(self) -> str | None:
-        """How HiPPO is diagonalised; None where the poles are a formula of their own."""
+        """How HiPPO is diagonalised; None if the poles are a formula."""
         return _TABLE[self.base][1]
 
     def __getitem__(self, key: str) -> str:
@@ -126,7 +126,7 @@ def parse(text: str) -> Name:
 def diagonalization(name: Name, n: int) -> Diagonalization:
     """Return how `name` diagonalises HiPPO of state size n; UsageError for formula poles.
 
-    StabilityError where A + E is not stable.
+    Raises StabilityError if A + E is not stable.
     """
     if name.method is None:
         raise UsageError(f"{name}: its poles are a formula, not a diagonalisation of HiPPO")
@@ -163,7 +163,7 @@ class Initialization:
     """One initialisation at one state size, as the layers store it: one of each conjugate pair.
 
     eigenvalues (m,); weight (m,) is 2 for a pair and 1 for a real eigenvalue, so that the real
-    system is sum weight Re(.); V (n, m) and V_inv (m, n) map to HiPPO's coordinates (None where
+    system is sum weight Re(.); V (n, m) and V_inv (m, n) map to HiPPO's coordinates (None if
     the poles are a formula); B (m,) input matrix; P (m,) low-rank factor of `s4`, else None.
     diagnostics: kappa, relative_norm, max_real, backward_error.
     """

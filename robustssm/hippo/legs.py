@@ -42,7 +42,7 @@ BLOCK = 1 << 14
 
 
 def check_order(n: int, minimum: int = 1) -> int:
-    """Return n, or raise UsageError where it is not an integer of at least `minimum`."""
+    """Return n, or raise UsageError if it is not an integer of at least `minimum`."""
     if isinstance(n, bool) or int(n) != n or n < minimum:
         raise UsageError(f"HiPPO-LegS: state size is {n}, expected an integer >= {minimum}")
     return int(n)

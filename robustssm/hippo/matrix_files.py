@@ -129,8 +129,8 @@ def _npz(path: Path, data: bytes) -> tuple[np.ndarray, np.ndarray | None, dict[s
                 raise _rejected(path, "unpacks to more than it may", f"at most {TOO_LARGE} bytes")
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             if "E" not in stored:
-                found = ", ".join(stored.files) or "nothing"
-                raise _rejected(path, f"holds {found}", "an array E")
+                held = ", ".join(stored.files) or "nothing"
+                raise _rejected(path, f"holds {held}", "an array E")
             meta = json.loads(str(stored["meta"])) if "meta" in stored else {}
             B = stored.get("B")
             E = stored["E"]
@@ -147,20 +147,20 @@ def _matlab(path: Path, data: bytes) -> np.ndarray:
 
     names = ["ptb", "Lam", "V", "Vinv"]
     try:
-        found = loadmat(io.BytesIO(data), variable_names=names)
+        arrays = loadmat(io.BytesIO(data), variable_names=names)
     except Exception as reason:  # a damaged file raises whatever its bytes lead the parser to
         expected = "a MATLAB file, version 4 to 7.2"
         raise _rejected(path, f"cannot be read ({reason})", expected) from None
-    if "ptb" in found:
-        return -_matrix(path, "ptb", found["ptb"])
-    if not {"Lam", "V", "Vinv"} <= set(found):
-        held = ", ".join(sorted(set(found) & set(names))) or "none of them"
+    if "ptb" in arrays:
+        return -_matrix(path, "ptb", arrays["ptb"])
+    if not {"Lam", "V", "Vinv"} <= set(arrays):
+        held = ", ".join(sorted(set(arrays) & set(names))) or "none of them"
         raise _rejected(path, f"holds {held}", "ptb, or Lam, V and Vinv")
-    V, V_inv = _matrix(path, "V", found["V"]), _matrix(path, "Vinv", found["Vinv"])
-    Lam = np.asarray(found["Lam"])
+    V, V_inv = _matrix(path, "V", arrays["V"]), _matrix(path, "Vinv", arrays["Vinv"])
+    Lam = np.asarray(arrays["Lam"])
     Lam = np.diag(Lam) if Lam.ndim == 2 and Lam.shape == V.shape else Lam.ravel()
     if Lam.shape != (len(V),) or V_inv.shape != V.shape or not np.isfinite(Lam).all():
-        shapes = f"Lam {np.shape(found['Lam'])}, V {V.shape}, Vinv {V_inv.shape}"
+        shapes = f"Lam {np.shape(arrays['Lam'])}, V {V.shape}, Vinv {V_inv.shape}"
         raise _rejected(path, f"has {shapes}", "n, (n, n) and (n, n)")
     M = (V * Lam) @ V_inv
     A, _ = legs.matrices(len(M))

@@ -145,7 +145,7 @@ def adam(E: FloatArray, steps: int, rate: float) -> FloatArray:
 
 
 def sup_error(n: int, E: FloatArray, *, worst: bool = False) -> float:
-    """Return the largest |G_E - G| found for the readout e_0, or with `worst` for any unit readout.
+    """Return the largest |G_E - G| found for the readout e_0, or with `worst` for any unit one.
 
     The grid has |Im lambda_k| and offsets of multiples of |Re lambda_k|, a log grid and zero; the
     neighbourhoods of its four largest values are then refined four times.

@@ -204,5 +204,5 @@ def defective_tau(n: int) -> float:
         return float(np.sum(np.log(np.abs(s - i)) - np.log(np.abs(s + i + 1.0))))
 
     bounds = (right - 1.0 + 1e-9, right - 1e-9)
-    found = minimize_scalar(log_modulus, bounds=bounds, method="bounded", options={"xatol": 1e-10})
-    return float(np.exp(-found.fun))
+    lowest = minimize_scalar(log_modulus, bounds=bounds, method="bounded", options={"xatol": 1e-10})
+    return float(np.exp(-lowest.fun))
