@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
 
 from robustssm import philox
+from robustssm.attacks.bands import sinusoid, span_energy
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
@@ -93,3 +95,21 @@ class Phased(Channelled):
             return 2.0 * math.pi * draws
         value = PHASES[self.phase] if isinstance(self.phase, str) else self.phase
         return torch.full((len(x), count, 1), value, dtype=torch.float64, device=x.device)
+
+
+class Wave(Phased):
+    """One wave cos(angle + phase); subclasses write `pair`."""
+
+    @abstractmethod
+    def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the one wave at phase 0 and its quadrature, each (valid, 1), on like's device."""
+
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return the wave with root mean square 1 in every channel that has it."""
+        cosine, sine = self.pair(x.shape[1], site, x)
+        wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
+        return self.spread(wave, x, sample_id, seed, site)
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return the energy in the span of the wave and its quadrature."""
+        return span_energy(delta, torch.cat(self.pair(delta.shape[1], site, delta), dim=1))

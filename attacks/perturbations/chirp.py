@@ -5,17 +5,16 @@ import math
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import sinusoid, span_energy, waves, written
+from robustssm.attacks.bands import waves, written
 from robustssm.attacks.base import Site, family
-from robustssm.attacks.channels import Phased
+from robustssm.attacks.channels import Wave
 from robustssm.attacks.frequencies import cycles_per_sample
-from robustssm.typing import IntArray
 
 _LAWS = ("linear", "log")
 
 
 @family
-class Chirp(Phased):
+class Chirp(Wave):
     """A sinusoid whose frequency runs from low at the first valid step to high at the last.
 
     law: `linear`, f = low + (high - low) t / T, or `log`, f = low (high / low)^(t / T), with T the
@@ -52,7 +51,7 @@ class Chirp(Phased):
         if low == high:
             self.check_sine(low, f"frequency {self.low:g}", L)
 
-    def _waves(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+    def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosine and sine of the sweep's angle, each (valid, 1)."""
         low, high = self._edges(site.length, site)
         if low == high:
@@ -66,13 +65,3 @@ class Chirp(Phased):
             turns = low * T / r * torch.expm1(r * t / T)
         angle = 2.0 * math.pi * torch.remainder(turns, 1.0)
         return torch.cos(angle), torch.sin(angle)
-
-    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return the sweep with root mean square 1 in every channel that has it."""
-        cosine, sine = self._waves(x.shape[1], site, x)
-        wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
-        return self.spread(wave, x, sample_id, seed, site)
-
-    def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in the span of the sweep and its quadrature."""
-        return span_energy(delta, torch.cat(self._waves(delta.shape[1], site, delta), dim=1))

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from robustssm.attacks.bands import sinusoid, tone_energy, waves, written
+from robustssm.attacks.bands import tone_energy, waves, written
 from robustssm.attacks.base import Perturbation, Site, family
-from robustssm.attacks.channels import PHASES, Phased
+from robustssm.attacks.channels import PHASES, Wave
 from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
@@ -20,7 +20,7 @@ _MOST_PHASES = 1024
 
 
 @family
-class Fourier(Phased):
+class Fourier(Wave):
     """cos(2 pi f t + phase), every channel at the same root mean square.
 
     mode: DFT bin 0..floor(L/2), or in cycles per sample or hertz as `frequency_unit` says.
@@ -82,9 +82,11 @@ class Fourier(Phased):
         """Return the mode with root mean square 1 in every channel that has it."""
         if self._policy() == "worst":
             raise UsageError(f"{self.who}: phase {self.phase} needs a model; use its alternatives")
-        cosine, sine = waves([self.cycles(site)], x.shape[1], x)
-        wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
-        return self.spread(wave, x, sample_id, seed, site)
+        return super().direction(x, sample_id, seed, site)
+
+    def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine of the frequency."""
+        return waves([self.cycles(site)], valid, like)
 
     def bins(self, L: int) -> Sequence[int]:
         """Return the mode, if it is given as a DFT bin; else all."""

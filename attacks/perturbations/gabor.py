@@ -6,15 +6,14 @@ Reference: Gabor, Theory of Communication (Journal of the IEE 93, 1946), part 1.
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import sinusoid, span_energy, waves, written
+from robustssm.attacks.bands import waves, written
 from robustssm.attacks.base import Site, family
-from robustssm.attacks.channels import Phased
+from robustssm.attacks.channels import Wave
 from robustssm.attacks.frequencies import cycles_per_sample
-from robustssm.typing import IntArray
 
 
 @family
-class Gabor(Phased):
+class Gabor(Wave):
     """exp(-(u - centre)^2 / (2 width^2)) cos(2 pi f t + phase), u = (t + 1/2) / valid steps.
 
     mode: DFT bin of length L, or cycles per sample or hertz as `frequency_unit` says. centre: of
@@ -47,7 +46,7 @@ class Gabor(Phased):
         """Raise UsageError for a mode beyond Nyquist, or one that vanishes at every sample."""
         self.check_sine(self._cycles(L, site), f"mode {self.mode:g}", L)
 
-    def _atoms(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+    def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return the atom at phase 0 and its quadrature, each (valid, 1)."""
         cosine, sine = waves([self._cycles(site.length, site)], valid, like)
         t = torch.arange(valid, dtype=torch.float64, device=like.device)[:, None]
@@ -57,13 +56,3 @@ class Gabor(Phased):
         exponent = (distance - nearest) / self.width * ((distance + nearest) / self.width) / 2.0
         envelope = torch.exp(-torch.where(distance > nearest, exponent, 0.0))
         return envelope * cosine, envelope * sine
-
-    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return the atom with root mean square 1 in every channel that has it."""
-        cosine, sine = self._atoms(x.shape[1], site, x)
-        wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
-        return self.spread(wave, x, sample_id, seed, site)
-
-    def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in the span of the atom and its quadrature."""
-        return span_energy(delta, torch.cat(self._atoms(delta.shape[1], site, delta), dim=1))

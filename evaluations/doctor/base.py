@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +41,7 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON and CSV have it."""
-        return {
-            "check": self.check,
-            "model": self.model,
-            "verdict": self.verdict,
-            "compared": self.compared,
-            "measure": self.measure,
-            "value": self.value,
-            "tolerance": self.tolerance,
-            "reason": self.reason,
-            "facts": self.facts,
-        }
+        return {"check": self.check, "model": self.model, "verdict": self.verdict} | asdict(self)
 
 
 def judge(

@@ -85,35 +85,13 @@ class Diagnostics:
         return lines
 
 
-def diagnose(
-    target: Target, white: Adversary, black: Adversary, limit: float | None = None
-) -> Diagnostics:
+def diagnose(target: Target, white: Adversary, black: Adversary) -> Diagnostics:
     """Return the signs that gradients mislead, for the samples of a target.
 
-    Parameters
-    ----------
-    target : Target
-        Samples, victim and budget. A network that came in training mode is in evaluation mode
-        here; that is on record.
-    white, black : Adversary
-        An adversary that uses gradients and one that does not, both at the target's budget.
-    limit : float, optional
-        Strength, in the budget's unit, at which `white` has to break every sample; by default far
-        beyond the data. No clip range applies there.
-
-    Returns
-    -------
-    Diagnostics
-        Counts and accuracies.
-
-    Raises
-    ------
-    UsageError
-        The target has no samples, or its budget's unit has no such limit.
-
-    References
-    ----------
-    Athalye, Carlini and Wagner, arXiv 1802.00420, section 3.1.
+    white uses gradients, black does not, both at the target's budget; white again at a strength
+    far beyond the data, without a clip range. A network that came in training mode is in
+    evaluation mode here; that is on record. Raises UsageError if the target has no samples or its
+    budget's unit has no such strength.
     """
     victim, x, labels, budget = target.victim, target.x, target.labels, target.budget
     require(len(x) > 0, "diagnose: samples", len(x), "one or more")
@@ -125,7 +103,7 @@ def diagnose(
     sizes = torch.linalg.vector_norm(sizes.flatten(1), dim=1)
     finite = torch.isfinite(sizes)
     largest = slope.abs().flatten(1).amax(1)
-    strength = _UNLIMITED[budget.unit] if limit is None else limit
+    strength = _UNLIMITED[budget.unit]
     by_white, by_black = white.attack(target), black.attack(target)
     free = white.attack(replace(target, budget=Budget(strength, budget.unit)))
     counts = torch.bincount(labels)

@@ -70,36 +70,14 @@ def rank_modes(
 ) -> ModeRanking:
     """Return the modes of the sweep of `Fourier(k)`, random phase, by estimated accuracy.
 
+    modes: DFT bins, each once. prior: a number per mode, (modes,), larger for worse ones; only its
+    order counts. passes: the most that are used, each pass back counted as two forward; by default
+    a twentieth of the sweep's. linearise: whether gradients take part; without them and a prior,
+    halving starts from all modes.
+
     A mode is seeded by the better of its places in the two orders, and tried on the samples that
-    the sweep would try it on, with the same draws.
-
-    Parameters
-    ----------
-    target : Target
-        Samples, victim, strength and seed of the sweep.
-    modes : sequence of int
-        DFT bins, each once.
-    prior : array, optional
-        A number per mode, (modes,), larger for worse modes; only its order counts.
-    passes : int, optional
-        The most passes that are used, each pass back counted as two forward; by default a
-        twentieth of the sweep's.
-    linearise : bool
-        Whether gradients take part. Without them and a prior, halving starts from all modes.
-
-    Returns
-    -------
-    ModeRanking
-        The modes, worst first, their accuracies and the passes used.
-
-    Raises
-    ------
-    UsageError
-        A mode is given twice, the prior does not fit, or the passes are too few.
-
-    References
-    ----------
-    Karnin, Koren and Somekh, ICML 2013, algorithm 1.
+    the sweep would try it on, with the same draws. Raises UsageError if a mode is given twice, the
+    prior does not fit, or the passes are too few.
     """
     victim = target.victim
     listed = np.asarray(modes, dtype=np.int64)
