@@ -94,8 +94,8 @@ def evaluation(change: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]) -
 
 def forgets_a_step(patch: pytest.MonkeyPatch) -> None:
     """The convolution comes a step late, for one kind of layer; the recurrence does not."""
-    intact = S4D.impulse
-    patch.setattr(S4D, "impulse", lambda self, L: intact(self, L).roll(1, 1))
+    intact = S4D.kernels
+    patch.setattr(S4D, "kernels", lambda self, L: intact(self, L).roll(1, -1))
 
 
 def counts_in_the_batch(patch: pytest.MonkeyPatch) -> None:
