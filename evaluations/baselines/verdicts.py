@@ -5,7 +5,7 @@ the samples are paired: a condition has fallen where McNemar's exact one-sided p
 corrected over all conditions, and the fall exceeds the margin. Another training seed usually
 differs by more than that, so such a baseline does not forgive a retraining. Against two or more
 seeds it has fallen where the accuracy is below the prediction bound of one more seed
-(`statistics.bands`) and by more than the margin below their mean. The mean over all perturbed
+(`statistics.seed_bands`) and by more than the margin below their mean. The mean over all perturbed
 conditions is held against a bound of its own. Each of the two statements has half of alpha, so
 that a check of one model is wrong with probability alpha at most, under their assumptions.
 """
@@ -19,8 +19,8 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.baselines.baseline import Baseline, Data, Member
-from robustssm.evaluations.statistics.bands import adjusted, fall_p, mean_band, seed_band
 from robustssm.evaluations.statistics.max_statistic import sign_flip
+from robustssm.evaluations.statistics.seed_bands import adjusted, fall_p, mean_band, seed_band
 from robustssm.evaluations.sweep.conditions import CLEAN_NAMES, CONDITION, Condition
 
 MARGIN, ALPHA = 0.02, 0.05

@@ -23,7 +23,7 @@ from robustssm.evaluations.comparison.rows import (
     single_shares,
     table,
 )
-from robustssm.evaluations.comparison.seed_rows import over_seeds
+from robustssm.evaluations.comparison.seed_rows import with_means_over_seeds
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
 from robustssm.evaluations.results.paired_tests import match_seeds
 from robustssm.evaluations.statistics.bootstrap import RESAMPLES, SEED, paired_bootstrap
@@ -84,8 +84,8 @@ def compare(
     return Comparison(
         compared,
         reference,
-        over_seeds(whole[~of_pairs].reset_index(drop=True)),
-        over_seeds(whole[of_pairs].reset_index(drop=True)),
+        with_means_over_seeds(whole[~of_pairs].reset_index(drop=True)),
+        with_means_over_seeds(whole[of_pairs].reset_index(drop=True)),
         pd.concat(modes, ignore_index=True) if modes else pd.DataFrame(),
         tuple(grids),
         resamples,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.corruption import corruption_error
-from robustssm.evaluations.statistics.curves import area, area_weights, half_strength
+from robustssm.evaluations.statistics.strength_curves import area, area_weights, half_strength
 from robustssm.typing import FloatArray
 
 CLEAN, MEAN = "acc_clean", "acc_mean_over_modes"

@@ -9,7 +9,7 @@ from robustssm.evaluations.comparison.comparable import Comparable
 from robustssm.evaluations.comparison.comparison import Comparison
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.max_statistic import RESAMPLES as FLIPS
-from robustssm.evaluations.statistics.over_seeds import smallest_p
+from robustssm.evaluations.statistics.seed_comparison import smallest_p
 
 
 def notes(comparison: Comparison) -> list[str]:

@@ -11,7 +11,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
     WORST,
 )
 from robustssm.evaluations.statistics.intervals import seed_interval, student
-from robustssm.evaluations.statistics.over_seeds import compare_seeds
+from robustssm.evaluations.statistics.seed_comparison import compare_seeds
 from robustssm.evaluations.sweep.conditions import CONDITION
 
 _OF = [*(name for name in CONDITION if name != "mode"), "model", "reference", "quantity"]
@@ -20,7 +20,7 @@ _GEOMETRIC = (EPS50, EPS50_RATIO)
 _NONE = {"ci_low": np.nan, "ci_high": np.nan, "interval": ""}
 
 
-def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+def with_means_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows, and one of train_seed `all` for what has several training seeds.
 
     It is the mean over seeds with Student's interval; differences have the exact sign-flip p of

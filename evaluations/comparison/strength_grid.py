@@ -8,7 +8,7 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import Comparable
-from robustssm.evaluations.statistics.curves import log_strength
+from robustssm.evaluations.statistics.strength_curves import log_strength
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.typing import FloatArray, IntArray
 

@@ -4,6 +4,7 @@ Equal runs give equal bytes. Files are written beside their names first; a folde
 else filled is never replaced.
 """
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from robustssm.evaluations.reports.markdown import render
 from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
-from robustssm.files import finite, new_file, new_folder
+from robustssm.files import finite, new_file
 
 # Raised when a key of the JSON document changes its meaning.
 SCHEMA = 1
@@ -84,18 +85,6 @@ def write_arrays(state: Inspection, output: Path) -> int:
     return int(dataset.sizes["condition"])
 
 
-def write_mlflow(state: Inspection, output: Path) -> int:
-    """Write what a script needs to log to MLflow; return the number of MLflow runs."""
-    with new_folder(output) as partial:
-        return write_tracker(state, partial, MLFLOW)
-
-
-def write_wandb(state: Inspection, output: Path) -> int:
-    """Write what a script needs to log to Weights & Biases; return the number of W&B runs."""
-    with new_folder(output) as partial:
-        return write_tracker(state, partial, WANDB)
-
-
 # format -> (writer, what it counts)
 WRITERS: dict[str, tuple[Callable[[Inspection, Path], int], str]] = {
     "parquet": (write_samples, "rows"),
@@ -103,6 +92,6 @@ WRITERS: dict[str, tuple[Callable[[Inspection, Path], int], str]] = {
     "json": (write_document, "rows"),
     "md": (write_report, "lines"),
     "xarray": (write_arrays, "conditions"),
-    "mlflow": (write_mlflow, "runs"),
-    "wandb": (write_wandb, "runs"),
+    "mlflow": (functools.partial(write_tracker, script=MLFLOW), "runs"),
+    "wandb": (functools.partial(write_tracker, script=WANDB), "runs"),
 }

@@ -17,7 +17,7 @@ from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import worst_row
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
 from robustssm.evaluations.sweep.conditions import CONDITION
-from robustssm.files import finite
+from robustssm.files import finite, new_folder
 
 # What the name of a metric may not hold.
 _FOREIGN = re.compile(r"[^\w.\-]+")
@@ -72,26 +72,27 @@ class _Tracked:
     scalars: dict[str, float]
 
 
-def write_tracker(state: Inspection, folder: Path, script: str) -> int:
-    """Write the data of a run and a script that logs them into an empty folder.
+def write_tracker(state: Inspection, output: Path, script: str) -> int:
+    """Write a folder of the data of a run and a script that logs them.
 
     Returns the number of the tracker's runs. history.jsonl has one line per condition: noise,
     inject, mode, eps, accuracy with its interval, the name of the curve and the step on it.
     """
     taken: list[str] = []
-    for tracked in _tracked(state):
-        taken.append(_key(tracked.name, taken=taken))
-        place = folder / taken[-1]
-        place.mkdir()
-        rows = tracked.history.to_dict("records")
-        lines = (json.dumps(finite(row), allow_nan=False) + "\n" for row in rows)
-        (place / "history.jsonl").write_text("".join(lines), encoding="utf-8")
-        files = {"config.json": {"name": tracked.name, **tracked.facts},
-                 "summary.json": tracked.scalars}  # fmt: skip
-        for name, content in files.items():
-            text = json.dumps(finite(content), indent=1, sort_keys=True, allow_nan=False)
-            (place / name).write_text(text + "\n", encoding="utf-8")
-    (folder / "import.py").write_text(script, encoding="utf-8")
+    with new_folder(output) as folder:
+        for tracked in _tracked(state):
+            taken.append(_key(tracked.name, taken=taken))
+            place = folder / taken[-1]
+            place.mkdir()
+            rows = tracked.history.to_dict("records")
+            lines = (json.dumps(finite(row), allow_nan=False) + "\n" for row in rows)
+            (place / "history.jsonl").write_text("".join(lines), encoding="utf-8")
+            files = {"config.json": {"name": tracked.name, **tracked.facts},
+                     "summary.json": tracked.scalars}  # fmt: skip
+            for name, content in files.items():
+                text = json.dumps(finite(content), indent=1, sort_keys=True, allow_nan=False)
+                (place / name).write_text(text + "\n", encoding="utf-8")
+        (folder / "import.py").write_text(script, encoding="utf-8")
     return len(taken)
 
 

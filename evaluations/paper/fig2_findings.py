@@ -17,7 +17,7 @@ from robustssm.evaluations.paper.reproduction import (
 )
 from robustssm.evaluations.paper.sinusoids import FIXED
 from robustssm.evaluations.statistics.intervals import student
-from robustssm.evaluations.statistics.over_seeds import compare_seeds
+from robustssm.evaluations.statistics.seed_comparison import compare_seeds
 
 DIAG = "s4d"
 # Models that extrapolate, says the paper.

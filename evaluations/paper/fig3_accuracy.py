@@ -16,7 +16,7 @@ from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError
 from robustssm.evaluations.paper.reproduction import Context
 from robustssm.evaluations.statistics.intervals import seed_interval
-from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
+from robustssm.evaluations.statistics.seed_comparison import SeedComparison, compare_seeds
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import plan_conditions
@@ -103,7 +103,7 @@ def accuracies(checkpoints: Sequence[Evaluated], context: Context) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def mean_accuracies(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return the mean accuracy over training seeds with Student's interval, one row a group.
 
     Columns `by`, seeds, n (samples), accuracy, ci_low, ci_high (95 %; NaN where a group has one

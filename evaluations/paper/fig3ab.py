@@ -94,7 +94,7 @@ def _levels(frame: pd.DataFrame) -> list[Finding]:
     chance = float(frame["chance"].iloc[0])
     # Near: in the lower fifth of what lies between chance and all right.
     near = chance + 0.2 * (1.0 - chance)
-    for row in accuracy.over_seeds(last(frame), ["init", "condition"]).itertuples():
+    for row in accuracy.mean_accuracies(last(frame), ["init", "condition"]).itertuples():
         if row.init not in ("s4", "s4d", "s4ptd", "s4ptd-rank1"):
             continue
         text = accuracy.interval(row.accuracy, row.ci_low, row.ci_high)

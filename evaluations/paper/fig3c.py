@@ -112,7 +112,7 @@ def points(tables: Tables) -> pd.DataFrame:
     """
     frame = joined(tables)
     by = ["method", "parameter", "condition", "eps"]
-    found = accuracy.over_seeds(frame, by)
+    found = accuracy.mean_accuracies(frame, by)
     for name in ("relative_norm", "kappa"):
         logs = np.log(frame[name]).groupby([frame[key] for key in by], sort=False, dropna=False)
         found[name] = np.exp(logs.mean()).to_numpy(np.float64)

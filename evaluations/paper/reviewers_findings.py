@@ -14,9 +14,9 @@ from robustssm.evaluations.paper.reproduction import (
     finding,
     interval_agrees,
 )
-from robustssm.evaluations.paper.reviewers_pairs import ALPHA, by_frequency, over_seeds
+from robustssm.evaluations.paper.reviewers_pairs import ALPHA, by_frequency, seed_differences
 from robustssm.evaluations.paper.reviewers_sweep import SINUSOID, SPIKE, WHITE
-from robustssm.evaluations.statistics.over_seeds import SeedComparison, compare_seeds
+from robustssm.evaluations.statistics.seed_comparison import SeedComparison, compare_seeds
 
 # A dip: accuracy falls by more, on the mean over seeds, and Student's interval excludes 0.
 DIP = 0.1
@@ -61,7 +61,7 @@ def drops(frame: pd.DataFrame) -> pd.DataFrame:
     noisy = frame[frame["noise"] == SINUSOID]
     keys = pd.MultiIndex.from_frame(noisy[["model", "seed"]])
     noisy = noisy.assign(drop=clean.loc[keys].to_numpy() - noisy["accuracy"].to_numpy())
-    rows = over_seeds(noisy, ["model", "eps", "omega", "kind"], "drop")
+    rows = seed_differences(noisy, ["model", "eps", "omega", "kind"], "drop")
     rows = rows.rename(columns={"difference": "drop", "ci_low": "low", "ci_high": "high"})
     least = [bounds(*row)[0] for row in rows[_DROP].itertuples(index=False)]
     return rows.assign(dip=(rows["drop"] > DIP) & (np.array(least) > 0.0))

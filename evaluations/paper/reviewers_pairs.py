@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN
-from robustssm.evaluations.statistics.over_seeds import compare_seeds
 from robustssm.evaluations.statistics.paired import holm, mcnemar
+from robustssm.evaluations.statistics.seed_comparison import compare_seeds
 
 # Level of Holm-adjusted tests.
 ALPHA = 0.05
@@ -47,7 +47,7 @@ def paired(frame: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
     return tests[["a", "b", *keys, "a_only", "b_only", "difference", "p", "p_holm"]]
 
 
-def over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+def seed_differences(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     """Return what `compare_seeds` finds of a column, one row per group.
 
     Columns `by`, seeds, difference, ci_low, ci_high.
@@ -61,7 +61,7 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFra
 
 
 def by_frequency(tests: pd.DataFrame) -> pd.DataFrame:
-    """Return the difference over seeds by pair, eps and omega; columns as of `over_seeds`.
+    """Return the difference over seeds by pair, eps and omega; columns as of `seed_differences`.
 
     And n (samples), says: 1 or -1 if every seed's Holm-adjusted test says that a, or b, is better,
     else 0; opposite: whether the tests of two seeds contradict each other.
@@ -70,6 +70,6 @@ def by_frequency(tests: pd.DataFrame) -> pd.DataFrame:
     sign = np.sign(tests["difference"]).where(tests["p_holm"] < ALPHA, 0.0)
     ends = sign.groupby([tests[key] for key in by], sort=False).agg(["min", "max"])
     low, high = ends["min"].to_numpy(), ends["max"].to_numpy()
-    return over_seeds(tests, by, "difference").assign(
+    return seed_differences(tests, by, "difference").assign(
         says=((low > 0).astype(np.int64) - (high < 0)), opposite=(low < 0) & (high > 0)
     )

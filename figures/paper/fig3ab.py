@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from robustssm.evaluations.paper.fig3_accuracy import CLEAN, over_seeds
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN, mean_accuracies
 from robustssm.figures.paper.panels import headline, mean_with_band
 from robustssm.figures.paper.saving import save_four
 from robustssm.figures.style import PAGE, Look, look, new_figure, style
@@ -18,7 +18,7 @@ COMMAND = "robustssm reproduce fig3ab"
 def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return mean accuracy over seeds and its interval by network, condition and epoch."""
     by = ["init", "condition", "eps", "epoch", "omega", "task", "chance"]
-    return over_seeds(tables["accuracies"], by)
+    return mean_accuracies(tables["accuracies"], by)
 
 
 def spread(values: pd.Series) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from robustssm.evaluations.paper.fig3_accuracy import CLEAN, over_seeds
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN, mean_accuracies
 from robustssm.evaluations.paper.reviewers_sweep import SPIKE, WHITE
 from robustssm.figures.paper.panels import headline, legend_below, mean_with_band, panels
 from robustssm.figures.paper.reviewers_pairs import draw_pairs, pairs_data
@@ -21,13 +21,13 @@ Tables = Mapping[str, pd.DataFrame]
 def sweep_data(tables: Tables) -> pd.DataFrame:
     """Return mean accuracy over seeds and its interval by model, eps and omega, clean first."""
     by = ["model", "noise", "eps", "omega", "kind", "number"]
-    return over_seeds(tables["sweep"], by)
+    return mean_accuracies(tables["sweep"], by)
 
 
 def energy_data(tables: Tables) -> pd.DataFrame:
     """Return mean accuracy over seeds and its interval by model, noise, omega and amplitude."""
     noisy = tables["energy"][tables["energy"]["noise"] != CLEAN]
-    return over_seeds(noisy, ["model", "noise", "omega", "amplitude"])
+    return mean_accuracies(noisy, ["model", "noise", "omega", "amplitude"])
 
 
 def poles_data(tables: Tables) -> pd.DataFrame:

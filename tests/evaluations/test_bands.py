@@ -8,14 +8,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.statistics.bands import (
+from robustssm.evaluations.statistics.paired import mcnemar
+from robustssm.evaluations.statistics.seed_bands import (
     POOLED,
     adjusted,
     fall_p,
     mean_band,
     seed_band,
 )
-from robustssm.evaluations.statistics.paired import mcnemar
 
 SHARES = arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(1, 6)),
                 elements=st.integers(0, 100).map(lambda k: k / 100))  # fmt: skip

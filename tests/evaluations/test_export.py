@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm.checkpoints.model_names import resolve
@@ -310,6 +310,7 @@ def test_a_run_with_nothing_finished_is_refused(copy: Path, tmp_path: Path) -> N
         min_size=1,
     )
 )
+@settings(deadline=None)
 def test_tables_are_read_back_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, float]]
 ) -> None:

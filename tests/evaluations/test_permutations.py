@@ -13,8 +13,8 @@ from robustssm.evaluations.statistics import bootstrap, max_statistic
 from robustssm.evaluations.statistics.bootstrap import paired_bootstrap
 from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.statistics.max_statistic import max_t, sign_flip
-from robustssm.evaluations.statistics.over_seeds import compare_seeds, smallest_p
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm
+from robustssm.evaluations.statistics.seed_comparison import compare_seeds, smallest_p
 from robustssm.typing import FloatArray
 
 # Tenths: sums of the same ones in another order differ by an ulp.

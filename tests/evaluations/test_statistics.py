@@ -13,14 +13,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.bootstrap import paired_bootstrap
 from robustssm.evaluations.statistics.corruption import corruption_error
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
-from robustssm.evaluations.statistics.curves import (
-    area,
-    area_weights,
-    half_strength,
-    log_strength,
-)
 from robustssm.evaluations.statistics.max_statistic import max_t, sign_flip
-from robustssm.evaluations.statistics.over_seeds import compare_seeds
 from robustssm.evaluations.statistics.paired import (
     mcnemar,
     paired_interval,
@@ -29,6 +22,13 @@ from robustssm.evaluations.statistics.paired import (
 from robustssm.evaluations.statistics.power import (
     mcnemar_power,
     smallest_difference,
+)
+from robustssm.evaluations.statistics.seed_comparison import compare_seeds
+from robustssm.evaluations.statistics.strength_curves import (
+    area,
+    area_weights,
+    half_strength,
+    log_strength,
 )
 from robustssm.typing import FloatArray
 

@@ -166,7 +166,7 @@ def table(**levels: list[list[float]]) -> dict[str, pd.DataFrame]:
 def test_intervals_over_seeds_are_students() -> None:
     values = [0.2, 0.3, 0.7]
     frame = table(s4d=[values])["accuracies"]
-    (row,) = fig3_accuracy.over_seeds(frame, ["init", "epoch"]).to_dict("records")
+    (row,) = fig3_accuracy.mean_accuracies(frame, ["init", "epoch"]).to_dict("records")
     half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3.0)
     assert (row["seeds"], row["n"]) == (3, 500) and row["accuracy"] == pytest.approx(0.4)
     assert row["ci_high"] == pytest.approx(min(1.0, 0.4 + half))

@@ -20,7 +20,7 @@ from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.reviewers_findings import bands, drops, findings, judged
 from robustssm.evaluations.paper.reviewers_pairs import bits, by_frequency, paired
 from robustssm.evaluations.paper.reviewers_sweep import RMS, SINUSOID, WHITE, frequencies
-from robustssm.evaluations.statistics.over_seeds import compare_seeds
+from robustssm.evaluations.statistics.seed_comparison import compare_seeds
 from robustssm.evaluations.sweep import worker
 from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import load_task
