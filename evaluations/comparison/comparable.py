@@ -41,10 +41,10 @@ class Comparable:
 
 
 def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparable:
-    """Return the models of one or more runs to compare; all of them where none is named.
+    """Return the models of one or more runs to compare; all of them if none is named.
 
     names: `s4d` (all its training seeds in the runs), `s4d/2` (one of them). Raises UsageError
-    where a name is in no run, runs differ in data, split, noise seed or schema, a name means two
+    if a name is in no run, runs differ in data, split, noise seed or schema, a name means two
     checkpoints, or one condition two perturbations.
     """
     if not runs:
@@ -97,7 +97,7 @@ def _rows(conditions: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def _check_runs(runs: Sequence[RunDirectory]) -> None:
-    """Raise UsageError, naming what differs, where runs have other samples or other noise."""
+    """Raise UsageError, naming what differs, if runs have other samples or other noise."""
     first = _fingerprint(runs[0])
     for run in runs[1:]:
         other = _fingerprint(run)
@@ -143,7 +143,7 @@ def _choose(runs: Sequence[RunDirectory], names: Sequence[str]) -> list[tuple[st
 def _merge(parts: Sequence[Outcomes]) -> Outcomes:
     """Return one model's outcomes in several runs as one; a condition in two of them counts once.
 
-    Its rows are the same in both, as weights, data, noise and seed are. Raises UsageError where
+    Its rows are the same in both, as weights, data, noise and seed are. Raises UsageError if
     one condition of the model is two perturbations.
     """
     first = parts[0]
@@ -167,7 +167,7 @@ def _merge(parts: Sequence[Outcomes]) -> Outcomes:
 
 
 def _check_perturbations(members: Sequence[Outcomes]) -> None:
-    """Raise UsageError where a condition is one perturbation for one model, another for the next.
+    """Raise UsageError if a condition is one perturbation for one model, another for the next.
 
     The spikes of resonance lie elsewhere for each state size: there the number is what is compared.
     """

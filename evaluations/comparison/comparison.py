@@ -36,10 +36,10 @@ from robustssm.evaluations.statistics.paired import paired_mean_interval
 class Comparison:
     """The tables of a comparison, tidy.
 
-    models: one row a noise, model, training seed (and one over the seeds) and quantity;
-    differences: the same for model minus reference, with p; modes: one row a noise, pair, training
-    seed, mode and eps. grids: the outcomes they are of. resamples, seed: of the bootstrap; the
-    seed of the sign flips as well.
+    models: one row per noise, model, training seed (and one over the seeds) and quantity;
+    differences: the same for model minus reference, with p; modes: one row per noise, pair,
+    training seed, mode and eps. grids: the outcomes they are of. resamples, seed: of the
+    bootstrap; the seed of the sign flips as well.
     """
 
     compared: Comparable
@@ -61,8 +61,8 @@ def compare(
     """Return the comparison of models with a reference, the first of them where None.
 
     resamples: of the bootstrap; seed: of bootstrap and sign flips. Differences are model minus
-    reference, paired by training seed (in ascending order where the two share none). Raises
-    UsageError where the reference is not among the models, or no noise has a mode that all models
+    reference, paired by training seed (in ascending order if the two share none). Raises
+    UsageError if the reference is not among the models, or no noise has a mode that all models
     have.
     """
     models = compared.models

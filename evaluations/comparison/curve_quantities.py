@@ -50,7 +50,7 @@ class CurveQuantities:
     def reference_weights(self) -> FloatArray:
         """Weights (members, members) of whose errors each member's are divided by.
 
-        The reference of the same training seed where it has every seed of the model, else the
+        The reference of the same training seed if it has every seed of the model, else the
         mean over the seeds of the reference.
         """
         members = self.grid.members

@@ -11,7 +11,7 @@ from robustssm.evaluations.statistics.paired import mcnemar
 def mode_differences(
     grid: StrengthGrid, pair: tuple[int, int], seed: int
 ) -> tuple[pd.DataFrame, float]:
-    """Return one row a (mode, eps) of model minus reference, and p of any difference.
+    """Return one row per (mode, eps) of model minus reference, and p of any difference.
 
     pair: places of model and reference; p: McNemar's exact, alone; p_max_t: adjusted over all
     rows, of this noise, pair and training seed. a is the model, b the reference.

@@ -54,7 +54,7 @@ class StrengthGrid:
         return np.isfinite(self.eps) if self.eps_unit == "snr-db" else self.eps > 0
 
     def log_eps(self) -> FloatArray | None:
-        """Return the logarithms of the strengths `on_curve`; None where these are not two."""
+        """Return the logarithms of the strengths `on_curve`; None if these are not two."""
         if self.on_curve.sum() < 2:
             return None
         return log_strength(self.eps[self.on_curve], self.eps_unit)
@@ -63,7 +63,7 @@ class StrengthGrid:
 def strength_grids(compared: Comparable) -> list[StrengthGrid]:
     """Return a grid for each noise; a mode counts where every model has it at every strength.
 
-    Models without any result of a noise are not members of its grid. Raises UsageError where no
+    Models without any result of a noise are not members of its grid. Raises UsageError if no
     noise has a mode that all its models have at all strengths.
     """
     tables = []

@@ -52,7 +52,7 @@ _GRAMMAR = re.compile(rf"\s*([a-z_0-9]+)\s*(<=|>=|<|>)\s*({_NUMBER})\s*")
 
 @dataclass(frozen=True)
 class Judged:
-    """One line a value that fails, and one a value that may or may not."""
+    """One line per value that fails, and one per value that may or may not."""
 
     failed: tuple[str, ...]
     undecided: tuple[str, ...]
@@ -60,7 +60,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Threshold:
-    """NAME OP NUMBER, which fails where it is true of any model, noise and strength."""
+    """NAME OP NUMBER, which fails if it is true of any model, noise and strength."""
 
     name: str
     symbol: str
@@ -71,8 +71,8 @@ class Threshold:
 
         An undefined value fails, too. Of models with several training seeds the mean over seeds
         is judged. An eps50 outside the strengths tried is known to lie beyond them, no more: where
-        the number lies beyond them as well, it is undecided; so is a mean over seeds, where some
-        of them are known so. Raises UsageError where the comparison has no such quantity.
+        the number lies beyond them as well, it is undecided; so is a mean over seeds, if some
+        of them are known so. Raises UsageError if the comparison has no such quantity.
         """
         table = self._values(comparison)
         failed: list[str] = []
@@ -110,7 +110,7 @@ class Threshold:
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Return a threshold; UsageError, with the names that there are, where it is none."""
+    """Return a threshold; UsageError, with the names that there are, if it is none."""
     names = ", ".join([*MODEL_NAMES, *DIFFERENCE_NAMES])
     match = _GRAMMAR.fullmatch(text.lower())
     if match is None or match[1] not in MODEL_NAMES | DIFFERENCE_NAMES:
@@ -122,7 +122,7 @@ def parse_threshold(text: str) -> Threshold:
 
 
 def _between(row: dict[str, Any], models: pd.DataFrame) -> tuple[float, float]:
-    """Return what a row's value lies between, both ends it where it is known; NaN: undefined."""
+    """Return what a row's value lies between, both ends it if it is known; NaN: undefined."""
     value = float(row["value"])
     if row["quantity"] != EPS50 or not (row["censored"] or np.isnan(value)):
         return value, value
@@ -141,7 +141,7 @@ def _between(row: dict[str, Any], models: pd.DataFrame) -> tuple[float, float]:
 
 
 def _beyond(value: float, censored: str, unit: str) -> tuple[float, float]:
-    """Return what an eps50 lies between: beyond the strength `value` where it is censored.
+    """Return what an eps50 lies between: beyond the strength `value` if it is censored.
 
     At the weakest strength a curve may be exactly halfway, at the strongest it is above that.
     """

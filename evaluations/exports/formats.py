@@ -24,7 +24,7 @@ SCHEMA = 1
 
 
 def write_summary(state: Inspection, output: Path) -> int:
-    """Write one row a finished cell and model as CSV, tidy; return the number of rows.
+    """Write one row per finished cell and model as CSV, tidy; return the number of rows.
 
     The columns of summary.csv, then checkpoint hash, perturbation, clip, noise seed and limit.
     """

@@ -13,7 +13,7 @@ from robustssm.evaluations.sweep.conditions import CONDITION
 if TYPE_CHECKING:
     import xarray
 
-# Columns of a cell -> what stands where a cell has no result.
+# Columns of a cell -> what stands if a cell has no result.
 VARIABLES: dict[str, tuple[str, float]] = {
     "correct": ("i1", -1),
     "prediction": ("i4", -1),
@@ -45,7 +45,7 @@ def to_xarray(state: Inspection) -> "xarray.Dataset":
         grid = curve.sel(condition=curve.noise == "fourier")
         grid = grid.set_index(condition=["mode", "eps"]).unstack("condition")
 
-    Raises RobustssmError where xarray is not installed, UsageError where nothing is finished or
+    Raises RobustssmError if xarray is not installed, UsageError if nothing is finished or
     cells hold different samples.
     """
     try:

@@ -67,7 +67,7 @@ def output(system: Response, signal: Input, t: FloatArray) -> FloatArray:
 
 
 def errors(context: Context) -> pd.DataFrame:
-    """Return one row an input and n.
+    """Return one row per input and n.
 
     Columns n, input, omega (of a mode; NaN else), error (|y_Diag - y_DPLR|_2), relative (over
     |y_DPLR|_2), steady (|G_Diag - G| / |G| at omega), init, quantity, kind, other_route (the error

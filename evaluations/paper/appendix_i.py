@@ -33,7 +33,7 @@ WIDE = 0.5
 
 
 def rows(context: Context) -> pd.DataFrame:
-    """Return one row a perturbation and n: its kappa and |E| / |A|.
+    """Return one row per perturbation and n: its kappa and |E| / |A|.
 
     Columns n, method, settings, seed, kappa, relative_norm, max_real, note. What does not exist at
     a size (tau near the defective one) has a note and no numbers.

@@ -51,7 +51,7 @@ def plan(context: Context) -> list[tuple[int, str, dict[str, Any]]]:
 
 
 def rows(context: Context) -> pd.DataFrame:
-    """Return one row a perturbation, all with HiPPO's B.
+    """Return one row per perturbation, all with HiPPO's B.
 
     Columns n, method, size (asked for), seed, eps = |E|_2, kappa, max_real, measured, paper, exact
     (|A^-1|^2 eps), sharp, sharp_measured, note. Unstable and missing ones have a note, no error.

@@ -70,7 +70,7 @@ def peaks(context: Context) -> pd.DataFrame:
 
     Columns n, rank, eigenfrequency, omega and height (of the local maximum), hippo (|G_DPLR|
     there), log_height (the most that the log grid shows between the midpoints to the neighbours,
-    NaN where no point falls there), log_points, readout.
+    NaN if no point falls there), log_points, readout.
     """
     settings, readout = context.settings, context.settings["readout"]
     points = log_grid(settings["points"], settings["decades"])

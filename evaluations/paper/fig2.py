@@ -22,7 +22,7 @@ from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
 from robustssm.evaluations.table_files import write_parquet
 from robustssm.hippo.spectrum import spikes
 
-# A prediction has broken off where the amplitude is off by more than this share of A.
+# A prediction has broken off if the amplitude is off by more than this share of A.
 BROKEN = 0.5
 CELL = ["model", "steps", "seed"]
 
@@ -98,10 +98,10 @@ def predictions(context: Context) -> pd.DataFrame:
 
 
 def errors(context: Context) -> pd.DataFrame:
-    """Return one row a network and band (`inside` s <= s_max, `outside`).
+    """Return one row per network and band (`inside` s <= s_max, `outside`).
 
     Columns model, steps, seed, band; rms_s (rad per unit time), rms_ratio (of A^/A - 1), worst (s
-    of the largest |A^/A - 1|), broken (first s of the band with |A^/A - 1| > 1/2; inf where none),
+    of the largest |A^/A - 1|), broken (first s of the band with |A^/A - 1| > 1/2; inf if none),
     lowest_ratio (of A^/A, at s `lowest_at`), lowest (of A^ itself).
     """
     settings = context.settings

@@ -54,7 +54,7 @@ def _steps(steps: object) -> str:
 def _of_breaks(frame: pd.DataFrame, spike: float, highest: float) -> list[Finding]:
     """Return whether, where and how far the amplitudes of S4D break off.
 
-    Verdicts stay open where a network has not learnt the amplitude inside the training range.
+    Verdicts stay open if a network has not learnt the amplitude inside the training range.
     """
     found = []
     for steps, both in frame[frame["model"] == DIAG].groupby("steps", sort=False):

@@ -104,9 +104,9 @@ def accuracies(checkpoints: Sequence[Evaluated], context: Context) -> pd.DataFra
 
 
 def mean_accuracies(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return the mean accuracy over training seeds with Student's interval, one row a group.
+    """Return the mean accuracy over training seeds with Student's interval, one row per group.
 
-    Columns `by`, seeds, n (samples), accuracy, ci_low, ci_high (95 %; NaN where a group has one
+    Columns `by`, seeds, n (samples), accuracy, ci_low, ci_high (95 %; NaN if a group has one
     seed, or all have the same accuracy).
     """
     rows = []
@@ -130,7 +130,7 @@ def paired_gap(frame: pd.DataFrame, better: str, worse: str) -> SeedComparison:
 
 
 def interval(mean: float, low: float, high: float) -> str:
-    """Return `0.97 [0.95, 0.98]`, the mean alone where there is no interval."""
+    """Return `0.97 [0.95, 0.98]`, the mean alone if there is no interval."""
     # Adding 0 leaves no sign on a zero.
     shown, *ends = (f"{round(value, 3) + 0.0:.3f}" for value in (mean, low, high))
     return shown if np.isnan(low) else f"{shown} [{ends[0]}, {ends[1]}]"

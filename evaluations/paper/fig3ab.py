@@ -47,7 +47,7 @@ def zoo_training(init: str, epochs: int | None = None) -> dict[str, float]:
 
 
 def accuracies(context: Context) -> pd.DataFrame:
-    """Return one row a network, seed, epoch and condition; epoch 0 is untrained.
+    """Return one row per network, seed, epoch and condition; epoch 0 is untrained.
 
     Columns and units as of `fig3_accuracy.accuracies`.
     """

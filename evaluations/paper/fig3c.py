@@ -61,7 +61,7 @@ def perturbations(
 
 
 def quality(context: Context) -> pd.DataFrame:
-    """Return one row a perturbation and training seed, computed, nothing trained.
+    """Return one row per perturbation and training seed, computed, nothing trained.
 
     Columns init, method, parameter (tau; |E|/|A| of random; NaN), seed, state_size,
     relative_norm |E|_2/|A|_2, kappa, max_real (rad per unit time), status.
@@ -86,7 +86,7 @@ def quality(context: Context) -> pd.DataFrame:
 
 
 def accuracies(context: Context) -> pd.DataFrame:
-    """Return one row a trained network, seed and condition, after the last epoch."""
+    """Return one row per trained network, seed and condition, after the last epoch."""
     settings = context.settings
     stable = context.tables["quality"].query("status == @TRAINED")
     who = zip(stable["init"], stable["seed"].tolist(), strict=True)
@@ -105,7 +105,7 @@ def joined(tables: Tables) -> pd.DataFrame:
 
 
 def points(tables: Tables) -> pd.DataFrame:
-    """Return a row a method, size and condition: mean over seeds and Student's interval.
+    """Return one row per method, size and condition: mean over seeds and Student's interval.
 
     |E|/|A| and kappa are geometric means over the seeds. Sizes of which some draws are unstable
     are means over the stable ones: `seeds` says how many.

@@ -147,7 +147,7 @@ class Reproduction:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def step(self, name: str) -> Step:
-        """Return the step of this name; UsageError where there is none."""
+        """Return the step of this name; UsageError if there is none."""
         for step in self.steps:
             if step.name == name:
                 return step

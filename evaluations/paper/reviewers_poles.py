@@ -70,13 +70,13 @@ def _one(training: Training, paths: Sequence[Path], omega: float) -> pd.DataFram
 
 
 def trajectories(trainings: Sequence[Training], shared: Path, jobs: int) -> pd.DataFrame:
-    """Return one row a training, epoch (0: untrained) and layer.
+    """Return one row per training, epoch (0: untrained) and layer.
 
     Columns init, seed, epoch, layer, of the pole tracked, over the channels: imag_low, imag_median,
     imag_high (5, 50, 95 %), damping_median = -Re, moved_mean, moved_most (distance from where it
-    began, in the plane); gap_median (distance in frequency
-    of the nearest pole from the spike), within (channels with a pole within 1/2 of it), channels,
-    omega (the spike). All in rad per unit of the layer's own time.
+    began, in the plane); gap_median (distance in frequency of the nearest pole from the spike),
+    within (channels with a pole within 1/2 of it), channels, omega (the spike). All
+    in rad per unit of the layer's own time.
     """
     found = snapshots(trainings, shared, jobs)
     parts = joblib.Parallel(n_jobs=jobs)(

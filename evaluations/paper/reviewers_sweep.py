@@ -51,11 +51,11 @@ def frequencies(settings: Any) -> pd.DataFrame:
 
 
 def evaluated(settings: Any, found: Sequence[Condition], folder: Path, jobs: int) -> pd.DataFrame:
-    """Return one row a model, training seed and condition, the clean ones first.
+    """Return one row per model, training seed and condition, the clean ones first.
 
     Columns model, seed, noise, omega, eps, unit, n (samples), correct, accuracy, delivered_l2 (mean
     over samples of the norm over all layers), delivered_low, delivered_high, right (one bit a
-    sample). Raises StabilityError where a cell cannot be computed.
+    sample). Raises StabilityError if a cell cannot be computed.
     """
     refs = [
         ModelRef(model, zoo_path(model, seed), seed)

@@ -79,7 +79,7 @@ def run(
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Return a stored table; RejectedInputError where it is damaged."""
+    """Return a stored table; RejectedInputError if it is damaged."""
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are both

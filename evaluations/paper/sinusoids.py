@@ -116,7 +116,7 @@ def fit(init: str, steps: str, seed: int, settings: Mapping[str, Any]) -> tuple[
     """Return a trained network and its last epoch's mean squared error (scaled targets).
 
     AdamW with cosine decay; A, B and P at their own rate, dt not trained. The samples are those of
-    `seed`, whatever the model, so that models are paired by seed. Raises StabilityError where the
+    `seed`, whatever the model, so that models are paired by seed. Raises StabilityError if the
     loss is not finite.
     """
     given = signals(settings)
@@ -163,7 +163,7 @@ def fit(init: str, steps: str, seed: int, settings: Mapping[str, Any]) -> tuple[
 
 @torch.no_grad()
 def predict(network: Network, given: Signals, s: FloatArray, A: FloatArray) -> pd.DataFrame:
-    """Return columns s, amplitude, s_hat, amplitude_hat of a network, one row a sample."""
+    """Return columns s, amplitude, s_hat, amplitude_hat of a network, one row per sample."""
     parts: list[Tensor] = []
     with one_thread():
         for start in range(0, len(s), BLOCK):

@@ -54,7 +54,7 @@ AGAIN_VALUES = {
 
 
 def quoted(context: Context) -> pd.DataFrame:
-    """Return one row a model and task.
+    """Return one row per model and task.
 
     Columns model, task, published (percent), published_average, source, evidence, measured
     (percent; NaN: nothing was measured), measured_seeds.

@@ -83,13 +83,13 @@ def counts(state: Inspection) -> str:
 
 
 def command(state: Inspection) -> str:
-    """Return the command of the run; empty where none is on record."""
+    """Return the command of the run; empty if none is on record."""
     argv = [str(word) for word in state.manifest.get("argv") or []]
     return shlex.join(["robustssm", *argv]) if argv else ""
 
 
 def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table:
-    """Return a row a checkpoint: architecture, task, training seed, clean accuracy, hash."""
+    """Return one row per checkpoint: architecture, task, training seed, clean accuracy, hash."""
     task = str(state.manifest.get("task") or DASH)
     if len(plan):
         columns = ["model", "train_seed", "checkpoint"]
@@ -164,7 +164,7 @@ def facts(state: Inspection, plan: pd.DataFrame) -> Table:
 
 
 def noises(plan: pd.DataFrame) -> Table:
-    """Return a row a noise of a plan: what it is, its place, modes, strengths and clipping."""
+    """Return one row per noise of a plan: what it is, its place, modes, strengths and clipping."""
     columns = ("noise", "what it is", "at", "modes", "eps", "clip")
     if plan.empty:
         return Table("", columns, ())
@@ -184,7 +184,7 @@ def noises(plan: pd.DataFrame) -> Table:
 
 
 def no_pairs(plan: pd.DataFrame, tables: Tables) -> str:
-    """Return why there are no paired tests to show; empty where there are some."""
+    """Return why there are no paired tests to show; empty if there are some."""
     models = set(plan["model"] if len(plan) else tables.summary.get("model", ()))
     if len(models) < 2:
         return "There are no two models to compare."
@@ -194,7 +194,7 @@ def no_pairs(plan: pd.DataFrame, tables: Tables) -> str:
 
 
 def failures(state: Inspection) -> Table:
-    """Return a row a failed cell and model, with the first line of its error."""
+    """Return one row per failed cell and model, with the first line of its error."""
     columns = ("model", "condition", "first line of the error", "cell")
     if not state.failed:
         return Table("", columns, ())
@@ -223,7 +223,7 @@ def unknown(state: Inspection) -> list[str]:
 
 
 def _missing(state: Inspection) -> list[str]:
-    """Return a line a model, noise and strength with missing cells."""
+    """Return one line per model, noise and strength with missing cells."""
     if not state.missing:
         return []
     plan = state.run.plan()

@@ -34,22 +34,22 @@ def numbers(values: Iterable[float]) -> str:
 
 
 def share(value: object) -> str:
-    """Return a share to three digits; a dash where it is not known."""
+    """Return a share to three digits; a dash if it is not known."""
     return f"{value:.3f}" if isinstance(value, Real) and value == value else DASH
 
 
 def interval(low: float, high: float) -> str:
-    """Return an interval of shares; a dash where there is none."""
+    """Return an interval of shares; a dash if there is none."""
     return f"[{share(low)}, {share(high)}]" if low == low and high == high else DASH
 
 
 def at_mode(mode: float, unit: str) -> str:
-    """Return a mode with its unit; a dash where the noise has none, or the mode is not known."""
+    """Return a mode with its unit; a dash if the noise has none, or the mode is not known."""
     return f"{mode:g} ({unit})" if unit and mode == mode else DASH
 
 
 def noise_name(noise: str, clip: str) -> str:
-    """Return the name of a noise, with how it is clipped where it is.
+    """Return the name of a noise, with how it is clipped if it is.
 
     Tables of old runs have no column `clip`: nothing was clipped, "".
     """
@@ -57,7 +57,7 @@ def noise_name(noise: str, clip: str) -> str:
 
 
 def overview(frame: pd.DataFrame) -> Table:
-    """Return a row a model, noise and eps, of `summary.overview`."""
+    """Return one row per model, noise and eps, of `summary.overview`."""
     rows = [
         (
             *(str(row.model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
@@ -159,7 +159,7 @@ def pairs(tests: pd.DataFrame) -> Table:
 
 
 def single_tests(tests: pd.DataFrame) -> Table:
-    """Return the paired tests of the smallest adjusted p, a row a pair and condition."""
+    """Return the paired tests of the smallest adjusted p, one row per pair and condition."""
     columns = ["a", "b", "noise", "eps", "mode", "n", "a alone right", "b alone right"]
     columns += ["difference a - b", "p", "p, Holm"]
     noisy = tests[tests["noise"] != "clean"] if len(tests) else tests

@@ -22,7 +22,7 @@ _CHUNK = 1 << 22
 class Bootstrapped:
     """Quantities on all samples, and their intervals, each of shape (quantities,).
 
-    low, high: percentiles; bca_low, bca_high: bias-corrected and accelerated, NaN where these
+    low, high: percentiles; bca_low, bca_high: bias-corrected and accelerated, NaN if these
     cannot be had (a quantity that is infinite or undefined in a resample, or the same in all).
     undefined: share of the resamples in which the quantity is NaN; they are left out of low, high.
     constant: whether all resamples are equal, so that they hold no interval.

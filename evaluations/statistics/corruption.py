@@ -11,7 +11,7 @@ def corruption_error(error: FloatArray, reference: FloatArray) -> tuple[FloatArr
     error, reference: (..., corruptions, severities), of the model and of the reference; both
     results (...). For each corruption the sum over severities divided by the reference's sum,
     then the mean over corruptions; as a ratio, 1 for the reference, not in percent. Corruptions
-    on which the reference's sum is not positive have no ratio and are left out; NaN where none
+    on which the reference's sum is not positive have no ratio and are left out; NaN if none
     has one.
 
     Reference: Hendrycks and Dietterich, arXiv 1903.12261, section 4; the relative form has

@@ -54,7 +54,7 @@ def worst_condition(
     is valid for it; the interval here is the mean of the two at confidence (1 + c) / 2, which
     holds with c whatever the dependence of the readings (Bonferroni).
 
-    Raises UsageError where there are fewer than two samples or no conditions.
+    Raises UsageError if there are fewer than two samples or no conditions.
     """
     if not len(correct) or len(first) < 2:
         raise UsageError(

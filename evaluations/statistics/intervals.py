@@ -17,7 +17,7 @@ def wilson(
 ) -> tuple[FloatArray, FloatArray]:
     """Return Wilson's interval (low, high) of shares of n, each in the shape of the arguments.
 
-    It never has zero width and stays in [0, 1]. Raises UsageError where a count is not in 0 to n,
+    It never has zero width and stays in [0, 1]. Raises UsageError if a count is not in 0 to n,
     or n is 0.
 
     Reference: Wilson, J. Am. Stat. Assoc. 22 (1927), p. 209.
@@ -41,7 +41,7 @@ def constant(values: FloatArray) -> bool:
 def student(values: Iterable[float]) -> tuple[float, float]:
     """Return Student's interval of the mean of replicates.
 
-    NaN where there is a single one, or where all are equal: an interval without a width would
+    NaN if there is a single one, or if all are equal: an interval without a width would
     claim that the next replicate cannot differ.
     """
     array: FloatArray = np.asarray(list(values), dtype=np.float64)

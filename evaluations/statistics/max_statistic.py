@@ -34,9 +34,9 @@ def max_t(
     labels `a` and `b` of a sample can be swapped, in all conditions at once: so the signs of a
     sample's differences are flipped together, and the dependence between conditions is kept.
     The statistic is (a_only - b_only) / sqrt(a_only + b_only), McNemar's, whose denominator no
-    flip changes; 0 where no sample is discordant. Adjusted p: share of the flips, the observed
+    flip changes; 0 if no sample is discordant. Adjusted p: share of the flips, the observed
     one included, whose largest absolute statistic reaches the condition's (single step). Smallest
-    possible value 1 / (resamples + 1). Family-wise error is kept where the labels can be swapped
+    possible value 1 / (resamples + 1). Family-wise error is kept if the labels can be swapped
     in all conditions (weak control); and in general as McNemar's statistics are pivotal
     asymptotically (subset pivotality).
 

@@ -10,7 +10,7 @@ from robustssm.typing import FloatArray
 
 
 def mcnemar(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> FloatArray:
-    """Return McNemar's exact two-sided p from the counts of discordant pairs; 1 where none.
+    """Return McNemar's exact two-sided p from the counts of discordant pairs; 1 if none.
 
     Shape of the arguments. Twice the smaller tail of the binomial of share 1/2, which is what the
     exact binomial test is, as that distribution is symmetric; computed once for each pair of
@@ -51,7 +51,7 @@ def paired_mean_interval(difference: FloatArray) -> tuple[FloatArray, FloatArray
     """Return the interval of means of paired differences in [-1, 1], (..., samples) -> (...).
 
     Wald's, in the manner of Agresti and Min: two samples more, of sum 0 and squares of sum 1/4. It
-    keeps a width where few samples differ; there a bootstrap misses too often. Simulated misses at
+    keeps a width if few samples differ; there a bootstrap misses too often. Simulated misses at
     a nominal 5%: 1.5 to 8.4% at n = 60, about 5% at n = 539. The 1/4 was chosen so, not derived.
     """
     larger = difference.shape[-1] + 2.0
@@ -79,7 +79,7 @@ def holm(p: FloatArray) -> FloatArray:
 def benjamini_hochberg(p: FloatArray) -> FloatArray:
     """Return Benjamini and Hochberg's adjusted p-values, shape of p (tests,).
 
-    They bound the expected share of false discoveries, where tests are independent or positively
+    They bound the expected share of false discoveries, if tests are independent or positively
     dependent; to explore with, not to claim. Raises UsageError as `holm`.
 
     Reference: Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995), equation (1).

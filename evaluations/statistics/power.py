@@ -29,7 +29,7 @@ def mcnemar_power(n: int, discordance: float, difference: float, level: float) -
 
 
 def _critical(k: npt.NDArray[np.int64], level: float) -> FloatArray:
-    """Return the largest smaller count that rejects for each discordant count; -1 where none."""
+    """Return the largest smaller count that rejects for each discordant count; -1 if none."""
     # ppf is the smallest count whose tail reaches level / 2; the one before is below it.
     edge = stats.binom.ppf(level / 2, k, 0.5)
     edge = np.where(2 * special.bdtr(edge, k, 0.5) <= level, edge, edge - 1)
@@ -47,8 +47,8 @@ def smallest_difference(
 
     n: samples, the same for both models; tests: how many are corrected for, by Bonferroni's level
     alpha / tests (Holm's is that for the smallest p, and never finds less); discordance: share of
-    the samples on which one model alone is right, where the difference itself does not need more.
-    Found: with probability `power` in that one test. inf where no difference is, too few samples
+    the samples on which one model alone is right, if the difference itself does not need more.
+    Found: with probability `power` in that one test. inf if no difference is, too few samples
     for so many tests. Raises UsageError for arguments outside their ranges.
     """
     if (

@@ -50,7 +50,7 @@ class SeedBand:
 def fall_p(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> FloatArray:
     """Return McNemar's exact one-sided p that `after` is right less often, (conditions,).
 
-    before, after: (conditions, samples), which of the same samples are right. 1 where none is lost.
+    before, after: (conditions, samples), which of the same samples are right. 1 if none is lost.
 
     Reference: McNemar, Psychometrika 12 (1947); exact binomial form.
     """
@@ -70,7 +70,7 @@ def seed_band(shares: FloatArray, n: int, level: float) -> SeedBand:
     n: samples of a share; level: probability, one-sided and over all conditions together
     (Bonferroni), that another seed of the same training leaves the band downwards; the same
     upwards. Assumes seeds that are exchangeable and, on the arcsine scale, normal. A variance is
-    taken for 1 / (4 n), that of the sampling, where it is smaller: few seeds agree by chance, as
+    taken for 1 / (4 n), that of the sampling, if it is smaller: few seeds agree by chance, as
     shares are whole counts. Raises UsageError for fewer than two seeds.
 
     References: Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004), article 3, section 3, for the

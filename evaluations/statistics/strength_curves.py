@@ -41,7 +41,7 @@ def half_strength(x: FloatArray, accuracy: FloatArray, target: FloatArray) -> Fl
     x: (strengths,), ascending, at least two; accuracy: (..., strengths); target and the result:
     (...). Between strengths the curve is linear in log eps. A curve that is not monotone may rise
     above the target again later: the first crossing from the weakest strength on counts. inf
-    where the curve never gets there, -inf where it is there at the weakest strength already.
+    if the curve never gets there, -inf if it is there at the weakest strength already.
     """
     _check(x)
     there = accuracy <= target[..., None]

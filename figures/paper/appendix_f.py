@@ -15,7 +15,7 @@ MARKERS = "os^vDPX"
 
 
 def draw_errors(frame: pd.DataFrame, axes: Axes) -> None:
-    """Draw the relative L2 error of the output against n, a line an input."""
+    """Draw the relative L2 error of the output against n, one line per input."""
     for number, (name, rows) in enumerate(frame.groupby("input", sort=False)):
         marker = MARKERS[number % len(MARKERS)]
         axes.loglog(rows["n"], rows["relative"], marker=marker, label=str(name))
@@ -34,7 +34,7 @@ def draw_errors(frame: pd.DataFrame, axes: Axes) -> None:
 
 
 def draw_outputs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw both outputs in time, a panel an input."""
+    """Draw both outputs in time, one panel per input."""
     for panel, (name, rows) in zip(axes, frame.groupby("input", sort=False), strict=True):
         panel.plot(rows["t"], rows["diag"], color="#D55E00", linewidth=0.8, label="diagonal (S4D)")
         panel.plot(rows["t"], rows["hippo"], color="black", linestyle="--", label="DPLR (HiPPO)")

@@ -1,4 +1,4 @@
-"""Theorem 3 of arXiv 2310.01698: measured sup error against the bounds, a panel a state size."""
+"""Theorem 3 of arXiv 2310.01698: measured sup error against bounds, one panel per state size."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Fig. 2 of arXiv 2310.01698: amplitude and frequency of sinusoids, learnt and extrapolated.
 
 `fig2` has the networks whose step size is the sampling step and the linear part alone, `fig2-other`
-the other designs: step sizes spread, and S5 where it was trained.
+the other designs: step sizes spread, and S5 if it was trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ RATIOS = (-1.6, 1.6)
 
 
 def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return one row a (steps, model, s): predictions at the middle test amplitude, over seeds.
+    """Return one row per (steps, model, s): predictions at the middle test amplitude, over seeds.
 
     Columns n, samples, seeds, amplitude; mean, low and high (over seeds) of ratio = A^/A and of
     s_hat; rms_ratio of A^/A - 1, over all test amplitudes and seeds.
@@ -60,7 +60,7 @@ def linear(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def lines(axes: Axes, frame: pd.DataFrame, name: str) -> None:
-    """Draw the mean of `name` over seeds and their range as a band, a line a model."""
+    """Draw the mean of `name` over seeds and their range as a band, one line per model."""
     for model, rows in frame.groupby("model", sort=False):
         line = look(str(model)) | {"marker": "", "linewidth": 1.3}
         axes.plot(rows["s"], rows[f"{name}_mean"], label=str(model), **line)
@@ -120,7 +120,7 @@ def caption(frame: pd.DataFrame, what: str) -> str:
 
 
 def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write fig2 and, where there are other designs, fig2-other; four files each."""
+    """Write fig2 and, if there are other designs, fig2-other; four files each."""
     frame, bank, facts = data(tables), linear(tables), tables["settings"].iloc[0]
     mixed = frame["model"].str.startswith("s5")
     fixed = frame[(frame["steps"] == FIXED) & ~mixed]

@@ -22,7 +22,7 @@ def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def spread(values: pd.Series) -> str:
-    """Return `3`, or `1 to 3` where the values differ."""
+    """Return `3`, or `1 to 3` if the values differ."""
     low, high = int(values.min()), int(values.max())
     return str(low) if low == high else f"{low} to {high}"
 
@@ -45,7 +45,7 @@ def family(init: str) -> str:
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw accuracy against epoch, a panel a condition, the interval over seeds as a band."""
+    """Draw accuracy against epoch, one panel per condition, the interval over seeds as a band."""
     for panel, (condition, rows) in zip(axes, frame.groupby("condition", sort=False), strict=True):
         for init, line in rows.groupby("init", sort=False):
             line = line.sort_values("epoch")
@@ -65,7 +65,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write fig3ab (pdf, png, csv, svg), a row a family of networks; return the paths."""
+    """Write fig3ab (pdf, png, csv, svg), one row per family of networks; return the paths."""
     frame = data(tables)
     panels = frame["condition"].nunique()
     families = list(frame.groupby(frame["init"].map(family), sort=False))

@@ -51,7 +51,7 @@ def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw accuracy, a panel a condition, and kappa; unstable sizes are crosses."""
+    """Draw accuracy, one panel per condition, and kappa; unstable sizes are crosses."""
     *panels, last = axes
     trained = frame[frame["condition"] != UNSTABLE]
     unstable = frame[frame["condition"] == UNSTABLE]

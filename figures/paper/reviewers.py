@@ -52,7 +52,7 @@ def line_look(name: str) -> Look:
 
 
 def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw accuracy against omega: S4's kin on the left, S5's on the right, a row a strength."""
+    """Draw accuracy against omega: S4's kin left, S5's right, one row per strength."""
     noisy = frame[frame["noise"] != CLEAN]
     peaks = noisy.loc[noisy["kind"] == SPIKE, "omega"].unique()
     panels = iter(axes)
@@ -98,7 +98,7 @@ def draw_poles(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def draw_energy(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw accuracy against amplitude, a panel a noise."""
+    """Draw accuracy against amplitude, one panel per noise."""
     top = frame["omega"].max()
     sinusoids = frame[frame["noise"] != WHITE]
     panels = {

@@ -16,7 +16,7 @@ def pairs_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw a panel a pair, a line a strength; a filled marker where all seeds say the same."""
+    """Draw one panel per pair, one line per strength; a filled marker if all seeds say the same."""
     colours = ("0.55", "#024A73", "#D55E00")
     groups = frame.groupby(["a", "b"], sort=False)
     for panel, ((a, b), rows) in zip(axes, groups, strict=True):

@@ -15,7 +15,7 @@ def draw_all(name: str, tables: Mapping[str, pd.DataFrame], folder: Path) -> lis
     """Draw the figures of the reproduction `name` from its stored tables; return the paths.
 
     They are those of `robustssm.figures.paper.<name>`, dashes being underscores there. Raises
-    UsageError where that module does not exist.
+    UsageError if that module does not exist.
     """
     module = f"robustssm.figures.paper.{name.replace('-', '_')}"
     try:

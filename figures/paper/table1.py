@@ -1,4 +1,4 @@
-"""Table 1 of arXiv 2310.01698, a panel a task: quoted accuracies hollow, measured ones filled."""
+"""Table 1 of arXiv 2310.01698, one panel per task: quoted accuracies hollow, measured filled."""
 
 from collections.abc import Mapping
 from pathlib import Path
