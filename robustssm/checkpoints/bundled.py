@@ -1,4 +1,4 @@
-"""The bundled trained checkpoints: where they lie, and whether they are what their cards say."""
+"""The bundled trained checkpoints: their paths, and the check of what their cards say."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def zoo_path(name: str, seed: int, folder: Path = FOLDER) -> Path:
 
 
 def verify(checkpoint: Checkpoint) -> float:
-    """Return the measured clean test accuracy; RejectedInputError if it is not the card's."""
+    """Return the clean test accuracy; raises RejectedInputError if it is not the card's."""
     card = checkpoint.card
     task = load_task(card.task)
     if task.content_hash != card.task_hash:

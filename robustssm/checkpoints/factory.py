@@ -3,7 +3,7 @@
 Unlike a checkpoint, such a file is code, and is run. What it returns maps (batch, length,
 channels) to logits (batch, classes). A layer of it with a method `step_size()`, which returns dt
 of every channel, is an SSM layer to this project: resonance acts at its input, of shape (batch,
-length, channels), or (batch, channels, length) where the layer has `layout = "bhl"`.
+length, channels), or (batch, channels, length) if the layer has `layout = "bhl"`.
 """
 
 import hashlib
@@ -43,12 +43,12 @@ class FactoryModel(Classifier):
 
     @property
     def d_input(self) -> int | None:
-        """Input channels, where the module says."""
+        """Input channels, None if the module does not say."""
         return self._channels
 
     @property
     def d_output(self) -> int | None:
-        """Classes, where the module says."""
+        """Classes, None if the module does not say."""
         return self._classes
 
     def to_dict(self) -> dict[str, object]:
@@ -59,24 +59,24 @@ class FactoryModel(Classifier):
 
     def ssm_layers(self) -> Sequence[SSMLayer]:
         """Return the layers that offer a step size."""
-        found = [
+        layers = [
             part for part in self.module.modules() if callable(getattr(part, "step_size", None))
         ]
-        return cast(Sequence[SSMLayer], found)
+        return cast(Sequence[SSMLayer], layers)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, classes); lengths are given on where there are any."""
+        """Return logits (batch, classes); lengths are passed on if there are any."""
         x = (x - self.mean) / self.std
-        found: Any = self.module(x) if lengths is None else self.module(x, lengths=lengths)
-        if isinstance(found, tuple):
-            found = found[0]
-        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
-            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        logits: Any = self.module(x) if lengths is None else self.module(x, lengths=lengths)
+        if isinstance(logits, tuple):
+            logits = logits[0]
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(
                 f"module {type(self.module).__name__}: returned {shape} for input "
                 f"{tuple(x.shape)}, expected logits (batch, classes); pool over time in it"
             )
-        return found
+        return logits
 
 
 def build_module(

@@ -31,7 +31,7 @@ IMPORTERS = (
     Importer("s5-pytorch", s5_pytorch.recognises, s5_pytorch.build),
     Importer("Mamba", mamba.recognises, mamba.build),
 )
-# Names of tensors that are shown where nothing is recognised.
+# Names of tensors that are shown if nothing is recognised.
 _SHOWN = 4
 
 

@@ -54,17 +54,17 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     }
     w = Weights(tensors, contents.path)
     network = MambaModel(config, meta=True)
-    found: dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
     for name, value in network.lm.state_dict().items():
         if name == "lm_head.weight" and name not in w:  # tied: the embeddings once more
-            found["lm.lm_head.weight"] = found[f"lm.{_EMBEDDINGS}"].clone()
+            state["lm.lm_head.weight"] = state[f"lm.{_EMBEDDINGS}"].clone()
             continue
-        found[f"lm.{name}"] = w.take(name, tuple(value.shape)).float()
+        state[f"lm.{name}"] = w.take(name, tuple(value.shape)).float()
     d = int(str(config["hidden_size"]))
-    found |= standardisation(given, d)
+    state |= standardisation(given, d)
     given.finish()
     w.finish()
-    network.load_state_dict(found, strict=True, assign=True)
+    network.load_state_dict(state, strict=True, assign=True)
     network.eval().requires_grad_(False)
     _check_scan(network, contents)
     notes = (

@@ -132,23 +132,23 @@ def _own(item: str) -> list[ModelRef]:
 
 def _with_weights(models: list[ModelRef], checkpoints: Sequence[Path]) -> list[ModelRef]:
     """Return the models with the weights of modules, and those that are files by themselves."""
-    found = list(models)
+    complete = list(models)
     for checkpoint in checkpoints:
         name, equals, path = str(checkpoint).partition("=")
-        empty = [m for m in found if m.function and m.weights is None]
+        empty = [m for m in complete if m.function and m.weights is None]
         fitting = [m for m in empty if str(m) == name] if equals else empty
         if len(fitting) == 1:
             weights = Path(path).expanduser() if equals else checkpoint
-            found[found.index(fitting[0])] = replace(fitting[0], weights=weights)
+            complete[complete.index(fitting[0])] = replace(fitting[0], weights=weights)
         elif equals or fitting:
-            known = ", ".join(str(m) for m in found if m.function) or "none"
+            known = ", ".join(str(m) for m in complete if m.function) or "none"
             raise UsageError(
                 f"checkpoint: {checkpoint} fits no single module without weights (named: {known}); "
                 "write name=path"
             )
         else:
-            found.append(ModelRef(checkpoint.stem, checkpoint))
-    return found
+            complete.append(ModelRef(checkpoint.stem, checkpoint))
+    return complete
 
 
 def _with_settings(models: list[ModelRef], settings: Sequence[str]) -> list[ModelRef]:

@@ -20,7 +20,7 @@ class Overrides:
 
     given: name -> text; importer: who asks, as in `state-spaces/s4`; path: the file, for messages.
     Each reader takes `known`, what the file says (then an option given must be the same), and
-    `default`, what holds where nobody says anything. Without either the option is needed:
+    `default`, what holds if nobody says anything. Without either the option is needed:
     the reader returns a stand-in of its type, and `missing` raises for all of them at once.
     """
 

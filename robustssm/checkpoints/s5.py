@@ -1,7 +1,7 @@
 """Checkpoints of S5 (lindermanlab/S5, JAX and flax): classifiers and single layers.
 
 No hyper-parameter is stored. Sizes, the kind of norm and the directions are told by the tensors;
-the rest is asked for by the names of the original's command line, or taken from its defaults where
+the rest is asked for by the names of the original's command line, or taken from its defaults if
 the user says so: `defaults=original`. Licence of the original: MIT.
 
 Reference: arXiv 2208.04933; lindermanlab/S5, s5/ssm.py, s5/layers.py, s5/seq_model.py.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SOURCE = "lindermanlab/S5"
 FACTORY = "load it by your own code: name=module.py:function"
-# What the original's command line has where nothing is given.
+# The defaults of the original's command line.
 ORIGINAL = {
     "activation_fn": "half_glu1",
     "prenorm": True,
@@ -33,7 +33,7 @@ ORIGINAL = {
     "conj_sym": True,
     "clip_eigs": False,
 }
-# Largest real part where eigenvalues are clipped.
+# Largest real part if eigenvalues are clipped.
 _CLIP = -1e-4
 _OUTPUTS = {
     "gelu": "none",
@@ -74,7 +74,7 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
 
 
 class _Options(Overrides):
-    """The overrides, with the original's defaults where the user asks for them."""
+    """The overrides, with the original's defaults if the user asks for them."""
 
     def __init__(self, given: Mapping[str, str], importer: str, path: object) -> None:
         super().__init__(given, importer, path)
@@ -159,8 +159,8 @@ def _classifier(
     encoder = _dense(w, "encoder/encoder")
     d, d_input = encoder["weight"].shape
     tensors = {f"encoder.{key}": value for key, value in encoder.items()}
-    found = {name.split("/")[1] for name in w.names() if name.startswith("encoder/layers_")}
-    layers = sorted(found, key=lambda name: int(name.rpartition("_")[2]))
+    names = {name.split("/")[1] for name in w.names() if name.startswith("encoder/layers_")}
+    layers = sorted(names, key=lambda name: int(name.rpartition("_")[2]))
     if layers != [f"layers_{i}" for i in range(len(layers))] or not layers:
         raise w.rejected(
             f"has layers {', '.join(layers) or 'none'}, expected layers_0, layers_1, ..."

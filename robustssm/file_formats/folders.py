@@ -53,8 +53,8 @@ def _read_hugging_face(folder: Path, limits: Limits, read_file: ReadFile) -> Con
     for name in _WEIGHTS:
         index = folder / f"{name}.index.json"
         if (folder / name).is_file():
-            found = read_file(folder / name, limits)
-            return Contents("huggingface", found.tensors, options, found.extra, folder)
+            model = read_file(folder / name, limits)
+            return Contents("huggingface", model.tensors, options, model.extra, folder)
         if index.is_file():
             return Contents("huggingface", _sharded(index, limits, read_file), options, {}, folder)
     raise ContentsError(
@@ -88,15 +88,15 @@ def _sharded(index: Path, limits: Limits, read_file: ReadFile) -> dict[str, Tens
     if total > limits.file_bytes:
         raise ContentsError(f"its weights have {total} bytes, allowed are {limits.file_bytes}")
     for path in paths:
-        found = read_file(path, limits).tensors
+        shard = read_file(path, limits).tensors
         named = {name for name, place in places.items() if place == path.name}
-        if set(found) != named:
-            odd = sorted(set(found) ^ named)
+        if set(shard) != named:
+            odd = sorted(set(shard) ^ named)
             raise ContentsError(
                 f"{shown(path.name)} and {index.name} differ in {len(odd)} tensors "
                 f"({shown(odd[0])}, ...); fetch the folder again"
             )
-        tensors |= found
+        tensors |= shard
     return tensors
 
 

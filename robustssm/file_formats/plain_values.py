@@ -63,15 +63,15 @@ class Plain:
         )
 
     def _dict(self, value: dict[object, object], depth: int) -> dict[str, object]:
-        found: dict[str, object] = {}
+        table: dict[str, object] = {}
         for key, one in value.items():
             if not isinstance(key, str | int | float | bool | None):
                 raise ContentsError(f"a table has {shown(key)} as a key, expected a name")
             name = _text(key) if isinstance(key, str) else str(key)
-            if name in found:
+            if name in table:
                 raise ContentsError(f"a table has two entries {shown(name)}")
-            found[name] = self(one, depth + 1)
-        return found
+            table[name] = self(one, depth + 1)
+        return table
 
 
 def read_json(path: Path, limits: Limits) -> dict[str, object]:
@@ -87,16 +87,16 @@ def read_json(path: Path, limits: Limits) -> dict[str, object]:
         ) from error
     if not isinstance(value, dict):
         raise ContentsError(f"{path.name} holds {shown(value)}, expected a table")
-    found = Plain(limits)(value)
-    assert isinstance(found, dict)
-    return found
+    table = Plain(limits)(value)
+    assert isinstance(table, dict)
+    return table
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    table = dict(pairs)
+    if len(table) != len(pairs):
         raise ValueError("a table has the same name twice")
-    return found
+    return table
 
 
 def _refused(constant: str) -> object:

@@ -23,38 +23,38 @@ def arrays(path: Path) -> Task:
     Raises RejectedInputError.
     """
     source = Source("data", path)
-    found = read_arrays(source, _NAMES[:2], _NAMES[2:])
-    inputs = _inputs(source, "inputs", found["inputs"])
-    labels = _integers(source, "labels", found["labels"], len(inputs))
+    content = read_arrays(source, _NAMES[:2], _NAMES[2:])
+    inputs = _inputs(source, "inputs", content["inputs"])
+    labels = _integers(source, "labels", content["labels"], len(inputs))
     if labels.min() < 0:
         raise source.rejected(
             f"labels run from {labels.min()} to {labels.max()}, expected 0, 1, ..."
         )
     ids = _integers(
-        source, "sample_id", found.get("sample_id", np.arange(len(inputs))), len(inputs)
+        source, "sample_id", content.get("sample_id", np.arange(len(inputs))), len(inputs)
     )
     if len(np.unique(ids)) < len(ids):
         raise source.rejected("sample_id has a number twice")
     lengths = None
-    if "lengths" in found:
-        lengths = _integers(source, "lengths", found["lengths"], len(inputs))
+    if "lengths" in content:
+        lengths = _integers(source, "lengths", content["lengths"], len(inputs))
         if lengths.min() < 1 or lengths.max() > inputs.shape[1]:
             raise source.rejected(
                 f"lengths run from {lengths.min()} to {lengths.max()}, expected 1 to "
                 f"{inputs.shape[1]}"
             )
-    trained = _inputs(source, "train_inputs", found.get("train_inputs", inputs))
+    trained = _inputs(source, "train_inputs", content.get("train_inputs", inputs))
     if trained.shape[1:] != inputs.shape[1:] or trained.dtype != inputs.dtype:
         raise source.rejected(
-            f"train_inputs is {trained.dtype} {trained.shape[1:]} a sample, inputs "
+            f"train_inputs is {trained.dtype} {trained.shape[1:]} per sample, inputs "
             f"{inputs.dtype} {inputs.shape[1:]}"
         )
     test = Split(inputs, labels, ids, lengths)
     none = np.zeros(len(trained), dtype=np.int64)
-    train = Split(trained, none, none, None if "train_inputs" in found else lengths)
+    train = Split(trained, none, none, None if "train_inputs" in content else lengths)
     splits = {"train": train, "validation": test.rows(slice(0)), "test": test}
     tokens = int(inputs.max()) + 1 if inputs.dtype == np.int64 else None
-    rate = float(found["rate"]) if "rate" in found else None
+    rate = float(content["rate"]) if "rate" in content else None
     return Task(f"file:{path.resolve()}", int(labels.max()) + 1, splits, rate=rate, tokens=tokens)
 
 

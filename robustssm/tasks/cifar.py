@@ -42,7 +42,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def cifar10(folder: Path, gray: int = 0, limit: int = 0, partial: int = 0) -> Task:
-    """Return the task; inputs (N, 1024, 3), or (N, 1024, 1) where `gray` is 1; ten classes.
+    """Return the task; inputs (N, 1024, 3), or (N, 1024, 1) if `gray` is 1; ten classes.
 
     folder: cifar-10-batches-py, or the folder that holds it; limit: the first samples of each
     split, 0 for all; partial: 1 allows batches of fewer than 10,000 images. The files are never

@@ -14,7 +14,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Column:
-    """Sequences one after another: values (steps, channels), or (steps,) where they are tokens.
+    """Sequences one after another: values (steps, channels), or (steps,) if they are tokens.
 
     starts: (N + 1,) where each begins; text: tokens are bytes; image: rows and columns, where
     values are the levels 0 to 255 of images, row by row.

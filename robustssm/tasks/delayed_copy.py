@@ -82,7 +82,7 @@ def _sequences(
     stream: str, split: str, index: IntArray, symbols: int, step: int, length: int
 ) -> IntArray:
     """Return symbols (N, length); the one at `step` is index modulo symbols."""
-    found = np.empty((len(index), length), dtype=np.int64)
+    tokens = np.empty((len(index), length), dtype=np.int64)
     factors = multipliers(stream, length)
     open_rows, attempt = np.arange(len(index)), 0
     while len(open_rows):
@@ -91,6 +91,6 @@ def _sequences(
         candidates[:, step] = index[open_rows] % symbols
         contents = (candidates.astype(np.uint64) * factors).sum(1, dtype=np.uint64)
         fits = at_home(split, contents)
-        found[open_rows[fits]] = candidates[fits]
+        tokens[open_rows[fits]] = candidates[fits]
         open_rows, attempt = open_rows[~fits], attempt + 1
-    return found
+    return tokens

@@ -66,9 +66,9 @@ def normals(stream: str, split: str, index: IntArray, count: int) -> FloatArray:
     Reference: Box and Muller, Ann. Math. Stat. 29 (1958), equation (1).
     """
     pairs = -(-count // 2)
-    found = draws(stream, split, index, 2 * pairs)
-    radius = np.sqrt(-2.0 * np.log1p(-found[:, :pairs]))
-    angle = 2.0 * np.pi * found[:, pairs:]
+    uniforms = draws(stream, split, index, 2 * pairs)
+    radius = np.sqrt(-2.0 * np.log1p(-uniforms[:, :pairs]))
+    angle = 2.0 * np.pi * uniforms[:, pairs:]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count]
 
 
@@ -91,6 +91,6 @@ def at_home(split: str, contents: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool
 
 def multipliers(stream: str, count: int) -> npt.NDArray[np.uint64]:
     """Return odd 64-bit numbers m (count,): sum_j c_j m_j modulo 2^64 hashes integers c."""
-    found = uniform(f"{stream}|hash", np.arange(count), 2)
-    words = (found * 2.0**32).astype(np.uint64)
+    uniforms = uniform(f"{stream}|hash", np.arange(count), 2)
+    words = (uniforms * 2.0**32).astype(np.uint64)
     return (words[:, 0] << np.uint64(32)) | words[:, 1] | np.uint64(1)

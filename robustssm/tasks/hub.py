@@ -46,7 +46,7 @@ def hub(
     inputs, label, split: columns (split of a file only); max_length: sequences are cut after so
     many steps, 0 for none; limit: the first samples of each split, 0 for all, and no other
     input is looked at; gray: 1 for images without their colours. Raises UsageError
-    where a column is not there or `datasets` is missing, RejectedInputError for damaged files.
+    if a column or the package `datasets` is missing, RejectedInputError for damaged files.
     """
     if bool(path) == bool(name) or (name and split):
         raise UsageError(f"{_WHO}: expected path=FILE.parquet[:split=COLUMN], or name=ORG/NAME")
@@ -160,20 +160,20 @@ def _fetched(source: Source, columns: list[str]) -> tuple[Any, Array]:
     import pyarrow as pa
 
     try:
-        found = datasets.load_dataset(str(source.path))
+        dataset = datasets.load_dataset(str(source.path))
     except (OSError, ValueError, RuntimeError) as error:
         raise source.rejected(f"cannot be fetched ({error})") from None
     tables, places = [], []
     for split, number in _ALIASES.items():
-        if split not in found:
+        if split not in dataset:
             continue
-        missing = [one for one in columns if one not in found[split].column_names]
+        missing = [one for one in columns if one not in dataset[split].column_names]
         if missing:
             raise UsageError(
                 f"{_WHO} {source.path}: has no column {missing[0]!r}, expected one of "
-                f"{', '.join(found[split].column_names)}"
+                f"{', '.join(dataset[split].column_names)}"
             )
-        table = found[split].with_format("arrow")[:].select(columns)
+        table = dataset[split].with_format("arrow")[:].select(columns)
         tables.append(table)
         places.append(np.full(table.num_rows, number))
     if not tables:

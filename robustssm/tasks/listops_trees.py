@@ -149,9 +149,9 @@ def _write(
     wanted = np.zeros(len(row), dtype=bool)
     wanted[chosen] = True
     parts = [level.of(wanted) for level in levels]
-    sizes, found = _measured(parts)
+    sizes, results = _measured(parts)
     # Roots are in the order of the candidates, as `chosen` is.
-    lengths[row[chosen]], values[row[chosen]] = sizes[0], found[0]
+    lengths[row[chosen]], values[row[chosen]] = sizes[0], results[0]
     place = np.zeros(len(chosen), dtype=np.int64)
     for depth, level in enumerate(parts):
         own, operator = row[level.owner], level.kids > 0

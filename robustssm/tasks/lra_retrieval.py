@@ -101,11 +101,11 @@ def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit:
         # A slice of bytes is a copy: the rest of the line is let go.
         documents += [part[:max_length] for part in rest[2:]]
     check_room(_WHO, (len(documents), max_length), 8, "give limit=1000 or a smaller max_length")
-    found = source.labels(labels, 2)
+    classes = source.labels(labels, 2)
     tokens, lengths = byte_tokens(documents, max_length)
-    count = len(found)
+    count = len(classes)
     return Pairs(
-        tokens.reshape(count, 2, max_length), lengths.reshape(count, 2), found, np.arange(count)
+        tokens.reshape(count, 2, max_length), lengths.reshape(count, 2), classes, np.arange(count)
     )
 
 

@@ -57,9 +57,9 @@ def pathfinder(
     contours = published(side, dashes)
 
     def make(split: str, index: IntArray) -> Split:
-        found = geometry(split, index, side, dashes, seed)
-        images = draw_images(contours, found)
-        return numbered(split, index, images.reshape(len(index), -1, 1), found.labels)
+        shapes = geometry(split, index, side, dashes, seed)
+        images = draw_images(contours, shapes)
+        return numbered(split, index, images.reshape(len(index), -1, 1), shapes.labels)
 
     splits = splits_of(make, train, validation, test)
     return Task(spec_of(_WHO, given, pathfinder), 2, splits, image=(side, side))

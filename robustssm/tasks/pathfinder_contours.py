@@ -75,8 +75,8 @@ def dashes_along(
 def inside(contours: Contours, dash: FloatArray) -> Mask:
     """Return whether both ends of dashes (..., 2, 2) are inside the padding."""
     low, high = contours.padding, contours.side - contours.padding
-    found: Mask = np.logical_and.reduce((dash >= low) & (dash <= high), axis=(-1, -2))
-    return found
+    within: Mask = np.logical_and.reduce((dash >= low) & (dash <= high), axis=(-1, -2))
+    return within
 
 
 def clear(tried: FloatArray, others: FloatArray, clearance: FloatArray) -> Mask:

@@ -145,7 +145,7 @@ def _two_snakes(
             lost, model = _replaced(some)
             for state in (ends, heading, joint):
                 state[lost] = state[model]
-    # The first marker: on the start of a snake that is drawn, of the other where that one fails.
+    # The first marker: on the start of a snake that is drawn, of the other if that one fails.
     tips = np.stack([ends[:, :, 0, 0], ends[:, :, -1, 1]], axis=2)
     fits = _markable(contours, tips) & np.repeat(alive, rows)[:, None]
     one = below(whole[:, 4], 2)
@@ -170,7 +170,7 @@ def _markable(contours: Contours, tips: FloatArray) -> Mask:
 def _replaced(some: Mask) -> tuple[IntArray, IntArray]:
     """Return the rows that found no way on, and for each the row of its sample to copy.
 
-    some: (samples, rows). Rows are numbered through. The living serve in turn; where there is none
+    some: (samples, rows). Rows are numbered through. The living serve in turn; if there is none
     a row is its own model.
     """
     samples, rows = some.shape
@@ -219,16 +219,16 @@ def _short_snakes(
     joint = draw[:, :, :2] * contours.side
     heading = below(draw[:, :, 2], 360)
     turns = turns_of(contours.continuity)[split_draw(draw[:, :, 3:])].reshape(*heading.shape, -1)
-    found = np.empty((*heading.shape, n, 2, 2))
+    snakes = np.empty((*heading.shape, n, 2, 2))
     free = np.ones(heading.shape, dtype=bool)
     for k in range(n):
         if k:
             heading = (heading + turns[:, :, k]) % 360
-        found[:, :, k] = dashes_along(joint, heading, gap, contours.dash_length)
+        snakes[:, :, k] = dashes_along(joint, heading, gap, contours.dash_length)
         joint = joint + (contours.dash_length + 2.0 * gap[:, None, None]) * direction(heading)
-        free &= inside(contours, found[:, :, k])
+        free &= inside(contours, snakes[:, :, k])
         if k > 1:
-            before = found[:, :, : k - 1].reshape(*heading.shape, 2 * (k - 1), 1, 2)
-            apart = ((found[:, :, k][:, :, None] - before) ** 2).sum(-1)
+            before = snakes[:, :, : k - 1].reshape(*heading.shape, 2 * (k - 1), 1, 2)
+            apart = ((snakes[:, :, k][:, :, None] - before) ** 2).sum(-1)
             free &= (apart >= clearance[:, None, None, None]).all((2, 3))
-    return found, free
+    return snakes, free

@@ -55,18 +55,18 @@ def stacked(
     """Return the levels (N, rows, columns, channels) of encoded images of one size.
 
     Grey images among coloured ones have their level three times. wrong: makes the refusal of a
-    problem. Raises UsageError where they take more than half of the memory.
+    problem. Raises UsageError if they take more than half of the memory.
     """
-    found: list[Bytes] = []
+    images: list[Bytes] = []
     for number, content in enumerate(contents):
         try:
-            found.append(decoded(content, gray))
+            images.append(decoded(content, gray))
         except PictureError as error:
             raise wrong(f"has a row that is no whole image ({error})") from None
         if number == 0:
-            check_room(who, (len(contents), *found[0].shape), 5, "give limit=1000")
-        if found[-1].shape[:2] != found[0].shape[:2]:
-            a, b = (f"{one.shape[1]} x {one.shape[0]}" for one in (found[-1], found[0]))
+            check_room(who, (len(contents), *images[0].shape), 5, "give limit=1000")
+        if images[-1].shape[:2] != images[0].shape[:2]:
+            a, b = (f"{one.shape[1]} x {one.shape[0]}" for one in (images[-1], images[0]))
             raise wrong(f"has images of {a} and of {b} pixels, expected one size")
-    channels = max(one.shape[2] for one in found)
-    return np.stack([np.broadcast_to(one, (*one.shape[:2], channels)) for one in found])
+    channels = max(one.shape[2] for one in images)
+    return np.stack([np.broadcast_to(one, (*one.shape[:2], channels)) for one in images])

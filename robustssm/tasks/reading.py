@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 LARGEST_FILE = 8 << 30
 # Samples that are padded at a time.
 _CHUNK = 1024
-# The share of training samples that is held out where no validation split is published.
+# The share of training samples that is held out if no validation split is published.
 VALIDATION = 0.1
 _SEED = 42
 
@@ -117,14 +117,14 @@ class Source:
 
     def labels(self, labels: npt.ArrayLike, classes: int) -> IntArray:
         """Return labels (N,) as int64, refusing none at all and those out of range."""
-        found = np.asarray(labels)
-        if not len(found):
+        values = np.asarray(labels)
+        if not len(values):
             raise self.rejected("has no samples")
-        if found.min() < 0 or found.max() >= classes:
+        if values.min() < 0 or values.max() >= classes:
             raise self.rejected(
-                f"labels run from {found.min()} to {found.max()}, expected 0 to {classes - 1}"
+                f"labels run from {values.min()} to {values.max()}, expected 0 to {classes - 1}"
             )
-        return np.asarray(found, dtype=np.int64)
+        return np.asarray(values, dtype=np.int64)
 
 
 def shuffled(count: int) -> IntArray:

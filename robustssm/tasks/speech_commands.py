@@ -41,12 +41,12 @@ _HEADER_BYTES = 1 << 16
 def speech_commands(
     folder: Path, classes: int = 35, rate: int = 16000, half_rate: int = 0, limit: int = 0
 ) -> Task:
-    """Return the task; inputs (N, rate, 1), or (N, rate / 2, 1) where `half_rate` is 1.
+    """Return the task; inputs (N, rate, 1), or (N, rate / 2, 1) if `half_rate` is 1.
 
-    folder: holds a folder of .wav files a word and the two lists; classes: 35 or 10; rate: samples
-    per second that every file must have; half_rate: every second sample is kept, without a filter,
-    in all splits, which is how state-spaces/s4 tests at half the rate; limit: the first samples of
-    each split, 0 for all, and no other file is opened. Raises RejectedInputError.
+    folder: holds one folder of .wav files per word, and the two lists; classes: 35 or 10; rate:
+    samples per second that every file must have; half_rate: every second sample is kept, without
+    a filter, in all splits, which is how state-spaces/s4 tests at half the rate; limit: the first
+    samples of each split, 0 for all, and no other file is opened. Raises RejectedInputError.
     """
     require(classes in (10, 35), f"{_WHO}: classes", classes, "10 or 35")
     even = f"an even number from 2 to {1 << 20}"

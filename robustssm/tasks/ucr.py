@@ -2,7 +2,7 @@
 
 The two files, NAME_TRAIN and NAME_TEST, stand side by side. Series of unequal lengths are padded
 with 0, `lengths` says where they end (in .tsv files they end in NaN). Classes are numbered in
-order, by value where all labels are numbers. The archives have no validation split: `validation`
+order, by value if all labels are numbers. The archives have no validation split: `validation`
 takes a share of the training series for it. sample_id counts the training series, then the test
 series, in the order of the files.
 

@@ -1,4 +1,4 @@
-"""Files of the UCR and UEA archives: labelled series, one a line.
+"""Files of the UCR and UEA archives: labelled series, one per line.
 
 Source: Bagnall et al., arXiv 1811.00075, section 2, and the format's description by sktime (.ts);
 Dau et al., arXiv 1810.07758, and the archive's own README (.tsv: the label, then the values).

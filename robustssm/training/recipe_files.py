@@ -1,4 +1,4 @@
-"""Published settings of trainings, as TOML files: one a task, one table a family of models.
+"""Published settings of trainings, as TOML: one file per task, one table per family of models.
 
     task = "cifar10:folder=PATH:gray=1"      # PATH: files, which --data names
     samples = 45000                          # training samples of the whole task
@@ -11,7 +11,7 @@
     lr = 0.01
 
 Keys of a table are fields of Architecture and TrainingConfig; `warmup_epochs` stands for
-`warmup_steps` where the publication counts epochs. What a table leaves out has the default of
+`warmup_steps` if the publication counts epochs. What a table leaves out has the default of
 `robustssm train`.
 """
 
@@ -60,7 +60,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A task and the settings of families; samples: of its whole training split, where known."""
+    """A task and the settings of families; samples: of its whole training split, if known."""
 
     name: str
     task: str
@@ -95,7 +95,7 @@ def names() -> list[str]:
 
 
 def listed() -> list[dict[str, Any]]:
-    """Return a record a recipe: name, task, samples, families, source."""
+    """Return one record per recipe: name, task, samples, families, source."""
     rows = []
     for recipe in map(find, names()):
         rows.append(

@@ -120,12 +120,12 @@ class BackboneReader:
 
     def _indices(self) -> list[int]:
         prefix = f"{self._root}layers."
-        found = {
+        names = {
             n.removeprefix(prefix).split(".")[0] for n in self._w.names() if n.startswith(prefix)
         }
-        if not all(one.isdecimal() for one in found) or not found:
-            raise self._w.rejected(f"{prefix} has blocks {sorted(found)}, expected 0, 1, ...")
-        indices = sorted(map(int, found))
+        if not all(one.isdecimal() for one in names) or not names:
+            raise self._w.rejected(f"{prefix} has blocks {sorted(names)}, expected 0, 1, ...")
+        indices = sorted(map(int, names))
         count = len(self._layer_configs())
         expected = None
         if self._model.config is not None:

@@ -13,7 +13,7 @@ from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 
 _POOLINGS = {"pool": "mean", "last": "last", "first": "first", "sum": "sum"}
-# Data sets of one label a sequence: there the original's l_output is 0.
+# Data sets of one label per sequence: there the original's l_output is 0.
 _CLASSIFICATION = ("mnist", "cifar", "sc", "imdb", "listops", "pathfinder", "bidmc")
 
 # Hyper-parameters of a file, None if it has none; fields of a blueprint and tensors.
@@ -97,7 +97,7 @@ def read_decoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
 
 
 def _pooled(own: Config, config: Config, overrides: Overrides) -> bool:
-    """Return whether the decoder gives one output a sequence (l_output = 0)."""
+    """Return whether the decoder gives one output per sequence (l_output = 0)."""
     known = None
     dataset = table((config or {}).get("dataset") or {}, "dataset", overrides)
     if own is not None and "l_output" in own:

@@ -14,10 +14,10 @@ from robustssm.checkpoints.weights import Weights
 def read_example(w: Weights, overrides: Overrides, allow_unstable: bool) -> Parts:
     """Return the parts of the network; the file does not say `prenorm`, which is asked for."""
     prefix = "s4_layers."
-    found = {n.removeprefix(prefix).split(".")[0] for n in w.names() if n.startswith(prefix)}
-    indices = sorted(int(one) for one in found if one.isdecimal())
-    if indices != list(range(len(found))):
-        raise w.rejected(f"{prefix} has blocks {sorted(found)}, expected 0, 1, ...")
+    names = {n.removeprefix(prefix).split(".")[0] for n in w.names() if n.startswith(prefix)}
+    indices = sorted(int(one) for one in names if one.isdecimal())
+    if indices != list(range(len(names))):
+        raise w.rejected(f"{prefix} has blocks {sorted(names)}, expected 0, 1, ...")
     options = Options({}, overrides)
     layers = [read_layer(w.scope(f"{prefix}{i}."), options, allow_unstable) for i in indices]
     d = layers[0].d

@@ -132,7 +132,7 @@ class KernelReader:
         if dt.shape[1] != 1:
             raise UsageError(
                 f"{self._options.overrides.who}: dt_tie is false in a DPLR kernel, expected one "
-                "step a feature; load it by your own code, as in name=module.py:function"
+                "step per feature; load it by your own code, as in name=module.py:function"
             )
         dt = dt[:, 0]
         check_stable(self._w, self._options, self._poles(Lambda, P, Q).real, allow_unstable)
@@ -214,7 +214,7 @@ class KernelReader:
         return torch.ones_like(cycles) if limit is None else (cycles < 0.5 * limit).double()
 
     def _length(self) -> int:
-        """Return the length that C~ belongs to, 0 where C is itself."""
+        """Return the length that C~ belongs to, 0 if C is stored itself."""
         name = self._layout.length
         if name != "omega":
             return int(self._w.take(name, ()).item())

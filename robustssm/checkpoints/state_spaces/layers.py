@@ -94,13 +94,13 @@ def read_layer(w: Weights, options: Options, allow_unstable: bool) -> Layer:
 
 
 def feedthrough(w: Weights, options: Options, name: str, kernels: int) -> tuple[Tensor, bool]:
-    """Return D (channels, d) and whether the kernels, so many a feature, go both ways."""
+    """Return D (channels, d) and whether the kernels, so many per feature, go both ways."""
     shape = w.shape(name)
     channels, d = (1, *shape) if len(shape) == 1 else (*shape, 0, 0)[:2]
     D = w.take(name, (channels, d), (d,)) if channels == 1 else w.take(name, (channels, d))
     if kernels not in (channels, 2 * channels):
         raise w.rejected(
-            f"{w.prefix}kernel has {kernels} rows a feature, expected {channels} or "
+            f"{w.prefix}kernel has {kernels} rows per feature, expected {channels} or "
             f"{2 * channels}, as {w.prefix}{name} has {channels}"
         )
     _same(options, "channels", channels)

@@ -15,8 +15,8 @@ class Layout:
 
     prefix: of the kernel; feedthrough: name of D; real, imag: of A's parts; imag_sign: of Im A
     in terms of `imag`; length: tensor that tells the length of C~; low_rank: DPLR.
-    minimal: one kernel a feature, B = 1, C (d, n, 2). w: A is stored as (S, n, 2) itself.
-    disc: discretisation where a config does not say. relu_offset: added by `relu` to -Re A.
+    minimal: one kernel per feature, B = 1, C (d, n, 2). w: A is stored as (S, n, 2) itself.
+    disc: discretisation if a config does not say. relu_offset: added by `relu` to -Re A.
     """
 
     version: str
