@@ -14,13 +14,8 @@ from timing import medians
 from robustssm.commands.terminal import show, written
 from robustssm.execution import one_thread
 from robustssm.hippo.initializations import NAMES
-from robustssm.networks.network import Architecture, Network, build_network
-
-
-def forget(network: Network) -> None:
-    """Drop every kept kernel of the network."""
-    for layer in network.ssm_layers():
-        layer._operators.clear()
+from robustssm.layers.kept import forget
+from robustssm.networks.network import Architecture, build_network
 
 
 def compare(init: str, L: int, rounds: int) -> list[str]:

@@ -53,6 +53,7 @@ from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.execution import one_thread
 from robustssm.layers import S4D
+from robustssm.layers.kept import forget
 from robustssm.networks.inference import logits
 from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.tasks import load_task
@@ -165,7 +166,7 @@ def plain_loop(
             for x, labels in DataLoader(data, batch_size=BATCH):
                 if kernels != KERNELS[0]:
                     for layer in network.ssm_layers():
-                        layer._operators.clear()
+                        forget(layer)
                 phase = 2.0 * math.pi * torch.rand(len(x), 1, 1)
                 noisy = x + amplitude * torch.cos(2.0 * math.pi * k * t / task.length + phase)
                 with torch.no_grad():

@@ -13,7 +13,6 @@ from typing import ClassVar, final
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
 
 from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.attacks.budget import Budget
@@ -121,13 +120,7 @@ class Discretization(ModelChange):
         if before == self.method:
             raise UsageError(f"{who}: is {before} already; nothing would change")
         try:
-            _set_discretization(layer, self.method)
+            layer.discretization = self.method
             yield
         finally:
-            _set_discretization(layer, before)
-
-
-def _set_discretization(layer: SSMLayer, method: str) -> None:
-    """Set a layer's rule; its kernels are kept until the version of a parameter changes."""
-    layer.discretization = method
-    increment_version(next(layer.parameters()))
+            layer.discretization = before

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.errors import UsageError, require
+from robustssm.layers.kept import kept
 from robustssm.layers.systems import LinearSystem, Spectrum
 from robustssm.typing import FloatArray
 
@@ -30,7 +31,7 @@ class SSMLayer(nn.Module, ABC):
     parameters of the dynamics carry the attribute ``ssm = True``, by which training gives them
     their own rate. Kernels are computed in complex128 whatever the dtype of the parameters.
     Outside training the kernel and its spectrum are built once per (length, dtype, device) and
-    kept until a parameter changes.
+    kept until the layer changes.
 
     A layer of another code base holds A, B, C and dt as they act, in float64, not what its
     original trained them through: an importer applies the original's transforms once. `Trained`
@@ -71,7 +72,6 @@ class SSMLayer(nn.Module, ABC):
         self.d, self.channels, self.bidirectional, self.l_max = d, channels, bidirectional, l_max
         self.d_out = channels * d
         self.D = nn.Parameter(torch.randn(d)) if feedthrough else None
-        self._operators: dict[tuple[object, ...], Callable[[Tensor], Tensor]] = {}
 
     def _hold(self, **shapes: tuple[int, ...]) -> None:
         """Make float64 parameters of the dynamics by their shapes, zero until they are loaded."""
@@ -188,19 +188,15 @@ class SSMLayer(nn.Module, ABC):
         differentiable = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
         if self.training or differentiable:
             return self._built(L, u.dtype)
-        versions = tuple((p.data_ptr(), p._version) for p in self.parameters())
-        key = (L, u.dtype, u.device, versions)
-        if key not in self._operators:
-            self._operators.clear()
+
+        def build() -> Callable[[Tensor], Tensor]:
             with torch.no_grad():
                 convolve = self._built(L, u.dtype)
             # Elementwise functions round by memory layout: contiguous, a sample's bits do not
             # depend on its batch.
-            self._operators[key] = lambda v: convolve(v).contiguous()
-        return self._operators[key]
+            return lambda v: convolve(v).contiguous()
 
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_operators": {}}
+        return kept(self, "convolution", (L, u.dtype, u.device), build)
 
 
 class KernelLayer(SSMLayer):

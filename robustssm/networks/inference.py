@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeGuard
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from robustssm.errors import ShapeError
+from robustssm.layers.kept import kept
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.network import Network
 from robustssm.networks.program import Program
@@ -23,8 +23,6 @@ ROW_BLOCK = 16
 BATCH = 64
 # Samples of a split that are worked on at a time where their embeddings would need much memory.
 _PART = 256
-# By whether inputs of layers are changed; what a network was last evaluated with.
-_programs: WeakKeyDictionary[Network, dict[bool, Program]] = WeakKeyDictionary()
 
 
 def padded(x: Tensor) -> Tensor:
@@ -50,10 +48,9 @@ def program(network: Network, x: Tensor, changing: bool = False) -> Program:
             f"network: input has shape {tuple(x.shape)}, expected (batch, length, {channels}), "
             "length at least 1"
         )
-    kept = _programs.setdefault(network, {})
-    if changing not in kept or not kept[changing].matches(network, x.shape[1], changing):
-        kept[changing] = Program(network, x.shape[1], changing)
-    return kept[changing]
+    L = x.shape[1]
+    key = (L, network.architecture)
+    return kept(network, changing, key, lambda: Program(network, L, changing))
 
 
 @torch.no_grad()
@@ -92,7 +89,7 @@ def called(
     code of S4 rewrites C when it first sees a length.
     """
     modes = {name: part.training for name, part in network.named_modules()}
-    kept = {name: value.clone() for name, value in network.state_dict(keep_vars=False).items()}
+    before = {name: value.clone() for name, value in network.state_dict(keep_vars=False).items()}
     network.eval()
     found = []
     try:
@@ -105,19 +102,19 @@ def called(
                 ends = (torch.cat([lengths[part], lengths.new_ones(missing)]),)
             with around(part):
                 found.append(network(whole, *ends)[: len(own)])
-            _restore(network, kept)
+            _restore(network, before)
     finally:
-        _restore(network, kept)
+        _restore(network, before)
         for name, part_of_it in network.named_modules():
             part_of_it.training = modes[name]
     return torch.cat(found)
 
 
-def _restore(network: nn.Module, kept: dict[str, Tensor]) -> None:
+def _restore(network: nn.Module, before: dict[str, Tensor]) -> None:
     """Write back what a module changed of itself."""
     for name, value in network.state_dict().items():
-        if not torch.equal(value, kept[name]):
-            value.copy_(kept[name])
+        if not torch.equal(value, before[name]):
+            value.copy_(before[name])
 
 
 def accuracy(network: nn.Module, split: Split) -> float:

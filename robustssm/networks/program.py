@@ -75,17 +75,12 @@ class Program:
     """A network in evaluation mode at one input length.
 
     changing: whether inputs of its SSM layers will be changed; otherwise affine maps before a
-    layer are made part of its kernel. It holds copies of what it uses of the network; `matches`
-    tells whether they are still right.
+    layer are made part of its kernel. It holds copies of what it uses of the network.
     """
 
     def __init__(self, network: Network, L: int, changing: bool = False) -> None:
         _keep_memory()
         with torch.no_grad(), _one_thread():
-            # Compared to the last bit: versions that autograd counts miss what is written to
-            # `.data`.
-            self._tensors = [tensor.detach().clone() for tensor in _tensors(network)]
-            self._settings = _settings(network)
             self.architecture = network.architecture
             self.length, self.steps, self.changing = L, padded_steps(L), changing
             weight = network.decoder.weight
@@ -128,16 +123,6 @@ class Program:
         self._last = self._norms[-1]
         if a.prenorm:
             self._last = Norm(network.final_norm, *shape, dtype)  # type: ignore[arg-type]
-
-    def matches(self, network: Network, L: int, changing: bool = False) -> bool:
-        """Return whether this is the program of the network, as it is now, at length L."""
-        now, then = _tensors(network), self._tensors
-        return (
-            (L, changing) == (self.length, self.changing)
-            and _settings(network) == self._settings
-            and len(now) == len(then)
-            and all(map(_same, now, then))
-        )
 
     @torch.no_grad()
     def logits(
@@ -267,32 +252,3 @@ class _Work:
         self.stream = array(a.d_model, steps) if a.prenorm else self.u
         self.y, self.both = array(a.d_model, steps), array(2 * a.d_model, steps)
         self.value, self.gate = self.both[: a.d_model], self.both[a.d_model :]
-
-
-def _tensors(network: Network) -> list[Tensor]:
-    """Return the parameters and buffers of a network, each as often as it is used."""
-    found: list[Tensor] = []
-    modules: list[nn.Module | None] = [network]
-    while modules:
-        module = modules.pop()
-        if module is not None:
-            found += [p for p in module._parameters.values() if p is not None]
-            found += [b for b in module._buffers.values() if b is not None]
-            modules += module._modules.values()
-    return found
-
-
-def _settings(network: Network) -> list[object]:
-    """Return what else a network's function depends on: plain settings of its layers."""
-    found: list[object] = [network.architecture]
-    for layer in network.ssm_layers():
-        found.extend(
-            (name, value)
-            for name, value in vars(layer).items()
-            if isinstance(value, str | int | float) and name != "training"
-        )
-    return found
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
