@@ -23,7 +23,7 @@ def call(*arguments: str) -> Result:
 
 def sweep(models: str, output: Path, *more: str) -> Result:
     return call("sweep", "--model", models, "--noise", "fourier", "--modes", "1,3", "--limit", "40",
-                "--jobs", "1", "--output", str(output), *more)  # fmt: skip
+                "--jobs", "1", "--no-figures", "--output", str(output), *more)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -87,6 +87,7 @@ def test_train_writes_a_checkpoint_that_sweep_takes(tmp_path: Path) -> None:
     assert sweep(f"mine={path}", tmp_path / "run").exit_code == 0
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_transfer_json_on_the_command_line(tmp_path: Path) -> None:
     result = call("transfer", "--n", "16", "--format", "json", "--omega", "1,80.9",
                   "--output", str(tmp_path))  # fmt: skip
@@ -120,7 +121,8 @@ def test_clean_accuracy_alone(models: str, tmp_path: Path) -> None:
 def test_checkpoints_are_named_by_their_stems(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     result = call("sweep", "--checkpoint", str(checkpoints["s4d"]), "--noise", "fourier", "--modes",
                   "1", "--eps", "1", "--eps-unit", "std", "--limit", "20", "--jobs", "1",
-                  "--format", "json", "--output", str(tmp_path / "run"))  # fmt: skip
+                  "--format", "json", "--no-figures", "--output",
+                  str(tmp_path / "run"))  # fmt: skip
     assert {row["model"] for row in json.loads(result.stdout)["summary"]} == {"s4d"}
     nothing = call("sweep", "--noise", "fourier")
     assert nothing.exit_code == 2 and "none is named" in nothing.stderr

@@ -1,7 +1,6 @@
 """Transforms along the steps: numpy's, with the same bits whatever the batch and the threads."""
 
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,19 +8,6 @@ import torch
 
 from robustssm.attacks.spectra import above_rounding, signal, spectrum
 from tests.attacks import cases
-
-BITS = """
-import torch
-from robustssm.attacks.spectra import signal, spectrum
-torch.set_num_threads(2)
-for L in (3, 8, 16, 31, 64, 256):
-    x = torch.sin(torch.arange(9.0 * L, dtype=torch.float64) ** 1.5).view(9, L, 1)
-    whole = signal(spectrum(x), L)
-    for row in range(9):
-        alone = x[row : row + 1]
-        assert torch.equal(spectrum(alone), spectrum(x)[row : row + 1]), L
-        assert torch.equal(signal(spectrum(alone), L), whole[row : row + 1]), L
-"""
 
 
 @pytest.mark.parametrize("L", [1, 2, 63, 64])
@@ -33,9 +19,24 @@ def test_numpy_agrees(L: int) -> None:
     torch.testing.assert_close(signal(spectrum(x), L), x, rtol=0.0, atol=1e-15)
 
 
-def test_a_sample_alone_has_the_bits_that_it_has_among_others() -> None:
-    # With two threads a lone transform would take another path; the number is the process's own.
-    subprocess.run([sys.executable, "-c", BITS], check=True)
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("L", [3, 8, 16, 31, 64, 256])
+def test_a_sample_alone_has_the_bits_that_it_has_among_others(L: int) -> None:
+    """With two threads a lone transform would take another path."""
+    x = torch.sin(torch.arange(9.0 * L, dtype=torch.float64) ** 1.5).view(9, L, 1)
+    whole = signal(spectrum(x), L)
+    for row in range(9):
+        alone = x[row : row + 1]
+        assert torch.equal(spectrum(alone), spectrum(x)[row : row + 1])
+        assert torch.equal(signal(spectrum(alone), L), whole[row : row + 1])
 
 
 def test_rounding_is_told_from_signal() -> None:

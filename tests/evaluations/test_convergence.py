@@ -91,6 +91,7 @@ def test_bad_input_is_one_line(arguments: list[str], message: str) -> None:
     assert "Traceback" not in found.stderr and found.stdout == ""
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_command(tmp_path: object) -> None:
     arguments = ["converge", "--init", "s4d,s4ptd-rank1:tau=0.5", "--n", "4-32"]
     found = CliRunner().invoke(main, [*arguments, "--format", "json", "-o", str(tmp_path)])

@@ -243,6 +243,7 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(group, ["gain", "--progress", "none", *arguments])
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_command_writes_what_it_says(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     path = str(checkpoints["s4d"])
     result = call(f"mine={path}", path, "--length", "16", "-o", str(tmp_path / "figures"))

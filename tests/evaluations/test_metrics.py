@@ -1,5 +1,7 @@
 """Statistics: against statsmodels, by hand, and on simulated nulls."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,6 +66,8 @@ def test_mcnemar_takes_any_shape() -> None:
     assert mcnemar([5], [0])[0] == 0.0625
 
 
+# statsmodels collects garbage after each correction, which takes longer than all the rest.
+@patch("gc.collect", lambda: 0)
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=30))
 @settings(max_examples=50, deadline=None)
 def test_corrections_are_those_of_statsmodels(p: list[float]) -> None:

@@ -94,7 +94,7 @@ def test_a_sweep_says_that_tokens_are_embedded(
         monkeypatch.setattr(f"robustssm.evaluations.sweep.{module}.load_task", lambda spec: task)
     for noise, expected in (("fourier", True), ("resonance", False)):
         call = ["sweep", "--model", f"m={model}", "--noise", noise, "--modes", "1", "-j", "1"]
-        call += ["--data", "ending", "--eps", "0.5", "-o", str(tmp_path / noise)]
+        call += ["--data", "ending", "--eps", "0.5", "--no-figures", "-o", str(tmp_path / noise)]
         result = CliRunner().invoke(main, call)
         assert result.exit_code == 0, result.output
         assert ("noise is added to their embeddings" in result.stderr) is expected

@@ -52,7 +52,7 @@ def sigma(known: evaluation.Resolvent, z: ComplexArray) -> FloatArray:
     return 10.0 ** known.log10_sigma(z)
 
 
-def points(n: int, count: int = 60) -> ComplexArray:
+def points(n: int, count: int = 30) -> ComplexArray:
     """Return points among the eigenvalues, on the mirror line, on the axes and far away."""
     rng = np.random.default_rng(n)
     low = n * rng.uniform(-1.3, 0.4, count) + 1j * n * rng.uniform(-0.8, 0.8, count)
@@ -154,9 +154,9 @@ def test_conjugate_symmetry(name: str) -> None:
     np.testing.assert_allclose(evaluation.on_grid(known, real, imag), full, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_between_numerical_range_and_spectrum(name: str) -> None:
-    known, z = evaluation.resolvent(name, 32), points(32)
+@pytest.mark.parametrize(("name", "n"), [(name, 16) for name in NAMES] + [("hippo", 32)])
+def test_between_numerical_range_and_spectrum(name: str, n: int) -> None:
+    known, z = evaluation.resolvent(name, n), points(n)
     got, slack = sigma(known, z), RELATIVE[type(known)]
     distance = np.abs(z[:, None] - known.eigenvalues).min(axis=1)
     # Eigenvalues of a dense M are those of its Schur form, within eps |M| kappa.
@@ -169,11 +169,11 @@ def test_between_numerical_range_and_spectrum(name: str) -> None:
     assert np.all(got >= beyond.max(axis=1) * (1.0 - slack) - 1e-11)
     # A boundary point attains the support function; eps |M| of rounding.
     attained = (np.exp(-1j * evaluation.THETA) * at).real
-    np.testing.assert_allclose(attained, height, atol=32**2 * 32 * EPS)
+    np.testing.assert_allclose(attained, height, atol=n**2 * n * EPS)
 
 
 @pytest.mark.parametrize("name", ["hippo", "s4d", "s4ptd-rank1"])
-@pytest.mark.parametrize("n", [1, 2, 3, 17, 32])
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 20])
 def test_numerical_range_equals_dense(name: str, n: int) -> None:
     if n == 2 and name == "s4ptd-rank1":
         pytest.skip("nearly defective at n = 2")
@@ -194,7 +194,7 @@ def test_resolvent_on_the_imaginary_axis_is_at_most_two(n: int) -> None:
     assert np.all(sigma(Family(n, 0.0), 1j * omega) >= 0.5 * (1.0 - 1e-11))
 
 
-@pytest.mark.parametrize("name", ["hippo", "s4ptd-rank1", "s4ptd", "s4ptd-random"])
+@pytest.mark.parametrize("name", ["hippo", "s4ptd-rank1", "s4ptd"])
 def test_abscissae(name: str) -> None:
     known = evaluation.resolvent(name, 16)
     M = dense(name, 16)
@@ -315,6 +315,7 @@ def test_point_command() -> None:
     assert second["sigma_min"] == 0.0 and second["log10_sigma_min"] is None
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_command_writes_figure_and_table(tmp_path: Path) -> None:
     code, output = run(
         *("-n", "8", "--grid", "12x10", "--window", "-10,2,-4,4", "--progress", "none"),

@@ -24,10 +24,10 @@ from robustssm.tasks import Split
 from tests.watching import Listener
 
 
-def plan_for(models: str, noise: str = "fourier") -> Plan:
+def plan_for(models: str, noise: str = "fourier", limit: int = 60) -> Plan:
     modes = (1, 3) if noise in ("fourier", "resonance") else None
     noise_options = Noise(noise, modes=modes, eps=(0.3, 1.0))
-    return make_plan(resolve(models), noise_options, limit=60)
+    return make_plan(resolve(models), noise_options, limit=limit)
 
 
 def run_in(folder: Path, plan: Plan, execution: Execution | None = None) -> dict[str, bytes]:
@@ -41,7 +41,7 @@ def run_in(folder: Path, plan: Plan, execution: Execution | None = None) -> dict
 
 @pytest.mark.parametrize("noise", ["fourier", "resonance", "BandPGD(1, 8, steps=2)"])
 def test_same_bytes_however_it_is_computed(models: str, tmp_path: Path, noise: str) -> None:
-    plan = plan_for(models, noise)
+    plan = plan_for(models, noise, limit=24)
     whole = run_in(tmp_path / "whole", plan, Execution(batch_size=64))
     conditions = 2 * (2 if noise != "BandPGD(1, 8, steps=2)" else 1)
     assert len([name for name in whole if name.startswith("cells/")]) == 2 * (1 + conditions)

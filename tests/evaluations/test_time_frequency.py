@@ -85,6 +85,7 @@ def test_bad_sizes() -> None:
         short_time_spectra(task, tone, budget, sample=-1)
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_the_command_draws_the_table_it_writes(tmp_path: Path) -> None:
     call = ["attack", "Chirp(2, 60, eps=1)", "--time-frequency", str(tmp_path), "--sample", "4"]
     assert CliRunner().invoke(main, call).exit_code == 0

@@ -48,9 +48,12 @@ def test_transforms_are_laplace_integrals(text: str, u: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["s4d", "s4ptd-rank1", "s4ptd", "s4ptd-random", "s4d-inv"])
-@pytest.mark.parametrize("n", [2, 9, 16, 64])
-@pytest.mark.parametrize("readout", ["e0", "jump-free", "random"])
-def test_two_routes_agree(name: str, n: int, readout: str) -> None:
+@pytest.mark.parametrize(
+    ("readout", "n"),
+    [(readout, n) for readout in ("e0", "jump-free", "random") for n in (2, 9, 16)]
+    + [("random", 64)],
+)
+def test_two_routes_agree(name: str, readout: str, n: int) -> None:
     C = {
         "e0": np.eye(1, n)[0],
         "jump-free": np.concatenate([[3.0**0.5, -1.0], np.zeros(n - 2)]),

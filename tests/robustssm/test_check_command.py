@@ -37,7 +37,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("trained")
     run, curve = folder / "run", folder / "curve.json"
     result = call("sweep", "-m", "s4ptd/0,s4ptd/1", "--noise", "resonance", "--eps", "0.3,1",
-                  "-L", 100, "-j", 1, "-o", run)  # fmt: skip
+                  "-L", 100, "-j", 1, "--no-figures", "-o", run)  # fmt: skip
     assert result.exit_code == 0, result.output
     result = call("baseline", run, "-o", curve)
     assert result.exit_code == 0, result.output

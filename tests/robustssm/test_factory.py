@@ -193,7 +193,7 @@ def test_weights_must_fit(code: Path, tmp_path: Path) -> None:
 def test_a_sweep_runs_and_resumes(code: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = ["sweep", "-m", f"own={code}:make,flat={code}:plain", "-d", "digits:side=8"]
-    arguments += ["--noise", "fourier", "--modes", "1,2", "-L", "40", "-j", "1"]
+    arguments += ["--noise", "fourier", "--modes", "1,2", "-L", "40", "-j", "1", "--no-figures"]
     result = call(*arguments, "-o", run)
     assert result.exit_code == 0, result.output
     small = call(*arguments, "-o", tmp_path / "small", "--batch-size", "7", "-j", "2")
@@ -208,7 +208,7 @@ def test_a_sweep_runs_and_resumes(code: Path, tmp_path: Path) -> None:
 
 def test_resonance_where_a_layer_allows_it(code: Path, tmp_path: Path) -> None:
     arguments = ["sweep", "-d", "digits:side=8", "-L", "20", "-j", "1"]
-    arguments += ["--noise", "resonance", "--eps", "0.5"]
+    arguments += ["--noise", "resonance", "--eps", "0.5", "--no-figures"]
     run = tmp_path / "run"
     result = call(*arguments, "-m", f"own={code}:make", "--omega", "20", "-o", run)
     assert result.exit_code == 0, result.output

@@ -80,6 +80,7 @@ def test_table_over_methods() -> None:
     assert "s4ptd-rank1" in call("-n", "16", "--format", "md").stdout
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_study(tmp_path: Path) -> None:
     A, _ = legs.matrices(8)
     save_initialization(tmp_path / "bad.npz", perturb(-1.5 * A, stable=False))

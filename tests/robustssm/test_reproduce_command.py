@@ -33,6 +33,7 @@ def test_list_names_every_recipe() -> None:
     assert {"fig1", "appendix-f", "appendix-i", "bound"} <= names
 
 
+@pytest.mark.usefixtures("pdf_only")
 def test_quick_run_stores_draws_and_compares_and_runs_once(tmp_path: Path) -> None:
     arguments = ("fig1", "--quick", "-o", tmp_path, "--format", "json", "--progress", "none")
     result = invoke(*arguments)

@@ -49,12 +49,12 @@ def invoke(*arguments: str) -> Result:
 
 @pytest.fixture(scope="module")
 def made(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of two models: ten cells of 40 samples, figures and all."""
+    """A finished run of two models: ten cells of 40 samples."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     models = ",".join(f"{k.replace('-', '_')}={path}" for k, path in checkpoints.items())
     result = invoke(
         *("sweep", "--model", models, "--noise", "fourier", "--modes", "1,3", "--eps", "0.3,1"),
-        *("--limit", "40", "--jobs", "1", "--overwrite", "-o", str(folder)),
+        *("--limit", "40", "--jobs", "1", "--overwrite", "--no-figures", "-o", str(folder)),
     )
     assert result.exit_code == 0, result.output
     return folder

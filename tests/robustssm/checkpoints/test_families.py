@@ -129,7 +129,8 @@ def test_sweeps_at_the_input_and_at_the_layers(
         arguments = ["--noise", noise, "--modes", modes, "--eps", "0.5", "-j", "1", "-d", data]
         for name, own in ((path, settings), (tmp_path / "native.safetensors", [])):
             runs.append(tmp_path / f"{noise}-{len(runs)}")
-            result = call("sweep", "-m", f"mine={name}", *own, *arguments, "-o", runs[-1])
+            model = ("-m", f"mine={name}", *own)
+            result = call("sweep", *model, *arguments, "--no-figures", "-o", runs[-1])
             assert result.exit_code == 0, result.output
         cells = [sorted((run / "cells").iterdir()) for run in runs]
         assert [p.name for p in cells[0]] == [p.name for p in cells[1]]
@@ -209,7 +210,7 @@ def test_importing_pulls_in_nothing_heavy() -> None:
 
     heavy = "{'jax', 'flax', 'orbax', 'transformers', 'msgpack', 'tensorstore', 'omegaconf'}"
     code = (
-        "import sys, robustssm.checkpoints.model_names, robustssm.checkpoints.importers; "
+        "import sys, robustssm.checkpoints.importers, robustssm.file_formats; "
         f"sys.exit(str(sorted({heavy} & set(sys.modules))) if {heavy} & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -212,7 +212,7 @@ def test_a_sweep_over_tokens(tmp_path: Path) -> None:
     tokens, lengths = generator.integers(0, V, (12, 16)), generator.integers(5, 17, 12)
     labels = generator.integers(0, V, 12)
     arguments = ["sweep", "-m", f"lm={folder}", "--noise", "fourier", "--modes", "1,2", "-j", "1"]
-    arguments += ["--eps", "0.5", "--format", "json"]
+    arguments += ["--eps", "0.5", "--format", "json", "--no-figures"]
     found = []
     for number in range(2):
         behind = np.arange(16) >= lengths[:, None]

@@ -72,7 +72,7 @@ def write(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255))))
 def test_wrong_bytes(
     tmp_path_factory: pytest.TempPathFactory, name: str, changes: list[tuple[float, int]]
