@@ -240,6 +240,9 @@ def test_a_run_that_is_being_written_is_in_progress(run: Path) -> None:
 
 def test_the_report_stands_alone(run: Path) -> None:
     manifest = RunDirectory(run).manifest()
+    for name in ("robustness", "heat-map", "worst-case"):
+        for kind in ("png", "svg", "csv"):
+            (run / "figures" / f"{name}.{kind}").write_text("a figure")
     assert invoke("report", str(run)).exit_code == 0
     text = (run / "report.md").read_text()
     assert text.splitlines()[0].endswith("(PARTIAL: first 40 samples only)")

@@ -194,7 +194,6 @@ def trained() -> Iterator[Victim]:
         yield victim
 
 
-@pytest.mark.slow
 def test_finds_the_worst_mode_of_a_trained_network(trained: Victim) -> None:
     from robustssm.evaluations.trained_layers.input_response import input_response
     from robustssm.networks.network import own_network
