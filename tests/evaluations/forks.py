@@ -68,10 +68,12 @@ def kill_at(folder: str, step: int) -> None:
         nonlocal steps
         if event not in STEPS or not str(arguments[0]).startswith(folder):
             return
-        if event == "open":
-            flags = arguments[2]
-            if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
-                return
+        there, flags = Path(str(arguments[0])).exists(), arguments[2:3]
+        reads = event == "open" and not any(
+            isinstance(flag, int) and flag & (os.O_WRONLY | os.O_RDWR) for flag in flags
+        )
+        if reads or (event == "os.remove" and not there) or (event == "os.mkdir" and there):
+            return
         steps += 1
         if steps == step:
             if event == "open":

@@ -93,8 +93,9 @@ def test_killed_at_every_step(forking: Forks, models: str, tmp_path: Path) -> No
         assert forking.command(command) == 0, step
         assert before.items() <= cells(run).items(), "a finished cell was computed again"
         assert files(run) == expected, step
-    # Three folders and ten files: four cells, plan, manifest, lock, summary, tests.
-    assert 30 < step < 100
+    # Four folders, a lock, and eight files that are written and moved: four cells, plan, manifest,
+    # summary, tests.
+    assert 20 < step < 60
 
 
 def test_killed_at_random_moments(forking: Forks, models: str, tmp_path: Path) -> None:
@@ -174,6 +175,8 @@ def test_killed_workers_are_replaced_and_a_deadly_cell_fails(
     models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, execution: Execution, lost: str
 ) -> None:
     """Each cell is told once, with the bytes that it has without any death."""
+    # A cell whose worker died is tried alone after one death, not two: fewer processes to start.
+    monkeypatch.setattr("robustssm.evaluations.sweep.run._STRIKES", 1)
     plan, deadly = with_deaths(plan_for(models, "1-2"), tmp_path)
     survivors = replace(plan, cells=tuple(cell for cell in plan.cells if cell is not deadly))
     (tmp_path / "1").touch()
