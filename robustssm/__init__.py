@@ -15,11 +15,23 @@ find_folders_beside()
 def load(name_or_path: "str | PathLike[str]", **overrides: object) -> "Checkpoint":
     """Return a trained network in evaluation mode, with its card, content hash and notes.
 
-    name_or_path: `s4d`, `s4d/2`, a checkpoint file or folder of any known format, `name=path`, or
-    `name=module.py:function`. overrides: what the file does not say, by the names of the original's
-    options, as in `load("ckpt.pth", prenorm=False)`; nothing is guessed. Nothing in a checkpoint
-    is executed. Raises UsageError where an override is needed or wrong, RejectedInputError where
-    the file is damaged or in no known layout.
+    Nothing in a checkpoint is executed.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        `s4d`, `s4d/2`, a checkpoint file or folder of any known format, `name=path`, or
+        `name=module.py:function`.
+    **overrides
+        What the file does not say, by the names of the original's options, as in
+        `load("ckpt.pth", prenorm=False)`; nothing is guessed.
+
+    Raises
+    ------
+    UsageError
+        If an override is needed or wrong.
+    RejectedInputError
+        If the file is damaged or in no known layout.
     """
     from robustssm.checkpoints.model_names import references
     from robustssm.errors import UsageError

@@ -75,8 +75,14 @@ class Watcher:
 class Swept:
     """The end of a sweep.
 
-    before: what the directory held, reused cells included; computed: number of cells computed;
-    errors: by cell id, those of earlier sweeps included if their cells were not computed again.
+    Parameters
+    ----------
+    before : RunState
+        What the directory held, reused cells included.
+    computed : int
+        Number of cells computed.
+    errors : dict
+        Errors by cell id, those of earlier sweeps included if their cells were not tried again.
     """
 
     before: RunState
