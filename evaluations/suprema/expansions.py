@@ -88,6 +88,24 @@ def check_stable(poles: Array, *arrays: np.ndarray) -> None:
         )
 
 
+def _around(
+    low: FloatArray, high: FloatArray, poles: ComplexArray, moduli: FloatArray, terms: int
+) -> tuple[ComplexArray, ComplexArray, FloatArray]:
+    """Return 1 / d_k, the ratio of successive Taylor terms, and the remainder on each interval.
+
+    low, high (g,); poles and moduli |l_k| |r_k| of shape (g, m) or (m,). The remainder is infinite
+    if the interval is too long for the poles.
+    """
+    half = 0.5 * (high - low)
+    weight = 1.0 / (0.5j * (high + low)[:, None] - poles)
+    modulus = np.abs(weight)
+    ratio = half[:, None] * modulus
+    far = ratio.max(axis=1, initial=0.0) > LARGEST_RATIO
+    ratio = np.minimum(ratio, LARGEST_RATIO)
+    tail = np.sum(moduli * modulus * ratio**terms / (1.0 - ratio), axis=1)
+    return weight, -1j * half[:, None] * weight, np.where(far, np.inf, tail)
+
+
 class ColumnSums:
     """Rows of systems with one input: poles (r, m), residues (r, m, p), D (r, p)."""
 
@@ -118,20 +136,14 @@ class ColumnSums:
 
         The remainder is infinite where the interval is too long for the poles.
         """
-        half = 0.5 * (high - low)
-        weight = 1.0 / (0.5j * (high + low)[:, None] - self.poles[row])
-        modulus = np.abs(weight)
-        ratio = half[:, None] * modulus
-        far = ratio.max(axis=1, initial=0.0) > LARGEST_RATIO
-        ratio = np.minimum(ratio, LARGEST_RATIO)
-        tail = np.sum(self.moduli[row] * modulus * ratio**TERMS / (1.0 - ratio), axis=1)
+        weight, step, tail = _around(low, high, self.poles[row], self.moduli[row], TERMS)
         coefficients = np.empty((len(row), TERMS, self.D.shape[1]), dtype=np.complex128)
-        step, power = -1j * half[:, None] * weight, weight
+        power = weight
         for j in range(TERMS):
             coefficients[:, j] = self._sum(row, power)
             power = power * step
         coefficients[:, 0] += self.D[row]
-        return coefficients, np.where(far, np.inf, tail)
+        return coefficients, tail
 
     def _sum(self, row: IntArray, weight: ComplexArray) -> ComplexArray:
         """Return sum_k residues[row, k] weight[:, k], shape (g, p)."""
@@ -209,16 +221,9 @@ class MatrixSums(Matrices):
         tail = np.empty(len(row))
         for r in np.unique(row):
             system, rows = self.systems[r], np.flatnonzero(row == r)
-            half = 0.5 * (high[rows] - low[rows])
-            weight = 1.0 / (0.5j * (high[rows] + low[rows])[:, None] - system.poles)
-            modulus = np.abs(weight)
-            ratio = half[:, None] * modulus
-            far = ratio.max(axis=1, initial=0.0) > LARGEST_RATIO
-            ratio = np.minimum(ratio, LARGEST_RATIO)
             moduli = np.linalg.norm(system.left, axis=0) * np.linalg.norm(system.right, axis=1)
-            tail[rows] = np.sum(moduli * modulus * ratio**terms / (1.0 - ratio), axis=1)
-            tail[rows[far]] = np.inf
-            step, power = -1j * half[:, None] * weight, weight
+            ends = low[rows], high[rows]
+            power, step, tail[rows] = _around(*ends, system.poles, moduli, terms)
             for j in range(terms):
                 coefficients[rows, j] = (system.left * power[:, None, :]) @ system.right
                 power = power * step

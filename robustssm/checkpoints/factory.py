@@ -33,23 +33,12 @@ class FactoryModel(Classifier):
     """
 
     def __init__(self, module: nn.Module, source: Mapping[str, object]) -> None:
-        super().__init__()
-        self.module, self._source = module, dict(source)
         sizes = [getattr(module, key, None) for key in ("d_input", "d_output")]
-        channels, self._classes = (size if isinstance(size, int) else None for size in sizes)
-        self._channels = channels
+        channels, classes = (size if isinstance(size, int) else None for size in sizes)
+        super().__init__(channels, classes, None)
+        self.module, self._source = module, dict(source)
         self.register_buffer("mean", torch.zeros(channels or 1), persistent=False)
         self.register_buffer("std", torch.ones(channels or 1), persistent=False)
-
-    @property
-    def d_input(self) -> int | None:
-        """Input channels, None if the module does not say."""
-        return self._channels
-
-    @property
-    def d_output(self) -> int | None:
-        """Classes, None if the module does not say."""
-        return self._classes
 
     def to_dict(self) -> dict[str, object]:
         """Return what is known of the code and of what it takes and gives."""

@@ -3,35 +3,26 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
+from robustssm.errors import ShapeError
 from robustssm.layers.base import SSMLayer
 
 
 class Classifier(nn.Module, ABC):
     """A network on raw inputs (batch, length, channels), normalised inside by mean and std.
 
-    d_input, d_output: channels and classes, None where a module of somebody else does not say.
-    tokens: size of the vocabulary where the raw inputs are embedded tokens, else None.
+    d_input, d_output: channels and classes, None if a module of somebody else does not say.
+    tokens: size of the vocabulary if the raw inputs are embedded tokens, else None.
     """
 
     mean: Tensor
     std: Tensor
 
-    @property
-    @abstractmethod
-    def d_input(self) -> int | None:
-        """Input channels."""
-
-    @property
-    @abstractmethod
-    def d_output(self) -> int | None:
-        """Classes."""
-
-    @property
-    def tokens(self) -> int | None:
-        """Size of the vocabulary; then `embed` is there."""
-        return None
+    def __init__(self, d_input: int | None, d_output: int | None, tokens: int | None) -> None:
+        super().__init__()
+        self.d_input, self.d_output, self.tokens = d_input, d_output, tokens
 
     @property
     def state_size(self) -> int | None:
@@ -49,3 +40,45 @@ class Classifier(nn.Module, ABC):
     @abstractmethod
     def ssm_layers(self) -> Sequence[SSMLayer]:
         """Return the layers that have a step size, in order: resonance acts at their inputs."""
+
+
+class BlockClassifier(Classifier):
+    """A network of blocks with one SSM layer each, between an encoder and a decoder."""
+
+    d_input: int
+    d_output: int
+    embedding: nn.Embedding
+    blocks: nn.ModuleList
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings (batch, length, d_model) of tokens (batch, length)."""
+        result: Tensor = self.embedding(tokens)
+        return result
+
+    def ssm_layers(self) -> list[SSMLayer]:
+        """Return the SSM layers in order."""
+        return [block.ssm for block in self.blocks]  # type: ignore[misc]
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise ShapeError unless x is (batch, length, d_input)."""
+        if x.ndim != 3 or x.shape[2] != self.d_input:
+            raise ShapeError(
+                f"network: input has shape {tuple(x.shape)}, expected (batch, length, "
+                f"{self.d_input})"
+            )
+
+
+def steps_before(lengths: Tensor | None, x: Tensor) -> Tensor | None:
+    """Return which steps of x (batch, length, ...) are before its samples' ends; None for all."""
+    if lengths is None:
+        return None
+    return torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
+
+
+def decoded(decoder: nn.Linear, pooled: Tensor) -> Tensor:
+    """Return the logits of pooled features (batch, d_model).
+
+    A sum over products instead of a matrix product, whose rounding would depend on the number of
+    samples in the batch.
+    """
+    return (pooled[:, None, :] * decoder.weight).sum(-1) + decoder.bias

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustssm.errors import ShapeError, UsageError
-from robustssm.layers.base import SSMLayer
+from robustssm.errors import require_one_of
 from robustssm.layers.mixers import mixer
-from robustssm.networks.classifier import Classifier
+from robustssm.networks.classifier import BlockClassifier, decoded, steps_before
 from robustssm.networks.foreign_parts import ACTIVATIONS, GEGLU, Norm, Output, Residual
 
 KIND = "sequence-model"
@@ -72,11 +71,7 @@ class Blueprint:
 
     def __post_init__(self) -> None:
         for key, allowed in _CHOICES.items():
-            if getattr(self, key) not in allowed:
-                raise UsageError(
-                    f"architecture: {key} is {getattr(self, key)!r}, expected one of "
-                    f"{', '.join(allowed)}"
-                )
+            require_one_of(f"architecture: {key}", getattr(self, key), allowed)
 
     @property
     def layers(self) -> int:
@@ -123,7 +118,7 @@ class SequenceBlock(nn.Module):
         return self.feed_forward(z if self.prenorm else self.norm(z))
 
 
-class SequenceModel(Classifier):
+class SequenceModel(BlockClassifier):
     """A network from elsewhere on raw inputs (batch, length, d_input); returns logits.
 
     mean and std of the input are buffers, zero and one where the original had no normalisation of
@@ -131,8 +126,8 @@ class SequenceModel(Classifier):
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
-        super().__init__()
         b = blueprint
+        super().__init__(b.d_input, b.d_output, b.tokens or None)
         self.blueprint = b
         self.register_buffer("mean", torch.zeros(b.d_input))
         self.register_buffer("std", torch.ones(b.d_input))
@@ -146,53 +141,24 @@ class SequenceModel(Classifier):
         self.decoder = nn.Linear(b.d_model, b.d_output) if b.decoder else nn.Identity()
 
     @property
-    def d_input(self) -> int:
-        """Input channels."""
-        return self.blueprint.d_input
-
-    @property
-    def d_output(self) -> int:
-        """Classes."""
-        return self.blueprint.d_output
-
-    @property
     def state_size(self) -> int | None:
         """Order of the systems, every conjugate counted; None where layers differ."""
         orders = {layer.order for layer in self.ssm_layers()}
         return orders.pop() if len(orders) == 1 else None
 
-    @property
-    def tokens(self) -> int | None:
-        """Size of the vocabulary where the raw inputs are tokens, else None."""
-        return self.blueprint.tokens or None
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings (batch, length, d_model) of tokens (batch, length)."""
-        return self.embedding(tokens)
-
     def to_dict(self) -> dict[str, object]:
         """Return the blueprint, as on a checkpoint's card."""
         return self.blueprint.to_dict()
-
-    def ssm_layers(self) -> list[SSMLayer]:
-        """Return the SSM layers in order."""
-        return [block.ssm for block in self.blocks]  # type: ignore[misc]
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits (batch, d_output), or (batch, length, d_output) without pooling.
 
         lengths: valid steps of each sample, (batch,); pooling leaves out what is behind them.
         """
-        if x.ndim != 3 or x.shape[2] != self.d_input:
-            raise ShapeError(
-                f"network: input has shape {tuple(x.shape)}, expected (batch, length, "
-                f"{self.d_input})"
-            )
+        self.check_input(x)
         x = self.encoder((x - self.mean) / self.std)
-        valid = None
-        if lengths is not None:
-            steps = torch.arange(x.shape[1], device=x.device)
-            valid = (steps < lengths.to(x.device)[:, None])[..., None]
+        valid = steps_before(lengths, x)
+        valid = None if valid is None else valid[..., None]
         for block in self.blocks:
             x = block(x, valid)
         y = self._decoded(self._pool(self.final_norm(x), lengths))
@@ -201,9 +167,8 @@ class SequenceModel(Classifier):
     def _decoded(self, x: Tensor) -> Tensor:
         if x.ndim == 3 or not self.blueprint.decoder:
             return self.decoder(x)
-        # A sum over products: a matrix product's rounding would depend on the number of rows.
         assert isinstance(self.decoder, nn.Linear)
-        return (x[:, None, :] * self.decoder.weight).sum(-1) + self.decoder.bias
+        return decoded(self.decoder, x)
 
     def _pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         pooling = self.blueprint.pooling
@@ -215,6 +180,6 @@ class SequenceModel(Classifier):
         ends = ends.to(x.device)
         if pooling == "last":
             return x[torch.arange(len(x), device=x.device), ends - 1]
-        if lengths is not None:
-            x = x * (torch.arange(x.shape[1], device=x.device) < ends[:, None])[..., None]
+        valid = steps_before(lengths, x)
+        x = x if valid is None else x * valid[..., None]
         return x.sum(1) if pooling == "sum" else x.sum(1) / ends[:, None]

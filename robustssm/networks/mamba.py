@@ -43,8 +43,9 @@ class MambaModel(Classifier):
     precision of the rest.
     """
 
+    d_input: int
+
     def __init__(self, config: Mapping[str, object], meta: bool = False) -> None:
-        super().__init__()
         try:
             import transformers
         except ImportError:
@@ -55,6 +56,8 @@ class MambaModel(Classifier):
         transformers.logging.set_verbosity_error()
         options: dict[str, Any] = {key: config.get(key, given) for key, given in CONFIG.items()}
         own = transformers.MambaConfig(**options, tie_word_embeddings=False, use_cache=False)
+        # Channels of the embeddings; classes are the vocabulary.
+        super().__init__(own.hidden_size, own.vocab_size, own.vocab_size)
         with torch.device("meta" if meta else "cpu"):
             self.lm: Any = transformers.MambaForCausalLM(own)
         self.config = {key: getattr(own, key) for key in CONFIG}
@@ -72,21 +75,6 @@ class MambaModel(Classifier):
         """Return what fixes the function apart from the weights, as on a checkpoint's card."""
         sizes = {"d_input": self.d_input, "d_output": self.d_output}
         return {"kind": KIND, "source": "Mamba", **sizes, "config": dict(self.config)}
-
-    @property
-    def d_input(self) -> int:
-        """Channels of the embeddings."""
-        return int(self.lm.config.hidden_size)
-
-    @property
-    def d_output(self) -> int:
-        """Size of the vocabulary."""
-        return int(self.lm.config.vocab_size)
-
-    @property
-    def tokens(self) -> int:
-        """Size of the vocabulary."""
-        return self.d_output
 
     @property
     def blocks(self) -> nn.ModuleList:

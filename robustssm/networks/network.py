@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustssm.errors import ShapeError, UsageError
+from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo.initializations import initialization, parse
-from robustssm.layers import LAYERS, SSMLayer
+from robustssm.layers import LAYERS
 from robustssm.layers.bidirectional import Bidirectional
-from robustssm.networks.classifier import Classifier
+from robustssm.networks.classifier import BlockClassifier, Classifier, decoded, steps_before
 from robustssm.tasks.base import Task
 
 _CHOICES = {
@@ -58,22 +58,17 @@ class Architecture:
     def __post_init__(self) -> None:
         parse(self.init)
         for key, allowed in _CHOICES.items():
-            if getattr(self, key) not in allowed:
-                raise UsageError(
-                    f"architecture: {key} is {getattr(self, key)!r}, expected one of {allowed}"
-                )
+            require_one_of(f"architecture: {key}", getattr(self, key), allowed)
         for key in ("n", "d_model", "layers", "d_input", "d_output"):
-            if getattr(self, key) < 1:
-                raise UsageError(f"architecture: {key} is {getattr(self, key)}, expected >= 1")
+            value = getattr(self, key)
+            require(value >= 1, f"architecture: {key}", value, ">= 1")
         if self.tokens < 0 or (self.tokens and self.d_input != self.d_model):
             raise UsageError(
                 f"architecture: tokens is {self.tokens} and d_input {self.d_input}, expected 0, or "
                 f"a vocabulary and d_input = d_model ({self.d_model})"
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise UsageError(
-                f"architecture: dropout is {self.dropout}, expected 0 or more, below 1"
-            )
+        dropout = self.dropout
+        require(0.0 <= dropout < 1.0, "architecture: dropout", dropout, "0 or more, below 1")
         if not 0.0 < self.dt_min <= self.dt_max < math.inf:
             raise UsageError(
                 f"architecture: dt_min is {self.dt_min} and dt_max {self.dt_max}, expected "
@@ -156,7 +151,7 @@ class Block(nn.Module):
         return y if self.prenorm else self.norm(y, valid)
 
 
-class Network(Classifier):
+class Network(BlockClassifier):
     """A sequence classifier on raw inputs (batch, length, d_input); returns logits.
 
     The input's mean and standard deviation are buffers, so that perturbations act on raw data.
@@ -164,8 +159,8 @@ class Network(Classifier):
     """
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
         a = architecture
+        super().__init__(a.d_input, a.d_output, a.tokens or None)
         self.architecture = a
         self.register_buffer("mean", torch.zeros(a.d_input))
         self.register_buffer("std", torch.ones(a.d_input))
@@ -177,28 +172,9 @@ class Network(Classifier):
         self.decoder = nn.Linear(a.d_model, a.d_output)
 
     @property
-    def d_input(self) -> int:
-        """Input channels."""
-        return self.architecture.d_input
-
-    @property
-    def d_output(self) -> int:
-        """Classes."""
-        return self.architecture.d_output
-
-    @property
     def state_size(self) -> int:
         """Order n of the SSM layers."""
         return self.architecture.n
-
-    @property
-    def tokens(self) -> int | None:
-        """Size of the vocabulary where the raw inputs are tokens, else None."""
-        return self.architecture.tokens or None
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings (batch, length, d_model) of tokens (batch, length)."""
-        return self.embedding(tokens)
 
     def to_dict(self) -> dict[str, object]:
         """Return the architecture, as on a checkpoint's card."""
@@ -214,37 +190,26 @@ class Network(Classifier):
             return self.encoder.weight
         return torch.eye(self.d_input, dtype=self.std.dtype, device=self.std.device)
 
-    def ssm_layers(self) -> list[SSMLayer]:
-        """Return the SSM layers in order."""
-        return [block.ssm for block in self.blocks]  # type: ignore[misc]
-
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, d_output); samples end after `lengths` steps where given."""
-        if x.ndim != 3 or x.shape[2] != self.architecture.d_input:
-            raise ShapeError(
-                f"network: input has shape {tuple(x.shape)}, expected (batch, length, "
-                f"{self.architecture.d_input})"
-            )
+        """Return logits (batch, d_output); samples end after `lengths` steps if they are given."""
+        self.check_input(x)
         x = self.encoder((x - self.mean) / self.std)
-        valid = None
-        if lengths is not None:
-            lengths = lengths.to(x.device)
-            valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        valid = steps_before(lengths, x)
         for block in self.blocks:
             x = block(x, valid)
         if self.architecture.prenorm:
             x = self.final_norm(x, valid)
-        # A sum over products instead of a matrix product, whose rounding would depend on the
-        # number of samples in the batch.
-        pooled = self._pool(x, lengths)
-        return (pooled[:, None, :] * self.decoder.weight).sum(-1) + self.decoder.bias
+        assert isinstance(self.decoder, nn.Linear)
+        return decoded(self.decoder, self._pool(x, lengths))
 
     def _pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is None:
             return x.mean(1) if self.architecture.pooling == "mean" else x[:, -1]
+        lengths = lengths.to(x.device)
         if self.architecture.pooling == "last":
             return x[torch.arange(len(x), device=x.device), lengths - 1]
-        valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        valid = steps_before(lengths, x)
+        assert valid is not None
         return (x * valid[..., None]).sum(1) / lengths[:, None]
 
 

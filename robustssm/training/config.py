@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require, require_one_of
 
 PRECISIONS = ("float32", "bfloat16")
 # Fields that were added after the first checkpoints; they are named only where they are not off.
@@ -41,27 +41,17 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "lr", "ssm_lr", "accumulate"):
-            if not getattr(self, key) > 0:
-                raise UsageError(f"training: {key} is {getattr(self, key)}, expected > 0")
+            value = getattr(self, key)
+            require(value > 0, f"training: {key}", value, "> 0")
         for key in ("lr", "ssm_lr", "weight_decay", "warmup_steps", "clip"):
-            if not (math.isfinite(getattr(self, key)) and getattr(self, key) >= 0.0):
-                raise UsageError(
-                    f"training: {key} is {getattr(self, key)}, expected a finite number >= 0"
-                )
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"training: seed is {self.seed}, expected 0 to 2^63 - 1")
-        if not 0.0 <= self.ema < 1.0:
-            raise UsageError(f"training: ema is {self.ema}, expected 0 or more, below 1")
-        if self.accumulate > self.batch_size:
-            raise UsageError(
-                f"training: accumulate is {self.accumulate}, expected at most the batch size "
-                f"{self.batch_size}"
-            )
-        if self.precision not in PRECISIONS:
-            raise UsageError(
-                f"training: precision is {self.precision!r}, expected one of "
-                f"{', '.join(PRECISIONS)}"
-            )
+            value = getattr(self, key)
+            finite = math.isfinite(value) and value >= 0.0
+            require(finite, f"training: {key}", value, "a finite number >= 0")
+        require(0 <= self.seed < 2**63, "training: seed", self.seed, "0 to 2^63 - 1")
+        require(0.0 <= self.ema < 1.0, "training: ema", self.ema, "0 or more, below 1")
+        parts, size = self.accumulate, self.batch_size
+        require(parts <= size, "training: accumulate", parts, f"at most the batch size {size}")
+        require_one_of("training: precision", self.precision, PRECISIONS)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card and in a saved state.
@@ -91,11 +81,9 @@ class TrainingConfig:
 
     def check_steps(self, batches: int) -> None:
         """Raise UsageError where the warm-up takes the whole run of `batches` steps an epoch."""
-        if self.warmup_steps and self.warmup_steps >= self.epochs * batches:
-            raise UsageError(
-                f"training: warmup_steps is {self.warmup_steps}, expected fewer than the run's "
-                f"{self.epochs * batches} steps ({self.epochs} epochs of {batches})"
-            )
+        steps, whole = self.warmup_steps, self.epochs * batches
+        fewer = f"fewer than the run's {whole} steps ({self.epochs} epochs of {batches})"
+        require(not steps or steps < whole, "training: warmup_steps", steps, fewer)
 
     def check_precision(self, device: torch.device) -> None:
         """Raise UsageError where torch cannot compute in this precision on a device."""

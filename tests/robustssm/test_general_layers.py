@@ -112,7 +112,7 @@ def test_mistakes_are_named() -> None:
         mixer(2, {"kind": "diagonal", "n": 2, "discretization": "euler"})
     with pytest.raises(UsageError, match="mixer 'conv' is unknown"):
         mixer(2, {"kind": "conv"})
-    with pytest.raises(UsageError, match="norm is 'power'"):
+    with pytest.raises(UsageError, match="norm 'power' is unknown"):
         Blueprint("here", 1, 2, 3, (), norm="power")
 
 

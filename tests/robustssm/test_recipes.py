@@ -208,7 +208,7 @@ def test_options_without_a_recipe(tmp_path: Path) -> None:
         ('task = "digits"\n[s4d]\nprenorm = 1\n', "s4d.prenorm is 1, expected true or false"),
         ('task = "digits"\n[s4d]\nunlike = "x"\n', "s4d.unlike is 'x', expected a list of texts"),
         ('task = "digits"\n[s4d]\nunlike = [1]\n', "expected a list of texts"),
-        ('task = "digits"\n[s4d]\nnorm = "x"\n', "s4d: architecture: norm is 'x'"),
+        ('task = "digits"\n[s4d]\nnorm = "x"\n', "s4d: architecture: norm 'x' is unknown"),
         ('task = "digits"\n[s4d]\nlr = -1\n', "s4d: training: lr is -1.0"),
         ('task = "digits"\n[s4d]\nlr = nan\n', "s4d: training: lr is nan"),
         ('task = 3\n[s4d]\n', "task is 3, expected a text"),
