@@ -24,11 +24,22 @@ BLOCK_ROWS = 128
 
 @dataclass(frozen=True)
 class Site:
-    """Where a perturbation acts: the input (layer None), or the input of an SSM layer.
+    """Where a perturbation acts: the input, or the input of an SSM layer.
 
-    scale: standard deviation per channel, (channels,), at the input; dt: step sizes of the layer,
-    (channels,). length: steps L that DFT bins count for (filled in by `perturb`); rate: samples
-    per second; image: (rows, columns) where a sequence is an image read row by row.
+    Parameters
+    ----------
+    layer : int, optional
+        Number of the layer; None at the input.
+    scale : Tensor, optional
+        Standard deviation per channel at the input, (channels,).
+    dt : Tensor, optional
+        Step sizes of the layer, (channels,).
+    length : int
+        Steps L that DFT bins count for; filled in by `perturb`.
+    rate : float, optional
+        Samples per second.
+    image : tuple of int, optional
+        Rows and columns, if a sequence is an image that is read row by row.
     """
 
     layer: int | None = None

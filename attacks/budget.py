@@ -46,11 +46,20 @@ def check_eps(eps: float, unit: str = "std") -> float:
 
 @dataclass(frozen=True)
 class Budget:
-    """eps in `unit`; values of the result stay in [low, high] as `clip` says.
+    """A strength in a unit, and the range in which perturbed values stay.
 
-    hard: values beyond are cut, which weakens the perturbation and spreads its spectrum (what is
-    delivered is on record). rescale: it is made stronger first, so that what is delivered after
-    cutting is eps again where that is possible at all; with mix it is the same as hard.
+    Parameters
+    ----------
+    eps : float
+        The strength.
+    unit : str
+        Its unit, a name in `attacks.units.UNITS`.
+    clip : str
+        `none`; `hard`: values beyond the range are cut, which weakens the perturbation and spreads
+        its spectrum; `rescale`: it is made stronger first, so that what is delivered after cutting
+        is eps again if that is possible at all. With unit mix the last two are the same.
+    low, high : float
+        The range, in the signal's units.
     """
 
     eps: float

@@ -16,6 +16,11 @@ class Delivered:
     energy: sum of squares of the perturbation; signal: of what it was added to; largest: its
     maximum modulus; in_band: the part of the energy in the named band; count: perturbed values.
     All (batch,), float64.
+
+    Parameters
+    ----------
+    batch : int
+        Number of samples.
     """
 
     def __init__(self, batch: int) -> None:
@@ -82,9 +87,21 @@ class Delivered:
 
 
 def fingerprint(x: Tensor, sample_id: IntArray) -> str:
-    """Return a hash of perturbed inputs, 16 hexadecimal digits, whatever the samples' order.
+    """Return a hash of perturbed inputs, whatever the samples' order.
 
-    Two models were given the same noise exactly where their fingerprints agree.
+    Two models were given the same noise exactly if their fingerprints agree.
+
+    Parameters
+    ----------
+    x : Tensor
+        Perturbed inputs, (batch, length, channels).
+    sample_id : array of int
+        (batch,).
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
     """
     digest = hashlib.sha256(str(tuple(x.shape[1:])).encode())
     for row in np.argsort(sample_id, kind="stable"):

@@ -22,10 +22,25 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 def parse_perturbation(text: str, site: str | None = None) -> tuple[Perturbation, Budget]:
     """Return the perturbation and budget that an expression names.
 
-    `Fourier(3, phase='cosine', eps=0.3, unit='rms')`: the family's own fields, and eps, unit,
-    clip, low, high of the budget. Where a family has a field of such a name (a filter's `low`),
-    the name means the field. Transforms are applied whole where no eps is given. site: `input`,
-    `layers` or `model`, the family's usual one where None. Raises UsageError.
+    If a family has a field of a budget's name (a filter's `low`), the name means the field.
+
+    Parameters
+    ----------
+    text : str
+        `Fourier(3, phase='cosine', eps=0.3, unit='rms')`: the family's own fields, and eps, unit,
+        clip, low, high of the budget. Transforms are applied whole if no eps is given.
+    site : str, optional
+        `input`, `layers` or `model`; by default the family's usual one.
+
+    Returns
+    -------
+    tuple of Perturbation and Budget
+        What is done, and how strongly.
+
+    Raises
+    ------
+    UsageError
+        The expression is not understood, or its budget does not suit the family.
     """
     perturbation, settings = parse_expression(text)
     if not isinstance(perturbation, Perturbation):

@@ -120,10 +120,30 @@ def perturbed_logits(
     site: Site,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, Delivered]:
-    """Return the logits (batch, classes) of perturbed samples x, and what was delivered.
+    """Return the logits of perturbed samples, and what was delivered; the network stays the same.
 
-    inject: `input` (then `site` describes it), `layers`, or `model` for a change of the model,
-    which delivers nothing to a signal. The network is the same afterwards.
+    Parameters
+    ----------
+    network : Classifier
+        The network.
+    x : Tensor
+        Samples, (batch, length, channels).
+    perturbation, budget : Perturbation, Budget
+        What is done, and how strongly.
+    sample_id, seed : array of int, int
+        What draws depend on; sample_id is (batch,).
+    inject : str
+        `input` (then `site` describes it), `layers`, or `model` for a change of the model, which
+        delivers nothing to a signal.
+    site : Site
+        The input.
+    lengths : Tensor, optional
+        Valid steps, (batch,).
+
+    Returns
+    -------
+    tuple of Tensor and Delivered
+        Logits, (batch, classes), and the record.
     """
     delivered = Delivered(len(x))
     if inject == "input":

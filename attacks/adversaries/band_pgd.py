@@ -29,15 +29,23 @@ _STARTS = ("gradient", "random")
 class BandPGD(Adversary):
     """Gradient steps within DFT bins low..high and the budget's ball, all channels.
 
-    steps: gradients per start; restarts: number of starts. start: where the first begins,
-    `gradient` (the best point for the network linearised at x; in linf only a good one) or
-    `random` in the band; further ones are random. loss: what is made small, `ce` (minus cross
-    entropy), `margin` or `dlr`. What is kept is the point of the lowest margin met, x itself
-    included. drop: leave samples alone once misclassified, which changes their margins but not
-    their success.
+    The point of the lowest margin met is kept, x itself included. Passes per sample: 2 + restarts
+    (2 steps + 1), fewer with drop. Flags per sample: `zero_gradients` and `nonfinite`, how often
+    each was met; `in_band_share`, of the energy.
 
-    Passes per sample: 2 + restarts (2 steps + 1), fewer with drop. flags per sample:
-    `zero_gradients` and `nonfinite`, how often each was met; `in_band_share`, of the energy.
+    Parameters
+    ----------
+    low, high : int
+        First and last DFT bin.
+    steps, restarts : int
+        Gradients per start, and number of starts.
+    loss : str
+        What is made small: `ce` (minus cross entropy), `margin` or `dlr`.
+    start : str
+        Where the first start begins: `gradient` (the best point for the network linearised at x;
+        in linf only a good one) or `random` in the band. Further ones are random.
+    drop : bool
+        Leave samples alone once misclassified, which changes their margins but not their success.
     """
 
     steps: int = 30

@@ -75,10 +75,18 @@ class Target:
 
 @dataclass
 class Found:
-    """The end of an attack: perturbed inputs x (batch, length, channels) and their margins.
+    """The end of an attack.
 
-    flags: what a reader must know, per attack or per sample; forwards, backwards: passes used, in
-    samples.
+    Parameters
+    ----------
+    x : Tensor
+        Perturbed inputs, (batch, length, channels).
+    margin : Tensor
+        Their margins, (batch,).
+    flags : dict
+        What a reader must know, per attack or per sample.
+    forwards, backwards : int
+        Passes used, in samples.
     """
 
     x: Tensor

@@ -77,15 +77,24 @@ class _Waves:
 class Guided(Adversary):
     """The sinusoid in bins low..high that harms each sample most, by its own linearisation.
 
-    own: modes per sample with the largest linearised drop; shared: modes that every sample
-    tries besides, such as the first of a `ModeRanking`; steps: gradient steps from the worst of
-    these. The worst point met is kept, x itself included. Passes per sample: 2 + 2 (own + shared)
-    + steps forward, 1 + steps back; one forward less where steps is 0.
+    The worst point met is kept, x itself included. Passes per sample: 2 + 2 (own + shared) + steps
+    forward, 1 + steps back; one forward less if steps is 0.
 
-    Flags: ranking (batch, own + shared), modes tried; frequency (batch,), cycles per sample;
-    phase (batch, channels), radians at the first step; amplitude (batch, channels), in x's units
-    before any clipping, 0 where nothing tried was worse than x; zero_gradients, nonfinite
-    (batch,), how often a gradient was zero, or not finite and left out.
+    Flags: ranking (batch, own + shared), modes tried; frequency (batch,), cycles per sample; phase
+    (batch, channels), radians at the first step; amplitude (batch, channels), in x's units before
+    any clipping, 0 if nothing tried was worse than x; zero_gradients, nonfinite (batch,), how
+    often a gradient was zero, or not finite and left out.
+
+    Parameters
+    ----------
+    low, high : int
+        First and last DFT bin.
+    own : int
+        Modes per sample with the largest linearised drop.
+    shared : tuple of int
+        Modes that every sample tries besides, such as the first of a `ModeRanking`.
+    steps : int
+        Gradient steps from the worst of these.
     """
 
     own: int = 3

@@ -27,9 +27,18 @@ _FIRST, _LAST, _ALONG = 1.0, 0.3, 0.6
 class RandomSearch(Adversary):
     """Queries of the margin alone, within DFT bins low..high and the budget's ball.
 
-    The first `modes` queries are single modes, bin, phases and channels drawn per sample; the
-    rest change the best point so far. Passes per sample: queries + 1 forwards. flags per sample:
-    `nonfinite`, how many margins were not finite; `in_band_share`, of the energy.
+    Passes per sample: queries + 1 forwards. Flags per sample: `nonfinite`, how many margins were
+    not finite; `in_band_share`, of the energy.
+
+    Parameters
+    ----------
+    low, high : int
+        First and last DFT bin.
+    queries : int
+        Number of margins that are asked for.
+    modes : int
+        The first queries that are single modes: bin, phases and channels are drawn per sample. The
+        rest change the best point so far.
     """
 
     queries: int = 200

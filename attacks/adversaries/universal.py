@@ -31,13 +31,22 @@ class Universal(Adversary):
     """The waveform within DFT bins low..high that, added to all samples, harms most.
 
     Each sample gets the same waveform (times the task's standard deviations for unit std), up to
-    its own radius for unit snr-db. Made small is the mean of the losses, each cut off below at
-    minus `floor` times the mean size of the clean losses: what is well past its decision boundary
-    counts no more. Kept is the waveform with the fewest samples right, then the least mean loss.
+    its own radius for unit snr-db. The waveform with the fewest samples right is kept, then the
+    one of the least mean loss. What is found depends on the set it was found on: flags `universal`
+    says so, and `waveform` (length, channels), of size 1 in the ball's norm, goes to `apply` for
+    other samples. Passes per sample: 2 steps + 5.
 
-    What is found depends on the set it was found on: flags `universal` says so, and `waveform`
-    (length, channels), of size 1 in the ball's norm, goes to `apply` for other samples. Passes per
-    sample: 2 steps + 5.
+    Parameters
+    ----------
+    low, high : int
+        First and last DFT bin.
+    steps : int
+        Gradient steps.
+    loss : str
+        The loss whose mean is made small: `ce`, `margin` or `dlr`.
+    floor : float
+        Each loss is cut off below at minus `floor` times the mean size of the clean losses: what
+        is well past its decision boundary counts no more.
     """
 
     joint: ClassVar[bool] = True

@@ -11,9 +11,19 @@ from robustssm.networks.inference import padded
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the label's logit minus the largest other one, (batch,), float64.
+    """Return the label's logit minus the largest other one; negative if misclassified.
 
-    logits: (batch, classes); negative where the sample is misclassified.
+    Parameters
+    ----------
+    logits : Tensor
+        (batch, classes).
+    labels : Tensor
+        Right answers, (batch,).
+
+    Returns
+    -------
+    Tensor
+        (batch,), float64.
     """
     logits = logits.double()
     own = logits.gather(1, labels[:, None])[:, 0]
@@ -56,8 +66,15 @@ class Victim:
 
     The mode of every part of the network and its parameters' requires_grad are restored by
     `close`, or at the end of a `with` block. forwards: samples sent through; backwards: samples
-    whose gradient was taken (each of these is counted in forwards as well). Raises UsageError
-    where the network was put into training mode meanwhile.
+    whose gradient was taken (each of these is counted in forwards as well). Raises UsageError if
+    the network was put into training mode meanwhile.
+
+    Parameters
+    ----------
+    network : Classifier
+        The network, (batch, length, channels) to logits.
+    batch_size : int
+        Samples per pass.
     """
 
     def __init__(self, network: Classifier, batch_size: int = 64) -> None:

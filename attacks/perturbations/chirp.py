@@ -17,10 +17,20 @@ _LAWS = ("linear", "log")
 class Chirp(Wave):
     """A sinusoid whose frequency runs from low at the first valid step to high at the last.
 
-    law: `linear`, f = low + (high - low) t / T, or `log`, f = low (high / low)^(t / T), with T the
-    last valid step. low, high: DFT bins of length L, or cycles per sample or hertz as
-    `frequency_unit` says. phase: at the first step, `random` (uniform per sample and channel),
-    `cosine`, `sine`, or radians. Every channel has the same root mean square.
+    Every channel has the same root mean square. T is the last valid step.
+
+    Parameters
+    ----------
+    low, high : float
+        Frequencies at the ends, in `frequency_unit`.
+    law : str
+        `linear`, f = low + (high - low) t / T, or `log`, f = low (high / low)^(t / T).
+    phase : str or float
+        `random` (uniform per sample and channel), `cosine`, `sine`, or radians. At the first step.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
     """
 
     low: float

@@ -99,7 +99,18 @@ class Filter(Transform):
 
 @family
 class LowPass(Filter):
-    """Frequencies up to `cutoff` stay, DC with them; at the Nyquist frequency nothing changes."""
+    """Frequencies up to `cutoff` stay, DC with them; at the Nyquist frequency nothing changes.
+
+    Parameters
+    ----------
+    cutoff : float
+        The highest frequency that stays, in `frequency_unit`.
+    order : int, optional
+        Of the Butterworth filter, which is applied in squared magnitude; by default whole DFT bins
+        go.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    """
 
     cutoff: float
     order: int | None = None
@@ -112,7 +123,18 @@ class LowPass(Filter):
 
 @family
 class HighPass(Filter):
-    """Frequencies from `cutoff` on stay; DC goes, unless cutoff is 0, which changes nothing."""
+    """Frequencies from `cutoff` on stay; DC goes, unless cutoff is 0, which changes nothing.
+
+    Parameters
+    ----------
+    cutoff : float
+        The lowest frequency that stays, in `frequency_unit`.
+    order : int, optional
+        Of the Butterworth filter, applied in squared magnitude; by default whole DFT bins are
+        removed.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    """
 
     cutoff: float
     order: int | None = None
@@ -125,7 +147,18 @@ class HighPass(Filter):
 
 @family
 class BandPass(Filter):
-    """Frequencies from `low` to `high` stay; DC goes, unless low is 0."""
+    """Frequencies from `low` to `high` stay; DC goes, unless low is 0.
+
+    Parameters
+    ----------
+    low, high : float
+        The band's ends, in `frequency_unit`.
+    order : int, optional
+        Of the Butterworth filter, applied in squared magnitude; by default whole DFT bins are
+        removed.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    """
 
     low: float
     high: float
@@ -139,7 +172,18 @@ class BandPass(Filter):
 
 @family
 class BandStop(Filter):
-    """Frequencies from `low` to `high` go; DC stays, unless low is 0."""
+    """Frequencies from `low` to `high` go; DC stays, unless low is 0.
+
+    Parameters
+    ----------
+    low, high : float
+        The band's ends, in `frequency_unit`.
+    order : int, optional
+        Of the Butterworth filter, applied in squared magnitude; by default whole DFT bins are
+        removed.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    """
 
     keeps: ClassVar[bool] = False
 

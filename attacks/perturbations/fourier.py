@@ -23,10 +23,19 @@ _MOST_PHASES = 1024
 class Fourier(Wave):
     """cos(2 pi f t + phase), every channel at the same root mean square.
 
-    mode: DFT bin 0..floor(L/2), or in cycles per sample or hertz as `frequency_unit` says.
-    phase: `random` (uniform per sample and channel), `cosine`, `sine`, radians, or `worst:P`, the
-    worst for each sample of P equally spaced ones. Where the sequence ends before L the frequency
-    stays, and the scale is that of the valid part.
+    If the sequence ends before L the frequency stays, and the scale is that of the valid part.
+
+    Parameters
+    ----------
+    mode : float
+        The frequency, in `frequency_unit`; a bin is 0 to floor(L/2).
+    phase : str or float
+        `random` (uniform per sample and channel), `cosine`, `sine`, radians, or `worst:P`, the
+        worst for each sample of P equally spaced ones.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
     """
 
     mode: float

@@ -16,11 +16,23 @@ from robustssm.attacks.frequencies import cycles_per_sample
 class Gabor(Wave):
     """exp(-(u - centre)^2 / (2 width^2)) cos(2 pi f t + phase), u = (t + 1/2) / valid steps.
 
-    mode: DFT bin of length L, or cycles per sample or hertz as `frequency_unit` says. centre: of
-    the envelope, 0..1 from the start of the valid part to its end. width: its standard deviation,
-    above 0 and up to 1, as a fraction of the valid part. phase: `random` (uniform per sample and
-    channel), `cosine`, `sine`, or radians, at t = 0. Every channel has the same root mean square
-    over the whole valid part: narrow envelopes are high ones.
+    Every channel has the same root mean square over the whole valid part: narrow envelopes are
+    high.
+
+    Parameters
+    ----------
+    mode : float
+        The frequency f, in `frequency_unit`.
+    centre : float
+        Of the envelope, from 0, the start of the valid part, to 1, its end.
+    width : float
+        Standard deviation of the envelope, above 0 and up to 1, as a fraction of the valid part.
+    phase : str or float
+        `random` (uniform per sample and channel), `cosine`, `sine`, or radians. At t = 0.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
     """
 
     mode: float

@@ -19,15 +19,25 @@ _CONVENTIONS = ("yin", "equal")
 class Fourier2D(Channelled):
     """The mode (i, j) of the image: i along the rows' axis, j along the columns', and its mirror.
 
-    i, j: signed bins, -rows/2..rows/2 and -columns/2..columns/2. convention: `yin`, the basis
-    U_ij of the heat map, real, norm 1, phase pi/4 as in the authors' code (0 where the mode is
-    its own mirror), with a sign r in {-1, +1} drawn per sample and channel; `equal`, peak 1 in
-    every channel, the phase drawn instead, so that with eps in linf all modes have one amplitude.
-    Under `yin` every channel has the same l2 norm: the v of the paper, per channel, is eps in l2
-    over the square root of the number of channels. Needs a task of images, whole ones.
+    Needs a task of images, whole ones. Under `yin` every channel has the same l2 norm: the v of
+    the paper, per channel, is eps in l2 over the square root of the number of channels.
 
-    Reference: Yin et al., A Fourier Perspective on Model Robustness (arXiv 1906.08988), section 2,
-    and the code that it released.
+    Parameters
+    ----------
+    i, j : int
+        Signed bins, -rows/2..rows/2 and -columns/2..columns/2.
+    convention : str
+        `yin`: the basis U_ij of the heat map, real, norm 1, phase pi/4 as in the authors' code (0
+        if the mode is its own mirror), with a sign drawn per sample and channel. `equal`: peak 1
+        in every channel, the phase drawn instead, so that with eps in linf all modes have one
+        amplitude.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
+
+    References
+    ----------
+    Yin et al., A Fourier Perspective on Model Robustness (arXiv 1906.08988), section 2, and the
+    code that it released.
     """
 
     i: int

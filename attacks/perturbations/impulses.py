@@ -15,10 +15,17 @@ _FILLS = ("mean", "hold")
 
 @family
 class Impulses(Channelled):
-    """Impulses of equal size and random sign at `count` distinct random steps of the valid part.
+    """Impulses of equal size and random sign at distinct random steps of the valid part.
 
     Steps and signs are drawn per sample and channel. The spectrum of one impulse is flat; no band
     is named.
+
+    Parameters
+    ----------
+    count : int
+        Number of impulses.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
     """
 
     count: int = 1
@@ -49,11 +56,16 @@ class Impulses(Channelled):
 class Dropout(Transform, Channelled):
     """Random steps of the valid part lose their values.
 
-    share: of the valid steps, above 0 and up to 1; the nearest whole number of them, at least one.
-    fill: what stands there instead, a number in the signal's own units, `mean` (of the sample's
-    valid part, per channel) or `hold` (the last value kept; before the first one kept, that one).
-    channels: `same` loses all channels at one step, `independent` each at steps of its own, `one`
-    a single channel drawn per sample.
+    Parameters
+    ----------
+    share : float
+        Of the valid steps, above 0 and up to 1; the nearest whole number of them, at least one.
+    fill : str or float
+        What replaces them: a number in the signal's own units, `mean` (of the sample's valid part,
+        per channel) or `hold` (the last value kept; before the first one kept, that one).
+    channels : str
+        `same` loses all channels at one step, `independent` each at its own, `one` a single
+        channel.
     """
 
     share: float = 0.1

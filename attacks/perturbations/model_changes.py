@@ -64,8 +64,13 @@ class ModelChange(Perturbation):
 class StepSize(ModelChange):
     """Every step size of every SSM layer times 2^eps, or divided by it: eps in `octaves`.
 
-    to: `longer` (the data come at a lower rate) or `shorter` (at a higher one). Where step sizes
-    belong to states (S5) each is changed. Products are rounded as log dt is stored, in float32.
+    If step sizes belong to states (S5) each is changed. Products are rounded as log dt is stored,
+    in float32.
+
+    Parameters
+    ----------
+    to : str
+        `longer` (the data come at a lower rate) or `shorter` (at a higher one).
     """
 
     to: str = "longer"
@@ -94,10 +99,15 @@ class StepSize(ModelChange):
 
 @family
 class Discretization(ModelChange):
-    """The same continuous system by another rule, `zoh` or `bilinear`; eps is 1, or 0 for nothing.
+    """The same continuous system by another rule; eps is 1, or 0 for nothing.
 
     For diagonal layers, S5 among them. S4 exists in bilinear form and DSS under zero-order hold
     only; these, and layers that follow the method already, are refused.
+
+    Parameters
+    ----------
+    method : str
+        `zoh` or `bilinear`.
     """
 
     method: str

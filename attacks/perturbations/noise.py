@@ -47,9 +47,17 @@ class GaussianNoise(Channelled):
 class BandNoise(GaussianNoise):
     """Gaussian noise in the DFT bins low..high, both ends included; zero outside.
 
-    low, high: DFT bins of length L, or cycles per sample or hertz as `frequency_unit` says. Where
-    the sequence ends before L the band stays in cycles per sample, and the noise lies in those
+    If the sequence ends before L the band stays in cycles per sample, and the noise lies in those
     bins of the valid part's DFT that are inside it.
+
+    Parameters
+    ----------
+    low, high : float
+        The band's ends, in `frequency_unit`.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
     """
 
     low: float
@@ -102,12 +110,21 @@ class BandNoise(GaussianNoise):
 
 @family
 class ColouredNoise(GaussianNoise):
-    """Gaussian noise of power 1 / f^alpha: white 0, pink 1, brown 2, blue -1; bin 0 is empty.
+    """Gaussian noise of power 1 / f^alpha; bin 0 is empty.
 
     The power follows the law exactly, on average, at every DFT bin of the valid part.
 
-    Reference: Timmer and Koenig, On Generating Power Law Noise (Astronomy and Astrophysics 300,
-    1995), pages 707-710.
+    Parameters
+    ----------
+    alpha : float
+        Exponent: white 0, pink 1, brown 2, blue -1.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
+
+    References
+    ----------
+    Timmer and Koenig, On Generating Power Law Noise (Astronomy and Astrophysics 300, 1995), pages
+    707-710.
     """
 
     alpha: float

@@ -22,11 +22,19 @@ _MOST = 10**6
 class NoisePadding(Channelled):
     """`steps` steps of noise after the sequence, which itself stays as it is.
 
-    The noise is uniform in [0, 1), or in [-1, 1) if centred, drawn per step and channel. In `linf`,
-    as in the paper, eps multiplies the draws; other units are delivered exactly, over all steps.
-    Without strength nothing is appended. The paper draws after the inputs were normalised, and
-    pools over the padded half alone: here the noise is in units of the input, and the model pools
-    as it always does.
+    In `linf`, as in the paper, eps multiplies the draws; other units are delivered exactly, over
+    all steps. Without strength nothing is appended. The paper draws after the inputs were
+    normalised, and pools over the padded half alone: here the noise is in units of the input, and
+    the model pools as it always does.
+
+    Parameters
+    ----------
+    steps : int
+        Steps that are appended, 1 to 10^6.
+    centred : bool
+        Whether the noise is uniform in [-1, 1) instead of [0, 1).
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
     """
 
     steps: int

@@ -15,9 +15,15 @@ _MOST_BITS = 32
 class Quantise(Transform):
     """The nearest of 2^bits equally spaced levels, the first at `low` and the last at `high`.
 
-    Pixels in [0, 1] on 8 bits have 255 steps. Inside the range the error is at most half a step,
-    (high - low) / (2^bits - 1) / 2; a value half way between two levels goes to the even one,
-    values beyond the range to its ends.
+    Pixels in [0, 1] on 8 bits have 255 steps. Inside the range the error is at most half a step; a
+    value half way between two levels goes to the even one, values beyond the range to its ends.
+
+    Parameters
+    ----------
+    bits : int
+        1 to 32.
+    low, high : float
+        The range, in the signal's units.
     """
 
     bits: int

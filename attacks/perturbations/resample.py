@@ -26,9 +26,14 @@ _BLOCK = 1 << 20
 class Resample(Transform):
     """x(factor t) at t = 0, 1, ..: above 1 it runs faster; below 1 slower, and its end is not read.
 
-    Above 1 frequencies that would alias are removed first. Past the last sample, where there is
-    nothing to read, `edge` holds the last value read and `zero` gives zeros. A factor of 1 changes
-    nothing.
+    Above 1 frequencies that would alias are removed first. A factor of 1 changes nothing.
+
+    Parameters
+    ----------
+    factor : float
+        Steps of the signal per step of the result, above 0.
+    fill : str
+        Past the last sample `edge` holds the last value read, `zero` gives zeros.
     """
 
     factor: float

@@ -25,10 +25,14 @@ DIGITS = 12
 class Resonance(Perturbation):
     """r cos(omega dt_h t), r uniform in [0, 1) per sample, channel and layer.
 
-    omega: rad per unit of the system's own time, kept to 12 digits. For a layer whose step sizes
-    belong to states (S5), dt is their geometric mean. omega dt may exceed pi: the mode then
-    aliases, as the layer's own poles do. In `linf`, as released, eps bounds the amplitude; in
-    other units it is delivered exactly.
+    For a layer whose step sizes belong to states (S5), dt is their geometric mean. omega dt may
+    exceed pi: the mode then aliases, as the layer's own poles do. In `linf`, as released, eps
+    bounds the amplitude; in other units it is delivered exactly.
+
+    Parameters
+    ----------
+    omega : float
+        Angular frequency, radians per unit of the system's own time, kept to 12 digits.
     """
 
     omega: float

@@ -21,10 +21,19 @@ from robustssm.typing import IntArray
 
 @family
 class PhaseScramble(Channelled, Transform):
-    """Every DFT bin from `low` to `high` (None: Nyquist) is turned by a uniform random phase.
+    """Every DFT bin from `low` to `high` is turned by a uniform random phase.
 
-    Amplitudes stay, as do DC and, at even length, the Nyquist bin. channels: `independent`; `same`
-    turns all channels alike, which keeps their cross-spectra; `one` scrambles one channel alone.
+    Amplitudes stay, as do DC and, at even length, the Nyquist bin.
+
+    Parameters
+    ----------
+    low, high : float
+        The band's ends, in `frequency_unit`; high is the Nyquist frequency by default.
+    channels : str
+        `independent`; `same` turns all channels alike, which keeps their cross-spectra; `one`
+        scrambles one channel alone.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
     """
 
     low: float = 0

@@ -14,9 +14,16 @@ DRAWS = ("fixed", "random")
 class TimeShift(Transform):
     """x(t - steps), all channels alike; negative steps advance.
 
-    draw: `random` delays each sample by 1 to |steps|, uniform, in the direction of `steps`. Where
-    nothing is there to be read, fill `edge` repeats the first (or last) value, `zero` gives zeros,
-    `wrap` continues at the other end of the valid part.
+    Parameters
+    ----------
+    steps : int
+        The delay, in steps.
+    fill : str
+        Beyond the signal `edge` repeats the first (or last) value, `zero` gives zeros, `wrap`
+        continues at the other end of the valid part.
+    draw : str
+        `fixed`, or `random`: each sample is delayed by 1 to |steps|, uniform, in the direction of
+        `steps`.
     """
 
     steps: int

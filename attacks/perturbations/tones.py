@@ -23,9 +23,18 @@ _SLACK = 1e-9
 class MultiTone(Phased):
     """Several modes, each of the same root mean square, in every channel at the same total.
 
-    modes: distinct frequencies, DFT bins or as `frequency_unit` says; their order plays no part.
-    phase: `random` (uniform per sample, mode and channel), `cosine`, `sine`, or radians. Where the
-    sequence ends before L the frequencies stay, and the scale is that of the valid part.
+    If the sequence ends before L the frequencies stay, and the scale is that of the valid part.
+
+    Parameters
+    ----------
+    modes : tuple of float
+        Distinct frequencies, in `frequency_unit`; their order plays no part.
+    phase : str or float
+        `random` (uniform per sample and channel), `cosine`, `sine`, or radians.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
     """
 
     modes: tuple[float, ...]
@@ -78,11 +87,24 @@ class MultiTone(Phased):
 class Hum(Phased):
     """A fundamental and its harmonics h = 1..H, amplitudes h^-decay: mains hum, in hertz.
 
-    frequency: of the fundamental, above 0; a DFT bin, or cycles per sample or hertz as
-    `frequency_unit` says. Harmonics beyond Nyquist are left out. decay: 1 as of a sawtooth, whose
-    Fourier series is the sum of sin(h x) / h; 2 as of a triangle; 0 for equal amplitudes. phase:
-    `random` (uniform per sample, harmonic and channel), `cosine`, `sine`, or radians. Every
-    channel has the same root mean square; where the sequence ends before L, over the valid part.
+    Harmonics beyond Nyquist are left out. Every channel has the same root mean square, over the
+    valid part.
+
+    Parameters
+    ----------
+    frequency : float
+        Of the fundamental, above 0, in `frequency_unit`.
+    harmonics : int
+        Their number H, the fundamental included.
+    decay : float
+        1 as of a sawtooth, whose Fourier series is the sum of sin(h x) / h; 2 as of a triangle; 0
+        for equal amplitudes.
+    phase : str or float
+        `random` (uniform per sample and channel), `cosine`, `sine`, or radians.
+    channels : str
+        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
+    frequency_unit : str
+        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
     """
 
     frequency: float
