@@ -51,17 +51,17 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
         raise UsageError("compare: no run is named; give the directory of a sweep")
     _check_runs(runs)
     wanted = _choose(runs, names)
-    found: dict[tuple[str, int], list[Outcomes]] = {key: [] for key in wanted}
+    parts: dict[tuple[str, int], list[Outcomes]] = {key: [] for key in wanted}
     checkpoints: dict[tuple[str, int], str] = {}
-    there: set[tuple[object, ...]] = set()
+    with_results: set[tuple[object, ...]] = set()
     planned: set[tuple[object, ...]] = set()
     for run in runs:
         plan = run.plan()
         for model, seed in dict.fromkeys(cell_reader.models(run)):
-            if (model, seed) not in found:
+            if (model, seed) not in parts:
                 continue
-            own = plan[(plan["model"] == model) & (plan["train_seed"] == seed)]
-            checkpoint = str(own["checkpoint"].iloc[0])
+            cells = plan[(plan["model"] == model) & (plan["train_seed"] == seed)]
+            checkpoint = str(cells["checkpoint"].iloc[0])
             if checkpoints.setdefault((model, seed), checkpoint) != checkpoint:
                 raise UsageError(
                     f"run {run.path}: {model}/{seed} is another checkpoint there "
@@ -69,11 +69,11 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
                     "a name of its own"
                 )
             outcomes = cell_reader.outcomes(run, model, seed)
-            found[model, seed].append(outcomes)
-            noisy = own[own["noise"] != "clean"]
+            parts[model, seed].append(outcomes)
+            noisy = cells[cells["noise"] != "clean"]
             planned.update((model, seed, *row) for row in _rows(noisy))
-            there.update((model, seed, *row) for row in _rows(outcomes.conditions))
-    members = tuple(_merge(parts) for parts in found.values())
+            with_results.update((model, seed, *row) for row in _rows(outcomes.conditions))
+    members = tuple(_merge(several) for several in parts.values())
     for member in members[1:]:
         if not np.array_equal(member.sample_id, members[0].sample_id):
             raise UsageError(
@@ -87,7 +87,7 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
         float(manifest["chance"]),
         str(manifest["task"]),
         runs[0].limit is not None,
-        len(planned - there),
+        len(planned - with_results),
         tuple(_device_note(runs)),
     )
 
