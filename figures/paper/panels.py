@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -48,5 +49,5 @@ def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 5) -> None
         handles, labels = panel.get_legend_handles_labels()
         named |= dict(zip(map(str, labels), handles, strict=True))
     columns = min(columns, len(named))
-    place = "outside lower center"
-    figure.legend(list(named.values()), list(named), loc=place, ncols=columns, fontsize=SMALL)
+    options: dict[str, Any] = {"loc": "outside lower center", "fontsize": SMALL}
+    figure.legend(list(named.values()), list(named), ncols=columns, **options)

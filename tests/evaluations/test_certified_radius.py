@@ -371,7 +371,7 @@ def test_radii_have_the_inputs_unit() -> None:
     x, labels = sample(network)
     mean, std = network.mean.clone(), network.std.clone()
     before = certified_radii(network, x, labels, MODES, tolerance=1e-4)
-    for scale in map(float, np.float32([0.01, 0.3, 7.7, 100.0])):
+    for scale in np.array([0.01, 0.3, 7.7, 100.0], dtype=np.float32).tolist():
         network.mean.copy_(scale * mean)
         network.std.copy_(scale * std)
         after = certified_radii(network, scale * x, labels, MODES, tolerance=1e-4)

@@ -183,7 +183,7 @@ def test_a_full_disk_is_one_line(
     words = [str(run.path) if word == "RUN" else word for word in what]
     # Every write goes to the device, and nothing is left to fail where the file is closed.
     with FULL.open("wb", buffering=0) as full:
-        stream = TextIOWrapper(full, write_through=True)  # type: ignore[arg-type]
+        stream = TextIOWrapper(full, write_through=True)
         assert main_to(stream, *words) == 1
     said = capsys.readouterr().err
     assert "No space left on device" in said and len(said.strip().splitlines()) == 1

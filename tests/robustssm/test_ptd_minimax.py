@@ -61,7 +61,7 @@ def test_result_keeps_its_conditions_and_beats_rank_one(n: int, free_input: bool
 def test_the_objective_is_the_error_of_the_matrices() -> None:
     """Poles and residues against a dense eigenvalue problem and its own search of the sup."""
     made = minimax(8, kappa=5.0, steps=60)
-    dense = sup_error(8, made.E.real, worst=True)
+    dense = sup_error(8, np.asarray(made.E, dtype=np.float64), worst=True)
     assert sup_errors(made)[0].low == pytest.approx(dense, rel=2e-6)
     objective = Objective(8, tau_of_kappa(8, 5.0), False)
     objective.power, objective.log_kappa = 512, 100.0
