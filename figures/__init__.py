@@ -1,1 +1,1 @@
-"""What is shown: one figure a file, `data` -> frame, `draw` -> picture."""
+"""What is shown: one figure per file, `data` -> frame, `draw` -> picture."""

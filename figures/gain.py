@@ -1,6 +1,6 @@
 """Trained layers as filters: magnitude responses of a model's layers, and where the peaks lie.
 
-Two kinds of figure from a `GainResult`: `response-<model>` (a panel a layer) and `peaks` (all
+Two kinds of figure from a `GainResult`: `response-<model>` (a panel per layer) and `peaks` (all
 models).
 """
 
@@ -131,7 +131,7 @@ def _colour(name: str) -> str:
 
 
 def peaks_data(result: GainResult) -> pd.DataFrame:
-    """Return one row a channel: model, name, layer, channel, ratio = omega_peak / omega_spike.
+    """Return one row per channel: model, name, layer, channel, ratio = omega_peak / omega_spike.
 
     spike, spike_aliased: dt omega_spike > pi; offset in [-0.5, 0.5] that parts seeds, and points
     that coincide; q25, median, q75 and at_spike (share within 10 %) of the name and layer.
@@ -151,7 +151,7 @@ def peaks_data(result: GainResult) -> pd.DataFrame:
 
 
 def draw_peaks(frame: pd.DataFrame, axes: Axes) -> None:
-    """Draw the frame of `peaks_data`: a row a model name and layer, a point a channel."""
+    """Draw the frame of `peaks_data`: a row per model name and layer, a point a channel."""
     names = []
     for position, ((name, layer), part) in enumerate(frame.groupby(["name", "layer"], sort=False)):
         names.append(f"{name}, layer {layer}")

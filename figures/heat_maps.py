@@ -1,4 +1,4 @@
-"""Heat maps of a sweep: accuracy over mode x eps, one panel a model; and differences of models."""
+"""Heat maps of a sweep: accuracy over mode x eps, one panel per model; differences of models."""
 
 from pathlib import Path
 
@@ -26,16 +26,16 @@ def drawable(frame: pd.DataFrame) -> bool:
 
 
 def data(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a model, mode and eps: the mean accuracy over training seeds."""
+    """Return one row per model, mode and eps: the mean accuracy over training seeds."""
     noisy = perturbed(summary)
     return over_seeds(noisy) if len(noisy) else noisy
 
 
 def differences(frame: pd.DataFrame, tests: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Return one row a model, mode and eps: `difference` of its accuracy from the reference's.
+    """Return one row per model, mode and eps: `difference` of its accuracy from the reference's.
 
     told_apart: whether every pair of training seeds has p_holm < 0.05 in `tests` (the table of
-    `evaluations.significance.paired_tests`) with the same sign; False where nothing was tested.
+    `evaluations.significance.paired_tests`) with the same sign; False if nothing was tested.
     """
     keys = [name for name in CONDITION if name in frame]
     base = frame[frame["model"] == reference].set_index(keys)["accuracy"].rename("base")
@@ -58,7 +58,7 @@ def differences(frame: pd.DataFrame, tests: pd.DataFrame, reference: str) -> pd.
 def draw(
     frame: pd.DataFrame, axes: list[Axes], column: str, limits: tuple[float, float], colours: str
 ) -> QuadMesh:
-    """Draw `column` over mode x eps, one panel a model; cells without a result stay white.
+    """Draw `column` over mode x eps, one panel per model; cells without a result stay white.
 
     Where the frame has `told_apart`, cells whose models are not told apart carry a dot.
     """

@@ -48,9 +48,9 @@ STEPS = 96
 def data(
     task: Task, examples: Sequence[str] = EXAMPLES, sample: int = 0, seed: int = 0
 ) -> pd.DataFrame:
-    """Return one row a step of a test sample under each example, and the clean one.
+    """Return one row per step of a test sample under each example, and the clean one.
 
-    Columns: example, step, clean, perturbed (NaN where the clean sample has ended), and per DFT
+    Columns: example, step, clean, perturbed (NaN if the clean sample has ended), and per DFT
     bin 0..L/2 in the same rows, bin, clean_power, delta_power: |DFT|^2 / L of channel 0.
     """
     part = task.splits["test"].rows(slice(sample, sample + 1))

@@ -1,4 +1,4 @@
-"""Robustness curves: accuracy against the mode, one panel a strength; or against the strength."""
+"""Robustness curves: accuracy against the mode, one panel per strength; or against the strength."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ DOTTED: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": (0, (1,
 
 
 def data(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the curves: one row a model, mode and eps, with interval and clean accuracy."""
+    """Return the curves: one row per model, mode and eps, with interval and clean accuracy."""
     return over_seeds(perturbed(summary))
 
 

@@ -41,7 +41,7 @@ def chosen(split: Split, show: int, label: int | None = None) -> Split:
 
 
 def data(task: Task, part: Split) -> pd.DataFrame:
-    """Return one row a sample of `part`: sample_id, label, steps; lowest, highest, mean, rms input.
+    """Return one row per sample of `part`: sample_id, label, steps; lowest, highest, mean, rms.
 
     The statistics are over the valid steps of all channels, NaN of tokens; `start` is the first
     tokens as text, empty where inputs are no tokens.

@@ -76,7 +76,7 @@ def short_time_spectra(
 ) -> ShortTimeSpectra:
     """Return the spectra of a test sample (its place in the split) and channel.
 
-    width: of the window in samples, 0 for an eighth of the sequence. Raises UsageError where the
+    width: of the window in samples, 0 for an eighth of the sequence. Raises UsageError if the
     task has tokens, the perturbation does not act at the input, or there is no such sample,
     channel or width.
     """
@@ -114,7 +114,7 @@ def short_time_spectra(
 
 
 def table(spectra: ShortTimeSpectra) -> pd.DataFrame:
-    """Return one row a step and frequency, with the three powers."""
+    """Return one row per step and frequency, with the three powers."""
     step, cycles = np.meshgrid(spectra.steps, spectra.cycles, indexing="ij")
     powers = {name: getattr(spectra, name).T.ravel() for name in _PANELS}
     return pd.DataFrame({"step": step.ravel(), "cycles": cycles.ravel(), **powers})

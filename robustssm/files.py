@@ -67,7 +67,7 @@ def finite(value: Any) -> Any:
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` to write to; it is moved to `path` at the end, or removed.
 
-    Raises StorageError where nothing can be written there, UsageError where `path` is a folder.
+    Raises StorageError if nothing can be written there, UsageError if `path` is a folder.
     """
     if path.is_dir():
         raise UsageError(f"output {path}: is a folder, expected the name of a file")
@@ -86,8 +86,8 @@ def new_file(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it is moved to `path` at the end, or removed.
 
-    An empty folder and an earlier export are replaced. Raises UsageError where a file of anybody
-    else lies there, StorageError where nothing can be written.
+    An empty folder and an earlier export are replaced. Raises UsageError if a file of anybody
+    else lies there, StorageError if nothing can be written.
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"output {path}: is a file, expected a folder")
@@ -118,7 +118,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _foreign(folder: Path) -> str:
-    """Return a file in a folder that no earlier export wrote; empty where there is none."""
+    """Return a file in a folder that no earlier export wrote; empty if there is none."""
     mark = folder / MARK
     known = {MARK, *(mark.read_text().splitlines() if mark.is_file() else ())}
     return next((name for name in _files(folder) if name not in known), "")

@@ -8,9 +8,9 @@ _NAME = "SOURCE_DATE_EPOCH"
 
 
 def source_date() -> int:
-    """Return SOURCE_DATE_EPOCH in seconds, 0 where it is not set.
+    """Return SOURCE_DATE_EPOCH in seconds, 0 if it is not set.
 
-    Raises UsageError where it is no whole number from 0 on. numpy and matplotlib read it, too, the
+    Raises UsageError if it is no whole number from 0 on. numpy and matplotlib read it, too, the
     former when it is imported, so a command asks here first.
 
     Reference: reproducible-builds.org, SOURCE_DATE_EPOCH specification, version 1.1.

@@ -55,7 +55,7 @@ def _fixed(system: Response) -> FloatArray | None:
 
 
 def _jump(C: FloatArray) -> float:
-    """Return |C B|, 0 where it is rounding."""
+    """Return |C B|, 0 if it is rounding."""
     terms = C * input_vector(len(C))
     total = abs(float(np.sum(terms)))
     return total if total > NO_JUMP * float(np.sum(np.abs(terms))) else 0.0

@@ -41,7 +41,7 @@ class Weights:
         return tuple(self._tensor(name).shape)
 
     def size(self, name: str, axis: int = 0) -> int:
-        """Return a tensor's length along an axis, 0 where it has no such axis."""
+        """Return a tensor's length along an axis, 0 if it has no such axis."""
         shape = self.shape(name)
         return shape[axis] if -len(shape) <= axis < len(shape) else 0
 
