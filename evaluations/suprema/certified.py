@@ -48,7 +48,7 @@ def radius_of(poles: Array) -> FloatArray:
 def peak_gain(system: PoleSum, rtol: float = 1e-3) -> Bracket:
     """Return the bracket of sup_omega |F(i omega)|_2 (largest singular value), gap <= rtol.
 
-    omega in rad per unit time, >= 0; infinite where F's peak is its feedthrough.
+    omega in rad per unit time, >= 0; infinite if F's peak is its feedthrough.
     """
     p, q = system.D.shape
     if q > p:

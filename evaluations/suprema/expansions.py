@@ -55,7 +55,7 @@ class PoleSum:
         return result
 
     def __sub__(self, other: "PoleSum") -> "PoleSum":
-        """Return the difference of two systems; ShapeError where D's shapes differ."""
+        """Return the difference of two systems; ShapeError if D's shapes differ."""
         if self.D.shape != other.D.shape:
             raise ShapeError(
                 f"pole sum: outputs and inputs are {self.D.shape} and {other.D.shape}, expected "
@@ -134,7 +134,7 @@ class ColumnSums:
     ) -> tuple[ComplexArray, FloatArray]:
         """Return the Taylor coefficients (g, M, p) in x = (omega - c) / h and the remainder (g,).
 
-        The remainder is infinite where the interval is too long for the poles.
+        The remainder is infinite if the interval is too long for the poles.
         """
         weight, step, tail = _around(low, high, self.poles[row], self.moduli[row], TERMS)
         coefficients = np.empty((len(row), TERMS, self.D.shape[1]), dtype=np.complex128)

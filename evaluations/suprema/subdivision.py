@@ -45,7 +45,7 @@ class Enclosure(Protocol):
         """Return |F_row| at the points, both arguments (g,)."""
 
     def bounds(self, row: IntArray, low: FloatArray, high: FloatArray) -> FloatArray:
-        """Return upper bounds of |F_row| on [low, high], inf where none is known yet."""
+        """Return upper bounds of |F_row| on [low, high], inf if none is known yet."""
 
 
 def supremum(
@@ -131,7 +131,7 @@ def gram_bound(P: ComplexArray) -> FloatArray:
 
 
 def blocks(count: int, size: int) -> Iterator[slice]:
-    """Yield slices of range(count) so that `size` complex numbers an item stay within BLOCK."""
+    """Yield slices of range(count) so that `size` complex numbers per item stay within BLOCK."""
     step = max(1, BLOCK // max(1, size))
     for start in range(0, count, step):
         yield slice(start, start + step)

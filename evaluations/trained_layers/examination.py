@@ -33,8 +33,8 @@ class LayerReport:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data."""
-        own = {"layer": self.layer, "kind": self.kind, "parity": self.parity}
-        return {**own, **self.facts, "refused": list(self.refused)}
+        known = {"layer": self.layer, "kind": self.kind, "parity": self.parity}
+        return {**known, **self.facts, "refused": list(self.refused)}
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Examination:
 def examine(checkpoint: Checkpoint) -> Examination:
     """Return what a checkpoint is. The network is read, not changed."""
     network, card = checkpoint.network, checkpoint.card
-    own = network.to_dict()
+    described = network.to_dict()
     facts: dict[str, object] = {
-        "source": own.get("source", card.training.get("source", "robustssm")),
+        "source": described.get("source", card.training.get("source", "robustssm")),
         "family": card.training.get("family", card.architecture.get("init", "")),
         "content_hash": checkpoint.content_hash,
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -64,7 +64,7 @@ def examine(checkpoint: Checkpoint) -> Examination:
         "train_seed": card.train_seed,
         "clean_accuracy": card.clean_accuracy,
         "vocabulary": network.tokens,
-        **{key: value for key, value in own.items() if key not in ("kind", "source", "tokens")},
+        **{k: v for k, v in described.items() if k not in ("kind", "source", "tokens")},
     }
     layers = tuple(_layer(number, layer) for number, layer in enumerate(network.ssm_layers()))
     return Examination(facts, layers, checkpoint.notes)
@@ -88,7 +88,7 @@ def _layer(number: int, layer: SSMLayer) -> LayerReport:
 
 @torch.no_grad()
 def layer_parity(layer: SSMLayer) -> float:
-    """Return the parity of a layer, as in `LayerReport`; RobustssmError where it is not causal."""
+    """Return the parity of a layer, as in `LayerReport`; RobustssmError if it is not causal."""
     L = layer.kernel_length(STEPS)
     u = normal_tensor("parity", np.arange(SAMPLES), L * layer.d).reshape(SAMPLES, L, layer.d)
     stepwise = layer.recurrence(u)

@@ -35,7 +35,7 @@ class ModelGain:
     """One checkpoint: layer index -> linear system, its table of channels, and what to know.
 
     name groups training seeds; spike: rad per unit time; kappa: of the initialisation's V, from
-    the card (None where it has none); length L of the finite-length gain.
+    the card (None if it has none); length L of the finite-length gain.
     """
 
     label: str
@@ -58,7 +58,7 @@ class GainResult:
 
     @property
     def channels(self) -> pd.DataFrame:
-        """One row a channel (S5: a layer) of every model."""
+        """One row per channel (S5: a layer) of every model."""
         return pd.concat([model.channels for model in self.models], ignore_index=True)
 
     def table(self, per: str) -> pd.DataFrame:
@@ -75,11 +75,12 @@ class GainResult:
         return pd.DataFrame(rows)
 
     def verdicts(self) -> list[str]:
-        """Return a line a model name over its seeds: where the peaks are, against the spike."""
+        """Return one line per model name over its seeds: where the peaks are, against the spike."""
         lines = []
         for name, part in self.channels.groupby("name", sort=False):
             pooled = summarise(part)
-            shares = [summarise(own)["near_spike"] for _, own in part.groupby("model", sort=False)]
+            by_model = part.groupby("model", sort=False)
+            shares = [summarise(rows)["near_spike"] for _, rows in by_model]
             resolved = pooled["near_spike_resolved"]
             where = "" if np.isnan(resolved) else f", {resolved:.0%} where dt omega_spike < pi"
             lines.append(
@@ -111,14 +112,14 @@ class GainResult:
 
 
 def _ratio(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return a / b, NaN where b is zero (a channel that passes nothing)."""
+    """Return a / b, NaN if b is zero (a channel that passes nothing)."""
     return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) > 0.0)
 
 
 def summarise(part: pd.DataFrame) -> dict[str, float]:
     """Return the summary of a table of channels: maxima, medians, shares of channels.
 
-    NaN where no channel has what is averaged (none with dt omega_spike < pi, say).
+    NaN if no channel has what is averaged (none with dt omega_spike < pi, say).
     """
     resolved = ~part["spike_aliased"]
     ratio = part["omega_over_spike"].to_numpy()
@@ -160,7 +161,7 @@ def summarise(part: pd.DataFrame) -> dict[str, float]:
 def channel_gains(
     system: LayerSystem, n: int, L: int, rtol: float = 1e-3, kappa: float = np.nan
 ) -> pd.DataFrame:
-    """Return one row a channel (S5: one row) of a layer's system.
+    """Return one row per channel (S5: one row) of a layer's system.
 
     dt; gain_low <= peak gain <= gain_high; theta and omega where gain_low is attained;
     omega_over_spike. Of the pole nearest to the peak on the circle: pole = |Im lambda|,
@@ -171,7 +172,7 @@ def channel_gains(
     finite_gain for L samples, finite_converged. hankel: largest Hankel singular value,
     hankel_rank: how many exceed 1e-3 of it. kappa: of the eigenvectors of a trained S4 matrix, NaN
     above 1e12; for layers that store eigenvalues alone as given, the initialisation's. Ratios
-    take the end of the bracket that makes them bounds from below; NaN where a gain is zero.
+    take the end of the bracket that makes them bounds from below; NaN if a gain is zero.
     """
     spike = float(spikes(n, 1)[0])
     brackets = system.peaks(rtol)

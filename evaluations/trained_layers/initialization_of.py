@@ -64,7 +64,7 @@ def spectral_distance(a: ComplexArray, b: ComplexArray) -> float:
 
 @lru_cache(maxsize=64)
 def _reference(name: str, n: int) -> ComplexArray | None:
-    """Return the whole spectrum of an initialisation at order n; None where there is none."""
+    """Return the whole spectrum of an initialisation at order n; None if there is none."""
     try:
         init = initialization(name, n)
     except RobustssmError:
@@ -79,18 +79,18 @@ def candidates(n: int, low_rank: bool = False) -> dict[str, ComplexArray]:
 
     low_rank: of diagonal parts beside a low-rank term; there HiPPO's is S4's.
     """
-    found: dict[str, ComplexArray] = {}
+    spectra: dict[str, ComplexArray] = {}
     for name in ("s4", "s4d-lin", "s4d-inv") if low_rank else (k for k in NAMES if k != "s4"):
         for blocks in _BLOCKS if name.startswith("s5") else (1,):
             own = _reference(name, n // blocks) if n % blocks == 0 and n // blocks > 1 else None
             if own is not None and len(own) * blocks == n:
                 label = name if blocks == 1 else f"{name} x {blocks} blocks"
                 spectrum = np.sort_complex(np.tile(own, blocks))
-                same = [k for k, other in found.items() if np.allclose(other, spectrum)]
-                found[", ".join([*same, label])] = spectrum
+                same = [k for k, other in spectra.items() if np.allclose(other, spectrum)]
+                spectra[", ".join([*same, label])] = spectrum
                 for k in same:
-                    del found[k]
-    return found
+                    del spectra[k]
+    return spectra
 
 
 def fingerprint(spectrum: Spectrum) -> Fingerprint:

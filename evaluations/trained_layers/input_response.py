@@ -35,7 +35,7 @@ def input_response(network: Network, L: int, modes: FloatArray | None = None) ->
     """Return r at DFT bins of length L, (modes,); all bins 0..L/2 where `modes` is None.
 
     The prior of `attacks.adversaries.ranking.rank_modes`. The network is read, not changed.
-    Raises RejectedInputError where a parameter is not finite, UsageError for L < 1 or bins
+    Raises RejectedInputError if a parameter is not finite, UsageError for L < 1 or bins
     beyond L/2.
     """
     bins = np.arange(L // 2 + 1.0) if modes is None else np.asarray(modes, dtype=np.float64)

@@ -39,8 +39,8 @@ def _alike(k: int, m: int, rows: int, steps: int, dtype: torch.dtype, device: st
         torch.randn(shape, dtype=dtype, generator=generator).to(device)
         for shape in ((k, m), (m, 1, steps))
     )
-    found = (W @ row.expand(m, rows, steps).reshape(m, -1)).view(k, rows, steps)
-    return bool((found == found[:, :1]).all())
+    products = (W @ row.expand(m, rows, steps).reshape(m, -1)).view(k, rows, steps)
+    return bool((products == products[:, :1]).all())
 
 
 def _running(kernel: Tensor) -> Tensor:

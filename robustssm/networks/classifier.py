@@ -13,8 +13,12 @@ from robustssm.layers.base import SSMLayer
 class Classifier(nn.Module, ABC):
     """A network on raw inputs (batch, length, channels), normalised inside by mean and std.
 
-    d_input, d_output: channels and classes, None if a module of somebody else does not say.
-    tokens: size of the vocabulary if the raw inputs are embedded tokens, else None.
+    Parameters
+    ----------
+    d_input, d_output : int, optional
+        Channels and classes; None if a module of somebody else does not say.
+    tokens : int, optional
+        Size of the vocabulary if the raw inputs are embedded tokens.
     """
 
     mean: Tensor
@@ -26,7 +30,7 @@ class Classifier(nn.Module, ABC):
 
     @property
     def state_size(self) -> int | None:
-        """Order of the state-space systems in HiPPO's sense, None where not known."""
+        """Order of the state-space systems in HiPPO's sense, None if not known."""
         return None
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -69,7 +73,15 @@ class BlockClassifier(Classifier):
 
 
 def steps_before(lengths: Tensor | None, x: Tensor) -> Tensor | None:
-    """Return which steps of x (batch, length, ...) are before its samples' ends; None for all."""
+    """Return which steps are before the samples' ends, (batch, length); None for all.
+
+    Parameters
+    ----------
+    lengths : int tensor (batch,), optional
+        Valid steps of each sample.
+    x : tensor (batch, length, ...)
+        The samples.
+    """
     if lengths is None:
         return None
     return torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
@@ -80,5 +92,12 @@ def decoded(decoder: nn.Linear, pooled: Tensor) -> Tensor:
 
     A sum over products instead of a matrix product, whose rounding would depend on the number of
     samples in the batch.
+
+    Parameters
+    ----------
+    decoder : nn.Linear
+        The last map.
+    pooled : tensor (batch, d_model)
+        One vector per sample.
     """
     return (pooled[:, None, :] * decoder.weight).sum(-1) + decoder.bias

@@ -38,13 +38,13 @@ class Blueprint:
     """What fixes the function of a network from elsewhere, apart from its weights; plain data.
 
     source: the code base, as in `state-spaces/s4 v4`; mixers: options of each SSM layer (see
-    `robustssm.layers.mixers`); d_output: classes (channels where there is no decoder).
+    `robustssm.layers.mixers`); d_output: classes (channels if there is no decoder).
     norm_eps: of layer, batch and group norm. residual `normalised` adds the normed input.
     output: what follows the activation g: nothing; linear; GLU of a linear map to 2 d; or S5's
     g sigmoid(W g), x sigmoid(W g), (V g) sigmoid(W g). feed_forward: s5-pytorch's second half of
-    a block, norm and GEGLU. pooling `none`: one output a step. log_softmax: of the logits.
+    a block, norm and GEGLU. pooling `none`: one output per step. log_softmax: of the logits.
     final_activation: behind a linear output map. mask_padding: inputs of SSM layers behind a
-    sample's end are zero. tokens: size of the vocabulary where the encoder is an embedding; then
+    sample's end are zero. tokens: size of the vocabulary if the encoder is an embedding; then
     d_input is d_model, and the network takes what `embed` returns.
     """
 
@@ -85,10 +85,10 @@ class Blueprint:
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> "Blueprint":
         """Return the blueprint of a card; TypeError for fields that it does not have."""
-        own = {key: value for key, value in fields.items() if key != "kind"}
-        mixers = own.pop("mixers")
+        options = {key: value for key, value in fields.items() if key != "kind"}
+        mixers = options.pop("mixers")
         assert isinstance(mixers, list)
-        return cls(mixers=tuple(mixers), **own)  # type: ignore[arg-type]
+        return cls(mixers=tuple(mixers), **options)  # type: ignore[arg-type]
 
 
 class SequenceBlock(nn.Module):
@@ -121,7 +121,7 @@ class SequenceBlock(nn.Module):
 class SequenceModel(BlockClassifier):
     """A network from elsewhere on raw inputs (batch, length, d_input); returns logits.
 
-    mean and std of the input are buffers, zero and one where the original had no normalisation of
+    mean and std of the input are buffers, zero and one if the original had no normalisation of
     its own: then it expects what its data loader gave it.
     """
 
@@ -142,7 +142,7 @@ class SequenceModel(BlockClassifier):
 
     @property
     def state_size(self) -> int | None:
-        """Order of the systems, every conjugate counted; None where layers differ."""
+        """Order of the systems, every conjugate counted; None if layers differ."""
         orders = {layer.order for layer in self.ssm_layers()}
         return orders.pop() if len(orders) == 1 else None
 

@@ -40,7 +40,7 @@ def program(network: Network, x: Tensor, changing: bool = False) -> Program:
     """Return the network's program for inputs such as x (N, L, channels).
 
     It is built once, and again after any change of the network. changing: whether inputs of its
-    SSM layers will be changed. Raises ShapeError where x is no input of the network.
+    SSM layers will be changed. Raises ShapeError if x is no input of the network.
     """
     channels = network.architecture.d_input
     if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != channels:
@@ -70,9 +70,9 @@ def logits(
         return called(network, inputs, lengths)
     size = batch_size or len(inputs) or 1
     parts = inputs.split(size)
-    own = [None] * len(parts) if lengths is None else lengths.split(size)
+    ends = [None] * len(parts) if lengths is None else lengths.split(size)
     whole = program(network, inputs)
-    return torch.cat([whole.logits(*each) for each in zip(parts, own, strict=True)])
+    return torch.cat([whole.logits(*each) for each in zip(parts, ends, strict=True)])
 
 
 @torch.no_grad()
@@ -91,23 +91,23 @@ def called(
     modes = {name: part.training for name, part in network.named_modules()}
     before = {name: value.clone() for name, value in network.state_dict(keep_vars=False).items()}
     network.eval()
-    found = []
+    outputs = []
     try:
         for start in range(0, max(len(x), 1), BATCH):
             part = slice(start, start + BATCH)
-            own, missing = x[part], BATCH - len(x[part])
-            whole = torch.cat([own, own.new_zeros((missing, *own.shape[1:]))])
+            rows, missing = x[part], BATCH - len(x[part])
+            whole = torch.cat([rows, rows.new_zeros((missing, *rows.shape[1:]))])
             ends: tuple[Tensor, ...] = ()
             if lengths is not None:
                 ends = (torch.cat([lengths[part], lengths.new_ones(missing)]),)
             with around(part):
-                found.append(network(whole, *ends)[: len(own)])
+                outputs.append(network(whole, *ends)[: len(rows)])
             _restore(network, before)
     finally:
         _restore(network, before)
         for name, part_of_it in network.named_modules():
             part_of_it.training = modes[name]
-    return torch.cat(found)
+    return torch.cat(outputs)
 
 
 def _restore(network: nn.Module, before: dict[str, Tensor]) -> None:

@@ -54,15 +54,15 @@ class MambaModel(Classifier):
             ) from None
         # It would tell at every start that kernels for GPUs are not installed.
         transformers.logging.set_verbosity_error()
-        options: dict[str, Any] = {key: config.get(key, given) for key, given in CONFIG.items()}
-        own = transformers.MambaConfig(**options, tie_word_embeddings=False, use_cache=False)
+        options: dict[str, Any] = {key: config.get(key, default) for key, default in CONFIG.items()}
+        chosen = transformers.MambaConfig(**options, tie_word_embeddings=False, use_cache=False)
         # Channels of the embeddings; classes are the vocabulary.
-        super().__init__(own.hidden_size, own.vocab_size, own.vocab_size)
+        super().__init__(chosen.hidden_size, chosen.vocab_size, chosen.vocab_size)
         with torch.device("meta" if meta else "cpu"):
-            self.lm: Any = transformers.MambaForCausalLM(own)
-        self.config = {key: getattr(own, key) for key in CONFIG}
-        self.register_buffer("mean", torch.zeros(own.hidden_size))
-        self.register_buffer("std", torch.ones(own.hidden_size))
+            self.lm: Any = transformers.MambaForCausalLM(chosen)
+        self.config = {key: getattr(chosen, key) for key in CONFIG}
+        self.register_buffer("mean", torch.zeros(chosen.hidden_size))
+        self.register_buffer("std", torch.ones(chosen.hidden_size))
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> "MambaModel":

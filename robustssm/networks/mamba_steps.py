@@ -40,12 +40,12 @@ class Frozen:
     def transfer(self, theta: Tensor) -> Tensor:
         """Return H (E, g), complex128, at theta (g,) in rad per sample."""
         back = torch.polar(torch.ones_like(theta.double()), -theta.double())
-        found = torch.empty((len(self.D), len(theta)), dtype=torch.complex128)
+        H = torch.empty((len(self.D), len(theta)), dtype=torch.complex128)
         for start in range(0, len(theta), 64):  # frequencies at a time: memory stays bounded
             part = back[start : start + 64]
             terms = self.weights[..., None] / (1.0 - self.poles[..., None] * part)
-            found[:, start : start + 64] = terms.sum(1) + self.D[:, None]
-        return found
+            H[:, start : start + 64] = terms.sum(1) + self.D[:, None]
+        return H
 
 
 def _norm(norm: Any, x: Tensor) -> Tensor:
@@ -118,6 +118,6 @@ def local_system(model: MambaModel, x: Tensor, layer: int, step: int) -> Frozen:
     block: Any = model.blocks[layer]
     _, _, dt, B, C = _selective(block.mixer, _norm(block.norm, values))
     A = -torch.exp(block.mixer.A_log.double())
-    own = dt[0, step]
-    weights = own[:, None] * (B[0, step] * C[0, step])
-    return Frozen(torch.exp(own[:, None] * A), weights, block.mixer.D.double(), own)
+    dt_e = dt[0, step]
+    weights = dt_e[:, None] * (B[0, step] * C[0, step])
+    return Frozen(torch.exp(dt_e[:, None] * A), weights, block.mixer.D.double(), dt_e)

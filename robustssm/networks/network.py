@@ -32,7 +32,7 @@ class Architecture:
     """Everything that fixes a network's shape and function apart from its weights.
 
     init: name of the initialisation; n: state size; d_model: channels. `discretization`
-    default is bilinear for s4 and zoh for the rest. tokens: size of the vocabulary where the raw
+    default is bilinear for s4 and zoh for the rest. tokens: size of the vocabulary if the raw
     inputs are tokens, 0 else; then d_input is d_model, and the network takes what `embed` returns.
     bidirectional: a second layer beside each, which runs backwards in time.
     """
@@ -85,7 +85,7 @@ class Architecture:
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card and in its content hash.
 
-        What came later is left out where it changes nothing, so that older files keep theirs.
+        What came later is left out if it changes nothing, so that older files keep theirs.
         """
         fields = asdict(self)
         return {key: value for key, value in fields.items() if key not in _LATER or value}
@@ -184,7 +184,7 @@ class Network(BlockClassifier):
     def input_weight(self) -> Tensor:
         """The map (d_model, d_input) of normalised inputs to the first block, without its bias.
 
-        The identity where inputs are embeddings.
+        The identity if inputs are embeddings.
         """
         if isinstance(self.encoder, nn.Linear):
             return self.encoder.weight
@@ -221,7 +221,7 @@ def build_network(architecture: Architecture, seed: int = 0) -> Network:
 
 
 def own_network(network: Classifier, who: str) -> Network:
-    """Return a network of this project as such; UsageError where it is from elsewhere."""
+    """Return a network of this project as such; UsageError if it is from elsewhere."""
     if not isinstance(network, Network):
         raise UsageError(
             f"{who}: reads the parts of this project's own networks, not of a "

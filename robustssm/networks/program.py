@@ -117,8 +117,8 @@ class Program:
         if not self._encodes:
             before[0] = weight[:, 0], bias
         self._convolutions = [
-            Convolution(layer, self.length, self.rows, dtype, own)
-            for layer, own in zip(layers, before, strict=True)
+            Convolution(layer, self.length, self.rows, dtype, affine)
+            for layer, affine in zip(layers, before, strict=True)
         ]
         self._last = self._norms[-1]
         if a.prenorm:
@@ -142,8 +142,8 @@ class Program:
             work = _Work(self)
             for start in range(0, len(x), self.rows):
                 part = slice(start, start + self.rows)
-                own = None if lengths is None else lengths[part]
-                result[part] = self._block(work, x[part], own, change, start)
+                ends = None if lengths is None else lengths[part]
+                result[part] = self._block(work, x[part], ends, change, start)
         return result
 
     def _check(self, x: Tensor, lengths: Tensor | None) -> None:
@@ -154,8 +154,8 @@ class Program:
                 f"{shape[1]})"
             )
         if x.dtype != self.dtype:
-            given, own = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, self.dtype))
-            raise UsageError(f"network: input is {given}, its weights are {own}; convert one")
+            got, weights = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, self.dtype))
+            raise UsageError(f"network: input is {got}, its weights are {weights}; convert one")
         if lengths is None or len(x) == 0:
             return
         low, high = int(lengths.min()), int(lengths.max())
@@ -218,7 +218,7 @@ class Program:
         return logits[: len(x)]
 
     def _pool(self, signal: Tensor, lengths: Tensor | None) -> Tensor:
-        """Return one value a channel and row of signal (channels, rows, length)."""
+        """Return one value per channel and row of signal (channels, rows, length)."""
         mean = self.architecture.pooling == "mean"
         if lengths is None:
             return signal.mean(2) if mean else signal[:, :, -1].clone()

@@ -8,7 +8,7 @@ import torch
 from robustssm.errors import UsageError, require, require_one_of
 
 PRECISIONS = ("float32", "bfloat16")
-# Fields that were added after the first checkpoints; they are named only where they are not off.
+# Fields that were added after the first checkpoints; they are named only if they are not off.
 _LATER = ("warmup_steps", "accumulate", "ema", "precision", "clip", "device")
 
 
@@ -56,7 +56,7 @@ class TrainingConfig:
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card and in a saved state.
 
-        What came later is left out where it is off, so that older files keep theirs.
+        What came later is left out if it is off, so that older files keep theirs.
         """
         return {
             field.name: getattr(self, field.name)
@@ -80,13 +80,13 @@ class TrainingConfig:
         return 0.5 * (1.0 + math.cos(math.pi * progress))
 
     def check_steps(self, batches: int) -> None:
-        """Raise UsageError where the warm-up takes the whole run of `batches` steps an epoch."""
+        """Raise UsageError if the warm-up takes the whole run of `batches` steps per epoch."""
         steps, whole = self.warmup_steps, self.epochs * batches
         fewer = f"fewer than the run's {whole} steps ({self.epochs} epochs of {batches})"
         require(not steps or steps < whole, "training: warmup_steps", steps, fewer)
 
     def check_precision(self, device: torch.device) -> None:
-        """Raise UsageError where torch cannot compute in this precision on a device."""
+        """Raise UsageError if torch cannot compute in this precision on a device."""
         if self.precision == "float32":
             return
         if not torch.amp.is_autocast_available(device.type) or (

@@ -1,4 +1,4 @@
-"""Logs of a training: a line an epoch, as CSV or JSON lines, and TensorBoard's files."""
+"""Logs of a training: one line per epoch, as CSV or JSON lines, and TensorBoard's files."""
 
 import csv
 import io
@@ -17,14 +17,14 @@ SUFFIXES = (".csv", ".jsonl")
 
 
 class EpochLog:
-    """A file with a line an epoch; columns are the fields of EpochRecord, what is NaN is left out.
+    """A file with one line per epoch; columns are the fields of EpochRecord, NaN is left out.
 
     The file is replaced as a whole after every epoch, so that it never ends within a line; a pipe
     is written to line by line.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raise UsageError for a suffix that is no format; OSError where nothing can be written."""
+        """Raise UsageError for a suffix that is no format; OSError if nothing can be written."""
         if path.suffix not in SUFFIXES:
             raise UsageError(
                 f"log {path}: ends in {path.suffix or 'no suffix'!r}, expected "
@@ -37,8 +37,8 @@ class EpochLog:
     def open(self, done: int) -> Callable[[EpochRecord], None]:
         """Go on after `done` epochs; return what takes every epoch's record.
 
-        Lines of epochs that will be done again are dropped. Raises UsageError where the file holds
-        another run, RejectedInputError where it is no such log.
+        Lines of epochs that will be done again are dropped. Raises UsageError if the file holds
+        another run, RejectedInputError if it is no such log.
         """
         rows, self._lines = self._read(), []
         epochs = [epoch for epoch, _ in rows]
@@ -76,8 +76,8 @@ class EpochLog:
                 return [(_epoch(json.loads(line)), line + "\n") for line in lines]
             if lines and lines[0] != ",".join(COLUMNS):
                 raise ValueError("its first line names other columns")
-            own = zip(csv.DictReader(lines), lines[1:], strict=True)
-            return [(_epoch(row), line + "\n") for row, line in own]
+            rows = zip(csv.DictReader(lines), lines[1:], strict=True)
+            return [(_epoch(row), line + "\n") for row, line in rows]
         except (ValueError, TypeError, KeyError) as error:
             raise RejectedInputError(
                 f"log {self.path}: is no log of robustssm train ({error}); name another file"
@@ -85,7 +85,7 @@ class EpochLog:
 
 
 def _epoch(row: dict[str, object]) -> int:
-    """Return the number of a line's epoch; ValueError where its columns are others."""
+    """Return the number of a line's epoch; ValueError if its columns are others."""
     if set(row) != set(COLUMNS) or row["seconds"] is None:
         raise ValueError(f"a line without {', '.join(COLUMNS)}")
     return int(str(row["epoch"]))
@@ -107,7 +107,7 @@ class TensorBoardLog:
     """Loss, validation accuracy, rates and seconds of every epoch, as TensorBoard's event files."""
 
     def __init__(self, folder: Path) -> None:
-        """Raise UsageError where TensorBoard is not installed."""
+        """Raise UsageError if TensorBoard is not installed."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

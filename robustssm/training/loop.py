@@ -40,7 +40,7 @@ class EpochRecord:
     """What is known of an epoch when it is done.
 
     epoch: from 1; steps: of the optimiser since the start of the run; loss: mean over the training
-    samples; validation_accuracy: NaN where there is no such split; lr and ssm_lr: the rates of its
+    samples; validation_accuracy: NaN if there is no such split; lr and ssm_lr: the rates of its
     last step; seconds: training and validation, the only thing in which equal runs differ.
     """
 
@@ -89,7 +89,7 @@ def train(
 ) -> Card | None:
     """Train a network and write its checkpoint to `output`; return its card.
 
-    Continues from `output` + ".state" where that exists (UsageError if it belongs to another
+    Continues from `output` + ".state" if that exists (UsageError if it belongs to another
     run). `report(epoch, training loss, validation accuracy)` is called after every epoch.
     `keep(epochs done, network, card without accuracy)` is called before the first epoch (0) and
     after each, before the state is saved: what it writes is there whenever the state is.
@@ -100,7 +100,7 @@ def train(
 
     Samples that end early do so here as well: what is behind their end has no influence.
 
-    Raises UsageError where the task has no labelled training samples or does not fit the
+    Raises UsageError if the task has no labelled training samples or does not fit the
     architecture, the device is not there, or the warm-up takes the whole run; StabilityError where
     the loss is not finite, OSError before the first epoch where `output` cannot be written.
     """
@@ -157,12 +157,12 @@ def train(
                 raise StabilityError(
                     f"training: {what} after epoch {epoch + 1}; use a smaller --lr"
                 )
-            found = accuracy(judged, task.splits["validation"])
-            report(epoch, loss, found)
+            validated = accuracy(judged, task.splits["validation"])
+            report(epoch, loss, validated)
             rest, dynamics = (float(group["lr"]) for group in optimizer.param_groups)
             seconds = time.perf_counter() - began
             steps = (epoch + 1) * batches
-            take(EpochRecord(epoch + 1, steps, loss, found, rest, dynamics, seconds))
+            take(EpochRecord(epoch + 1, steps, loss, validated, rest, dynamics, seconds))
             keep(epoch + 1, judged, card)
             save_state(state_path, identity, epoch + 1, network, optimizer, average)
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:
@@ -174,7 +174,7 @@ def train(
 
 
 def _check_trainable(task: Task, architecture: Architecture, config: TrainingConfig) -> None:
-    """Raise UsageError where a network of this architecture cannot learn from a task."""
+    """Raise UsageError if a network of this architecture cannot learn from a task."""
     if architecture.tokens != (task.tokens or 0):
         raise UsageError(
             f"training: {task.spec} has {task.tokens or 'no'} tokens, the architecture "
@@ -225,11 +225,11 @@ def _train_epoch(
                 x, ids = inputs[index].to(device), split.sample_id[index.numpy()]
                 if task.tokens is not None:
                     x = network.embed(x)
-                with augment(network, x, ids, seed) if augment else nullcontext(x) as given:
+                with augment(network, x, ids, seed) if augment else nullcontext(x) as inputs_seen:
                     ends = None if lengths is None else lengths[index]
-                    with _autocast(config, given):
-                        found = network(given, ends)
-                        loss = nn.functional.cross_entropy(found, labels[index].to(device))
+                    with _autocast(config, inputs_seen):
+                        logits = network(inputs_seen, ends)
+                        loss = nn.functional.cross_entropy(logits, labels[index].to(device))
                 (loss * (len(index) / len(batch))).backward()
                 total += float(loss.detach()) * len(index)
             if config.clip:

@@ -144,10 +144,10 @@ def read(path: Path, name: str) -> Recipe:
             f'recipe {name}: has {missing}, expected task = "digits" and one of '
             f"{', '.join(f'[{family}]' for family in FAMILIES)}"
         )
-    given = {key: content[key] for key in _TOP if key in content}
-    samples = given.get("samples", 1)
+    facts = {key: content[key] for key in _TOP if key in content}
+    samples = facts.get("samples", 1)
     require(samples >= 1, f"recipe {name}: samples", samples, "1 or more")
-    return Recipe(name, families=families, **given)
+    return Recipe(name, families=families, **facts)
 
 
 def _settings(table: dict[str, Any], where: str) -> Settings:

@@ -32,8 +32,8 @@ def resolve(
     values = dict(options)
     samples = None
     if recipe is not None:
-        own = recipe.settings(init).values
-        values |= {key: value for key, value in own.items() if key not in given}
+        published = recipe.settings(init).values
+        values |= {key: value for key, value in published.items() if key not in given}
         if "warmup_steps" in given:
             values.pop("warmup_epochs", None)
         samples = recipe.samples

@@ -17,7 +17,7 @@ Average = torch.optim.swa_utils.AveragedModel
 
 
 def averaged(network: Network, average: Average | None) -> Network:
-    """Return the network that is validated and saved: the average where there is one."""
+    """Return the network that is validated and saved: the average if there is one."""
     if average is None:
         return network
     assert isinstance(average.module, Network)
@@ -25,7 +25,7 @@ def averaged(network: Network, average: Average | None) -> Network:
 
 
 def moving_average(network: Network, config: TrainingConfig) -> Average | None:
-    """Return what averages a network's weights, None where `ema` is off.
+    """Return what averages a network's weights, None if `ema` is off.
 
     Each update is a <- ema a + (1 - ema) w; the first takes the weights w as they are. Buffers (the
     statistics of norm `batch`) are those of the network.
@@ -62,9 +62,9 @@ def restore(
     optimizer: torch.optim.Optimizer,
     average: nn.Module | None = None,
 ) -> int:
-    """Load a saved state into all three and return the epoch to go on with, 0 where none.
+    """Load a saved state into all three and return the epoch to go on with, 0 if there is none.
 
-    Raises UsageError where the file is damaged or belongs to another run.
+    Raises UsageError if the file is damaged or belongs to another run.
     """
     if not path.exists():
         return 0
