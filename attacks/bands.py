@@ -97,7 +97,7 @@ def _tones(cycles: tuple[float, ...], valid: int, device: torch.device) -> Tenso
 
 
 def _energy(delta: Tensor, basis: Tensor) -> Tensor:
-    # One product a sample: rounded alike in every batch.
+    # One product per sample: rounded alike in every batch.
     return torch.matmul(basis, delta).square().sum((1, 2))
 
 

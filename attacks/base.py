@@ -72,7 +72,7 @@ def family(cls: type[T]) -> type[T]:
 class Attack(ABC):  # noqa: B024
     """What perturbations and adversaries share: a name to type, the unit of eps, the places.
 
-    unit: of eps, where none is given; sites: where it may act, the usual place first; strengths:
+    unit: of eps, if none is given; sites: where it may act, the usual place first; strengths:
     the only ones that there are, None for any.
     """
 
@@ -103,7 +103,7 @@ class Attack(ABC):  # noqa: B024
         require_one_of(f"{self.who}: {name}", getattr(self, name), allowed)
 
     def default_unit(self, site: str) -> str:
-        """Return the unit of eps at a site, where none is named."""
+        """Return the unit of eps at a site, if none is named."""
         return "rms" if site == "layers" and self.unit == "std" else self.unit
 
     def check_budget(self, budget: Budget, site: str) -> None:
@@ -127,7 +127,7 @@ class Attack(ABC):  # noqa: B024
             require(budget.eps in allowed, f"{self.who}: eps", budget.eps, expected)
 
     def check_length(self, L: int, site: Site) -> None:  # noqa: B027
-        """Raise UsageError where this does not exist at sequence length L."""
+        """Raise UsageError if this does not exist at sequence length L."""
 
     @final
     def check_input(self, x: Tensor, lengths: Tensor | None, site: Site) -> None:
@@ -161,7 +161,7 @@ class Attack(ABC):  # noqa: B024
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return each sample's energy of delta (batch, valid, channels) in the named band.
 
-        All of it, where none is named.
+        All of it, if none is named.
         """
         return delta.square().sum((1, 2))
 
@@ -194,11 +194,11 @@ class Perturbation(Attack):
         budget: Budget,
         site: Site,
     ) -> Tensor:
-        """Return x perturbed within the budget; x itself where that is nothing.
+        """Return x perturbed within the budget; x itself if that is nothing.
 
         x: (batch, length, channels), real floating point; lengths: (batch,) valid steps or None;
         sample_id: (batch,). Padding is never touched, arithmetic is float64. The shape stays,
-        except where a perturbation appends steps (`extended`). Raises UsageError for what cannot
+        unless a perturbation appends steps (`extended`). Raises UsageError for what cannot
         be done, naming who, what was given and what was expected.
         """
         self.check_input(x, lengths, site)
@@ -271,7 +271,7 @@ def _finite(x: Tensor) -> bool:
 
 
 def blocks(lengths: Tensor | None, x: Tensor) -> Iterator[tuple[Tensor, int, int]]:
-    """Yield (rows, how many are real, valid steps): samples of one length, a few at a time.
+    """Yield (rows, number of real rows, valid steps): samples of one length, a few at a time.
 
     The last row is repeated to fill a block: arithmetic on constant shapes rounds a sample alike
     whatever its batch is.

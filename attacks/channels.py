@@ -71,7 +71,7 @@ class Phased(Channelled):
         return carrier
 
     def check_phase(self) -> None:
-        """Raise UsageError where the phase is unknown."""
+        """Raise UsageError if the phase is unknown."""
         known = self.phase in ("random", *PHASES)
         held = known if isinstance(self.phase, str) else math.isfinite(self.phase)
         self.check(held, "phase", "random, cosine, sine, or a number in radians")

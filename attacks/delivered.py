@@ -71,7 +71,7 @@ class Delivered:
 
     @property
     def snr_db(self) -> FloatArray:
-        """Signal to noise ratio per sample in dB; inf where nothing was added."""
+        """Signal to noise ratio per sample in dB; inf if nothing was added."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(
                 self.energy > 0.0,
@@ -81,7 +81,7 @@ class Delivered:
 
     @property
     def share(self) -> FloatArray:
-        """Share of energy in the named band, 1 where nothing was added."""
+        """Share of energy in the named band, 1 if nothing was added."""
         safe = np.where(self.energy > 0.0, self.energy, 1.0)
         return np.where(self.energy > 0.0, self.in_band / safe, 1.0)
 

@@ -11,7 +11,7 @@ from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.base import Attack, Perturbation
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.table import FAMILIES
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 
 _BUDGET = ("eps", "unit", "clip", "low", "high")
 _TABLE: dict[str, type[Attack]] = {**FAMILIES, **ADVERSARIES}
@@ -64,15 +64,15 @@ def parse_expression(
     fields = {field.name for field in dataclasses.fields(_TABLE[name])}  # type: ignore[arg-type]
     settings = {key: named.pop(key) for key in _BUDGET if key in named and key not in fields}
     try:
-        given = inspect.signature(_TABLE[name]).bind(*positional, **named, **extra).arguments
+        arguments = inspect.signature(_TABLE[name]).bind(*positional, **named, **extra).arguments
     except TypeError as error:
         raise UsageError(f"perturbation: {text!r} does not fit {name}: {error}") from None
     for field in dataclasses.fields(_TABLE[name]):  # type: ignore[arg-type]
-        if field.name in given and not _fits(given[field.name], field.type):
-            raise UsageError(
-                f"{name}: {field.name} is {given[field.name]!r}, expected {_spelled(field.type)}"
-            )
-    return _TABLE[name](**given), settings
+        if field.name in arguments:
+            value = arguments[field.name]
+            fits = _fits(value, field.type)
+            require(fits, f"{name}: {field.name}", value, _spelled(field.type))
+    return _TABLE[name](**arguments), settings
 
 
 def _fits(value: Any, annotation: Any) -> bool:
@@ -114,7 +114,7 @@ def make_budget(
 
 
 def words_in(text: str) -> set[str]:
-    """Return the words that stand for values in an expression; UsageError where it is none."""
+    """Return the words that stand for values in an expression; UsageError if it is none."""
     name, positional, named = _tree(text)
     _check_name(name)
     nodes = [node for part in (*positional, *named.values()) for node in ast.walk(part)]

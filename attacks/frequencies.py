@@ -65,10 +65,10 @@ def parse_frequencies(
 
     top: the highest that `all` stands for (None: `all` is refused). Raises UsageError.
     """
-    found: set[float] = set()
+    frequencies: set[float] = set()
     for part in (p.strip() for p in text.split(",")):
-        found.update(_part(part, what, unit, top))
-    return tuple(sorted(found))
+        frequencies.update(_part(part, what, unit, top))
+    return tuple(sorted(frequencies))
 
 
 def parse_modes(text: str, what: str = "modes", top: int | None = None) -> tuple[int, ...]:

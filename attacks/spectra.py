@@ -27,7 +27,7 @@ def signal(X: Tensor, valid: int) -> Tensor:
 
 
 def above_rounding(part: Tensor, x: Tensor) -> Tensor:
-    """Return a part of x (batch, valid, channels), exactly zero in samples where it is rounding.
+    """Return a part of x (batch, valid, channels), exactly zero in samples whose part is rounding.
 
     No budget then scales rounding up to a perturbation.
     """

@@ -54,7 +54,7 @@ class Ball:
         return norm(c)
 
     def steepest(self, g: Tensor, band: Band) -> Tensor:
-        """Return the step of size 1 that goes farthest along g; zero where g is."""
+        """Return the step of size 1 that goes farthest along g; zero if g is."""
         size = norm(g)
         return g / torch.where(size > 0.0, size, 1.0)[:, None, None]
 
@@ -142,7 +142,7 @@ class BandBall:
         return -self.band.analyse(slope * self.ball.scale)
 
     def steepest(self, g: Tensor) -> Tensor:
-        """Return the step of size 1 that goes farthest along g; zero where g is."""
+        """Return the step of size 1 that goes farthest along g; zero if g is."""
         return self.ball.steepest(g, self.band)
 
     def project(self, c: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class BandBall:
         return self.surface(draws.view(self.shape))
 
     def share(self, after: Tensor) -> Tensor:
-        """Return the share of energy of after - x within the band, (batch,); 1 where none is."""
+        """Return the share of energy of after - x within the band, (batch,); 1 if none is."""
         delta = after.double() - self.x.double()
         total = norm(delta).square()
         inside = norm(self.band.analyse(delta)).square()

@@ -172,7 +172,7 @@ class Guided(Adversary):
         return Found(perturbed(best).to(target.x.dtype), worst, flags)
 
     def _candidates(self, slope: Tensor, ball: Ball) -> tuple[Tensor, list[_Waves]]:
-        """Return the modes that each sample tries (batch, count), and the waves, two a mode.
+        """Return the modes that each sample tries (batch, count), and the waves, two per mode.
 
         The linearised margin falls fastest where p_c + arg G_c = pi, with G the DFT of the
         gradient; the second wave has the opposite sign, which large perturbations may prefer.

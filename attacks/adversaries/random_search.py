@@ -1,4 +1,4 @@
-"""Search without gradients: random changes of the Fourier coordinates, kept where they harm.
+"""Search without gradients: random changes of the Fourier coordinates, kept if they harm.
 
 References: Andriushchenko et al., Square Attack (arXiv 1912.00049), algorithm 1, for random search
 on the surface of the ball with shrinking changes; Broyden, Math. Comp. 19 (1965), equation (4.5),

@@ -46,7 +46,7 @@ def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the logarithm of p / (1 - p), p the label's probability, (batch,), float64.
 
     It rises and falls with minus the cross entropy log p, so that normalised steps on one are
-    steps on the other; but its gradient does not vanish where the network is certain.
+    steps on the other; but its gradient does not vanish when the network is certain.
     """
     logits = logits.double()
     own = logits.gather(1, labels[:, None])[:, 0]
@@ -106,7 +106,7 @@ class Victim:
         self.close()
 
     def check_mode(self) -> None:
-        """Raise UsageError where a part of the network is in training mode."""
+        """Raise UsageError if a part of the network is in training mode."""
         training = [name for name, part in self.network.named_modules() if part.training]
         if training:
             raise UsageError(

@@ -35,7 +35,7 @@ class Filter(Transform):
 
     @abstractmethod
     def edges(self) -> tuple[float | None, float | None]:
-        """Return the band's ends in `frequency_unit`; None where it has none on that side."""
+        """Return the band's ends in `frequency_unit`; None if it has none on that side."""
 
     def __post_init__(self) -> None:
         whole = self.order is None or (type(self.order) is int and self.order >= 1)
@@ -45,7 +45,7 @@ class Filter(Transform):
         require(held, f"{self.who}: band", (low, high), "low <= high")
 
     def band(self, site: Site) -> tuple[float, float]:
-        """Return the band in cycles per sample; UsageError where it does not exist."""
+        """Return the band in cycles per sample; UsageError if it does not exist."""
         low, high = (
             default
             if edge is None
@@ -92,7 +92,7 @@ class Filter(Transform):
         return x - above_rounding(removed, x)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in the stop band; all of it, where whole bins are removed."""
+        """Return the energy in the stop band; all of it if whole bins are removed."""
         energy = band_energy(delta, *self.band(site))
         return delta.square().sum((1, 2)) - energy if self.keeps else energy
 

@@ -63,7 +63,7 @@ class Fourier2D(Channelled):
         return site.image
 
     def check_length(self, L: int, site: Site) -> None:
-        """Raise UsageError where the sequence is no image, or has no such bin."""
+        """Raise UsageError if the sequence is no image, or has no such bin."""
         rows, columns = self._image(site)
         if rows * columns != L:
             raise UsageError(

@@ -85,7 +85,7 @@ class Dropout(Transform, Channelled):
         return max(1, round(self.share * valid))
 
     def check_length(self, L: int, site: Site) -> None:
-        """Raise UsageError where there is no value to hold."""
+        """Raise UsageError if there is no value to hold."""
         if self.fill == "hold" and self._lost(L) == L:
             raise UsageError(
                 f"{self.who}: all of {L} valid steps are lost, so that no value is left to hold; "

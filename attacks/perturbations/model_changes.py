@@ -39,7 +39,7 @@ class ModelChange(Perturbation):
         """Give the network changed as the budget says; its parameters are the same bits after.
 
         Also after an exception. The network is changed in place: nobody else may use it meanwhile.
-        Raises UsageError, with the network as it was, where a layer cannot be changed.
+        Raises UsageError, with the network as it was, if a layer cannot be changed.
         """
         self.check_budget(budget, "model")
         with ExitStack() as stack:

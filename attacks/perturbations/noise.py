@@ -27,7 +27,7 @@ class GaussianNoise(Channelled):
     ) -> Tensor:
         """Return noise (batch, valid, channels or 1) with amplitude weights[k] at bin first + k.
 
-        Two draws a bin. The real bins 0 and valid/2 have all of their power in one of the two.
+        Two draws per bin. The real bins 0 and valid/2 have all of their power in one of the two.
         """
         valid, count = x.shape[1], len(weights)
         draws = self.channel_draws("normal", 2 * count, x, sample_id, seed, site)
@@ -136,7 +136,7 @@ class ColouredNoise(GaussianNoise):
         self.check(math.isfinite(self.alpha), "alpha", "a finite number")
 
     def check_length(self, L: int, site: Site) -> None:
-        """Raise UsageError where bin 0 is the only one."""
+        """Raise UsageError if bin 0 is the only one."""
         require(
             L >= 2, f"{self.who}: number of valid steps", L, "2 or more, for a frequency above 0"
         )

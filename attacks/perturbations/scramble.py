@@ -60,7 +60,7 @@ class PhaseScramble(Channelled, Transform):
         return low, high
 
     def check_length(self, L: int, site: Site) -> None:
-        """Raise UsageError where no bin of the band has a phase at length L."""
+        """Raise UsageError if no bin of the band has a phase at length L."""
         if not len(self._free(L, replace(site, length=L), torch.empty(0))):
             raise UsageError(
                 f"{self.who}: the band holds no bin with a phase at length {L}, expected one of "

@@ -36,7 +36,7 @@ class TimeShift(Transform):
         self.check_word("draw", DRAWS)
 
     def check_length(self, L: int, site: Site) -> None:
-        """Raise UsageError where nothing of the sequence would be left."""
+        """Raise UsageError if nothing of the sequence would be left."""
         left = abs(self.steps) < L
         self.check(left, "steps", f"{1 - L} to {L - 1}, so that something of length {L} is left")
 

@@ -59,12 +59,12 @@ def certified_radii(
     perturbation of every channel may use. Radii are L2 norms in the input's own units; 0 where
     the prediction is not the label. `local`: at least (1 - tolerance) times the largest radius
     that these bounds can prove, from the tangent at each sample, one sample's Jacobian in memory
-    at a time (L d m floats a layer). `global`: margin over Lipschitz constants, for any
+    at a time (L d m floats per layer). `global`: margin over Lipschitz constants, for any
     perturbation, whatever its band. The network is copied to float64 and not changed.
 
     Raises UsageError for a network or block of another kind, bins that do not exist, a tolerance
-    outside (0, 1), an unknown bound, and where `global` meets a block without a constant;
-    ShapeError where x, labels and the network do not fit.
+    outside (0, 1), an unknown bound, or if `global` meets a block without a constant;
+    ShapeError if x, labels and the network do not fit.
     """
     channels = network.architecture.d_input if isinstance(network, Network) else x.shape[-1]
     if x.ndim != 3 or x.shape[2] != channels or labels.shape != x.shape[:1]:
@@ -108,7 +108,7 @@ def _global(network: Network, x: Tensor, labels: Tensor) -> FloatArray:
 def search(at: Tangent, tolerance: float, reach: float = math.inf) -> float:
     """Return the largest radius that the tangent's bounds prove, to within `tolerance`.
 
-    reach: the first trial's limit; where the network is flat its slope says nothing about how far
+    reach: the first trial's limit; if the network is flat its slope says nothing about how far
     to go.
 
     A trial at r proves some radius up to r, whether or not r itself. What is spent, the left side

@@ -27,7 +27,7 @@ class Remainder:
 
     @staticmethod
     def of(entry: Tensor, step: Tensor | None = None, total: Tensor | None = None) -> "Remainder":
-        """Return the bounds, each also implied by the finer ones where that is less."""
+        """Return the bounds, each also implied by the finer ones if that is less."""
         norm = torch.linalg.vector_norm(entry, dim=1)
         step = norm if step is None else norm.minimum(step)
         whole = torch.linalg.vector_norm(step)
@@ -92,7 +92,7 @@ class Base:
 
 
 def root(form: Tensor) -> Tensor:
-    """Return the square root of the largest eigenvalue; infinity where float64 overflows."""
+    """Return the square root of the largest eigenvalue; infinity if float64 overflows."""
     if not bool(form.isfinite().all()):
         return torch.tensor(math.inf, dtype=torch.float64)
     return torch.linalg.eigvalsh(0.5 * (form + form.T))[-1].clamp(min=0.0).sqrt()
@@ -102,7 +102,7 @@ def root(form: Tensor) -> Tensor:
 class Source:
     """A remainder, and what is known of it jointly: |e| <= (v^T S v)^(1/2) + rest, v = J c.
 
-    At each step, S (L, d, d) on the base of that index. S and rest are None where there is none.
+    At each step, S (L, d, d) on the base of that index. S and rest are None if there is none.
     """
 
     bound: Remainder

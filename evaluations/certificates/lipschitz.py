@@ -29,7 +29,7 @@ FAMILIES = (S4, S4D, DSS, S5)
 class Component:
     """One part of a network: its block (-1 outside), what it is, its constant, and why.
 
-    constant: in L2, input to output; infinite where there is none.
+    constant: in L2, input to output; infinite if there is none.
     """
 
     block: int
@@ -85,7 +85,7 @@ def _norm_component(block: int, part: nn.Module) -> Component:
 
 
 def _input_bound(network: Network, number: int) -> Tensor | None:
-    """Return bounds (d,) of the input of a block's SSM layer, None where nothing bounds it."""
+    """Return bounds (d,) of the input of a block's SSM layer, None if nothing bounds it."""
     a = network.architecture
     if a.norm != "layer" or (not a.prenorm and number == 0):
         return None
@@ -150,7 +150,7 @@ def lipschitz_table(network: Network, L: int) -> list[Component]:
 def features_constant(network: Network, L: int) -> float:
     """Return the L2 Lipschitz constant from the raw input to the pooled features.
 
-    Raises UsageError, which names the block, where a part has none.
+    Raises UsageError, which names the block, if a part has none.
     """
     table = lipschitz_table(network, L)
     for part in table:

@@ -21,7 +21,7 @@ from robustssm.tasks import Task
 
 # Raised when the meaning of a stored row changes.
 SCHEMA = 2
-# Samples a piece: what an interruption loses at most.
+# Samples per piece: what an interruption loses at most.
 PIECE = 16
 
 
@@ -54,7 +54,7 @@ class Radii:
 def certify(radii: Radii, start: int, path: Path) -> None:
     """Compute and store a piece: sample_id, label, margin, radius (L2, raw units).
 
-    The margin is that of the network as it is, in float32; where it is not positive the radius is
+    The margin is that of the network as it is, in float32; if it is not positive the radius is
     0, whatever the float64 network of the certificate says.
     """
     part = radii.task.splits["test"].rows(slice(start, start + PIECE))
@@ -82,7 +82,7 @@ def certify(radii: Radii, start: int, path: Path) -> None:
 
 
 def read(radii: Radii, folder: Path) -> pd.DataFrame:
-    """Return the stored radii, one row a sample; raises UsageError where a piece is missing."""
+    """Return the stored radii, one row per sample; raises UsageError if a piece is missing."""
     paths = radii.pieces(folder).values()
     missing = [path for path in paths if not path.is_file()]
     if missing:

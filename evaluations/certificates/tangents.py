@@ -1,6 +1,6 @@
 """A network's tangent at one sample, and the stages that bound what it leaves out.
 
-Written out once a sample: the Jacobian of every SSM layer's output with respect to the
+Written out once per sample: the Jacobian of every SSM layer's output with respect to the
 coordinates c of the perturbation, (L, d, m), and between SSM layers the d x d map of each step.
 """
 
@@ -206,7 +206,7 @@ class Tangent:
 
 
 def tangent(setting: Setting, x: Tensor, label: int) -> Tangent | None:
-    """Return the tangent at x (L, channels), None where the network does not predict `label`."""
+    """Return the tangent at x (L, channels), None if the network does not predict `label`."""
     network = setting.network
     classes = network.architecture.d_output
     copies = x.expand(classes, -1, -1).clone().requires_grad_()

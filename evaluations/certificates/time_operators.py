@@ -28,9 +28,9 @@ TINY = 1e-300
 class TimeOperator:
     """A causal time-invariant map on L steps, D included.
 
-    kernel: (L, d) where channels do not mix, else (L, d, d), output channel before input channel.
+    kernel: (L, d) if channels do not mix, else (L, d, d), output channel before input channel.
     norm: an upper bound of the operator's norm in L2. gains (d,) or (d, d): a matrix G with
-    |output| <= |G input| in L2, G applied at every step: diagonal where channels do not mix.
+    |output| <= |G input| in L2, G applied at every step: diagonal if channels do not mix.
     """
 
     kernel: Tensor
@@ -62,7 +62,7 @@ class TimeOperator:
 
         An FFT of order n is off by at most log2(n) eta of the result in l2, eta about 7 unit
         roundoffs u (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 24.1).
-        Two transforms and a product of d terms a frequency are off by (2 eta log2(n) + d u + 3 u)
+        Two transforms and a product of d terms per frequency are off by (2 eta log2(n) + d u + 3 u)
         |kernel|_2 |input|_2 in any entry, the transform back by eta log2(n) |kernel|_1 |input|_2.
         With 32 u for 3 eta other splittings of the FFT than Higham's are covered as well.
         """

@@ -26,7 +26,7 @@ class Finding:
 
     compared: the two sides; measure: what value is; tolerance: what it may be at most, and
     reason why; verdict: `pass`, `fail` or `not available`; facts: what else a reader may want;
-    check and model ("" where it belongs to none) are filled in by `examine`.
+    check and model ("" if it belongs to none) are filled in by `examine`.
     """
 
     compared: str
@@ -47,7 +47,7 @@ class Finding:
 def judge(
     compared: str, measure: str, value: float, tolerance: float, reason: str, **facts: object
 ) -> Finding:
-    """Return a finding that passes where value <= tolerance; NaN does not."""
+    """Return a finding that passes if value <= tolerance; NaN does not."""
     verdict = PASS if value <= tolerance else FAIL
     return Finding(compared, measure, float(value), float(tolerance), reason, verdict, facts)
 
@@ -100,7 +100,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Check:
-    """A check by its name: one for each model, or one for all; full: only where all is tested."""
+    """A check by its name: one for each model, or one for all; full: only if all is tested."""
 
     name: str
     each: Callable[[Setting, Subject], Finding] | None = None
@@ -109,7 +109,7 @@ class Check:
 
 
 def read_subject(ref: ModelRef) -> Subject:
-    """Return the model behind a reference with its task; RejectedInputError where damaged."""
+    """Return the model behind a reference with its task; RejectedInputError if damaged."""
     checkpoint = ref.load()
     network = own_network(checkpoint.network, f"doctor {ref}")
     if network.architecture.bidirectional:

@@ -179,7 +179,7 @@ def accuracy(setting: Setting, subject: Subject) -> Finding:
 
 
 def device(setting: Setting, subject: Subject) -> Finding:
-    """Compare a GPU's logits and draws with the CPU's, where there is one."""
+    """Compare a GPU's logits and draws with the CPU's, if there is one."""
     if setting.device.type != "cpu":
         return device_against_cpu(setting, subject)
     return Finding(

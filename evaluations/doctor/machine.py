@@ -71,7 +71,7 @@ def existing(path: Path) -> Path:
 
 
 def available_memory() -> int | None:
-    """Return the bytes of memory that programs can still have; None where nobody says."""
+    """Return the bytes of memory that programs can still have; None if nobody says."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

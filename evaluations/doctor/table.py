@@ -61,7 +61,7 @@ def _findings(setting: Setting) -> Iterator[Finding]:
 
 
 def run(check: Check, setting: Setting, subject: Subject | None) -> Finding:
-    """Return what one check found; that it failed, with the message, where it crashed."""
+    """Return what one check found; that it failed, with the message, if it crashed."""
     try:
         if subject is not None and check.each is not None:
             return check.each(setting, subject)

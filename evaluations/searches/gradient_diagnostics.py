@@ -31,8 +31,8 @@ class Diagnostics:
     zero, tiny, nonfinite: gradients of the margin at the clean samples that are exactly zero,
     below 1e-10 in norm but not zero, NaN or infinite. unrepeatable: samples whose logits differ
     between two equal passes. black_only: samples that the search without gradients breaks and the
-    one with gradients does not; black_lower: where its margin is lower. unlimited: accuracy under
-    the gradient attack at strength `limit`; chance: that of the best constant answer here.
+    one with gradients does not; black_lower: samples whose margin is lower. unlimited: accuracy
+    under the gradient attack at strength `limit`; chance: that of the best constant answer here.
     """
 
     samples: int
@@ -52,7 +52,7 @@ class Diagnostics:
     chance: float
 
     def warnings(self) -> list[str]:
-        """Return a line for each sign of masked or broken gradients; none where there is none."""
+        """Return a line for each sign of masked or broken gradients; none if there is none."""
         n = self.samples
         lines = []
         if self.nonfinite:
@@ -136,5 +136,5 @@ def masked_gradients(
     """Return the diagnostics of a checkpoint within DFT bins low..high, and their warnings."""
     with one_thread(), Victim(study.ref.load().network) as victim:
         target = Target.of(victim, study.task, budget, study.seed, study.limit)
-        found = diagnose(target, BandPGD(low, high), RandomSearch(low, high))
-    return {"model": str(study.ref), **asdict(found)}, found.warnings()
+        diagnostics = diagnose(target, BandPGD(low, high), RandomSearch(low, high))
+    return {"model": str(study.ref), **asdict(diagnostics)}, diagnostics.warnings()

@@ -25,7 +25,7 @@ from robustssm.tasks import Task
 class Minimal:
     """The end of a search: eps (batch,), not_monotone (batch,), forwards and backwards.
 
-    eps: 0 where the sample is misclassified as it is; inf where no rung succeeded (for snr-db:
+    eps: 0 if the sample is misclassified as it is; inf if no rung succeeded (for snr-db:
     inf and -inf, as strength there grows downwards). wrong: whether it is misclassified as it is.
     not_monotone: whether a larger rung fails after a smaller one, or nothing at all, succeeded.
     success: (rungs, batch).
@@ -52,7 +52,7 @@ class MinimalEps:
     Every rung of the ladder from `first` to `last` is tried: geometric, or in equal steps of dB
     for snr-db, from weak to strong. Between the first success and the rung below it `bisections`
     steps follow. So eps is an upper bound of the smallest successful strength, tight to the last
-    bracket where success does not alternate within one. A sample's draws stay the same at all
+    bracket if success does not alternate within one. A sample's draws stay the same at all
     strengths.
     """
 
@@ -166,7 +166,7 @@ class Study:
 
 
 def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.DataFrame:
-    """Return one row a sample: model, sample_id, label, right, eps, not_monotone, not_found.
+    """Return one row per sample: model, sample_id, label, right, eps, not_monotone, not_found.
 
     right: whether it is classified as labelled without the attack. eps as `MinimalEps` gives it;
     passes per sample, forwards and backwards together, in attrs.
@@ -174,19 +174,19 @@ def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.Data
     with one_thread(), Victim(study.ref.load().network) as victim:
         budget = Budget(search.first, search.unit)
         target = Target.of(victim, study.task, budget, study.seed, study.limit)
-        found = search.find(target, inject)
+        minimal = search.find(target, inject)
     frame = pd.DataFrame(
         {
             "model": str(study.ref),
             "sample_id": target.sample_id,
             "label": target.labels.numpy(),
-            "right": ~found.wrong.numpy(),
-            "eps": found.eps.numpy(),
-            "not_monotone": found.not_monotone.numpy(),
-            "not_found": found.not_found.numpy(),
+            "right": ~minimal.wrong.numpy(),
+            "eps": minimal.eps.numpy(),
+            "not_monotone": minimal.not_monotone.numpy(),
+            "not_found": minimal.not_found.numpy(),
         }
     )
-    frame.attrs["passes"] = (found.forwards + found.backwards) / len(target)
+    frame.attrs["passes"] = (minimal.forwards + minimal.backwards) / len(target)
     return frame
 
 
@@ -194,12 +194,11 @@ def strengths_summary(frame: pd.DataFrame, passes: float, unit: str = "std") -> 
     """Return the row of a checkpoint: median of the smallest strengths of samples it gets right.
 
     The interval is that of the median by order statistics (scipy `quantile_test`); infinite
-    strengths, where nothing succeeded, count as large. For unit snr-db, where strength grows
+    strengths, if nothing succeeded, count as large. For unit snr-db, where strength grows
     downwards, `smallest` is the largest number.
     """
-    own = frame[frame["right"]]
-    eps = np.sort(own["eps"].to_numpy())
-    row: dict[str, object] = {"model": frame["model"].iloc[0], "n": len(frame), "right": len(own)}
+    eps = np.sort(frame.loc[frame["right"], "eps"].to_numpy())
+    row: dict[str, object] = {"model": frame["model"].iloc[0], "n": len(frame), "right": len(eps)}
     if len(eps):
         most = np.finfo(np.float64).max
         interval = stats.quantile_test(np.clip(eps, -most, most)).confidence_interval(CONFIDENCE)
