@@ -136,6 +136,7 @@ def _config(contents: "Contents", given: Overrides) -> dict[str, object]:
 def _check_scan(network: MambaModel, contents: "Contents") -> None:
     from robustssm.networks.mamba_steps import parity
 
+    assert network.tokens is not None
     tokens = torch.arange(_TRIED)[None] % network.tokens
     difference = parity(network, network.embed(tokens))
     if not difference <= _PARITY:
