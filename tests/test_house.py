@@ -88,7 +88,6 @@ WIDE = {
     "robustssm.tasks.frequency_discrimination.frequency_discrimination",
     "robustssm.training.loop.train",
     "robustssm.attacks.injection.perturbed_logits",
-    "robustssm.evaluations.comparison.rows.add",
 }
 
 
@@ -220,7 +219,7 @@ def test_functions_have_few_parameters() -> None:
             if count > MOST and not is_command(function):
                 wide.add(f"{module}.{function.name}")
     assert wide - WIDE == set(), f"more than {MOST} parameters: let a dataclass carry them"
-    assert wide <= WIDE
+    assert WIDE - wide == set(), "narrow by now: take them out of WIDE"
 
 
 def test_public_functions_have_docstrings() -> None:
