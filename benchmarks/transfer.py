@@ -41,7 +41,7 @@ BATCH = 1 << 24
 
 
 def horner(C: FloatArray) -> Response:
-    """Return G by `hippo.transfer`, the method that ratios are over."""
+    """Return G by `legs.transfer`, the method that ratios are over."""
     return lambda omega: legs.transfer(C, 1j * omega)
 
 

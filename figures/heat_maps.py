@@ -35,7 +35,7 @@ def differences(frame: pd.DataFrame, tests: pd.DataFrame, reference: str) -> pd.
     """Return one row per model, mode and eps: `difference` of its accuracy from the reference's.
 
     told_apart: whether every pair of training seeds has p_holm < 0.05 in `tests` (the table of
-    `evaluations.significance.paired_tests`) with the same sign; False if nothing was tested.
+    `evaluations.results.paired_tests`) with the same sign; False if nothing was tested.
     """
     keys = [name for name in CONDITION if name in frame]
     base = frame[frame["model"] == reference].set_index(keys)["accuracy"].rename("base")

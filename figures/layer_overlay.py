@@ -57,7 +57,7 @@ def draw(part: pd.DataFrame, eps_of_rank: float, upper: Axes, lower: Axes) -> No
 
 
 def draw_overlay(frame: pd.DataFrame, stem: Path, *, partial: bool = False) -> list[Path]:
-    """Draw the table of `evaluations.layer_overlay.overlay`; return the files."""
+    """Draw the table of `evaluations.trained_layers.overlay`; return the files."""
     models = frame[["model", "train_seed"]].drop_duplicates()
     count = min(len(models), MOST_MODELS)
     chosen = telling(frame)

@@ -11,7 +11,7 @@ from robustssm.figures.style import new_figure, save, style, wrapped
 
 
 def data(overview: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `evaluations.metrics.overview` that chose among several modes."""
+    """Return the rows of `evaluations.results.summary.overview` that chose among several modes."""
     return overview[overview["modes"] > 1] if len(overview) else overview
 
 

@@ -1,4 +1,4 @@
-"""The tutorial's commands run as they stand, in order, and what it says of them holds."""
+"""The tutorial's commands run in order, trainings resumed, and what it says of them holds."""
 
 import json
 import shlex

@@ -1,7 +1,7 @@
 """The worst mode of a sweep, found with a small part of its forward passes.
 
 Three sources, each of which may be left out: a prior over modes (the response of the trained
-layers, `evaluations.layer_response`), the linearisation of the margin at a few samples, and
+layers, `trained_layers.input_response`), the linearisation of the margin at a few samples, and
 successive halving on growing subsets of samples with the perturbations of the sweep themselves.
 
 References: Karnin, Koren and Somekh, Almost Optimal Exploration in Multi-Armed Bandits (ICML

@@ -1,7 +1,7 @@
 """The spectrum of the normal part of HiPPO-LegS and of the rank-one family, in closed form.
 
 Eigenvalues of A_N = A + P P^T are -1/2 +- i y_k; those of A + t P P^T solve phi_n = -1 / tau with
-tau = t / (2 - t). Eigenvectors are x(lambda) of `hippo.state` in both cases, since
+tau = t / (2 - t). Eigenvectors are x(lambda) of `legs.state` in both cases, since
 (lambda - A_t) v = 0 makes v a multiple of (lambda - A)^-1 P.
 
 Reference: arXiv 2206.11893, section 3 (normal part); the rank-one family is this project's own.
