@@ -1,7 +1,7 @@
 """Appendix F of arXiv 2310.01698: outputs of the diagonal and the DPLR system for named inputs.
 
 Fourier modes cos(omega t), e^-t and an impulse, readout e0. A mode has no finite energy, so its L2
-error is taken under the window e^-t (`initializations.inputs`), and beside it stands the error of the
+error is taken under the window e^-t (`initializations.inputs`), and beside it is the error of the
 undamped mode in the steady state, |G_Diag - G| / |G| at omega. `spike` is the mode at the highest
 eigenfrequency, which moves with n: there the diagonal system fails at every n.
 """
