@@ -32,23 +32,9 @@ class StorageError(RobustssmError):
 
 
 def require(holds: bool, what: str, value: object, expected: str) -> None:
-    """Raise UsageError in the common form unless a condition holds.
+    """Raise UsageError, `what is value, expected expected`, unless a condition holds.
 
-    Parameters
-    ----------
-    holds : bool
-        The condition.
-    what : str
-        Who asks and what is checked, as in ``"certificate: length"``.
-    value : object
-        The value that was given; texts are quoted in the message.
-    expected : str
-        What is expected instead, as in ``"at least 1"``.
-
-    Raises
-    ------
-    UsageError
-        ``what is value, expected expected``.
+    what: who asks and what is checked, as in `certificate: length`; texts given are quoted.
     """
     if not holds:
         shown = repr(value) if isinstance(value, str) else value
@@ -73,22 +59,7 @@ def nearest(word: str, allowed: Iterable[str], others: Mapping[str, str] | None 
 
 
 def require_one_of(what: str, value: str, allowed: Iterable[str]) -> None:
-    """Raise UsageError unless a word is among the allowed ones, which the message names.
-
-    Parameters
-    ----------
-    what : str
-        Who asks and what is checked, as in ``"clip"``.
-    value : str
-        The word that was given.
-    allowed : iterable of str
-        The words that are understood.
-
-    Raises
-    ------
-    UsageError
-        ``what 'value' is unknown, expected one of ...``, with the nearest word where one is near.
-    """
+    """Raise UsageError unless a word is among the allowed ones; the message names the nearest."""
     allowed = list(allowed)
     if value not in allowed:
         raise UsageError(f"{what} {value!r} is unknown, {nearest(value, allowed)}")

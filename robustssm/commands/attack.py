@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, choice, output, shared
+from robustssm.commands.common import SharedOptions, choice, output, path_option, shared
 from robustssm.commands.ls import show_attacks
 from robustssm.errors import UsageError
 
@@ -18,24 +18,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("perturbation", required=False)
 @click.option("-d", "--data", "task", default="digits", help="Task.")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "validation", "test"]),
-    default="test",
-)
+@choice("--split", of=("train", "validation", "test"), default="test")
 @choice("--clip", of=("none", "hard", "rescale"), help="Keep the data in --range, as in sweep.")
 @click.option("--range", "limits", help="Valid range of the data for --clip, as in 0,1.")
 @output(help="File to write (.npz), new or replaced.")
 @click.option("--list", "listing", is_flag=True, help="List perturbations and adversaries.")
-@click.option(
-    "--gallery",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Draw one sample under every family into this folder.",
+@path_option(
+    "--gallery", file_okay=False, help="Draw one sample under every family into this folder."
 )
-@click.option(
+@path_option(
     "--time-frequency",
     "maps",
-    type=click.Path(path_type=Path, file_okay=False),
+    file_okay=False,
     help="Draw a test sample's short-time spectra, clean and perturbed, into this folder.",
 )
 @click.option("--sample", default=0, help="Its place in the split.")

@@ -1,15 +1,27 @@
 """`robustssm baseline` and `robustssm check`: regression tests on robustness curves."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import CommandError, cores, models_of_runs, names_in, output, shared
+from robustssm.commands.common import (
+    CommandError,
+    cores,
+    models_of_runs,
+    names_in,
+    output,
+    path_option,
+    shared,
+)
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from robustssm.evaluations.baselines.baseline import Baseline
     from robustssm.evaluations.baselines.verdicts import Check
     from robustssm.evaluations.sweep.plan import Plan
     from robustssm.evaluations.sweep.run import Execution
@@ -17,6 +29,8 @@ if TYPE_CHECKING:
 
 # Falls named in the line that ends a check.
 _NAMED = 3
+# Conditions that a table shows whole; of more, those that fell or rose, and the mean.
+_WHOLE = 24
 
 
 @click.command()
@@ -55,11 +69,11 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option(
+@path_option(
     "--baseline",
     "path",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    dir_okay=False,
     help="File written by `robustssm baseline`.",
 )
 @click.option(
@@ -121,7 +135,6 @@ def check(
     from tempfile import TemporaryDirectory
 
     from robustssm.checkpoints.model_names import references
-    from robustssm.commands.check_tables import show_checks
     from robustssm.evaluations.baselines.files import read_baseline
     from robustssm.evaluations.baselines.regression import checks, plan_check
     from robustssm.evaluations.sweep.run import Execution
@@ -136,7 +149,7 @@ def check(
         execution = Execution(jobs=jobs or cores(), device=device, retry_failed=True)
         _measure(plan, run, reuse, execution, progress, kept=output is not None)
         found = checks(held, plan, run, against, margin, alpha)
-    show_checks(found, held, str(path), style)
+    _show(found, held, str(path), style)
     _fail(found)
 
 
@@ -185,3 +198,73 @@ def _fail(found: "list[Check]") -> None:
             lines.append(f"{one.model}/{one.train_seed} fell at {len(fallen)}: {named}{more}")
     if lines:
         raise CommandError("check: " + "\n  ".join(lines), 5)
+
+
+def _show(found: "list[Check]", baseline: "Baseline", path: str, style: str) -> None:
+    """Print checks on stdout, as `style` says."""
+    import pandas as pd
+
+    data = baseline.data
+    content = {
+        "schema": 1,
+        "baseline": path,
+        "task": data.task,
+        "n": data.samples,
+        "partial": data.limit is not None,
+        "passed": all(one.passed for one in found),
+        "checks": [_record(one) for one in found],
+    }
+    tables = []
+    for one in found:
+        names = {"model": one.model, "train_seed": one.train_seed, "against": one.against}
+        tables.append(one.table.assign(**names)[[*names, *one.table]])
+    partial = "" if data.limit is None else ", PARTIAL (--limit)"
+    shown = [terminal.Table(one.headline() + partial, _telling(one), _COLUMNS) for one in found]
+    terminal.show(style, *shown, content=content, rows=pd.concat(tables))
+    if style == "json":
+        return
+    for line in dict.fromkeys(line for one in found for line in one.notes()):
+        terminal.note(line)
+
+
+def _record(check: "Check") -> dict[str, Any]:
+    return {
+        "model": check.model,
+        "train_seed": check.train_seed,
+        "against": check.against,
+        "seeds": check.seeds,
+        "same_checkpoint": check.same,
+        "passed": check.passed,
+        "conditions": check.table.to_dict("records"),
+        "notes": check.notes(),
+    }
+
+
+def _telling(check: "Check") -> "DataFrame":
+    """Return the rows of a check that are shown; of many, the lowest against the baseline first."""
+    from robustssm.evaluations.baselines.verdicts import FELL, MEAN, ROSE
+
+    table: DataFrame = check.table
+    if len(table) > _WHOLE:
+        telling = table["verdict"].isin([FELL, ROSE]) | table["noise"].isin([MEAN, "clean"])
+        table = table[telling].sort_values("change", kind="stable")
+        table = table[(table["verdict"] != ROSE) | (table["noise"] == MEAN)]
+    return table
+
+
+def _with_unit(name: str) -> Callable[[dict[str, Any]], str]:
+    """Return the text of a number and its unit, empty if it has none."""
+    return lambda row: f"{row[name]:g} {row[f'{name}_unit']}" if row[f"{name}_unit"] else ""
+
+
+_COLUMNS: tuple[terminal.Column, ...] = (
+    ("noise", "noise", ""),
+    ("mode", _with_unit("mode"), ""),
+    ("eps", _with_unit("eps"), ""),
+    ("baseline", "baseline", ".3f"),
+    ("measured", "measured", ".3f"),
+    ("change", "change", "+.3f"),
+    ("band from", "low", ".3f"),
+    ("p", "p", ".2g"),
+    ("verdict", "verdict", ""),
+)

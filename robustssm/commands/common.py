@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,14 +36,20 @@ _SET = click.option(
 
 
 def choice(*spelling: str, of: Sequence[str], **settings: Any) -> Callable[[Any], Any]:
-    """Return an option with these values; the first is the default."""
-    return click.option(*spelling, type=click.Choice(of), default=of[0], **settings)
+    """Return an option with these values; the first is the default, unless another is named."""
+    return click.option(*spelling, type=click.Choice(of), **{"default": of[0], **settings})
 
 
-def output(file_okay: bool = True, dir_okay: bool = True, **settings: Any) -> Callable[[Any], Any]:
-    """Return the option -o, the path of what a command writes."""
+def path_option(
+    *spelling: str, file_okay: bool = True, dir_okay: bool = True, **settings: Any
+) -> Callable[[Any], Any]:
+    """Return an option that names a file or a folder."""
     kind = click.Path(path_type=Path, file_okay=file_okay, dir_okay=dir_okay)
-    return click.option("-o", "--output", type=kind, **settings)
+    return click.option(*spelling, type=kind, **settings)
+
+
+# The option -o, the path of what a command writes.
+output = partial(path_option, "-o", "--output")
 
 
 def models_of_runs(*spelling: str) -> Callable[[Any], Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, output, shared
+from robustssm.commands.common import SharedOptions, choice, output, shared
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     type=click.FloatRange(1e-9, 0.5),
     help="Relative width of the certified peak gain.",
 )
-@click.option(
+@choice(
     "--per",
-    type=click.Choice(["channel", "layer", "model"]),
+    of=("channel", "layer", "model"),
     default="layer",
     help="What a row of the table is.",
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import choice, one_model, shared
+from robustssm.commands.common import choice, one_model, path_option, shared
 from robustssm.errors import RejectedInputError
 
 if TYPE_CHECKING:
@@ -15,18 +15,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.option(
+@path_option(
     "--input",
     "source",
     required=True,
-    type=click.Path(path_type=Path),
     help="An .npz file with `input`: (samples, length, channels), or tokens (samples, length).",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The .npz file to write, with `output`; new or replaced.",
+@path_option(
+    "--output", required=True, help="The .npz file to write, with `output`; new or replaced."
 )
 @choice("--precision", of=("float32", "float64"), help="Of the whole network.")
 @shared("settings")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, choice, output, shared
+from robustssm.commands.common import SharedOptions, choice, output, path_option, shared
 from robustssm.commands.option_types import Numbers
 from robustssm.errors import RejectedInputError, UsageError, require
 
@@ -21,7 +21,7 @@ METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner"
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--inspect", "inspected", type=click.Path(path_type=Path), help="The same as FILE.")
+@path_option("--inspect", "inspected", help="The same as FILE.")
 @click.option("-n", "--state-size", "--n", "sizes", default="16,32,64", help="State sizes.")
 @choice("--method", of=METHODS, help="Make this one.")
 @click.option("--tau", type=float, help="rank1, clipped: echo of the family, default 0.1.")

@@ -17,16 +17,8 @@ from robustssm.execution import stopped_by_signals
 class TerminalWatcher(Watcher):
     """Shows progress and notes on stderr; state is what the directory held, None before that.
 
-    Parameters
-    ----------
-    name : str
-        What is computed, before the bar.
-    progress : str
-        Kind of progress, as of `terminal.progress`.
-    stack : ExitStack
-        Ends the bar.
-    chatty : bool
-        Whether to say what is computed where, and which differences it can find.
+    name: what is computed, before the bar; progress: as of `terminal.progress`; stack: ends the
+    bar; chatty: whether to say what is computed where, and which differences it can find.
     """
 
     def __init__(self, name: str, progress: str, stack: ExitStack, chatty: bool) -> None:

@@ -19,7 +19,7 @@ _SPLITS = ("train", "validation", "test")
 @click.argument("name")
 @click.option("--show", default=5, type=click.IntRange(0, 400), help="Samples.")
 @click.option("--label", type=int, help="Show samples of this class alone.")
-@click.option("--split", type=click.Choice(_SPLITS), default="test")
+@choice("--split", of=_SPLITS, default="test")
 @output(help="PNG file of the samples: images, series as lines, tokens as text.")
 @choice("--format", "style", of=("table", "json"))
 def task(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import choice, output, shared, with_options
+from robustssm.commands.common import choice, output, path_option, shared, with_options
 from robustssm.errors import UsageError
 
 # The options of Architecture and TrainingConfig.
@@ -94,16 +94,8 @@ _SETTINGS = (
     "warm-up keeps its share of the run. Layers, state size, batch size and rates stay, and so "
     "does what is given.",
 )
-@click.option(
-    "--log",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A line an epoch (.csv or .jsonl).",
-)
-@click.option(
-    "--tensorboard",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of event files.",
-)
+@path_option("--log", dir_okay=False, help="A line an epoch (.csv or .jsonl).")
+@path_option("--tensorboard", file_okay=False, help="Folder of event files.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1, auto: a GPU if any.")
 @shared("progress")
 @with_options(*_SETTINGS)

@@ -11,14 +11,7 @@ from robustssm.commands.option_types import Numbers
 
 
 @click.command()
-@click.option(
-    "-n",
-    "--state-size",
-    "--n",
-    "n",
-    default=64,
-    help="State size of every system.",
-)
+@click.option("-n", "--state-size", "--n", "n", default=64, help="State size of every system.")
 @click.option(
     "--readout",
     default="e0",

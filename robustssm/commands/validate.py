@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import CommandError
+from robustssm.commands.common import CommandError, choice
 from robustssm.commands.config import read_configuration
 from robustssm.commands.noise_options import read_noises
 from robustssm.commands.sweep import sweep, sweep_plan
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "md", "json"]),
-    default="table",
-    show_default=True,
-)
+@choice("--format", "style", of=("table", "md", "json"))
 def validate(config: Path, style: str) -> None:
     """Check a sweep's configuration file, and say what it would compute. Nothing is computed.
 

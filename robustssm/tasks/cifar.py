@@ -4,19 +4,24 @@ Images of 32 x 32 pixels are read row by row, values in [0, 1]; three channels, 
 of the 50,000 training images, those that state-spaces/s4 holds out, are for validation.
 sample_id: 0 to 49,999 in the order of the training batches, 50,000 to 59,999 of the test batch.
 
-Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009), section 3.
+The batches are pickles of Python 2, read as data: nothing in them is executed.
+
+Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009), section 3;
+CPython, Lib/pickle.py; NumPy, ndarray.__reduce__ and ndarray.__setstate__.
 """
 
 import hashlib
+import math
 import warnings
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.file_formats.contents import ContentsError
+from robustssm.file_formats.contents import ContentsError, Limits
+from robustssm.file_formats.pickle_globals import Made
+from robustssm.file_formats.restricted_pickle import Machine
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
-from robustssm.tasks.pickled_arrays import array, read_table
 from robustssm.tasks.reading import Source, check_flag, check_limit, check_room, published_splits
 from robustssm.typing import IntArray
 
@@ -35,6 +40,8 @@ MD5 = {
 _ROWS = 10_000
 _SIDE = 32
 _FILE_BYTES = 128 << 20
+# As many as an array of NumPy may have.
+_DIMENSIONS = 64
 # Weights of red, green and blue in grey, times 2^16: ITU-R 601-2, as Pillow and torchvision have.
 _GREY = (19595, 38470, 7471)
 
@@ -92,6 +99,46 @@ def _batch(source: Source, partial: bool) -> tuple[Bytes, IntArray]:
         problem = "its MD5 sum is not that of the published file"
         warnings.warn(f"{_WHO} {source.path}: {problem}", stacklevel=4)
     return pixels, labels
+
+
+def read_table(content: bytes) -> dict[str, object]:
+    """Return the table that a pickle holds, by names; raises ContentsError.
+
+    Values are what the pickle says, arrays as `array` reads them; texts of Python 2 are str.
+    """
+    table = Machine(content, Limits()).load()
+    if not isinstance(table, dict):
+        raise ContentsError("its pickle holds no table")
+    return {
+        key.decode("latin-1") if isinstance(key, bytes) else str(key): value
+        for key, value in table.items()
+    }
+
+
+def array(value: object) -> Bytes:
+    """Return an array of unsigned bytes that `read_table` returned; raises ContentsError."""
+    state = value.state if isinstance(value, Made) else None
+    if not isinstance(state, tuple) or len(state) != 5:
+        raise ContentsError("expected an array of unsigned bytes")
+    _, shape, dtype, by_columns, data = state
+    if isinstance(data, str):
+        try:
+            data = data.encode("latin-1")
+        except UnicodeError:
+            raise ContentsError("its pickle is damaged") from None
+    if (
+        not isinstance(dtype, Made)
+        or dtype.arguments[:1] not in (("u1",), ("|u1",))
+        or by_columns
+        or not isinstance(shape, tuple)
+        or len(shape) > _DIMENSIONS
+        or not all(isinstance(size, int) and size >= 0 for size in shape)
+        or not isinstance(data, bytes)
+    ):
+        raise ContentsError("expected an array of unsigned bytes, row by row")
+    if math.prod(shape) != len(data):
+        raise ContentsError(f"an array of shape {shape} has {len(data)} bytes")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _sequences(pixels: Bytes, grey: bool) -> npt.NDArray[np.float32]:

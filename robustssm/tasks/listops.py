@@ -14,16 +14,71 @@ samples. Its own tokeniser drops the round brackets of its files, as is done her
 Source: Nangia and Bowman, ListOps (arXiv 1804.06028), sections 2 and 3; Tay et al., Long Range
 Arena (arXiv 2011.04006), section 2.2.1; google-research/long-range-arena,
 lra_benchmarks/data/listops.py for probabilities, limits and tokens.
+
+Trees are drawn level by level for many samples at once, and written in prefix order. A node is
+addressed by its sample, the attempt and its place in the level; one draw each decides what it is.
+All comparisons are of whole numbers or of draws with constants: the same everywhere.
 """
 
-from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import check, check_sizes, numbered, splits_of
-from robustssm.tasks.listops_trees import OPERATORS, Limits, sample_trees
-from robustssm.typing import IntArray
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from robustssm.errors import UsageError
+from robustssm.philox import uniform
+from robustssm.tasks.base import Split, Task, spec_of
+from robustssm.tasks.generated import (
+    at_home,
+    below,
+    check,
+    check_sizes,
+    multipliers,
+    numbered,
+    splits_of,
+)
+from robustssm.typing import FloatArray, IntArray
+
+OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
+_OPERATOR_SHARE = 0.25
+# Samples at a time, candidates at a time, and attempts before the limits are given up.
+_SAMPLES, _CANDIDATES, _ATTEMPTS = 1 << 12, 1 << 12, 1 << 14
+# Bits of a node's identity: its sample's above, then attempt, and place in the level.
+_ATTEMPT_BITS, _PLACE_BITS = 14, 18
+# Levels whose nodes are hashed, and the numbers that they are multiplied by.
+_TOP, _FACTORS = 5, 1 << 12
+# Tokens: 1 closes, operators follow, then digits.
+_CLOSE, _FIRST_OPERATOR, _FIRST_DIGIT = 1, 2, 2 + len(OPERATORS)
 # Token numbers: their places in this list. 0 is padding.
 VOCABULARY = ("", "]", *OPERATORS, *(str(digit) for digit in range(10)))
 _WHO = "listops"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Depth, arguments and length in tokens: min_length < length < max_length."""
+
+    max_depth: int
+    max_args: int
+    min_length: int
+    max_length: int
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Nodes of one depth, (nodes,) each, ordered by candidate, then by parent.
+
+    owner: candidate; kids: number of arguments, 0 of digits; code: operator or digit.
+    """
+
+    owner: IntArray
+    kids: IntArray
+    code: IntArray
+
+    def of(self, wanted: npt.NDArray[np.bool_]) -> "_Level":
+        """Return the nodes of the candidates that are wanted, (candidates,)."""
+        mine = wanted[self.owner]
+        return _Level(self.owner[mine], self.kids[mine], self.code[mine])
 
 
 def listops(
@@ -55,3 +110,145 @@ def listops(
 
     splits = splits_of(make, train, validation, test)
     return Task(spec_of(_WHO, given, listops), 10, splits, tokens=len(VOCABULARY))
+
+
+def sample_trees(
+    limits: Limits, stream: str, split: str, index: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return tokens (N, max_length), lengths (N,) and values (N,) of samples `index` of a split.
+
+    Each takes the first attempt whose tree keeps the limits and may be of this split. Raises
+    UsageError if no attempt does.
+    """
+    tokens = np.zeros((len(index), limits.max_length), dtype=np.int64)
+    lengths, values = np.zeros((2, len(index)), dtype=np.int64)
+    for start in range(0, len(index), _SAMPLES):
+        missing = np.arange(start, min(start + _SAMPLES, len(index)))
+        attempt = 0
+        while len(missing):
+            count = min(max(1, _CANDIDATES // len(missing)), _ATTEMPTS - attempt)
+            if count == 0:
+                raise UsageError(
+                    f"listops: none of {_ATTEMPTS} trees of depth {limits.max_depth} with up to "
+                    f"{limits.max_args} arguments was longer than {limits.min_length} and shorter "
+                    f"than {limits.max_length} tokens; widen the limits"
+                )
+            row = np.repeat(missing, count)
+            tried = np.tile(np.arange(attempt, attempt + count), len(missing))
+            identity = (index[row] << _ATTEMPT_BITS) + tried << _PLACE_BITS
+            levels, fits = _candidates(limits, stream, split, identity)
+            chosen = np.flatnonzero(fits)
+            chosen = chosen[np.unique(row[chosen], return_index=True)[1]]
+            _write(levels, chosen, row, tokens, lengths, values)
+            missing, attempt = missing[lengths[missing] == 0], attempt + count
+    return tokens, lengths, values
+
+
+def _candidates(
+    limits: Limits, stream: str, split: str, identity: IntArray
+) -> tuple[list[_Level], npt.NDArray[np.bool_]]:
+    """Return the levels of one tree for each identity (candidates,), and which trees will do.
+
+    A tree is left unfinished where it is too long, or where its upper levels, of which the hash
+    is taken, are for another split.
+    """
+    total = len(identity)
+    owner = np.arange(total)
+    length, top = np.zeros(total, dtype=np.int64), np.zeros(total, dtype=np.uint64)
+    factors = multipliers("listops", _FACTORS)
+    levels: list[_Level] = []
+    for depth in range(1, limits.max_depth + 1):
+        nodes = np.bincount(owner, minlength=total)
+        place = np.arange(len(owner)) - (np.cumsum(nodes) - nodes)[owner]
+        draw = uniform(f"{stream}|{split}|{depth}", identity[owner] + place, 1)[:, 0]
+        kids, code = _nodes(draw, depth, limits)
+        levels.append(_Level(owner, kids, code))
+        length += nodes + np.bincount(owner[kids > 0], minlength=total)
+        # Every argument takes one token or more: what is too long already grows no further.
+        coming = np.bincount(owner, weights=kids, minlength=total).astype(np.int64)
+        alive = length + coming < limits.max_length
+        if depth <= _TOP:
+            factor = factors[(_FACTORS // _TOP * depth + place) % _FACTORS]
+            contents = (16 * kids + code + 1).astype(np.uint64) * factor
+            starts = np.flatnonzero(place == 0)
+            top[owner[starts]] += np.add.reduceat(contents, starts)
+        if depth == _TOP:
+            alive &= at_home(split, top)
+        length[~alive] = limits.max_length
+        owner = np.repeat(owner, np.where(alive[owner], kids, 0))
+        if len(owner) == 0:
+            break
+    fits = (length > limits.min_length) & (length < limits.max_length)
+    return levels, fits & at_home(split, top)
+
+
+def _nodes(draw: FloatArray, depth: int, limits: Limits) -> tuple[IntArray, IntArray]:
+    """Return numbers of arguments, 0 of digits, and operators or digits, of draws (nodes,)."""
+    if depth == limits.max_depth:
+        return np.zeros(len(draw), dtype=np.int64), below(draw, 10)
+    operator = draw < _OPERATOR_SHARE
+    many = len(OPERATORS)
+    which = below(draw / _OPERATOR_SHARE, many * (limits.max_args - 1))
+    digit = below((draw - _OPERATOR_SHARE) / (1.0 - _OPERATOR_SHARE), 10)
+    kids = np.where(operator, 2 + which // many, 0)
+    return kids, np.where(operator, which % many, np.minimum(digit, 9))
+
+
+def _write(
+    levels: list[_Level],
+    chosen: IntArray,
+    row: IntArray,
+    tokens: IntArray,
+    lengths: IntArray,
+    values: IntArray,
+) -> None:
+    """Write the trees of the candidates `chosen` into the rows of their samples."""
+    if len(chosen) == 0:
+        return
+    wanted = np.zeros(len(row), dtype=bool)
+    wanted[chosen] = True
+    parts = [level.of(wanted) for level in levels]
+    sizes, results = _measured(parts)
+    # Roots are in the order of the candidates, as `chosen` is.
+    lengths[row[chosen]], values[row[chosen]] = sizes[0], results[0]
+    place = np.zeros(len(chosen), dtype=np.int64)
+    for depth, level in enumerate(parts):
+        own, operator = row[level.owner], level.kids > 0
+        first = np.where(operator, _FIRST_OPERATOR, _FIRST_DIGIT)
+        tokens[own, place] = first + level.code
+        tokens[own[operator], (place + sizes[depth] - 1)[operator]] = _CLOSE
+        if not operator.any():
+            break
+        # An argument stands behind its operator and the arguments before it.
+        below_it = sizes[depth + 1]
+        before = np.cumsum(below_it) - below_it
+        starts = (np.cumsum(level.kids) - level.kids)[operator]
+        kids = level.kids[operator]
+        place = np.repeat(place[operator] + 1 - before[starts], kids) + before
+
+
+def _measured(levels: list[_Level]) -> tuple[list[IntArray], list[IntArray]]:
+    """Return numbers of tokens and values of all nodes, level by level, from the leaves up."""
+    sizes: list[IntArray] = []
+    values: list[IntArray] = []
+    for level in reversed(levels):
+        size, value = np.ones_like(level.kids), level.code.copy()
+        operator = level.kids > 0
+        if operator.any():
+            kids = level.kids[operator]
+            starts = np.cumsum(kids) - kids
+            size[operator] = 2 + np.add.reduceat(sizes[-1], starts)
+            value[operator] = _applied(level.code[operator], values[-1], starts, kids)
+        sizes.append(size)
+        values.append(value)
+    return sizes[::-1], values[::-1]
+
+
+def _applied(operator: IntArray, arguments: IntArray, starts: IntArray, kids: IntArray) -> IntArray:
+    """Return operator (M,) of its arguments, which begin at starts (M,) and are kids (M,) many."""
+    parent = np.repeat(np.arange(len(kids)), kids)
+    ordered = arguments[np.lexsort((arguments, parent))]
+    median = (ordered[starts + (kids - 1) // 2] + ordered[starts + kids // 2]) // 2
+    total = np.add.reduceat(arguments, starts) % 10
+    choices = [ordered[starts], ordered[starts + kids - 1], median, total]
+    return np.choose(operator, choices)

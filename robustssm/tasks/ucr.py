@@ -7,9 +7,12 @@ takes a share of the training series for it. sample_id counts the training serie
 series, in the order of the files.
 
 Source: Dau et al., The UCR Time Series Archive (arXiv 1810.07758), section 3; Bagnall et al., The
-UEA Multivariate Time Series Classification Archive (arXiv 1811.00075), section 2 (.ts).
+UEA Multivariate Time Series Classification Archive (arXiv 1811.00075), section 2, and the format's
+description by sktime (.ts); the archive's own README (.tsv: the label, then the values).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +20,24 @@ import numpy as np
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check
 from robustssm.tasks.reading import Source, check_room, held_out, ragged
-from robustssm.tasks.ucr_files import Series, read_ts, read_tsv
+from robustssm.typing import FloatArray, IntArray
 
 _WHO = "ucr"
-_READERS = {".ts": read_ts, ".tsv": read_tsv}
+_LARGEST = float(np.finfo(np.float32).max)
+_MISSING = "lacks values; fill them in, or leave these series out"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values (sum of lengths, channels), one series after another; lengths, labels (N,).
+
+    declared: the labels that the header names, empty if it names none.
+    """
+
+    values: FloatArray
+    lengths: IntArray
+    labels: list[str]
+    declared: tuple[str, ...] = ()
 
 
 def ucr(path: Path, validation: float = 0.1) -> Task:
@@ -32,12 +49,12 @@ def ucr(path: Path, validation: float = 0.1) -> Task:
     check(_WHO, "validation", validation, 0.0, 0.5)
     stem, ending = path.stem, path.suffix.lower()
     name = stem.removesuffix("_TRAIN").removesuffix("_TEST")
-    if ending not in _READERS or name == stem:
+    if ending not in (".ts", ".tsv") or name == stem:
         raise Source(_WHO, path).rejected("expected a file NAME_TRAIN.ts or NAME_TRAIN.tsv")
     sources = [
         Source(_WHO, path.with_name(f"{name}_{split}{path.suffix}")) for split in ("TRAIN", "TEST")
     ]
-    train, test = map(_READERS[ending], sources)
+    train, test = map(read_ts if ending == ".ts" else read_tsv, sources)
     if train.values.shape[1] != test.values.shape[1]:
         raise sources[1].rejected(
             f"has {test.values.shape[1]} channels, the training file {train.values.shape[1]}"
@@ -72,3 +89,130 @@ def _classes(source: Source, train: Series, test: Series) -> list[str]:
         return sorted(names, key=lambda name: (float(name), name))
     except ValueError:
         return sorted(names)
+
+
+def read_ts(source: Source) -> Series:
+    """Return the series of a .ts file; raises RejectedInputError."""
+    header, lines = _header(source)
+    if header.get("timestamps", "false") != "false":
+        raise source.rejected("has time stamps, expected series at equal steps")
+    declared = header.get("classlabel", "").split()
+    if declared[:1] != ["true"] or len(declared) < 2 or len(set(declared)) < len(declared):
+        raise source.rejected("declares no class labels, expected @classLabel true A B ...")
+    channels = _channels(source, header)
+    found: list[tuple[str, FloatArray]] = []
+    for number, line in enumerate(lines, start=1):
+        *dimensions, label = line.split(":")
+        if len(dimensions) < 1 or (channels is not None and len(dimensions) != channels):
+            raise source.rejected(
+                f"series {number} has {len(dimensions)} dimensions, expected {channels or 'some'}",
+            )
+        channels = len(dimensions)
+        rows = [_numbers(source, number, one.split(",")) for one in dimensions]
+        if len({len(row) for row in rows}) > 1:
+            raise source.rejected(f"series {number} has dimensions of unequal lengths")
+        if label.strip() not in declared[1:]:
+            raise source.rejected(f"series {number} has a label that the header does not name")
+        found.append((label.strip(), np.stack(rows, axis=1)))
+    series = _series(source, found, tuple(declared[1:]))
+    _check_length(source, header, series.lengths)
+    return series
+
+
+def read_tsv(source: Source) -> Series:
+    """Return the series of a .tsv file; raises RejectedInputError."""
+    found: list[tuple[str, FloatArray]] = []
+    width = None
+    for number, line in enumerate(source.text().splitlines(), start=1):
+        label, *words = line.split("\t")
+        if width is not None and len(words) != width:
+            raise source.rejected(f"line {number} has {len(words)} values, expected {width}")
+        width = len(words)
+        values = _floats(source, f"line {number}", words)
+        # Shorter series end in NaN.
+        there = np.flatnonzero(~np.isnan(values))
+        values = values[: int(there[-1]) + 1 if len(there) else 0]
+        if not len(values) or not label.strip():
+            raise source.rejected(f"line {number}: expected a label and values")
+        _check_finite(source, number, values)
+        found.append((label.strip(), values[:, None]))
+    return _series(source, found)
+
+
+def _header(source: Source) -> tuple[dict[str, str], list[str]]:
+    """Return what the lines before @data say, by names in small letters, and the lines after."""
+    header: dict[str, str] = {}
+    lines = [line.strip() for line in source.text().splitlines()]
+    for number, line in enumerate(lines):
+        if not line or line.startswith("#"):
+            continue
+        name, _, value = line.partition(" ")
+        if not name.startswith("@"):
+            break
+        if name.lower() == "@data":
+            return header, [one for one in lines[number + 1 :] if one and not one.startswith("#")]
+        key = name[1:].lower()
+        header[key] = value.strip() if key == "classlabel" else value.strip().lower()
+        if key == "classlabel":
+            first, _, rest = header[key].partition(" ")
+            header[key] = f"{first.lower()} {rest}"
+    raise source.rejected("its header has no @data; fetch it again")
+
+
+def _channels(source: Source, header: dict[str, str]) -> int | None:
+    """Return the number of dimensions that the header declares, None if it does not."""
+    declared = header.get("dimensions", header.get("dimension"))
+    if declared is None:
+        return 1 if header.get("univariate") == "true" else None
+    return _count(source, "dimensions", declared)
+
+
+def _check_length(source: Source, header: dict[str, str], lengths: IntArray) -> None:
+    equal = header.get("equallength")
+    if equal == "true" and lengths.min() != lengths.max():
+        raise source.rejected(
+            f"lengths run from {lengths.min()} to {lengths.max()}, its header says equal",
+        )
+    if equal == "true" and "serieslength" in header:
+        declared = _count(source, "seriesLength", header["serieslength"])
+        if lengths.max() != declared:
+            raise source.rejected(f"length {lengths.max()}, its header says {declared}")
+
+
+def _count(source: Source, name: str, word: str) -> int:
+    if not (word.isascii() and word.isdecimal() and len(word) < 10) or int(word) < 1:
+        raise source.rejected(f"@{name} is {word[:20]!r}, expected a number")
+    return int(word)
+
+
+def _numbers(source: Source, number: int, words: list[str]) -> FloatArray:
+    if any(word.strip() in ("?", "") for word in words):
+        raise source.rejected(f"series {number} {_MISSING}")
+    values = _floats(source, f"series {number}", words)
+    _check_finite(source, number, values)
+    return values
+
+
+def _floats(source: Source, where: str, words: list[str]) -> FloatArray:
+    try:
+        return np.array(words, dtype=np.float64)
+    except ValueError:
+        raise source.rejected(f"{where} holds what is no number") from None
+
+
+def _check_finite(source: Source, number: int, values: FloatArray) -> None:
+    if np.isnan(values).any():
+        raise source.rejected(f"series {number} {_MISSING}")
+    if np.abs(values).max() > _LARGEST:
+        raise source.rejected(f"series {number} has values beyond single precision")
+
+
+def _series(
+    source: Source, found: Sequence[tuple[str, FloatArray]], declared: tuple[str, ...] = ()
+) -> Series:
+    """Return the series of labels and values (steps, channels)."""
+    if not found:
+        raise source.rejected("has no series")
+    labels, parts = zip(*found, strict=True)
+    lengths = np.array([len(part) for part in parts], dtype=np.int64)
+    return Series(np.concatenate(parts), lengths, list(labels), declared)

@@ -14,10 +14,10 @@ from scipy.io import wavfile
 from robustssm.errors import RejectedInputError
 from robustssm.file_formats.contents import ContentsError
 from robustssm.tasks import idx, image_folders, speech_commands
+from robustssm.tasks.cifar import array, read_table
 from robustssm.tasks.lra_text import tsv_rows
-from robustssm.tasks.pickled_arrays import array, read_table
 from robustssm.tasks.reading import Source
-from robustssm.tasks.ucr_files import read_ts, read_tsv
+from robustssm.tasks.ucr import read_ts, read_tsv
 
 RATE = 100
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm.errors import UsageError
-from robustssm.tasks import Split, Task, listops_trees, load_task
+from robustssm.tasks import Split, Task, listops, load_task
 from robustssm.tasks.listops import VOCABULARY
 from robustssm.typing import IntArray
 
@@ -161,6 +161,6 @@ def test_content_is_fixed() -> None:
     ],
 )
 def test_bad_parameters(settings_text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listops_trees, "_ATTEMPTS", 200)
+    monkeypatch.setattr(listops, "_ATTEMPTS", 200)
     with pytest.raises(UsageError, match=message):
         load_task(f"listops:{settings_text}")

@@ -9,8 +9,7 @@ from scipy.spatial.distance import cdist
 
 from robustssm.errors import UsageError
 from robustssm.tasks import load_task
-from robustssm.tasks.pathfinder import geometry, published
-from robustssm.tasks.pathfinder_drawing import draw_images
+from robustssm.tasks.pathfinder import draw_images, geometry, published
 from robustssm.tasks.pathfinder_geometry import Geometry
 
 SIDES = {32: 60, 128: 8}
