@@ -1,9 +1,10 @@
-"""Files and folders that are whole or not there, and never replace what somebody else made."""
+"""Files and folders, whole or not there, that replace nothing somebody else made; TOML files."""
 
 import errno
 import math
 import os
 import shutil
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -140,3 +141,20 @@ def _beside(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+def read_toml(path: Path, who: str) -> dict[str, Any]:
+    """Return the table of a TOML file; raises UsageError, one line that `who` starts."""
+    try:
+        # Editors of Windows put a byte order mark before the text.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{who}: is no TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(
+            f"{who}: its brackets are nested too deeply, expected values and flat lists"
+        ) from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{who}: is no UTF-8 text; expected a TOML file") from None
+    except OSError as error:
+        raise UsageError(f"{who}: cannot be read ({error.strerror})") from None

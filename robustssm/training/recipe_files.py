@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from robustssm.errors import UsageError, nearest, require
+from robustssm.files import read_toml
 from robustssm.hippo.initializations import parse
 from robustssm.networks.network import Architecture
-from robustssm.toml_files import read_toml
 from robustssm.training.config import TrainingConfig
 
 FAMILIES = ("s4", "s4d", "s5", "s4ptd", "s5ptd")
