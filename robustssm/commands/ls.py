@@ -1,7 +1,8 @@
 """`robustssm ls`: the models, noises and tasks there are, and the runs on disk."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +44,23 @@ def ls_models(style: str) -> None:
     from robustssm.hippo.initializations import NAMES
 
     rows: list[dict[str, Any]] = []
-    for name in NAMES:
-        for seed in SEEDS:
-            checkpoint = load_checkpoint(zoo_path(name, seed))
-            card = checkpoint.card
-            rows.append(
-                {
-                    "model": f"{name}/{seed}",
-                    "seed": card.train_seed,
-                    "clean": card.clean_accuracy,
-                    "samples": card.n_test,
-                    "n": card.architecture["n"],
-                    "layers": card.architecture["layers"],
-                    "width": card.architecture["d_model"],
-                    "task": card.task,
-                    "hash": checkpoint.content_hash[:12],
-                }
-            )
-    _show("Bundled checkpoints", rows, style)
+    for name, seed in product(NAMES, SEEDS):
+        checkpoint = load_checkpoint(zoo_path(name, seed))
+        card, shape = checkpoint.card, checkpoint.card.architecture
+        rows.append(
+            {
+                "model": f"{name}/{seed}",
+                "seed": card.train_seed,
+                "clean": card.clean_accuracy,
+                "samples": card.n_test,
+                "n": shape["n"],
+                "layers": shape["layers"],
+                "width": shape["d_model"],
+                "task": card.task,
+                "hash": checkpoint.content_hash[:12],
+            }
+        )
+    terminal.show(style, terminal.Table("Bundled checkpoints", rows, digits=".4g"))
 
 
 @ls.command("noises")
@@ -94,16 +94,10 @@ def ls_tasks(style: str) -> None:
     from robustssm.tasks import TASKS
     from robustssm.tasks.registry import maker, spelling
 
-    rows = [
-        {
-            "task": spelling(name),
-            "what": (sys.modules[maker(name).__module__].__doc__ or "")
-            .partition("\n")[0]
-            .rstrip("."),
-        }
-        for name in TASKS
-    ]
-    _show("Tasks", rows, style, lambda row: f"{row['task']}\n    {row['what']}.")
+    about = {name: sys.modules[maker(name).__module__].__doc__ for name in TASKS}
+    rows = [{"task": spelling(name), "what": _first_line(about[name])} for name in TASKS]
+    words = "{task}\n    {what}.".format_map
+    terminal.show(style, terminal.Table("Tasks", rows, words=words))
 
 
 @ls.command("recipes")
@@ -125,7 +119,7 @@ def ls_recipes(style: str) -> None:
         what = f"{row['recipe']}: {row['families']}\n    {row['task']}{samples}"
         return f"{what}\n    {row['source']}."
 
-    _show("Recipes", listed(), style, in_words)
+    terminal.show(style, terminal.Table("Recipes", listed(), words=in_words))
 
 
 @ls.command("runs")
@@ -157,7 +151,7 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
     rows = [_run(path) for path in paths]
     if not rows:
         terminal.note(f"no run directory below {folder}; `robustssm sweep` makes one")
-    _show(f"Runs below {folder}", rows, style, _in_words)
+    terminal.show(style, terminal.Table(f"Runs below {folder}", rows, words=_in_words))
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -171,9 +165,8 @@ def _run(path: Path) -> dict[str, Any]:
         row |= {**state.counts, "bytes": disk_bytes(path)}
         content = state.manifest
         task, noise, limit = (content.get(name) for name in ("task", "noise", "limit"))
-        if not isinstance(noise, list | None) or not isinstance(task, str | None):
-            raise TypeError
-        if not isinstance(limit, int | None):
+        kinds = ((noise, list | None), (task, str | None), (limit, int | None))
+        if not all(isinstance(value, kind) for value, kind in kinds):
             raise TypeError
         row |= {"task": task, "noises": ", ".join(map(str, noise or [])), "partial": limit}
         row |= {"models": " ".join(model_names(content)), "state": state.word}
@@ -210,24 +203,17 @@ def show_attacks(style: str) -> None:
                 "attack": f"{name}({', '.join(shown)})",
                 "at": " or ".join(cls.sites),
                 "unit": cls.unit,
-                "what": (cls.__doc__ or "").partition("\n")[0].rstrip("."),
+                "what": _first_line(cls.__doc__),
             }
         )
 
-    def in_words(row: Mapping[str, Any]) -> str:
-        return f"{row['attack']}\n    {row['what']}. At: {row['at']}; eps: {row['unit']}."
-
-    _show("attacks", rows, style, in_words)
+    words = "{attack}\n    {what}. At: {at}; eps: {unit}.".format_map
+    terminal.show(style, terminal.Table("attacks", rows, words=words))
 
 
-def _show(
-    title: str,
-    rows: Sequence[Mapping[str, Any]],
-    style: str,
-    words: Callable[[Any], str] | None = None,
-) -> None:
-    """Print a list; a single row is a row all the same."""
-    terminal.show(style, terminal.Table(title, rows, digits=".4g", words=words))
+def _first_line(text: str | None) -> str:
+    """Return the first line of a docstring, without its full stop."""
+    return (text or "").partition("\n")[0].rstrip(".")
 
 
 def size(count: int) -> str:

@@ -127,15 +127,9 @@ def show(
         elif style == "table":
             _print_table(part)
         else:
-            _print_markdown(part)
+            from robustssm.evaluations.reports.markdown import markdown_table
 
-
-def _print_markdown(table: Table) -> None:
-    headings, rows = table.texts()
-    click.echo("| " + " | ".join(headings) + " |")
-    click.echo("|" + "---|" * len(headings))
-    for row in rows:
-        click.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+            click.echo(markdown_table(*part.texts()))
 
 
 def _print_table(table: Table) -> None:

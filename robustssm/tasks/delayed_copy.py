@@ -15,13 +15,13 @@ Computation 9, 1997), section 5.2, with one symbol to recall.
 import numpy as np
 
 from robustssm.errors import UsageError, require_one_of
+from robustssm.philox import uniform
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import (
     at_home,
     below,
     check,
     check_sizes,
-    draws,
     multipliers,
     numbered,
     splits_of,
@@ -86,7 +86,7 @@ def _sequences(
     factors = multipliers(stream, length)
     open_rows, attempt = np.arange(len(index)), 0
     while len(open_rows):
-        drawn = draws(f"{stream}|{attempt}", split, index[open_rows], length)
+        drawn = uniform(f"{stream}|{attempt}|{split}", index[open_rows], length)
         candidates = below(drawn, symbols)
         candidates[:, step] = index[open_rows] % symbols
         contents = (candidates.astype(np.uint64) * factors).sum(1, dtype=np.uint64)

@@ -13,11 +13,11 @@ Source: Proakis and Salehi, Digital Communications (5th edition, 2008), sections
 import numpy as np
 
 from robustssm.errors import require_one_of
+from robustssm.philox import uniform
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import (
     check,
     check_sizes,
-    draws,
     normals,
     numbered,
     on_grid,
@@ -68,7 +68,7 @@ def frequency_discrimination(
             if phase == "known":
                 x = turn[0][angle]
             else:
-                phi = 2.0 * np.pi * draws(f"{stream}|phase", split, index[part], 1)
+                phi = 2.0 * np.pi * uniform(f"{stream}|phase|{split}", index[part], 1)
                 x = np.cos(phi) * turn[0][angle] - np.sin(phi) * turn[1][angle]
             x = amplitude * x + noise * normals(stream, split, index[part], length)
             inputs[part, :, 0] = on_grid(x)

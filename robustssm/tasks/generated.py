@@ -50,11 +50,6 @@ def numbered(
     return Split(inputs, labels.astype(np.int64), FIRST[split] + index, lengths)
 
 
-def draws(stream: str, split: str, index: IntArray, count: int) -> FloatArray:
-    """Return uniform draws (len(index), count) in [0, 1) of samples `index` of a split."""
-    return uniform(f"{stream}|{split}", index, count)
-
-
 def below(draw: FloatArray, bound: int | IntArray) -> IntArray:
     """Return integers 0 to bound - 1 that uniform draws stand for, each equally likely."""
     return (draw * bound).astype(np.int64)
@@ -66,7 +61,7 @@ def normals(stream: str, split: str, index: IntArray, count: int) -> FloatArray:
     Reference: Box and Muller, Ann. Math. Stat. 29 (1958), equation (1).
     """
     pairs = -(-count // 2)
-    uniforms = draws(stream, split, index, 2 * pairs)
+    uniforms = uniform(f"{stream}|{split}", index, 2 * pairs)
     radius = np.sqrt(-2.0 * np.log1p(-uniforms[:, :pairs]))
     angle = 2.0 * np.pi * uniforms[:, pairs:]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count]

@@ -121,12 +121,7 @@ def _read(source: Source, columns: list[str]) -> Any:
         raise source.rejected("no such file")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            missing = [one for one in columns if one not in file.schema_arrow.names]
-            if missing:
-                raise UsageError(
-                    f"{_WHO} {path}: has no column {missing[0]!r}, expected one of "
-                    f"{', '.join(file.schema_arrow.names)}"
-                )
+            _check_columns(path, columns, file.schema_arrow.names)
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             size = sum(group.total_byte_size for group in groups)
             if size > memory() // 4:
@@ -138,6 +133,15 @@ def _read(source: Source, columns: list[str]) -> Any:
         raise
     except (pa.ArrowException, OSError, MemoryError, ValueError, ArithmeticError) as error:
         raise source.rejected(f"is no whole Parquet file ({error})") from None
+
+
+def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> None:
+    """Raise UsageError if a column is missing."""
+    missing = [one for one in columns if one not in there]
+    if missing:
+        raise UsageError(
+            f"{_WHO} {path}: has no column {missing[0]!r}, expected one of {', '.join(there)}"
+        )
 
 
 def _places(source: Source, values: Any) -> IntArray:
@@ -167,12 +171,7 @@ def _fetched(source: Source, columns: list[str]) -> tuple[Any, Array]:
     for split, number in _ALIASES.items():
         if split not in dataset:
             continue
-        missing = [one for one in columns if one not in dataset[split].column_names]
-        if missing:
-            raise UsageError(
-                f"{_WHO} {source.path}: has no column {missing[0]!r}, expected one of "
-                f"{', '.join(dataset[split].column_names)}"
-            )
+        _check_columns(source.path, columns, dataset[split].column_names)
         table = dataset[split].with_format("arrow")[:].select(columns)
         tables.append(table)
         places.append(np.full(table.num_rows, number))
