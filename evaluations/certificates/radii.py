@@ -15,9 +15,11 @@ from robustssm.evaluations.certificates.certified_radius import certified_radii
 from robustssm.evaluations.sweep.plan import Model
 from robustssm.evaluations.table_files import write_parquet
 from robustssm.execution import one_thread
+from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import logits
 from robustssm.networks.network import own_network
-from robustssm.tasks import Task
+from robustssm.tasks import Split, Task
+from robustssm.typing import FloatArray
 
 # Raised when the meaning of a stored row changes.
 SCHEMA = 2
@@ -50,6 +52,14 @@ class Radii:
             start: folder / f"{self.id}-{start:06d}.parquet" for start in range(0, count, PIECE)
         }
 
+    def certified(self, network: Classifier, part: Split) -> FloatArray:
+        """Return the radii of samples (N,); UsageError if the network cannot be certified."""
+        own = own_network(network, f"radius {self.model.ref}")
+        x, labels = torch.from_numpy(part.inputs), torch.from_numpy(part.labels)
+        return certified_radii(
+            own, x, labels, self.modes, bound=self.bound, tolerance=self.tolerance
+        )
+
 
 def certify(radii: Radii, start: int, path: Path) -> None:
     """Compute and store a piece: sample_id, label, margin, radius (L2, raw units).
@@ -62,14 +72,7 @@ def certify(radii: Radii, start: int, path: Path) -> None:
     x, labels = torch.from_numpy(part.inputs), torch.from_numpy(part.labels)
     with one_thread():
         margins = margin(logits(checkpoint.network, x), labels).numpy()
-        radius = certified_radii(
-            own_network(checkpoint.network, f"radius {radii.model.ref}"),
-            x,
-            labels,
-            radii.modes,
-            bound=radii.bound,
-            tolerance=radii.tolerance,
-        )
+        radius = radii.certified(checkpoint.network, part)
     frame = pd.DataFrame(
         {
             "sample_id": part.sample_id,

@@ -147,21 +147,18 @@ def _value(option: click.Option, value: Any, folder: Path) -> Any:
 
 def _single(option: click.Option, value: Any, folder: Path, numbers: bool = True) -> Any:
     """Return one value of an option; numbers: whether text may be written as a number."""
-    kind = option.type
+    kind, fitting = option.type, (str,)
+    expected = "text or a list of texts" if option.multiple else "text"
     if isinstance(kind, click.types.IntParamType):
-        fits = isinstance(value, int) and not isinstance(value, bool)
-        expected = "an integer"
+        fitting, expected = (int,), "an integer"
     elif isinstance(kind, click.types.FloatParamType):
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        expected = "a number"
-    else:
-        fits = isinstance(value, str)
-        expected = "text" if not option.multiple else "text or a list of texts"
-        if isinstance(kind, click.types.StringParamType) and numbers:
-            fits = isinstance(value, str | int | float) and not isinstance(value, bool)
-            value = str(value) if fits else value
-    if not fits:
+        fitting, expected = (int, float), "a number"
+    elif isinstance(kind, click.types.StringParamType) and numbers:
+        fitting = (str, int, float)
+    if not isinstance(value, fitting) or isinstance(value, bool):
         raise UsageError(f"expected {expected}")
+    if isinstance(kind, click.types.StringParamType):
+        value = str(value)
     if isinstance(value, str) and "\0" in value:
         raise UsageError("has a NUL character in it; expected text without")
     if isinstance(kind, click.Path):

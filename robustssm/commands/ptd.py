@@ -84,13 +84,9 @@ def ptd(
     if sum([bool(file), bool(inspected), studied, method != "all"]) > 1:
         raise UsageError("ptd: FILE, --inspect, --study and --method exclude one another; keep one")
     path = file or inspected
-    foreign: dict[str, object] = {
-        "--tau": tau,
-        "--size": size,
-        "--relative-norm": relative_norm,
-        "--steps": steps,
-        "--restarts": restarts,
-    }
+    settings: dict[str, Any] = {"tau": tau, "size": size, "relative_norm": relative_norm}
+    settings |= {"steps": steps, "restarts": restarts}
+    foreign = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
     if path is not None:
         foreign |= {"--kappa": kappas, "--free-input": free_input or None, "-o": output}
     named = [name for name, value in foreign.items() if value is not None]
@@ -124,14 +120,10 @@ def ptd(
     made = make(
         method,
         orders[0],
-        tau=tau,
-        size=size,
-        relative_norm=relative_norm,
+        **settings,
         seed=seed if method == "random" else None,
         kappa=targets[0] if targets else None,
         free_input=free_input or None,
-        steps=steps,
-        restarts=restarts,
     )
     _show(made, readouts, asked.style, output)
 

@@ -50,10 +50,7 @@ def radius(
       robustssm radius --model s4d --modes 1-16 --limit 32
       robustssm radius --model s4d --notes
     """
-    import torch
-
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.evaluations.certificates.certified_radius import certified_radii
     from robustssm.evaluations.certificates.lipschitz import certificate_notes
     from robustssm.evaluations.certificates.radii import Radii, certify, read, summary
     from robustssm.evaluations.sweep.noises import Noise
@@ -64,37 +61,19 @@ def radius(
     plan.task.values("radius")
     listed = parse_modes(modes, top=plan.task.length // 2)
     if notes:
-        lines = [
-            {"model": str(model.ref), "note": line}
-            for model in plan.models
-            for line in certificate_notes(
-                own_network(model.ref.load().network, f"radius {model.ref}"), plan.task.length
-            )
-        ]
-        terminal.show(
-            asked.style,
-            terminal.Table(
-                "Blocks without a Lipschitz constant",
-                lines,
-                words=lambda line: f"{line['model']}: {line['note']}",
-                upright=True,
-            ),
-        )
+        lines = []
+        for model in plan.models:
+            network = own_network(model.ref.load().network, f"radius {model.ref}")
+            of_model = certificate_notes(network, plan.task.length)
+            lines += [{"model": str(model.ref), "note": line} for line in of_model]
+        words, title = "{model}: {note}".format_map, "Blocks without a Lipschitz constant"
+        terminal.show(asked.style, terminal.Table(title, lines, words=words, upright=True))
         return
     if output.exists() and not output.is_dir():
         raise UsageError(f"output {output}: is a file, expected a directory")
     wanted = [Radii(m, plan.task, listed, bound, tolerance, asked.limit) for m in plan.models]
     for one in wanted:  # what cannot be certified is refused before any work
-        network = own_network(one.model.ref.load().network, f"radius {one.model.ref}")
-        nothing = plan.task.splits["test"].rows(slice(0))
-        certified_radii(
-            network,
-            torch.from_numpy(nothing.inputs),
-            torch.from_numpy(nothing.labels),
-            listed,
-            bound=bound,
-            tolerance=tolerance,
-        )
+        one.certified(one.model.ref.load().network, plan.task.splits["test"].rows(slice(0)))
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
