@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, choice, output, path_option, shared
+from robustssm.commands.common import Range, SharedOptions, choice, output, path_option, shared
 from robustssm.commands.ls import show_attacks
 from robustssm.errors import UsageError
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option("-d", "--data", "task", default="digits", help="Task.")
 @choice("--split", of=("train", "validation", "test"), default="test")
 @choice("--clip", of=("none", "hard", "rescale"), help="Keep the data in --range, as in sweep.")
-@click.option("--range", "limits", help="Valid range of the data for --clip, as in 0,1.")
+@click.option(
+    "--range", "limits", type=Range(), help="Valid range of the data for --clip, as in 0,1."
+)
 @output(help="File to write (.npz), new or replaced.")
 @click.option("--list", "listing", is_flag=True, help="List perturbations and adversaries.")
 @path_option(
@@ -38,7 +40,7 @@ def attack(
     perturbation: str | None,
     split: str,
     clip: str,
-    limits: str | None,
+    limits: tuple[float, float] | None,
     output: Path | None,
     listing: bool,
     gallery: Path | None,
@@ -94,7 +96,7 @@ def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) 
 
 def _apply(
     text: str,
-    clipping: tuple[str, str | None],
+    clipping: tuple[str, tuple[float, float] | None],
     split_name: str,
     output: Path | None,
     asked: SharedOptions,
@@ -107,13 +109,12 @@ def _apply(
 
     from robustssm.attacks import Delivered, fingerprint, parse_perturbation
     from robustssm.attacks.base import input_site
-    from robustssm.evaluations.sweep.noises import parse_range
     from robustssm.tasks import load_task
 
     perturbation, budget = parse_perturbation(text)
     clip, limits = clipping
     if clip != "none" or limits:
-        low, high = parse_range(limits) if limits else (-math.inf, math.inf)
+        low, high = limits or (-math.inf, math.inf)
         budget = replace(budget, clip=clip, low=low, high=high)
     if "input" not in perturbation.sites:
         raise UsageError(

@@ -147,7 +147,8 @@ def _value(option: click.Option, value: Any, folder: Path) -> Any:
 
 def _single(option: click.Option, value: Any, folder: Path, numbers: bool = True) -> Any:
     """Return one value of an option; numbers: whether text may be written as a number."""
-    kind, fitting = option.type, (str,)
+    kind = option.type
+    fitting: tuple[type, ...] = (str,)
     expected = "text or a list of texts" if option.multiple else "text"
     if isinstance(kind, click.types.IntParamType):
         fitting, expected = (int,), "an integer"

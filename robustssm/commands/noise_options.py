@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands.common import choice, with_options
-from robustssm.commands.option_types import Expression, Numbers, Range
+from robustssm.commands.common import Expression, Numbers, Range, choice, with_options
 
 if TYPE_CHECKING:
     from robustssm.evaluations.sweep.noises import Noise

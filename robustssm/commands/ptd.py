@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, choice, output, path_option, shared
-from robustssm.commands.option_types import Numbers
+from robustssm.commands.common import Numbers, SharedOptions, choice, output, path_option, shared
 from robustssm.errors import RejectedInputError, UsageError, require
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """`robustssm reproduce`: make the figures of the PTD paper again, and set the numbers beside it."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,9 @@ def reproduce(
                 output,
                 advance,
                 jobs=asked.jobs or cores(),
-                started=partial(_log_step, one.name, asked.progress),
+                started=lambda step, who=one.name: terminal.log(
+                    f"reproduce: {who}, {step}", asked.progress
+                ),
             )
             findings = running.compare(one, tables)
             write_csv(output / one.name / "findings.csv", findings)
@@ -92,8 +93,3 @@ def reproduce(
     title = f"What was found beside what the paper says ({'quick' if quick else 'full'} settings)"
     table = terminal.Table(title, pd.concat(parts, ignore_index=True), upright=True, prose=True)
     terminal.show(asked.style, table)
-
-
-def _log_step(name: str, progress: str, step: str) -> None:
-    """Write in a log that a step begins; some take minutes."""
-    terminal.log(f"reproduce: {name}, {step}", progress)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import CommandError, cores, nothing_kept, output, shared
+from robustssm.commands.common import BatchSize, CommandError, cores, nothing_kept, output, shared
 from robustssm.commands.noise_options import noise_options, read_noises
-from robustssm.commands.option_types import BatchSize
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.results.tables import Tables
     from robustssm.evaluations.sweep.plan import Plan
     from robustssm.evaluations.sweep.run import Execution
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -133,7 +131,11 @@ def sweep(
             )
             tables = finish(run)
             if figures and not tables.overview.empty:
-                _draw(plan, run, tables)
+                from robustssm.figures.sweep_figures import keep_drawn
+
+                facts = {"chance": plan.task.chance, "length": plan.task.length}
+                partial = plan.limit is not None
+                keep_drawn(tables, run.path / "figures", **facts, partial=partial)
     except (KeyboardInterrupt, StorageError) as error:
         if watcher.state is None:
             raise
@@ -200,18 +202,6 @@ def _note_inputs(plan: "Plan") -> None:
     for model in plan.models:
         for note in model.notes:
             terminal.note(f"{model.ref}: {note}")
-
-
-def _draw(plan: "Plan", run: "RunDirectory", tables: "Tables") -> None:
-    from robustssm.figures.sweep_figures import keep_drawn
-
-    keep_drawn(
-        tables,
-        run.path / "figures",
-        chance=plan.task.chance,
-        length=plan.task.length,
-        partial=plan.limit is not None,
-    )
 
 
 def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: str) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, choice, output, shared
-from robustssm.commands.option_types import Numbers
+from robustssm.commands.common import Numbers, SharedOptions, choice, output, shared
 
 
 @click.command()

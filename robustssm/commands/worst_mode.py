@@ -5,8 +5,7 @@ from typing import Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, nothing_kept, shared
-from robustssm.commands.option_types import Numbers
+from robustssm.commands.common import Numbers, SharedOptions, nothing_kept, shared
 from robustssm.errors import UsageError
 
 

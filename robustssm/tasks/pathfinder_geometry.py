@@ -44,14 +44,13 @@ _TRIES, _ROUNDS = 32, 4
 class Geometry:
     """Dashes (N, dashes, 2 ends, 2); markers (N, 2, 2); gap (N,); labels (N,): 1 on one contour.
 
-    contour: (dashes,) the snake of each dash: 0 and 1 the long ones. Coordinates (row, column).
+    Dashes are ordered by snake, the two long ones first. Coordinates (row, column).
     """
 
     dashes: FloatArray
     markers: FloatArray
     gap: FloatArray
     labels: IntArray
-    contour: IntArray
 
 
 def sample_geometry(contours: Contours, stream: str, split: str, index: IntArray) -> Geometry:
@@ -90,11 +89,7 @@ def sample_geometry(contours: Contours, stream: str, split: str, index: IntArray
         markers[done, 1] = marks[row][complete][np.arange(len(done)), 2 - same]
         success[success] = complete
         missing, attempt = missing[~success], attempt[~success] + 1
-    long, short = np.arange(2), 2 + np.arange(contours.distractors)
-    contour = np.concatenate(
-        [np.repeat(long, contours.dashes), np.repeat(short, contours.distractor_dashes)]
-    )
-    return Geometry(dashes, markers, gaps, index % 2, contour)
+    return Geometry(dashes, markers, gaps, index % 2)
 
 
 def _two_snakes(

@@ -59,12 +59,14 @@ def test_dashes_have_their_length_and_keep_apart(drawn: tuple[int, Geometry]) ->
     np.testing.assert_allclose(length, contours.dash_length, atol=1e-5)
     assert found.dashes.min() >= 1.0 and found.dashes.max() <= side - 1.0
     share = np.linspace(0.0, 1.0, 11)[:, None, None]
+    lengths = [contours.dashes] * 2 + [contours.distractor_dashes] * contours.distractors
+    snake = np.repeat(np.arange(len(lengths)), lengths)
     for dashes, gap in zip(found.dashes, found.gap, strict=True):
         points = (dashes[:, 0] * (1 - share) + dashes[:, 1] * share).transpose(1, 0, 2)
         n = len(points)
         apart = cdist(points.reshape(-1, 2), points.reshape(-1, 2)).reshape(n, 11, n, 11)
         least = apart.min((1, 3))
-        same = found.contour[:, None] == found.contour
+        same = snake[:, None] == snake
         neighbours = same & (abs(np.arange(n)[:, None] - np.arange(n)) <= 1)
         # Points on two dashes are no nearer than the dashes; float32 rounds distances to 1e-5.
         assert least[~neighbours].min() >= 2 * gap + contours.thickness - 1e-4
