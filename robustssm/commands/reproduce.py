@@ -71,6 +71,10 @@ def reproduce(
     parts = []
     with asked.steps(sum(len(r.steps) for r in chosen), "reproduce") as advance:
         for one in chosen:
+
+            def started(step: str, who: str = one.name) -> None:
+                terminal.log(f"reproduce: {who}, {step}", asked.progress)
+
             settings = {**one.settings(quick), **changes}
             tables = running.run(
                 one,
@@ -78,9 +82,7 @@ def reproduce(
                 output,
                 advance,
                 jobs=asked.jobs or cores(),
-                started=lambda step, who=one.name: terminal.log(
-                    f"reproduce: {who}, {step}", asked.progress
-                ),
+                started=started,
             )
             findings = running.compare(one, tables)
             write_csv(output / one.name / "findings.csv", findings)
