@@ -35,7 +35,7 @@ from robustssm.commands.validate import validate
 from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import zoo
 from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
-from robustssm.source_date import source_date
+from robustssm.files import source_date
 
 
 class Commands(click.Group):
@@ -48,12 +48,10 @@ class Commands(click.Group):
         try:
             source_date()  # before a library reads a wrong one by itself
             return super().invoke(ctx)
-        except UsageError as error:
-            raise CommandError(str(error), 2) from error
-        except (RejectedInputError, StabilityError) as error:
-            raise CommandError(str(error), 4) from error
         except RobustssmError as error:
-            raise CommandError(str(error), 1) from error
+            rejected = isinstance(error, RejectedInputError | StabilityError)
+            code = 2 if isinstance(error, UsageError) else 4 if rejected else 1
+            raise CommandError(str(error), code) from error
         except BrokenPipeError:
             raise
         except OSError as error:

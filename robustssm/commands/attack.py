@@ -1,7 +1,7 @@
 """`robustssm attack`: one perturbation applied to data, and saved; the list of all of them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -9,10 +9,6 @@ from robustssm.commands import terminal
 from robustssm.commands.common import Range, SharedOptions, choice, output, path_option, shared
 from robustssm.commands.ls import show_attacks
 from robustssm.errors import UsageError
-
-if TYPE_CHECKING:
-    from robustssm.attacks import Delivered
-    from robustssm.tasks import Split
 
 
 @click.command()
@@ -102,13 +98,16 @@ def _apply(
     asked: SharedOptions,
 ) -> None:
     """Perturb a split, print what was delivered, and save it if `output` names a file."""
+    import json
     import math
     from dataclasses import replace
 
+    import numpy as np
     import torch
 
     from robustssm.attacks import Delivered, fingerprint, parse_perturbation
     from robustssm.attacks.base import input_site
+    from robustssm.files import new_file
     from robustssm.tasks import load_task
 
     perturbation, budget = parse_perturbation(text)
@@ -135,11 +134,25 @@ def _apply(
     delivered.add(x, after, perturbation, site, lengths)
     mark = fingerprint(after, part.sample_id)
     if output is not None:
-        _save(output, after.numpy(), part, delivered, {
+        about = {
             "perturbation": repr(perturbation), "budget": repr(budget), "seed": asked.seed,
             "task": task.spec, "task_hash": task.content_hash, "split": split_name,
             "fingerprint": mark,
-        })  # fmt: skip
+        }  # fmt: skip
+        with new_file(output) as partial, partial.open("wb") as file:
+            np.savez(
+                file,
+                input=after.numpy(),
+                label=part.labels,
+                sample_id=part.sample_id,
+                **({} if part.lengths is None else {"lengths": part.lengths}),
+                delivered_l2=delivered.l2,
+                delivered_linf=delivered.largest,
+                delivered_rms=delivered.rms,
+                delivered_snr_db=delivered.snr_db,
+                in_band_share=delivered.share,
+                about=np.array(json.dumps(about)),
+            )
         terminal.note(f"{output}: {len(x)} samples written")
     row = {
         "perturbation": repr(perturbation),
@@ -156,34 +169,3 @@ def _apply(
     }
     title = f"{task.spec}, {split_name}, seed {asked.seed}"
     terminal.show(asked.style, terminal.Table(title, [row], upright=True))
-
-
-def _save(
-    path: Path,
-    inputs: object,
-    part: "Split",
-    delivered: "Delivered",
-    about: dict[str, object],
-) -> None:
-    """Write the perturbed data as .npz."""
-    import json
-
-    import numpy as np
-
-    from robustssm.files import new_file
-
-    ends: dict[str, Any] = {} if part.lengths is None else {"lengths": part.lengths}
-    with new_file(path) as partial, partial.open("wb") as file:
-        np.savez(
-            file,
-            input=np.asarray(inputs),
-            label=part.labels,
-            sample_id=part.sample_id,
-            **ends,
-            delivered_l2=delivered.l2,
-            delivered_linf=delivered.largest,
-            delivered_rms=delivered.rms,
-            delivered_snr_db=delivered.snr_db,
-            in_band_share=delivered.share,
-            about=np.array(json.dumps(about)),
-        )

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from robustssm.evaluations.baselines.baseline import Baseline
     from robustssm.evaluations.baselines.verdicts import Check
-    from robustssm.evaluations.sweep.plan import Plan
-    from robustssm.evaluations.sweep.run import Execution
-    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 # Falls named in the line that ends a check.
 _NAMED = 3
@@ -135,9 +132,10 @@ def check(
     from tempfile import TemporaryDirectory
 
     from robustssm.checkpoints.model_names import references
+    from robustssm.commands.sweep_watching import watched
     from robustssm.evaluations.baselines.files import read_baseline
     from robustssm.evaluations.baselines.regression import checks, plan_check
-    from robustssm.evaluations.sweep.run import Execution
+    from robustssm.evaluations.sweep.run import Execution, run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
 
@@ -147,42 +145,23 @@ def check(
     with place as folder:
         run = RunDirectory(Path(folder))
         execution = Execution(jobs=jobs or cores(), device=device, retry_failed=True)
-        _measure(plan, run, reuse, execution, progress, kept=output is not None)
+        others = [RunDirectory(other) for other in reuse]
+        try:
+            with watched("check", progress, chatty=False) as watcher:
+                errors = run_sweep(
+                    plan, run, execution, reuse=others, argv=sys.argv[1:], watcher=watcher
+                ).errors
+        except KeyboardInterrupt:
+            kept = f"what is finished is kept in {run.path}, the same command goes on"
+            nothing = "nothing is kept, -o DIRECTORY keeps what is finished"
+            terminal.note(f"interrupted; {kept if output else nothing}")
+            sys.exit(130)
+        if errors:
+            first = next(iter(errors.values()))
+            raise CommandError(f"check: {len(errors)} cells failed, the first with: {first}", 3)
         found = checks(held, plan, run, against, margin, alpha)
     _show(found, held, str(path), style)
     _fail(found)
-
-
-def _measure(
-    plan: "Plan",
-    run: "RunDirectory",
-    reuse: tuple[Path, ...],
-    execution: "Execution",
-    progress: str,
-    kept: bool,
-) -> None:
-    """Compute what is missing, with progress; CommandError if cells failed."""
-    from robustssm.commands.sweep_watching import watched
-    from robustssm.evaluations.sweep.run import run_sweep
-    from robustssm.evaluations.sweep.run_directory import RunDirectory
-
-    others = [RunDirectory(path) for path in reuse]
-    try:
-        with watched("check", progress, chatty=False) as watcher:
-            errors = run_sweep(
-                plan, run, execution, reuse=others, argv=sys.argv[1:], watcher=watcher
-            ).errors
-    except KeyboardInterrupt:
-        terminal.note(
-            f"interrupted; what is finished is kept in {run.path}, the same command goes on"
-            if kept
-            else "interrupted; nothing is kept, -o DIRECTORY keeps what is finished"
-        )
-        sys.exit(130)
-    if errors:
-        raise CommandError(
-            f"check: {len(errors)} cells failed, the first with: {next(iter(errors.values()))}", 3
-        )
 
 
 def _fail(found: "list[Check]") -> None:

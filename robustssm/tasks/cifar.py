@@ -21,7 +21,7 @@ import numpy.typing as npt
 from robustssm.file_formats.contents import ContentsError, Limits
 from robustssm.file_formats.pickle_globals import Made
 from robustssm.file_formats.restricted_pickle import Machine
-from robustssm.tasks.base import SPLITS, Split, Task, spec_of
+from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.reading import Source, check_flag, check_limit, check_room, published_splits
 from robustssm.typing import IntArray
 
@@ -65,10 +65,10 @@ def cifar10(folder: Path, gray: int = 0, limit: int = 0, partial: int = 0) -> Ta
     published = len(batches) * _ROWS
     del batches
     places = published_splits(len(train[0]), len(test[0]), kept)
-    count, channels = sum(len(index) for _, index in places), 1 if grey else 3
+    count, channels = sum(len(index) for _, _, index in places), 1 if grey else 3
     check_room(_WHO, (count, _SIDE**2, channels), 4, "give limit=1000 or gray=1")
     splits = {}
-    for split, (file, index) in zip(SPLITS, places, strict=True):
+    for split, file, index in places:
         pixels, labels = (train, test)[file]
         ids = file * published + index
         splits[split] = Split(_sequences(pixels[index], grey), labels[index], ids)

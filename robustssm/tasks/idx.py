@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.tasks.base import SPLITS, Split, Task, spec_of
+from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.reading import Source, check_flag, check_limit, check_room, published_splits
 from robustssm.typing import IntArray
 
@@ -46,9 +46,7 @@ def _task(who: str, name: str, folder: Path, limit: int, partial: int) -> Task:
     counts = [len(pixels) for pixels, _ in files]
     check_room(who, (sum(counts), _SIDE**2), 4, "use a machine with more memory")
     splits = {}
-    for split, (file, index) in zip(
-        SPLITS, published_splits(counts[0], counts[1], kept), strict=True
-    ):
+    for split, file, index in published_splits(counts[0], counts[1], kept):
         pixels, labels = files[file]
         ids = file * _COUNTS["train"] + index
         splits[split] = Split(_sequences(pixels[index]), labels[index], ids)

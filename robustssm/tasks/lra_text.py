@@ -20,7 +20,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from robustssm.tasks.base import SPLITS, Split, Task, spec_of
+from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check
 from robustssm.tasks.reading import (
     Source,
@@ -52,10 +52,10 @@ def lra_text(folder: Path, max_length: int = 4096, limit: int = 0) -> Task:
     files = [read(place, split, max_length) for split in ("train", "test")]
     counts = [len(texts) for texts, _ in files]
     places = published_splits(counts[0], counts[1], kept)
-    count = sum(len(index) for _, index in places)
+    count = sum(len(index) for _, _, index in places)
     check_room(_WHO, (count, max_length), 8, "give limit=1000 or a smaller max_length")
     splits = {}
-    for split, (file, index) in zip(SPLITS, places, strict=True):
+    for split, file, index in places:
         texts, labels = files[file]
         tokens, lengths = byte_tokens([texts[i] for i in index.tolist()], max_length)
         ids = file * counts[0] + index

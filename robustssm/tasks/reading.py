@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from robustssm.errors import RejectedInputError, UsageError, require
+from robustssm.tasks.base import SPLITS
 from robustssm.typing import IntArray
 
 Array = npt.NDArray[Any]
@@ -146,14 +147,16 @@ def held_out(count: int, share: float = VALIDATION) -> tuple[IntArray, IntArray]
     return np.sort(order[:train]), np.sort(order[train:])
 
 
-def published_splits(train: int, test: int, limit: int | None) -> list[tuple[int, IntArray]]:
+def published_splits(train: int, test: int, limit: int | None) -> list[tuple[str, int, IntArray]]:
     """Return the places of training, validation and test samples in a training and a test file.
 
     train, test: samples of the two files; limit: samples of each split, None for all. A tenth of
-    the training file is for validation. Each entry is (0 or 1, the file; places in it, ascending).
+    the training file is for validation. Each entry is (split; 0 or 1, the file; places in it,
+    ascending).
     """
     kept, validation = held_out(train)
-    return [(0, kept[:limit]), (0, validation[:limit]), (1, np.arange(test)[:limit])]
+    places = ((0, kept), (0, validation), (1, np.arange(test)))
+    return [(name, file, part[:limit]) for name, (file, part) in zip(SPLITS, places, strict=True)]
 
 
 def ragged(values: Array, lengths: IntArray, length: int, dtype: Any) -> Array:
