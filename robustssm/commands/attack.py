@@ -134,6 +134,7 @@ def _apply(
     delivered.add(x, after, perturbation, site, lengths)
     mark = fingerprint(after, part.sample_id)
     if output is not None:
+        ends: dict[str, Any] = {} if part.lengths is None else {"lengths": part.lengths}
         about = {
             "perturbation": repr(perturbation), "budget": repr(budget), "seed": asked.seed,
             "task": task.spec, "task_hash": task.content_hash, "split": split_name,
@@ -145,7 +146,7 @@ def _apply(
                 input=after.numpy(),
                 label=part.labels,
                 sample_id=part.sample_id,
-                **({} if part.lengths is None else {"lengths": part.lengths}),
+                **ends,
                 delivered_l2=delivered.l2,
                 delivered_linf=delivered.largest,
                 delivered_rms=delivered.rms,

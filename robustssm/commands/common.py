@@ -107,80 +107,6 @@ def models_of_runs(*spelling: str) -> Callable[[Any], Any]:
     )
 
 
-# Options of several commands, spelt alike in all of them.
-_SHARED: dict[str, tuple[Callable[[Any], Any], ...]] = {
-    "models": (
-        click.option(
-            "-m",
-            "--model",
-            "models",
-            multiple=True,
-            help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), name=path, "
-            "name=module.py:function.",
-        ),
-        click.option(
-            "-c",
-            "--checkpoint",
-            "checkpoints",
-            multiple=True,
-            type=click.Path(path_type=Path),
-            help="Checkpoint files, named by their stems; name=file gives a module its weights.",
-        ),
-        _SET,
-    ),
-    "settings": (_SET,),
-    "task": (
-        click.option(
-            "-d", "--data", "task", help="Task, as in digits:side=32. Default: the models' own."
-        ),
-    ),
-    "seed": (
-        click.option(
-            "--seed",
-            default=0,
-            type=click.IntRange(0, 2**63 - 1),
-            help="Seed of the noise.",
-        ),
-    ),
-    "limit": (
-        click.option(
-            "-L",
-            "--limit",
-            type=click.IntRange(1),
-            help="First so many samples only; marks the result.",
-        ),
-    ),
-    "jobs": (
-        click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores."),
-    ),
-    "figures": (click.option("--figures/--no-figures", default=True),),
-    "style": (choice("--format", "style", of=("table", "csv", "json", "md")),),
-    "progress": (choice("--progress", of=("auto", "bar", "plain", "none")),),
-    "run": (click.argument("run", type=_FOLDER, metavar="RUN"),),
-    "runs": (click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_FOLDER),),
-    "reuse": (
-        click.option(
-            "--reuse",
-            multiple=True,
-            type=_FOLDER,
-            help="Take finished cells from this run, where weights, data, noise and seed are the "
-            "same.",
-        ),
-    ),
-    "config": (
-        click.option(
-            "-C",
-            "--config",
-            type=click.Path(path_type=Path),
-            is_eager=True,
-            expose_value=False,
-            callback=configure,
-            help="TOML file of options by their long names; the command line overrides it.",
-        ),
-    ),
-}
-
-
 def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a decorator that adds these options to a command, in this order."""
 
@@ -192,12 +118,70 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return add
 
 
+# Options of several commands, spelt alike in all of them.
+_SHARED: dict[str, Callable[[Any], Any]] = {
+    "models": with_options(
+        click.option(
+            "-m",
+            "--model",
+            "models",
+            multiple=True,
+            help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), name=path, "
+            "name=module.py:function.",
+        ),
+        path_option(
+            "-c",
+            "--checkpoint",
+            "checkpoints",
+            multiple=True,
+            help="Checkpoint files, named by their stems; name=file gives a module its weights.",
+        ),
+        _SET,
+    ),
+    "settings": _SET,
+    "task": click.option(
+        "-d", "--data", "task", help="Task, as in digits:side=32. Default: the models' own."
+    ),
+    "seed": click.option(
+        "--seed", default=0, type=click.IntRange(0, 2**63 - 1), help="Seed of the noise."
+    ),
+    "limit": click.option(
+        "-L",
+        "--limit",
+        type=click.IntRange(1),
+        help="First so many samples only; marks the result.",
+    ),
+    "jobs": click.option(
+        "-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores."
+    ),
+    "figures": click.option("--figures/--no-figures", default=True),
+    "style": choice("--format", "style", of=("table", "csv", "json", "md")),
+    "progress": choice("--progress", of=("auto", "bar", "plain", "none")),
+    "run": click.argument("run", type=_FOLDER, metavar="RUN"),
+    "runs": click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_FOLDER),
+    "reuse": click.option(
+        "--reuse",
+        multiple=True,
+        type=_FOLDER,
+        help="Take finished cells from this run, where weights, data, noise and seed are the same.",
+    ),
+    "config": path_option(
+        "-C",
+        "--config",
+        is_eager=True,
+        expose_value=False,
+        callback=configure,
+        help="TOML file of options by their long names; the command line overrides it.",
+    ),
+}
+
+
 def shared(*names: str) -> Callable[[Any], Any]:
     """Return a decorator that adds the shared options of these names, in this order.
 
     A command takes them as keyword arguments, which `SharedOptions` holds together.
     """
-    return with_options(*(option for name in names for option in _SHARED[name]))
+    return with_options(*(_SHARED[name] for name in names))
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,7 @@ def read_configuration(path: Path, command: click.Command) -> Configuration:
     for key, value in content.items():
         name = key.replace("_", "-")
         if name == _CHECKPOINTS and models is not None:
-            labels, wrong = _labels(value, path)
-            values.setdefault(str(models.name), []).extend(labels)
-            problems += wrong
+            values.setdefault(str(models.name), []).extend(_labels(value, path, problems))
         elif name not in options:
             problems.append(f"config {path}: {key!r} is unknown, {_nearest(name, options)}")
         elif options[name].name in given:
@@ -110,14 +108,15 @@ def _nearest(name: str, options: dict[str, click.Option]) -> str:
     return nearest(name, allowed, others)
 
 
-def _labels(value: Any, path: Path) -> tuple[list[str], list[str]]:
-    """Return the models `label=path` of the table of checkpoints, and its problems."""
+def _labels(value: Any, path: Path, problems: list[str]) -> list[str]:
+    """Return the models `label=path` of the table of checkpoints; its problems are added."""
     if not isinstance(value, dict):
-        return [], [
+        problems.append(
             f"config {path}: {_CHECKPOINTS} = {_toml(value)}: expected a table, as in "
             '[checkpoints] mine = "mine.safetensors"'
-        ]
-    labels, problems = [], []
+        )
+        return []
+    labels = []
     for label, file in value.items():
         where = f"config {path}: {_CHECKPOINTS}.{label} = {_toml(file)}"
         if not isinstance(file, str) or not file:
@@ -128,7 +127,7 @@ def _labels(value: Any, path: Path) -> tuple[list[str], list[str]]:
             problems.append(f"{where}: a label has no , or = in it, a file no comma; rename it")
         else:
             labels.append(f"{label}={_anchored(file, path.parent)}")
-    return labels, problems
+    return labels
 
 
 def _value(option: click.Option, value: Any, folder: Path) -> Any:

@@ -23,7 +23,7 @@ from robustssm.tasks.generated import (
     on_grid,
     splits_of,
 )
-from robustssm.typing import FloatArray, IntArray
+from robustssm.typing import IntArray
 
 PHASES = ("random", "known")
 _WHO = "frequency-discrimination"
@@ -56,7 +56,8 @@ def frequency_discrimination(
     require_one_of(f"{_WHO}: phase", phase, PHASES)
     # Of the noise alone: samples of the same number have the same noise at every strength.
     stream = f"{_WHO}|{length}|{seed}"
-    turn = _turn(length)
+    angle = 2.0 * np.pi * np.arange(length) / length
+    cosine, sine = np.cos(angle), np.sin(angle)
 
     def make(split: str, index: IntArray) -> Split:
         labels = index % classes
@@ -64,12 +65,12 @@ def frequency_discrimination(
         size = max(1, _CHUNK // length)
         for start in range(0, len(index), size):
             part = slice(start, start + size)
-            angle = (bins[labels[part], None] * np.arange(length)) % length
+            turn = (bins[labels[part], None] * np.arange(length)) % length
             if phase == "known":
-                x = turn[0][angle]
+                x = cosine[turn]
             else:
                 phi = 2.0 * np.pi * uniform(f"{stream}|phase|{split}", index[part], 1)
-                x = np.cos(phi) * turn[0][angle] - np.sin(phi) * turn[1][angle]
+                x = np.cos(phi) * cosine[turn] - np.sin(phi) * sine[turn]
             x = amplitude * x + noise * normals(stream, split, index[part], length)
             inputs[part, :, 0] = on_grid(x)
         return numbered(split, index, inputs, labels)
@@ -86,9 +87,3 @@ def class_bins(length: int, classes: int, low: int, high: int) -> IntArray:
     # Halves are rounded up, in whole numbers.
     spread = np.arange(classes, dtype=np.int64) * (high - low)
     return low + (2 * spread + classes - 1) // (2 * (classes - 1))
-
-
-def _turn(length: int) -> tuple[FloatArray, FloatArray]:
-    """Return cos and sin of 2 pi t / length, (length,) each."""
-    angle = 2.0 * np.pi * np.arange(length) / length
-    return np.cos(angle), np.sin(angle)

@@ -10,7 +10,6 @@ src/dataloaders/lra.py, class AAN.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -31,16 +30,6 @@ _LINE_BYTES = 16 << 20
 SEPARATOR = 257
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Tokens (N, 2, L) int64, byte + 1, padded with 0; lengths (N, 2); labels and ids (N,)."""
-
-    tokens: IntArray
-    lengths: IntArray
-    labels: IntArray
-    sample_id: IntArray
-
-
 def lra_retrieval(folder: Path, form: str = "", max_length: int = 4000, limit: int = 0) -> Task:
     """Return the task of joined pairs: tokens (N, 2 max_length + 1), 0 to 257, two classes.
 
@@ -58,30 +47,31 @@ def lra_retrieval(folder: Path, form: str = "", max_length: int = 4000, limit: i
     splits, first = {}, 0
     for split in SPLITS:
         pairs = read_pairs(folder, split, max_length, limit)
-        tokens, lengths = joined(pairs)
+        assert pairs.lengths is not None
+        tokens, lengths = joined(pairs.inputs, pairs.lengths)
         splits[split] = Split(tokens, pairs.labels, first + pairs.sample_id, lengths)
         first += len(pairs.labels)
     given = {"folder": folder, "form": form, "max_length": max_length, "limit": limit}
     return Task(spec_of(_WHO, given, lra_retrieval), 2, splits, tokens=SEPARATOR + 1)
 
 
-def joined(pairs: Pairs) -> tuple[IntArray, IntArray]:
-    """Return the sequences (N, 2 L + 1) of pairs of length L, and where they end (N,)."""
-    count, _, L = pairs.tokens.shape
+def joined(pairs: IntArray, lengths: IntArray) -> tuple[IntArray, IntArray]:
+    """Return sequences (N, 2 L + 1) of pairs (N, 2, L) with lengths (N, 2), and their ends (N,)."""
+    count, _, L = pairs.shape
     check_room(_WHO, (count, 2 * L + 1), 16, "give limit=1000 or a smaller max_length")
     place = np.arange(2 * L + 1)
-    first, second = pairs.lengths[:, :1], pairs.lengths[:, 1:]
+    first, second = lengths[:, :1], lengths[:, 1:]
     # Where each place is read: in the first document, at the separator, in the second one, nowhere.
     behind = place - first - 1
-    ahead = np.take_along_axis(pairs.tokens[:, 0], np.minimum(place, L - 1)[None], axis=1)
-    after = np.take_along_axis(pairs.tokens[:, 1], np.clip(behind, 0, L - 1), axis=1)
+    ahead = np.take_along_axis(pairs[:, 0], np.minimum(place, L - 1)[None], axis=1)
+    after = np.take_along_axis(pairs[:, 1], np.clip(behind, 0, L - 1), axis=1)
     tokens = np.where(place < first, ahead, np.where(behind < second, after, 0))
     tokens[np.arange(count), first[:, 0]] = SEPARATOR
     return tokens, (first + 1 + second)[:, 0]
 
 
-def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit: int = 0) -> Pairs:
-    """Return the pairs of a split; label 1 if one document cites the other.
+def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit: int = 0) -> Split:
+    """Return the pairs of a split: tokens (N, 2, L), lengths (N, 2), label 1 if one cites another.
 
     folder: holds new_aan_pairs.train.tsv, .eval.tsv and .test.tsv, one line per pair: label, two
     names, two texts; split: train, validation or test; documents are cut after max_length bytes;
@@ -104,9 +94,8 @@ def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit:
     classes = source.labels(labels, 2)
     tokens, lengths = byte_tokens(documents, max_length)
     count = len(classes)
-    return Pairs(
-        tokens.reshape(count, 2, max_length), lengths.reshape(count, 2), classes, np.arange(count)
-    )
+    pairs = tokens.reshape(count, 2, max_length)
+    return Split(pairs, classes, np.arange(count), lengths.reshape(count, 2))
 
 
 def _lines(source: Source) -> Iterator[bytes]:

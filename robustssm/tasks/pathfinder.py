@@ -26,6 +26,8 @@ files are.
 Source: Linsley et al. (arXiv 1805.08315), section 4; Tay et al. (arXiv 2011.04006), section 2.2.5.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,9 +38,8 @@ from robustssm.tasks.pathfinder_contours import Contours
 from robustssm.tasks.pathfinder_geometry import Geometry, sample_geometry
 from robustssm.typing import FloatArray, IntArray
 
-# side: dash length, gaps, thickness, radius of markers, distance of starts, continuity, contrast,
-# dashes of all distractors together.
-_PUBLISHED = {
+# By side: the fields of Contours from dash_length to grey; dashes of all distractors together.
+_PUBLISHED: dict[int, tuple[Any, ...]] = {
     32: (2.0, (1.0,), 0.5, 1.5, 7.0, 1.0, 0.75, 8),
     64: (5.0, (1.0,), 1.0, 2.5, 12.0, 1.8, 0.8, 22),
     128: (5.0, (2.0, 3.0), 1.5, 3.0, 20.0, 1.8, 0.9, 35),
@@ -78,21 +79,9 @@ def published(side: int, dashes: int = 14) -> Contours:
     """Return what the benchmark draws at a side, with contours of so many dashes."""
     check(_WHO, "dashes", dashes, 3, 18)
     require(side in _PUBLISHED, f"{_WHO}: side", side, f"one of {', '.join(map(str, _PUBLISHED))}")
-    length, gaps, thickness, radius, start, continuity, grey, total = _PUBLISHED[side]
+    *shapes, total = _PUBLISHED[side]
     short = dashes // 3
-    return Contours(
-        side=side,
-        dashes=dashes,
-        distractors=total // short,
-        distractor_dashes=short,
-        dash_length=length,
-        gaps=gaps,
-        thickness=thickness,
-        marker_radius=radius,
-        seed_distance=start,
-        continuity=continuity,
-        grey=grey,
-    )
+    return Contours(side, dashes, total // short, short, *shapes)
 
 
 def geometry(

@@ -132,14 +132,14 @@ def test_pairs(tmp_path: Path) -> None:
     lines = ['1\ta\tb\tfirst "text\tsecond', "0.0\tc\td\té\tlonger than ten bytes"]
     (tmp_path / "new_aan_pairs.eval.tsv").write_text("\n".join([*lines, ""]))
     pairs = read_pairs(tmp_path, "validation", max_length=12)
-    assert pairs.tokens.shape == (2, 2, 12)
+    assert pairs.inputs.shape == (2, 2, 12) and pairs.lengths is not None
     texts = [line.split("\t")[3:] for line in lines]
     for row, own in enumerate(texts):
         for side, text in enumerate(own):
             content = text.encode()[:12]
             length = pairs.lengths[row, side]
-            assert bytes((pairs.tokens[row, side, :length] - 1).tolist()) == content
-            assert (pairs.tokens[row, side, length:] == 0).all()
+            assert bytes((pairs.inputs[row, side, :length] - 1).tolist()) == content
+            assert (pairs.inputs[row, side, length:] == 0).all()
     assert pairs.labels.tolist() == [1, 0] and pairs.sample_id.tolist() == [0, 1]
     assert len(read_pairs(tmp_path, "validation", limit=1).labels) == 1
 
