@@ -1,31 +1,24 @@
-"""Certified sup_omega |G_a - G_b| between two LegS systems with the same readout.
+"""Certified sup_omega |G_a - G|, the distance of a LegS system from HiPPO with the same readout.
 
 G_t = G / (1 + tau phi_n), phi_n = r e^{i psi}: r = omega / hypot(omega, n) grows, psi falls: on
 [a, b] the smallest |1 + tau phi_n| is known from the ends alone, spikes included. Together with
 the bound of C x (`hippo_bounds`) that is first order in b - a and sees every spike; on short
-intervals D = G_a - G_b is interpolated as a whole, which is of second order near a peak.
+intervals D = G_t - G is interpolated as a whole, which is of second order near a peak.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from robustssm.errors import ShapeError
 from robustssm.evaluations.initializations.hippo_bounds import (
     MONOMIALS,
     NODES,
     HippoReadout,
     interpolation_error,
 )
-from robustssm.evaluations.initializations.responses import (
-    Damped,
-    Diagonal,
-    Reference,
-    Response,
-    paired,
-)
-from robustssm.evaluations.suprema.certified import Bracket, peak_gain
-from robustssm.evaluations.suprema.expansions import TERMS, ColumnSums, PoleSum
+from robustssm.evaluations.initializations.responses import Damped, Reference, Response, paired
+from robustssm.evaluations.suprema.certified import Bracket
+from robustssm.evaluations.suprema.expansions import TERMS, ColumnSums
 from robustssm.evaluations.suprema.subdivision import Enclosure, blocks, polynomial_bound, supremum
 from robustssm.hippo import legs
 from robustssm.hippo.spectrum import spikes
@@ -39,26 +32,19 @@ SHORT = 0.125
 
 @dataclass(frozen=True)
 class DampedDifference:
-    """|G_a - G_b| = |tau_a - tau_b| |phi C x| / (|1 + tau_a phi| |1 + tau_b phi|)."""
+    """|G_t - G| = tau |phi C x| / |1 + tau phi| in the rank-one family."""
 
     hippo: HippoReadout
-    tau_a: float
-    tau_b: float
+    tau: float
 
     def values(self, row: IntArray, at: FloatArray) -> FloatArray:
         """Return the modulus of the difference."""
         n = self.hippo.n
-        scale = abs(self.tau_a - self.tau_b) * at / np.hypot(at, n) / np.abs(self.denominator(at))
+        denominator = np.abs(legs.normal_ratio(n, at, self.tau))
+        scale = self.tau * at / np.hypot(at, n) / denominator
         if self.hippo.C is None:
             return scale * (n / np.hypot(at, n))
         return scale * np.abs(self.hippo.values(at)[..., 0])
-
-    def denominator(self, omega: FloatArray) -> ComplexArray:
-        """Return (1 + tau_a phi) (1 + tau_b phi) at i omega."""
-        ratio = legs.normal_ratio(self.hippo.n, omega, self.tau_a)
-        if self.tau_b:
-            ratio = ratio * legs.normal_ratio(self.hippo.n, omega, self.tau_b)
-        return ratio
 
     def bounds(self, row: IntArray, low: FloatArray, high: FloatArray) -> FloatArray:
         """Return the product of the factors' bounds, or that of an interpolant on short ones."""
@@ -78,45 +64,33 @@ class DampedDifference:
         omega = c[:, None] + h[:, None] * NODES
         r = omega / np.hypot(omega, n)
         phi = r * np.exp(1j * legs.phase(n, np.maximum(omega, legs.FLOOR)))
-        values = self.hippo.values(omega)[..., 0] * phi / self.denominator(omega)
+        values = self.hippo.values(omega)[..., 0] * phi / legs.normal_ratio(n, omega, self.tau)
         safe = np.maximum(c, legs.FLOOR)
         S = np.log1p((n / safe) ** 2) - 1.0 / safe - np.minimum(0.5 * np.pi / safe, n / safe**2)
         largest = np.exp(-0.25 * np.maximum(S, 0.0) / (1.0 + 0.25 / np.maximum(safe, 1.0)) ** 2)
         quarter = np.full_like(c, 0.25)
         K = self.hippo.disc_bound(c, 2.0 * quarter) * largest * interpolation_error(quarter, h)
         with np.errstate(divide="ignore"):
-            tail = K / ((1.0 - self.tau_a * largest) * (1.0 - self.tau_b * largest))
-        difference = abs(self.tau_a - self.tau_b)
-        return difference * polynomial_bound((values @ MONOMIALS.T)[:, :, None], tail)
+            tail = K / (1.0 - self.tau * largest)
+        return self.tau * polynomial_bound((values @ MONOMIALS.T)[:, :, None], tail)
 
     def factors(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """Return the product of the factors' bounds."""
         n = self.hippo.n
-        psi_low, psi_high = (
-            legs.phase(n, np.maximum(high, legs.FLOOR)),
-            legs.phase(n, np.maximum(low, legs.FLOOR)),
-        )
+        psi_low, psi_high = (legs.phase(n, np.maximum(end, legs.FLOOR)) for end in (high, low))
         # Does an odd multiple of pi lie between? Then cos^2(psi / 2) reaches 0.
         turns = np.floor(0.5 + psi_low / (2.0 * np.pi)) != np.floor(0.5 + psi_high / (2.0 * np.pi))
         cosine = np.minimum(np.cos(0.5 * psi_low) ** 2, np.cos(0.5 * psi_high) ** 2)
         cosine = np.where(turns, 0.0, cosine)
-        r_low, r_high = low / np.hypot(low, n), high / np.hypot(high, n)
         hypot = np.hypot(high, n)
-        gap = n * (n / (hypot * (hypot + high)))  # 1 - r_high
+        r_high, gap = high / hypot, n * (n / (hypot * (hypot + high)))  # gap = 1 - r_high
         # r / |1 + tau r e^{i psi}| grows with r.
-        first = np.hypot(
-            1.0 - self.tau_a + self.tau_a * gap, 2.0 * np.sqrt(self.tau_a * r_high * cosine)
-        )
-        second = np.ones_like(first)
-        if self.tau_b:
-            r = np.clip((1.0 - 2.0 * cosine) / self.tau_b, r_low, r_high)
-            second = np.hypot(1.0 - self.tau_b * r, 2.0 * np.sqrt(self.tau_b * r * cosine))
-        ratio = abs(self.tau_a - self.tau_b) * r_high / (first * second)
-        return ratio * self.hippo.bounds(low, high)
+        least = np.hypot(1.0 - self.tau + self.tau * gap, 2.0 * np.sqrt(self.tau * r_high * cosine))
+        return self.tau * r_high / least * self.hippo.bounds(low, high)
 
     def at_infinity(self) -> float:
-        """Return K with |G_a - G_b| <= K / omega beyond n^2, where |1 + tau phi| >= 1."""
-        return abs(self.tau_a - self.tau_b) * self.hippo.at_infinity()
+        """Return K with |G_t - G| <= K / omega beyond n^2, where |1 + tau phi| >= 1."""
+        return self.tau * self.hippo.at_infinity()
 
 
 @dataclass(frozen=True)
@@ -158,45 +132,21 @@ class DiagonalDifference:
         return 2.0 * float(np.sum(np.linalg.norm(self.residues, axis=1))) + self.hippo.at_infinity()
 
 
-def certified_error(a: Response, b: Response | None = None, rtol: float = 1e-9) -> Bracket:
-    """Return the bracket of sup_omega |G_a(i omega) - G_b(i omega)|; b = None is HiPPO.
-
-    rtol: relative gap asked for. Raises ShapeError if the readouts differ.
-    """
-    b = Reference(a.C, a.poles[:0], a.poles[:0]) if b is None else b
-    if a.C.shape != b.C.shape or np.any(a.C != b.C):
-        raise ShapeError(f"certified error: readouts of {a.n} and {b.n} numbers differ")
-    if isinstance(a, Diagonal) and not isinstance(b, Reference):
-        return peak_gain(pole_sum(a) - pole_sum(b), rtol)
-    if isinstance(b, Diagonal):
-        return certified_error(b, a, rtol)
-    readout = HippoReadout(a.n, a.C)
-    if not np.any(a.C):
+def certified_error(system: Response, rtol: float = 1e-9) -> Bracket:
+    """Return the bracket of sup_omega |G_a(i omega) - G(i omega)|; rtol: the gap asked for."""
+    if isinstance(system, Reference) or not np.any(system.C):
         return Bracket(0.0, 0.0, 0.0)
-    if isinstance(a, Diagonal):
-        poles_a, residues_a = paired(a)
-        return _search(
-            DiagonalDifference(readout, poles_a, residues_a[:, None]), a.n, poles_a, rtol
-        )
-    taus = [system.tau if isinstance(system, Damped) else 0.0 for system in (a, b)]
-    return damped_difference(readout, max(taus), min(taus), rtol)
-
-
-def pole_sum(system: Response) -> PoleSum:
-    """Return the system by all its poles and residues."""
+    readout = HippoReadout(system.n, system.C)
+    if isinstance(system, Damped):
+        return damped_error(readout, system.tau, rtol)
     poles, residues = paired(system)
-    one = np.ones((len(poles), 1))
-    return PoleSum(poles, residues[None], one, np.zeros((1, 1)))
+    return _search(DiagonalDifference(readout, poles, residues[:, None]), system.n, poles, rtol)
 
 
-def damped_difference(
-    readout: HippoReadout, tau_a: float, tau_b: float, rtol: float = 1e-9
-) -> Bracket:
-    """Return the bracket of sup |G_a - G_b| in the rank-one family; 0 <= tau_b <= tau_a <= 1."""
-    if tau_a == tau_b or (readout.C is not None and not np.any(readout.C)):
-        return Bracket(0.0, 0.0, 0.0)
+def damped_error(readout: HippoReadout, tau: float, rtol: float = 1e-9) -> Bracket:
+    """Return the bracket of sup |G_t - G| in the rank-one family, 0 < tau <= 1, C not zero."""
     none = np.zeros(0, dtype=np.complex128)
-    return _search(DampedDifference(readout, tau_a, tau_b), readout.n, none, rtol)
+    return _search(DampedDifference(readout, tau), readout.n, none, rtol)
 
 
 def diagonalization_error(

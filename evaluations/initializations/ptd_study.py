@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import RejectedInputError, StabilityError, UsageError
-from robustssm.evaluations.initializations.certified_error import damped_difference
+from robustssm.evaluations.initializations.certified_error import damped_error
 from robustssm.evaluations.initializations.convergence import line
 from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
 from robustssm.evaluations.initializations.trade_off import sup_errors
@@ -174,7 +174,7 @@ def measure(made: Diagonalization, log_kappa: FloatArray, log_tau: FloatArray) -
     if not log_kappa[0] <= at <= log_kappa[-1]:
         return {**row, "note": "beyond the kappa of rank-one"}
     tau = float(np.exp(np.interp(at, log_kappa, log_tau)))
-    other = damped_difference(HippoReadout(n, None), tau, 0.0).low
+    other = damped_error(HippoReadout(n, None), tau).low
     return {**row, "rank_one_error": other, "ratio": worst.high / other, "note": ""}
 
 

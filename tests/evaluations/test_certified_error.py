@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 
-from robustssm.errors import ShapeError
 from robustssm.evaluations.initializations.certified_error import (
     certified_error,
-    damped_difference,
+    damped_error,
     diagonalization_error,
 )
 from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
@@ -81,7 +80,7 @@ def test_worst_readout_has_the_closed_bound(tau: float) -> None:
     r = np.linspace(0.0, 1.0, 200001)
     bound = tau * np.max(r * np.sqrt(1.0 - r * r) / (1.0 - tau * r))
     for n in (16, 256, 10**5):
-        found = damped_difference(HippoReadout(n, None), tau, 0.0)
+        found = damped_error(HippoReadout(n, None), tau)
         # The grid of r misses the maximum by at most 1e-10.
         assert found.high <= bound * (1.0 + 2e-9)
     # A phase of pi comes within pi / (2 ln n) of the best frequency.
@@ -100,49 +99,36 @@ def test_worst_readout_of_a_diagonalisation(name: str) -> None:
     # 4001 points on six decades resolve the curve's features (width >= 0.5) to some percent.
     assert np.linalg.norm(x, axis=0).max() >= 0.95 * found.low
     if "rank1" in name:
-        closed = damped_difference(HippoReadout(n, None), 0.3, 0.0)
+        closed = damped_error(HippoReadout(n, None), 0.3)
         # Two routes; the diagonalisation has kappa eps = 1e-14, its bracket 1e-6.
         assert found.low == pytest.approx(closed.low, rel=2e-6)
 
 
-@given(
-    n=st.integers(2, 40),
-    seed=st.integers(0, 10**6),
-    taus=st.tuples(st.floats(0.15, 1.0), st.floats(0.15, 1.0)),
-)
+@given(n=st.integers(2, 40), seed=st.integers(0, 10**6), tau=st.floats(0.15, 1.0))
 @settings(max_examples=20, deadline=None)
-def test_no_frequency_exceeds_high(n: int, seed: int, taus: tuple[float, float]) -> None:
-    C = np.random.default_rng(seed).standard_normal(n)
-    a, b = damped(C, taus[0]), damped(C, taus[1])
-    omega = np.concatenate([np.geomspace(1e-2, 1e3 * n, 300), a.poles.imag, b.poles.imag])
-    for found, values in (
-        (certified_error(a, rtol=1e-4), np.abs(a.error(omega))),
-        (certified_error(a, b, rtol=1e-4), np.abs(a.transfer(omega) - b.transfer(omega))),
-    ):
-        # Rounding: the difference of two transfer functions of size |C| sqrt(n).
-        slack = 1e-12 * np.abs(a.transfer(omega)).max()
-        assert values.max() <= found.high + slack
-        assert found.high <= found.low * (1.0 + 1.001e-4)
+def test_no_frequency_exceeds_high(n: int, seed: int, tau: float) -> None:
+    system = damped(np.random.default_rng(seed).standard_normal(n), tau)
+    omega = np.concatenate([np.geomspace(1e-2, 1e3 * n, 300), system.poles.imag])
+    found = certified_error(system, rtol=1e-4)
+    # Rounding: the difference of two transfer functions of size |C| sqrt(n).
+    slack = 1e-12 * np.abs(system.transfer(omega)).max()
+    assert np.abs(system.error(omega)).max() <= found.high + slack
+    assert found.high <= found.low * (1.0 + 1.001e-4)
 
 
-def test_pairs_of_any_kind() -> None:
-    C = np.array([1.0, -0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0])
-    systems = [response(parse(name), C) for name in ("s4d", "s4ptd", "s4d-inv", "s4")]
+@pytest.mark.parametrize("name", ["s4d", "s4ptd", "s4d-inv", "s4"])
+def test_a_readout_of_few_entries(name: str) -> None:
+    system = response(parse(name), np.array([1.0, -0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0]))
     omega = np.concatenate([[0.0], np.geomspace(1e-2, 1e3, 3000)])
-    for a in systems:
-        for b in systems:
-            found = certified_error(a, b, 1e-6)
-            values = np.abs(a.transfer(omega) - b.transfer(omega))
-            assert values.max() <= found.high + 1e-13
-            # 3000 points a five decades see a maximum to a percent.
-            assert values.max() >= 0.98 * found.low - 1e-13
+    found, values = certified_error(system, 1e-6), np.abs(system.error(omega))
+    assert values.max() <= found.high + 1e-13
+    # 3000 points a five decades see a maximum to a percent.
+    assert values.max() >= 0.98 * found.low - 1e-13
 
 
-def test_zero_and_different_readouts() -> None:
+def test_zero_readout() -> None:
     found = certified_error(damped(np.zeros(8), 1.0))
     assert (found.low, found.high) == (0.0, 0.0)
-    with pytest.raises(ShapeError, match="differ"):
-        certified_error(damped(np.ones(8), 1.0), damped(np.ones(4), 1.0))
     poles, _ = paired(damped(np.eye(1, 9)[0], 1.0))
     assert len(poles) == 9
 
@@ -156,6 +142,4 @@ def test_both_signs_of_omega_where_the_residues_are_not_conjugate() -> None:
 
 def test_a_readout_that_sees_nothing() -> None:
     found = diagonalization_error(np.array([-1 + 0j]), np.eye(1) + 0j, np.ones(1) + 0j, np.zeros(1))
-    assert (found.low, found.high) == (0.0, 0.0)
-    found = damped_difference(HippoReadout(4, np.zeros(4)), 0.5, 0.0)
     assert (found.low, found.high) == (0.0, 0.0)
