@@ -45,10 +45,21 @@ class Finding:
 
 
 def judge(
-    compared: str, measure: str, value: float, tolerance: float, reason: str, **facts: object
+    compared: str,
+    measure: str,
+    value: float,
+    reason: str,
+    *,
+    tolerance: float = 0.0,
+    holds: bool = True,
+    **facts: object,
 ) -> Finding:
-    """Return a finding that passes if value <= tolerance; NaN does not."""
-    verdict = PASS if value <= tolerance else FAIL
+    """Return a finding that passes if value <= tolerance, which NaN is not, and `holds`.
+
+    facts: by what they are called; empty ones are left out.
+    """
+    verdict = PASS if value <= tolerance and holds else FAIL
+    facts = {name: fact for name, fact in facts.items() if fact not in ("", {})}
     return Finding(compared, measure, float(value), float(tolerance), reason, verdict, facts)
 
 

@@ -20,9 +20,9 @@ def central_differences(setting: Setting) -> Finding:
         "autograd with central differences, float64, networks of 2 layers of 8 states",
         "largest error, relative to the largest entry of the gradient",
         max(errors.values()),
-        1e-6,
         f"step {_STEP:g}: truncation of order step^2 times the third derivative (LayerNorm: up to "
         "1e2), rounding 2e-16 / step",
+        tolerance=1e-6,
         networks=len(errors),
         worst=max(errors, key=errors.__getitem__),
     )
@@ -50,15 +50,14 @@ def zero_gradients(setting: Setting, subject: Subject) -> Finding:
     split, network = subject.task.splits["test"].first(_SAMPLES), subject.copy()
     network.eval()
     x = subject.inputs(split).requires_grad_(True)
-    own = margin(network(x), torch.from_numpy(split.labels))
-    (gradient,) = torch.autograd.grad(own.sum(), x)
+    margins = margin(network(x), torch.from_numpy(split.labels))
+    (gradient,) = torch.autograd.grad(margins.sum(), x)
     zero = gradient == 0.0
     broken = int((~torch.isfinite(gradient)).flatten(1).any(1).sum())
     return judge(
         "gradients of the margin at the input with what an adversary can follow",
         "samples whose gradient is zero everywhere, or not finite",
         int(zero.flatten(1).all(1).sum()) + broken,
-        0,
         "where it is zero, adversaries see nothing and robustness looks better than it is",
         samples=len(x),
         **{"share of zero entries": f"{float(zero.double().mean()):.2%}"},

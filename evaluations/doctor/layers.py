@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
-from robustssm.evaluations.doctor.base import FAIL, PASS, Finding, Setting, Subject, judge
+from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.hippo.initializations import NAMES
 from robustssm.layers import SSMLayer
@@ -22,10 +22,8 @@ _SAMPLES = 2
 
 def _layers(setting: Setting) -> dict[str, list[SSMLayer]]:
     """Return the layers of every bundled initialisation, and of the models under test."""
-    found = {name: list(load_checkpoint(zoo_path(name, 0)).network.ssm_layers()) for name in NAMES}
-    for subject in setting.subjects:
-        found[str(subject.ref)] = subject.network.ssm_layers()
-    return found
+    layers = {name: list(load_checkpoint(zoo_path(name, 0)).network.ssm_layers()) for name in NAMES}
+    return layers | {str(one.ref): one.network.ssm_layers() for one in setting.subjects}
 
 
 def noise(*shape: int) -> Tensor:
@@ -34,55 +32,51 @@ def noise(*shape: int) -> Tensor:
 
 
 @torch.no_grad()
-def _worst(setting: Setting, dtype: torch.dtype) -> tuple[float, dict[str, float]]:
-    """Return the largest error of the convolution in `dtype`, relative to the output's maximum.
+def convolution(setting: Setting, dtype: torch.dtype) -> Finding:
+    """Compare the convolution of every bundled layer kind in `dtype` with the recurrence.
 
-    The recurrence, in float64, is the reference; errors by initialisation or model.
+    The recurrence is in float64, the reference; sweeps use the convolution in float32.
     """
-    errors = {}
-    for name, layers in _layers(setting).items():
-        worst = [_error(layer, dtype) for layer in layers]
-        errors[name] = max(worst, key=lambda error: (math.isnan(error), error))
-    return max(errors.values(), key=lambda error: (math.isnan(error), error)), errors
+    stages = math.log2(2 * _LENGTH)
+    tolerance, reason = {
+        torch.float64: (
+            1e-11,
+            f"rounding 2e-16 over {_LENGTH} steps, in state bases of condition up to 1e2",
+        ),
+        torch.float32: (
+            8.0 * torch.finfo(torch.float32).eps * stages,
+            f"8 roundings of 1.2e-7 in each of the {stages:.0f} stages of an FFT of {2 * _LENGTH}",
+        ),
+    }[dtype]
+    errors = {
+        name: max((_error(layer, dtype) for layer in layers), key=_nan_last)
+        for name, layers in _layers(setting).items()
+    }
+    return judge(
+        f"FFT convolution in {str(dtype).removeprefix('torch.')} with recurrence in float64",
+        "largest error, relative to the largest output",
+        max(errors.values(), key=_nan_last),
+        reason,
+        tolerance=tolerance,
+        networks=len(errors),
+        worst=max(errors, key=errors.__getitem__),
+    )
+
+
+def _nan_last(error: float) -> tuple[bool, float]:
+    """Return the key by which NaN is the largest error."""
+    return math.isnan(error), error
 
 
 def _error(layer: SSMLayer, dtype: torch.dtype) -> float:
+    """Return the largest error of the convolution, relative to the output's maximum."""
     u = noise(_SAMPLES, _LENGTH, layer.d).to(dtype)
     # Copies, so that kernels are built anew and none is left behind.
     reference = copy.deepcopy(layer).double()
     stepwise = reference.recurrence(u.double())
-    found = copy.deepcopy(reference if dtype == torch.float64 else layer)(u).double()
+    convolved = copy.deepcopy(reference if dtype == torch.float64 else layer)(u).double()
     scale = max(float(stepwise.abs().max()), torch.finfo(dtype).tiny)
-    return float((found - stepwise).abs().max()) / scale
-
-
-def convolution_float64(setting: Setting) -> Finding:
-    """Compare convolution and recurrence of every bundled layer kind in float64."""
-    error, errors = _worst(setting, torch.float64)
-    return judge(
-        "FFT convolution in float64 with recurrence in float64",
-        "largest error, relative to the largest output",
-        error,
-        1e-11,
-        f"rounding 2e-16 over {_LENGTH} steps, in state bases of condition up to 1e2",
-        networks=len(errors),
-        worst=max(errors, key=errors.__getitem__),
-    )
-
-
-def convolution_float32(setting: Setting) -> Finding:
-    """Compare the convolution in float32, as sweeps use it, with the recurrence in float64."""
-    error, errors = _worst(setting, torch.float32)
-    stages = math.log2(2 * _LENGTH)
-    return judge(
-        "FFT convolution in float32 with recurrence in float64",
-        "largest error, relative to the largest output",
-        error,
-        8.0 * torch.finfo(torch.float32).eps * stages,
-        f"8 roundings of 1.2e-7 in each of the {stages:.0f} stages of an FFT of {2 * _LENGTH}",
-        networks=len(errors),
-        worst=max(errors, key=errors.__getitem__),
-    )
+    return float((convolved - stepwise).abs().max()) / scale
 
 
 @torch.no_grad()
@@ -96,7 +90,6 @@ def kernels(setting: Setting, subject: Subject) -> Finding:
         f"kernels and outputs of every layer over {L} steps with finite numbers",
         "values that are not finite",
         broken,
-        0,
         "a stable system has a finite response to a finite input",
         layers=len(subject.network.ssm_layers()),
     )
@@ -106,15 +99,15 @@ def poles(setting: Setting, subject: Subject) -> Finding:
     """Look for poles on the right, and say what share of them is aliased."""
     systems = [layer_system(layer, subject.task.length) for layer in subject.network.ssm_layers()]
     largest = max(float(system.poles.real.max()) for system in systems)
-    return Finding(
+    aliased = ", ".join(f"{system.aliased.mean():.2%}" for system in systems)
+    return judge(
         "continuous poles of every layer with the left half plane",
         "largest Re lambda, per unit time",
         largest,
-        0.0,
         "strictly below 0: a pole at 0 or above never forgets",
-        PASS if largest < 0.0 else FAIL,
-        {
+        holds=largest < 0.0,
+        **{
             "largest discrete pole": f"{max(np.abs(s.discrete).max() for s in systems):.6f}",
-            "|Im| dt > pi by layer": ", ".join(f"{s.aliased.mean():.2%}" for s in systems),
+            "|Im| dt > pi by layer": aliased,
         },
     )

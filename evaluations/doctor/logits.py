@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,7 @@ from robustssm import philox
 from robustssm.attacks.adversaries.victim import margin
 from robustssm.checkpoints.native import weights_hash
 from robustssm.evaluations.doctor.base import (
-    FAIL,
     NOT_AVAILABLE,
-    PASS,
     Finding,
     Setting,
     Subject,
@@ -54,8 +51,7 @@ def _evaluations(
 
 def _different(a: pd.DataFrame, b: pd.DataFrame) -> int:
     """Return how many rows of two frames differ in any bit."""
-    same = (a.to_numpy() == b.to_numpy()) | (a.isna() & b.isna()).to_numpy()
-    return int((~same).any(axis=1).sum())
+    return len(a.compare(b))
 
 
 def determinism(setting: Setting, subject: Subject) -> Finding:
@@ -69,7 +65,6 @@ def determinism(setting: Setting, subject: Subject) -> Finding:
         "an evaluation (logits; rows of clean and perturbed cells) with its repetition",
         "samples that differ in any bit",
         differ,
-        0,
         "the same operations on the same numbers",
         samples=len(x) + 3 * _LIMIT,
     )
@@ -80,25 +75,22 @@ def batch_invariance(setting: Setting, subject: Subject) -> Finding:
     x, network = setting.inputs(subject), subject.network
     order = torch.from_numpy(np.random.Generator(np.random.Philox(0)).permutation(len(x)))
     reference = logits(network, x, len(x))
-    found = {f"{size} at a time": logits(network, x, size) for size in _BATCHES}
-    shuffled = torch.empty_like(reference)
-    shuffled[order] = logits(network, x[order], 64)
-    found["shuffled"] = shuffled
-    differ = {way: different_rows(reference, other) for way, other in found.items()}
+    ways = {f"{size} at a time": logits(network, x, size) for size in _BATCHES}
+    ways["shuffled"] = torch.empty_like(reference)
+    ways["shuffled"][order] = logits(network, x[order], 64)
+    differ = {way: different_rows(reference, other) for way, other in ways.items()}
     rows = zip(_evaluations(subject, network, 64), _evaluations(subject, network, 7), strict=True)
     differ["cells, 7 at a time"] = sum(_different(a, b) for a, b in rows)
     labels = torch.from_numpy(setting.split(subject).labels)
     ties = int((margin(reference, labels).abs() < _TIE).sum())
-    changed = {way: count for way, count in differ.items() if count}
     return judge(
         "logits of all samples at once with those in batches of 1, 7 and 64 and in another order",
         "samples that differ in any bit",
         sum(differ.values()),
-        0,
         "samples are evaluated in blocks of constant shape, whatever the batch",
         samples=len(x),
         **{"ties (|margin| < 1e-6)": ties},
-        **({"where": changed} if changed else {}),
+        where={way: count for way, count in differ.items() if count},
     )
 
 
@@ -130,10 +122,9 @@ def state(setting: Setting, subject: Subject) -> Finding:
         "the model's hash, modes and hooks before evaluations with those after them",
         "parts that changed",
         len(changed),
-        0,
         "an evaluation only reads",
         parts=len(before),
-        **({"changed": ", ".join(changed)} if changed else {}),
+        changed=", ".join(changed),
     )
 
 
@@ -151,7 +142,6 @@ def eval_mode(setting: Setting, subject: Subject) -> Finding:
         "logits of a network in training mode, dropout 0.5, with those in evaluation mode",
         "samples that differ in any bit, one more where the mode is not restored",
         differ + (not restored),
-        0,
         "evaluation mode is enforced, and restored",
         samples=len(x),
     )
@@ -162,20 +152,19 @@ def accuracy(setting: Setting, subject: Subject) -> Finding:
     card, task = subject.checkpoint.card, subject.task
     split = task.splits["test"]
     measured = clean_accuracy(subject.network, split)
-    finding = judge(
+    same = task.content_hash == card.task_hash
+    return judge(
         "clean accuracy on the test split with the model's card",
         "difference",
         float("nan") if card.clean_accuracy is None else abs(measured - card.clean_accuracy),
-        1.5 / len(split),
         "one sample: another machine's rounding may flip a tie",
+        tolerance=1.5 / len(split),
+        holds=same,
         measured=measured,
         card=card.clean_accuracy,
         n=len(split),
+        data="" if same else f"{task.content_hash[:12]}, the card {card.task_hash[:12]}",
     )
-    if task.content_hash == card.task_hash:
-        return finding
-    facts = {**finding.facts, "data": f"{task.content_hash[:12]}, the card {card.task_hash[:12]}"}
-    return replace(finding, verdict=FAIL, facts=facts)
 
 
 def device(setting: Setting, subject: Subject) -> Finding:
@@ -210,18 +199,16 @@ def device_against_cpu(setting: Setting, subject: Subject) -> Finding:
                            philox.uniform_tensor("doctor", ids, 101))  # fmt: skip
     tf32_on = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
     repeated = different_rows(first, again)
-    tolerance = 8.0 * cpu
-    good = gpu <= tolerance and not (tf32_on or draws or repeated)
-    return Finding(
+    return judge(
         _DEVICES,
         _OFF,
         gpu,
-        tolerance,
         "8 times what float32 on the CPU is off, for other orders of summation; TF32 is off by "
         "1000 times as much. Draws and repetitions have to have the same bits",
-        PASS if good else FAIL,
-        {
-            "device": str(setting.device),
+        tolerance=8.0 * cpu,
+        holds=not (tf32_on or draws or repeated),
+        device=str(setting.device),
+        **{
             "float32 on the CPU is off by": f"{cpu:.2g}",
             "samples whose draws differ": draws,
             "samples that differ when repeated": repeated,
@@ -231,5 +218,5 @@ def device_against_cpu(setting: Setting, subject: Subject) -> Finding:
     )
 
 
-def _off(found: Tensor, exact: Tensor) -> float:
-    return float((found.double() - exact).abs().max())
+def _off(rounded: Tensor, exact: Tensor) -> float:
+    return float((rounded.double() - exact).abs().max())

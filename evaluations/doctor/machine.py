@@ -48,9 +48,8 @@ def environment(setting: Setting) -> Finding:
         "this machine with what a sweep needs",
         "things that are missing",
         len(problems),
-        0,
         f"{_DISK // _MIB} MiB of disk, {_MEMORY // _MIB} MiB of memory, a writable folder",
-        **({"missing": "; ".join(problems)} if problems else {}),
+        missing="; ".join(problems),
         **versions(),
         system=f"{platform.system()} {platform.machine()}",
         cores=cores,
@@ -76,8 +75,8 @@ def available_memory() -> int | None:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(found[0]) * 1024 if found else None
+    available = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(available[0]) * 1024 if available else None
 
 
 def processes(setting: Setting, subject: Subject) -> Finding:
@@ -95,7 +94,6 @@ def processes(setting: Setting, subject: Subject) -> Finding:
         f"a sweep of {len(plan.unique)} cells in one process with the same in two",
         "files of cells that differ in any byte, or are missing",
         len(differ) + len(plan.unique) - len(names),
-        0,
         "a cell is a function of weights, data, perturbation and seed",
         cells=len(plan.unique),
     )

@@ -43,7 +43,6 @@ def known_answers(setting: Setting) -> Finding:
         "Philox 4x32-10 with the vectors of Random123",
         "vectors that differ",
         wrong,
-        0,
         "integer arithmetic is exact",
         vectors=len(KNOWN),
     )
@@ -84,7 +83,6 @@ def draws(setting: Setting) -> Finding:
         "draws of a sample alone with those in batches of any size and order",
         "samples whose draws differ in any bit",
         differ,
-        0,
         "a draw is a function of seed, perturbation and sample",
         samples=2 * len(ids),
     )
@@ -115,8 +113,7 @@ def perturbed(setting: Setting) -> Finding:
         "perturbed samples with those of other batches, and with stored fingerprints",
         "samples and fingerprints that differ in any bit",
         wrong + len(changed),
-        0,
         "two models, machines or versions are compared on the same noise or not at all",
         perturbations=", ".join(STORED),
-        **({"changed": "; ".join(changed)} if changed else {}),
+        changed="; ".join(changed),
     )

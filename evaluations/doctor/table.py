@@ -1,7 +1,10 @@
 """The table of checks, and how they are run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+
+import torch
 
 from robustssm.evaluations.doctor import gradients, layers, logits, machine, noise
 from robustssm.evaluations.doctor.base import FAIL, Check, Finding, Setting, Subject
@@ -12,8 +15,8 @@ CHECKS = (
     Check("philox", once=noise.known_answers),
     Check("draws", once=noise.draws),
     Check("perturbed inputs", once=noise.perturbed),
-    Check("convolution float64", once=layers.convolution_float64),
-    Check("convolution float32", once=layers.convolution_float32),
+    Check("convolution float64", once=partial(layers.convolution, dtype=torch.float64)),
+    Check("convolution float32", once=partial(layers.convolution, dtype=torch.float32)),
     Check("gradients", once=gradients.central_differences),
     Check("kernels", each=layers.kernels),
     Check("poles", each=layers.poles),
@@ -46,22 +49,17 @@ def examine(
     A check that crashes has failed, with its message. report: called as findings come.
     """
     findings = []
-    for finding in _findings(setting):
-        findings.append(finding)
-        report(finding)
+    for check, subject in planned(setting):
+        with one_thread():
+            finding = run(check, setting, subject)
+        model = "" if subject is None else str(subject.ref)
+        findings.append(replace(finding, check=check.name, model=model))
+        report(findings[-1])
     return findings
 
 
-def _findings(setting: Setting) -> Iterator[Finding]:
-    for check, subject in planned(setting):
-        with one_thread():
-            found = run(check, setting, subject)
-        model = "" if subject is None else str(subject.ref)
-        yield replace(found, check=check.name, model=model)
-
-
 def run(check: Check, setting: Setting, subject: Subject | None) -> Finding:
-    """Return what one check found; that it failed, with the message, if it crashed."""
+    """Return the finding of one check; that it failed, with the message, if it crashed."""
     try:
         if subject is not None and check.each is not None:
             return check.each(setting, subject)
