@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from robustssm.attacks.bands import fourier_basis
-from robustssm.errors import ShapeError, UsageError
+from robustssm.errors import ShapeError, UsageError, require
 from robustssm.evaluations.certificates.enclosures import TINY
 from robustssm.evaluations.certificates.lipschitz import double_copy, features_constant
 from robustssm.evaluations.certificates.remainders import largest_radius
@@ -72,8 +72,7 @@ def certified_radii(
             f"certificate: input has shape {tuple(x.shape)} and labels {tuple(labels.shape)}, "
             f"expected (samples, length, {channels}) and (samples,)"
         )
-    if bound not in BOUNDS:
-        raise UsageError(f"certificate: bound is {bound!r}, expected one of {', '.join(BOUNDS)}")
+    require(bound in BOUNDS, "certificate: bound", bound, f"one of {', '.join(BOUNDS)}")
     if not 0.0 < tolerance < 1.0:
         raise UsageError(f"certificate: tolerance is {tolerance:g}, expected between 0 and 1")
     if bound == "global":
@@ -98,8 +97,8 @@ def _global(network: Network, x: Tensor, labels: Tensor) -> FloatArray:
     weight = twin.decoder.weight
     apart = torch.linalg.vector_norm(weight[labels][:, None] - weight, dim=2)
     # The label's own row is 0 / 0.
-    own = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
-    radii = (margins / (apart * constant)).masked_fill(own, math.inf).amin(1)
+    of_label = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
+    radii = (margins / (apart * constant)).masked_fill(of_label, math.inf).amin(1)
     result: FloatArray = radii.clamp(min=0.0).numpy()
     return result
 

@@ -29,6 +29,7 @@ Reference for GELU: Hendrycks and Gimpel, arXiv 1606.08415, section 2.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -47,14 +48,7 @@ def gelu_slope(z: Tensor) -> Tensor:
 
 def gelu_bend(z: Tensor, radius: Tensor) -> Tensor:
     """Return sup |GELU''| on [z - radius, z + radius], shape of z."""
-    low, high = z - radius, z + radius
-    result = torch.maximum(_gelu_second(low), _gelu_second(high))
-    for point in (-2.0, 0.0, 2.0):
-        inside = (low <= point) & (point <= high)
-        result = torch.where(
-            inside, _gelu_second(torch.full_like(z, point)).maximum(result), result
-        )
-    return result
+    return _largest(_gelu_second, (-2.0, 0.0, 2.0), z, radius)
 
 
 def logistic_slope(z: Tensor, radius: Tensor) -> Tensor:
@@ -65,12 +59,18 @@ def logistic_slope(z: Tensor, radius: Tensor) -> Tensor:
 
 def logistic_bend(z: Tensor, radius: Tensor) -> Tensor:
     """Return sup |s''| on [z - radius, z + radius], shape of z."""
+    return _largest(_logistic_second, (-LOGISTIC_BEND, LOGISTIC_BEND), z, radius)
+
+
+def _largest(
+    curve: Callable[[Tensor], Tensor], extrema: tuple[float, ...], z: Tensor, radius: Tensor
+) -> Tensor:
+    """Return the largest of the curve at the ends of the interval and at the extrema inside."""
     low, high = z - radius, z + radius
-    result = torch.maximum(_logistic_second(low), _logistic_second(high))
-    for point in (-LOGISTIC_BEND, LOGISTIC_BEND):
+    result = torch.maximum(curve(low), curve(high))
+    for point in extrema:
         inside = (low <= point) & (point <= high)
-        peak = _logistic_second(torch.full_like(z, point))
-        result = torch.where(inside, peak.maximum(result), result)
+        result = torch.where(inside, curve(torch.full_like(z, point)).maximum(result), result)
     return result
 
 

@@ -138,5 +138,5 @@ class StepMap:
 
 def image(maps: Sequence[StepMap], sources: Sequence[Remainder]) -> Remainder:
     """Return the bounds of the sum of every map's image of its own source."""
-    parts = [own(source) for own, source in zip(maps, sources, strict=True)]
+    parts = [step_map(source) for step_map, source in zip(maps, sources, strict=True)]
     return sum(parts[1:], parts[0])

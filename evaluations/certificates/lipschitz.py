@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
 from robustssm.layers import DSS, S4, S4D, S5
 from robustssm.networks.network import Block, Network, Normalisation
@@ -51,9 +51,9 @@ def check(network: Network) -> None:
         )
     for number, block in enumerate(network.blocks):
         if type(block) is not Block or type(block.ssm) not in FAMILIES:
-            found = block.ssm if type(block) is Block else block
+            part = block.ssm if type(block) is Block else block
             raise UsageError(
-                f"certificate: block {number} is a {type(found).__name__}, expected an SSM layer "
+                f"certificate: block {number} is a {type(part).__name__}, expected an SSM layer "
                 "S4, S4D, DSS or S5 followed by GELU and GLU"
             )
 
@@ -121,8 +121,7 @@ def lipschitz_table(network: Network, L: int) -> list[Component]:
     Raises UsageError for a network or block of another kind, or L < 1.
     """
     check(network)
-    if L < 1:
-        raise UsageError(f"certificate: length is {L}, expected at least 1")
+    require(L >= 1, "certificate: length", L, "at least 1")
     twin, a = double_copy(network), network.architecture
     encoder = float(torch.linalg.matrix_norm(twin.input_weight / twin.std, 2))
     table = [Component(-1, "encoder", encoder, "spectral norm, input normalisation included")]
@@ -161,14 +160,13 @@ def features_constant(network: Network, L: int) -> float:
             )
     a = network.architecture
     result = 1.0
-    outside = [part.constant for part in table if part.block < 0 and part.part != "decoder"]
     for number in range(a.layers):
-        own = {part.part: part.constant for part in table if part.block == number}
-        norm = own.pop("norm")
-        inner = math.prod(own.values()) * (norm if a.prenorm else 1.0)
+        constants = {part.part: part.constant for part in table if part.block == number}
+        norm = constants.pop("norm")
+        inner = math.prod(constants.values()) * (norm if a.prenorm else 1.0)
         inner = 1.0 + inner if a.residual else inner
         result *= inner * (1.0 if a.prenorm else norm)
-    return result * math.prod(outside)
+    return result * math.prod(p.constant for p in table if p.block < 0 and p.part != "decoder")
 
 
 def certificate_notes(network: Network, L: int) -> list[str]:
@@ -178,19 +176,13 @@ def certificate_notes(network: Network, L: int) -> list[str]:
     """
     lines = []
     for part in lipschitz_table(network, L):
-        if part.part == "glu" and math.isinf(part.constant):
-            lines.append(
-                f"{part.name}: no global constant, {part.note}; locally its second "
-                "derivatives on the interval that its two inputs can reach"
-            )
-        elif part.part == "glu":
-            lines.append(
-                f"{part.name}: global constant {part.constant:.3g}, {part.note}; locally "
-                "its second derivatives on the interval that its two inputs can reach"
-            )
+        if part.part == "glu":
+            local = "its second derivatives on the interval that its two inputs can reach"
         elif part.part == "norm" and "gamma" in part.note:
-            lines.append(
-                f"{part.name}: global constant {part.constant:.3g}, {part.note}; locally "
-                "its second derivative at the least variance within reach"
-            )
+            local = "its second derivative at the least variance within reach"
+        else:
+            continue
+        none = math.isinf(part.constant)
+        constant = "no global constant" if none else f"global constant {part.constant:.3g}"
+        lines.append(f"{part.name}: {constant}, {part.note}; locally {local}")
     return lines

@@ -184,15 +184,15 @@ class Layer:
         """
         result = torch.zeros(())
         for index, base in enumerate(bases):
-            own = [
+            forms = [
                 norm[:, None, None] ** 2 * source.S
                 for norm, source in zip(self.weighted, sources, strict=True)
                 if source.S is not None and source.base == index
             ]
-            if own:
-                size = torch.stack([(S * base.gram).sum().clamp(min=TINY).sqrt() for S in own])
+            if forms:
+                size = torch.stack([(S * base.gram).sum().clamp(min=TINY).sqrt() for S in forms])
                 theta = size / size.sum()
-                S = sum(S / t for S, t in zip(own, theta, strict=True))
+                S = sum(S / t for S, t in zip(forms, theta, strict=True))
                 result = result + base.largest(S)
         return result
 

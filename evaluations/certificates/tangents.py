@@ -41,7 +41,7 @@ class Stream:
 
     def then(self, value: Tensor, matrix: Tensor, *more: Tensor) -> "Stream":
         """Return the stream after a map with this value and these derivatives (L, d, d)."""
-        maps = (*(matrix @ own for own in self.maps), *more)
+        maps = (*(matrix @ each for each in self.maps), *more)
         return Stream(value, self.base, matrix @ self.route, maps)
 
 
@@ -93,7 +93,7 @@ class Tangent:
             first = Base.of(through(layer, stream.route @ self.bases[stream.base].J))
         self.bases.append(first)
         maps = tuple(map(StepMap.of, stream.maps))
-        weighted = tuple(spectral_norms(operator.gains[:, None] * own) for own in stream.maps)
+        weighted = tuple(spectral_norms(operator.gains[:, None] * each) for each in stream.maps)
         self.stages.append(Layer(operator, maps, weighted))
         return layer(stream.value[None])[0]
 
@@ -194,15 +194,10 @@ class Tangent:
         m = self.bases[0].J.shape[2]
         total = torch.zeros(m, m, dtype=torch.float64)
         for index, base in enumerate(self.bases):
-            own = [form.S for form in bounds.forms if form.base == index]
-            if own:
-                total += base.form(sum(own[1:], own[0]))
+            forms = [form.S for form in bounds.forms if form.base == index]
+            if forms:
+                total += base.form(sum(forms[1:], forms[0]))
         return float(root(total))
-
-    def certify(self, r: float) -> tuple[float, float, float]:
-        """Return (slope, form, rest) of `largest_radius` from the bounds at r."""
-        bounds = self.remainders(r)
-        return self.slope, self.largest(bounds), bounds.rest
 
 
 def tangent(setting: Setting, x: Tensor, label: int) -> Tangent | None:

@@ -72,16 +72,17 @@ class TimeOperator:
     def _spectrum(self) -> Tensor:
         return torch.fft.rfft(self.kernel.abs(), n=self._order, dim=0)
 
+    def _convolved(self, spectrum: Tensor, bound: Tensor) -> Tensor:
+        """Return the convolution of bounds (L, ...) with a kernel of that spectrum, rounded."""
+        forward = torch.fft.rfft(bound, n=self._order, dim=0)
+        mixed = spectrum.ndim > forward.ndim
+        product = (spectrum @ forward[..., None])[..., 0] if mixed else spectrum * forward
+        return torch.fft.irfft(product, n=self._order, dim=0)[: len(bound)].clamp(min=0.0)
+
     def magnitudes(self, bound: Tensor) -> Tensor:
         """Return bounds (L, d) of the outputs' entries, given bounds (L, d) of the inputs'."""
-        L, n = len(bound), self._order
-        forward = torch.fft.rfft(bound, n=n, dim=0)
-        if self.kernel.ndim == 2:
-            product = self._spectrum * forward
-        else:
-            product = (self._spectrum @ forward[..., None])[..., 0]
         slack = self._rounding * self.peaks(torch.linalg.vector_norm(bound, dim=0))
-        return torch.fft.irfft(product, n=n, dim=0)[:L].clamp(min=0.0) + slack
+        return self._convolved(self._spectrum, bound) + slack
 
     @cached_property
     def share(self) -> Tensor:
@@ -107,10 +108,8 @@ class TimeOperator:
 
     def steps(self, bound: Tensor) -> Tensor:
         """Return bounds (L,) of the outputs' norms at each step, given those (L,) of the inputs."""
-        L, n = len(bound), self._order
-        product = self._lags_spectrum * torch.fft.rfft(bound, n=n)
         slack = self._rounding * self._lags.sum() * torch.linalg.vector_norm(bound)
-        return torch.fft.irfft(product, n=n)[:L].clamp(min=0.0) + slack
+        return self._convolved(self._lags_spectrum, bound) + slack
 
     def peaks(self, bound: Tensor) -> Tensor:
         """Return bounds (d,) of outputs at any step, given bounds (d,) of inputs at every step."""
@@ -129,9 +128,9 @@ def time_operator(layer: SSMLayer, L: int) -> TimeOperator:
     channels = torch.arange(layer.d)
     impulses[channels, 0, channels] = 1.0
     kernel = layer(impulses).permute(1, 2, 0).contiguous()
-    own = kernel.diagonal(dim1=1, dim2=2)
-    if torch.equal(kernel, torch.diag_embed(own)):
-        kernel = own.contiguous()
+    diagonal = kernel.diagonal(dim1=1, dim2=2)
+    if torch.equal(kernel, torch.diag_embed(diagonal)):
+        kernel = diagonal.contiguous()
     spectrum = torch.fft.rfft(kernel, n=2 * L, dim=0)
     if kernel.ndim == 3:
         norm = torch.linalg.matrix_norm(spectrum, 2).max()

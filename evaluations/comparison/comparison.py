@@ -12,13 +12,13 @@ from robustssm.evaluations.comparison.curve_quantities import (
     WORST,
     CurveQuantities,
 )
-from robustssm.evaluations.comparison.mode_differences import mode_differences
 from robustssm.evaluations.comparison.rows import (
     Row,
     Rows,
     any_mode,
     bootstrapped,
     corruptions,
+    mode_differences,
     paired_shares,
     single_shares,
     table,
@@ -129,9 +129,8 @@ def _of_grid(
         for name, low, high in zip(linear, *paired_mean_interval(per_sample), strict=True):
             rows[pair, name].bound(low, high, "adjusted Wald")
         paired_shares(grid, pair, rows)
-        differences, p_any = mode_differences(grid, pair, seed)
-        modes.append(differences)
-        rows |= any_mode(pair, differences, p_any)
+        modes.append(mode_differences(grid, pair, seed))
+        rows |= any_mode(pair, modes[-1])
     if len(grid.modes) > 1:
         rows |= _worst(grid, pairs)
     return table(grid, rows), modes

@@ -1,5 +1,6 @@
 """What a comparison reports of each model, as one function of accuracies."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,8 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
-from robustssm.evaluations.statistics.corruption import corruption_error
-from robustssm.evaluations.statistics.strength_curves import area, area_weights, half_strength
+from robustssm.evaluations.statistics.strength_curves import (
+    area,
+    area_weights,
+    corruption_error,
+    half_strength,
+)
 from robustssm.typing import FloatArray
 
 CLEAN, MEAN = "acc_clean", "acc_mean_over_modes"
@@ -54,13 +59,13 @@ class CurveQuantities:
         mean over the seeds of the reference.
         """
         members = self.grid.members
-        own = {seed: k for k, (name, seed) in enumerate(members) if name == self.reference}
+        places = {seed: k for k, (name, seed) in enumerate(members) if name == self.reference}
         weights = np.zeros((len(members), len(members)))
         for k, (model, seed) in enumerate(members):
             if self.same_seeds(model):
-                weights[k, own[seed]] = 1.0
+                weights[k, places[seed]] = 1.0
             else:
-                weights[k, list(own.values())] = 1.0 / len(own)
+                weights[k, list(places.values())] = 1.0 / len(places)
         return weights
 
     def same_seeds(self, model: str) -> bool:
@@ -79,11 +84,11 @@ class CurveQuantities:
 
         accuracy: (..., rows); the result (..., (members + pairs) * quantities).
         """
-        own = self.of_members(accuracy)
+        single = self.of_members(accuracy)
         first, second = ([pair[k] for pair in self.pairs] for k in (0, 1))
         with np.errstate(invalid="ignore"):  # two censored eps50 have no ratio
-            differences = own[..., first, :] - own[..., second, :]
-        both = np.concatenate([own, differences], axis=-2)
+            differences = single[..., first, :] - single[..., second, :]
+        both = np.concatenate([single, differences], axis=-2)
         return both.reshape(*accuracy.shape[:-1], -1)
 
     def of_members(self, accuracy: FloatArray) -> FloatArray:
@@ -93,28 +98,27 @@ class CurveQuantities:
         clean = split[..., 0]
         noisy = split[..., 1:].reshape(*split.shape[:-1], len(grid.modes), len(grid.eps))
         curve = noisy.mean(-2)
-        found = [clean[..., None], curve]
+        quantities = [clean[..., None], curve]
         x = grid.log_eps()
         if x is not None:
             target = self.chance + (clean - self.chance) / 2
             curve = curve[..., grid.on_curve]
-            found += [area(x, curve)[..., None], half_strength(x, curve, target)[..., None]]
+            quantities += [area(x, curve)[..., None], half_strength(x, curve, target)[..., None]]
         if self.reference:
-            error, clean_error = 1.0 - noisy, (1.0 - clean)[..., None, None]
-            for errors in (error, error - clean_error):
-                base = np.einsum("ab,...bme->...ame", self.reference_weights, errors)
-                found.append(corruption_error(errors, base)[0][..., None])
-        return np.concatenate(found, axis=-1)
+            quantities += [mean[..., None] for mean, _ in self.corruptions(noisy, clean)]
+        return np.concatenate(quantities, axis=-1)
 
-    def corruptions_used(self) -> tuple[FloatArray, FloatArray]:
-        """Return the share of modes that mCE and relative mCE average, each (members,)."""
-        error = 1.0 - self.grid.correct.mean(-1)
-        relative = error - (1.0 - self.grid.clean.mean(-1))[:, None, None]
-        shares = [
-            corruption_error(e, np.einsum("ab,bme->ame", self.reference_weights, e))[1]
-            for e in (error, relative)
-        ]
-        return shares[0], shares[1]
+    def corruptions(
+        self, noisy: FloatArray, clean: FloatArray
+    ) -> Iterator[tuple[FloatArray, FloatArray]]:
+        """Yield mCE, then relative mCE, each with the share of modes that it averages.
+
+        noisy: accuracies (..., members, modes, eps); clean (..., members), as what is yielded.
+        """
+        error = 1.0 - noisy
+        for errors in (error, error - (1.0 - clean)[..., None, None]):
+            base = np.einsum("ab,...bme->...ame", self.reference_weights, errors)
+            yield corruption_error(errors, base)
 
     def contributions(self, pair: tuple[int, int]) -> tuple[list[Name], FloatArray]:
         """Return the quantities that are means over samples, and each sample's difference.

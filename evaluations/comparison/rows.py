@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from robustssm.evaluations.comparison.curve_quantities import (
@@ -20,6 +21,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.bootstrap import Bootstrapped
 from robustssm.evaluations.statistics.intervals import wilson
+from robustssm.evaluations.statistics.max_statistic import max_t
 from robustssm.evaluations.statistics.paired import mcnemar, paired_interval
 
 COLUMNS = (
@@ -159,11 +161,9 @@ def paired_shares(grid: StrengthGrid, pair: tuple[int, int], rows: Rows) -> None
         rows[pair, name].test(float(mcnemar(*counts)), "McNemar exact")
 
 
-def _shares(grid: StrengthGrid) -> dict[Name, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
+def _shares(grid: StrengthGrid) -> dict[Name, npt.NDArray[np.bool_]]:
     """Return the outcomes (members, samples) of the quantities that are shares of the samples."""
-    shares: dict[Name, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]] = {
-        (CLEAN, None): grid.clean
-    }
+    shares: dict[Name, npt.NDArray[np.bool_]] = {(CLEAN, None): grid.clean}
     if len(grid.modes) == 1:
         shares |= {(MEAN, float(eps)): grid.correct[:, 0, e] for e, eps in enumerate(grid.eps)}
     return shares
@@ -172,21 +172,54 @@ def _shares(grid: StrengthGrid) -> dict[Name, np.ndarray[tuple[int, ...], np.dty
 def corruptions(quantities: CurveQuantities, rows: Rows) -> None:
     """Say against which seeds corruption errors are, and of how many modes they are the mean."""
     grid = quantities.grid
-    shares = dict(zip((MCE, RELATIVE_MCE), quantities.corruptions_used(), strict=True))
+    measured = quantities.corruptions(grid.correct.mean(-1), grid.clean.mean(-1))
+    shares = dict(zip((MCE, RELATIVE_MCE), (share for _, share in measured), strict=True))
     for k, (model, _) in enumerate(grid.members):
         same = quantities.same_seeds(model)
         against = "same training seed" if same else "mean over its seeds"
         for name, share in shares.items():
             row = rows[(k, None), (name, None)]
             used = round(float(share[k]) * len(grid.modes))
-            parts = [
-                f"of {quantities.reference}, {against}",
-                f"{used} of {len(grid.modes)} modes have a ratio",
-            ]
-            row.detail = "; ".join([*parts, *([row.detail] if row.detail else [])])
+            said = f"of {quantities.reference}, {against}"
+            ratios = f"{used} of {len(grid.modes)} modes have a ratio"
+            row.detail = "; ".join(filter(None, [said, ratios, row.detail]))
 
 
-def any_mode(pair: tuple[int, int], differences: pd.DataFrame, p_any: float) -> Rows:
+def mode_differences(grid: StrengthGrid, pair: tuple[int, int], seed: int) -> pd.DataFrame:
+    """Return one row per (mode, eps) of model minus reference.
+
+    pair: places of model and reference; p: McNemar's exact, alone; p_max_t: adjusted over all
+    rows, of this noise, pair and training seed. a is the model, b the reference.
+    """
+    a, b = (grid.correct[k].reshape(-1, grid.n) for k in pair)
+    a_only, b_only = (a & ~b).sum(1), (b & ~a).sum(1)
+    (model, train_seed), (reference, other) = (grid.members[k] for k in pair)
+    return pd.DataFrame(
+        {
+            "noise": grid.noise,
+            "inject": grid.inject,
+            "clip": grid.clip,
+            "model": model,
+            "reference": reference,
+            "train_seed": str(train_seed),
+            "reference_seed": str(other),
+            "mode": np.repeat(grid.modes, len(grid.eps)),
+            "mode_unit": grid.mode_unit,
+            "eps": np.tile(grid.eps, len(grid.modes)),
+            "eps_unit": grid.eps_unit,
+            "n": grid.n,
+            "accuracy": a.mean(1),
+            "reference_accuracy": b.mean(1),
+            "a_only": a_only,
+            "b_only": b_only,
+            "difference": (a_only - b_only) / grid.n,
+            "p": mcnemar(a_only, b_only),
+            "p_max_t": max_t(a, b, seed=seed),
+        }
+    )
+
+
+def any_mode(pair: tuple[int, int], differences: pd.DataFrame) -> Rows:
     """Return at how many conditions two models differ, and whether at any."""
     differ = differences["p_max_t"] < 0.05
     better = int((differ & (differences["difference"] > 0)).sum())
@@ -196,7 +229,8 @@ def any_mode(pair: tuple[int, int], differences: pd.DataFrame, p_any: float) -> 
     rows: Rows = {
         (pair, (name, None)): Row(float(value), detail=detail) for name, value in counts.items()
     }
-    rows[pair, (DIFFER, None)].test(p_any, "max-T, any condition, either sign")
+    any_p = differences["p_max_t"].min()
+    rows[pair, (DIFFER, None)].test(any_p, "max-T, any condition, either sign")
     return rows
 
 

@@ -42,7 +42,7 @@ def _mean(group: pd.DataFrame) -> dict[str, object]:
     row |= {"reference_seed": "all"} if row["reference"] else {}
 
     def of(value: float, said: str = "", **more: object) -> dict[str, object]:
-        detail = "; ".join([*shared, *([said] if said else [])])
+        detail = "; ".join(filter(None, [*shared, said]))
         return row | {"value": value, "detail": detail, **more}
 
     values = group["value"].to_numpy(dtype=np.float64)
@@ -61,8 +61,8 @@ def _mean(group: pd.DataFrame) -> dict[str, object]:
     used = np.log(values) if geometric else values
     if row["reference"] and quantity not in (MCE, RELATIVE_MCE):
         # Means of ratios are not centred where two models are equal: their signs mean nothing.
-        found = compare_seeds(used)
-        row |= {"p": found.p, "p_test": f"sign flips of seeds, at least {found.smallest_p:g}"}
+        seeds = compare_seeds(used)
+        row |= {"p": seeds.p, "p_test": f"sign flips of seeds, at least {seeds.smallest_p:g}"}
     share = quantity.startswith(("acc_", "auc_")) and not row["reference"]
     low, high = seed_interval(used) if share else student(used)
     if np.isnan(low):
@@ -80,9 +80,9 @@ def _shared(details: pd.Series) -> list[str]:
     What a seed says of its own samples (no interval, undefined in some resamples) is left out.
     """
     parts = [text.split("; ") for text in details]
-    own = ("no interval", "undefined in")
+    of_samples = ("no interval", "undefined in")
     return [
         part
         for part in parts[0]
-        if part and not part.startswith(own) and all(part in other for other in parts)
+        if part and not part.startswith(of_samples) and all(part in other for other in parts)
     ]

@@ -94,11 +94,11 @@ def _grid(compared: Comparable, noise: tuple[str, ...], table: pd.DataFrame) -> 
     places = sorted(set(table["member"]))
     shared = table.groupby(["mode", "eps"])["member"].nunique()
     shared = shared[shared == len(places)]
-    found = shared.index.to_frame(index=False)
-    strengths = np.sort(found["eps"].unique())
+    pairs = shared.index.to_frame(index=False)
+    strengths = np.sort(pairs["eps"].unique())
     if noise[_NOISE.index("eps_unit")] == "snr-db":
         strengths = strengths[::-1]
-    count = found.groupby("mode")["eps"].nunique()
+    count = pairs.groupby("mode")["eps"].nunique()
     modes = np.sort(count.index[count == len(strengths)].to_numpy(dtype=np.float64))
     if not len(modes):
         return None
@@ -107,16 +107,11 @@ def _grid(compared: Comparable, noise: tuple[str, ...], table: pd.DataFrame) -> 
     correct = np.empty(shape, dtype=np.bool_)
     wanted = pd.MultiIndex.from_product([modes, strengths])
     for k, place in enumerate(places):
-        own = table[table["member"] == place].set_index(["mode", "eps"])["row"]
-        correct[k] = members[k].correct[own.reindex(wanted).to_numpy(np.int64)].reshape(shape[1:])
+        rows = table[table["member"] == place].set_index(["mode", "eps"])["row"]
+        correct[k] = members[k].correct[rows.reindex(wanted).to_numpy(np.int64)].reshape(shape[1:])
     conditions = table.drop_duplicates(["mode", "eps"])
-    name, inject, mode_unit, eps_unit, clip = noise
     return StrengthGrid(
-        noise=name,
-        inject=inject,
-        mode_unit=mode_unit,
-        eps_unit=eps_unit,
-        clip=clip,
+        **dict(zip(_NOISE, noise, strict=True)),
         members=tuple((member.model, member.train_seed) for member in members),
         modes=modes,
         eps=strengths.astype(np.float64),

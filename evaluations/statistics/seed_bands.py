@@ -79,13 +79,10 @@ def seed_band(shares: FloatArray, n: int, level: float) -> SeedBand:
     scale.
     """
     k, conditions = shares.shape
-    if k < 2:
-        raise UsageError(f"band over seeds: {k} training seed, expected at least 2")
-    angles = np.arcsin(np.sqrt(shares))
-    own = np.maximum(angles.var(0, ddof=1), 1 / (4 * n))
+    centre, variance = _moments(shares, n)
     freedom = k - 1 + POOLED
-    variance = ((k - 1) * own + POOLED * own.mean()) / freedom
-    return _band(angles.mean(0), np.sqrt(variance * (1 + 1 / k)), freedom, level / conditions)
+    pooled = ((k - 1) * variance + POOLED * variance.mean()) / freedom
+    return _band(centre, np.sqrt(pooled * (1 + 1 / k)), freedom, level / conditions)
 
 
 def mean_band(means: FloatArray, n: int, level: float) -> SeedBand:
@@ -95,11 +92,16 @@ def mean_band(means: FloatArray, n: int, level: float) -> SeedBand:
     on the arcsine scale and with its smallest variance as in `seed_band`.
     """
     k = len(means)
-    if k < 2:
-        raise UsageError(f"band over seeds: {k} training seed, expected at least 2")
-    angles = np.arcsin(np.sqrt(means))
-    scale = np.sqrt(max(angles.var(ddof=1), 1 / (4 * n)) * (1 + 1 / k))
-    return _band(angles.mean(keepdims=True), np.array([scale]), k - 1, level)
+    centre, variance = _moments(means[:, None], n)
+    return _band(centre, np.sqrt(variance * (1 + 1 / k)), k - 1, level)
+
+
+def _moments(shares: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+    """Return mean and variance of arcsines over seeds, (conditions,); UsageError for one seed."""
+    if len(shares) < 2:
+        raise UsageError(f"band over seeds: {len(shares)} training seed, expected at least 2")
+    angles = np.arcsin(np.sqrt(shares))
+    return angles.mean(0), np.maximum(angles.var(0, ddof=1), 1 / (4 * n))
 
 
 def _band(centre: FloatArray, scale: FloatArray, freedom: float, level: float) -> SeedBand:

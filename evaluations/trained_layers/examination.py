@@ -1,7 +1,7 @@
 """What a checkpoint is: its parts, its layers' spectra, and whether they say one thing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def _layer(number: int, layer: SSMLayer) -> LayerReport:
     facts: dict[str, object] = {}
     parity = None
     try:
-        facts = fingerprint(layer_spectrum(layer)).to_dict()
+        facts = asdict(fingerprint(layer_spectrum(layer)))
     except RobustssmError as error:
         refused.append(str(error))
     try:

@@ -69,18 +69,15 @@ class GainResult:
         if per == "channel":
             return frame
         keys = ["model", "layer"] if per == "layer" else ["model"]
-        rows = []
-        for key, part in frame.groupby(keys, sort=False):
-            rows.append(dict(zip(keys, key, strict=True)) | summarise(part))
-        return pd.DataFrame(rows)
+        groups = frame.groupby(keys, sort=False)
+        return pd.DataFrame([dict(zip(keys, key, strict=True)) | summarise(g) for key, g in groups])
 
     def verdicts(self) -> list[str]:
         """Return one line per model name over its seeds: where the peaks are, against the spike."""
         lines = []
         for name, part in self.channels.groupby("name", sort=False):
             pooled = summarise(part)
-            by_model = part.groupby("model", sort=False)
-            shares = [summarise(rows)["near_spike"] for _, rows in by_model]
+            shares = [summarise(g)["near_spike"] for _, g in part.groupby("model", sort=False)]
             resolved = pooled["near_spike_resolved"]
             where = "" if np.isnan(resolved) else f", {resolved:.0%} where dt omega_spike < pi"
             lines.append(
@@ -253,26 +250,15 @@ def model_gain(
     kappa = checkpoint.card.init_diagnostics.get("kappa")
     systems = {k: layer_system(stored[k], length) for k in layers or range(len(stored))}
     frames = []
+    of_seeds = name or label
     for index, system in systems.items():
-        frame = channel_gains(system, n, length, rtol, np.nan if kappa is None else kappa)
-        frame.insert(0, "layer", index)
-        frames.append(frame)
+        gains = channel_gains(system, n, length, rtol, np.nan if kappa is None else kappa)
+        first = pd.DataFrame({"model": label, "name": of_seeds, "layer": index}, gains.index)
+        frames.append(first.join(gains))
     table = pd.concat(frames, ignore_index=True)
-    table.insert(0, "name", name or label)
-    table.insert(0, "model", label)
     notes = _notes(list(systems.values()), table, length)
-    return ModelGain(
-        label,
-        name or label,
-        checkpoint.content_hash,
-        n,
-        spike,
-        kappa,
-        length,
-        systems,
-        table,
-        notes,
-    )
+    content = checkpoint.content_hash
+    return ModelGain(label, of_seeds, content, n, spike, kappa, length, systems, table, notes)
 
 
 def _notes(systems: list[LayerSystem], table: pd.DataFrame, length: int) -> tuple[str, ...]:
@@ -282,14 +268,9 @@ def _notes(systems: list[LayerSystem], table: pd.DataFrame, length: int) -> tupl
         notes.append("S5: one system a layer, gains are largest singular values, dt a mean")
     if any(isinstance(s, Dense) for s in systems):
         unknown = int(table["kappa"].isna().sum())
-        notes.append(
-            "S4: kappa and poles are those of the trained matrix"
-            + (
-                f"; kappa > {MAX_CONDITION:g} in {unknown} channels, poles uncertain"
-                if unknown
-                else ""
-            )
-        )
+        large = f"; kappa > {MAX_CONDITION:g} in {unknown} channels, poles uncertain"
+        trained = "S4: kappa and poles are those of the trained matrix"
+        notes.append(trained + (large if unknown else ""))
     else:
         notes.append("eigenvalues are stored, so that kappa is the initialisation's")
     if any(system.by_length for system in systems):

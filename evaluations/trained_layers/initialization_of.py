@@ -11,7 +11,7 @@ Training moves eigenvalues, and several initialisations begin alike: a fingerpri
 spectrum looks like, not where it came from.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -49,10 +49,6 @@ class Fingerprint:
     fastest: float
     slowest: float
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the fields."""
-        return asdict(self)
-
 
 def spectral_distance(a: ComplexArray, b: ComplexArray) -> float:
     """Return the distance of two spectra of one size, 0 to 1."""
@@ -82,10 +78,10 @@ def candidates(n: int, low_rank: bool = False) -> dict[str, ComplexArray]:
     spectra: dict[str, ComplexArray] = {}
     for name in ("s4", "s4d-lin", "s4d-inv") if low_rank else (k for k in NAMES if k != "s4"):
         for blocks in _BLOCKS if name.startswith("s5") else (1,):
-            own = _reference(name, n // blocks) if n % blocks == 0 and n // blocks > 1 else None
-            if own is not None and len(own) * blocks == n:
+            block = _reference(name, n // blocks) if n % blocks == 0 and n // blocks > 1 else None
+            if block is not None and len(block) * blocks == n:
                 label = name if blocks == 1 else f"{name} x {blocks} blocks"
-                spectrum = np.sort_complex(np.tile(own, blocks))
+                spectrum = np.sort_complex(np.tile(block, blocks))
                 same = [k for k, other in spectra.items() if np.allclose(other, spectrum)]
                 spectra[", ".join([*same, label])] = spectrum
                 for k in same:

@@ -69,6 +69,16 @@ def cayley(poles: ComplexArray, step: FloatArray, method: str) -> tuple[ComplexA
     return mu, 2.0 / (1.0 - mu)
 
 
+def in_blocks(
+    gain: Callable[[FloatArray], FloatArray], theta: FloatArray, entries: int
+) -> FloatArray:
+    """Return the gains (c, g) at theta (g,) or (c, g), of which BLOCK / entries at a time."""
+    theta = np.atleast_2d(theta)
+    size = max(1, BLOCK // entries)
+    starts = range(0, theta.shape[1], size)
+    return np.concatenate([gain(theta[:, start : start + size]) for start in starts], axis=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerSystem(LinearSystem, ABC):
     """The c systems of one layer: one per channel, or the whole layer (S5, c = 1).
@@ -128,14 +138,13 @@ class Diagonal(LayerSystem):
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return |H(e^{i theta})|, (c, g)."""
         rho, direct = self.residues
-        theta = np.atleast_2d(theta)
-        result = np.empty((len(self.dt), theta.shape[1]))
-        block = max(1, BLOCK // rho.size)
-        for start in range(0, theta.shape[1], block):
-            s = 1j * np.tan(0.5 * theta[:, start : start + block])
+
+        def gain(part: FloatArray) -> FloatArray:
+            s = 1j * np.tan(0.5 * part)
             value = (rho[:, None] / (s[..., None] - self.mapped[:, None])).sum(axis=2)
-            result[:, start : start + block] = np.abs(value + direct[:, None])
-        return result
+            return np.abs(value + direct[:, None])
+
+        return in_blocks(gain, theta, rho.size)
 
     def peaks(self, rtol: float) -> list[Bracket]:
         """Return the certified peak gain of every channel."""
@@ -165,20 +174,18 @@ class Dense(LayerSystem):
 
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return |H(e^{i theta})|, (c, g), by Woodbury's formula as the layer's kernel."""
-        theta = np.atleast_2d(theta)
-        result = np.empty((len(self.dt), theta.shape[1]))
         assert self.P is not None
-        block = max(1, BLOCK // self.diagonal.size)
         B, C, P, dt = self.B[:, :, 0], self.C[:, 0], self.P[0], self.dt[:, None]
         sums = np.stack([C * B, C * P, P.conj() * B, P.conj() * P], axis=1)
-        for start in range(0, theta.shape[1], block):
-            z = np.exp(-1j * theta[:, start : start + block])
+
+        def gain(part: FloatArray) -> FloatArray:
+            z = np.exp(-1j * part)
             q = 0.5 * dt * (1.0 + z)
             inverse = 1.0 / ((1.0 - z)[:, None] - self.diagonal[:, :, None] * q[:, None])
             CB, CP, PB, PP = np.moveaxis(sums @ inverse, 1, 0)
-            value = dt * (CB - q * CP * PB / (1.0 + q * PP)) + self.D[:, 0]
-            result[:, start : start + block] = np.abs(value)
-        return result
+            return np.abs(dt * (CB - q * CP * PB / (1.0 + q * PP)) + self.D[:, 0])
+
+        return in_blocks(gain, theta, self.diagonal.size)
 
     def peaks(self, rtol: float) -> list[Bracket]:
         """Return the certified peak gain of every channel, from the state space itself."""
@@ -198,11 +205,12 @@ class Mimo(LayerSystem):
 
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return the largest singular value of H(e^{i theta}), (1, g)."""
-        tangent = np.tan(0.5 * np.atleast_2d(theta)[0])
-        block = max(1, BLOCK // (self.D.size + self.C.size))
-        parts = [tangent[k : k + block] for k in range(0, len(tangent), block)]
-        norms = [np.linalg.norm(self.pole_sum.transfer(w), ord=2, axis=(1, 2)) for w in parts]
-        return np.concatenate(norms)[None]
+
+        def gain(part: FloatArray) -> FloatArray:
+            H = self.pole_sum.transfer(np.tan(0.5 * part[0]))
+            return np.linalg.norm(H, ord=2, axis=(1, 2))[None]
+
+        return in_blocks(gain, theta, self.D.size + self.C.size)
 
     def peaks(self, rtol: float) -> list[Bracket]:
         """Return the certified peak gain of the layer."""

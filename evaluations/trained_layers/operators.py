@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import solve_continuous_lyapunov
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 from robustssm.evaluations.trained_layers.linear_systems import Dense, Diagonal, LayerSystem, Mimo
 from robustssm.typing import ComplexArray, FloatArray
 
@@ -78,8 +78,7 @@ def finite_gain(
     theta (c,): frequencies to start from, rad per sample (the peak's). Where it did not converge
     the value is a lower bound like any other Rayleigh quotient.
     """
-    if L < 1:
-        raise UsageError(f"finite gain: length is {L}, expected at least 1")
+    require(L >= 1, "finite gain: length", L, "at least 1")
     shape, apply, adjoint = toeplitz(system, L)
     t = np.arange(L)
     wave = np.sin(np.pi * (t + 0.5) / L) * np.cos(np.asarray(theta)[:, None] * t)

@@ -44,15 +44,15 @@ def layer_gains(network: Classifier, L: int, theta: FloatArray) -> pd.DataFrame:
     frames = []
     for index, layer in enumerate(network.ssm_layers()):
         gain = layer_system(layer, L).gain(theta)
-        frames.append(pd.DataFrame({"layer": index, "place": np.arange(len(theta)),
-                      "gain_max": gain.max(0), "gain_median": np.median(gain, 0)}))  # fmt: skip
+        frame = pd.DataFrame({"layer": index, "place": np.arange(len(theta))})
+        frames.append(frame.assign(gain_max=gain.max(0), gain_median=np.median(gain, 0)))
     return pd.concat(frames, ignore_index=True)
 
 
 def _references(state: Inspection) -> dict[str, tuple[ModelRef, str]]:
     """Return model/seed -> reference and content hash, from the manifest of a run."""
     options = state.manifest.get("options", {})
-    listed = {own["name"]: own["content_hash"] for own in state.manifest.get("models", [])}
+    listed = {one["name"]: one["content_hash"] for one in state.manifest.get("models", [])}
     refs = resolve(
         ",".join(options.get("models", ())),
         options.get("checkpoints", ()),
@@ -93,19 +93,19 @@ def overlay(state: Inspection, summary: pd.DataFrame) -> pd.DataFrame:
                 f"layer-response: {name} has no layers with a transfer function by protocol, "
                 "expected s4, s4d, dss or s5 layers; leave layer-response out of --figures"
             )
-        own = noisy[noisy["model"] == ref.label]
-        own = own[own["train_seed"] == checkpoint.card.train_seed]
-        if own.empty:
+        losses = noisy[noisy["model"] == ref.label]
+        losses = losses[losses["train_seed"] == checkpoint.card.train_seed]
+        if losses.empty:
             continue
-        modes = np.sort(own["mode"].unique())
-        scale = 1.0 / length if own["mode_unit"].iloc[0] == "bin" else 1.0
+        modes = np.sort(losses["mode"].unique())
+        scale = 1.0 / length if losses["mode_unit"].iloc[0] == "bin" else 1.0
         theta = 2.0 * np.pi * modes * scale
         gains = layer_gains(network, length, theta)
         gains["theta"] = theta[gains["place"]]
         gains["mode"] = modes[gains.pop("place")]
         keys = ["model", "train_seed", "task", "noise", "mode_unit", "eps", "eps_unit", "n", "mode"]
-        own = own[keys].assign(loss=own["clean_accuracy"] - own["accuracy"])
-        frames.append(own.merge(gains, on="mode"))
+        losses = losses[keys].assign(loss=losses["clean_accuracy"] - losses["accuracy"])
+        frames.append(losses.merge(gains, on="mode"))
     if not frames:
         raise UsageError(f"layer-response: no model of {state.run.path} has finished cells")
     return _with_correlation(pd.concat(frames, ignore_index=True))

@@ -15,24 +15,10 @@ from robustssm.typing import FloatArray
 def layer_system(layer: SSMLayer, L: int) -> LayerSystem:
     """Return a layer as a linear system of which gains and norms can be taken.
 
-    Parameters
-    ----------
-    layer : SSMLayer
-        The layer; it is read, not changed.
-    L : int
-        The length in samples, at least 1. It matters to DSS alone, whose kernel depends on it.
-
-    Returns
-    -------
-    LayerSystem
-        `Mimo` if channels share states, `Dense` beside a low-rank term, else `Diagonal`.
-
-    Raises
-    ------
-    RejectedInputError
-        If a parameter is not finite.
-    UsageError
-        If L < 1, or the layer is not causal, not stable or not of that form.
+    `Mimo` if channels share states, `Dense` beside a low-rank term, else `Diagonal`. L: the length
+    in samples, which matters to DSS alone, whose kernel depends on it. The layer is not changed.
+    Raises RejectedInputError if a parameter is not finite; UsageError for L < 1, or a layer that
+    is not causal, not stable or not of that form.
     """
     require(L >= 1, "layer: length", L, "at least 1")
     _check_finite(layer)
