@@ -173,9 +173,8 @@ class Layer:
         scaled = split.minimum(joint)
         entry = op.magnitudes(at_input.entry).minimum(op.reach * at_input.total)
         step = op.steps(at_input.step).minimum(op.step_reach * at_input.total)
-        return Remainder.of(
-            entry.minimum(op.share * scaled), step.minimum(op.step_share * scaled), total
-        )
+        share, step_share = op.shares()
+        return Remainder.of(entry.minimum(share * scaled), step.minimum(step_share * scaled), total)
 
     def joint(self, sources: Sequence[Source], bases: Sequence[Base]) -> Tensor:
         """Return the norm of what the sources' forms bring, weighted, per unit of |c|.

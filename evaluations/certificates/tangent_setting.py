@@ -1,7 +1,7 @@
 """What the tangents at all samples share, and the forward pass that they start from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -48,33 +48,27 @@ def through(layer: torch.nn.Module, J: Tensor) -> Tensor:
     return result.permute(1, 2, 0).contiguous()
 
 
-@dataclass
-class Spots:
-    """The outputs of the nonlinear stages on the way to the logits, in order, (b, L, d)."""
+def trace(network: Network, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return the logits of x (b, L, channels) as the network's own, and what its stages put out.
 
-    values: list[Tensor] = field(default_factory=list)
-
-    def keep(self, x: Tensor) -> Tensor:
-        """Note x and return it."""
-        self.values.append(x)
-        return x
-
-
-def trace(network: Network, x: Tensor) -> tuple[Tensor, Spots]:
-    """Return the logits of x (b, L, channels) as the network's own, and the spots.
-
-    Of a block: GELU, GLU; and the norm after (prenorm: before) them, and the final one.
+    The outputs (b, L, d) of the nonlinear stages on the way to the logits, in order: of a block
+    GELU, GLU, and the norm after (prenorm: before) them; at the end the final one.
     """
-    spots = Spots()
+    spots: list[Tensor] = []
+
+    def keep(output: Tensor) -> Tensor:
+        spots.append(output)
+        return output
+
     x = network.encoder((x - network.mean) / network.std)
     for block in network.blocks:
         assert isinstance(block, Block)
-        v = spots.keep(block.norm(x)) if block.prenorm else x
-        a = spots.keep(torch.nn.functional.gelu(block.ssm(v)))
-        y = spots.keep(torch.nn.functional.glu(block.output(a)))
+        v = keep(block.norm(x)) if block.prenorm else x
+        a = keep(torch.nn.functional.gelu(block.ssm(v)))
+        y = keep(torch.nn.functional.glu(block.output(a)))
         x = x + y if block.residual else y
-        x = x if block.prenorm else spots.keep(block.norm(x))
+        x = x if block.prenorm else keep(block.norm(x))
     if network.architecture.prenorm:
-        x = spots.keep(network.final_norm(x))
+        x = keep(network.final_norm(x))
     pooled = x.mean(1) if network.architecture.pooling == "mean" else x[:, -1]
     return network.decoder(pooled), spots

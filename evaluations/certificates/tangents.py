@@ -207,7 +207,7 @@ def tangent(setting: Setting, x: Tensor, label: int) -> Tangent | None:
     copies = x.expand(classes, -1, -1).clone().requires_grad_()
     logits, spots = trace(network, copies)
     margins = logits[:, label] - logits.diagonal()
-    gradients = torch.autograd.grad(margins.sum(), [copies, *spots.values])
+    gradients = torch.autograd.grad(margins.sum(), [copies, *spots])
     others = torch.arange(classes) != label
     margin = margins.detach()[others]
     if bool((margin <= 0.0).any()):

@@ -84,17 +84,14 @@ class TimeOperator:
         slack = self._rounding * self.peaks(torch.linalg.vector_norm(bound, dim=0))
         return self._convolved(self._spectrum, bound) + slack
 
-    @cached_property
-    def share(self) -> Tensor:
-        """The reach of an input measured by its weighted norm |G input|, (L, d)."""
-        return self.reach / self.gains.clamp(min=TINY)
+    def shares(self) -> tuple[Tensor, Tensor]:
+        """Return the reach of an input measured by its weighted norm |G input|.
 
-    @cached_property
-    def step_share(self) -> Tensor:
-        """The same for all channels at each step, (L,)."""
-        if self.kernel.ndim == 2:
-            return self.share.amax(1)
-        return self.step_reach / max(self.norm, TINY)
+        Of each output, (L, d), and of all channels at each step, (L,).
+        """
+        share = self.reach / self.gains.clamp(min=TINY)
+        mixed = self.kernel.ndim == 3
+        return share, self.step_reach / max(self.norm, TINY) if mixed else share.amax(1)
 
     @cached_property
     def _lags(self) -> Tensor:

@@ -51,14 +51,6 @@ _GRAMMAR = re.compile(rf"\s*([a-z_0-9]+)\s*(<=|>=|<|>)\s*({_NUMBER})\s*")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One line per value that fails, and one per value that may or may not."""
-
-    failed: tuple[str, ...]
-    undecided: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Threshold:
     """NAME OP NUMBER, which fails if it is true of any model, noise and strength."""
 
@@ -66,8 +58,8 @@ class Threshold:
     symbol: str
     number: float
 
-    def judge(self, comparison: Comparison) -> Judged:
-        """Return the values that fail, and those of which the comparison does not tell.
+    def judge(self, comparison: Comparison) -> tuple[list[str], list[str]]:
+        """Return lines of the values that fail, and of those that may or may not.
 
         An undefined value fails, too. Of models with several training seeds the mean over seeds
         is judged. An eps50 outside the strengths tried is known to lie beyond them, no more: where
@@ -87,7 +79,7 @@ class Threshold:
             shown = _shown(low, high, row["eps_unit"] if self.name == "eps50" else "")
             line = f"{names}: {self.name} is {shown} ({row['noise']}{at})"
             (failed if np.isnan(low) or all(ends) else undecided).append(line)
-        return Judged(tuple(failed), tuple(undecided))
+        return failed, undecided
 
     def _values(self, comparison: Comparison) -> pd.DataFrame:
         of_pairs = self.name in DIFFERENCE_NAMES

@@ -68,8 +68,7 @@ def converge(
     for text in inputs:
         parse_input(text, SMALLEST)
     rows: list[dict[str, object]] = []
-    missing: dict[str, list[int]] = {}
-    reasons: dict[str, str] = {}
+    missing: dict[str, tuple[list[int], str]] = {}
     for label, name in systems.items():
         for n in sizes:
             try:
@@ -81,12 +80,11 @@ def converge(
                     raise UsageError(f"{label} is HiPPO itself, with no error")
                 rows += _rows(label, system, inputs, readout)
             except (UsageError, StabilityError) as reason:
-                missing.setdefault(label, []).append(n)
-                reasons.setdefault(label, str(reason))
+                missing.setdefault(label, ([], str(reason)))[0].append(n)
             advance()
     unavailable = {
-        label: f"not at n = {', '.join(map(str, orders))}: {reasons[label]}"
-        for label, orders in missing.items()
+        label: f"not at n = {', '.join(map(str, orders))}: {reason}"
+        for label, (orders, reason) in missing.items()
     }
     if not rows:
         raise UsageError(
@@ -112,12 +110,11 @@ def parse_sizes(text: str) -> tuple[int, ...]:
 def _rows(
     label: str, system: Response, inputs: Sequence[str], readout: str
 ) -> list[dict[str, object]]:
-    n = system.n
-    bracket = certified_error(system)
-    expected = strong(system)
-    base = {"init": label, "kind": _kind(system), "readout": readout, "n": n}
+    n, bracket = system.n, certified_error(system)
+    kind = "rank-one family" if isinstance(system, Damped) else DENSE
+    base = {"init": label, "kind": kind, "readout": readout, "n": n}
     row = base | {"quantity": STRONG, "error": bracket.low, "other_route": bracket.high}
-    rows = [row | {"omega": bracket.omega} | _predicted(expected, n)]
+    rows = [row | {"omega": bracket.omega} | _predicted(strong(system), n)]
     signals = [parse_input(text, n) for text in inputs]
     axis = quadrature(system, signals)
     for signal in signals:
@@ -133,13 +130,7 @@ def _rows(
     return rows
 
 
-def _kind(system: Response) -> str:
-    return "rank-one family" if isinstance(system, Damped) else DENSE
-
-
-def _predicted(expected: Prediction | None, n: int) -> dict[str, object]:
-    if expected is None:
-        return {"predicted": np.nan, "predicted_rate": np.nan, "status": "", "bound": False}
+def _predicted(expected: Prediction, n: int) -> dict[str, object]:
     return {
         "predicted": expected.constant * n**expected.rate,
         "predicted_rate": expected.rate,
@@ -158,11 +149,8 @@ def fit(errors: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (label, quantity), group in errors.groupby(["init", "quantity"], sort=False):
         last = group.iloc[-1]
-        rate, low, high, points = slope(
-            group["n"].to_numpy(np.float64),
-            group["error"].to_numpy(np.float64),
-            ROUNDING if last["kind"] == DENSE else 0.0,
-        )
+        n, error = (group[name].to_numpy(np.float64) for name in ("n", "error"))
+        rate, low, high, points = slope(n, error, ROUNDING if last["kind"] == DENSE else 0.0)
         difference = np.abs(group["other_route"] - group["error"]) / group["error"]
         rows.append(
             {

@@ -12,11 +12,7 @@ import numpy as np
 from robustssm.evaluations.initializations.certified_error import certified_error
 from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.parseval import quadrature
-from robustssm.evaluations.initializations.responses import (
-    Damped,
-    Reference,
-    Response,
-)
+from robustssm.evaluations.initializations.responses import Damped, Reference, Response
 from robustssm.evaluations.initializations.time_domain import time_error
 from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
@@ -78,11 +74,10 @@ def sup_error(system: Response) -> Sup:
     order = np.argsort(-value, kind="stable")
     peaks = tuple((float(at[k]), float(value[k])) for k in order[:REPORTED])
     proved = certified_error(system)
-    if peaks[0][1] >= proved.low:
-        return Sup(
-            peaks[0][1], max(proved.high, peaks[0][1]), peaks[0][0], peaks, omega, difference
-        )
-    return Sup(proved.low, proved.high, proved.omega, peaks, omega, difference)
+    (place, best_value), high = peaks[0], max(proved.high, peaks[0][1])
+    if proved.low > best_value:
+        place, best_value = proved.omega, proved.low
+    return Sup(best_value, high, place, peaks, omega, difference)
 
 
 def refine(

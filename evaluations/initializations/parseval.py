@@ -5,8 +5,7 @@ Composite Gauss-Legendre with panels no longer than their distance to the poles 
 |D|^2 is expanded in Legendre polynomials and the oscillation integrated exactly (Filon).
 """
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -30,28 +29,19 @@ LEGENDRE = (
 
 
 class AxisQuadrature:
-    """|f(i omega)|^2 on panels of [0, end] and on 1 / omega beyond, for any number of inputs."""
+    """|f(i omega)|^2 on panels of [0, end] and on 1 / omega beyond, for any number of inputs.
+
+    centre and half are of the panels, (panels,); omega (panels, NODES) and beyond (NODES,) are the
+    nodes, at which whoever makes one gives `square` and `square_beyond`.
+    """
 
     def __init__(self, poles: ComplexArray, end: float) -> None:
-        self.low, self.high = quadrature_panels(poles, end)
-        self.end = end
+        low, high = quadrature_panels(poles, end)
+        self.end, self.centre, self.half = end, 0.5 * (high + low), 0.5 * (high - low)
+        self.omega: FloatArray = self.centre[:, None] + self.half[:, None] * POINTS
+        self.beyond: FloatArray = 2.0 * end / (1.0 + POINTS)
         self.square = np.zeros(0)
         self.square_beyond = np.zeros(0)
-
-    @cached_property
-    def half(self) -> FloatArray:
-        """Half-lengths of the panels, (panels,)."""
-        return 0.5 * (self.high - self.low)
-
-    @cached_property
-    def omega(self) -> FloatArray:
-        """Nodes, (panels, NODES)."""
-        return 0.5 * (self.high + self.low)[:, None] + self.half[:, None] * POINTS
-
-    @cached_property
-    def beyond(self) -> FloatArray:
-        """Nodes beyond the end, (NODES,)."""
-        return 2.0 * self.end / (1.0 + POINTS)
 
     def integral(self, signal: Input) -> float:
         """Return 1/(2 pi) int |f|^2 |u^|^2 over the whole axis; f is real on the real axis."""
@@ -75,7 +65,7 @@ class AxisQuadrature:
         """
         if not chosen.any():
             return 0.0
-        half, centre = self.half[chosen], 0.5 * (self.high + self.low)[chosen]
+        half, centre = self.half[chosen], self.centre[chosen]
         smooth = self.square[chosen] / self.omega[chosen] ** 2
         order = np.arange(NODES)
         moments = 2.0 * 1j**order * spherical_jn(order, half[:, None])
@@ -88,7 +78,10 @@ def quadrature(system: Response, inputs: Sequence[Input] = ()) -> AxisQuadrature
     extra = [signal.poles() for signal in inputs]
     end = 1e3 * system.n**2
     axis = AxisQuadrature(np.concatenate([system.poles, np.conj(system.poles), *extra]), end)
-    axis.square = squared_modulus(system.error, axis.omega)
+    # By blocks of panels, so that intermediates stay small.
+    starts = range(0, len(axis.omega), 4096)
+    errors = [np.abs(system.error(axis.omega[start : start + 4096])) for start in starts]
+    axis.square = np.concatenate(errors) ** 2
     axis.square_beyond = np.abs(system.error(axis.beyond)) ** 2
     return axis
 
@@ -108,15 +101,6 @@ def slope_norm(C: FloatArray, signal: Input) -> float:
         excess = 2.0 * signal.value - 1.0
         beyond = float(C @ legs.input_vector(len(C))) ** 2 * end**-excess / (np.pi * excess)
     return float(np.sqrt(axis.integral(signal) + beyond))
-
-
-def squared_modulus(error: Callable[[FloatArray], ComplexArray], omega: FloatArray) -> FloatArray:
-    """Return |error(omega)|^2, by blocks of panels so that its intermediates stay small."""
-    result = np.empty_like(omega)
-    for start in range(0, len(omega), 4096):
-        part = slice(start, start + 4096)
-        result[part] = np.abs(error(omega[part])) ** 2
-    return result
 
 
 def quadrature_panels(poles: Array, end: float) -> tuple[FloatArray, FloatArray]:

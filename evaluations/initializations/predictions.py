@@ -38,20 +38,20 @@ NO_JUMP = 1e-12
 
 @dataclass(frozen=True)
 class Prediction:
-    """error ~ constant n^rate, or <= where `bound`; status `proved` or `derived`."""
+    """error ~ constant n^rate, or <= where `bound`; status `proved`, `derived`, or "" for none."""
 
-    rate: float
-    constant: float
-    status: str
+    rate: float = np.nan
+    constant: float = np.nan
+    status: str = ""
     bound: bool = False
 
 
-def _fixed(system: Response) -> FloatArray | None:
-    """Return the readout without trailing zeros if it counts as fixed, else None."""
+def _fixed(system: Response) -> tuple[FloatArray, float] | None:
+    """Return the readout without trailing zeros, if it counts as fixed, and tau; else None."""
     used = np.flatnonzero(system.C)
     if not isinstance(system, Damped) or not len(used) or used[-1] + 1 > FIXED * system.n:
         return None
-    return system.C[: used[-1] + 1]
+    return system.C[: used[-1] + 1], system.tau
 
 
 def _jump(C: FloatArray) -> float:
@@ -75,44 +75,44 @@ def largest_slope(C: FloatArray) -> float:
     return float(max(curve.max(), _jump(C)))
 
 
-def strong(system: Response) -> Prediction | None:
+def strong(system: Response) -> Prediction:
     """Return what is known of sup |G_a - G|."""
-    C = _fixed(system)
-    if C is None or not isinstance(system, Damped):
-        return None
-    if system.tau < 1.0:
-        constant = system.tau / (1.0 - system.tau) * largest_slope(C)
-        return Prediction(-1.0, constant, "proved", bound=True)
+    fixed = _fixed(system)
+    if fixed is None:
+        return Prediction()
+    C, tau = fixed
+    if tau < 1.0:
+        return Prediction(-1.0, tau / (1.0 - tau) * largest_slope(C), "proved", bound=True)
     jump = _jump(C)
     if jump:
         return Prediction(0.0, 2.0 / np.pi * jump, "proved")
     return Prediction(-1.0, largest_slope(C), "proved")
 
 
-def weak(system: Response, signal: Input) -> Prediction | None:
+def weak(system: Response, signal: Input) -> Prediction:
     """Return what is known of |(G_a - G) u|_2."""
-    C = _fixed(system)
-    if C is None or not isinstance(system, Damped):
-        return None
-    tau, jump = system.tau, _jump(C)
+    fixed = _fixed(system)
+    if fixed is None:
+        return Prediction()
+    C, tau = fixed
+    jump = _jump(C)
     if signal.name == "spike":
         return _spike(C, tau, jump)
     if signal.kind == "mode" and signal.value > FIXED * system.n:
-        return None
+        return Prediction()
     q = {"impulse": 0.0, "decay": signal.value}.get(signal.kind, 1.0)
     if jump and q <= 0.5:
         return _high_frequency(tau, jump, q)
     return Prediction(-1.0, tau * slope_norm(C, signal), "derived")
 
 
-def _high_frequency(tau: float, jump: float, q: float) -> Prediction | None:
+def _high_frequency(tau: float, jump: float, q: float) -> Prediction:
     if q == 0.5:
-        return None
+        return Prediction()
     if tau == 1.0:
         odd = (1.0 - 2.0 ** -(2.0 - 2.0 * q)) * float(zeta(2.0 - 2.0 * q))
-        return Prediction(
-            0.0 - 2.0 * q, jump * np.sqrt(2.0 * np.pi ** (2.0 * q - 2.0) * odd), "derived"
-        )
+        energy = 2.0 * np.pi ** (2.0 * q - 2.0) * odd
+        return Prediction(0.0 - 2.0 * q, jump * np.sqrt(energy), "derived")
     # int_0^inf w^-2q / (a w^2 + 1) dw = a^(q - 1/2) pi / (2 cos pi q), a = 1 - tau^2.
     integral = (1.0 - tau**2) ** (q - 0.5) / (2.0 * np.cos(np.pi * q))
     return Prediction(-(q + 0.5), tau * jump * np.sqrt(integral), "derived")

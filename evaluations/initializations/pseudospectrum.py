@@ -183,22 +183,25 @@ def whole_window(boundaries: Sequence[ComplexArray]) -> Window:
     points = np.concatenate(boundaries)
     left, right, top = points.real.min(), max(0.0, points.real.max()), points.imag.max()
     margin = 0.1 * max(right - left, top)
-    return (
-        float(left - margin),
-        float(right + margin),
-        float(-top - margin),
-        float(top + margin),
-    )
+    return _four((left - margin, right + margin, -top - margin, top + margin))
 
 
-def check_window(window: Sequence[float]) -> Window:
-    """Return LEFT, RIGHT, BOTTOM, TOP, or raise UsageError."""
+def _four(window: Sequence[float]) -> Window:
+    left, right, bottom, top = map(float, window)
+    return left, right, bottom, top
+
+
+def check_window(window: Sequence[float] | str) -> Window | str:
+    """Return `low`, `whole`, or LEFT, RIGHT, BOTTOM, TOP; raise UsageError for any other."""
+    if isinstance(window, str):
+        named = window in ("low", "whole")
+        require(named, "pseudospectrum: window", window, "low, whole or 4 numbers")
+        return window
     finite = len(window) == 4 and bool(np.all(np.abs(window) <= MAX_MODULUS))
     expected = f"LEFT < RIGHT and BOTTOM < TOP, four numbers of modulus <= {MAX_MODULUS:g}"
     holds = finite and window[0] < window[1] and window[2] < window[3]
     require(holds, "pseudospectrum: window", tuple(window), expected)
-    left, right, bottom, top = (float(value) for value in window)
-    return (left, right, bottom, top)
+    return _four(window)
 
 
 def on_grid(matrix: Resolvent, real: FloatArray, imag: FloatArray) -> FloatArray:
@@ -227,11 +230,7 @@ def pseudospectrum(
     holds = min(grid) >= 2 and columns * rows <= MAX_POINTS
     expected = f"at least 2 points per side and at most {MAX_POINTS:,} in all"
     require(holds, "pseudospectrum: grid", grid, expected)
-    if isinstance(window, str):
-        named = window in ("low", "whole")
-        require(named, "pseudospectrum: window", window, "low, whole or 4 numbers")
-    else:
-        window = check_window(window)
+    window = check_window(window)
     matrices = {name: resolvent(name, n) for name in names}
     require(bool(matrices), "pseudospectrum: number of initialisations", 0, "at least one")
     boundaries = {name: boundary(matrix) for name, matrix in matrices.items()}

@@ -180,15 +180,12 @@ def measure(made: Diagonalization, log_kappa: FloatArray, log_tau: FloatArray) -
 
 def pareto(frame: pd.DataFrame) -> list[bool]:
     """Return which stable rows no other stable row of their size beats in kappa and in error."""
-    front = pd.Series(False, index=frame.index)
-    measured = frame[frame["stable"].eq(True)] if "worst_error" in frame else frame.iloc[:0]
-    for _, rows in measured.groupby("n"):
-        best = np.inf
-        for index, row in rows.sort_values(["kappa", "worst_error"]).iterrows():
-            if row["worst_error"] < best:
-                best = row["worst_error"]
-                front[index] = True
-    return [bool(value) for value in front]
+    if "worst_error" not in frame:
+        return [False] * len(frame)
+    rows = frame[frame["stable"].eq(True)].sort_values(["kappa", "worst_error"])
+    least = rows.groupby("n")["worst_error"].cummin()
+    before = least.groupby(rows["n"]).shift(fill_value=np.inf)
+    return frame.index.isin(rows.index[rows["worst_error"] < before]).tolist()
 
 
 def slopes(frame: pd.DataFrame) -> pd.DataFrame:

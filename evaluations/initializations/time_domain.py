@@ -15,7 +15,13 @@ from scipy.linalg import block_diag, expm, solve_continuous_lyapunov
 from scipy.special import roots_jacobi
 
 from robustssm.evaluations.initializations.inputs import Input
-from robustssm.evaluations.initializations.responses import Damped, Reference, Response, reference
+from robustssm.evaluations.initializations.responses import (
+    Damped,
+    Reference,
+    Response,
+    paired,
+    reference,
+)
 from robustssm.hippo import legs
 from robustssm.typing import Array, ComplexArray, FloatArray
 
@@ -83,11 +89,10 @@ def _damped_energy(system: Damped, signal: Input) -> float:
         return energy + _cut_energy(system, signal)
     last = system.C[-1]
     if last:
-        s = np.array([float(n)])
+        s = np.array([n + 0j])
         factor = last * np.sqrt(2.0 * n - 1.0) * n / (2.0 * (2.0 * n - 1.0))
-        G = reference(system.C, s.astype(np.complex128))[0].real
-        ratio = 1.0 + tau * legs.phi(n, s.astype(np.complex128))[0].real
-        energy += float(factor * tau * G / ratio * signal.product(-s.astype(np.complex128))[0].real)
+        G, ratio = reference(system.C, s)[0].real, 1.0 + tau * legs.phi(n, s)[0].real
+        energy += float(factor * tau * G / ratio * signal.product(-s)[0].real)
     return energy
 
 
@@ -151,26 +156,25 @@ def _unless_cancelled(energy: float, terms: float) -> float | None:
 
 def _error_modes(system: Response, support: int) -> tuple[ComplexArray, ComplexArray]:
     """Return all poles and residues of G_a - G, those of HiPPO being -1..-support."""
-    pair = system.poles.imag != 0.0
-    i = np.arange(support)
+    poles, residues = paired(system)
     of_hippo = np.empty(support)
     for m in range(support):
-        # Residue of x_i at -(m+1): the factor 1 / (s + m + 1) left out of phi_i / (s + i + 1).
-        s = -(m + 1.0)
-        x = np.array([_residue(k, m, s) for k in range(support)])
+        x = np.array([_residue(i, m) for i in range(support)])
         of_hippo[m] = np.dot(system.C[:support] * legs.input_vector(support), x)
-    poles = np.concatenate([system.poles, np.conj(system.poles[pair]), -(i + 1.0)])
-    residues = np.concatenate([system.residues, np.conj(system.residues[pair]), -of_hippo])
-    return poles, residues
+    poles = np.concatenate([poles, -(np.arange(support) + 1.0)])
+    return poles, np.concatenate([residues, -of_hippo])
 
 
-def _residue(i: int, m: int, s: float) -> float:
-    """Return the residue of phi_i(s) / (s + i + 1) at s = -(m+1); 0 for m > i."""
+def _residue(i: int, m: int) -> float:
+    """Return the residue of phi_i(s) / (s + i + 1) at s = -(m+1); 0 for m > i.
+
+    The factor 1 / (s + m + 1) is left out.
+    """
     if m > i:
         return 0.0
-    j = np.arange(i)
+    s = -(m + 1.0)
     below = np.array([s + k + 1.0 for k in range(i + 1) if k != m])
-    return float(np.prod(s - j) / np.prod(below))
+    return float(np.prod(s - np.arange(i)) / np.prod(below))
 
 
 def _gramian_energy(system: Response, signal: Input, support: int) -> float | None:
@@ -201,11 +205,11 @@ def _gramian_energy(system: Response, signal: Input, support: int) -> float | No
 
 
 def _energy(A: FloatArray, start: FloatArray, C: FloatArray) -> float | None:
-    """Return x_0^T Q x_0 after one step of iterative refinement, or None.
+    """Return x_0^T Q x_0, Q = int e^{A^T t} C^T C e^{A t} dt refined by one step, or None.
 
     None if that step still moved it by more than RESOLUTION: residues then cancel too far.
     """
-    Q = _observability(A, C)
+    Q = solve_continuous_lyapunov(A.T, -np.outer(C, C))
     residual = A.T @ Q + Q @ A + np.outer(C, C)
     correction = solve_continuous_lyapunov(A.T, -residual)
     moved = float(start @ correction @ start)
@@ -213,17 +217,11 @@ def _energy(A: FloatArray, start: FloatArray, C: FloatArray) -> float | None:
     return energy if abs(moved) <= RESOLUTION * energy else None
 
 
-def _observability(A: FloatArray, C: FloatArray) -> FloatArray:
-    """Return int e^{A^T t} C^T C e^{A t} dt."""
-    result: FloatArray = solve_continuous_lyapunov(A.T, -np.outer(C, C))
-    return result
-
-
 def _box_energy(A: FloatArray, B: FloatArray, C: FloatArray) -> float | None:
     """Return the energy for the box: v = A^-1 B, y = C (e^{At} - I) v on [0, 1], then free."""
     v = np.linalg.solve(A, B)
     w = expm(A) @ v
-    Q = _observability(A, C)
+    Q = solve_continuous_lyapunov(A.T, -np.outer(C, C))
     still = float(C @ v)
     moving = float(v @ Q @ v - w @ Q @ w) - 2.0 * still * float(C @ np.linalg.solve(A, w - v))
     energy = moving + still**2 + float((w - v) @ Q @ (w - v))

@@ -148,9 +148,14 @@ class TransferResult:
         """Return the figures' data: `curves` at size n, `convergence` from 4 to n (computed)."""
         return {"curves": self._curves(), "convergence": self._convergence()}
 
+    @property
+    def _exact(self) -> list[str]:
+        """The systems that are HiPPO itself."""
+        return [k for k, m in self.systems.items() if isinstance(m.response, Reference)]
+
     def _drawn(self) -> dict[str, str]:
         """Return system -> label: `hippo` with all that equal it, then those that differ."""
-        exact = [k for k, m in self.systems.items() if isinstance(m.response, Reference)]
+        exact = self._exact
         others = [k for k, system in self.names.items() if system in exact and k != HIPPO]
         label = f"{HIPPO} (= {', '.join(others)})" if others else HIPPO
         labels = {HIPPO: label}
@@ -167,9 +172,8 @@ class TransferResult:
         for system, label in self._drawn().items():
             sup = self.systems[system].sup
             values = sup.difference + reference(self.C, on_axis(sup.omega))
-            columns = {"magnitude": np.abs(values), "error": np.abs(sup.difference)}
             part = pd.DataFrame({"system": system, "label": label, "omega": sup.omega})
-            part = part.assign(**columns)
+            part = part.assign(magnitude=np.abs(values), error=np.abs(sup.difference))
             parts.append(part.assign(n=self.n, readout=self.readout, grid_points=len(sup.omega)))
         return pd.concat(parts, ignore_index=True)
 
@@ -178,22 +182,19 @@ class TransferResult:
         powers = [2**k for k in range(2, self.n.bit_length()) if SMALLEST <= 2**k < self.n]
         rows = []
         drawn = self._drawn()
-        exact = {k for k, m in self.systems.items() if isinstance(m.response, Reference)}
-        for system in dict.fromkeys(k for k in self.names.values() if k not in exact):
-            label = drawn.get(system, self.label(system))
-            for n in [*powers, self.n]:
-                measure = self.systems.get(system) if n == self.n else None
-                if n == self.n and measure is None:
-                    continue
+        for system in dict.fromkeys(k for k in self.names.values() if k not in self._exact):
+            errors = []
+            for n in powers:
                 try:
-                    known = measure.response if measure else response(parse(system), self.C[:n])
+                    smaller = response(parse(system), self.C[:n])
                 except (UsageError, StabilityError):
                     continue
-                sup = measure.sup if measure else sup_error(known)
-                row = {"system": system, "label": label, "n": n}
-                weak = measure.weak_error if measure else output_error(known, "exp")
-                row |= {"sup_error": sup.value, "sup_omega": sup.at, "weak_error": weak}
-                rows.append(row | {"readout": self.readout})
+                errors.append((n, sup_error(smaller), output_error(smaller, "exp")))
+            if system in self.systems:
+                errors.append((self.n, self.systems[system].sup, self.systems[system].weak_error))
+            label = drawn.get(system, self.label(system))
+            for n, sup, weak in errors:
+                rows.append((system, label, n, sup.value, sup.at, weak, self.readout))
         columns = ["system", "label", "n", "sup_error", "sup_omega", "weak_error", "readout"]
         return pd.DataFrame(rows, columns=columns)
 

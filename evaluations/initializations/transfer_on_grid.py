@@ -7,6 +7,7 @@ import torch
 from robustssm.errors import require
 from robustssm.evaluations.initializations.responses import Damped, Reference, Response
 from robustssm.evaluations.initializations.transfer import TransferResult
+from robustssm.hippo.spectrum import spikes
 from robustssm.hippo.transfer_grid import transfer_grid
 from robustssm.typing import FloatArray
 
@@ -17,8 +18,6 @@ def parse_grid(text: str, n: int) -> FloatArray:
     Every S4D spike within the range is added with its flanks at -1/2, 0 and 1/2, since a spike of
     half-width 1/2 falls between the points of a log grid. Raises UsageError.
     """
-    from robustssm.hippo.spectrum import spikes
-
     try:
         low, high, count = (float(part) for part in text.split(","))
     except ValueError:

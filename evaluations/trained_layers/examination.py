@@ -1,7 +1,7 @@
 """What a checkpoint is: its parts, its layers' spectra, and whether they say one thing."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,37 +18,20 @@ STEPS, SAMPLES = 128, 2
 
 
 @dataclass(frozen=True)
-class LayerReport:
-    """What is known of a layer; `refused` says what is not, and why.
+class Examination:
+    """A checkpoint taken apart: facts in the order they are shown, layers, notes.
 
-    parity: largest difference of convolution and recurrence in float64 over STEPS steps (fewer
-    where the kernel ends before) of standard normal noise, relative to the largest output.
+    Of a layer: layer and kind; parity (`layer_parity`); its `fingerprint`; refused: why there is
+    no fingerprint or no parity.
     """
 
-    layer: int
-    kind: str
-    facts: Mapping[str, object] = field(default_factory=dict)
-    parity: float | None = None
-    refused: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data."""
-        known = {"layer": self.layer, "kind": self.kind, "parity": self.parity}
-        return {**known, **self.facts, "refused": list(self.refused)}
-
-
-@dataclass(frozen=True)
-class Examination:
-    """A checkpoint taken apart: facts in the order they are shown, layers, notes."""
-
     facts: dict[str, object]
-    layers: tuple[LayerReport, ...]
+    layers: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data."""
-        layers = [layer.to_dict() for layer in self.layers]
-        return {"schema": 1, **self.facts, "layers": layers, "notes": list(self.notes)}
+        return {"schema": 1, **self.facts, "layers": [*self.layers], "notes": list(self.notes)}
 
 
 def examine(checkpoint: Checkpoint) -> Examination:
@@ -71,24 +54,29 @@ def examine(checkpoint: Checkpoint) -> Examination:
 
 
 @torch.no_grad()
-def _layer(number: int, layer: SSMLayer) -> LayerReport:
-    refused = []
-    facts: dict[str, object] = {}
+def _layer(number: int, layer: SSMLayer) -> dict[str, Any]:
+    refused: list[str] = []
+    looks: dict[str, str | float] = {}
     parity = None
     try:
-        facts = asdict(fingerprint(layer_spectrum(layer)))
+        looks = fingerprint(layer_spectrum(layer))
     except RobustssmError as error:
         refused.append(str(error))
     try:
         parity = layer_parity(layer)
     except (RobustssmError, NotImplementedError) as error:
         refused.append(str(error))
-    return LayerReport(number, type(layer).__name__, facts, parity, tuple(refused))
+    known = {"layer": number, "kind": type(layer).__name__, "parity": parity}
+    return {**known, **looks, "refused": refused}
 
 
 @torch.no_grad()
 def layer_parity(layer: SSMLayer) -> float:
-    """Return the parity of a layer, as in `LayerReport`; RobustssmError if it is not causal."""
+    """Return the largest difference of convolution and recurrence, relative to the largest output.
+
+    In float64 over STEPS steps (fewer where the kernel ends before) of standard normal noise.
+    Raises RobustssmError for a layer that is not causal.
+    """
     L = layer.kernel_length(STEPS)
     u = normal_tensor("parity", np.arange(SAMPLES), L * layer.d).reshape(SAMPLES, L, layer.d)
     stepwise = layer.recurrence(u)

@@ -11,7 +11,6 @@ Training moves eigenvalues, and several initialisations begin alike: a fingerpri
 spectrum looks like, not where it came from.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -26,28 +25,6 @@ from robustssm.typing import ComplexArray
 _BLOCKS = (1, 2, 4, 8, 16)
 # More channels than this are thinned out evenly: pairing costs the cube of the order.
 _CHANNELS = 32
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What a layer's spectrum looks like.
-
-    nearest, second: initialisations, as `s4d` or `s5 x 2 blocks`; those of one spectrum are named
-    together. distance, second_distance: in [0, 1]; largest_real: of all poles, per unit time;
-    aliased: share of poles with |Im| dt > pi; slowest, fastest: time constants -1 / Re lambda, in
-    samples.
-    """
-
-    nearest: str
-    distance: float
-    second: str
-    second_distance: float
-    largest_real: float
-    aliased: float
-    dt_min: float
-    dt_max: float
-    fastest: float
-    slowest: float
 
 
 def spectral_distance(a: ComplexArray, b: ComplexArray) -> float:
@@ -89,8 +66,14 @@ def candidates(n: int, low_rank: bool = False) -> dict[str, ComplexArray]:
     return spectra
 
 
-def fingerprint(spectrum: Spectrum) -> Fingerprint:
-    """Return the fingerprint of a layer's poles."""
+def fingerprint(spectrum: Spectrum) -> dict[str, str | float]:
+    """Return what a layer's spectrum looks like, by the names that `robustssm inspect` has.
+
+    nearest, second: initialisations, as `s4d` or `s5 x 2 blocks`; those of one spectrum are named
+    together. distance, second_distance: in [0, 1]; largest_real: of all poles, per unit time;
+    aliased: share of poles with |Im| dt > pi; slowest, fastest: time constants -1 / Re lambda, in
+    samples.
+    """
     poles, step = spectrum.poles, spectrum.step
     every = np.linspace(0, len(poles) - 1, min(len(poles), _CHANNELS)).astype(int)
     distances = {
@@ -101,13 +84,15 @@ def fingerprint(spectrum: Spectrum) -> Fingerprint:
     ranked += [("none of this order", 1.0)] * (2 - len(ranked))
     with np.errstate(divide="ignore"):
         constants = np.abs(1.0 / (poles.real * step))
-    return Fingerprint(
-        *ranked[0],
-        *ranked[1],
-        float(poles.real.max()),
-        float(spectrum.aliased.mean()),
-        float(step.min()),
-        float(step.max()),
-        float(constants.min()),
-        float(constants.max()),
-    )
+    return {
+        "nearest": ranked[0][0],
+        "distance": ranked[0][1],
+        "second": ranked[1][0],
+        "second_distance": ranked[1][1],
+        "largest_real": float(poles.real.max()),
+        "aliased": float(spectrum.aliased.mean()),
+        "dt_min": float(step.min()),
+        "dt_max": float(step.max()),
+        "fastest": float(constants.min()),
+        "slowest": float(constants.max()),
+    }

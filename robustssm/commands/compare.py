@@ -87,8 +87,8 @@ def compare(
     comparison = compare_models(compared, reference)
     judged = [limit.judge(comparison) for limit in limits]
     _show(comparison, [str(path) for path in runs], style)
-    failed = [line for one in judged for line in one.failed]
-    undecided = [line for one in judged for line in one.undecided]
+    failed = [line for lines, _ in judged for line in lines]
+    undecided = [line for _, lines in judged for line in lines]
     if failed:
         raise CommandError(f"compare --fail-if: {_some(failed)}", 5)
     if undecided:

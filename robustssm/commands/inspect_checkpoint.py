@@ -56,7 +56,7 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
     with one_thread():
         examined = examine(model.load())
     facts = [{"": key, "value": _shown(v)} for key, v in examined.facts.items() if v is not None]
-    layers = [layer.to_dict() for layer in examined.layers]
+    layers = list(examined.layers)
     parts = [terminal.Table(checkpoint, facts)]
     if layers:
         parts.append(terminal.Table("SSM layers", layers, _COLUMNS))
@@ -66,9 +66,9 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
         return
     if layers and style != "csv":
         terminal.note(_LEGEND)
-    for layer in examined.layers:
-        for reason in layer.refused:
-            terminal.note(f"layer {layer.layer}: {reason}")
+    for layer in layers:
+        for reason in layer["refused"]:
+            terminal.note(f"layer {layer['layer']}: {reason}")
     for note in examined.notes:
         terminal.note(note)
 
