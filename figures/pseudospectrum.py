@@ -37,10 +37,11 @@ def data(result: PseudospectrumResult) -> pd.DataFrame:
     parts = []
     for name, known in result.systems.items():
         re, im = np.meshgrid(known.real, known.imag)
+        poles = known.matrix.eigenvalues
         size = f"{len(known.real)} x {len(known.imag)}"
         shown = {
             "grid": (re.ravel(), im.ravel(), known.log10_sigma.ravel()),
-            "eigenvalue": (known.eigenvalues.real, known.eigenvalues.imag, np.nan),
+            "eigenvalue": (poles.real, poles.imag, np.nan),
             "boundary": (known.boundary.real, known.boundary.imag, np.nan),
         }
         for kind, (x, y, logs) in shown.items():

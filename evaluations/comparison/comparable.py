@@ -82,13 +82,16 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
             )
     _check_perturbations(members)
     manifest = runs[0].manifest()
+    devices = sorted({str(run.manifest().get("device", "cpu")) for run in runs})
+    ties = "predictions near a tie may differ by that alone"
+    notes = (f"computed on {' and '.join(devices)}: {ties}",) if len(devices) > 1 else ()
     return Comparable(
         members,
         float(manifest["chance"]),
         str(manifest["task"]),
         runs[0].limit is not None,
         len(planned - with_results),
-        tuple(_device_note(runs)),
+        notes,
     )
 
 
@@ -129,14 +132,14 @@ def _choose(runs: Sequence[RunDirectory], names: Sequence[str]) -> list[tuple[st
         return known
     chosen: list[tuple[str, int]] = []
     for name in names:
-        own = [(m, s) for m, s in known if name in (m, f"{m}/*", f"{m}/{s}")]
-        if not own:
+        named = [(m, s) for m, s in known if name in (m, f"{m}/*", f"{m}/{s}")]
+        if not named:
             expected = ", ".join(dict.fromkeys(model for model, _ in known))
             raise UsageError(
                 f"model: {name!r} is in none of the runs, expected {expected}, or one of their "
                 "training seeds, as in s4d/2"
             )
-        chosen.extend(key for key in own if key not in chosen)
+        chosen.extend(key for key in named if key not in chosen)
     return chosen
 
 
@@ -181,10 +184,3 @@ def _check_perturbations(members: Sequence[Outcomes]) -> None:
             f"compare: noise {several.index[0][0]} is {one} in one run and {other} in another; "
             "sweep the models with the same noise options"
         )
-
-
-def _device_note(runs: Sequence[RunDirectory]) -> list[str]:
-    devices = sorted({str(run.manifest().get("device", "cpu")) for run in runs})
-    if len(devices) == 1:
-        return []
-    return [f"computed on {' and '.join(devices)}: predictions near a tie may differ by that alone"]

@@ -1,7 +1,7 @@
 """What a check is given, and what it finds."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,18 +49,18 @@ def judge(
     measure: str,
     value: float,
     reason: str,
+    facts: Mapping[str, object],
     *,
     tolerance: float = 0.0,
     holds: bool = True,
-    **facts: object,
 ) -> Finding:
     """Return a finding that passes if value <= tolerance, which NaN is not, and `holds`.
 
-    facts: by what they are called; empty ones are left out.
+    Facts that are empty are left out.
     """
     verdict = PASS if value <= tolerance and holds else FAIL
-    facts = {name: fact for name, fact in facts.items() if fact not in ("", {})}
-    return Finding(compared, measure, float(value), float(tolerance), reason, verdict, facts)
+    said = {name: fact for name, fact in facts.items() if fact not in ("", {})}
+    return Finding(compared, measure, float(value), float(tolerance), reason, verdict, said)
 
 
 @dataclass(frozen=True)

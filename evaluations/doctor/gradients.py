@@ -22,9 +22,8 @@ def central_differences(setting: Setting) -> Finding:
         max(errors.values()),
         f"step {_STEP:g}: truncation of order step^2 times the third derivative (LayerNorm: up to "
         "1e2), rounding 2e-16 / step",
+        {"networks": len(errors), "worst": max(errors, key=errors.__getitem__)},
         tolerance=1e-6,
-        networks=len(errors),
-        worst=max(errors, key=errors.__getitem__),
     )
 
 
@@ -59,6 +58,5 @@ def zero_gradients(setting: Setting, subject: Subject) -> Finding:
         "samples whose gradient is zero everywhere, or not finite",
         int(zero.flatten(1).all(1).sum()) + broken,
         "where it is zero, adversaries see nothing and robustness looks better than it is",
-        samples=len(x),
-        **{"share of zero entries": f"{float(zero.double().mean()):.2%}"},
+        {"samples": len(x), "share of zero entries": f"{float(zero.double().mean()):.2%}"},
     )

@@ -57,9 +57,8 @@ def convolution(setting: Setting, dtype: torch.dtype) -> Finding:
         "largest error, relative to the largest output",
         max(errors.values(), key=_nan_last),
         reason,
+        {"networks": len(errors), "worst": max(errors, key=errors.__getitem__)},
         tolerance=tolerance,
-        networks=len(errors),
-        worst=max(errors, key=errors.__getitem__),
     )
 
 
@@ -91,7 +90,7 @@ def kernels(setting: Setting, subject: Subject) -> Finding:
         "values that are not finite",
         broken,
         "a stable system has a finite response to a finite input",
-        layers=len(subject.network.ssm_layers()),
+        {"layers": len(subject.network.ssm_layers())},
     )
 
 
@@ -105,9 +104,9 @@ def poles(setting: Setting, subject: Subject) -> Finding:
         "largest Re lambda, per unit time",
         largest,
         "strictly below 0: a pole at 0 or above never forgets",
-        holds=largest < 0.0,
-        **{
+        {
             "largest discrete pole": f"{max(np.abs(s.discrete).max() for s in systems):.6f}",
             "|Im| dt > pi by layer": aliased,
         },
+        holds=largest < 0.0,
     )

@@ -66,7 +66,7 @@ def determinism(setting: Setting, subject: Subject) -> Finding:
         "samples that differ in any bit",
         differ,
         "the same operations on the same numbers",
-        samples=len(x) + 3 * _LIMIT,
+        {"samples": len(x) + 3 * _LIMIT},
     )
 
 
@@ -88,9 +88,11 @@ def batch_invariance(setting: Setting, subject: Subject) -> Finding:
         "samples that differ in any bit",
         sum(differ.values()),
         "samples are evaluated in blocks of constant shape, whatever the batch",
-        samples=len(x),
-        **{"ties (|margin| < 1e-6)": ties},
-        where={way: count for way, count in differ.items() if count},
+        {
+            "samples": len(x),
+            "ties (|margin| < 1e-6)": ties,
+            "where": {way: count for way, count in differ.items() if count},
+        },
     )
 
 
@@ -123,8 +125,7 @@ def state(setting: Setting, subject: Subject) -> Finding:
         "parts that changed",
         len(changed),
         "an evaluation only reads",
-        parts=len(before),
-        changed=", ".join(changed),
+        {"parts": len(before), "changed": ", ".join(changed)},
     )
 
 
@@ -143,7 +144,7 @@ def eval_mode(setting: Setting, subject: Subject) -> Finding:
         "samples that differ in any bit, one more where the mode is not restored",
         differ + (not restored),
         "evaluation mode is enforced, and restored",
-        samples=len(x),
+        {"samples": len(x)},
     )
 
 
@@ -158,12 +159,14 @@ def accuracy(setting: Setting, subject: Subject) -> Finding:
         "difference",
         float("nan") if card.clean_accuracy is None else abs(measured - card.clean_accuracy),
         "one sample: another machine's rounding may flip a tie",
+        {
+            "measured": measured,
+            "card": card.clean_accuracy,
+            "n": len(split),
+            "data": "" if same else f"{task.content_hash[:12]}, the card {card.task_hash[:12]}",
+        },
         tolerance=1.5 / len(split),
         holds=same,
-        measured=measured,
-        card=card.clean_accuracy,
-        n=len(split),
-        data="" if same else f"{task.content_hash[:12]}, the card {card.task_hash[:12]}",
     )
 
 
@@ -205,16 +208,16 @@ def device_against_cpu(setting: Setting, subject: Subject) -> Finding:
         gpu,
         "8 times what float32 on the CPU is off, for other orders of summation; TF32 is off by "
         "1000 times as much. Draws and repetitions have to have the same bits",
-        tolerance=8.0 * cpu,
-        holds=not (tf32_on or draws or repeated),
-        device=str(setting.device),
-        **{
+        {
+            "device": str(setting.device),
             "float32 on the CPU is off by": f"{cpu:.2g}",
             "samples whose draws differ": draws,
             "samples that differ when repeated": repeated,
             "samples that differ in batches of 7": different_rows(first, sevens),
             "TF32 in sweeps": "on" if tf32_on else "off",
         },
+        tolerance=8.0 * cpu,
+        holds=not (tf32_on or draws or repeated),
     )
 
 

@@ -26,7 +26,8 @@ _MEMORY = 500 * _MIB
 
 def environment(setting: Setting) -> Finding:
     """Look at versions, threads, disk and memory, and whether results can be written."""
-    folder = existing(setting.folder)
+    # The folder, or the nearest above it that is there.
+    folder = next(p for p in (setting.folder, *setting.folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(folder).free
     memory = available_memory()
     started = multiprocessing.get_start_method(allow_none=True)
@@ -49,24 +50,19 @@ def environment(setting: Setting) -> Finding:
         "things that are missing",
         len(problems),
         f"{_DISK // _MIB} MiB of disk, {_MEMORY // _MIB} MiB of memory, a writable folder",
-        missing="; ".join(problems),
-        **versions(),
-        system=f"{platform.system()} {platform.machine()}",
-        cores=cores,
-        **{"torch threads": f"{setting.threads}, in sweeps 1"},
-        BLAS=", ".join(sorted(libraries)) or "of torch alone",
-        MKL="yes" if torch.backends.mkl.is_available() else "no",
-        **{
+        {
+            "missing": "; ".join(problems),
+            **versions(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": cores,
+            "torch threads": f"{setting.threads}, in sweeps 1",
+            "BLAS": ", ".join(sorted(libraries)) or "of torch alone",
+            "MKL": "yes" if torch.backends.mkl.is_available() else "no",
             "start method": f"{started}, of sweeps loky",
             "free disk": f"{free / 2**30:.1f} GiB",
             "free memory": "unknown" if memory is None else f"{memory / 2**30:.1f} GiB",
         },
     )
-
-
-def existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that is there."""
-    return next(p for p in (path, *path.absolute().parents) if p.exists())
 
 
 def available_memory() -> int | None:
@@ -95,7 +91,7 @@ def processes(setting: Setting, subject: Subject) -> Finding:
         "files of cells that differ in any byte, or are missing",
         len(differ) + len(plan.unique) - len(names),
         "a cell is a function of weights, data, perturbation and seed",
-        cells=len(plan.unique),
+        {"cells": len(plan.unique)},
     )
 
 

@@ -44,7 +44,7 @@ def known_answers(setting: Setting) -> Finding:
         "vectors that differ",
         wrong,
         "integer arithmetic is exact",
-        vectors=len(KNOWN),
+        {"vectors": len(KNOWN)},
     )
 
 
@@ -84,7 +84,7 @@ def draws(setting: Setting) -> Finding:
         "samples whose draws differ in any bit",
         differ,
         "a draw is a function of seed, perturbation and sample",
-        samples=2 * len(ids),
+        {"samples": 2 * len(ids)},
     )
 
 
@@ -114,6 +114,5 @@ def perturbed(setting: Setting) -> Finding:
         "samples and fingerprints that differ in any bit",
         wrong + len(changed),
         "two models, machines or versions are compared on the same noise or not at all",
-        perturbations=", ".join(STORED),
-        changed="; ".join(changed),
+        {"perturbations": ", ".join(STORED), "changed": "; ".join(changed)},
     )

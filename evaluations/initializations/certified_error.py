@@ -101,12 +101,6 @@ class DiagonalDifference:
     poles: ComplexArray
     residues: ComplexArray
 
-    @property
-    def columns(self) -> ColumnSums:
-        """The pole sum."""
-        p = self.residues.shape[1]
-        return ColumnSums(self.poles[None], self.residues[None], np.zeros((1, p)))
-
     def values(self, row: IntArray, at: FloatArray) -> FloatArray:
         """Return the modulus of the difference."""
         result = np.empty(len(at))
@@ -119,7 +113,8 @@ class DiagonalDifference:
     def bounds(self, row: IntArray, low: FloatArray, high: FloatArray) -> FloatArray:
         """Return the bound of both polynomials' difference and their remainders."""
         result = np.empty(len(low))
-        columns = self.columns
+        none = np.zeros((1, self.residues.shape[1]))
+        columns = ColumnSums(self.poles[None], self.residues[None], none)
         for part in blocks(len(low), TERMS * (len(self.poles) + self.hippo.n)):
             zero = np.zeros(len(low[part]), dtype=np.int64)
             of_poles, poles_tail = columns.expand(zero, low[part], high[part])

@@ -7,7 +7,7 @@ the Schur factor); Golub and Van Loan, Matrix Computations (2013), section 10.4 
 import numpy as np
 from scipy.linalg import eigh, schur
 
-from robustssm.evaluations.initializations.resolvents import in_blocks
+from robustssm.evaluations.initializations.responses import in_blocks
 from robustssm.typing import ComplexArray, FloatArray
 
 # Estimated relative error at which Lanczos stops, and the steps at which it is estimated. Where

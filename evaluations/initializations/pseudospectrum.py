@@ -43,27 +43,24 @@ Resolvent = Family | Dense
 class Pseudospectrum:
     """One matrix on a grid of the complex plane.
 
-    real (nx,), imag (ny,) ascending; log10_sigma (ny, nx), -inf at an eigenvalue; eigenvalues
-    (n,); boundary (190,): points of the numerical range's boundary, in order; abscissae:
-    eps -> `pseudospectral_abscissa`; floor: sigma_min at or below it is only known to be so; 0
-    if sigma_min is accurate throughout.
+    real (nx,), imag (ny,) ascending; log10_sigma (ny, nx), -inf at an eigenvalue; boundary (190,):
+    points of the numerical range's boundary, counterclockwise; abscissae: eps ->
+    `pseudospectral_abscissa`.
     """
 
+    matrix: Resolvent
     real: FloatArray
     imag: FloatArray
     log10_sigma: FloatArray
-    eigenvalues: ComplexArray
     boundary: ComplexArray
-    numerical_abscissa: float
     abscissae: dict[float, float]
-    floor: float
 
     @property
     def accuracy(self) -> str:
         """In words, how accurate sigma_min is."""
-        if self.floor == 0.0:
+        if self.matrix.floor == 0.0:
             return "full relative accuracy"
-        return f"floor eps |M| = {self.floor:.1e}"
+        return f"floor eps |M| = {self.matrix.floor:.1e}"
 
     @property
     def kreiss_lower(self) -> float:
@@ -94,8 +91,8 @@ class PseudospectrumResult:
             row: dict[str, object] = {
                 "init": name,
                 "accuracy": known.accuracy,
-                "spectral_abscissa": float(known.eigenvalues.real.max()),
-                "numerical_abscissa": known.numerical_abscissa,
+                "spectral_abscissa": float(known.matrix.eigenvalues.real.max()),
+                "numerical_abscissa": known.matrix.numerical_abscissa,
                 "kreiss_lower": known.kreiss_lower,
                 "min_log10_sigma": float(known.log10_sigma.min()),
             }
@@ -138,12 +135,6 @@ def resolvent(name: str, n: int) -> Resolvent:
     return Dense(np.asarray(legs.matrices(n)[0] + diagonalization(parsed, n).E, dtype=np.float64))
 
 
-def boundary(matrix: Resolvent) -> ComplexArray:
-    """Return 190 points of the numerical range's boundary, counterclockwise."""
-    _, upper = matrix.support(THETA)
-    return np.concatenate([upper, np.conj(upper[::-1])])
-
-
 def pseudospectral_abscissa(matrix: Resolvent, eps: float) -> float:
     """Return the largest Re z found with sigma_min(zI - M) <= eps: attained, a lower bound.
 
@@ -173,35 +164,24 @@ def pseudospectral_abscissa(matrix: Resolvent, eps: float) -> float:
     return best
 
 
-def low_window(n: int) -> Window:
-    """Return the window of HiPPO's eigenvalues -1..-n and the imaginary axis beside them."""
-    return (-1.25 * n, 0.35 * n, -0.8 * n, 0.8 * n)
-
-
 def whole_window(boundaries: Sequence[ComplexArray]) -> Window:
     """Return the window of all the numerical ranges, and a tenth of their width around."""
     points = np.concatenate(boundaries)
     left, right, top = points.real.min(), max(0.0, points.real.max()), points.imag.max()
     margin = 0.1 * max(right - left, top)
-    return _four((left - margin, right + margin, -top - margin, top + margin))
+    return left - margin, right + margin, -top - margin, top + margin
 
 
-def _four(window: Sequence[float]) -> Window:
-    left, right, bottom, top = map(float, window)
-    return left, right, bottom, top
-
-
-def check_window(window: Sequence[float] | str) -> Window | str:
-    """Return `low`, `whole`, or LEFT, RIGHT, BOTTOM, TOP; raise UsageError for any other."""
+def check_window(window: Sequence[float] | str) -> None:
+    """Raise UsageError for what is neither `low`, `whole` nor LEFT, RIGHT, BOTTOM, TOP."""
     if isinstance(window, str):
         named = window in ("low", "whole")
         require(named, "pseudospectrum: window", window, "low, whole or 4 numbers")
-        return window
+        return
     finite = len(window) == 4 and bool(np.all(np.abs(window) <= MAX_MODULUS))
     expected = f"LEFT < RIGHT and BOTTOM < TOP, four numbers of modulus <= {MAX_MODULUS:g}"
     holds = finite and window[0] < window[1] and window[2] < window[3]
     require(holds, "pseudospectrum: window", tuple(window), expected)
-    return _four(window)
 
 
 def on_grid(matrix: Resolvent, real: FloatArray, imag: FloatArray) -> FloatArray:
@@ -230,14 +210,16 @@ def pseudospectrum(
     holds = min(grid) >= 2 and columns * rows <= MAX_POINTS
     expected = f"at least 2 points per side and at most {MAX_POINTS:,} in all"
     require(holds, "pseudospectrum: grid", grid, expected)
-    window = check_window(window)
+    check_window(window)
     matrices = {name: resolvent(name, n) for name in names}
     require(bool(matrices), "pseudospectrum: number of initialisations", 0, "at least one")
-    boundaries = {name: boundary(matrix) for name, matrix in matrices.items()}
-    if isinstance(window, str):
-        whole = window == "whole"
-        window = whole_window(list(boundaries.values())) if whole else low_window(n)
-    left, right, bottom, top = window
+    halves = {name: matrix.support(THETA)[1] for name, matrix in matrices.items()}
+    boundaries = {name: np.concatenate([half, half[::-1].conj()]) for name, half in halves.items()}
+    if window == "low":
+        window = (-1.25 * n, 0.35 * n, -0.8 * n, 0.8 * n)
+    elif window == "whole":
+        window = whole_window(list(boundaries.values()))
+    left, right, bottom, top = (float(edge) for edge in window)
     real, imag = np.linspace(left, right, columns), np.linspace(bottom, top, rows)
     if bottom == -top:
         # Symmetric to the last bit, so that conjugate rows are recognised.
@@ -245,17 +227,15 @@ def pseudospectrum(
     systems = {}
     for name, matrix in matrices.items():
         systems[name] = Pseudospectrum(
+            matrix,
             real,
             imag,
             on_grid(matrix, real, imag),
-            matrix.eigenvalues,
             boundaries[name],
-            matrix.numerical_abscissa,
             {eps: pseudospectral_abscissa(matrix, eps) for eps in LEVELS},
-            matrix.floor,
         )
         advance()
-    return PseudospectrumResult(n, window, systems)
+    return PseudospectrumResult(n, (left, right, bottom, top), systems)
 
 
 def at_points(n: int, names: Sequence[str], z: ComplexArray) -> pd.DataFrame:

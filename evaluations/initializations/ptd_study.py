@@ -11,7 +11,7 @@ every other E of the table has unless it says `free B`, are named `B kept`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,6 @@ ABLATION = (1e-2, 1.0)
 SEEDS = (0, 1, 2)
 # Points of tau against kappa, log-linear between them: tau is within 1e-3 of that at kappa.
 CURVE = 48
-
-
-@dataclass(frozen=True)
-class Study:
-    """rows: one per initialisation; slopes: of log kappa on log |E| / |A|, per size and method."""
-
-    rows: pd.DataFrame
-    slopes: pd.DataFrame
 
 
 def rank_one_curve(n: int) -> tuple[FloatArray, FloatArray]:
@@ -100,8 +92,8 @@ def study(
     free_input: bool = False,
     folder: Path | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> Study:
-    """Measure every initialisation of every size; given matrices join at their own size.
+) -> pd.DataFrame:
+    """Measure every initialisation of every size, a row each; matrices join at their own size.
 
     kappas: condition numbers for new minimax optimisations, kept in `folder`; without any the
     shipped ones are used. free_input: with a free input matrix besides. advance is called after
@@ -138,7 +130,7 @@ def study(
     frame = pd.DataFrame(rows)
     frame["pareto"] = pareto(frame)
     frame["note"] = frame.pop("note")
-    return Study(frame, slopes(frame))
+    return frame
 
 
 def describe(settings: Settings) -> str:

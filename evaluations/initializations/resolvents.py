@@ -35,6 +35,7 @@ from functools import cached_property
 
 import numpy as np
 
+from robustssm.evaluations.initializations.responses import in_blocks
 from robustssm.hippo import legs
 from robustssm.hippo.spectrum import damped_eigenvalues, log_phi_slope, spikes
 from robustssm.typing import ComplexArray, FloatArray
@@ -45,17 +46,6 @@ TOLERANCE = 1e-12
 BLOCK = 1 << 16
 # Distance kept from the mirror line, so that 1/d is finite on it and 1/d^2 too.
 OFF_LINE = 1e-140
-
-
-def in_blocks(
-    sigma: Callable[[ComplexArray], FloatArray], z: ComplexArray, size: int
-) -> FloatArray:
-    """Return sigma of every point of z, any shape, `size` points at a time."""
-    z = np.asarray(z, dtype=np.complex128)
-    points = z.ravel()
-    starts = range(0, len(points), size)
-    parts = [sigma(points[start : start + size]) for start in starts]
-    return np.concatenate([*parts, np.empty(0)]).reshape(z.shape)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ sums, and by `transfer` and `error` on the imaginary axis. omega is in rad per u
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from robustssm.errors import require
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import Name, formula_poles, initialization
 from robustssm.hippo.spectrum import damped_eigenvalues, log_phi_slope, spikes
-from robustssm.typing import ComplexArray, FloatArray
+from robustssm.typing import Array, ComplexArray, FloatArray
 
 # Entries of a (frequencies, poles) block: 1 MiB of float64, so that its passes stay in cache.
 BLOCK = 1 << 17
@@ -28,6 +29,15 @@ BLOCK = 1 << 17
 MAX_DENSE = 512
 # A Cauchy Gram matrix takes 8 n^2 bytes, and about three times that while it is built.
 MAX_GRAM = 8192
+
+
+def in_blocks(curve: Callable[[ComplexArray], Array], z: ComplexArray, size: int) -> Array:
+    """Return the curve at every point of z, any shape, `size` points at a time."""
+    z = np.asarray(z, dtype=np.complex128)
+    points = z.ravel()
+    starts = range(0, len(points), size)
+    parts = [curve(points[start : start + size]) for start in starts]
+    return np.concatenate([*parts, np.empty(0)]).reshape(z.shape)
 
 
 @dataclass(frozen=True)
@@ -130,19 +140,17 @@ class Diagonal(Response):
         The denominator d^2 + (y - w)(y + w) + 2 i d w, s = x + i w, lambda = a + i y, d = x - a,
         is formed in real numbers: three times faster, and nothing cancels near a pole.
         """
-        points = s.ravel()
         r, a, y = 0.5 * self.weight * self.residues, self.poles.real, self.poles.imag
         numerator = np.stack([2.0 * r.real, -2.0 * (r * np.conj(self.poles)).real], axis=1)
-        result = np.empty_like(points)
-        block = max(1, BLOCK // max(1, len(a)))
-        for start in range(0, len(points), block):
-            z = points[start : start + block]
+
+        def total(z: ComplexArray) -> ComplexArray:
             d, w = z.real[:, None] - a, z.imag[:, None]
             real, imag = d * d + (y - w) * (y + w), 2.0 * d * w
             square = real * real + imag * imag
             sums = (real / square) @ numerator - 1j * ((imag / square) @ numerator)
-            result[start : start + block] = z * sums[:, 0] + sums[:, 1]
-        return result.reshape(s.shape)
+            return z * sums[:, 0] + sums[:, 1]
+
+        return in_blocks(total, s, max(1, BLOCK // max(1, len(a))))
 
 
 def real_gram(poles: ComplexArray) -> FloatArray:

@@ -86,7 +86,11 @@ def _damped_energy(system: Damped, signal: Input) -> float:
         value = _product(system, at)[0] * share * signal.transform(-pole[None])[0]
         energy += float(value.real)
     if signal.kind == "decay":
-        return energy + _cut_energy(system, signal)
+        # (1/pi) int_1^inf Im-jump of (1 - s^2)^-q times D(x) D(-x) dx along the branch cut.
+        q = signal.value
+        x, weight = _cut_nodes(q)
+        values = _product(system, x).real * (x + 1.0) ** -q
+        return energy + float(np.sin(np.pi * q) / np.pi * np.dot(weight, values))
     last = system.C[-1]
     if last:
         s = np.array([n + 0j])
@@ -106,19 +110,11 @@ def _product(system: Damped, a: Array) -> ComplexArray:
     return result
 
 
-def _cut_energy(system: Damped, signal: Input) -> float:
-    """Return (1/pi) int_1^inf Im-jump of (1 - s^2)^-q times D(x) D(-x) dx, for any q but integers.
+def _cut_nodes(q: float) -> tuple[FloatArray, FloatArray]:
+    """Return nodes x and weights of int_1^CUT_END f(x) (x - 1)^-q dx, 0 < q < 1.
 
     Gauss-Jacobi on [1, 2], where the weight (x - 1)^-q sits, and Gauss-Legendre in ln x beyond.
     """
-    q = signal.value
-    x, weight = _cut_nodes(q)
-    values = _product(system, x).real * (x + 1.0) ** -q
-    return float(np.sin(np.pi * q) / np.pi * np.dot(weight, values))
-
-
-def _cut_nodes(q: float) -> tuple[FloatArray, FloatArray]:
-    """Return nodes x and weights of int_1^CUT_END f(x) (x - 1)^-q dx, 0 < q < 1."""
     t, w = roots_jacobi(32, 0.0, -q)
     first, first_weight = 1.5 + 0.5 * t, w * 0.5 ** (1.0 - q)
     nodes, weights = np.polynomial.legendre.leggauss(16)

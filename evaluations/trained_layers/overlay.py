@@ -108,11 +108,7 @@ def overlay(state: Inspection, summary: pd.DataFrame) -> pd.DataFrame:
         frames.append(losses.merge(gains, on="mode"))
     if not frames:
         raise UsageError(f"layer-response: no model of {state.run.path} has finished cells")
-    return _with_correlation(pd.concat(frames, ignore_index=True))
-
-
-def _with_correlation(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with rho, p and modes of every model, eps and layer."""
+    table = pd.concat(frames, ignore_index=True)
     rows = []
     keys = ["model", "train_seed", "eps", "layer"]
     for key, part in table.groupby(keys, sort=False):

@@ -208,17 +208,17 @@ def _study(
     output: Path | None,
     asked: SharedOptions,
 ) -> None:
-    from robustssm.evaluations.initializations.ptd_study import read_matrices, study
+    from robustssm.evaluations.initializations.ptd_study import read_matrices, slopes, study
     from robustssm.figures import trade_off as drawing
 
-    fits = output is None or not output.suffix
-    require(fits, "ptd: -o", output, "a folder for --study")
+    folders = output is None or not output.suffix
+    require(folders, "ptd: -o", output, "a folder for --study")
     if free_input and not targets:
         raise UsageError("ptd: --free-input needs --kappa with --study; add --kappa 10")
     folder = output or Path("runs") / "ptd-study"
     named = read_matrices(matrices)
     with asked.steps(len(orders) + len(named), "ptd study") as advance:
-        result = study(
+        measured = study(
             orders,
             matrices=named,
             kappas=targets,
@@ -226,14 +226,15 @@ def _study(
             folder=folder,
             advance=advance,
         )
-    drawing.draw_all(result.rows, folder)
-    result.slopes.to_csv(folder / "slopes.csv", index=False)
+    fits = slopes(measured)
+    drawing.draw_all(measured, folder)
+    fits.to_csv(folder / "slopes.csv", index=False)
     terminal.note(f"figure and tables: {folder}")
     hidden = ("input_change", "stable", "worst_high", "worst_omega", "rank_one_error")
-    rows = _table("kappa against the error of the worst unit readout", result.rows, hidden)
-    slopes = _table("slope of log kappa on log |E| / |A|, 95% interval", result.slopes)
-    content = {"rows": rows.records(), "slopes": slopes.records()}
-    terminal.show(asked.style, rows, slopes, content=content)
+    rows = _table("kappa against the error of the worst unit readout", measured, hidden)
+    slope_table = _table("slope of log kappa on log |E| / |A|, 95% interval", fits)
+    content = {"rows": rows.records(), "slopes": slope_table.records()}
+    terminal.show(asked.style, rows, slope_table, content=content)
 
 
 def _compare(orders: list[int], style: str) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.initializations.ptd_study import (
-    Study,
     pareto,
     read_matrices,
     slopes,
@@ -31,12 +30,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def result(files: dict[str, Path]) -> Study:
+def result(files: dict[str, Path]) -> pd.DataFrame:
     return study([16], matrices=files)
 
 
-def test_every_row_is_measured_or_says_why(result: Study) -> None:
-    rows = result.rows
+def test_every_row_is_measured_or_says_why(result: pd.DataFrame) -> None:
+    rows = result
     assert list(dict.fromkeys(rows["n"])) == [16, 8]
     methods = {"rank1", "clipped", "corner", "random", "optimized", "minimax", "given"}
     assert set(rows["method"]) == methods
@@ -49,8 +48,8 @@ def test_every_row_is_measured_or_says_why(result: Study) -> None:
     pd.testing.assert_series_equal(rows["kappa_times_relative_norm"], product, check_names=False)
 
 
-def test_given_matrices_join_at_their_own_size(result: Study) -> None:
-    rows = result.rows[result.rows["n"] == 8].set_index("settings")
+def test_given_matrices_join_at_their_own_size(result: pd.DataFrame) -> None:
+    rows = result[result["n"] == 8].set_index("settings")
     assert list(rows.index) == ["good", "bad"] and (rows["method"] == "given").all()
     # The file holds the rank-one matrix at tau = 0.1.
     assert rows.loc["good", "kappa"] == pytest.approx(rank_one(8, 0.1).kappa, rel=1e-9)
@@ -58,8 +57,8 @@ def test_given_matrices_join_at_their_own_size(result: Study) -> None:
     assert rows.loc["bad", "note"] == "unstable"
 
 
-def test_the_rank_one_family_is_level_with_itself(result: Study) -> None:
-    rows = result.rows
+def test_the_rank_one_family_is_level_with_itself(result: pd.DataFrame) -> None:
+    rows = result
     own = rows[(rows["method"] == "rank1") & ~rows["settings"].str.contains("kept")]
     # tau is interpolated between 48 points; the guard takes the smallest ones away.
     np.testing.assert_allclose(own["ratio"].dropna(), 1.0, atol=2e-3)
@@ -69,18 +68,18 @@ def test_the_rank_one_family_is_level_with_itself(result: Study) -> None:
     assert kept["worst_error"] > 2.0 * kept["rank_one_error"]
 
 
-def test_the_error_beats_rank_one_only_where_it_is_the_objective(result: Study) -> None:
-    ratio = result.rows.groupby("method")["ratio"].min()
+def test_the_error_beats_rank_one_only_where_it_is_the_objective(result: pd.DataFrame) -> None:
+    ratio = result.groupby("method")["ratio"].min()
     assert ratio["minimax"] < 0.6
     # Of the closed forms the clipped family is the better one, by 0.6 at tau = 0.3 (measured).
     assert ratio["clipped"] < 0.8
     assert min(ratio["optimized"], ratio["random"], ratio["corner"]) > 1.5
-    front = result.rows[result.rows["pareto"]]
+    front = result[result["pareto"]]
     assert "minimax" in set(front["method"]) and "optimized" not in set(front["method"])
 
 
-def test_front_is_not_dominated(result: Study) -> None:
-    rows = result.rows[result.rows["stable"].eq(True)]
+def test_front_is_not_dominated(result: pd.DataFrame) -> None:
+    rows = result[result["stable"].eq(True)]
     for _, group in rows.groupby("n"):
         for _, row in group.iterrows():
             beats = (group["kappa"] <= row["kappa"]) & (group["worst_error"] <= row["worst_error"])
@@ -112,7 +111,7 @@ def test_new_optimisations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     from robustssm.hippo import minimax, ptd_methods
 
     monkeypatch.setattr(ptd_methods, "STEPS", 20)
-    first = study([8], kappas=[4.0], free_input=True, folder=tmp_path).rows
+    first = study([8], kappas=[4.0], free_input=True, folder=tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["minimax-n8-kappa4-free-input.npz", "minimax-n8-kappa4.npz"]
 
@@ -120,7 +119,7 @@ def test_new_optimisations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise AssertionError("optimised again")
 
     monkeypatch.setattr(minimax, "minimax", refuse)
-    again = study([8], kappas=[4.0], free_input=True, folder=tmp_path).rows
+    again = study([8], kappas=[4.0], free_input=True, folder=tmp_path)
     pd.testing.assert_frame_equal(first, again)
     stored = load_initialization(tmp_path / names[1])
     found = first[(first["method"] == "minimax") & ~first["settings"].str.contains("free")].iloc[0]

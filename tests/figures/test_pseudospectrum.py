@@ -46,7 +46,7 @@ def test_drawing_shows_the_frame(result: PseudospectrumResult) -> None:
     for axis, (name, known) in zip(axes, result.systems.items(), strict=True):
         assert axis.get_title(loc="left") == f"{name}\n{known.accuracy}"
         poles = axis.lines[-1]
-        np.testing.assert_array_equal(poles.get_xdata(), known.eigenvalues.real)
+        np.testing.assert_array_equal(poles.get_xdata(), known.matrix.eigenvalues.real)
     title = figure.get_suptitle()
     assert "n = 8" in title and "13 x 9" in title
 
