@@ -112,17 +112,17 @@ def _of_grid(
 ) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
     """Return the rows of one noise, and the differences by mode of each pair."""
     grid, names, pairs = quantities.grid, quantities.names, quantities.pairs
-    found = paired_bootstrap(quantities.rows(), quantities.of, resamples, seed)
+    resampled = paired_bootstrap(quantities.rows(), quantities.of, resamples, seed)
     members = len(grid.members)
     rows: Rows = {}
     modes = []
     for k in range(members):
-        rows |= bootstrapped(grid, (k, None), names, found, k * len(names))
+        rows |= bootstrapped(grid, (k, None), names, resampled, k * len(names))
         single_shares(grid, k, rows)
     if quantities.reference:
         corruptions(quantities, rows)
     for p, pair in enumerate(pairs, members):
-        rows |= bootstrapped(grid, pair, names, found, p * len(names))
+        rows |= bootstrapped(grid, pair, names, resampled, p * len(names))
         linear, per_sample = quantities.contributions(pair)
         for name, value in zip(linear, sign_flip(per_sample, seed=seed), strict=True):
             rows[pair, name].test(value, "sign flips of samples")

@@ -1,11 +1,8 @@
 """What a comparison assumes, and how far its numbers go: one line each."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.comparison.comparable import Comparable
 from robustssm.evaluations.comparison.comparison import Comparison
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.max_statistic import RESAMPLES as FLIPS
@@ -26,7 +23,12 @@ def notes(comparison: Comparison) -> list[str]:
         for grid in grids
         if grid.left_out
     ]
-    lines += _absent(compared, grids) + list(compared.notes)
+    for grid in grids:
+        members = {f"{model}/{seed}" for model, seed in grid.members}
+        absent = [member.name for member in compared.members if member.name not in members]
+        if absent:
+            lines.append(f"{grid.title}: {', '.join(absent)} has no result of this noise")
+    lines += compared.notes
     counts = {model: sum(m.model == model for m in compared.members) for model in compared.models}
     single = [model for model, count in counts.items() if count == 1]
     if single:
@@ -96,13 +98,3 @@ def _counts(table: pd.DataFrame) -> list[int]:
     """Return the numbers of training seeds that rows over several seeds are of."""
     seeds = table.loc[table["train_seed"] == "all", "seeds"]
     return [int(k) for k in np.unique(seeds)]
-
-
-def _absent(compared: Comparable, grids: Sequence[StrengthGrid]) -> list[str]:
-    lines = []
-    for grid in grids:
-        own = set(grid.members)
-        absent = [m.name for m in compared.members if (m.model, m.train_seed) not in own]
-        if absent:
-            lines.append(f"{grid.title}: {', '.join(absent)} has no result of this noise")
-    return lines

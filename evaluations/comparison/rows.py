@@ -87,22 +87,22 @@ def table(grid: StrengthGrid, rows: Rows) -> pd.DataFrame:
 
 
 def bootstrapped(
-    grid: StrengthGrid, pair: Pair, names: Sequence[Name], found: Bootstrapped, first: int
+    grid: StrengthGrid, pair: Pair, names: Sequence[Name], resampled: Bootstrapped, first: int
 ) -> Rows:
     """Return the quantities of a model or pair with their bootstrap intervals.
 
-    BCa if it can be had, else percentile. first: place of the first of them in `found`.
+    BCa if it can be had, else percentile. first: place of the first of them in `resampled`.
     """
     rows: Rows = {}
     for place, name in enumerate(names, first):
-        low, high = float(found.bca_low[place]), float(found.bca_high[place])
+        low, high = float(resampled.bca_low[place]), float(resampled.bca_high[place])
         interval, detail = "samples (bootstrap BCa)", ""
-        value = float(found.value[place])
+        value = float(resampled.value[place])
         if np.isnan(low):
-            low, high = float(found.low[place]), float(found.high[place])
+            low, high = float(resampled.low[place]), float(resampled.high[place])
             interval = "samples (bootstrap percentile)"
-        undefined = float(found.undefined[place])
-        if found.constant[place] or np.isnan(value):
+        undefined = float(resampled.undefined[place])
+        if resampled.constant[place] or np.isnan(value):
             low, high, interval = np.nan, np.nan, ""
             detail = "no interval: it does not vary over the samples"
         elif undefined:

@@ -120,10 +120,11 @@ def _between(row: dict[str, Any], models: pd.DataFrame) -> tuple[float, float]:
         return value, value
     if row["train_seed"] != "all" or row["censored"]:
         return _beyond(value, row["censored"], row["eps_unit"])
-    own = models[models["train_seed"] != "all"]
+    of_seeds = models[models["train_seed"] != "all"]
     for name in (*_NOISE, "model", "quantity"):
-        own = own[own[name] == row[name]]
-    ends = np.array([_beyond(*seed) for seed in own[["value", "censored", "eps_unit"]].to_numpy()])
+        of_seeds = of_seeds[of_seeds[name] == row[name]]
+    columns = of_seeds[["value", "censored", "eps_unit"]]
+    ends = np.array([_beyond(*seed) for seed in columns.to_numpy()])
     if row["eps_unit"] == "snr-db":
         low, high = ends.mean(0)
     else:

@@ -1,13 +1,14 @@
 """Checks of the noise: published answers, and draws that depend on their sample alone."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustssm import philox
-from robustssm.attacks import Budget, Perturbation, fingerprint, parse_perturbation
+from robustssm.attacks import fingerprint, parse_perturbation
 from robustssm.attacks.base import input_site
 from robustssm.evaluations.doctor.base import Finding, Setting, judge
 from robustssm.tasks import load_task
@@ -91,20 +92,16 @@ def draws(setting: Setting) -> Finding:
 def perturbed(setting: Setting) -> Finding:
     """Compare perturbed inputs with those of other batches, and with stored fingerprints."""
     task = load_task("digits:side=16")
-    part = task.splits["test"].first(_SAMPLES)
-    x, site = torch.from_numpy(part.inputs), input_site(task)
+    part, site = task.splits["test"].first(_SAMPLES), input_site(task)
+
+    def noisy(text: str, rows: IntArray) -> Tensor:
+        perturbation, budget = parse_perturbation(text)
+        x, ids = torch.from_numpy(part.inputs[rows]), part.sample_id[rows]
+        return perturbation.perturb(x, None, ids, 0, budget=budget, site=site)
+
     wrong, changed = 0, []
     for text, stored in STORED.items():
-        perturbation, budget = parse_perturbation(text)
-
-        def make(
-            rows: IntArray, perturbation: Perturbation = perturbation, budget: Budget = budget
-        ) -> Tensor:
-            ids = part.sample_id[rows]
-            return perturbation.perturb(
-                x[torch.from_numpy(rows.copy())], None, ids, 0, budget=budget, site=site
-            )
-
+        make = partial(noisy, text)
         wrong += _dependent(make, len(part))
         mark = fingerprint(make(np.arange(len(part))), part.sample_id)
         if mark != stored:

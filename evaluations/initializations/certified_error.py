@@ -16,7 +16,7 @@ from robustssm.evaluations.initializations.hippo_bounds import (
     HippoReadout,
     interpolation_error,
 )
-from robustssm.evaluations.initializations.responses import Damped, Reference, Response, paired
+from robustssm.evaluations.initializations.responses import Damped, Response, is_hippo, paired
 from robustssm.evaluations.suprema.certified import Bracket
 from robustssm.evaluations.suprema.expansions import TERMS, ColumnSums
 from robustssm.evaluations.suprema.subdivision import Enclosure, blocks, polynomial_bound, supremum
@@ -129,7 +129,7 @@ class DiagonalDifference:
 
 def certified_error(system: Response, rtol: float = 1e-9) -> Bracket:
     """Return the bracket of sup_omega |G_a(i omega) - G(i omega)|; rtol: the gap asked for."""
-    if isinstance(system, Reference) or not np.any(system.C):
+    if is_hippo(system) or not np.any(system.C):
         return Bracket(0.0, 0.0, 0.0)
     readout = HippoReadout(system.n, system.C)
     if isinstance(system, Damped):

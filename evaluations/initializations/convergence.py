@@ -21,7 +21,7 @@ from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.parseval import quadrature
 from robustssm.evaluations.initializations.predictions import Prediction, strong, weak
 from robustssm.evaluations.initializations.readouts import read_readout
-from robustssm.evaluations.initializations.responses import Damped, Reference, Response, response
+from robustssm.evaluations.initializations.responses import Damped, Response, is_hippo, response
 from robustssm.evaluations.initializations.time_domain import time_error
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.legs import check_order
@@ -76,7 +76,7 @@ def converge(
                 if n > MAX_DIAGONAL and name.base in ("s4d-lin", "s4d-inv"):
                     raise UsageError(f"{label}: poles and residues, up to n = {MAX_DIAGONAL} here")
                 system = response(name, C)
-                if isinstance(system, Reference):
+                if is_hippo(system):
                     raise UsageError(f"{label} is HiPPO itself, with no error")
                 rows += _rows(label, system, inputs, readout)
             except (UsageError, StabilityError) as reason:

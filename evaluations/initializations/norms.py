@@ -12,7 +12,7 @@ import numpy as np
 from robustssm.evaluations.initializations.certified_error import certified_error
 from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.parseval import quadrature
-from robustssm.evaluations.initializations.responses import Damped, Reference, Response
+from robustssm.evaluations.initializations.responses import Damped, Response
 from robustssm.evaluations.initializations.time_domain import time_error
 from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
@@ -112,7 +112,7 @@ def output_error(system: Response, name: str) -> float:
     normal part has 1 / (2n) up to a relative 1 / n^3.
     """
     signal = parse_input(name, system.n)
-    if isinstance(system, Damped | Reference):
+    if isinstance(system, Damped):
         exact = time_error(system, signal)
         if exact is not None:
             return exact

@@ -105,7 +105,7 @@ def study(
         log_kappa, log_tau = rank_one_curve(legs.check_order(n, minimum=2))
         cells = plan(n, kappas, free_input) if n in sizes else []
         for method, settings in cells:
-            row = {"n": n, "method": method, "settings": describe(settings)}
+            row: dict[str, object] = {"n": n, "method": method, "settings": describe(settings)}
             try:
                 if method == "minimax" and folder is not None:
                     made = cached(n, settings, folder)
@@ -115,12 +115,12 @@ def study(
                     made = make(method, n, stable=False, **settings)
             except StabilityError:
                 # Unstable ones are measured, so this is the rank-one family's guard.
-                rows.append({**row, "note": "tau is below 1.5 tau_c, nearly defective"})
-                continue
+                row["note"] = "tau is below 1.5 tau_c, nearly defective"
             except UsageError as reason:
-                rows.append({**row, "note": str(reason)})
-                continue
-            rows.append({**row, **measure(made, log_kappa, log_tau)})
+                row["note"] = str(reason)
+            else:
+                row |= measure(made, log_kappa, log_tau)
+            rows.append(row)
         for name, stored in stored_by_name.items():
             if len(stored.E) == n:
                 made = perturb(stored.E, name, B=stored.B, stable=False)

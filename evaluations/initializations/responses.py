@@ -1,9 +1,10 @@
 """An initialisation seen as a single-input, single-output system, and its difference from HiPPO.
 
-C is the readout in HiPPO's coordinates; G(s) = C (sI - A)^-1 B is the reference. Three kinds:
+C is the readout in HiPPO's coordinates; G(s) = C (sI - A)^-1 B is the reference. Two kinds:
 
-    Reference   G itself (HiPPO, its DPLR form, and -1..-n with the readout that reproduces G);
-    Damped      G / (1 + tau phi_n): the normal part with B/2 (tau = 1), the rank-one family;
+    Damped      G / (1 + tau phi_n): tau = 0 is G itself (HiPPO, its DPLR form, and -1..-n with the
+                readout that reproduces G), tau = 1 the normal part with B/2, between them the
+                rank-one family;
     Diagonal    sum_k r_k / (s - lambda_k): poles and residues of any other.
 
 Each is known by its poles (one of each conjugate pair) and residues, so that H2 norms are finite
@@ -90,21 +91,12 @@ def paired(system: Response) -> tuple[ComplexArray, ComplexArray]:
     return poles, np.concatenate([system.residues, np.conj(system.residues[pair])])
 
 
-class Reference(Response):
-    """G itself: no error. Its own poles -1..-n are left out, their residues being astronomic."""
-
-    def transfer(self, omega: FloatArray) -> ComplexArray:
-        """Return G(i omega)."""
-        return reference(self.C, on_axis(omega))
-
-    def error(self, omega: FloatArray) -> ComplexArray:
-        """Return zeros."""
-        return np.zeros(omega.shape, dtype=np.complex128)
-
-
 @dataclass(frozen=True)
 class Damped(Response):
-    """G / (1 + tau phi_n), in closed form; its error -G tau phi / (1 + tau phi) cancels nothing."""
+    """G / (1 + tau phi_n), in closed form; its error -G tau phi / (1 + tau phi) cancels nothing.
+
+    At tau = 0 the poles -1..-n are left out, their residues being astronomic.
+    """
 
     tau: float
 
@@ -114,11 +106,18 @@ class Damped(Response):
 
     def error(self, omega: FloatArray) -> ComplexArray:
         """Return -G tau phi_n / (1 + tau phi_n) at i omega, phi_n from its modulus and phase."""
+        if self.tau == 0.0:
+            return np.zeros(omega.shape, dtype=np.complex128)
         w = np.maximum(np.abs(omega), legs.FLOOR)
         phi = w / np.hypot(w, self.n) * np.exp(1j * legs.phase(self.n, w))
         phi = np.where(omega < 0, np.conj(phi), phi)
         error: ComplexArray = -self.tau * phi * self.transfer(omega)
         return error
+
+
+def is_hippo(system: Response) -> bool:
+    """Return whether the system is HiPPO itself, with no error."""
+    return isinstance(system, Damped) and system.tau == 0.0
 
 
 class Diagonal(Response):
@@ -227,7 +226,7 @@ def response(name: Name, C: FloatArray) -> Response:
     none = np.zeros(0, dtype=np.complex128)
     match name.base:
         case "s4" | "s4d-real":
-            return Reference(C, none, none)
+            return Damped(C, none, none, 0.0)
         case "s4d" | "s5" | "dss":
             return damped(C, 1.0)
         case "s4ptd-rank1" | "s5ptd-rank1":

@@ -17,8 +17,8 @@ from scipy.special import roots_jacobi
 from robustssm.evaluations.initializations.inputs import Input
 from robustssm.evaluations.initializations.responses import (
     Damped,
-    Reference,
     Response,
+    is_hippo,
     paired,
     reference,
 )
@@ -48,11 +48,9 @@ def time_error(system: Response, signal: Input) -> float | None:
     None: dense systems beyond MAX_GRAMIAN states, or with residues that cancel; `decay` with
     readouts of more than MAX_SUPPORT entries, or of all n, or beside a real pole near -1; n = 1.
     """
-    if isinstance(system, Reference):
+    if is_hippo(system) or not np.any(system.C):
         return 0.0
-    support = int(np.flatnonzero(system.C)[-1]) + 1 if np.any(system.C) else 0
-    if not support:
-        return 0.0
+    support = int(np.flatnonzero(system.C)[-1]) + 1
     if signal.kind == "decay" and (support > MAX_SUPPORT or support == system.n):
         return None
     if isinstance(system, Damped) and signal.kind in ("decay", "exp", "mode"):

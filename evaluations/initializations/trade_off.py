@@ -51,7 +51,7 @@ class Report:
     """What a user must know of an initialisation.
 
     norm and relative_norm: |E|_2, over |A|_2; input_change: |B_E - B| / |B|; errors: certified
-    brackets of `worst`, the worst unit readout, and of each one asked for.
+    brackets of `worst`, the worst unit readout, and of each one asked for, if it is stable.
     """
 
     n: int
@@ -64,11 +64,7 @@ class Report:
     backward_error: float
     errors: dict[str, Bracket]
     bounds: tuple[Bound, ...]
-
-    @property
-    def stable(self) -> bool:
-        """Whether every eigenvalue has a negative real part."""
-        return self.max_real < 0.0
+    stable: bool
 
 
 def report(made: Diagonalization, readouts: Mapping[str, FloatArray]) -> Report:
@@ -76,7 +72,8 @@ def report(made: Diagonalization, readouts: Mapping[str, FloatArray]) -> Report:
     B = legs.input_vector(len(made.B_E))
     n, norm, change = len(B), float(np.linalg.norm(made.E, 2)), float(np.linalg.norm(made.B_E - B))
     errors: dict[str, Bracket] = {}
-    if made.max_real < 0.0:
+    stable = made.max_real < 0.0
+    if stable:
         sups = sup_errors(made, [legs.check_readout(C, n) for C in readouts.values()])
         errors = dict(zip(["worst", *readouts], sups, strict=True))
     return Report(
@@ -89,7 +86,8 @@ def report(made: Diagonalization, readouts: Mapping[str, FloatArray]) -> Report:
         max_real=made.max_real,
         backward_error=made.backward_error,
         errors=errors,
-        bounds=bounds(n, norm, change, errors["worst"].low if errors else None),
+        bounds=bounds(n, norm, change, errors["worst"].low if stable else None),
+        stable=stable,
     )
 
 
@@ -146,14 +144,7 @@ def ptd_table(sizes: Sequence[int], names: Sequence[str] = NAMES) -> pd.DataFram
             except (UsageError, StabilityError) as reason:
                 rows.append({**row, "note": str(reason)})
                 continue
-            row |= {
-                "kappa": made.kappa,
-                "relative_norm": made.relative_norm,
-                "max_real": made.max_real,
-                "backward_error": made.backward_error,
-                "sup_error": sup.value,
-                "sup_omega": sup.at,
-                "note": "",
-            }
-            rows.append(row)
+            measured = ("kappa", "relative_norm", "max_real", "backward_error")
+            row |= {name: getattr(made, name) for name in measured}
+            rows.append(row | {"sup_error": sup.value, "sup_omega": sup.at, "note": ""})
     return pd.DataFrame(rows)

@@ -25,8 +25,8 @@ from robustssm.evaluations.initializations.responses import (
     MAX_DENSE,
     MAX_GRAM,
     Damped,
-    Reference,
     Response,
+    is_hippo,
     on_axis,
     reference,
     response,
@@ -151,7 +151,7 @@ class TransferResult:
     @property
     def _exact(self) -> list[str]:
         """The systems that are HiPPO itself."""
-        return [k for k, m in self.systems.items() if isinstance(m.response, Reference)]
+        return [k for k, m in self.systems.items() if is_hippo(m.response)]
 
     def _drawn(self) -> dict[str, str]:
         """Return system -> label: `hippo` with all that equal it, then those that differ."""
@@ -244,7 +244,7 @@ def _measure(name: Name, C: FloatArray) -> Measure:
     n = len(C)
     system = response(name, C)
     errors = sup_error(system), output_error(system, "impulse"), output_error(system, "exp")
-    if isinstance(system, Reference):
+    if is_hippo(system):
         log10 = legs.log10_eigenvector_condition(n)
         kappa = 10.0**log10 if log10 < np.log10(np.finfo(np.float64).max) else None
         note = None

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from robustssm.errors import require
-from robustssm.evaluations.initializations.responses import Damped, Reference, Response
+from robustssm.evaluations.initializations.responses import Damped, Response
 from robustssm.evaluations.initializations.transfer import TransferResult
 from robustssm.hippo.spectrum import spikes
 from robustssm.hippo.transfer_grid import transfer_grid
@@ -40,9 +40,9 @@ def evaluate(
 
     Sums over poles take neither device nor dtype: complex128 on the CPU.
     """
-    if isinstance(system, Damped | Reference):
-        tau = system.tau if isinstance(system, Damped) else 0.0
-        return transfer_grid(system.C, omega, tau=tau, device=device, dtype=dtype).cpu().numpy()
+    if isinstance(system, Damped):
+        values = transfer_grid(system.C, omega, tau=system.tau, device=device, dtype=dtype)
+        return values.cpu().numpy()
     return system.transfer(omega)
 
 

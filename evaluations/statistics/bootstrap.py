@@ -76,8 +76,8 @@ def paired_bootstrap(
             offset = n * np.arange(len(batch))[:, None]
             counts = np.bincount((batch + offset).ravel(), minlength=n * len(batch))
             accuracy = means(counts.reshape(len(batch), n).astype(np.float64))
-        found = quantities(accuracy)
-        return np.moveaxis(found, -1, 0).reshape(-1, *drawn.shape[:-1])
+        values = quantities(accuracy)
+        return np.moveaxis(values, -1, 0).reshape(-1, *drawn.shape[:-1])
 
     value = quantities(correct.mean(1))
     options: dict[str, Any] = {

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import solve_continuous_lyapunov
 
-from robustssm.errors import UsageError, require
+from robustssm.errors import require
 from robustssm.evaluations.trained_layers.linear_systems import Dense, Diagonal, LayerSystem, Mimo
 from robustssm.typing import ComplexArray, FloatArray
 
@@ -156,8 +156,7 @@ def gramians(system: LayerSystem) -> tuple[ComplexArray, ComplexArray]:
         b = np.sqrt(system.residues[0])
         P = b[:, :, None] * b[:, None].conj() * cauchy
         return P, P.conj()
-    if not isinstance(system, Mimo):
-        raise UsageError(f"Gramians: {type(system).__name__} is not a known kind of system")
+    assert isinstance(system, Mimo)
     F = system.pole_sum
     outputs, inputs = np.linalg.norm(F.left, axis=0), np.linalg.norm(F.right, axis=1)
     used = (outputs > 0.0) & (inputs > 0.0)

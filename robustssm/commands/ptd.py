@@ -153,7 +153,7 @@ def _show(made: "Diagonalization", readouts: str, style: str, output: Path | Non
     title = ", ".join([made.method, f"n = {result.n}", *settings])
     names = ("quantity", "value", "note")
     rows = [dict(zip(names, row, strict=True)) for row in _rows(result)]
-    content = {"settings": dict(made.settings), **asdict(result), "stable": result.stable}
+    content = {"settings": dict(made.settings), **asdict(result)}
     terminal.show(style, terminal.Table(title, rows), content=content)
     if output is not None:
         terminal.note(f"wrote {output}: sha256 {save_initialization(output, made)}")
