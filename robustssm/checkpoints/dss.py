@@ -14,7 +14,6 @@ standalone/dss.py (classes DSSKernel and DSS).
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,9 +25,7 @@ from robustssm.checkpoints.state_spaces.kernels import Kernel, check_stable, pai
 from robustssm.checkpoints.state_spaces.layers import Layer, cap, feedthrough, finished
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
-
-if TYPE_CHECKING:
-    from robustssm.file_formats import Contents
+from robustssm.file_formats import Contents
 
 SOURCE = "ag1988/dss"
 NAMES = ("dss",)
@@ -48,13 +45,13 @@ _OPTIONS = (
 )
 
 
-def recognises(contents: "Contents") -> bool:
+def recognises(contents: Contents) -> bool:
     """Return whether the tensors hold a kernel of the original DSS."""
     names = list(contents.tensors)
     return any(n.endswith("kernel.W") for n in names) and any(n.endswith(_MARKERS) for n in names)
 
 
-def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
+def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """Return the network of a checkpoint of the original DSS.
 
     overrides: what the file does not say, by the names of the original's options. Raises as
@@ -64,49 +61,48 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     return assembled(contents, given, SOURCE, read_layer, NAMES)
 
 
-def read_layer(w: Weights, options: Options, allow_unstable: bool) -> Layer:
+def read_layer(w: Weights, options: Options) -> Layer:
     """Return a DSS layer; errors as the parts of it raise."""
-    options.only(set(_OPTIONS.split()))
+    options.only(_OPTIONS)
     options.refuse("hyper_act")
     options.refuse("epsilon", _EPSILON)
     kernels = w.size("kernel.W")
-    D, bidirectional = feedthrough(w, options, "D", kernels)
-    kernel = _kernel(w.scope("kernel."), options, D.shape[1], kernels, allow_unstable)
-    l_max = cap(options, "max_kernel_length")
-    return finished(w, options, kernel, (D, bidirectional, l_max), "dss")
+    D = feedthrough(w, options, "D", kernels)
+    kernel = _kernel(w.scope("kernel."), options, D.shape[1], kernels)
+    return finished(w, options, kernel, D, cap(options, "max_kernel_length"), "dss")
 
 
 def _eigenvalues(w: Weights, options: Options) -> tuple[Tensor, str]:
     """Return Lambda (N,) and the version of the kernel."""
     name = next((one for one in _VERSIONS if one in w), "Lambda")
     n = w.size(name)
-    words = {word: word for word in _VERSIONS[name]}
+    words = _VERSIONS[name]
     if len(words) == 1 and not options.known:
-        version = options.overrides.choice("version", list(words), known=next(iter(words)))
+        version = options.overrides.choice("version", words, known=words[0])
     else:
-        version = options.word("version", words, "softmax", ask=True)
+        version = options.one_of("version", words, "softmax", ask=True)
     if name == "Lambda":
-        Lambda = torch.view_as_complex(w.take(name, (n, 2)))
+        Lambda = w.complex(name, n)
         if version.startswith("clip"):
-            largest = (options.config or {}).get("max_real_Lambda", 1e-4)
-            if not isinstance(largest, float):
-                raise options.unsupported("max_real_Lambda", largest, "a number")
+            largest = options.get("max_real_Lambda", 1e-4)
+            options.require(isinstance(largest, float), "max_real_Lambda", largest, "a number")
+            assert isinstance(largest, float)
             return torch.complex(Lambda.real.clamp(max=largest), Lambda.imag), version
         return Lambda, version
     real, imag = -torch.exp(w.take("Lambda_log_neg_re", (n,))), w.take(name, (n,))
     return torch.complex(real, torch.exp(imag) if name == "Lambda_log_im" else imag), version
 
 
-def _kernel(w: Weights, options: Options, d: int, kernels: int, allow_unstable: bool) -> Kernel:
+def _kernel(w: Weights, options: Options, d: int, kernels: int) -> Kernel:
     Lambda, version = _eigenvalues(w, options)
     n = len(Lambda)
-    check_stable(w, options, Lambda.real, allow_unstable or version == "softmax")
+    check_stable(w, options, Lambda.real, allowed=version == "softmax")
     shape = w.shape("log_dt")
     dt = torch.exp(w.take("log_dt", (d,) if len(shape) == 1 else (d, 2))).reshape(d, -1)
     # One step for Re Lambda, one for Im Lambda: as A under the first step.
     ratio = dt[:, -1:] / dt[:, :1]
     A = torch.complex(Lambda.real.expand(d, n), ratio * Lambda.imag)
-    W = torch.view_as_complex(w.take("W", (kernels, d, n, 2)))
+    W = w.complex("W", kernels, d, n)
     tensors = {"dt": dt[:, 0], "A": A, "B": torch.ones_like(A), "C": W}
     if version == "softmax":
         discretization = "dss"
@@ -115,10 +111,8 @@ def _kernel(w: Weights, options: Options, d: int, kernels: int, allow_unstable: 
         discretization = "impulse"
     else:
         discretization = "zoh"
-        if bool((Lambda == 0).any()):
-            raise w.rejected(
-                f"{w.prefix}Lambda holds 0, expected no such pole in version {version}"
-            )
+        problem = f"{w.prefix}Lambda holds 0, expected no such pole in version {version}"
+        w.require(bool((Lambda != 0).all()), problem)
         size = (Lambda.real**2 + Lambda.imag**2).clamp(min=_EPSILON)
         tensors["B"] = A * (Lambda.conj() / size)
     fields: dict[str, object] = {

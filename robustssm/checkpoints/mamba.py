@@ -7,7 +7,6 @@ mamba_ssm/models/mixer_seq_simple.py. Licence of both: Apache-2.0.
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,10 +15,8 @@ from robustssm.checkpoints.imported import Imported, standardisation
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import RejectedInputError, UsageError, require
+from robustssm.file_formats import Contents
 from robustssm.networks.mamba import CONFIG, MambaModel
-
-if TYPE_CHECKING:
-    from robustssm.file_formats import Contents
 
 FACTORY = "load it by your own code: name=module.py:function"
 _EMBEDDINGS = "backbone.embeddings.weight"
@@ -31,14 +28,14 @@ _TRIED, _PARITY = 8, 1e-4
 _ONLY = {"use_mambapy": (False, True), "time_step_scale": (1.0,), "rms_norm": (True,)}
 
 
-def recognises(contents: "Contents") -> bool:
+def recognises(contents: Contents) -> bool:
     """Return whether the tensors are those of a Mamba language model."""
     names = contents.tensors
     mixer = any(name.endswith(".mixer.A_log") for name in names)
     return mixer and (_EMBEDDINGS in names or _OLD_EMBEDDINGS in names)
 
 
-def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
+def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """Return the network of a folder.
 
     Raises RejectedInputError if tensors are missing, left over, mis-shaped or not finite, or
@@ -74,7 +71,7 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
     return Imported(network, notes, "mamba")
 
 
-def _config(contents: "Contents", given: Overrides) -> dict[str, object]:
+def _config(contents: Contents, given: Overrides) -> dict[str, object]:
     """Return the sizes and options, all of them checked against the tensors."""
     options = contents.options
     who = given.who
@@ -133,7 +130,7 @@ def _config(contents: "Contents", given: Overrides) -> dict[str, object]:
     return {**config, **sizes}
 
 
-def _check_scan(network: MambaModel, contents: "Contents") -> None:
+def _check_scan(network: MambaModel, contents: Contents) -> None:
     from robustssm.networks.mamba_steps import parity
 
     assert network.tokens is not None

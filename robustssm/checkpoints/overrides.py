@@ -22,11 +22,13 @@ class Overrides:
     Each reader takes `known`, what the file says (then an option given must be the same), and
     `default`, what holds if nobody says anything. Without either the option is needed:
     the reader returns a stand-in of its type, and `missing` raises for all of them at once.
+    assumed: the originals' defaults that importers took because nobody said anything.
     """
 
     def __init__(self, given: Mapping[str, str], importer: str, path: object = "") -> None:
         self._given = dict(given)
         self.who = f"checkpoint {path}: {importer}" if str(path) else importer
+        self.assumed: dict[str, object] = {}
         self._asked: set[str] = set()
         self._missing: dict[str, str] = {}
 

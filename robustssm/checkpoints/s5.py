@@ -8,7 +8,6 @@ Reference: arXiv 2208.04933; lindermanlab/S5, s5/ssm.py, s5/layers.py, s5/seq_mo
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,10 +16,8 @@ from robustssm.checkpoints.imported import Imported, lone_layer, sequence_networ
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
+from robustssm.file_formats import Contents
 from robustssm.layers.parameters import real_pair
-
-if TYPE_CHECKING:
-    from robustssm.file_formats import Contents
 
 SOURCE = "lindermanlab/S5"
 FACTORY = "load it by your own code: name=module.py:function"
@@ -44,18 +41,13 @@ _OUTPUTS = {
 _POOLING = {"pool": "mean", "last": "last"}
 
 
-def recognises(contents: "Contents") -> bool:
+def recognises(contents: Contents) -> bool:
     """Return whether the tensors hold an S5 layer of the original."""
     return any(name.rpartition("/")[2] == "Lambda_re" for name in contents.tensors)
 
 
-def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
-    """Return the network of a checkpoint of S5.
-
-    overrides: what the file does not say, by the names of the original's options. Raises
-    RejectedInputError if tensors are missing, left over, mis-shaped, not finite or unstable;
-    UsageError if an option is needed, unknown, contradicts the file or is not supported.
-    """
+def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
+    """Return the network of a checkpoint of S5; raises as `state_spaces.build` does."""
     given = _Options(overrides, SOURCE, contents.path)
     everything = Weights(contents.tensors, contents.path)
     root = "params/" if any(n.startswith("params/") for n in contents.tensors) else ""
@@ -86,9 +78,8 @@ class _Options(Overrides):
         if not self._original:
             return None
         if name not in self:
-            self.notes.append(
-                f"{name} is not in the file: {ORIGINAL[name]}, the original's default"
-            )
+            default = f"{ORIGINAL[name]}, the original's default"
+            self.notes.append(f"{name} is not in the file: {default}")
         return ORIGINAL[name]
 
     def told(self, name: str) -> bool:
@@ -108,38 +99,47 @@ def _layer(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Te
     discretization = given.word("discretization", ("zoh", "bilinear"))
     rescale = given.number("step_rescale", 1.0)
     allow_unstable = given.flag("allow_unstable", False)
-    n = w.size("Lambda_re")
-    d = w.size("D")
+    n, d = w.size("Lambda_re"), w.size("D")
     real = w.take("Lambda_re", (n,))
     real = real.clamp(max=_CLIP) if clip else real
     A = torch.complex(real, w.take("Lambda_im", (n,)))
     given.missing()  # What is needed comes first: the checks below depend on it.
-    if bool((real >= 0.0).any()) and not allow_unstable:
-        raise w.rejected(
-            f"{w.prefix}Lambda_re has {int((real >= 0.0).sum())} entries of 0 or more (largest "
-            f"{float(real.max()):.3g}), expected a stable system; give --set clip_eigs=true if it "
-            "was trained so, or --set allow_unstable=true"
-        )
-    if discretization == "zoh" and bool((A == 0).any()):
-        raise w.rejected(f"{w.prefix}Lambda_re holds an eigenvalue 0, expected none with zoh")
-    dt = rescale * torch.exp(w.take("log_step", (n,), (n, 1)))
-    B = torch.view_as_complex(w.take("B", (n, d, 2)))
+    growing = int((real >= 0.0).sum())
+    w.require(
+        growing == 0 or allow_unstable,
+        f"{w.prefix}Lambda_re has {growing} entries of 0 or more (largest "
+        f"{float(real.max()):.3g}), expected a stable system; give --set clip_eigs=true if it "
+        "was trained so, or --set allow_unstable=true",
+    )
+    problem = f"{w.prefix}Lambda_re holds an eigenvalue 0, expected none with zoh"
+    w.require(discretization != "zoh" or bool((A != 0).all()), problem)
     if "C1" in w:
-        C = torch.cat([torch.view_as_complex(w.take(key, (d, n, 2))) for key in ("C1", "C2")])
+        C = torch.cat([w.take(key, (d, n, 2)) for key in ("C1", "C2")], dim=1)
     else:
-        both = w.size("C", 1) == 2 * n
-        stored = torch.view_as_complex(w.take("C", (d, 2 * n if both else n, 2)))
-        C = torch.cat(stored.split(n, dim=1))
-    given.flag("bidirectional", known=len(C) == 2 * d)
+        C = w.take("C", (d, 2 * n if w.size("C", 1) == 2 * n else n, 2))
+    tensors = mimo_tensors(w, A, C, rescale)
+    both = C.shape[1] == 2 * n
+    given.flag("bidirectional", known=both)
     mixer: dict[str, object] = {
-        "kind": "mimo",
-        "n": n,
-        "bidirectional": len(C) == 2 * d,
+        **{"kind": "mimo", "n": n, "bidirectional": both, "factor": 2 if conj_sym else 1},
         "discretization": discretization,
-        "factor": 2 if conj_sym else 1,
     }
-    tensors = {"dt": dt, "A": real_pair(A), "B": real_pair(B), "C": real_pair(C)}
-    return mixer, {**tensors, "D": w.take("D", (d,)).reshape(1, d)}
+    return mixer, tensors
+
+
+def mimo_tensors(w: Weights, A: Tensor, C: Tensor, step_scale: float) -> dict[str, Tensor]:
+    """Return a mixer's tensors.
+
+    A (n,): complex; C (d, n, 2), or (d, 2 n, 2) with the columns of the backward direction last.
+    """
+    n, d = len(A), len(C)
+    return {
+        "dt": step_scale * torch.exp(w.take("log_step", (n,), (n, 1))),
+        "A": real_pair(A),
+        "B": w.take("B", (n, d, 2)),
+        "C": torch.cat(C.split(n, dim=1)),
+        "D": w.take("D", (d,)).reshape(1, d),
+    }
 
 
 def _dense(w: Weights, name: str, shape: tuple[int, int] | None = None) -> dict[str, Tensor]:
@@ -161,20 +161,15 @@ def _classifier(
     tensors = {f"encoder.{key}": value for key, value in encoder.items()}
     names = {name.split("/")[1] for name in w.names() if name.startswith("encoder/layers_")}
     layers = sorted(names, key=lambda name: int(name.rpartition("_")[2]))
-    if layers != [f"layers_{i}" for i in range(len(layers))] or not layers:
-        raise w.rejected(
-            f"has layers {', '.join(layers) or 'none'}, expected layers_0, layers_1, ..."
-        )
+    numbered = bool(layers) and layers == [f"layers_{i}" for i in range(len(layers))]
+    stated = ", ".join(layers) or "none"
+    w.require(numbered, f"has layers {stated}, expected layers_0, layers_1, ...")
     first = w.scope(f"encoder/{layers[0]}/")
-    allowed = ("full_glu",) if "out1/kernel" in first else ("half_glu1", "half_glu2")
-    if "out2/kernel" in first:
-        activation = (
-            given.choice("activation_fn", allowed, known="full_glu")
-            if len(allowed) == 1
-            else given.word("activation_fn", allowed)
-        )
+    if "out2/kernel" in first and "out1/kernel" not in first:
+        activation = given.word("activation_fn", ("half_glu1", "half_glu2"))
     else:
-        activation = given.choice("activation_fn", ("gelu",), known="gelu")
+        known = "full_glu" if "out2/kernel" in first else "gelu"
+        activation = given.choice("activation_fn", (known,), known=known)
     batch = "layers_0/norm/mean" in statistics
     given.flag("batchnorm", known=batch)
     prenorm, mode = given.told("prenorm"), given.word("mode", ("pool", "last"))
@@ -183,8 +178,8 @@ def _classifier(
         inner, block = w.scope(f"encoder/{name}/"), f"blocks.{i}"
         mixer, own = _layer(inner.scope("seq/"), given)
         mixers.append(mixer)
-        if own["D"].shape[1] != d:
-            raise w.rejected(f"{name} has {own['D'].shape[1]} channels, expected {d}")
+        channels = own["D"].shape[1]
+        w.require(channels == d, f"{name} has {channels} channels, expected {d}")
         tensors |= {f"{block}.ssm.{key}": value for key, value in own.items()}
         tensors[f"{block}.norm.norm.weight"] = inner.take("norm/scale", (d,))
         tensors[f"{block}.norm.norm.bias"] = inner.take("norm/bias", (d,))
@@ -198,13 +193,11 @@ def _classifier(
             dense = _dense(inner, there, (d, d))
             tensors |= {f"{block}.output.{here}.{key}": value for key, value in dense.items()}
     decoder = _dense(w, "decoder")
-    if decoder["weight"].shape[1] != d:
-        raise w.rejected(
-            f"decoder/kernel takes {decoder['weight'].shape[1]} channels, expected {d}"
-        )
+    classes, channels = decoder["weight"].shape
+    w.require(channels == d, f"decoder/kernel takes {channels} channels, expected {d}")
     tensors |= {f"decoder.{key}": value for key, value in decoder.items()}
     fields: dict[str, object] = {
-        **{"d_input": d_input, "d_model": d, "d_output": decoder["weight"].shape[0]},
+        **{"d_input": d_input, "d_model": d, "d_output": classes},
         **{"mixers": tuple(mixers), "norm": "batch" if batch else "layer"},
         **{"norm_eps": 1e-5 if batch else 1e-6, "prenorm": prenorm, "residual": "add"},
         **{"activation": "gelu-tanh", "output": _OUTPUTS[activation]},

@@ -8,29 +8,26 @@ Reference: i404788/s5-pytorch, s5/s5_model.py (classes S5, S5Block).
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
+from robustssm.checkpoints.s5 import mimo_tensors
 from robustssm.checkpoints.weights import Weights
+from robustssm.file_formats import Contents
 from robustssm.layers.parameters import real_pair
-
-if TYPE_CHECKING:
-    from robustssm.file_formats import Contents
 
 SOURCE = "i404788/s5-pytorch"
 
 
-def recognises(contents: "Contents") -> bool:
+def recognises(contents: Contents) -> bool:
     """Return whether the tensors hold a layer of the port."""
     names = set(contents.tensors)
     return any(f"{prefix}seq.Lambda" in names for prefix in ("", "s5."))
 
 
-def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
+def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """Return the network of a checkpoint of the port; errors as of `robustssm.checkpoints.s5`."""
     given = Overrides(overrides, SOURCE, contents.path)
     w = Weights(contents.tensors, contents.path)
@@ -43,9 +40,8 @@ def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
         fields |= {"norm": "layer", "prenorm": True, "residual": "normalised"}
         hidden = w.size("ff_dec.weight", 1)
         fields |= {"activation": "gelu", "feed_forward": hidden}
-        for there, here in (("attn_norm", "norm.norm"), ("ff_norm", "feed_forward.norm")):
-            for key in ("weight", "bias"):
-                tensors[f"blocks.0.{here}.{key}"] = w.take(f"{there}.{key}", (d,))
+        tensors |= w.affine("attn_norm", "blocks.0.norm.norm", d)
+        tensors |= w.affine("ff_norm", "blocks.0.feed_forward.norm", d)
         tensors["blocks.0.feed_forward.inner.weight"] = w.take("ff_enc.weight", (2 * hidden, d))
         tensors["blocks.0.feed_forward.outer.weight"] = w.take("ff_dec.weight", (d, hidden))
     network = sequence_network(SOURCE, fields, tensors, given, w)
@@ -58,21 +54,16 @@ def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, T
     scale = given.number("step_scale", 1.0)
     allow_unstable = given.flag("allow_unstable", False)
     n, d = w.size("Lambda"), w.size("D")
-    A = w.take("Lambda", (n,), imaginary=True).to(torch.complex128)
-    if bool((A.real >= 0.0).any()) and not allow_unstable:
-        raise w.rejected(
-            f"{w.prefix}Lambda has a real part of {float(A.real.max()):.3g}, expected below 0; "
-            "give --set allow_unstable=true if it is meant"
-        )
-    if bool((A == 0).any()):
-        raise w.rejected(f"{w.prefix}Lambda holds an eigenvalue 0, expected none with zoh")
+    A = w.take("Lambda", (n,), imaginary=True)
+    largest = float(A.real.max())
+    w.require(
+        largest < 0.0 or allow_unstable,
+        f"{w.prefix}Lambda has a real part of {largest:.3g}, expected below 0; give "
+        "--set allow_unstable=true if it is meant",
+    )
+    problem = f"{w.prefix}Lambda holds an eigenvalue 0, expected none with zoh"
+    w.require(bool((A != 0).all()), problem)
     both = w.size("C", 1) == 2 * n
-    C = w.take("C", (d, 2 * n if both else n), imaginary=True).to(torch.complex128)
+    C = real_pair(w.take("C", (d, 2 * n if both else n), imaginary=True))
     mixer: dict[str, object] = {"kind": "mimo", "n": n, "bidirectional": both, "factor": 1}
-    return mixer, {
-        "dt": scale * torch.exp(w.take("log_step", (n,), (n, 1))),
-        "A": real_pair(A),
-        "B": w.take("B", (n, d, 2)),
-        "C": real_pair(torch.cat(C.split(n, dim=1))),
-        "D": w.take("D", (d,)).reshape(1, d),
-    }
+    return mixer, mimo_tensors(w, A, C, scale)

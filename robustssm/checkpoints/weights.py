@@ -52,53 +52,52 @@ class Weights:
         is a complex one. Raises RejectedInputError if the tensor is missing, of another shape
         or kind, or not finite.
         """
-        tensor = self._tensor(name)
-        allowed = [tuple(shape) for shape in shapes]
-        if allowed and tuple(tensor.shape) not in allowed:
-            expected = " or ".join(str(list(shape)) for shape in allowed)
-            raise self.rejected(
-                f"{self.prefix}{name} has shape {list(tensor.shape)}, expected {expected}"
-            )
-        if tensor.numel() == 0:
-            raise self.rejected(f"{self.prefix}{name} is empty, of shape {list(tensor.shape)}")
-        if tensor.is_complex() != imaginary:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            expected = "complex" if imaginary else "real"
-            raise self.rejected(f"{self.prefix}{name} is {kind}, expected {expected} numbers")
-        value = tensor.detach().cpu()
-        value = value.to(torch.complex128 if value.is_complex() else torch.float64)
-        if not bool(torch.isfinite(value).all()):
-            raise self.rejected(
-                f"{self.prefix}{name} holds NaN or infinite numbers, expected finite ones; take a "
-                "checkpoint from before training diverged"
-            )
-        self._left.discard(self.prefix + name)
+        tensor, full = self._tensor(name), self.prefix + name
+        shape, allowed = list(tensor.shape), [list(shape) for shape in shapes]
+        expected = " or ".join(map(str, allowed))
+        fits = not allowed or shape in allowed
+        self.require(fits, f"{full} has shape {shape}, expected {expected}")
+        self.require(tensor.numel() > 0, f"{full} is empty, of shape {shape}")
+        kind, numbers = str(tensor.dtype).removeprefix("torch."), "complex" if imaginary else "real"
+        fits = tensor.is_complex() == imaginary
+        self.require(fits, f"{full} is {kind}, expected {numbers} numbers")
+        value = tensor.detach().cpu().to(torch.complex128 if imaginary else torch.float64)
+        self.require(
+            bool(torch.isfinite(value).all()),
+            f"{full} holds NaN or infinite numbers, expected finite ones; take a checkpoint from "
+            "before training diverged",
+        )
+        self._left.discard(full)
         return (value.reshape(allowed[0]) if allowed else value).contiguous()
 
-    def ignore(self, dead: Callable[[str], bool]) -> list[str]:
-        """Leave out the tensors under the prefix for which `dead(name)` holds; return them."""
-        names = [name for name in self.names() if dead(name)]
-        self._left.difference_update(self.prefix + name for name in names)
-        return names
+    def complex(self, name: str, *shape: int) -> Tensor:
+        """Return a complex tensor of this shape that is stored as (..., 2) real numbers."""
+        return torch.view_as_complex(self.take(name, (*shape, 2)))
+
+    def affine(self, name: str, here: str, *shape: int) -> dict[str, Tensor]:
+        """Return the weight, of this shape, and the bias of a map or norm, by their names here."""
+        weight = self.take(f"{name}.weight", shape)
+        return {f"{here}.weight": weight, f"{here}.bias": self.take(f"{name}.bias", shape[:1])}
+
+    def ignore(self, dead: Callable[[str], bool]) -> None:
+        """Leave out the tensors under the prefix for which `dead(name)` holds."""
+        self._left.difference_update(self.prefix + name for name in self.names() if dead(name))
 
     def finish(self) -> None:
         """Raise RejectedInputError if a tensor was not taken."""
-        left = [name for name in self._tensors if name in self._left]
-        if left:
-            more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-            shapes = ", ".join(
-                f"{name} {list(self._tensors[name].shape)}" for name in left[:_SHOWN]
-            )
-            raise self.rejected(
-                f"unexpected {shapes}{more}; expected no such tensor in this architecture"
-            )
+        left = [f"{n} {list(t.shape)}" for n, t in self._tensors.items() if n in self._left]
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        names = ", ".join(left[:_SHOWN]) + more
+        problem = f"unexpected {names}; expected no such tensor in this architecture"
+        self.require(not left, problem)
 
-    def rejected(self, what: str) -> RejectedInputError:
-        """Return the error of this file that says `what`."""
-        return RejectedInputError(f"checkpoint {self._path}: {what}")
+    def require(self, holds: bool, problem: str) -> None:
+        """Raise RejectedInputError of this file, which says `problem`, unless a condition holds."""
+        if not holds:
+            raise RejectedInputError(f"checkpoint {self._path}: {problem}")
 
     def _tensor(self, name: str) -> Tensor:
         full = self.prefix + name
-        if full not in self._tensors:
-            raise self.rejected(f"{full} is missing, expected it in this architecture")
+        problem = f"{full} is missing, expected it in this architecture"
+        self.require(full in self._tensors, problem)
         return self._tensors[full]

@@ -5,26 +5,23 @@ project's own layers.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.assemble import assembled
 from robustssm.checkpoints.state_spaces.layers import NAMES, read_layer
 from robustssm.checkpoints.state_spaces.versions import is_kernel
-
-if TYPE_CHECKING:
-    from robustssm.file_formats import Contents
+from robustssm.file_formats import Contents
 
 SOURCE = "state-spaces/s4"
 
 
-def recognises(contents: "Contents") -> bool:
+def recognises(contents: Contents) -> bool:
     """Return whether the tensors hold a kernel in a layout of state-spaces/s4."""
     return any(is_kernel(name) for name in contents.tensors)
 
 
-def build(contents: "Contents", overrides: Mapping[str, str]) -> Imported:
+def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """Return the network of a checkpoint of state-spaces/s4.
 
     overrides: what the file does not say, by the names of the original's options. Raises

@@ -1,7 +1,6 @@
 """A network out of a checkpoint's tensors and options, whatever the kernel of its layers."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,13 +12,11 @@ from robustssm.checkpoints.state_spaces.layers import LayerReader
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
-
-if TYPE_CHECKING:
-    from robustssm.file_formats import Contents
+from robustssm.file_formats import Contents
 
 
 def assembled(
-    contents: "Contents",
+    contents: Contents,
     overrides: Overrides,
     source: str,
     layer: LayerReader,
@@ -30,34 +27,24 @@ def assembled(
     layer: reads the tensors of one layer; names: what `_name_` of a layer may be.
     """
     w = Weights(contents.tensors, contents.path)
-    allow_unstable = overrides.flag("allow_unstable", False)
     config = _config(contents)
-    assumed: dict[str, object] = {}
     if any(name.startswith("s4_layers.") for name in w.names()):
-        parts = read_example(w, overrides, allow_unstable)
+        parts = read_example(w, overrides)
     elif any(name.startswith(("model.layers.", "layers.")) for name in w.names()):
-        reader = BackboneReader(w, config, overrides, layer, names)
-        parts = reader.read(allow_unstable)
-        assumed = reader.assumed
+        parts = BackboneReader(w, config, overrides, layer, names).read()
     else:
-        options = Options(None, overrides)
-        parts = _lone(layer, w, options, allow_unstable)
-        assumed = options.assumed
+        one = layer(w, Options(None, overrides))
+        fields, tensors = lone_layer(one.mixer, one.tensors, one.d)
+        parts = Parts({**fields, "mask_padding": True, **one.output}, tensors, [one])
     version = parts.layers[0].version
     origin = source if source.endswith(version) else f"{source} {version}"
     network = sequence_network(origin, parts.fields, parts.tensors, overrides, w)
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
-    return Imported(network, _notes(contents, config, overrides, parts, assumed), family)
+    return Imported(network, _notes(contents, config, overrides, parts), family)
 
 
-def _lone(layer: LayerReader, w: Weights, options: Options, allow_unstable: bool) -> Parts:
-    one = layer(w, options, allow_unstable)
-    fields, tensors = lone_layer(one.mixer, one.tensors, one.d)
-    return Parts({**fields, "mask_padding": True, **one.output}, tensors, [one])
-
-
-def _config(contents: "Contents") -> Mapping[str, object] | None:
+def _config(contents: Contents) -> Mapping[str, object] | None:
     """Return the file's hyper-parameters, None if it has none of a network."""
     config = contents.options
     if not config:
@@ -71,15 +58,14 @@ def _config(contents: "Contents") -> Mapping[str, object] | None:
 
 
 def _notes(
-    contents: "Contents",
+    contents: Contents,
     config: Mapping[str, object] | None,
     overrides: Overrides,
     parts: Parts,
-    assumed: Mapping[str, object],
 ) -> tuple[str, ...]:
     notes = []
-    if assumed:
-        told = ", ".join(f"{key}={value}" for key, value in assumed.items())
+    if overrides.assumed:
+        told = ", ".join(f"{key}={value}" for key, value in overrides.assumed.items())
         notes.append(f"the file does not say {told}: these are the original's defaults")
     normalised = "input_mean" in overrides or "input_std" in overrides
     if not normalised and not parts.fields.get("tokens"):

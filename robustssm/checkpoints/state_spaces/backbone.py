@@ -25,7 +25,7 @@ _RESIDUALS = {
     **dict.fromkeys(("H", "highway"), "highway"),
     **dict.fromkeys(("D", "decay"), "decay"),
 }
-_NORMS = {name: name for name in ("layer", "batch", "group", "instance", "none")}
+_NORMS = ("layer", "batch", "group", "instance", "none")
 _DEAD = ("loss.", "loss_val.", "task.")
 _MODEL = (
     "_name_ layer prenorm transposed n_layers d_model bidirectional n_repeat residual pool norm "
@@ -64,19 +64,15 @@ class BackboneReader:
         if config is not None:
             model = table(config.get("model"), "model", overrides)
         self._model = Options(model, overrides, "model")
-        self.assumed: dict[str, object] = {}
 
-    def read(self, allow_unstable: bool) -> Parts:
+    def read(self) -> Parts:
         """Return the parts of the network."""
         self._w.ignore(lambda name: name.startswith(_DEAD) or name.endswith("num_batches_tracked"))
         self._check_model()
-        parts = Parts()
-        indices = self._indices()
-        parts.layers = self._read_layers(indices, allow_unstable)
+        parts = Parts(layers=self._read_layers())
         d = parts.layers[0].d
-        stated = (self._model.config or {}).get("d_model", d)
-        if stated != d:
-            raise self._w.rejected(f"layers have {d} features, d_model says {stated}")
+        stated = self._model.get("d_model", d)
+        self._w.require(stated == d, f"layers have {d} features, d_model says {stated}")
         outputs = [layer.output for layer in parts.layers]
         if any(one.d != d for one in parts.layers) or any(out != outputs[0] for out in outputs):
             raise UsageError(
@@ -97,79 +93,68 @@ class BackboneReader:
             fields, tensors = read(self._w, self._config, self._overrides, d)
             parts.fields |= fields
             parts.tensors |= tensors
-        self.assumed |= self._model.assumed
         return parts
 
     def _check_model(self) -> None:
         model = self._model
         if model.config is None:
             return
-        name = model.config.get("_name_")
-        if name not in (None, "model"):
-            raise model.unsupported("_name_", name, "model")
-        model.only(set(_MODEL.split()))
+        name = model.get("_name_")
+        model.require(name in (None, "model"), "_name_", name, "model")
+        model.only(_MODEL)
         model.refuse("bidirectional", False)
-        pool, arguments = named(model.config.get("pool"))
-        if pool is not None and (
-            pool not in ("pool", "sample")
-            or arguments.get("stride", 1) not in (None, 1)
-            or arguments.get("expand") not in (None, 1)
-            or set(arguments) - {"stride", "expand"}
-        ):
-            raise model.unsupported("pool", model.config["pool"], "stride 1 and no expand")
+        pool, arguments = named(model.get("pool"))
+        fits = pool is None or (
+            pool in ("pool", "sample")
+            and arguments.get("stride", 1) in (None, 1)
+            and arguments.get("expand") in (None, 1)
+            and set(arguments) <= {"stride", "expand"}
+        )
+        model.require(fits, "pool", model.get("pool"), "stride 1 and no expand")
 
-    def _indices(self) -> list[int]:
+    def _read_layers(self) -> list[Layer]:
+        """Return the layers, as many as the configuration says, its own ones in turn."""
         prefix = f"{self._root}layers."
-        names = {
-            n.removeprefix(prefix).split(".")[0] for n in self._w.names() if n.startswith(prefix)
-        }
-        if not all(one.isdecimal() for one in names) or not names:
-            raise self._w.rejected(f"{prefix} has blocks {sorted(names)}, expected 0, 1, ...")
-        indices = sorted(map(int, names))
-        count = len(self._layer_configs())
-        expected = None
-        if self._model.config is not None:
-            n_layers, repeat = (self._model.config.get(k, 1) for k in ("n_layers", "n_repeat"))
-            if isinstance(n_layers, int) and isinstance(repeat, int):
-                expected = n_layers * repeat * count
-        wanted = len(indices) if expected is None else expected
-        if len(indices) != wanted or indices != list(range(len(indices))):
-            raise self._w.rejected(
-                f"{prefix} has blocks {', '.join(map(str, indices))}, expected {wanted} of them "
-                "from 0 on"
-            )
-        return indices
-
-    def _layer_configs(self) -> list[Mapping[str, object] | None]:
-        if self._model.config is None:
-            return [None]
-        layer = self._model.config.get("layer")
-        many = layer if isinstance(layer, list | tuple) else [layer]
-        return [table(one, "model.layer", self._overrides) for one in many]
-
-    def _read_layers(self, indices: list[int], allow_unstable: bool) -> list[Layer]:
-        configs = self._layer_configs()
+        names = block_names(self._w, prefix)
+        numbered = bool(names) and all(map(str.isdecimal, names))
+        self._w.require(numbered, f"{prefix} has blocks {sorted(names)}, expected 0, 1, ...")
+        indices, configs = sorted(map(int, names)), self._layer_configs()
+        wanted = len(indices)
+        n_layers, repeat = (self._model.get(key, 1) for key in ("n_layers", "n_repeat"))
+        if self._model.known and isinstance(n_layers, int) and isinstance(repeat, int):
+            wanted = n_layers * repeat * len(configs)
+        numbers = ", ".join(map(str, indices))
+        problem = f"{prefix} has blocks {numbers}, expected {wanted} of them from 0 on"
+        self._w.require(indices == list(range(wanted)), problem)
         layers = []
         for i in indices:
             options = Options(configs[i % len(configs)], self._overrides)
-            name = (options.config or {}).get("_name_")
-            if name is not None and name not in self._names:
-                raise options.unsupported("_name_", name, ", ".join(self._names))
-            scope = self._w.scope(f"{self._root}layers.{i}.layer.")
-            layers.append(self._layer(scope, options, allow_unstable))
-            self.assumed |= options.assumed
+            name = options.get("_name_")
+            known = name is None or name in self._names
+            options.require(known, "_name_", name, ", ".join(self._names))
+            layers.append(self._layer(self._w.scope(f"{prefix}{i}.layer."), options))
         return layers
 
+    def _layer_configs(self) -> list[Mapping[str, object] | None]:
+        if not self._model.known:
+            return [None]
+        layer = self._model.get("layer")
+        many = layer if isinstance(layer, list | tuple) else [layer]
+        return [table(one, "model.layer", self._overrides) for one in many]
+
+    def _named(self, part: str) -> tuple[dict[str, object], Options]:
+        """Return the arguments of a configured part, and options of which its name is one."""
+        name, arguments = named(self._model.get(part))
+        config = {part: name} if self._model.known else None
+        return arguments, Options(config, self._overrides, "model")
+
     def _residual(self, parts: Parts, d: int) -> dict[str, object]:
-        value = (self._model.config or {}).get("residual")
-        name, arguments = named(value)
-        if arguments and not (name in ("R", "residual") and set(arguments) <= {"alpha", "beta"}):
-            raise self._model.unsupported("residual", value, "no arguments")
-        if any(one != 1 for one in arguments.values()):
-            raise self._model.unsupported("residual", value, "alpha and beta 1")
-        options = Options(
-            None if self._model.config is None else {"residual": name}, self._overrides, "model"
-        )
+        value = self._model.get("residual")
+        arguments, options = self._named("residual")
+        kept = {"alpha", "beta"} if options.get("residual") in ("R", "residual") else set()
+        options.require(set(arguments) <= kept, "residual", value, "no arguments")
+        plain = all(one == 1 for one in arguments.values())
+        options.require(plain, "residual", value, "alpha and beta 1")
         first = self._w.scope(f"{self._root}layers.0.residual.")
         if not options.known and "affine" in first:
             kind = "affine"
@@ -183,33 +168,28 @@ class BackboneReader:
                 parts.tensors[f"{own}affine"] = w.take("affine", w.shape("affine")).expand(d)
             if kind == "highway":
                 for key in ("Wx", "Wy"):
-                    parts.tensors[f"{own}{key}.weight"] = w.take(f"{key}.weight", (d, d))
-                    parts.tensors[f"{own}{key}.bias"] = w.take(f"{key}.bias", (d,))
+                    parts.tensors |= w.affine(key, f"{own}{key}", d, d)
         return {"residual": kind}
 
     def _norms(self, parts: Parts, d: int, prenorm: bool) -> dict[str, object]:
-        value = (self._model.config or {}).get("norm")
-        name, arguments = named(value)
+        value = self._model.get("norm")
+        arguments, options = self._named("norm")
         eps = arguments.pop("eps", 1e-5)
-        if arguments or not isinstance(eps, float):
-            raise self._model.unsupported("norm", value, "a name, with eps at most")
+        fits = not arguments and isinstance(eps, float)
+        options.require(fits, "norm", value, "a name, with eps at most")
         first = self._w.scope(f"{self._root}layers.0.norm.norm.")
-        options = Options(
-            None if self._model.config is None else {"norm": name}, self._overrides, "model"
-        )
         transposed = "m" in first
         if options.known:
-            kind = options.word("norm", _NORMS, None)
-            if (self._model.config or {}).get("transposed") and kind == "layer":
-                transposed = True
+            kind = options.one_of("norm", _NORMS, None)
+            transposed = transposed or bool(self._model.get("transposed"))
         elif transposed:
             kind = "layer"
         elif "running_mean" in first:
             kind = "batch"
         elif "weight" in first:
-            kind = options.word("norm", {k: k for k in ("layer", "group")}, None, ask=True)
+            kind = options.one_of("norm", ("layer", "group"), None, ask=True)
         else:
-            kind = options.word("norm", {k: k for k in ("none", "instance")}, None, ask=True)
+            kind = options.one_of("norm", ("none", "instance"), None, ask=True)
         kind = "transposed-layer" if kind == "layer" and transposed else kind
         for i in range(len(parts.layers)):
             scope = self._w.scope(f"{self._root}layers.{i}.norm.norm.")
@@ -218,6 +198,11 @@ class BackboneReader:
             scope = self._w.scope(f"{self._root}norm.norm.")
             parts.tensors |= norm_tensors(scope, kind, d, "final_norm.norm.")
         return {"norm": kind, "norm_eps": eps, "final_norm": prenorm}
+
+
+def block_names(w: Weights, prefix: str) -> set[str]:
+    """Return what the names of tensors have between the prefix and the next point."""
+    return {n.removeprefix(prefix).split(".")[0] for n in w.names() if n.startswith(prefix)}
 
 
 def norm_tensors(w: Weights, kind: str, d: int, own: str) -> dict[str, Tensor]:

@@ -42,10 +42,9 @@ def read_encoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
     if config is not None:
         value = single(config.get("encoder"))
         name, arguments = named(value)
-        if name not in ("linear", "embedding", None, "id") or arguments:
-            raise Options(config, overrides, "network").unsupported(
-                "encoder", value, "linear, embedding or none"
-            )
+        fits = name in ("linear", "embedding", None, "id") and not arguments
+        whole = Options(config, overrides, "network")
+        whole.require(fits, "encoder", value, "linear, embedding or none")
     elif "encoder.0.weight" in w:
         name = "linear" if "encoder.0.bias" in w else "embedding"
     else:
@@ -53,61 +52,53 @@ def read_encoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
     if name in (None, "id"):
         return {"encoder": "none", "d_input": d}, {}
     shape = w.shape("encoder.0.weight")
+    fields: dict[str, object]
     if name == "embedding":
         tokens = w.size("encoder.0.weight")
-        fields: dict[str, object] = {"encoder": "embedding", "d_input": d, "tokens": tokens}
+        fields = {"encoder": "embedding", "d_input": d, "tokens": tokens}
         return fields, {"embedding.weight": w.take("encoder.0.weight", (tokens, d))}
     inputs = shape[-1] if len(shape) == 2 else 0
-    tensors = {
-        "encoder.weight": w.take("encoder.0.weight", (d, inputs)),
-        "encoder.bias": w.take("encoder.0.bias", (d,)),
-    }
-    return {"encoder": "linear", "d_input": inputs}, tensors
+    fields = {"encoder": "linear", "d_input": inputs}
+    return fields, w.affine("encoder.0", "encoder", d, inputs)
 
 
 def read_decoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Part:
     """Return the decoder's fields and tensors; without a config its options are asked for."""
+    name: object = None
     own: dict[str, object] | None = None
+    missing = not any(n.startswith("decoder.") for n in w.names())
     if config is not None:
         value = single(config.get("decoder"))
         name, own = named(value)
-        if name in (None, "id"):
-            return {"decoder": False, "d_output": d, "pooling": "none"}, {}
-        options = Options(own, overrides, "decoder")
-        if name not in ("sequence", "nd"):
-            raise Options({}, overrides, "network").unsupported("decoder", value, "sequence or nd")
-        options.only({"mode", "l_output", "use_lengths", "d_output", "d_model"})
-        if name == "nd":
-            own = {"mode": own.get("mode", "pool"), "l_output": 0}
-    elif not any(n.startswith("decoder.") for n in w.names()):
+        missing = name in (None, "id")
+        whole = Options(config, overrides, "network")
+        whole.require(missing or name in ("sequence", "nd"), "decoder", value, "sequence or nd")
+    if missing:
         return {"decoder": False, "d_output": d, "pooling": "none"}, {}
     options = Options(own, overrides, "decoder")
+    options.only("mode l_output use_lengths d_output d_model")
+    if own is not None and name == "nd":
+        options = Options({"mode": own.get("mode", "pool"), "l_output": 0}, overrides, "decoder")
     mode = options.word("mode", _POOLINGS, "last", ask=True)
-    pooled = _pooled(own, config, overrides)
-    if not pooled and mode in ("mean", "sum") and not overrides.pending:
-        raise options.unsupported("l_output", "none", f"0 with mode {mode}")
-    prefix = "decoder.0.output_transform."
-    classes = w.size(f"{prefix}weight")
-    tensors = {
-        "decoder.weight": w.take(f"{prefix}weight", (classes, d)),
-        "decoder.bias": w.take(f"{prefix}bias", (classes,)),
-    }
-    pooling = mode if pooled else "none"
-    return {"decoder": True, "d_output": classes, "pooling": pooling}, tensors
+    pooled = _pooled(options, config)
+    fits = pooled or mode not in ("mean", "sum") or overrides.pending
+    options.require(fits, "l_output", "none", f"0 with mode {mode}")
+    classes = w.size("decoder.0.output_transform.weight")
+    fields = {"decoder": True, "d_output": classes, "pooling": mode if pooled else "none"}
+    return fields, w.affine("decoder.0.output_transform", "decoder", classes, d)
 
 
-def _pooled(own: Config, config: Config, overrides: Overrides) -> bool:
+def _pooled(options: Options, config: Config) -> bool:
     """Return whether the decoder gives one output per sequence (l_output = 0)."""
     known = None
-    dataset = table((config or {}).get("dataset") or {}, "dataset", overrides)
-    if own is not None and "l_output" in own:
-        value = own["l_output"]
-        if value not in (0, None):
-            raise Options(own, overrides, "decoder").unsupported("l_output", value, "0 or null")
+    dataset = table((config or {}).get("dataset") or {}, "dataset", options.overrides)
+    if "l_output" in (options.config or {}):
+        value = options.get("l_output")
+        options.require(value in (0, None), "l_output", value, "0 or null")
         known = "none" if value is None else "0"
     elif str(dataset.get("_name_")) in _CLASSIFICATION:
         known = "0"
-    return overrides.choice("l_output", ("0", "none"), known=known) == "0"
+    return options.overrides.choice("l_output", ("0", "none"), known=known) == "0"
 
 
 def table(value: object, name: str, overrides: Overrides) -> dict[str, object]:

@@ -8,6 +8,8 @@ References: state-spaces/s4, src/models/sequence/kernels/ssm.py (classes SSMKern
 SSMKernelDPLR), models/s4/s4d.py; tags v2 and v3.0.0, src/models/sequence/ss/kernel.py.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,8 +22,19 @@ from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 from robustssm.layers.parameters import real_pair, with_conjugates
 
-TRANSFORMS = {name: name for name in ("exp", "none", "relu", "sigmoid", "softplus")}
-_DISCRETIZATIONS = {name: name for name in ("zoh", "bilinear", "dss")}
+
+def _relu(x: Tensor, offset: float = 1e-4) -> Tensor:
+    return functional.relu(x) + offset
+
+
+# The positive parameter that a number stands for.
+_TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "exp": torch.exp,
+    "none": torch.Tensor.clone,
+    "relu": _relu,
+    "sigmoid": torch.sigmoid,
+    "softplus": functional.softplus,
+}
 # Positive real parts up to this share of the largest pole are rounding of the eigenvalues.
 _ROUNDING = 1e-12
 
@@ -34,18 +47,6 @@ class Kernel(NamedTuple):
     family: str
 
 
-def transformed(x: Tensor, transform: str, relu_offset: float = 1e-4) -> Tensor:
-    """Return the positive parameter that x stands for."""
-    functions = {
-        "exp": torch.exp,
-        "none": lambda v: v,
-        "relu": lambda v: functional.relu(v) + relu_offset,
-        "sigmoid": torch.sigmoid,
-        "softplus": functional.softplus,
-    }
-    return functions[transform](x)
-
-
 def spread(x: Tensor, d: int, dim: int = 0) -> Tensor:
     """Return the rows of S shared systems for d features: feature h has row h mod S."""
     repeats = [1] * x.ndim
@@ -54,10 +55,7 @@ def spread(x: Tensor, d: int, dim: int = 0) -> Tensor:
 
 
 class KernelReader:
-    """Reads one layer's kernel.
-
-    layer: the layer's tensors; d, channels, bidirectional: as the layer has them.
-    """
+    """Reads one layer's kernel, of `kernels` rows for each of d features."""
 
     def __init__(
         self, layer: Weights, layout: Layout, options: Options, d: int, kernels: int
@@ -65,26 +63,23 @@ class KernelReader:
         self._w, self._layout, self._options = layer.scope(layout.prefix), layout, options
         self._d, self._kernels = d, kernels
 
-    def read(self, allow_unstable: bool) -> Kernel:
+    def read(self) -> Kernel:
         """Return the kernel; RejectedInputError if it is unstable and may not be."""
         if self._layout.minimal:
-            return self._minimal(allow_unstable)
-        return (
-            self._dplr(allow_unstable) if self._layout.low_rank else self._diagonal(allow_unstable)
-        )
+            return self._minimal()
+        return self._dplr() if self._layout.low_rank else self._diagonal()
 
-    def _minimal(self, allow_unstable: bool) -> Kernel:
-        d, n = self._d, self._width("log_A_real")
-        dt = torch.exp(self._w.take("log_dt", (d,)))
-        A = torch.complex(
-            -torch.exp(self._w.take("log_A_real", (d, n))), self._w.take("A_imag", (d, n))
-        )
-        C = torch.view_as_complex(self._w.take("C", (d, n, 2)))[None]
-        check_stable(self._w, self._options, A.real, allow_unstable)
+    def _minimal(self) -> Kernel:
+        shape = self._d, self._width("log_A_real")
+        dt = torch.exp(self._w.take("log_dt", shape[:1]))
+        real = -torch.exp(self._w.take("log_A_real", shape))
+        A = torch.complex(real, self._w.take("A_imag", shape))
+        C = self._w.complex("C", *shape)[None]
+        check_stable(self._w, self._options, real)
         tensors = {"dt": dt, "A": A, "B": torch.ones_like(A), "C": C}
-        return Kernel({"kind": "diagonal", "n": n}, pairs(tensors), "s4d")
+        return Kernel({"kind": "diagonal", "n": shape[1]}, pairs(tensors), "s4d")
 
-    def _diagonal(self, allow_unstable: bool) -> Kernel:
+    def _diagonal(self) -> Kernel:
         o = self._options
         real = self._layout.imag not in self._w
         A, n = self._eigenvalues(real)
@@ -97,13 +92,13 @@ class KernelReader:
             torch.complex(v, torch.zeros_like(v)) if real else torch.view_as_complex(v)
             for v in (B, C)
         )
-        disc = o.word("disc", _DISCRETIZATIONS, self._layout.disc, ask=True)
+        disc = o.one_of("disc", ("zoh", "bilinear", "dss"), self._layout.disc, ask=True)
         dt = self._steps(n)
         A, B = spread(A, self._d), spread(B, self._d)
         C = C * self._inside_band(A, dt)
-        check_stable(self._w, self._options, A.real, allow_unstable or disc == "dss")
-        if disc == "zoh" and bool((A == 0).any()):
-            raise self._w.rejected(f"{self._w.prefix}: a pole is 0, expected none under disc=zoh")
+        check_stable(self._w, o, A.real, allowed=disc == "dss")
+        problem = f"{self._w.prefix}: a pole is 0, expected none under disc=zoh"
+        self._w.require(disc != "zoh" or bool((A != 0).all()), problem)
         dt = dt * self._rate()
         tensors = {"dt": dt[:, 0] if dt.shape[1] == 1 else dt, "A": A, "B": B, "C": C}
         if disc == "dss":
@@ -117,17 +112,14 @@ class KernelReader:
         }
         return Kernel(options, pairs(tensors), "dss" if disc == "dss" else "s4d")
 
-    def _dplr(self, allow_unstable: bool) -> Kernel:
-        d = self._d
+    def _dplr(self) -> Kernel:
+        w, d = self._w, self._d
         Lambda, n = self._eigenvalues(False)
-        systems = len(Lambda)
-        rank = self._w.size("P")
-        P = torch.view_as_complex(self._w.take("P", (rank, systems, n, 2)))
-        Q = P.conj().resolve_conj()
-        if "Q" in self._w:
-            Q = torch.view_as_complex(self._w.take("Q", (rank, systems, n, 2)))
-        B = torch.view_as_complex(self._w.take("B", (1, systems, n, 2)))[0]
-        C = torch.view_as_complex(self._w.take("C", (self._kernels, d, n, 2)))
+        shape = w.size("P"), len(Lambda), n
+        P = w.complex("P", *shape)
+        Q = w.complex("Q", *shape) if "Q" in w else P.conj().resolve_conj()
+        B = w.complex("B", 1, *shape[1:])[0]
+        C = w.complex("C", self._kernels, d, n)
         dt = self._steps(n)
         if dt.shape[1] != 1:
             raise UsageError(
@@ -135,56 +127,52 @@ class KernelReader:
                 "step per feature; load it by your own code, as in name=module.py:function"
             )
         dt = dt[:, 0]
-        check_stable(self._w, self._options, self._poles(Lambda, P, Q).real, allow_unstable)
+        check_stable(w, self._options, self._poles(Lambda, P, Q).real)
         Lambda, B = spread(Lambda, d), spread(B, d)
         P, Q = spread(P, d, 1), spread(Q, d, 1)
-        if not bool(self._inside_band(Lambda, dt[:, None]).all()):
-            raise self._options.unsupported("bandlimit", "below a pole", "none for DPLR kernels")
-        if self._rate() != 1.0:
-            raise self._options.unsupported("rate", self._rate(), "1 for DPLR kernels")
+        inside, rate = bool(self._inside_band(Lambda, dt[:, None]).all()), self._rate()
+        self._options.require(inside, "bandlimit", "below a pole", "none for DPLR kernels")
+        self._options.require(rate == 1.0, "rate", rate, "1 for DPLR kernels")
         length = self._length()
         if length:
             try:
                 C = recovered(C, bilinear(state_matrix(Lambda, P, Q), dt), length)
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-                raise self._w.rejected(
-                    f"{self._w.prefix.removesuffix('.')}: I - dt A / 2 is singular; the weights "
-                    "are not those of a trained layer"
-                ) from None
-            if not bool(torch.isfinite(C).all()):
-                raise self._w.rejected(
-                    f"{self._w.prefix}C cannot be recovered at kernel length {length}: "
-                    "I - Abar^length is singular, expected a stable system"
-                )
+                problem = "I - dt A / 2 is singular; the weights are not those of a trained layer"
+                w.require(False, f"{w.prefix.removesuffix('.')}: {problem}")
+            w.require(
+                bool(torch.isfinite(C).all()),
+                f"{w.prefix}C cannot be recovered at kernel length {length}: I - Abar^length is "
+                "singular, expected a stable system",
+            )
         tensors = {"dt": dt, "Lambda": Lambda, "B": B, "P": P, "Q": Q, "C": C}
-        return Kernel({"kind": "dplr", "n": n, "rank": rank}, pairs(tensors), "s4")
+        return Kernel({"kind": "dplr", "n": n, "rank": shape[0]}, pairs(tensors), "s4")
 
     def _width(self, name: str) -> int:
         shape = self._w.shape(name)
-        if len(shape) < 2:
-            raise self._w.rejected(
-                f"{self._w.prefix}{name} has shape {list(shape)}, expected (systems, modes)"
-            )
+        problem = f"{self._w.prefix}{name} has shape {list(shape)}, expected (systems, modes)"
+        self._w.require(len(shape) >= 2, problem)
         return shape[1]
 
     def _eigenvalues(self, real: bool) -> tuple[Tensor, int]:
         """Return the diagonal of A for each shared system, (S, n), and n."""
         layout = self._layout
         n, systems = self._width(layout.real), self._w.size(layout.real)
-        if systems < 1 or self._d % systems:
-            raise self._w.rejected(
-                f"{self._w.prefix}{layout.real} has {systems} systems, expected a divisor of "
-                f"{self._d} features"
-            )
+        self._w.require(
+            systems >= 1 and self._d % systems == 0,
+            f"{self._w.prefix}{layout.real} has {systems} systems, expected a divisor of "
+            f"{self._d} features",
+        )
         if layout.real == layout.imag:
-            return torch.view_as_complex(self._w.take(layout.real, (systems, n, 2))), n
-        kind = self._options.word(layout.real_option, TRANSFORMS, "exp")
-        negative = transformed(self._w.take(layout.real, (systems, n)), kind, layout.relu_offset)
+            return self._w.complex(layout.real, systems, n), n
+        relu = partial(_relu, offset=layout.relu_offset)
+        transform = self._options.word(layout.real_option, _TRANSFORMS | {"relu": relu}, "exp")
+        negative = transform(self._w.take(layout.real, (systems, n)))
         if real:
             return torch.complex(-negative, torch.zeros_like(negative)), n
         imag = self._w.take(layout.imag, (systems, n))
         if layout.version == "v4" and layout.imag_sign < 0:
-            imag = transformed(imag, self._options.word("imag_transform", TRANSFORMS, "none"))
+            imag = self._options.word("imag_transform", _TRANSFORMS, "none")(imag)
         return torch.complex(-negative, layout.imag_sign * imag), n
 
     def _steps(self, n: int) -> Tensor:
@@ -196,12 +184,10 @@ class KernelReader:
         inverse = self._w.take("inv_dt", wide)
         if self._options.flag("dt_fast", False):
             inverse = torch.sinh(inverse)
-        old = self._layout.real_option == "real_type"
-        dt = transformed(
-            inverse, self._options.word("dt_transform", TRANSFORMS, "exp", ask=not old)
-        )
-        if not bool((dt > 0).all()) and not self._options.overrides.pending:
-            raise self._w.rejected(f"{self._w.prefix}inv_dt: a step is not positive")
+        ask = self._layout.real_option != "real_type"
+        dt = self._options.word("dt_transform", _TRANSFORMS, "exp", ask)(inverse)
+        positive = bool((dt > 0).all()) or self._options.overrides.pending
+        self._w.require(positive, f"{self._w.prefix}inv_dt: a step is not positive")
         return dt
 
     def _rate(self) -> float:
@@ -219,17 +205,17 @@ class KernelReader:
         if name != "omega":
             return int(self._w.take(name, ()).item())
         bins = self._w.size("omega")
-        omega = torch.view_as_complex(self._w.take("omega", (bins, 2)))
+        omega = self._w.complex("omega", bins)
         # The nodes are exp(-2 pi i k / L). v2 takes 2 (bins - 1) samples of any kernel, which are
         # those of an even L only. Without length_correction its kernel is the periodic sum, whose
         # C is read in the same way.
         angle = 0.0 if bins < 2 else float(torch.angle(omega[1]).abs())
         length = round(2.0 * torch.pi / angle) if angle > 0.0 else 0
-        if bins < 2 or length != 2 * (bins - 1):
-            raise self._w.rejected(
-                f"{self._w.prefix}omega has {bins} nodes of length {length}, expected those of an "
-                "even length"
-            )
+        self._w.require(
+            bins >= 2 and length == 2 * (bins - 1),
+            f"{self._w.prefix}omega has {bins} nodes of length {length}, expected those of an even "
+            "length",
+        )
         return length
 
     def _poles(self, Lambda: Tensor, P: Tensor, Q: Tensor) -> Tensor:
@@ -239,15 +225,15 @@ class KernelReader:
         return torch.linalg.eigvals(state_matrix(Lambda, P, Q))
 
 
-def check_stable(w: Weights, options: Options, real: Tensor, allowed: bool) -> None:
+def check_stable(w: Weights, options: Options, real: Tensor, allowed: bool = False) -> None:
     """Raise RejectedInputError if a real part of a pole is positive and must not be."""
-    largest = float(real.max())
-    allowed = allowed or options.overrides.pending
-    if largest > _ROUNDING * float(real.abs().max()) and not allowed:
-        raise w.rejected(
-            f"layer {w.prefix.removesuffix('.')} is unstable: a pole has real part {largest:.3g}, "
-            "expected 0 or less; give --set allow_unstable=true to load it all the same"
-        )
+    largest, given = float(real.max()), options.overrides
+    allowed = given.flag("allow_unstable", False) or allowed or given.pending
+    w.require(
+        allowed or largest <= _ROUNDING * float(real.abs().max()),
+        f"layer {w.prefix.removesuffix('.')} is unstable: a pole has real part {largest:.3g}, "
+        "expected 0 or less; give --set allow_unstable=true to load it all the same",
+    )
 
 
 def bilinear(A: Tensor, dt: Tensor) -> Tensor:

@@ -35,6 +35,18 @@ ACTIVATIONS = {
 # Spellings of kernels in `mode` or `kernel`, by whether they are of low rank.
 _MODES = {"nplr": True, "dplr": True, "diag": False, "diagonal": False, "s4d": False}
 NAMES = ("s4", "s4d", "s4d_minimal", "s4d_example", "s4_simple")
+# Options with no counterpart here, with the values that change nothing, beside null.
+_REFUSED: dict[str, tuple[object, ...]] = {
+    **dict.fromkeys(("gate", "bottleneck", "hyper_act"), ()),
+    **dict.fromkeys(("shift", "comp", "resample"), (False,)),
+    "mult_act": ("id", "identity", "linear", "none"),
+    "layer": ("fftconv",),
+}
+# Directions of weight norm, and their lengths.
+_NORMED = {
+    "weight_v": "weight_g",
+    "parametrizations.weight.original1": "parametrizations.weight.original0",
+}
 # What has no bearing on a trained layer's function, or is read off its tensors.
 _WITHOUT_EFFECT = (
     "_name_ layer transposed dropout tie_dropout drop_kernel initializer weight_norm verbose lr wd "
@@ -69,113 +81,85 @@ class Layer:
         return self.tensors["ssm.D"].shape[1]
 
 
-LayerReader = Callable[[Weights, Options, bool], Layer]
+LayerReader = Callable[[Weights, Options], Layer]
 
 
-def read_layer(w: Weights, options: Options, allow_unstable: bool) -> Layer:
+def read_layer(w: Weights, options: Options) -> Layer:
     """Return an S4 or S4D layer of any version; errors as the parts of it raise."""
     layout = layout_of(w)
-    if layout is None:
-        raise w.rejected(
-            f"{w.prefix or 'the file'} holds no S4 or S4D kernel that is known "
-            f"({', '.join(w.names()[:4])}, ...); expected the tensors of v2, v3 or v4"
-        )
-    options.only(set(f"{_WITHOUT_EFFECT} {_READ}".split()))
-    _refuse(options)
-    _agree(options, layout.low_rank)
+    w.require(
+        layout is not None,
+        f"{w.prefix or 'the file'} holds no S4 or S4D kernel that is known "
+        f"({', '.join(w.names()[:4])}, ...); expected the tensors of v2, v3 or v4",
+    )
+    assert layout is not None
+    options.only(f"{_WITHOUT_EFFECT} {_READ}")
+    for name, harmless in _REFUSED.items():
+        options.refuse(name, *harmless)
+    for name in ("mode", "kernel"):
+        mode = options.get(name)
+        fits = mode is None or _MODES.get(str(mode)) is layout.low_rank
+        tensors = "nplr or dplr" if layout.low_rank else "diag or s4d"
+        options.require(fits, name, mode, f"{tensors}, as the tensors have it")
     kernels = 1 if layout.minimal else w.size(f"{layout.prefix}C")
-    D, bidirectional = feedthrough(w, options, layout.feedthrough, kernels)
-    kernel = KernelReader(w, layout, options, D.shape[1], kernels).read(allow_unstable)
+    D = feedthrough(w, options, layout.feedthrough, kernels)
+    kernel = KernelReader(w, layout, options, D.shape[1], kernels).read()
     dead = {f"{layout.prefix}{name}" for name in layout.dead}
     w.ignore(lambda name: name in dead)
     # v2 lengthens its kernel to that of the input, whatever l_max is.
     l_max = None if layout.version in ("v2", "minimal") else cap(options, "l_max")
-    return finished(w, options, kernel, (D, bidirectional, l_max), layout.version)
+    return finished(w, options, kernel, D, l_max, layout.version)
 
 
-def feedthrough(w: Weights, options: Options, name: str, kernels: int) -> tuple[Tensor, bool]:
-    """Return D (channels, d) and whether the kernels, so many per feature, go both ways."""
+def feedthrough(w: Weights, options: Options, name: str, kernels: int) -> Tensor:
+    """Return D (channels, d) of a layer of so many kernels per feature."""
     shape = w.shape(name)
     channels, d = (1, *shape) if len(shape) == 1 else (*shape, 0, 0)[:2]
     D = w.take(name, (channels, d), (d,)) if channels == 1 else w.take(name, (channels, d))
-    if kernels not in (channels, 2 * channels):
-        raise w.rejected(
-            f"{w.prefix}kernel has {kernels} rows per feature, expected {channels} or "
-            f"{2 * channels}, as {w.prefix}{name} has {channels}"
-        )
-    _same(options, "channels", channels)
-    _same(options, "bidirectional", kernels == 2 * channels)
-    return D, kernels == 2 * channels
+    w.require(
+        kernels in (channels, 2 * channels),
+        f"{w.prefix}kernel has {kernels} rows per feature, expected {channels} or {2 * channels}, "
+        f"as {w.prefix}{name} has {channels}",
+    )
+    both = kernels == 2 * channels
+    for option, value in (("channels", channels), ("bidirectional", both)):
+        said = options.get(option)
+        fits = said is None or said == value
+        options.require(fits, option, said, f"{value}, as the tensors have it")
+    options.overrides.number("channels", known=channels)
+    options.overrides.flag("bidirectional", known=both)
+    return D
 
 
 def finished(
-    w: Weights,
-    options: Options,
-    kernel: Kernel,
-    sides: tuple[Tensor, bool, int | None],
-    version: str,
+    w: Weights, options: Options, kernel: Kernel, D: Tensor, l_max: int | None, version: str
 ) -> Layer:
-    """Return a layer: its kernel, what follows it, and D, whether both ways, and l_max (sides)."""
-    D, bidirectional, l_max = sides
+    """Return a layer: its kernel, D, what follows them, and the kernel's longest length."""
     channels, d = D.shape
-    mixer = {
-        **kernel.options,
-        "channels": channels,
-        "bidirectional": bidirectional,
-        "l_max": l_max,
-    }
+    both = len(kernel.tensors["C"]) == 2 * channels
+    mixer = {**kernel.options, "channels": channels, "bidirectional": both, "l_max": l_max}
     tensors = {f"ssm.{key}": value for key, value in kernel.tensors.items()} | {"ssm.D": D}
     output = {"activation": "none", "output": "none", "final_activation": "none"}
     # A layer of v3 may be the SSM alone.
-    if (options.config or {}).get("linear") is not True:
-        minimal = version == "minimal"
-        output["activation"] = (
-            "gelu" if minimal else options.word("activation", ACTIVATIONS, "gelu")
-        )
+    if options.get("linear") is not True:
+        if version == "minimal":
+            output["activation"] = "gelu"
+        else:
+            output["activation"] = options.word("activation", ACTIVATIONS, "gelu")
         swapped = version == "v4" and options.flag("swap_channels", False)
         read, weights = _output(w, options, (d, channels), swapped, version)
         output |= read
         tensors |= weights
-    if output["output"] == "none" and channels > 1:
-        raise options.unsupported("channels", channels, "1 where no linear map follows")
+    mapped = output["output"] != "none" or channels == 1
+    options.require(mapped, "channels", channels, "1 where no linear map follows")
     return Layer(mixer, tensors, output, kernel.family, version)
-
-
-def _refuse(options: Options) -> None:
-    for name in ("gate", "bottleneck", "hyper_act"):
-        options.refuse(name)
-    options.refuse("shift", False)
-    options.refuse("comp", False)
-    options.refuse("resample", False)
-    options.refuse("mult_act", "id", "identity", "linear", "none")
-    options.refuse("layer", "fftconv")
-
-
-def _same(options: Options, name: str, of_tensors: int | bool) -> None:
-    """Raise UsageError if the file's options or the user say other than the tensors."""
-    said = (options.config or {}).get(name)
-    if said is not None and said != of_tensors:
-        raise options.unsupported(name, said, f"{of_tensors}, as the tensors have it")
-    if isinstance(of_tensors, bool):
-        options.overrides.flag(name, known=of_tensors)
-    else:
-        options.overrides.number(name, known=of_tensors)
-
-
-def _agree(options: Options, low_rank: bool) -> None:
-    config = options.config or {}
-    for name in ("mode", "kernel"):
-        mode = config.get(name)
-        if mode is not None and _MODES.get(str(mode)) is not low_rank:
-            tensors = "nplr or dplr" if low_rank else "diag or s4d"
-            raise options.unsupported(name, mode, f"{tensors}, as the tensors have it")
 
 
 def cap(options: Options, name: str) -> int | None:
     """Return the option that caps a kernel's length, None if it is null."""
     value = options.number(name, None)
-    if value is not None and (value != int(value) or value < 1):
-        raise options.unsupported(name, value, "a whole number, 1 or more")
+    fits = value is None or (value == int(value) and value >= 1)
+    options.require(fits, name, value, "a whole number, 1 or more")
     return None if value is None else int(value)
 
 
@@ -185,22 +169,17 @@ def folded(w: Weights, name: str, rows: int, columns: int) -> Tensor:
     Reference: torch.nn.utils.weight_norm, w = g v / |v| over each row.
     """
     plain = ((rows, columns), (rows, columns, 1))
-    for g, v in (
-        (f"{name}weight_g", f"{name}weight_v"),
-        (f"{name}parametrizations.weight.original0", f"{name}parametrizations.weight.original1"),
-    ):
-        if g in w:
-            direction = w.take(v, *plain)
-            length = w.take(g, (rows, 1), (rows, 1, 1))
+    for v, g in _NORMED.items():
+        if f"{name}{g}" in w:
+            direction = w.take(f"{name}{v}", *plain)
+            length = w.take(f"{name}{g}", (rows, 1), (rows, 1, 1))
             return length * direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True)
     return w.take(f"{name}weight", *plain)
 
 
-def _rows(w: Weights, name: str) -> int | None:
-    for key in ("weight", "weight_v", "parametrizations.weight.original1"):
-        if f"{name}{key}" in w:
-            return w.size(f"{name}{key}")
-    return None
+def _rows(w: Weights, name: str) -> int:
+    """Return the rows of a linear map's weight, 0 if there is no such map."""
+    return next((w.size(f"{name}{v}") for v in ("weight", *_NORMED) if f"{name}{v}" in w), 0)
 
 
 def _output(
@@ -209,11 +188,11 @@ def _output(
     """Return the blueprint's fields and the tensors of what follows the activation."""
     d, channels = sizes
     inside = next((n for n in ("output_linear.0.", "output_linear.") if _rows(w, n)), None)
-    rows = None if inside is None else _rows(w, inside)
-    final = "glu" if version == "minimal" else _final(options, version, inside, rows == 2 * d)
+    doubled = inside is not None and _rows(w, inside) == 2 * d
+    final = "glu" if version == "minimal" else _final(options, version, inside, doubled)
     if final is None:
-        if inside is not None:
-            raise w.rejected(f"{w.prefix}{inside}weight is there, expected none (final_act null)")
+        problem = f"{w.prefix}{inside}weight is there, expected none (final_act null)"
+        w.require(inside is None, problem)
         return {}, {}
     prefix = inside or "output_linear.0."
     wide = 2 * d if final == "glu" else d
@@ -233,17 +212,14 @@ def _final(options: Options, version: str, inside: str | None, doubled: bool) ->
     v4 has no map where final_act is null; before, postact null is a map with nothing behind it.
     """
     words = {"glu": "glu", **ACTIVATIONS}
-    config = options.config
-    if config is not None:
+    if options.known:
         if version != "v4":
             return options.word("postact", words, "glu" if version == "v3" else None)
-        if config.get("postact") is not None:
+        if options.get("postact") is not None:
             return options.word("postact", words, None)
-        return (
-            None
-            if config.get("final_act", "glu") is None
-            else options.word("final_act", words, "glu")
-        )
+        if options.get("final_act", "glu") is None:
+            return None
+        return options.word("final_act", words, "glu")
     if inside is None:
         return None
     if doubled:

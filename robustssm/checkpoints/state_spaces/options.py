@@ -1,10 +1,12 @@
 """Options of state-spaces/s4: from a file's hyper-parameters where it has them, else asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.errors import UsageError
 
+T = TypeVar("T")
 FACTORY = "load it by your own code, as in --checkpoint name=module.py:function"
 
 
@@ -12,60 +14,72 @@ class Options:
     """The options of one part of a network, read by their names in the original.
 
     config: what the file says, None if it holds weights only. An option that it leaves out has
-    the original's default. Without a config, options with a default take it, which `assumed`
-    tells, and the others are asked for by name.
+    the original's default. Without a config, options with a default take it, which
+    `overrides.assumed` tells, and the others are asked for by name.
     """
 
     def __init__(
         self, config: Mapping[str, object] | None, overrides: Overrides, part: str = "layer"
     ) -> None:
         self.config, self.overrides, self._part = config, overrides, part
-        self.assumed: dict[str, object] = {}
 
     @property
     def known(self) -> bool:
         """Whether the file says its options."""
         return self.config is not None
 
+    def get(self, name: str, default: object = None) -> object:
+        """Return what the file says of an option."""
+        return (self.config or {}).get(name, default)
+
+    def _assume(self, name: str, value: object) -> None:
+        if name not in self.overrides:
+            self.overrides.assumed[name] = value
+
     def word(
-        self, name: str, allowed: Mapping[str, str], default: str | None, ask: bool = False
-    ) -> str:
-        """Return the canonical word of an option: `allowed` maps spellings to it.
+        self, name: str, allowed: Mapping[str, T], default: str | None, ask: bool = False
+    ) -> T:
+        """Return what an option's word stands for in `allowed`.
 
         A null in the file counts as `none`. ask: without a config it is asked for, default or not.
         """
         if self.config is None:
             fallback = None if ask else default
-            if fallback is not None and name not in self.overrides:
-                self.assumed[name] = fallback
+            if fallback is not None:
+                self._assume(name, fallback)
             return allowed[self.overrides.choice(name, list(allowed), fallback)]
         value = self.config.get(name, default)
         text = "none" if value is None else str(value)
-        if text not in allowed:
-            raise self.unsupported(name, value, ", ".join(allowed))
+        self.require(text in allowed, name, value, ", ".join(allowed))
         given = self.overrides.choice(name, list(allowed), text)
         if allowed[given] != allowed[text]:
             self.overrides.choice(name, list(allowed), known=text)
         return allowed[text]
 
+    def one_of(
+        self, name: str, allowed: Iterable[str], default: str | None, ask: bool = False
+    ) -> str:
+        """Return an option's word, one of those allowed."""
+        return self.word(name, {word: word for word in allowed}, default, ask)
+
     def flag(self, name: str, default: bool, ask: bool = False) -> bool:
         """Return a truth value."""
         if self.config is None:
-            if not ask and name not in self.overrides:
-                self.assumed[name] = default
+            if not ask:
+                self._assume(name, default)
             return self.overrides.flag(name, None if ask else default)
         value = self.config.get(name, default)
-        if value is not None and not isinstance(value, bool):
-            raise self.unsupported(name, value, "true or false")
+        self.require(value is None or isinstance(value, bool), name, value, "true or false")
         return self.overrides.flag(name, known=bool(value))
 
     def number(self, name: str, default: float | None) -> float | None:
         """Return a number or None, which is what a null or `none` says."""
-        value = default if self.config is None else self.config.get(name, default)
-        if self.config is None and name not in self.overrides:
-            self.assumed[name] = "none" if default is None else default
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise self.unsupported(name, value, "a number")
+        value = self.get(name, default)
+        if self.config is None:
+            self._assume(name, "none" if default is None else default)
+        self.require(not isinstance(value, bool), name, value, "a number")
+        self.require(value is None or isinstance(value, int | float), name, value, "a number")
+        assert value is None or isinstance(value, int | float)
         if name not in self.overrides:
             # Asked all the same, so that the name is known.
             self.overrides.number(name, 1.0)
@@ -74,21 +88,22 @@ class Options:
 
     def refuse(self, name: str, *harmless: object) -> None:
         """Raise UsageError if the file gives an option another value than the harmless ones."""
-        if self.config is not None and self.config.get(name) not in (None, *harmless):
-            raise self.unsupported(name, self.config[name], "null")
+        value = self.get(name)
+        self.require(value in (None, *harmless), name, value, "null")
 
-    def only(self, names: set[str]) -> None:
-        """Raise UsageError if the file has options that are not in `names`."""
-        unknown = sorted(set(self.config or {}) - names)
+    def only(self, names: str) -> None:
+        """Raise UsageError if the file has options that are not in the list `names`."""
+        unknown = sorted(set(self.config or {}) - set(names.split()))
         if unknown:
             raise UsageError(
                 f"{self.overrides.who}: the {self._part} has unknown options "
                 f"{', '.join(unknown)}; {FACTORY}"
             )
 
-    def unsupported(self, name: str, value: object, expected: str) -> UsageError:
-        """Return the error that an option of the file has no counterpart here."""
-        return UsageError(
-            f"{self.overrides.who}: {self._part} option {name} is {value!r}, expected {expected}; "
-            f"{FACTORY}"
-        )
+    def require(self, holds: bool, name: str, value: object, expected: str) -> None:
+        """Raise UsageError, that an option has no counterpart here, unless a condition holds."""
+        if not holds:
+            raise UsageError(
+                f"{self.overrides.who}: {self._part} option {name} is {value!r}, expected "
+                f"{expected}; {FACTORY}"
+            )

@@ -4,7 +4,7 @@ References: state-spaces/s4, tags v2, v3.0.0 and v4.x (src/models/sequence/ss/ke
 src/models/sequence/kernels/ssm.py), and its convert_v3_to_v4.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from robustssm.checkpoints.weights import Weights
 
@@ -24,7 +24,7 @@ class Layout:
     feedthrough: str
     real: str
     imag: str
-    low_rank: bool
+    low_rank: bool = False
     imag_sign: float = 1.0
     length: str = ""
     dead: tuple[str, ...] = ()
@@ -34,43 +34,33 @@ class Layout:
     minimal: bool = False
 
 
-_V4 = {"version": "v4", "prefix": "layer.kernel.", "feedthrough": "layer.D"}
-_OLD = {"prefix": "kernel.kernel.", "feedthrough": "D"}
-_NEW_A = {"real": "A_real", "imag": "A_imag", "imag_sign": -1.0, "real_option": "real_transform"}
-_OLD_DIAGONAL = {
-    "real": "inv_A_real",
-    "imag": "A_imag",
-    "low_rank": False,
-    "dead": ("A",),
-    "disc": "bilinear",
-}
-_V3_DPLR = {"real": "inv_w_real", "imag": "w_imag", "low_rank": True, "relu_offset": 0.0}
-_V2 = {"version": "v2", **_OLD, "low_rank": True, "length": "omega", "dead": ("z",)}
+_V4 = Layout("v4", "layer.kernel.", "layer.D", "inv_A_real", "A_imag")
+_V4_DIAGONAL = replace(_V4, dead=("A",), disc="bilinear")
+_V4_NEW = replace(_V4, real="A_real", imag_sign=-1.0, real_option="real_transform")
+_OLD = Layout("v2", "kernel.kernel.", "D", "log_w_real", "w_imag", low_rank=True)
+_V2 = replace(_OLD, length="omega", dead=("z",))
+_V3_DIAGONAL = replace(_V4_DIAGONAL, version="v3", prefix=_OLD.prefix, feedthrough="D")
 
 # Told apart by the tensor that follows each; the first that is there counts.
-_LAYOUTS: tuple[tuple[str, Layout], ...] = (
-    ("layer.kernel.P", Layout(**_V4, **_NEW_A, low_rank=True, length="l_kernel")),  # type: ignore[arg-type]
-    ("layer.kernel.inv_A_real", Layout(**_V4, **_OLD_DIAGONAL)),  # type: ignore[arg-type]
-    ("layer.kernel.A_real", Layout(**_V4, **_NEW_A, low_rank=False)),  # type: ignore[arg-type]
-    ("kernel.kernel.inv_w_real", Layout(version="v3", **_OLD, **_V3_DPLR, length="L")),  # type: ignore[arg-type]
-    ("kernel.kernel.inv_A_real", Layout(version="v3", **_OLD, **_OLD_DIAGONAL)),  # type: ignore[arg-type]
-    ("kernel.kernel.log_w_real", Layout(**_V2, real="log_w_real", imag="w_imag")),  # type: ignore[arg-type]
-    ("kernel.kernel.w", Layout(**_V2, real="w", imag="w")),  # type: ignore[arg-type]
-    (
-        "kernel.log_A_real",
-        Layout("minimal", "kernel.", "D", "log_A_real", "A_imag", False, minimal=True),
+_LAYOUTS = {
+    "layer.kernel.P": replace(_V4_NEW, low_rank=True, length="l_kernel"),
+    "layer.kernel.inv_A_real": _V4_DIAGONAL,
+    "layer.kernel.A_real": _V4_NEW,
+    "kernel.kernel.inv_w_real": replace(
+        _OLD, version="v3", real="inv_w_real", length="L", relu_offset=0.0
     ),
-)
+    "kernel.kernel.inv_A_real": _V3_DIAGONAL,
+    "kernel.kernel.log_w_real": _V2,
+    "kernel.kernel.w": replace(_V2, real="w", imag="w"),
+    "kernel.log_A_real": Layout("minimal", "kernel.", "D", "log_A_real", "A_imag", minimal=True),
+}
 
 
 def layout_of(layer: Weights) -> Layout | None:
     """Return the layout of a layer's tensors, None if there is none that is known."""
-    for name, layout in _LAYOUTS:
-        if name in layer:
-            return layout
-    return None
+    return next((layout for marker, layout in _LAYOUTS.items() if marker in layer), None)
 
 
 def is_kernel(name: str) -> bool:
     """Return whether a tensor's name ends like one that tells a layout."""
-    return any(name == marker or name.endswith(f".{marker}") for marker, _ in _LAYOUTS)
+    return any(name == marker or name.endswith(f".{marker}") for marker in _LAYOUTS)
