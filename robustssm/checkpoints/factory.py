@@ -37,8 +37,9 @@ class FactoryModel(Classifier):
         channels, classes = (size if isinstance(size, int) else None for size in sizes)
         super().__init__(channels, classes, None)
         self.module, self._source = module, dict(source)
-        self.register_buffer("mean", torch.zeros(channels or 1), persistent=False)
-        self.register_buffer("std", torch.ones(channels or 1), persistent=False)
+        # Its weights are the module's alone.
+        for name in ("mean", "std"):
+            self.register_buffer(name, getattr(self, name), persistent=False)
 
     def to_dict(self) -> dict[str, object]:
         """Return what is known of the code and of what it takes and gives."""

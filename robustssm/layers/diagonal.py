@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from robustssm.errors import UsageError, require_one_of
 from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import KernelLayer, array, complex128
-from robustssm.layers.convolution import exponential_sums
 from robustssm.layers.parameters import (
     Trained,
     discrete_diagonal,
@@ -38,6 +37,20 @@ from robustssm.layers.systems import LinearSystem, Spectrum
 DISCRETIZATIONS = ("zoh", "bilinear", "impulse", "dss")
 # Added to |x|^2 in the reciprocals of DSS.
 _EPSILON = 1e-7
+
+
+def exponential_sums(weights: Tensor, rates: Tensor, L: int) -> Tensor:
+    """Return sum_m weights[h, m] exp(rates[h, m] l) for l < L, shape (h, L), complex.
+
+    l = a s + b with s about sqrt(L): 2 sqrt(L) exponentials a mode and one matrix product,
+    instead of L exponentials.
+    """
+    s = max(1, int(L**0.5))
+    coarse = torch.arange(0, L, s, device=rates.device)
+    fine = torch.arange(s, device=rates.device)
+    left = (weights[:, None, :]) * torch.exp(rates[:, None, :] * coarse[:, None])
+    right = torch.exp(rates[:, :, None] * fine)
+    return (left @ right).flatten(1)[:, :L]
 
 
 class GeneralDiagonal(KernelLayer):

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from robustssm.errors import UsageError, require_one_of
 from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import SSMLayer, array, complex128
-from robustssm.layers.convolution import exponentials, fft_convolution
 from robustssm.layers.parameters import (
     Trained,
     discrete_diagonal,
@@ -27,6 +26,21 @@ from robustssm.layers.parameters import (
     real_pair,
 )
 from robustssm.layers.systems import LinearSystem, Spectrum
+
+
+def fft_convolution(kernel: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Return u -> causal convolution with a complex kernel (k, L), by FFT of length 2L.
+
+    u has shape (batch, L, k) and is complex; so is the result. dtype: the real precision.
+    """
+    L = kernel.shape[1]
+    spectrum = torch.fft.fft(kernel.to(dtype.to_complex()), n=2 * L)
+
+    def convolve(u: Tensor) -> Tensor:
+        product = torch.fft.fft(u.transpose(1, 2), n=2 * L) * spectrum
+        return torch.fft.ifft(product, n=2 * L)[..., :L].transpose(1, 2)
+
+    return convolve
 
 
 class GeneralMIMO(SSMLayer):
@@ -73,7 +87,8 @@ class GeneralMIMO(SSMLayer):
 
     def impulse(self, L: int) -> Tensor:
         """Return Abar^l, shape (n, L), complex128."""
-        return exponentials(self.discrete()[0], L)
+        rates = self.discrete()[0]
+        return torch.exp(rates[:, None] * torch.arange(L, device=rates.device))
 
     def mixing(self) -> tuple[Tensor, Tensor]:
         """Return Bbar (n, d) and f C / 2 (d, n), complex128, of y = 2 Re C (impulse * B u)."""

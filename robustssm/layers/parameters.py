@@ -57,20 +57,8 @@ class Trained(SSMLayer):
     """A layer that training starts from an initialisation: log dt, log(-Re A) and Im A.
 
     Re A = -exp(log_neg_real) keeps every system stable. If all poles are real at the start
-    (S4D-Real) they stay so.
-
-    Parameters
-    ----------
-    init : Initialization
-        The poles, and the matrices that go with them.
-    d : int
-        Channels.
-    dt_min, dt_max : float
-        Limits of the first step sizes, which are uniform in log dt.
-    discretization : str
-        One of `rules`; empty for the first of them.
-    feedthrough : bool
-        Whether the layer has a D.
+    (S4D-Real) they stay so. The first step sizes of d channels are uniform in log dt, between
+    dt_min and dt_max; discretization: one of `rules`, empty for the first; feedthrough: D.
     """
 
     def __init__(

@@ -12,16 +12,9 @@ from robustssm.typing import ComplexArray, FloatArray
 class Spectrum:
     """The poles of the c systems of a layer, whether the layer is causal and stable or not.
 
-    Parameters
-    ----------
-    diagonal : complex array (c, m)
-        The diagonal of the continuous state matrix A, 1 / time; every conjugate is written out.
-    step : float array (c, m)
-        The step size of each pole.
-    discretization : str
-        The rule that makes the system discrete: ``zoh``, ``bilinear``, ``impulse`` or ``dss``.
-    P, Q : complex arrays (rank, c, m), optional
-        The low-rank term of A = diag(diagonal) - sum_r P_r Q_r^T; None if A is diagonal.
+    diagonal (c, m): of the continuous state matrix A, 1 / time, every conjugate written out;
+    step (c, m): of each pole; discretization: ``zoh``, ``bilinear``, ``impulse`` or ``dss``;
+    P, Q (rank, c, m): A = diag(diagonal) - sum_r P_r Q_r^T, None if A is diagonal.
     """
 
     diagonal: ComplexArray
@@ -65,18 +58,9 @@ class LinearSystem(Spectrum):
     on the unit circle; with it x' = A x + B u, y = C x + D u before the bilinear rule.
     `discretization` is ``zoh`` or ``bilinear``.
 
-    Parameters
-    ----------
-    dt : float array (c,)
-        The step size of each system; the geometric mean if its states have steps of their own.
-    B : complex array (c, m, q)
-        The input matrices: discrete without, continuous with a low-rank term.
-    C : complex array (c, p, m)
-        The output matrices.
-    D : float array (c, p, q)
-        The feedthrough.
-    by_length : bool
-        Whether C belongs to kernels of one length only (a DSS kernel normalised over its length).
+    dt (c,): the geometric mean if the states of a system have steps of their own; B (c, m, q):
+    discrete without, continuous with a low-rank term; C (c, p, m); D (c, p, q); by_length: C
+    belongs to kernels of one length only (a DSS kernel normalised over its length).
     """
 
     dt: FloatArray

@@ -27,6 +27,16 @@ class Classifier(nn.Module, ABC):
     def __init__(self, d_input: int | None, d_output: int | None, tokens: int | None) -> None:
         super().__init__()
         self.d_input, self.d_output, self.tokens = d_input, d_output, tokens
+        self.register_buffer("mean", torch.zeros(d_input or 1))
+        self.register_buffer("std", torch.ones(d_input or 1))
+
+    def check_input(self, x: Tensor, kind: str = "") -> None:
+        """Raise ShapeError unless x is (batch, length, d_input); kind: its name in the message."""
+        if x.ndim != 3 or x.shape[2] != self.d_input:
+            raise ShapeError(
+                f"network: input has shape {tuple(x.shape)}, expected {kind}(batch, length, "
+                f"{self.d_input})"
+            )
 
     @property
     def state_size(self) -> int | None:
@@ -63,14 +73,6 @@ class BlockClassifier(Classifier):
         """Return the SSM layers in order."""
         return [block.ssm for block in self.blocks]  # type: ignore[misc]
 
-    def check_input(self, x: Tensor) -> None:
-        """Raise ShapeError unless x is (batch, length, d_input)."""
-        if x.ndim != 3 or x.shape[2] != self.d_input:
-            raise ShapeError(
-                f"network: input has shape {tuple(x.shape)}, expected (batch, length, "
-                f"{self.d_input})"
-            )
-
 
 def steps_before(lengths: Tensor | None, x: Tensor) -> Tensor | None:
     """Return which steps are before the samples' ends, (batch, length); None for all.
@@ -85,6 +87,35 @@ def steps_before(lengths: Tensor | None, x: Tensor) -> Tensor | None:
     if lengths is None:
         return None
     return torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
+
+
+def pooled(x: Tensor, lengths: Tensor | None, pooling: str) -> Tensor:
+    """Return one vector per sample, (batch, channels), over its valid steps; x itself for `none`.
+
+    Parameters
+    ----------
+    x : tensor (batch, length, channels)
+        The features.
+    lengths : int tensor (batch,), optional
+        Valid steps of each sample.
+    pooling : str
+        ``mean``, ``sum``, ``last``, ``first`` or ``none``.
+    """
+    if pooling == "none":
+        return x
+    if pooling == "first":
+        return x[:, 0]
+    if lengths is None:
+        if pooling == "last":
+            return x[:, -1]
+        return x.mean(1) if pooling == "mean" else x.sum(1)
+    ends = lengths.to(x.device)
+    if pooling == "last":
+        return x[torch.arange(len(x), device=x.device), ends - 1]
+    valid = steps_before(lengths, x)
+    assert valid is not None
+    total = (x * valid[..., None]).sum(1)
+    return total if pooling == "sum" else total / ends[:, None]
 
 
 def decoded(decoder: nn.Linear, pooled: Tensor) -> Tensor:

@@ -8,19 +8,26 @@ References: state-spaces/s4 (src/models/sequence/backbones, example.py), linderm
 (s5/layers.py, s5/seq_model.py), i404788/s5-pytorch (s5/s5_model.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robustssm.errors import require_one_of
-from robustssm.layers.mixers import mixer
-from robustssm.networks.classifier import BlockClassifier, decoded, steps_before
+from robustssm.layers import SSMLayer
+from robustssm.layers.diagonal import GeneralDiagonal
+from robustssm.layers.dplr import GeneralDPLR
+from robustssm.layers.mimo import GeneralMIMO
+from robustssm.networks.classifier import BlockClassifier, decoded, pooled, steps_before
 from robustssm.networks.foreign_parts import ACTIVATIONS, GEGLU, Norm, Output, Residual
 
 KIND = "sequence-model"
+MIXERS: dict[str, Callable[..., SSMLayer]] = {
+    "diagonal": GeneralDiagonal,
+    "dplr": GeneralDPLR,
+    "mimo": GeneralMIMO,
+}
 
 _CHOICES = {
     "encoder": ("linear", "embedding", "none"),
@@ -38,7 +45,7 @@ class Blueprint:
     """What fixes the function of a network from elsewhere, apart from its weights; plain data.
 
     source: the code base, as in `state-spaces/s4 v4`; mixers: options of each SSM layer (see
-    `robustssm.layers.mixers`); d_output: classes (channels if there is no decoder).
+    `mixer`); d_output: classes (channels if there is no decoder).
     norm_eps: of layer, batch and group norm. residual `normalised` adds the normed input.
     output: what follows the activation g: nothing; linear; GLU of a linear map to 2 d; or S5's
     g sigmoid(W g), x sigmoid(W g), (V g) sigmoid(W g). feed_forward: s5-pytorch's second half of
@@ -91,6 +98,16 @@ class Blueprint:
         return cls(mixers=tuple(mixers), **options)  # type: ignore[arg-type]
 
 
+def mixer(d: int, options: Mapping[str, object]) -> SSMLayer:
+    """Return an SSM layer of d channels with parameters still to be loaded.
+
+    options: `kind`, one of MIXERS, and what its class takes. Raises UsageError for other kinds.
+    """
+    kind = str(options.get("kind"))
+    require_one_of("architecture: mixer", kind, MIXERS)
+    return MIXERS[kind](d, **{key: value for key, value in options.items() if key != "kind"})
+
+
 class SequenceBlock(nn.Module):
     """[norm] -> SSM -> activation and output -> residual -> [norm] -> [feed-forward]."""
 
@@ -129,8 +146,6 @@ class SequenceModel(BlockClassifier):
         b = blueprint
         super().__init__(b.d_input, b.d_output, b.tokens or None)
         self.blueprint = b
-        self.register_buffer("mean", torch.zeros(b.d_input))
-        self.register_buffer("std", torch.ones(b.d_input))
         linear = b.encoder == "linear"
         self.encoder = nn.Linear(b.d_input, b.d_model) if linear else nn.Identity()
         if b.encoder == "embedding":
@@ -161,7 +176,7 @@ class SequenceModel(BlockClassifier):
         valid = None if valid is None else valid[..., None]
         for block in self.blocks:
             x = block(x, valid)
-        y = self._decoded(self._pool(self.final_norm(x), lengths))
+        y = self._decoded(pooled(self.final_norm(x), lengths, self.blueprint.pooling))
         return functional.log_softmax(y, dim=-1) if self.blueprint.log_softmax else y
 
     def _decoded(self, x: Tensor) -> Tensor:
@@ -169,17 +184,3 @@ class SequenceModel(BlockClassifier):
             return self.decoder(x)
         assert isinstance(self.decoder, nn.Linear)
         return decoded(self.decoder, x)
-
-    def _pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        pooling = self.blueprint.pooling
-        if pooling == "none":
-            return x
-        if pooling == "first":
-            return x[:, 0]
-        ends = lengths if lengths is not None else torch.full((len(x),), x.shape[1])
-        ends = ends.to(x.device)
-        if pooling == "last":
-            return x[torch.arange(len(x), device=x.device), ends - 1]
-        valid = steps_before(lengths, x)
-        x = x if valid is None else x * valid[..., None]
-        return x.sum(1) if pooling == "sum" else x.sum(1) / ends[:, None]

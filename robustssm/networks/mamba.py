@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustssm.errors import ShapeError, UsageError
+from robustssm.errors import UsageError
 from robustssm.layers.base import SSMLayer
-from robustssm.networks.classifier import Classifier
+from robustssm.networks.classifier import Classifier, pooled
 
 KIND = "mamba"
 
@@ -61,8 +61,6 @@ class MambaModel(Classifier):
         with torch.device("meta" if meta else "cpu"):
             self.lm: Any = transformers.MambaForCausalLM(chosen)
         self.config = {key: getattr(chosen, key) for key in CONFIG}
-        self.register_buffer("mean", torch.zeros(chosen.hidden_size))
-        self.register_buffer("std", torch.ones(chosen.hidden_size))
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> "MambaModel":
@@ -96,16 +94,8 @@ class MambaModel(Classifier):
 
         What stands behind a sample's end cannot reach it: the network is causal.
         """
-        if x.ndim != 3 or x.shape[2] != self.d_input:
-            raise ShapeError(
-                f"network: input has shape {tuple(x.shape)}, expected embeddings (batch, length, "
-                f"{self.d_input})"
-            )
+        self.check_input(x, "embeddings ")
         x = (x - self.mean) / self.std
         hidden: Tensor = self.lm.backbone(inputs_embeds=x, use_cache=False)[0]
-        if lengths is None:
-            last = hidden[:, -1]
-        else:
-            last = hidden[torch.arange(len(x), device=x.device), lengths.to(x.device) - 1]
-        result: Tensor = self.lm.lm_head(last)
+        result: Tensor = self.lm.lm_head(pooled(hidden, lengths, "last"))
         return result

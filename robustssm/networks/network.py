@@ -15,7 +15,13 @@ from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo.initializations import initialization, parse
 from robustssm.layers import LAYERS
 from robustssm.layers.bidirectional import Bidirectional
-from robustssm.networks.classifier import BlockClassifier, Classifier, decoded, steps_before
+from robustssm.networks.classifier import (
+    BlockClassifier,
+    Classifier,
+    decoded,
+    pooled,
+    steps_before,
+)
 from robustssm.tasks.base import Task
 
 _CHOICES = {
@@ -162,8 +168,6 @@ class Network(BlockClassifier):
         a = architecture
         super().__init__(a.d_input, a.d_output, a.tokens or None)
         self.architecture = a
-        self.register_buffer("mean", torch.zeros(a.d_input))
-        self.register_buffer("std", torch.ones(a.d_input))
         if a.tokens:
             self.embedding = nn.Embedding(a.tokens, a.d_model)
         self.encoder = nn.Identity() if a.tokens else nn.Linear(a.d_input, a.d_model)
@@ -200,17 +204,7 @@ class Network(BlockClassifier):
         if self.architecture.prenorm:
             x = self.final_norm(x, valid)
         assert isinstance(self.decoder, nn.Linear)
-        return decoded(self.decoder, self._pool(x, lengths))
-
-    def _pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        if lengths is None:
-            return x.mean(1) if self.architecture.pooling == "mean" else x[:, -1]
-        lengths = lengths.to(x.device)
-        if self.architecture.pooling == "last":
-            return x[torch.arange(len(x), device=x.device), lengths - 1]
-        valid = steps_before(lengths, x)
-        assert valid is not None
-        return (x * valid[..., None]).sum(1) / lengths[:, None]
+        return decoded(self.decoder, pooled(x, lengths, self.architecture.pooling))
 
 
 def build_network(architecture: Architecture, seed: int = 0) -> Network:

@@ -13,7 +13,7 @@ from robustssm.evaluations.trained_layers.operators import finite_gain, hankel_s
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.hippo.initializations import NAMES, initialization
 from robustssm.layers import DSS, LAYERS, S4D, S5, SSMLayer
-from robustssm.layers.convolution import exponential_sums
+from robustssm.layers.diagonal import exponential_sums
 from robustssm.typing import ComplexArray, FloatArray
 
 EPS = np.finfo(np.float64).eps

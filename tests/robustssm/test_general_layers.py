@@ -9,8 +9,7 @@ from robustssm.errors import UsageError
 from robustssm.layers.base import KernelLayer
 from robustssm.layers.diagonal import DISCRETIZATIONS, GeneralDiagonal
 from robustssm.layers.dplr import GeneralDPLR
-from robustssm.layers.mixers import mixer
-from robustssm.networks.foreign import Blueprint, SequenceModel
+from robustssm.networks.foreign import Blueprint, SequenceModel, mixer
 
 SIZES = st.fixed_dictionaries(
     {

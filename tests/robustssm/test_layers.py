@@ -9,7 +9,8 @@ from robustssm.errors import UsageError
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import NAMES, initialization
 from robustssm.layers import LAYERS, S4, S4D, SSMLayer
-from robustssm.layers.convolution import exponential_sums, fft_convolution
+from robustssm.layers.diagonal import exponential_sums
+from robustssm.layers.mimo import fft_convolution
 from tests.reference import normal_part
 
 CASES = [(name, "default") for name in (*NAMES, "dss:kernel=exp")]
