@@ -13,6 +13,12 @@ class ContentsError(Exception):
     """What is wrong with a file, without its path; `read_contents` makes it the user's error."""
 
 
+def require(holds: bool, problem: str) -> None:
+    """Raise ContentsError, which says `problem`, unless a condition holds."""
+    if not holds:
+        raise ContentsError(problem)
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much a reader takes from a file that nobody has vouched for.

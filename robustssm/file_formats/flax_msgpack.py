@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from robustssm.errors import UsageError
-from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.flax_trees import array, variables
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
 _ENTRIES = 1024
+_PIECES = "an array in pieces is damaged; fetch or save the file again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,22 +109,22 @@ def _chunked(node: Mapping[object, object], unpack: Unpack, limits: Limits) -> T
     """Return an array of more than 1 GiB, which flax writes in flat pieces."""
     shape, chunks = _row(node.get("shape")), _row(node.get("chunks"))
     pieces = [_unpacked(one, unpack, limits) for one in chunks if isinstance(one, _Packed)]
-    if not pieces or len(pieces) != len(chunks) or any(one.ndim != 1 for one in pieces):
-        raise ContentsError("an array in pieces is damaged; fetch or save the file again")
-    if len({one.dtype for one in pieces}) != 1:
-        raise ContentsError("an array in pieces has pieces of two types; fetch the file again")
+    flat = bool(pieces) and all(one.ndim == 1 for one in pieces)
+    require(flat and len(pieces) == len(chunks), _PIECES)
+    one_type = len({one.dtype for one in pieces}) == 1
+    require(one_type, "an array in pieces has pieces of two types; fetch the file again")
     whole = torch.cat(pieces)
     sizes = [n for n in shape if type(n) is int and 0 <= n <= limits.elements]
     product = 1
     for n in sizes:
         product = min(product * n, limits.elements + 1)
-    if len(sizes) != len(shape) or product != whole.numel():
-        raise ContentsError(f"an array in pieces has {whole.numel()} entries, expected {sizes}")
+    fits = len(sizes) == len(shape) and product == whole.numel()
+    require(fits, f"an array in pieces has {whole.numel()} entries, expected {sizes}")
     return whole.reshape(sizes)
 
 
 def _row(table: object) -> list[object]:
     """Return the values of a table whose names count from 0, as flax writes tuples."""
     if not isinstance(table, dict) or set(table) != {str(i) for i in range(len(table))}:
-        raise ContentsError("an array in pieces is damaged; fetch or save the file again")
+        raise ContentsError(_PIECES)
     return [table[str(i)] for i in range(len(table))]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.contents import ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import Flat
 from robustssm.file_formats.storages import tensor_of
 
@@ -29,16 +29,14 @@ def array(shape: Sequence[object], dtype: str, data: bytes, limits: Limits) -> T
             f"an array has dtype {shown(dtype)}, expected one of {', '.join(DTYPES)}"
         )
     sizes = [n for n in shape if type(n) is int and 0 <= n <= limits.elements]
-    if len(sizes) != len(shape) or len(sizes) > 64:
-        raise ContentsError(
-            "an array has a shape that is negative or too large; the file is damaged"
-        )
-    numel = math.prod(sizes)
-    if numel * kind.itemsize != len(data):
-        raise ContentsError(
-            f"an array of shape {sizes} and dtype {dtype} has {len(data)} bytes, expected "
-            f"{numel * kind.itemsize}; the file is damaged"
-        )
+    fits = len(sizes) == len(shape) <= 64
+    require(fits, "an array has a shape that is negative or too large; the file is damaged")
+    expected = math.prod(sizes) * kind.itemsize
+    require(
+        len(data) == expected,
+        f"an array of shape {sizes} and dtype {dtype} has {len(data)} bytes, expected {expected}; "
+        "the file is damaged",
+    )
     return tensor_of(bytearray(data), kind, sizes)
 
 
@@ -49,9 +47,9 @@ def variables(
 
     leaf: returns the array that a node is, None if it is none. opt_state is left out.
     """
-    if not isinstance(value.get("params"), dict):
-        keys = ", ".join(shown(key) for key in list(value)[:6]) or "nothing"
-        raise ContentsError(f"holds {keys}, expected params and, if any, batch_stats and step")
+    keys = ", ".join(shown(key) for key in list(value)[:6]) or "nothing"
+    problem = f"holds {keys}, expected params and, if any, batch_stats and step"
+    require(isinstance(value.get("params"), dict), problem)
     flat = Flat("/", leaf, limits, "expected an array")
     for name in _COLLECTIONS:
         table = value.get(name)
@@ -69,6 +67,5 @@ def variables(
         tensor = leaf(one)
         if tensor is not None and tensor.numel() == 1 and not tensor.is_complex():
             extra[key] = tensor.item()
-    if not flat.tensors:
-        raise ContentsError("its params hold no array; fetch or save the file again")
+    require(bool(flat.tensors), "its params hold no array; fetch or save the file again")
     return flat.tensors, extra

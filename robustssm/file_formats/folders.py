@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.orbax import METADATA, read_orbax
 from robustssm.file_formats.plain_values import read_json
 
@@ -32,15 +32,11 @@ def read_folder(folder: Path, limits: Limits, read_file: ReadFile, inner: bool =
         if path.is_dir():
             return read_folder(path, limits, read_file, inner=True)
         return read_file(path, limits)
-    if steps:
-        raise ContentsError(
-            f"holds {shown(', '.join(steps))}, expected one; give the path of the one"
-        )
+    problem = f"holds {shown(', '.join(steps))}, expected one; give the path of the one"
+    require(not steps, problem)
     parts = [name for name in names if (folder / name / METADATA).is_file()]
-    if parts:
-        raise ContentsError(
-            f"holds orbax checkpoints in {shown(', '.join(parts))}; give the path of one"
-        )
+    problem = f"holds orbax checkpoints in {shown(', '.join(parts))}; give the path of one"
+    require(not parts, problem)
     raise ContentsError(
         f"a folder without {CONFIG}, {METADATA} or checkpoint_STEP (it holds "
         f"{shown(', '.join(names)) or 'nothing'}); give the path of the checkpoint in it"
@@ -67,35 +63,30 @@ def _sharded(index: Path, limits: Limits, read_file: ReadFile) -> dict[str, Tens
     places = read_json(index, limits).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ContentsError(f"{index.name} has no weight_map; fetch the folder again")
-    if len(places) > limits.tensors:
-        raise ContentsError(
-            f"{index.name} names {len(places)} tensors, allowed are {limits.tensors}"
-        )
+    problem = f"{index.name} names {len(places)} tensors, allowed are {limits.tensors}"
+    require(len(places) <= limits.tensors, problem)
     tensors: dict[str, Tensor] = {}
     files = list(dict.fromkeys(places.values()))
     for file in files:
-        if not isinstance(file, str) or Path(file).name != file or not file.isprintable():
-            raise ContentsError(
-                f"{index.name} names the file {shown(file)}, expected one of the folder"
-            )
+        inside = isinstance(file, str) and Path(file).name == file and file.isprintable()
+        problem = f"{index.name} names the file {shown(file)}, expected one of the folder"
+        require(inside, problem)
     paths = [index.parent / str(file) for file in files]
     missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise ContentsError(
-            f"{shown(', '.join(missing))} of {index.name} are missing; fetch them too"
-        )
+    problem = f"{shown(', '.join(missing))} of {index.name} are missing; fetch them too"
+    require(not missing, problem)
     total = sum(path.stat().st_size for path in paths)
-    if total > limits.file_bytes:
-        raise ContentsError(f"its weights have {total} bytes, allowed are {limits.file_bytes}")
+    problem = f"its weights have {total} bytes, allowed are {limits.file_bytes}"
+    require(total <= limits.file_bytes, problem)
     for path in paths:
         shard = read_file(path, limits).tensors
         named = {name for name, place in places.items() if place == path.name}
-        if set(shard) != named:
-            odd = sorted(set(shard) ^ named)
-            raise ContentsError(
-                f"{shown(path.name)} and {index.name} differ in {len(odd)} tensors "
-                f"({shown(odd[0])}, ...); fetch the folder again"
-            )
+        odd = sorted(set(shard) ^ named)
+        require(
+            not odd,
+            f"{shown(path.name)} and {index.name} differ in {len(odd)} tensors "
+            f"({shown(''.join(odd[:1]))}, ...); fetch the folder again",
+        )
         tensors |= shard
     return tensors
 
@@ -105,8 +96,6 @@ def _size(folder: Path, limits: Limits) -> int:
     total = 0
     for count, path in enumerate(folder.rglob("*")):
         total += path.lstat().st_size
-        if count > _FILES or total > limits.file_bytes:
-            raise ContentsError(
-                f"a folder of more than {_FILES} files or {limits.file_bytes} bytes"
-            )
+        fits = count <= _FILES and total <= limits.file_bytes
+        require(fits, f"a folder of more than {_FILES} files or {limits.file_bytes} bytes")
     return total

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from robustssm.errors import UsageError
-from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import is_name
 from robustssm.file_formats.flax_trees import DTYPES, variables
 from robustssm.file_formats.plain_values import read_json
@@ -84,11 +84,10 @@ class _Store:
             )
 
     def _spec(self, name: str) -> dict[str, object]:
-        base: dict[str, object] = {"driver": "file", "path": self._folder}
+        base = {"driver": "file", "path": self._folder}
+        kvstore: dict[str, object] = {**base, "path": f"{self._folder}{name}/"}
         if self._ocdbt:
-            kvstore: dict[str, object] = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
-        else:
-            kvstore = {"driver": "file", "path": f"{self._folder}{name}/"}
+            kvstore = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
         spec: dict[str, object] = {"driver": self._driver, "kvstore": kvstore}
         return spec | ({"fill_missing_data_reads": False} if self._whole else {})
 
@@ -102,8 +101,8 @@ def read_orbax(folder: Path, size: int, limits: Limits) -> Contents:
     table = metadata.get("tree_metadata")
     if not isinstance(table, dict):
         raise ContentsError(f"{METADATA} has no tree_metadata, expected a tree of arrays")
-    if len(table) > limits.values:
-        raise ContentsError(f"{METADATA} names {len(table)} values, allowed are {limits.values}")
+    problem = f"{METADATA} names {len(table)} values, allowed are {limits.values}"
+    require(len(table) <= limits.values, problem)
     tree: dict[object, object] = {}
     for entry in table.values():
         path = _path(entry)
@@ -131,8 +130,7 @@ def _put(tree: dict[object, object], path: list[str], leaf: _Stored) -> None:
         if not isinstance(inner, dict):
             raise ContentsError(f"{METADATA} names {leaf.name}, within another array")
         tree = inner
-    if path[-1] in tree:
-        raise ContentsError(f"{METADATA} names {leaf.name} twice")
+    require(path[-1] not in tree, f"{METADATA} names {leaf.name} twice")
     tree[path[-1]] = leaf
 
 

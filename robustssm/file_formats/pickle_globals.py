@@ -79,10 +79,10 @@ class Globals:
             "collections.defaultdict": lambda kind=None, *entries: self._dict(*entries),
             **{f"numpy.{core}.multiarray.scalar": _numpy_scalar for core in ("core", "_core")},
             "torch._utils._rebuild_tensor_v2": partial(tensor_view, limits),
-            "torch._utils._rebuild_parameter": _parameter,
-            "torch._utils._rebuild_parameter_with_state": _parameter,
-            "torch.Size": _size,
-            "torch.device": _device,
+            "torch._utils._rebuild_parameter": partial(_first, TensorView, "parameter"),
+            "torch._utils._rebuild_parameter_with_state": partial(_first, TensorView, "parameter"),
+            "torch.Size": lambda sizes: _first(tuple, "torch.Size", sizes),
+            "torch.device": partial(_first, str, "torch.device"),
             "_codecs.encode": self._encoded,
         }
 
@@ -162,22 +162,11 @@ def _held(name: str, *arguments: object) -> Made:
     return Made(name, arguments)
 
 
-def _parameter(data: object, *_: object) -> TensorView:
-    if not isinstance(data, TensorView):
-        raise _odd("parameter")
-    return data
-
-
-def _size(sizes: object) -> tuple[object, ...]:
-    if not isinstance(sizes, tuple):
-        raise _odd("torch.Size")
-    return sizes
-
-
-def _device(kind: object, *_: object) -> str:
-    if not isinstance(kind, str):
-        raise _odd("torch.device")
-    return kind
+def _first(kind: type, name: str, argument: object, *_: object) -> object:
+    """Return the first argument of a call, which has to be of a kind; the others say no more."""
+    if not isinstance(argument, kind):
+        raise _odd(name)
+    return argument
 
 
 def _numpy_scalar(dtype: object, data: object) -> object:

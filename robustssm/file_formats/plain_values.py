@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.contents import ContentsError, Limits, require, shown
 from robustssm.file_formats.pickle_globals import Global, Made
 
 # Larger integers are no hyper-parameters, and take long to write in decimals.
@@ -77,8 +77,8 @@ class Plain:
 def read_json(path: Path, limits: Limits) -> dict[str, object]:
     """Return the table in a JSON file; raises ContentsError if it is none or too large."""
     size = path.stat().st_size
-    if size > limits.json_bytes:
-        raise ContentsError(f"{path.name} has {size} bytes, allowed are {limits.json_bytes}")
+    problem = f"{path.name} has {size} bytes, allowed are {limits.json_bytes}"
+    require(size <= limits.json_bytes, problem)
     try:
         value = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_refused)
     except (ValueError, RecursionError) as error:

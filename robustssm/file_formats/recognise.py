@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 
 from robustssm.errors import RejectedInputError
-from robustssm.file_formats.contents import Contents, ContentsError, Limits
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, require
 from robustssm.file_formats.flax_msgpack import read_msgpack
 from robustssm.file_formats.folders import read_folder
 from robustssm.file_formats.safetensors_file import read_safetensors
@@ -60,13 +60,10 @@ def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B
 
 def read_file(path: Path, limits: Limits) -> Contents:
     """Return what one file holds; raises ContentsError, or OSError, if it cannot be read."""
-    if not path.exists():
-        raise ContentsError("no such file; check the path")
-    if not path.is_file():
-        raise ContentsError("no regular file; give the path of a checkpoint file")
+    require(path.exists(), "no such file; check the path")
+    require(path.is_file(), "no regular file; give the path of a checkpoint file")
     size = path.stat().st_size
-    if size > limits.file_bytes:
-        raise ContentsError(f"has {size} bytes, allowed are {limits.file_bytes}")
+    require(size <= limits.file_bytes, f"has {size} bytes, allowed are {limits.file_bytes}")
     with path.open("rb") as file:
         head = file.read(_HEAD)
         file.seek(0)
@@ -82,8 +79,7 @@ def read_file(path: Path, limits: Limits) -> Contents:
 
 def _kind(head: bytes, limits: Limits) -> str:
     """Return zip, legacy, safetensors or msgpack; raises ContentsError if it is none of them."""
-    if not head:
-        raise ContentsError("is empty; fetch or save it again")
+    require(bool(head), "is empty; fetch or save it again")
     if head.startswith(b"PK"):
         return "zip"
     if head[:1] == b"\x80" and START in head:
@@ -96,10 +92,8 @@ def _kind(head: bytes, limits: Limits) -> str:
         return "msgpack"
     if table:
         return "safetensors"
-    if head[0] == 0x80:
-        raise ContentsError(
-            "a pickle that torch.save did not write; save the state_dict by torch.save"
-        )
+    problem = "a pickle that torch.save did not write; save the state_dict by torch.save"
+    require(head[0] != 0x80, problem)
     raise ContentsError(
         "of no known format (torch, safetensors, flax msgpack; folders of orbax or Hugging Face); "
         "save model.state_dict() by torch.save"

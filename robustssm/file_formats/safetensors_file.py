@@ -6,7 +6,7 @@ from pathlib import Path
 import safetensors
 from torch import Tensor
 
-from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import is_name
 
 
@@ -18,28 +18,25 @@ def read_safetensors(path: Path, size: int, limits: Limits) -> Contents:
     with path.open("rb") as file:
         prefix = file.read(8)
     length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-    if not 2 <= length <= limits.header_bytes or length > size - 8:
-        raise ContentsError(
-            f"its safetensors header claims {length} bytes, allowed are {limits.header_bytes} in "
-            f"a file of {size}; fetch the file again"
-        )
+    require(
+        2 <= length <= min(limits.header_bytes, size - 8),
+        f"its safetensors header claims {length} bytes, allowed are {limits.header_bytes} in "
+        f"a file of {size}; fetch the file again",
+    )
     tensors: dict[str, Tensor] = {}
     try:
         with safetensors.safe_open(str(path), framework="pt") as opened:
             names = list(opened.keys())
-            if len(names) > limits.tensors:
-                raise ContentsError(f"holds {len(names)} tensors, allowed are {limits.tensors}")
+            problem = f"holds {len(names)} tensors, allowed are {limits.tensors}"
+            require(len(names) <= limits.tensors, problem)
             metadata = opened.metadata() or {}
             for name in names:
-                if not is_name(name):
-                    raise ContentsError(
-                        f"a tensor is named {shown(name)}, expected a printable name"
-                    )
+                problem = f"a tensor is named {shown(name)}, expected a printable name"
+                require(is_name(name), problem)
                 tensors[name] = opened.get_tensor(name).clone()
     except (safetensors.SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise ContentsError(
             f"no safetensors file that can be read ({error}); fetch it again"
         ) from error
-    return Contents(
-        "safetensors", tensors, {}, {"metadata": dict(metadata)} if metadata else {}, path
-    )
+    extra: dict[str, object] = {"metadata": dict(metadata)} if metadata else {}
+    return Contents("safetensors", tensors, {}, extra, path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import Flat, is_name
 from robustssm.file_formats.pickle_globals import Made
 from robustssm.file_formats.plain_values import Plain
@@ -14,6 +14,7 @@ from robustssm.file_formats.storages import TensorView
 # Where training scripts put the state_dict; Lightning's is the first.
 _STATES = ("state_dict", "model_state_dict", "model", "module", "net", "network")
 _OPTIONS = ("hyper_parameters", "hparams")
+BIG_ENDIAN = "its numbers are not little-endian; save it again on a usual machine"
 
 
 def contents(
@@ -28,10 +29,9 @@ def contents(
         kind = value.name if isinstance(value, Made) else value
         raise ContentsError(f"holds {shown(kind)}, expected a state_dict")
     states = [key for key in _STATES if isinstance(value.get(key), dict) and _tensors(value[key])]
-    if len(states) > 1 and states[0] != "state_dict":
-        raise ContentsError(
-            f"holds the states {', '.join(states)}, expected one; save the one that is meant alone"
-        )
+    one_state = len(states) < 2 or states[0] == "state_dict"
+    held = ", ".join(states)
+    require(one_state, f"holds the states {held}, expected one; save the one that is meant alone")
     flat = Flat(".", _view, limits, _ONLY_TENSORS)
     if states:
         rest = {key: one for key, one in value.items() if key != states[0]}
@@ -39,17 +39,12 @@ def contents(
     else:
         rest = {key: one for key, one in value.items() if _is_scalar(one)}
         flat.take({key: one for key, one in value.items() if key not in rest})
-    if not flat.tensors:
-        keys = ", ".join(shown(key) for key in list(value)[:6])
-        raise ContentsError(
-            f"holds no tensors under {', '.join(_STATES)} or by name; it has {keys}"
-        )
+    keys = ", ".join(shown(key) for key in list(value)[:6])
+    problem = f"holds no tensors under {', '.join(_STATES)} or by name; it has {keys}"
+    require(bool(flat.tensors), problem)
     plain = Plain(limits)
-    options: object = {}
-    for key in _OPTIONS:
-        if states and rest.get(key) is not None:
-            options = plain(rest[key])
-            break
+    stated = [rest[key] for key in _OPTIONS if states and rest.get(key) is not None]
+    options = plain(stated[0]) if stated else {}
     if not isinstance(options, dict):
         raise ContentsError(f"its hyper-parameters are {shown(options)}, expected a table")
     extra: dict[str, object] = {}

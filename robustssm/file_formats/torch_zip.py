@@ -9,9 +9,9 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from robustssm.file_formats.contents import Contents, ContentsError, Limits, shown
+from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.restricted_pickle import Machine
-from robustssm.file_formats.state_dicts import contents
+from robustssm.file_formats.state_dicts import BIG_ENDIAN, contents
 from robustssm.file_formats.storages import Materialiser, StorageView
 
 # torch stores entries as they are; a file that was packed again may be deflated a little.
@@ -50,8 +50,8 @@ class _Archive:
             ) from error
         entries = self._zip.infolist()
         self._entries = {one.filename: one for one in entries}
-        if len(self._entries) != len(entries):
-            raise ContentsError("two entries of the zip file have one name; fetch it again")
+        twice = len(self._entries) < len(entries)
+        require(not twice, "two entries of the zip file have one name; fetch it again")
         for one in entries:
             if one.flag_bits & _ENCRYPTED:
                 raise ContentsError("the zip file is encrypted; save it without a password")
@@ -62,28 +62,21 @@ class _Archive:
                     f"entry {shown(one.filename)} unpacks to {one.file_size} bytes from "
                     f"{one.compress_size}, allowed is {_RATIO} times; save it by torch.save"
                 )
-        if sum(one.compress_size for one in entries) > size:
-            raise ContentsError("entries of the zip file overlap; fetch it again")
-
-    def names(self) -> list[str]:
-        """Return the names of all entries."""
-        return list(self._entries)
+        apart = sum(one.compress_size for one in entries) <= size
+        require(apart, "entries of the zip file overlap; fetch it again")
+        self.names = list(self._entries)
 
     def size(self, name: str) -> int:
         """Return an entry's bytes; raises ContentsError if there is no such entry."""
-        if name not in self._entries:
-            raise ContentsError(
-                f"its zip entry {shown(name)} is missing; fetch or save the file again"
-            )
+        problem = f"its zip entry {shown(name)} is missing; fetch or save the file again"
+        require(name in self._entries, problem)
         return self._entries[name].file_size
 
     def read(self, name: str, expected: int) -> bytearray:
         """Return an entry of exactly `expected` bytes."""
         size = self.size(name)
-        if size != expected:
-            raise ContentsError(
-                f"entry {shown(name)} has {size} bytes, expected {expected}; the file is damaged"
-            )
+        problem = f"entry {shown(name)} has {size} bytes, expected {expected}; the file is damaged"
+        require(size == expected, problem)
         data = bytearray(size)
         view, at = memoryview(data), 0
         try:
@@ -93,38 +86,32 @@ class _Archive:
                     at += len(piece)
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
             raise ContentsError(_DAMAGED) from error
-        if at != size:
-            raise ContentsError(_DAMAGED)
+        require(at == size, _DAMAGED)
         return data
 
 
 def read_zip(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
     """Return what a torch zip file holds; raises ContentsError if it is none, or is damaged."""
     archive = _Archive(file, size, limits)
-    pickles = [name for name in archive.names() if name.split("/")[1:] == ["data.pkl"]]
-    if len(pickles) != 1:
-        kind = "arrays of NumPy" if any(n.endswith(".npy") for n in archive.names()) else "no torch"
-        raise ContentsError(
-            f"a zip file with {kind} ({len(pickles)} entries NAME/data.pkl, expected 1); "
-            "give a file that torch.save wrote"
-        )
+    pickles = [name for name in archive.names if name.split("/")[1:] == ["data.pkl"]]
+    kind = "arrays of NumPy" if any(n.endswith(".npy") for n in archive.names) else "no torch"
+    require(
+        len(pickles) == 1,
+        f"a zip file with {kind} ({len(pickles)} entries NAME/data.pkl, expected 1); give a file "
+        "that torch.save wrote",
+    )
     root = pickles[0].removesuffix("data.pkl")
-    if f"{root}constants.pkl" in archive.names():
-        raise ContentsError(
-            "a TorchScript program, which is code; save model.state_dict() by torch.save"
-        )
-    _check_byte_order(archive, f"{root}byteorder")
+    problem = "a TorchScript program, which is code; save model.state_dict() by torch.save"
+    require(f"{root}constants.pkl" not in archive.names, problem)
+    order = f"{root}byteorder"
+    stated = archive.read(order, archive.size(order)) if order in archive.names else b"little"
+    require(stated == b"little", BIG_ENDIAN)
     length = archive.size(pickles[0])
-    if length > limits.pickle_bytes:
-        raise ContentsError(f"its pickle has {length} bytes, allowed are {limits.pickle_bytes}")
+    problem = f"its pickle has {length} bytes, allowed are {limits.pickle_bytes}"
+    require(length <= limits.pickle_bytes, problem)
     value = Machine(archive.read(pickles[0], length), limits).load()
 
     def storage(view: StorageView) -> bytearray:
         return archive.read(f"{root}data/{view.key}", view.nbytes)
 
     return contents(path, value, Materialiser(storage, size, limits), limits)
-
-
-def _check_byte_order(archive: _Archive, name: str) -> None:
-    if name in archive.names() and bytes(archive.read(name, archive.size(name))) != b"little":
-        raise ContentsError("its numbers are not little-endian; save it again on a usual machine")
