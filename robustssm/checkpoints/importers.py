@@ -60,17 +60,11 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
     given = dict(settings or {})
     if is_native(path):
         if given:
-            raise UsageError(
-                f"checkpoint {path}: its card says all that is needed; drop --set "
-                f"{', '.join(given)}"
-            )
+            settled = "its card says all that is needed"
+            raise UsageError(f"checkpoint {path}: {settled}; drop --set {', '.join(given)}")
         return load_checkpoint(path)
     contents = read_contents(path)
     importer = importer_of(contents)
-    return from_elsewhere(importer.build(contents, given), importer.name, given)
-
-
-def from_elsewhere(imported: Imported, source: str, settings: Mapping[str, str]) -> Checkpoint:
-    """Return an imported network as a checkpoint, with a card that says what is known."""
-    training = {"source": source, "family": imported.family, "settings": dict(settings)}
+    imported = importer.build(contents, given)
+    training = {"source": importer.name, "family": imported.family, "settings": given}
     return unknown_checkpoint(imported.network, training, imported.notes)

@@ -7,6 +7,7 @@ mamba_ssm/models/mixer_seq_simple.py. Licence of both: Apache-2.0.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +15,21 @@ from torch import Tensor
 from robustssm.checkpoints.imported import Imported, standardisation
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
-from robustssm.errors import RejectedInputError, UsageError, require
+from robustssm.errors import UsageError, require
 from robustssm.file_formats import Contents
 from robustssm.networks.mamba import CONFIG, MambaModel
 
 FACTORY = "load it by your own code: name=module.py:function"
 _EMBEDDINGS = "backbone.embeddings.weight"
 _OLD_EMBEDDINGS = "backbone.embedding.weight"
+# Sizes that the shape of a tensor tells, of the first layer or of the whole, and along which axis.
+_SIZES = {
+    "vocab_size": (_EMBEDDINGS, 0),
+    "hidden_size": (_EMBEDDINGS, 1),
+    "state_size": ("mixer.A_log", 1),
+    "conv_kernel": ("mixer.conv1d.weight", 2),
+    "time_step_rank": ("mixer.dt_proj.weight", 1),
+}
 # Tokens and the largest relative difference from the recurrence in float64: float32 rounding,
 # 1e-7, over the layers.
 _TRIED, _PARITY = 8, 1e-4
@@ -42,14 +51,10 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     its scan differs from the recurrence; UsageError if an option is not supported.
     """
     given = Overrides(overrides, "Mamba", contents.path)
-    config = _config(contents, given)
-    tensors = {
-        ("backbone.embeddings" + name.removeprefix("backbone.embedding"))
-        if name == _OLD_EMBEDDINGS
-        else name: value
-        for name, value in contents.tensors.items()
-    }
+    renamed = {_OLD_EMBEDDINGS: _EMBEDDINGS}
+    tensors = {renamed.get(name, name): value for name, value in contents.tensors.items()}
     w = Weights(tensors, contents.path)
+    config = _config(w, contents.options, given)
     network = MambaModel(config, meta=True)
     state: dict[str, Tensor] = {}
     for name, value in network.lm.state_dict().items():
@@ -63,7 +68,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     w.finish()
     network.load_state_dict(state, strict=True, assign=True)
     network.eval().requires_grad_(False)
-    _check_scan(network, contents)
+    _check_scan(network, w)
     notes = (
         "tokens are perturbed at their embeddings; logits are those of the last step",
         "its layers depend on the input: no fixed transfer function, no resonance",
@@ -71,9 +76,8 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     return Imported(network, notes, "mamba")
 
 
-def _config(contents: Contents, given: Overrides) -> dict[str, object]:
+def _config(w: Weights, options: Mapping[str, Any], given: Overrides) -> dict[str, object]:
     """Return the sizes and options, all of them checked against the tensors."""
-    options = contents.options
     who = given.who
     if not options:
         raise UsageError(f"{who}: the tensors came without config.json; give the folder of both")
@@ -88,30 +92,17 @@ def _config(contents: Contents, given: Overrides) -> dict[str, object]:
     config = {key: options.get(key, default) for key, default in CONFIG.items()}
     activation = config["hidden_act"]
     require(activation == "silu", f"{who}: hidden_act", activation, f"silu; {FACTORY}")
-    shapes = {name: tuple(value.shape) for name, value in contents.tensors.items()}
-    layers = sum(name.endswith(".mixer.A_log") for name in shapes)
-    first = {name.rpartition("layers.0.")[2]: shape for name, shape in shapes.items()}
-    embeddings = shapes.get(_EMBEDDINGS, shapes.get(_OLD_EMBEDDINGS, ()))
-    own = {
-        "vocab_size": (embeddings, 0),
-        "hidden_size": (embeddings, 1),
-        "state_size": (first.get("mixer.A_log", ()), 1),
-        "conv_kernel": (first.get("mixer.conv1d.weight", ()), 2),
-        "time_step_rank": (first.get("mixer.dt_proj.weight", ()), 1),
-    }
-    sizes: dict[str, object] = {"num_hidden_layers": layers}
-    for key, (shape, axis) in own.items():
-        if len(shape) <= axis:
-            raise RejectedInputError(
-                f"checkpoint {contents.path}: has no tensor of the right shape that tells {key}"
-            )
+    first = {name.rpartition("layers.0.")[2]: w.shape(name) for name in w.names()}
+    layers = sum(name.endswith(".mixer.A_log") for name in w.names())
+    sizes: dict[str, Any] = {"num_hidden_layers": layers}
+    for key, (name, axis) in _SIZES.items():
+        shape = first.get(name, ())
+        w.require(len(shape) > axis, f"has no tensor of the right shape that tells {key}")
         sizes[key] = shape[axis]
-    inner = first["mixer.A_log"][0]
-    if inner % max(1, embeddings[1]):
-        raise RejectedInputError(
-            f"checkpoint {contents.path}: {inner} inner channels are no multiple of {embeddings[1]}"
-        )
-    sizes["expand"] = inner // embeddings[1]
+    inner, hidden = first["mixer.A_log"][0], sizes["hidden_size"]
+    fits = inner % max(1, hidden) == 0
+    w.require(fits, f"{inner} inner channels are no multiple of {hidden}")
+    sizes["expand"] = inner // hidden
     sizes["use_bias"] = "mixer.in_proj.bias" in first
     sizes["use_conv_bias"] = "mixer.conv1d.bias" in first
     said = {"hidden_size": "d_model", "num_hidden_layers": "n_layer"}
@@ -119,25 +110,22 @@ def _config(contents: Contents, given: Overrides) -> dict[str, object]:
         names = [name for name in (key, said.get(key)) if name in options]
         told = options[names[0]] if names else size
         if key == "time_step_rank" and told == "auto":
-            told = math.ceil(embeddings[1] / 16)
+            told = math.ceil(hidden / 16)
         if key == "vocab_size" and "pad_vocab_size_multiple" in options:
             multiple = int(str(options["pad_vocab_size_multiple"]))
             told = -(-int(str(told)) // multiple) * multiple
-        if told != size:
-            raise RejectedInputError(
-                f"checkpoint {contents.path}: config.json says {key} = {told}, its tensors {size}"
-            )
+        w.require(told == size, f"config.json says {key} = {told}, its tensors {size}")
     return {**config, **sizes}
 
 
-def _check_scan(network: MambaModel, contents: Contents) -> None:
+def _check_scan(network: MambaModel, w: Weights) -> None:
     from robustssm.networks.mamba_steps import parity
 
     assert network.tokens is not None
     tokens = torch.arange(_TRIED)[None] % network.tokens
     difference = parity(network, network.embed(tokens))
-    if not difference <= _PARITY:
-        raise RejectedInputError(
-            f"checkpoint {contents.path}: the scan of the installed transformers differs from the "
-            f"recurrence by {difference:.1e} of the largest logit, expected at most {_PARITY:g}"
-        )
+    w.require(
+        difference <= _PARITY,
+        "the scan of the installed transformers differs from the recurrence by "
+        f"{difference:.1e} of the largest logit, expected at most {_PARITY:g}",
+    )

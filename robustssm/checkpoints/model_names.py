@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robustssm.checkpoints import Checkpoint, load_checkpoint
+from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
-from robustssm.checkpoints.native import is_native
 from robustssm.errors import UsageError, nearest
 from robustssm.hippo.initializations import NAMES
 
@@ -45,8 +44,6 @@ class ModelRef:
             from robustssm.checkpoints.factory import build_module
 
             checkpoint = build_module(self.path, self.function, self.weights, settings)
-        elif is_native(self.path) and not settings:
-            checkpoint = load_checkpoint(self.path)
         else:
             from robustssm.checkpoints.importers import open_checkpoint
 

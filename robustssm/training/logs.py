@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.files import prepare, special, write_atomically
+from robustssm.files import finite, prepare, special, write_atomically
 from robustssm.training.loop import EpochRecord
 
 COLUMNS = tuple(field.name for field in fields(EpochRecord))
@@ -92,10 +92,7 @@ def _epoch(row: dict[str, object]) -> int:
 
 
 def _line(record: EpochRecord, suffix: str) -> str:
-    values = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(record).items()
-    }
+    values = finite(asdict(record))
     if suffix == ".jsonl":
         return json.dumps(values, allow_nan=False) + "\n"
     text = io.StringIO()

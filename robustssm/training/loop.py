@@ -70,10 +70,6 @@ def parameter_groups(network: Network, config: TrainingConfig) -> list[dict[str,
     ]
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"epoch {seed} {epoch}".encode()).digest()[:7], "big")
-
-
 def train(
     architecture: Architecture,
     task_spec: str,
@@ -122,14 +118,8 @@ def train(
     optimizer = torch.optim.AdamW(parameter_groups(network, config))
     average = moving_average(network, config)
     judged = averaged(network, average)
-    identity = json.dumps(
-        {
-            "architecture": architecture.to_dict(),
-            "config": config.to_dict(),
-            "task": task.content_hash,
-        },
-        sort_keys=True,
-    )
+    facts = {"architecture": architecture.to_dict(), "config": config.to_dict()}
+    identity = json.dumps({**facts, "task": task.content_hash}, sort_keys=True)
     state_path = output.with_name(output.name + ".state")
     first = restore(state_path, identity, network, optimizer, average)
     take = log(first) if log is not None else lambda record: None
@@ -211,7 +201,8 @@ def _train_epoch(
         # Causal layers do not look ahead, but the rounding of their FFTs does.
         valid = torch.arange(inputs.shape[1]) < lengths[:, None]
         inputs = torch.where(valid if task.tokens else valid[..., None], inputs, 0)
-    total, seed = 0.0, _epoch_seed(config.seed, epoch)
+    digest = hashlib.sha256(f"epoch {config.seed} {epoch}".encode()).digest()
+    total, seed = 0.0, int.from_bytes(digest[:7], "big")
     device = network.mean.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -227,7 +218,8 @@ def _train_epoch(
                     x = network.embed(x)
                 with augment(network, x, ids, seed) if augment else nullcontext(x) as inputs_seen:
                     ends = None if lengths is None else lengths[index]
-                    with _autocast(config, inputs_seen):
+                    reduced = config.precision != "float32"
+                    with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
                         logits = network(inputs_seen, ends)
                         loss = nn.functional.cross_entropy(logits, labels[index].to(device))
                 (loss * (len(index) / len(batch))).backward()
@@ -239,10 +231,3 @@ def _train_epoch(
                 average.update_parameters(network)
     network.eval()
     return total / len(split)
-
-
-def _autocast(config: TrainingConfig, x: Tensor) -> AbstractContextManager[object]:
-    """Return the context in which dense maps compute in the precision of a run."""
-    if config.precision == "float32":
-        return nullcontext()
-    return torch.autocast(x.device.type, dtype=torch.bfloat16)

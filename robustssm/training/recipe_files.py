@@ -96,18 +96,16 @@ def names() -> list[str]:
 
 def listed() -> list[dict[str, Any]]:
     """Return one record per recipe: name, task, samples, families, source."""
-    rows = []
-    for recipe in map(find, names()):
-        rows.append(
-            {
-                "recipe": recipe.name,
-                "task": recipe.task,
-                "samples": recipe.samples,
-                "families": ", ".join(recipe.families),
-                "source": recipe.source,
-            }
-        )
-    return rows
+    return [
+        {
+            "recipe": recipe.name,
+            "task": recipe.task,
+            "samples": recipe.samples,
+            "families": ", ".join(recipe.families),
+            "source": recipe.source,
+        }
+        for recipe in map(find, names())
+    ]
 
 
 def find(text: str) -> Recipe:

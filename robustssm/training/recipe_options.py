@@ -46,14 +46,13 @@ def resolve(
                 )
         elif task.partition(":")[0] != recipe.task.partition(":")[0]:
             samples = None
-    whole = {key: values[key] for key in _SCALED}
-    share = 1.0
+    epochs, share = values["epochs"], 1.0
     if scale != 1.0:
         task, share = scaled_task(task, scale, samples, "task" in given)
         for key in _SCALED:
             if key not in given:
                 values[key] = max(1, round(scale * values[key]))
-    return task, _warmed(values, task, "warmup_steps" in given, scale, whole["epochs"], share)
+    return task, _warmed(values, task, "warmup_steps" in given, scale, epochs, share)
 
 
 def _warmed(
