@@ -132,8 +132,7 @@ def train(
     from robustssm.training.logs import EpochLog, TensorBoardLog, together
     from robustssm.training.loop import TrainingConfig
     from robustssm.training.loop import train as run_training
-    from robustssm.training.recipe_files import find
-    from robustssm.training.recipe_options import resolve
+    from robustssm.training.recipe_files import find, resolve
 
     if output.exists():
         raise UsageError(f"train: {output} exists; name another file, or delete it")

@@ -6,14 +6,12 @@ Reference: google/flax, flax/serialization.py (_MsgpackExtType, _ndarray_from_by
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from robustssm.errors import UsageError
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
-from robustssm.file_formats.flax_trees import array, variables
+from robustssm.file_formats.flax_trees import array, needed, variables
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
@@ -34,8 +32,7 @@ def read_msgpack(path: Path, data: bytes, limits: Limits) -> Contents:
 
     Raises UsageError if msgpack is not installed.
     """
-    unpack = _unpacker()
-    value = unpack(data, _Packed)
+    value = _unpack(data, _Packed)
     if not isinstance(value, dict):
         raise ContentsError(
             f"holds {shown(value)}, expected the tables params and, if any, batch_stats"
@@ -43,52 +40,33 @@ def read_msgpack(path: Path, data: bytes, limits: Limits) -> Contents:
 
     def leaf(node: object) -> Tensor | None:
         if isinstance(node, dict) and node.get(_CHUNKED) is True:
-            return _chunked(node, unpack, limits)
-        return _unpacked(node, unpack, limits) if isinstance(node, _Packed) else None
+            return _chunked(node, limits)
+        return _unpacked(node, limits) if isinstance(node, _Packed) else None
 
     tensors, extra = variables(value, leaf, limits)
     return Contents("flax-msgpack", tensors, {}, extra, path)
 
 
-def _unpacker() -> Callable[[bytes, Callable[[int, bytes], object] | None], object]:
+def _unpack(data: bytes, extension: Callable[[int, bytes], object]) -> object:
+    """Return what bytes of msgpack hold; extension: returns what stands for one of these."""
+    msgpack = needed("msgpack", "a flax")
+    limit = max(len(data), 1)
+    limits = {f"max_{kind}_len": limit for kind in ("str", "bin", "ext", "map")}
+    limits["max_array_len"] = min(limit, _ENTRIES)
     try:
-        import msgpack
-    except ImportError as error:
-        raise UsageError(
-            "reading a flax checkpoint needs msgpack, which is not installed; "
-            "pip install 'robustssm[jax-ckpt]'"
-        ) from error
-
-    def unpack(data: bytes, extension: Callable[[int, bytes], object] | None) -> object:
-        limit = max(len(data), 1)
-        options: dict[str, Any] = {
-            "max_str_len": limit,
-            "max_bin_len": limit,
-            "max_ext_len": limit,
-            "max_array_len": min(limit, _ENTRIES),
-            "max_map_len": limit,
-        }
-        try:
-            return msgpack.unpackb(
-                data, raw=False, strict_map_key=True, ext_hook=extension or _refused, **options
-            )
-        except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as e:
-            raise ContentsError(
-                f"no msgpack that can be read ({e}); fetch or save the file again"
-            ) from e
-
-    return unpack
+        return msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=extension, **limits)
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as e:
+        raise ContentsError(
+            f"no msgpack that can be read ({e}); fetch or save the file again"
+        ) from e
 
 
 def _refused(code: int, data: bytes) -> object:
     raise ValueError(f"extension {code} within an array")
 
 
-Unpack = Callable[[bytes, Callable[[int, bytes], object] | None], object]
-
-
-def _unpacked(node: _Packed, unpack: Unpack, limits: Limits) -> Tensor:
-    value = unpack(node.data, None)
+def _unpacked(node: _Packed, limits: Limits) -> Tensor:
+    value = _unpack(node.data, _refused)
     if node.code == _COMPLEX:
         if isinstance(value, list) and len(value) == 2 and all(map(_number, value)):
             return torch.tensor(complex(*value), dtype=torch.complex128)
@@ -105,10 +83,10 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _chunked(node: Mapping[object, object], unpack: Unpack, limits: Limits) -> Tensor:
+def _chunked(node: Mapping[object, object], limits: Limits) -> Tensor:
     """Return an array of more than 1 GiB, which flax writes in flat pieces."""
     shape, chunks = _row(node.get("shape")), _row(node.get("chunks"))
-    pieces = [_unpacked(one, unpack, limits) for one in chunks if isinstance(one, _Packed)]
+    pieces = [_unpacked(one, limits) for one in chunks if isinstance(one, _Packed)]
     flat = bool(pieces) and all(one.ndim == 1 for one in pieces)
     require(flat and len(pieces) == len(chunks), _PIECES)
     one_type = len({one.dtype for one in pieces}) == 1

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from robustssm.errors import UsageError
 from robustssm.file_formats.contents import ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import Flat
 from robustssm.file_formats.storages import tensor_of
@@ -19,6 +22,17 @@ DTYPES = {
 }
 # Collections of flax variables that a network is made of.
 _COLLECTIONS = ("params", "batch_stats")
+
+
+def needed(module: str, what: str) -> Any:
+    """Return a module that reading a kind of checkpoint takes; UsageError if not installed."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UsageError(
+            f"reading {what} checkpoint needs {module}, which is not installed; "
+            "pip install 'robustssm[jax-ckpt]'"
+        ) from error
 
 
 def array(shape: Sequence[object], dtype: str, data: bytes, limits: Limits) -> Tensor:

@@ -9,15 +9,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from robustssm.errors import UsageError
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import is_name
-from robustssm.file_formats.flax_trees import DTYPES, variables
+from robustssm.file_formats.flax_trees import DTYPES, needed, variables
 from robustssm.file_formats.plain_values import read_json
 from robustssm.file_formats.storages import tensor_of
 
@@ -42,7 +40,7 @@ class _Store:
     def __init__(
         self, folder: Path, metadata: Mapping[str, object], size: int, limits: Limits
     ) -> None:
-        self._tensorstore = _tensorstore()
+        self._tensorstore = needed("tensorstore", "an orbax")
         self._folder, self._limits = str(folder.resolve()) + "/", limits
         self._ocdbt = metadata.get("use_ocdbt") is not False
         self._driver = "zarr3" if metadata.get("use_zarr3") is True else "zarr"
@@ -132,14 +130,3 @@ def _put(tree: dict[object, object], path: list[str], leaf: _Stored) -> None:
         tree = inner
     require(path[-1] not in tree, f"{METADATA} names {leaf.name} twice")
     tree[path[-1]] = leaf
-
-
-def _tensorstore() -> Any:
-    try:
-        import tensorstore
-    except ImportError as error:
-        raise UsageError(
-            "reading an orbax checkpoint needs tensorstore, which is not installed; "
-            "pip install 'robustssm[jax-ckpt]'"
-        ) from error
-    return tensorstore

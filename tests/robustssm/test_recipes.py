@@ -15,7 +15,7 @@ from robustssm.tasks import load_task
 from robustssm.tasks.registry import TASKS
 from robustssm.training import recipe_files
 from robustssm.training.loop import TrainingConfig
-from robustssm.training.recipe_options import resolve, scaled_task
+from robustssm.training.recipe_files import resolve, scaled_task
 
 # What `robustssm train` takes where neither the command line nor a recipe says anything.
 DEFAULTS: dict[str, Any] = {

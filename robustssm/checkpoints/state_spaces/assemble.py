@@ -6,9 +6,13 @@ import torch
 
 from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
-from robustssm.checkpoints.state_spaces.backbone import BackboneReader, Parts
-from robustssm.checkpoints.state_spaces.example import read_example
-from robustssm.checkpoints.state_spaces.layers import LayerReader
+from robustssm.checkpoints.state_spaces.backbone import (
+    BackboneReader,
+    Parts,
+    block_names,
+    norm_tensors,
+)
+from robustssm.checkpoints.state_spaces.layers import LayerReader, read_layer
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
@@ -29,7 +33,7 @@ def assembled(
     w = Weights(contents.tensors, contents.path)
     config = _config(contents)
     if any(name.startswith("s4_layers.") for name in w.names()):
-        parts = read_example(w, overrides)
+        parts = _example(w, overrides)
     elif any(name.startswith(("model.layers.", "layers.")) for name in w.names()):
         parts = BackboneReader(w, config, overrides, layer, names).read()
     else:
@@ -42,6 +46,38 @@ def assembled(
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
     return Imported(network, _notes(contents, config, overrides, parts), family)
+
+
+def _example(w: Weights, overrides: Overrides) -> Parts:
+    """Return the parts of example.py's classifier: minimal S4D layers, LayerNorm, mean.
+
+    The file does not say `prenorm`, which is asked for. Reference: state-spaces/s4, example.py
+    (class S4Model). Its residuals are plain sums, and no norm follows the last block.
+    """
+    prefix = "s4_layers."
+    names = block_names(w, prefix)
+    indices = range(len(names))
+    numbered = set(map(str, indices)) == names
+    w.require(numbered, f"{prefix} has blocks {sorted(names)}, expected 0, 1, ...")
+    options = Options({}, overrides)
+    layers = [read_layer(w.scope(f"{prefix}{i}."), options) for i in indices]
+    d = layers[0].d
+    inputs, classes = w.size("encoder.weight", -1), w.size("decoder.weight")
+    tensors = w.affine("encoder", "encoder", d, inputs)
+    tensors |= w.affine("decoder", "decoder", classes, d)
+    for i, layer in enumerate(layers):
+        w.require(layer.d == d, f"{prefix}{i} has {layer.d} features, expected {d}")
+        tensors |= {f"blocks.{i}.{key}": value for key, value in layer.tensors.items()}
+        tensors |= norm_tensors(w.scope(f"norms.{i}."), "layer", d, f"blocks.{i}.norm.norm.")
+    fields: dict[str, object] = {
+        "d_input": inputs,
+        "d_model": d,
+        "d_output": classes,
+        "mixers": tuple(layer.mixer for layer in layers),
+        "prenorm": overrides.flag("prenorm"),
+        **layers[0].output,
+    }
+    return Parts(fields, tensors, layers)
 
 
 def _config(contents: Contents) -> Mapping[str, object] | None:
