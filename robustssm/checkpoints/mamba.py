@@ -107,7 +107,7 @@ def _config(w: Weights, options: Mapping[str, Any], given: Overrides) -> dict[st
     sizes["use_conv_bias"] = "mixer.conv1d.bias" in first
     said = {"hidden_size": "d_model", "num_hidden_layers": "n_layer"}
     for key, size in sizes.items():
-        names = [name for name in (key, said.get(key)) if name in options]
+        names = [name for name in (key, said.get(key, key)) if name in options]
         told = options[names[0]] if names else size
         if key == "time_step_rank" and told == "auto":
             told = math.ceil(hidden / 16)
