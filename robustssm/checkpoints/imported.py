@@ -57,9 +57,10 @@ def sequence_network(
 
 
 def lone_layer(
-    mixer: Mapping[str, object], tensors: Mapping[str, Tensor], d: int
+    mixer: Mapping[str, object], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, object], dict[str, Tensor]]:
-    """Return the fields and tensors of a network of one layer of d features and nothing else."""
+    """Return the fields and tensors of a network of one layer and nothing else."""
+    d = tensors["ssm.D"].shape[1]
     fields: dict[str, object] = {
         **{"d_input": d, "d_model": d, "d_output": d, "mixers": (mixer,), "decoder": False},
         **dict.fromkeys(("encoder", "norm", "residual", "activation", "output", "pooling"), "none"),

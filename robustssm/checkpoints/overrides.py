@@ -37,12 +37,9 @@ class Overrides:
 
     def flag(self, name: str, default: bool | None = None, *, known: bool | None = None) -> bool:
         """Return a truth value, `true` or `false`."""
-        return self._read(
-            name,
-            ("true|false", "true or false"),
-            lambda text: _FLAGS.get(text.lower()),
-            (default, known, False),
-        )
+        words = ("true|false", "true or false")
+        values = (default, known, False)
+        return self._read(name, words, lambda text: _FLAGS.get(text.lower()), values)
 
     def choice(
         self,
@@ -53,12 +50,9 @@ class Overrides:
         known: str | None = None,
     ) -> str:
         """Return one of the allowed words."""
-        return self._read(
-            name,
-            ("|".join(allowed), f"one of {', '.join(allowed)}"),
-            lambda text: text if text in allowed else None,
-            (default, known, allowed[0]),
-        )
+        words = ("|".join(allowed), f"one of {', '.join(allowed)}")
+        values = (default, known, allowed[0])
+        return self._read(name, words, lambda text: text if text in allowed else None, values)
 
     def number(
         self,

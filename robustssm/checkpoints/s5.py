@@ -53,9 +53,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     root = "params/" if any(n.startswith("params/") for n in contents.tensors) else ""
     w = everything.scope(root)
     if "Lambda_re" in w:
-        mixer, tensors = _layer(w, given)
-        ssm = {f"ssm.{key}": value for key, value in tensors.items()}
-        fields, tensors = lone_layer(mixer, ssm, tensors["D"].shape[1])
+        fields, tensors = lone_layer(*_layer(w, given))
     else:
         fields, tensors = _classifier(w, everything.scope("batch_stats/encoder/"), given)
     network = sequence_network(SOURCE, fields, tensors, given, everything)
@@ -128,17 +126,17 @@ def _layer(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Te
 
 
 def mimo_tensors(w: Weights, A: Tensor, C: Tensor, step_scale: float) -> dict[str, Tensor]:
-    """Return a mixer's tensors.
+    """Return a mixer's tensors, by their names inside a block.
 
     A (n,): complex; C (d, n, 2), or (d, 2 n, 2) with the columns of the backward direction last.
     """
     n, d = len(A), len(C)
     return {
-        "dt": step_scale * torch.exp(w.take("log_step", (n,), (n, 1))),
-        "A": real_pair(A),
-        "B": w.take("B", (n, d, 2)),
-        "C": torch.cat(C.split(n, dim=1)),
-        "D": w.take("D", (d,)).reshape(1, d),
+        "ssm.dt": step_scale * torch.exp(w.take("log_step", (n,), (n, 1))),
+        "ssm.A": real_pair(A),
+        "ssm.B": w.take("B", (n, d, 2)),
+        "ssm.C": torch.cat(C.split(n, dim=1)),
+        "ssm.D": w.take("D", (d,)).reshape(1, d),
     }
 
 
@@ -178,9 +176,9 @@ def _classifier(
         inner, block = w.scope(f"encoder/{name}/"), f"blocks.{i}"
         mixer, own = _layer(inner.scope("seq/"), given)
         mixers.append(mixer)
-        channels = own["D"].shape[1]
+        channels = own["ssm.D"].shape[1]
         w.require(channels == d, f"{name} has {channels} channels, expected {d}")
-        tensors |= {f"{block}.ssm.{key}": value for key, value in own.items()}
+        tensors |= {f"{block}.{key}": value for key, value in own.items()}
         tensors[f"{block}.norm.norm.weight"] = inner.take("norm/scale", (d,))
         tensors[f"{block}.norm.norm.bias"] = inner.take("norm/bias", (d,))
         if batch:

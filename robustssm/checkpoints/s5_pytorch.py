@@ -33,9 +33,8 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     w = Weights(contents.tensors, contents.path)
     block = "s5.seq.Lambda" in w
     mixer, tensors = _layer(w.scope("s5.seq." if block else "seq."), given)
-    d = tensors["D"].shape[1]
-    ssm = {f"ssm.{key}": value for key, value in tensors.items()}
-    fields, tensors = lone_layer(mixer, ssm, d)
+    d = tensors["ssm.D"].shape[1]
+    fields, tensors = lone_layer(mixer, tensors)
     if block:
         fields |= {"norm": "layer", "prenorm": True, "residual": "normalised"}
         hidden = w.size("ff_dec.weight", 1)

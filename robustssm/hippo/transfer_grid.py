@@ -87,13 +87,6 @@ def transfer_grid(
     return result.reshape(np.shape(omega))
 
 
-def _coefficients(i: FloatArray, w: torch.Tensor) -> torch.Tensor:
-    """Return 1 / (i + 2), l and c of each factor f_i, shape (3, len(i), 1), as w is."""
-    upper = i + 2.0
-    table = np.stack([1.0 / upper, i / upper, (2.0 * i + 2.0) / upper])[..., None]
-    return torch.from_numpy(table).to(w.device, w.dtype)
-
-
 def _factors(w: torch.Tensor, coefficients: torch.Tensor, work: torch.Tensor) -> None:
     """Write Re f_i and Im f_i to work[0] and work[1]; work has shape (4, factors, points)."""
     real, imag, t, square = work
@@ -110,7 +103,11 @@ def _factors(w: torch.Tensor, coefficients: torch.Tensor, work: torch.Tensor) ->
 def _horner(C: FloatArray, w: torch.Tensor, rows: int, out: torch.Tensor) -> None:
     """Write G(i w) to out (points, 2) by Horner's rule, `rows` factors at a time."""
     Cb = (C * legs.input_vector(len(C)))[::-1].tolist()
-    table = _coefficients(np.arange(len(C) - 2.0, -1.0, -1.0), w)
+    i = np.arange(len(C) - 2.0, -1.0, -1.0)
+    upper = i + 2.0
+    # 1 / (i + 2), l and c of each factor f_i.
+    coefficients = np.stack([1.0 / upper, i / upper, (2.0 * i + 2.0) / upper])[..., None]
+    table = torch.from_numpy(coefficients).to(w.device, w.dtype)
     p, q = torch.full_like(w, Cb[0]), torch.zeros_like(w)
     a, b = torch.empty_like(w), torch.empty_like(w)
     work = torch.empty((4, rows, len(w)), dtype=w.dtype, device=w.device)

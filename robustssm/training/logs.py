@@ -52,11 +52,7 @@ class EpochLog:
             )
         head = [",".join(COLUMNS) + "\n"] if self.path.suffix == ".csv" else []
         self._add(head + [line for epoch, line in rows if epoch <= done])
-        return self.take
-
-    def take(self, record: EpochRecord) -> None:
-        """Add a line."""
-        self._add([_line(record, self.path.suffix)])
+        return lambda record: self._add([_line(record, self.path.suffix)])
 
     def _add(self, lines: list[str]) -> None:
         self._lines += lines

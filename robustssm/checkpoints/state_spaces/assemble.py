@@ -38,7 +38,7 @@ def assembled(
         parts = BackboneReader(w, config, overrides, layer, names).read()
     else:
         one = layer(w, Options(None, overrides))
-        fields, tensors = lone_layer(one.mixer, one.tensors, one.d)
+        fields, tensors = lone_layer(one.mixer, one.tensors)
         parts = Parts({**fields, "mask_padding": True, **one.output}, tensors, [one])
     version = parts.layers[0].version
     origin = source if source.endswith(version) else f"{source} {version}"
