@@ -11,7 +11,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.initializations.convergence import STRONG, Rates
-from robustssm.figures.style import PAGE, label_powers, look, new_figure, save, style
+from robustssm.figures.style import (
+    PAGE,
+    SUPERSCRIPT,
+    label_sizes,
+    looks,
+    new_figure,
+    save,
+    style,
+)
 
 COLUMNS = 3
 PANEL_HEIGHT = 2.1
@@ -22,7 +30,6 @@ TITLES = {
     "box": "u = 1 on [0, 1]",
     "spike": "u = e⁻ᵗ cos(ω₁t), S4D's top spike",
 }
-_SUPERSCRIPT = str.maketrans("0123456789.", "⁰¹²³⁴⁵⁶⁷⁸⁹·")
 # Decades shown below the largest error of a panel.
 DECADES = 11
 
@@ -37,7 +44,7 @@ def title(quantity: str) -> str:
     """Return a panel's title."""
     kind, _, value = quantity.partition(":")
     if kind == "decay":
-        return f"|û| = O(1 / |s|{value.translate(_SUPERSCRIPT)})"
+        return f"|û| = O(1 / |s|{value.translate(SUPERSCRIPT)})"
     if kind == "mode":
         return f"u = e⁻ᵗ cos({value} t)"
     return TITLES[quantity]
@@ -46,11 +53,9 @@ def title(quantity: str) -> str:
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw one panel per quantity, in the order of the frame."""
     for panel, (quantity, group) in zip(axes, frame.groupby("quantity", sort=False), strict=True):
-        seen: list[str] = []
-        for name, rows in group.groupby("init", sort=False):
-            base = str(name).split(":")[0]
-            properties = look(str(name), seen.count(base)) | {"markersize": 3}
-            seen.append(base)
+        systems = group.groupby("init", sort=False)
+        for line, (name, rows) in zip(looks(group["init"].unique()), systems, strict=True):
+            properties = line | {"markersize": 3}
             panel.loglog(rows["n"], rows["error"], label=str(name), **properties)
             dotted = {"color": "0.25", "linestyle": ":", "linewidth": 0.9, "zorder": 4.5}
             panel.loglog(rows["n"], rows["predicted"], **dotted)
@@ -58,19 +63,10 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         lowest = max(0.3 * float(group["error"].min()), largest * 10.0**-DECADES)
         panel.set_ylim(lowest, 3.0 * largest)
         panel.set_title(title(str(quantity)))
-        _label_sizes(panel, sorted(set(group["n"])))
+        sizes = sorted(set(group["n"]))
+        label_sizes(panel, sizes[:: -int(np.ceil(len(sizes) / 4))][::-1])
     for panel in axes[max(0, len(axes) - COLUMNS) :]:
         panel.set_xlabel("state size n")
-
-
-def _label_sizes(panel: Axes, sizes: list[int]) -> None:
-    """Label a power-of-two axis sparsely, and the other by powers of ten."""
-    label_powers(panel.yaxis)
-    panel.set_xscale("log", base=2)
-    step = int(np.ceil(len(sizes) / 4))
-    shown = sizes[::-step][::-1]
-    panel.set_xticks(shown, [str(n) for n in shown])
-    panel.minorticks_off()
 
 
 def draw_all(result: Rates, folder: Path) -> list[Path]:

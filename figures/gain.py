@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustssm.evaluations.trained_layers.gain import NEAR, GainResult, ModelGain, summarise
 from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
-from robustssm.figures.style import PAGE, Look, label_powers, look, new_figure, save, style
+from robustssm.figures.style import Look, label_powers, look, new_figure, save, style
 from robustssm.typing import FloatArray
 
 # Logarithmic points a curve, where there are many and where there is one, and points on each
@@ -189,23 +188,21 @@ def draw_all(
         frame = response_data(model)
         count = len(model.systems)
         with style():
-            figure = Figure(figsize=(PAGE, 1.0 + PANEL * count))
-            FigureCanvasAgg(figure)
-            axes = list(figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)[:, 0])
+            height = 1.0 + PANEL * count
+            figure, axes = new_figure(height=height, rows=count, sharex=True, sharey=True)
             draw_response(frame, axes)
             title = (
                 f"Responses of the layers of {model.label}, n = {model.n}; dashed: HiPPO's spike, "
                 f"ω = {model.spike:.5g}"
             )
-            handles, labels = axes[0].get_legend_handles_labels()
-            _head(figure, title, handles, labels)
+            _head(figure, title, *axes[0].get_legend_handles_labels())
             stem = f"response-{model.label.replace('/', '-')}"
             paths += save(figure, frame, Path(folder) / stem, "robustssm gain")
         report()
     frame = peaks_data(result)
     with style():
         rows = len(frame[["name", "layer"]].drop_duplicates())
-        figure, (panel,) = new_figure(width=PAGE, height=1.2 + ROW * max(rows, 4))
+        figure, (panel,) = new_figure(height=1.2 + ROW * max(rows, 4))
         draw_peaks(frame, panel)
         mark = MARK | {"markersize": 2.8, "markeredgecolor": "0.2"}
         handles = [Line2D([], [], markerfacecolor=face, **mark) for face in ("0.5", "none")] + [

@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
-from matplotlib.figure import Figure
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.sweep.conditions import CONDITION
-from robustssm.figures.style import PAGE, save, style, wrapped
+from robustssm.figures.style import PAGE, footnote, new_figure, save, style
 
 # Panels of one figure; further models are in the CSV beside it.
 MOST_PANELS = 12
 COLUMNS = 3
 ALPHA = 0.05
+# What is drawn: its colours.
+COLOURS = {"accuracy": "viridis", "difference": "PuOr"}
 
 
 def drawable(frame: pd.DataFrame) -> bool:
@@ -93,7 +93,7 @@ def draw_maps(
     """Draw the accuracies of one noise; one colour scale from 0 to 1. Returns the files."""
     note = f"accuracy under {noise} noise on {task}, n = {frame['n'].iloc[0]} test samples"
     note += f"; chance is {chance:.3g}; mean over seeds; white: no result"
-    return _page(frame, stem, "accuracy", (0.0, 1.0), "viridis", "accuracy", note, partial)
+    return _page(frame, stem, note, partial, "accuracy", "accuracy", (0.0, 1.0))
 
 
 def draw_differences(
@@ -107,18 +107,17 @@ def draw_differences(
     note += f"{frame['n'].iloc[0]} test samples; dots: not told apart (McNemar exact, "
     note += f"Holm-adjusted p < {ALPHA:g} over the sweep); white: no result"
     label = f"difference from {reference}"
-    return _page(frame, stem, "difference", (-top, top), "PuOr", label, note, partial)
+    return _page(frame, stem, note, partial, "difference", label, (-top, top))
 
 
 def _page(
     frame: pd.DataFrame,
     stem: Path,
-    column: str,
-    limits: tuple[float, float],
-    colours: str,
-    label: str,
     note: str,
     partial: bool,
+    column: str,
+    label: str,
+    limits: tuple[float, float],
 ) -> list[Path]:
     models = list(dict.fromkeys(frame["model"]))
     if len(models) > MOST_PANELS:
@@ -130,17 +129,15 @@ def _page(
     rows = -(-count // columns)
     with style():
         height = 0.45 + 0.14 * min(frame["eps"].nunique(), 12)
-        figure = Figure(figsize=(PAGE, 1.1 + rows * (0.45 + height)))
-        FigureCanvasAgg(figure)
-        axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
-        mesh = draw(drawn, axes[:count], column, limits, colours)
+        figure, axes = new_figure(PAGE, 1.1 + rows * (0.45 + height), columns, rows)
+        mesh = draw(drawn, axes[:count], column, limits, COLOURS[column])
         for spare in axes[count:]:
             spare.set_visible(False)
-        for number, panel in enumerate(axes[:count]):
-            if number % columns == 0:
-                panel.set_ylabel(f"eps ({frame['eps_unit'].iloc[0]})")
+        for panel in axes[:count:columns]:
+            panel.set_ylabel(f"eps ({frame['eps_unit'].iloc[0]})")
+        for panel in axes[:count]:
             panel.tick_params(labelsize=6.5)
         figure.colorbar(mesh, ax=axes, label=label, shrink=0.9, pad=0.01)
         words = f"horizontal: {MODE_LABEL[frame['mode_unit'].iloc[0]]}; {note}"
-        figure.supxlabel(wrapped(words, figure, 6.5), fontsize=6.5)
+        footnote(figure, words)
         return save(figure, frame, stem, words)

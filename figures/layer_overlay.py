@@ -5,11 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
-from robustssm.figures.style import PAGE, save, style, wrapped
+from robustssm.figures.style import PAGE, footnote, new_figure, save, style
 
 # Models of one figure, a column each; further ones are in the CSV beside it.
 MOST_MODELS = 4
@@ -74,13 +72,12 @@ def draw_overlay(frame: pd.DataFrame, stem: Path, *, partial: bool = False) -> l
         note += f"; the first {count} of {len(models)} models, the CSV has all"
     note += "; PARTIAL: --limit was set" if partial else ""
     with style():
-        figure = Figure(figsize=(PAGE, 4.6))
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False)
-        for column, (model, seed) in enumerate(models.head(count).itertuples(index=False)):
+        figure, axes = new_figure(PAGE, 4.6, count, 2, sharex=True, sharey="row")
+        upper, lower = axes[:count], axes[count:]
+        for (model, seed), *pair in zip(models.values[:count], upper, lower, strict=True):
             own = frame[(frame["model"] == model) & (frame["train_seed"] == seed)]
-            draw(own, chosen, axes[0, column], axes[1, column])
-        axes[0, 0].set_ylabel("loss of accuracy")
-        axes[1, 0].set_ylabel("gain |H|")
-        figure.supxlabel(wrapped(note, figure, 6.5), fontsize=6.5)
+            draw(own, chosen, *pair)
+        upper[0].set_ylabel("loss of accuracy")
+        lower[0].set_ylabel("gain |H|")
+        footnote(figure, note)
         return save(figure, frame, stem, note)

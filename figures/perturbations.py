@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from robustssm.attacks import Site, parse_perturbation
 from robustssm.attacks.base import input_site
 from robustssm.errors import UsageError
-from robustssm.figures.style import PAGE, save, style
+from robustssm.figures.style import NOTE, PAGE, new_figure, save, style
 from robustssm.tasks import Task, load_task
 
 # One of each family that acts on signals; strengths at which the eye sees what is done.
@@ -113,25 +112,24 @@ def draw_all(task_spec: str, folder: Path, *, sample: int = 0, seed: int = 0) ->
     examples = list(dict.fromkeys(frame["example"]))
     rows = -(-len(examples) // 2)
     with style():
-        figure = Figure(figsize=(PAGE * 1.45, 0.98 * rows + 0.7))
-        grid = figure.subplots(rows, 6, width_ratios=[2.2, 0.9, 1.6] * 2, squeeze=False)
-        for number, text in enumerate(examples):
-            row, column = number % rows, 3 * (number // rows)
-            panels = list(grid[row, column : column + 3])
+        ratios = [2.2, 0.9, 1.6] * 2
+        figure, axes = new_figure(PAGE * 1.45, 0.98 * rows + 0.7, 6, rows, width_ratios=ratios)
+        # The left column of examples from top to bottom, then the right one.
+        starts = [6 * row + side for side in (0, 3) for row in range(rows)]
+        places = [axes[start : start + 3] for start in starts]
+        for number, (text, panels) in enumerate(zip(examples, places, strict=False), 1):
             draw(frame[frame["example"] == text], panels, task.image)
-            if row == rows - 1 or number == len(examples) - 1:
-                panels[0].set_xlabel("step", fontsize=6.5)
-                panels[2].set_xlabel("cycles per sample", fontsize=6.5)
-        for number in range(len(examples), 2 * rows):
-            for panel in grid[number % rows, 3 * (number // rows) :]:
-                panel.set_visible(False)
-        FigureCanvasAgg(figure)
+            if number in (rows, len(examples)):
+                panels[0].set_xlabel("step", fontsize=NOTE)
+                panels[2].set_xlabel("cycles per sample", fontsize=NOTE)
+        for panel in chain.from_iterable(places[len(examples) :]):
+            panel.set_visible(False)
         identity = task.splits["test"].sample_id[sample]
         figure.supxlabel(
             f"{task.spec}, sample {identity}, seed {seed}. Left: perturbed (solid) and clean "
             "(dashed) values; middle: all of it as an image, -0.5 to 1.5;\nright: |DFT|^2 / L of "
             "the clean sample (grey, thick) and of what was added (thin). eps in std, or the whole "
             f"transform; Resonance at dt = {LAYER_DT:g}.",
-            fontsize=6.5,
+            fontsize=NOTE,
         )
         return save(figure, frame, folder / "perturbations", "robustssm attack --gallery")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from robustssm.evaluations.initializations.pseudospectrum import PseudospectrumResult
-from robustssm.figures.style import PAGE, new_figure, save, style
+from robustssm.figures.style import PAGE, panels, save, style
 from robustssm.typing import FloatArray
 
 # Levels of log10 sigma_min: fine where the matrices differ, coarse in the depths of HiPPO, where
@@ -95,14 +95,13 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         place = panel.get_subplotspec()
         if place is None or place.is_first_col():
             panel.set_ylabel("Im z (rad per unit time)")
-    _frame_of(axes[0], frame, list(axes), ScalarMappable(norm, look), steps)
+    _shared(frame, axes, ScalarMappable(norm, look), steps)
 
 
 def _overlay(panel: Axes, rows: pd.DataFrame) -> None:
     """Draw the imaginary axis, the numerical range and the eigenvalues."""
     panel.axvline(0.0, color="0.35", linewidth=0.8, linestyle=":")
-    edge = rows[rows["kind"] == "boundary"]
-    edge = edge.drop_duplicates(["re", "im"])
+    edge = rows[rows["kind"] == "boundary"].drop_duplicates(["re", "im"])
     # A segment, that of a normal matrix, is drawn once, a closed curve to its end.
     edge = pd.concat([edge, edge.iloc[:1]]) if len(edge) > 2 else edge
     panel.plot(edge["re"], edge["im"], color="#D55E00", linewidth=1.2, linestyle="--")
@@ -110,17 +109,14 @@ def _overlay(panel: Axes, rows: pd.DataFrame) -> None:
     panel.plot(poles["re"], poles["im"], color="black", linestyle="", marker=".", markersize=2.5)
 
 
-def _frame_of(
-    first: Axes,
-    frame: pd.DataFrame,
-    axes: list[Axes],
-    scale: ScalarMappable,
-    steps: FloatArray,
+def _shared(
+    frame: pd.DataFrame, axes: Sequence[Axes], scale: ScalarMappable, steps: FloatArray
 ) -> None:
     """Add what the panels share: title, scale and key."""
-    figure = first.get_figure(root=True)
+    figure = axes[0].get_figure(root=True)
     assert isinstance(figure, Figure)
-    bar = figure.colorbar(scale, ax=axes, extend="both", ticks=steps, fraction=0.04, aspect=30)
+    place = {"fraction": 0.04, "aspect": 30}
+    bar = figure.colorbar(scale, ax=list(axes), extend="both", ticks=steps, **place)
     bar.ax.set_yticklabels([f"{step:g}" for step in steps])
     bar.ax.minorticks_off()
     bar.set_label(r"$\log_{10}\,\sigma_{\min}(zI - M)$")
@@ -144,14 +140,11 @@ def draw_all(result: PseudospectrumResult, folder: Path) -> list[Path]:
     """Write `pseudospectrum` to `folder` as pdf, png and csv; return the three paths."""
     frame = data(result)
     count = len(result.systems)
-    rows = -(-count // PANELS_A_ROW)
-    columns = -(-count // rows)
+    columns = -(-count // -(-count // PANELS_A_ROW))
     left, right, bottom, top = result.window
     # Panels of equal aspect, neither flat nor taller than the page is wide.
     height = float(np.clip((PAGE - 1.6) / columns * (top - bottom) / (right - left), 1.6, 4.5))
     with style():
-        figure, axes = new_figure(PAGE, rows * (height + 0.6) + 0.7, columns, rows)
-        for unused in axes[count:]:
-            unused.remove()
-        draw(frame, axes[:count])
+        figure, axes = panels(count, columns, height + 0.6, 0.7)
+        draw(frame, axes)
         return save(figure, frame, Path(folder) / "pseudospectrum", "robustssm pseudospectrum")

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
-from robustssm.figures.style import PAGE, look, save, style, wrapped
+from robustssm.figures.style import footnote, legend, look, new_figure, save, style
 
 AT = {
     "": "",
@@ -194,18 +192,14 @@ def _draw(
 ) -> list[Path]:
     with style():
         if len(frame["mode"].unique()) > 1:
-            strengths = len(frame["eps"].unique())
-            figure = Figure(figsize=(PAGE, 1.2 + 1.75 * strengths))
-            axes = list(figure.subplots(strengths, 1, sharex=True, squeeze=False)[:, 0])
+            strengths = frame["eps"].nunique()
+            figure, axes = new_figure(height=1.2 + 1.75 * strengths, rows=strengths, sharex=True)
             draw_modes(frame, axes, chance, length)
         else:
-            figure = Figure(figsize=(PAGE, 3.8))
-            axes = [figure.subplots()]
+            figure, axes = new_figure(height=3.8)
             draw_strengths(frame, axes[0], chance)
             unit, mode = frame["mode_unit"].iloc[0], frame["mode"].iloc[0]
             axes[0].set_title(f"{noise}{AT[unit].format(mode)}", loc="left")
-        FigureCanvasAgg(figure)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
-        figure.supxlabel(wrapped(note, figure, 6.5), fontsize=6.5)
+        legend(figure, axes[:1], 4, loc="outside upper center")
+        footnote(figure, note)
         return save(figure, frame, path, note)

@@ -6,7 +6,7 @@ a display.
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,7 +28,9 @@ SHEET = Path(__file__).with_name("robustssm.mplstyle")
 PAGE = 6.75
 
 Look = dict[str, Any]
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SUPERSCRIPT = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
+# Font size of what stands below a figure.
+NOTE = 6.5
 
 # One look for each kind of model wherever it is drawn: lines have a contrast of at least 3 to 1
 # against white (WCAG 2.2, 1.4.11), and no two share dash and marker. HiPPO is a broad light band
@@ -75,15 +78,47 @@ def style() -> Iterator[None]:
 
 
 def new_figure(
-    width: float = PAGE, height: float = 3.4, columns: int = 1, rows: int = 1
+    width: float = PAGE, height: float = 3.4, columns: int = 1, rows: int = 1, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of width x height inches and its axes, row by row, `columns` in each.
 
-    Call it inside `style()`.
+    options: of `Figure.subplots`, such as which axes are shared. Call it inside `style()`.
     """
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
+
+
+def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` panels, in rows of at most `columns`.
+
+    height: of a row; extra: for what stands above and below all rows, both in inches.
+    """
+    rows = math.ceil(count / columns)
+    figure, axes = new_figure(PAGE, extra + height * rows, columns=min(count, columns), rows=rows)
+    for empty in axes[count:]:
+        empty.remove()
+    return figure, axes[:count]
+
+
+def legend(figure: Figure, axes: Iterable[Axes], columns: int, **options: Any) -> None:
+    """Set one legend of all the axes, which names every label once; options: of `Figure.legend`."""
+    named: dict[str, Artist] = {}
+    for panel in axes:
+        handles, labels = panel.get_legend_handles_labels()
+        named |= dict(zip(map(str, labels), handles, strict=True))
+    figure.legend(list(named.values()), list(named), ncols=columns, **options)
+
+
+def looks(names: Iterable[object]) -> list[Look]:
+    """Return the look of each name, further parameters of one base name with another dash."""
+    seen: list[str] = []
+    found = []
+    for name in map(str, names):
+        base = name.split(":")[0]
+        found.append(look(name, seen.count(base)))
+        seen.append(base)
+    return found
 
 
 def power_of_ten(value: float, _position: object = None) -> str:
@@ -94,7 +129,7 @@ def power_of_ten(value: float, _position: object = None) -> str:
     exponent = round(math.log10(value)) if value > 0.0 else 0
     if not math.isclose(value, 10.0**exponent, rel_tol=1e-9):
         return ""
-    return "10" + str(exponent).translate(_SUPERSCRIPT)
+    return "10" + str(exponent).translate(SUPERSCRIPT)
 
 
 def label_powers(*axes: Axis) -> None:
@@ -110,22 +145,31 @@ def label_powers(*axes: Axis) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
+def label_sizes(panel: Axes, sizes: Sequence[int]) -> None:
+    """Label the horizontal axis by these state sizes, the vertical one by powers of ten."""
+    label_powers(panel.yaxis)
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(sizes, [str(n) for n in sizes])
+    panel.minorticks_off()
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Set what is said of a figure below it, in lines that fit its width."""
+    figure.supxlabel(wrapped(text, figure, NOTE), fontsize=NOTE)
+
+
 def wrapped(text: str, figure: Figure, size: float) -> str:
     """Return `text` in lines that fit the width of the figure at a font of `size` points."""
     renderer, font = FigureCanvasAgg(figure).get_renderer(), FontProperties(size=size)
-    text = " ".join(text.split())
-    width, room = (
-        renderer.get_text_width_height_descent(text, font, False)[0],
-        0.97 * figure.bbox.width,
-    )
-    signs = max(8, int(len(text) * room / max(width, 1.0)))
+    text, room = " ".join(text.split()), 0.97 * figure.bbox.width
+
+    def width(line: str) -> float:
+        return float(renderer.get_text_width_height_descent(line, font, False)[0])
+
+    signs = max(8, int(len(text) * room / max(width(text), 1.0)))
     while True:
         lines = textwrap.wrap(text, signs)
-        widest = max(
-            (renderer.get_text_width_height_descent(line, font, False)[0] for line in lines),
-            default=0.0,
-        )
-        if widest <= room or signs <= 8:
+        if signs <= 8 or max(map(width, lines), default=0.0) <= room:
             return "\n".join(lines)
         signs -= 1
 
@@ -141,14 +185,13 @@ def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> li
     pdf, png, svg, csv = (
         stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".svg", ".csv")
     )
-    said = about or None
     with style(), mpl.rc_context({"svg.hashsalt": "robustssm"}):
-        facts = {"CreationDate": None, "Creator": "robustssm", "Subject": said}
+        facts = {"CreationDate": None, "Creator": "robustssm", "Subject": about or None}
         figure.savefig(pdf, metadata=facts)
         # The layout found for the PDF holds for the others; finding it takes as long as drawing.
         figure.set_layout_engine("none")
         figure.savefig(png, metadata={"Software": "robustssm", "Description": about})
-        facts = {"Date": None, "Creator": "robustssm", "Description": said}
+        facts = {"Date": None, "Creator": "robustssm", "Description": about or None}
         figure.savefig(svg, metadata=facts)
     frame.to_csv(csv, index=False)
     return [pdf, png, svg, csv]

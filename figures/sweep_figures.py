@@ -26,30 +26,13 @@ def draw_tables(
     kinds: Sequence[str] = KINDS,
     reference: str | None = None,
 ) -> list[Path]:
-    """Draw the figures of a run from its tables; return the files.
+    """Draw the figures of a run from its tables into a folder; return the files.
 
     Heat maps need two modes and two strengths, differences two models besides, worst cases two
-    modes; what does not apply is left out.
-
-    Parameters
-    ----------
-    tables : Tables
-        Of the run.
-    folder : Path
-        Where the files go.
-    chance, length
-        Accuracy of guessing, and steps of a sample, as the manifest has them.
-    partial : bool
-        Whether only the first samples were used.
-    kinds : sequence of str
-        Which of KINDS are drawn.
-    reference : str, optional
-        The model from which differences are taken; None takes the first one.
-
-    Raises
-    ------
-    UsageError
-        If a kind or the reference is unknown.
+    modes; what does not apply is left out. chance, length: accuracy of guessing, and steps of a
+    sample, as the manifest has them; partial: whether only the first samples were used; kinds: of
+    KINDS; reference: the model from which differences are taken, the first one if None. Raises
+    UsageError for an unknown kind or reference.
     """
     for kind in kinds:
         require_one_of("figures:", kind, KINDS)
@@ -90,24 +73,16 @@ def draw_tables(
 def keep_drawn(tables: Tables, folder: Path, **facts: Any) -> None:
     """Draw the figures of a run, unless they are there as drawn from these very tables.
 
-    Figures on record that are not drawn any more are removed; other files stay.
-
-    Parameters
-    ----------
-    tables, folder
-        As for `draw_tables`.
-    **facts
-        Further arguments of `draw_tables`.
+    Figures on record that are not drawn any more are removed; other files stay. facts: further
+    arguments of `draw_tables`.
     """
-    mark = folder / DRAWN
     drawn_from = (tables.summary, tables.tests, tables.overview)
     texts = [table.to_csv(index=False) for table in drawn_from]
     digest = hashlib.sha256("\0".join([*texts, str(sorted(facts.items()))]).encode()).hexdigest()
-    drawn = mark.read_text().splitlines() if mark.is_file() else []
-    if drawn[:1] == [digest] and all((folder / name).is_file() for name in drawn[1:]):
+    before, old = _recorded(folder)
+    if before == digest and all((folder / name).is_file() for name in old):
         return
-    old = drawn[1:]
-    if mark.is_file():  # what is drawn next is of no digest until all of it is there
+    if (folder / DRAWN).is_file():  # what is drawn next is of no digest until all of it is there
         _record(folder, "", old)
     files = draw_tables(tables, folder, **facts)
     names = [path.name for path in files]
@@ -118,10 +93,15 @@ def keep_drawn(tables: Tables, folder: Path, **facts: Any) -> None:
 
 def also_drawn(folder: Path, files: Sequence[Path]) -> None:
     """Add figures to those on record in a folder: a sweep with --overwrite removes them, too."""
-    digest, *names = (
-        (folder / DRAWN).read_text().splitlines() if (folder / DRAWN).is_file() else [""]
-    )
+    digest, names = _recorded(folder)
     _record(folder, digest, {*names, *(path.name for path in files)})
+
+
+def _recorded(folder: Path) -> tuple[str, list[str]]:
+    """Return what the figures on record were drawn from, empty if unknown, and their names."""
+    mark = folder / DRAWN
+    digest, *names = (mark.read_text().splitlines() if mark.is_file() else []) or [""]
+    return digest, names
 
 
 def _record(folder: Path, digest: str, names: Collection[str]) -> None:

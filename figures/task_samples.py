@@ -9,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from robustssm.figures.style import PAGE, style
+from robustssm.figures.style import PAGE, new_figure, style
 from robustssm.files import write_atomically
 from robustssm.tasks import Split, Task
 
@@ -61,8 +59,7 @@ def data(task: Task, part: Split) -> pd.DataFrame:
     frame["highest"] = inputs.max(axis=(1, 2), where=there, initial=-np.inf)
     frame["mean"] = np.sum(inputs, axis=(1, 2), where=there) / count
     frame["rms"] = np.sqrt(np.sum(inputs**2, axis=(1, 2), where=there) / count)
-    frame["start"] = ""
-    return frame
+    return frame.assign(start="")
 
 
 def draw(
@@ -109,9 +106,7 @@ def save_samples(task: Task, part: Split, frame: pd.DataFrame, path: Path) -> No
     width = 2.0 * PAGE if sheet else PAGE
     height = width / columns if sheet else 1.6 if pictures else 0.95
     with style():
-        figure = Figure(figsize=(width, height * rows + 0.3))
-        FigureCanvasAgg(figure)
-        panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
+        figure, panels = new_figure(width, height * rows + 0.3, columns, rows)
         draw(task, part, frame, panels[: len(frame)], titles=not sheet)
         for panel in panels[len(frame) :]:
             panel.set_axis_off()

@@ -12,15 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import gaussian
 
 from robustssm.attacks import Budget, Perturbation
 from robustssm.attacks.base import input_site
 from robustssm.errors import UsageError
-from robustssm.figures.style import PAGE, save, style, wrapped
+from robustssm.figures.style import Look, footnote, new_figure, save, style
 from robustssm.tasks import Task
 from robustssm.typing import FloatArray
 
@@ -29,7 +27,6 @@ _SLICES = 256
 _DEVIATIONS = 3.0
 # Decibels below the largest power that are told apart.
 _RANGE = 60.0
-_PANELS = ("clean", "perturbed", "added")
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,7 @@ class ShortTimeSpectra:
 
     steps: FloatArray
     cycles: FloatArray
-    clean: FloatArray
-    perturbed: FloatArray
-    added: FloatArray
+    powers: dict[str, FloatArray]
     width: int
 
 
@@ -102,52 +97,35 @@ def short_time_spectra(
     perturbed = after[0, :, channel].double().numpy().copy()
     if part.lengths is not None:
         clean[part.lengths[0] :] = perturbed[part.lengths[0] :] = 0.0
-    steps, cycles, power = short_time_power(clean, width)
-    return ShortTimeSpectra(
-        steps,
-        cycles,
-        power,
-        short_time_power(perturbed, width)[2],
-        short_time_power(perturbed - clean, width)[2],
-        width,
-    )
+    signals = {"clean": clean, "perturbed": perturbed, "added": perturbed - clean}
+    powers = {name: short_time_power(signal, width)[2] for name, signal in signals.items()}
+    return ShortTimeSpectra(*short_time_power(clean, width)[:2], powers, width)
 
 
 def table(spectra: ShortTimeSpectra) -> pd.DataFrame:
     """Return one row per step and frequency, with the three powers."""
     step, cycles = np.meshgrid(spectra.steps, spectra.cycles, indexing="ij")
-    powers = {name: getattr(spectra, name).T.ravel() for name in _PANELS}
+    powers = {name: power.T.ravel() for name, power in spectra.powers.items()}
     return pd.DataFrame({"step": step.ravel(), "cycles": cycles.ravel(), **powers})
 
 
 def draw_time_frequency(spectra: ShortTimeSpectra, folder: Path, about: str) -> list[Path]:
     """Draw the three maps side by side into `folder`; return the files. about: what they show."""
-    maps = [getattr(spectra, name) for name in _PANELS]
-    top = max(float(power.max()) for power in maps)
+    top = max(float(power.max()) for power in spectra.powers.values())
     reference = top if top > 0.0 else 1.0
     caption = (
         f"{about}. Short-time spectra, Gaussian window of {spectra.width} samples; decibels below "
         f"the largest power of the three, {top:.3g} (squared units of the data)"
     )
     with style():
-        figure = Figure(figsize=(PAGE, 2.6))
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(1, 3, sharex=True, sharey=True, squeeze=False)[0]
-        for name, power, panel in zip(_PANELS, maps, axes, strict=True):
+        figure, axes = new_figure(height=2.6, columns=3, sharex=True, sharey=True)
+        shades: Look = {"vmin": -_RANGE, "vmax": 0.0, "cmap": "viridis", "shading": "nearest"}
+        for (name, power), panel in zip(spectra.powers.items(), axes, strict=True):
             level = 10.0 * np.log10(np.maximum(power / reference, 10.0 ** (-_RANGE / 10.0)))
-            mesh = panel.pcolormesh(
-                spectra.steps,
-                spectra.cycles,
-                level,
-                vmin=-_RANGE,
-                vmax=0.0,
-                cmap="viridis",
-                shading="nearest",
-                rasterized=True,
-            )
+            mesh = panel.pcolormesh(spectra.steps, spectra.cycles, level, rasterized=True, **shades)
             panel.set_title("what was added" if name == "added" else name, fontsize=8)
             panel.set_xlabel("step")
         axes[0].set_ylabel("cycles per sample")
-        figure.colorbar(mesh, ax=list(axes), label="dB", pad=0.01)
-        figure.supxlabel(wrapped(caption, figure, 6.5), fontsize=6.5)
+        figure.colorbar(mesh, ax=axes, label="dB", pad=0.01)
+        footnote(figure, caption)
         return save(figure, table(spectra), folder / "time-frequency", caption)

@@ -1,17 +1,15 @@
 """kappa(V) against the error of the worst unit readout, one panel per size (`ptd --study`)."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
-from robustssm.figures.style import Look, label_powers, new_figure, save, style
+from robustssm.figures.style import Look, label_powers, legend, panels, save, style
 
 STEM = "ptd-trade-off"
 # Panels beside one another.
@@ -80,11 +78,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         "Conditioning bought with error of the worst unit readout, certified to 1e-6 relative.\n"
         "Line: Pareto front. Hollow at the upper margin: A + E unstable, no error"
     )
-    handles: dict[str, Artist] = {}
-    for panel in axes:
-        artists, labels = panel.get_legend_handles_labels()
-        handles |= dict(zip(labels, artists, strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside lower left", ncols=3)
+    legend(figure, axes, 3, loc="outside lower left")
 
 
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:
@@ -118,15 +112,9 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
 def draw_all(rows: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the figure as pdf, png and csv, and every column as study.csv; return the paths."""
     frame = data(rows)
-    sizes = frame["n"].nunique()
-    lines = math.ceil(sizes / COLUMNS)
     with style():
-        figure, axes = new_figure(
-            height=MARGIN + HEIGHT * lines, columns=min(sizes, COLUMNS), rows=lines
-        )
-        for empty in axes[sizes:]:
-            empty.remove()
-        draw(frame, axes[:sizes])
+        figure, axes = panels(frame["n"].nunique(), COLUMNS, HEIGHT, MARGIN)
+        draw(frame, axes)
         paths = save(figure, frame, Path(folder) / STEM, "robustssm ptd --study")
     table = Path(folder) / "study.csv"
     rows.to_csv(table, index=False)

@@ -9,10 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from robustssm.errors import require_one_of
 from robustssm.evaluations.initializations.transfer import HIPPO, TransferResult
-from robustssm.figures.style import Look, label_powers, look, new_figure, save, style
+from robustssm.figures.style import (
+    Look,
+    label_powers,
+    label_sizes,
+    legend,
+    looks,
+    new_figure,
+    save,
+    style,
+)
 
 FIGURES = ("transfer", "error", "convergence")
 # Buckets of log omega; each keeps its lowest and highest point, so that no spike is lost.
@@ -65,62 +75,57 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes], figure: str = "transfer") ->
     require_one_of("transfer: figure", figure, FIGURES)
     if figure == "convergence":
         _draw_convergence(frame, axes[0], axes[1])
-    elif figure == "transfer":
-        _draw_transfer(frame, axes[0])
-    else:
-        _draw_error(frame, axes[0])
+        return
+    _draw_curves(frame, axes[0], "magnitude" if figure == "transfer" else "error")
 
 
-def _draw_transfer(frame: pd.DataFrame, axes: Axes) -> None:
-    for system, label, rows, properties in _systems(frame):
-        line = properties | {"marker": ""}
-        if system != HIPPO:
-            line |= {"linewidth": 0.8 if system == "s4d" else 1.2}
-        axes.loglog(rows["omega"], rows["magnitude"], label=label, **line)
-    n, readout = frame["n"].iloc[0], frame["readout"].iloc[0]
-    _frequency_axis(axes, float(frame["omega"].max()), int(n))
-    axes.set_ylim(top=3.0 * float(frame["magnitude"].max()))
-    axes.set_ylabel("|G(iω)|")
-    axes.set_title(
-        f"Transfer functions of the initialisations, n = {n}, readout {readout}\n"
-        f"{_grid(frame)} frequencies each, every pole and every S4D spike among them"
-    )
-    axes.legend(loc="lower left")
-
-
-def _draw_error(frame: pd.DataFrame, axes: Axes) -> None:
-    for system, label, rows, properties in _systems(frame):
-        line = properties | {"marker": ""}
+def _draw_curves(frame: pd.DataFrame, axes: Axes, column: str) -> None:
+    """Draw `magnitude`, or `error` with its certified sup marked, against omega."""
+    errors = column == "error"
+    for system, label, rows, chosen in _systems(frame):
+        line = chosen | {"marker": ""}
         if system != HIPPO:
             line |= {"linewidth": 0.8 if system == "s4d" else 1.2}
         sup, at = rows["sup_error"].iloc[0], rows["sup_omega"].iloc[0]
-        axes.loglog(
-            rows["omega"], rows["error"], label=f"{label}: {sup:.3g} at ω = {at:.4g}", **line
+        name = f"{label}: {sup:.3g} at ω = {at:.4g}" if errors else label
+        axes.loglog(rows["omega"], rows[column], label=name, **line)
+        if errors:
+            mark = {"color": chosen["color"], "marker": chosen["marker"], "zorder": 5}
+            axes.loglog([max(at, LOWEST)], [sup], linestyle="", markersize=5, clip_on=False, **mark)
+    n, readout = int(frame["n"].iloc[0]), frame["readout"].iloc[0]
+    low, high = frame["grid_points"].min(), frame["grid_points"].max()
+    grid = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    label_powers(axes.xaxis, axes.yaxis)
+    axes.set_xlim(LOWEST, float(frame["omega"].max()))
+    axes.set_xlabel(OMEGA)
+    axes.axvline(n * n / np.pi, color="0.4", linewidth=0.6, zorder=1.5)
+    beside: Look = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    axes.annotate("n²/π", (n * n / np.pi, 0.99), (3, 0), color="0.3", va="top", **beside)
+    if errors:
+        largest = float(frame["sup_error"].max())
+        axes.set_ylim(largest * 10.0**-DECADES, 10.0 * largest)
+        axes.set_ylabel(r"$|G_{\mathrm{init}}(i\omega) - G_{\mathrm{HiPPO}}(i\omega)|$")
+        axes.set_title(
+            f"Distance from HiPPO, n = {n}, readout {readout}. Marked: the sup over ω, certified\n"
+            f"to 1e-9 relative; curves on {grid} frequencies, every pole among them"
         )
-        mark = {"color": properties["color"], "marker": properties["marker"], "zorder": 5}
-        axes.loglog([max(at, LOWEST)], [sup], linestyle="", markersize=5, clip_on=False, **mark)
-    n, readout = frame["n"].iloc[0], frame["readout"].iloc[0]
-    _frequency_axis(axes, float(frame["omega"].max()), int(n))
-    largest = float(frame["sup_error"].max())
-    axes.set_ylim(largest * 10.0**-DECADES, 10.0 * largest)
-    axes.set_ylabel(r"$|G_{\mathrm{init}}(i\omega) - G_{\mathrm{HiPPO}}(i\omega)|$")
-    axes.set_title(
-        f"Distance from HiPPO, n = {n}, readout {readout}. Marked: the sup over ω, certified\n"
-        f"to 1e-9 relative; curves on {_grid(frame)} frequencies, every pole among them"
-    )
-    _legend_below(axes, columns=2)
+        _legend_below(axes, columns=2)
+    else:
+        axes.set_ylim(top=3.0 * float(frame["magnitude"].max()))
+        axes.set_ylabel("|G(iω)|")
+        axes.set_title(
+            f"Transfer functions of the initialisations, n = {n}, readout {readout}\n"
+            f"{grid} frequencies each, every pole and every S4D spike among them"
+        )
+        axes.legend(loc="lower left")
 
 
 def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
     for _, label, rows, properties in _systems(frame):
         strong.loglog(rows["n"], rows["sup_error"], label=label, **properties)
         weak.loglog(rows["n"], rows["weak_error"], label=label, **properties)
-    sizes = _labelled(sorted(set(frame["n"])))
     for axes in (strong, weak):
-        label_powers(axes.yaxis)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(sizes, [str(n) for n in sizes])
-        axes.minorticks_off()
+        label_sizes(axes, _labelled(sorted(set(frame["n"]))))
         axes.set_xlabel("state size n")
     readout = frame["readout"].iloc[0]
     strong.set_ylabel(r"$\sup_\omega |G_{\mathrm{init}} - G_{\mathrm{HiPPO}}|$")
@@ -132,14 +137,12 @@ def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
 
 def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, Look]]:
     """Return system, label, rows and look, in the order of the frame."""
-    seen: list[str] = []
-    parts = []
-    for key, rows in frame.groupby("system", sort=False):
-        system = str(key)
-        base = system.split(":")[0]
-        parts.append((system, str(rows["label"].iloc[0]), rows, look(system, seen.count(base))))
-        seen.append(base)
-    return parts
+    return [
+        (str(system), str(rows["label"].iloc[0]), rows, chosen)
+        for chosen, (system, rows) in zip(
+            looks(frame["system"].unique()), frame.groupby("system", sort=False), strict=True
+        )
+    ]
 
 
 def _labelled(sizes: list[int]) -> list[int]:
@@ -148,33 +151,10 @@ def _labelled(sizes: list[int]) -> list[int]:
     return [*(powers if len(sizes) <= MAX_LABELS else powers[-2::-2][::-1]), sizes[-1]]
 
 
-def _frequency_axis(axes: Axes, end: float, n: int) -> None:
-    """Label omega, and mark the frequency of S4D's first spike."""
-    label_powers(axes.xaxis, axes.yaxis)
-    axes.set_xlim(LOWEST, end)
-    axes.set_xlabel(OMEGA)
-    axes.axvline(n * n / np.pi, color="0.4", linewidth=0.6, zorder=1.5)
-    axes.annotate(
-        "n²/π",
-        (n * n / np.pi, 0.99),
-        (3, 0),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        color="0.3",
-        va="top",
-    )
-
-
 def _legend_below(axes: Axes, columns: int) -> None:
     figure = axes.get_figure(root=True)
-    assert figure is not None
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=columns)
-
-
-def _grid(frame: pd.DataFrame) -> str:
-    low, high = frame["grid_points"].min(), frame["grid_points"].max()
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    assert isinstance(figure, Figure)
+    legend(figure, [axes], columns, loc="outside lower left")
 
 
 def draw_all(result: TransferResult, folder: Path) -> list[Path]:

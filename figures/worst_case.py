@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.figures.robustness import DOTTED, model_looks
-from robustssm.figures.style import new_figure, save, style, wrapped
+from robustssm.figures.style import footnote, legend, new_figure, save, style
 
 
 def data(overview: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +54,6 @@ def draw_worst(
     with style():
         figure, (axes,) = new_figure(height=3.8)
         draw(frame, axes, chance)
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
-        figure.supxlabel(wrapped(note, figure, 6.5), fontsize=6.5)
+        legend(figure, [axes], 4, loc="outside upper center")
+        footnote(figure, note)
         return save(figure, frame, stem, note)

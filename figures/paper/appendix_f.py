@@ -1,16 +1,14 @@
 """Appendix F of arXiv 2310.01698: errors of the outputs against n, and the outputs in time."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from robustssm.figures.paper.panels import panels
-from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import label_powers, new_figure, style
+from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.paper.panels import Drawings, Drawn
+from robustssm.figures.style import label_sizes, new_figure, panels
 
-COMMAND = "robustssm reproduce appendix-f"
 MARKERS = "os^vDPX"
 
 
@@ -19,11 +17,7 @@ def draw_errors(frame: pd.DataFrame, axes: Axes) -> None:
     for number, (name, rows) in enumerate(frame.groupby("input", sort=False)):
         marker = MARKERS[number % len(MARKERS)]
         axes.loglog(rows["n"], rows["relative"], marker=marker, label=str(name))
-    sizes = sorted(frame["n"].unique())
-    label_powers(axes.yaxis)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, [str(n) for n in sizes])
-    axes.minorticks_off()
+    label_sizes(axes, sorted(frame["n"].unique()))
     axes.set_xlabel("state size n")
     axes.set_ylabel("|y_Diag - y_DPLR|₂ / |y_DPLR|₂")
     axes.set_title(
@@ -44,14 +38,12 @@ def draw_outputs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     axes[0].legend(loc="upper right")
 
 
-def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write appendix-f-errors and appendix-f-outputs (pdf, png, csv, svg); return the paths."""
+def drawn(tables: Tables) -> Drawings:
+    """Yield appendix-f-errors and appendix-f-outputs."""
     errors, outputs = tables["errors"], tables["outputs"]
-    with style():
-        figure, axes = new_figure(height=3.2)
-        draw_errors(errors, axes[0])
-        paths = save_four(figure, errors, folder / "appendix-f-errors", COMMAND)
-        figure, axes = panels(outputs["input"].nunique(), 2, 2.0, 0.0)
-        draw_outputs(outputs, axes)
-        paths += save_four(figure, outputs, folder / "appendix-f-outputs", COMMAND)
-    return paths
+    figure, axes = new_figure(height=3.2)
+    draw_errors(errors, axes[0])
+    yield Drawn("appendix-f-errors", figure, errors)
+    figure, axes = panels(outputs["input"].nunique(), 2, 2.0, 0.0)
+    draw_outputs(outputs, axes)
+    yield Drawn("appendix-f-outputs", figure, outputs)

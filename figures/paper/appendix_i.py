@@ -1,17 +1,16 @@
 """Appendix I of arXiv 2310.01698: kappa(V) against |E| / |A|, and against n."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import label_powers, new_figure, style
+from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.paper.panels import Drawings, Drawn
+from robustssm.figures.style import label_powers, label_sizes, new_figure
 from robustssm.figures.trade_off import LABELS, LOOKS
 
-COMMAND = "robustssm reproduce appendix-i"
 # The settings whose growth with n is drawn.
 GROWTH = (
     ("rank1", "tau=0.1"),
@@ -21,11 +20,6 @@ GROWTH = (
     ("random", "|E|/|A|=0.1"),
     ("optimized", ""),
 )
-
-
-def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows that have a kappa."""
-    return tables["rows"].dropna(subset=["kappa"]).reset_index(drop=True)
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
@@ -57,12 +51,9 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     sizes = sorted(frame["n"].unique())
     base = np.array(sizes, dtype=np.float64)
     right.loglog(base, (base / base[0]) ** 2, color="0.6", linestyle=":", label="n²")
-    for axis in (left, right):
-        axis.minorticks_off()
-    label_powers(left.xaxis, left.yaxis, right.yaxis)
-    right.set_xscale("log", base=2)
-    right.set_xticks(sizes, [str(size) for size in sizes])
-    right.minorticks_off()
+    left.minorticks_off()
+    label_powers(left.xaxis, left.yaxis)
+    label_sizes(right, sizes)
     right.set_ylim(top=50.0 * float(frame["kappa"].max()))
     right.set_xlabel("state size n")
     seeds = frame.loc[frame["method"] == "random", "seed"].nunique()
@@ -70,13 +61,10 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     right.legend(loc="upper left", ncols=2, fontsize=6.5)
 
 
-def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write appendix-i (pdf, png, csv, svg) and appendix-i-slopes.csv; return the paths."""
-    frame = data(tables)
-    with style():
-        figure, axes = new_figure(height=3.6, columns=2)
-        draw(frame, axes)
-        paths = save_four(figure, frame, folder / "appendix-i", COMMAND)
-    beside = folder / "appendix-i-slopes.csv"
-    tables["slopes"].to_csv(beside, index=False)
-    return [*paths, beside]
+def drawn(tables: Tables) -> Drawings:
+    """Yield appendix-i, of the rows that have a kappa, and the data appendix-i-slopes."""
+    frame = tables["rows"].dropna(subset=["kappa"]).reset_index(drop=True)
+    figure, axes = new_figure(height=3.6, columns=2)
+    draw(frame, axes)
+    yield Drawn("appendix-i", figure, frame)
+    yield Drawn("appendix-i-slopes", None, tables["slopes"])

@@ -1,22 +1,14 @@
 """Theorem 3 of arXiv 2310.01698: measured sup error against bounds, one panel per state size."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from robustssm.figures.paper.panels import legend_below, panels
-from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import label_powers, style
+from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.paper.panels import Drawings, Drawn, legend_below
+from robustssm.figures.style import label_powers, panels
 from robustssm.figures.trade_off import LABELS, LOOKS
-
-COMMAND = "robustssm reproduce bound"
-
-
-def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows that have a measured error."""
-    return tables["rows"].dropna(subset=["measured"]).reset_index(drop=True)
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
@@ -43,11 +35,10 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.set_ylabel("sup |x_E - x|₂ / |B|")
 
 
-def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write bound (pdf, png, csv, svg); return the paths."""
-    frame = data(tables)
-    with style():
-        figure, axes = panels(frame["n"].nunique(), 2, 2.6, 1.0)
-        draw(frame, axes)
-        legend_below(figure, axes, 3)
-        return save_four(figure, frame, folder / "bound", COMMAND)
+def drawn(tables: Tables) -> Drawings:
+    """Yield bound, of the rows that have a measured error."""
+    frame = tables["rows"].dropna(subset=["measured"]).reset_index(drop=True)
+    figure, axes = panels(frame["n"].nunique(), 2, 2.6, 1.0)
+    draw(frame, axes)
+    legend_below(figure, axes, 3)
+    yield Drawn("bound", figure, frame)

@@ -1,7 +1,6 @@
 """Fig. 1 of arXiv 2310.01698: the spikes of |G_Diag|, and the last of them from near by."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -9,36 +8,33 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.fig1 import DIAG, HIPPO, LOG, RESOLVED
-from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import label_powers, look, new_figure, style
+from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.paper.panels import Drawings, Drawn
+from robustssm.figures.style import label_powers, look, new_figure
 from robustssm.figures.transfer import OMEGA, extremes
 
-COMMAND = "robustssm reproduce fig1"
 # Half-widths (1/2 rad per unit time) of the last spike to either side in the right panel.
 WINDOW = 8.0
 # Below this size a log grid of 10,000 points resolves the last spike, and is left out.
 RESOLVABLE = 64
 
 
-def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def data(tables: Tables) -> pd.DataFrame:
     """Return init, n, omega, magnitude, grid, readout; resolved curves thinned to extremes."""
-    frame = tables["curves"]
-    parts = []
-    for (name, n, grid), rows in frame.groupby(["init", "n", "grid"], sort=False):
-        kept = rows.assign(system=f"{name}-{n}")
-        parts.append(extremes(kept, "magnitude").drop(columns="system"))
-        assert grid in (LOG, RESOLVED)
+    parts = [
+        extremes(rows.assign(system=name), "magnitude").drop(columns="system")
+        for (name, *_), rows in tables["curves"].groupby(["init", "n", "grid"], sort=False)
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
-def near(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def near(tables: Tables) -> pd.DataFrame:
     """Return the last spike of each n: omega - omega_1, magnitude, n, grid, readout.
 
     Only stored points within 8 half-widths.
     """
-    frame = tables["curves"]
+    frame, peaks = tables["curves"], tables["peaks"]
     frame = frame[frame["init"] == DIAG]
-    peaks = tables["peaks"]
     centre = peaks[peaks["rank"] == 1].set_index("n")["omega"]
     offset = frame["omega"] - frame["n"].map(centre)
     frame = frame.assign(offset=offset)
@@ -85,13 +81,10 @@ def draw(frame: pd.DataFrame, zoom: pd.DataFrame, axes: Sequence[Axes]) -> None:
     right.legend(loc="upper right")
 
 
-def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write fig1 (pdf, png, csv, svg) and fig1-last-spikes.csv; return the paths."""
+def drawn(tables: Tables) -> Drawings:
+    """Yield fig1 and the data fig1-last-spikes."""
     frame, zoom = data(tables), near(tables)
-    with style():
-        figure, axes = new_figure(height=3.6, columns=2)
-        draw(frame, zoom, axes)
-        paths = save_four(figure, frame, folder / "fig1", COMMAND)
-    beside = folder / "fig1-last-spikes.csv"
-    zoom.to_csv(beside, index=False)
-    return [*paths, beside]
+    figure, axes = new_figure(height=3.6, columns=2)
+    draw(frame, zoom, axes)
+    yield Drawn("fig1", figure, frame)
+    yield Drawn("fig1-last-spikes", None, zoom)

@@ -4,26 +4,24 @@
 the other designs: step sizes spread, and S5 if it was trained.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.filter_bank import STEADY
+from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
-from robustssm.figures.paper.panels import headline, legend_below
-from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import Look, label_powers, look, new_figure, style
+from robustssm.figures.paper.panels import Drawings, Drawn, legend_below
+from robustssm.figures.style import Look, label_powers, look, new_figure
 
-COMMAND = "robustssm reproduce fig2"
 FREQUENCY = "s (rad per unit time)"
 # Shown of the predicted amplitude over A: what is beyond is cut off, and the caption says so.
 RATIOS = (-1.6, 1.6)
 
 
-def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def data(tables: Tables) -> pd.DataFrame:
     """Return one row per (steps, model, s): predictions at the middle test amplitude, over seeds.
 
     Columns n, samples, seeds, amplitude; mean, low and high (over seeds) of ratio = A^/A and of
@@ -51,7 +49,7 @@ def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def linear(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def linear(tables: Tables) -> pd.DataFrame:
     """Return model, s, mean, low, high of the linear part's A^/A over seeds, steady state."""
     frame = tables["linear"]
     found = frame[frame["route"] == STEADY].groupby(["model", "s"], sort=False)["amplitude_hat"]
@@ -109,42 +107,37 @@ def draw(frame: pd.DataFrame, bank: pd.DataFrame, facts: pd.Series, axes: Sequen
 
 
 def caption(frame: pd.DataFrame, what: str) -> str:
-    """Return what is drawn: models, n, seeds, interval, command."""
+    """Return what is drawn: models, n, seeds, interval."""
     first = frame.iloc[0]
-    text = (
+    return (
         f"{what} Training range grey. n = {first['n']} (state size), {first['samples']} training "
         f"sequences, A = {first['amplitude']:g}. Lines: mean, bands: range over {first['seeds']} "
         f"seeds; amplitudes outside [{RATIOS[0]:g}, {RATIOS[1]:g}] A are cut off."
     )
-    return f"{text} {COMMAND}"
 
 
-def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write fig2 and, if there are other designs, fig2-other; four files each."""
+def drawn(tables: Tables) -> Drawings:
+    """Yield fig2 and, if there are other designs, fig2-other."""
     frame, bank, facts = data(tables), linear(tables), tables["settings"].iloc[0]
     mixed = frame["model"].str.startswith("s5")
     fixed = frame[(frame["steps"] == FIXED) & ~mixed]
-    with style():
-        figure, axes = new_figure(height=5.4, columns=2, rows=2)
-        draw(fixed, bank, facts, axes)
-        text = "dt = sampling step. Bottom left: over all test amplitudes; right: steady state."
-        headline(figure, caption(fixed, text))
-        legend_below(figure, axes)
-        paths = save_four(figure, fixed, folder / "fig2", COMMAND)
+    figure, axes = new_figure(height=5.4, columns=2, rows=2)
+    draw(fixed, bank, facts, axes)
+    text = "dt = sampling step. Bottom left: over all test amplitudes; right: steady state."
+    legend_below(figure, axes)
+    yield Drawn("fig2", figure, fixed, caption(fixed, text))
     others = [
         ("S5, dt = sampling step", frame[(frame["steps"] == FIXED) & mixed], facts["spike"]),
         ("dt from 0.001 to 0.1", frame[frame["steps"] == SPREAD], np.nan),
     ]
     others = [other for other in others if len(other[1])]
     if not others:
-        return paths
-    with style():
-        figure, axes = new_figure(height=0.9 + 2.5 * len(others), columns=2, rows=len(others))
-        for (title, rows, spike), left, right in zip(others, axes[::2], axes[1::2], strict=True):
-            marks = pd.Series({**facts, "spike": spike})
-            ratio(left, rows, marks, f"Amplitude, {title}")
-            frequency(right, rows, marks, f"Frequency, {title}")
-        drawn = pd.concat([rows for _, rows, _ in others], ignore_index=True)
-        headline(figure, caption(drawn, "Other designs, trained networks."))
-        legend_below(figure, axes)
-        return paths + save_four(figure, drawn, folder / "fig2-other", COMMAND)
+        return
+    figure, axes = new_figure(height=0.9 + 2.5 * len(others), columns=2, rows=len(others))
+    for (title, rows, spike), left, right in zip(others, axes[::2], axes[1::2], strict=True):
+        marks = pd.Series({**facts, "spike": spike})
+        ratio(left, rows, marks, f"Amplitude, {title}")
+        frequency(right, rows, marks, f"Frequency, {title}")
+    legend_below(figure, axes)
+    other = pd.concat([rows for _, rows, _ in others], ignore_index=True)
+    yield Drawn("fig2-other", figure, other, caption(other, "Other designs, trained networks."))

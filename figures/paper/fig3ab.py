@@ -1,39 +1,31 @@
 """Fig. 3 (a), (b) of arXiv 2310.01698: accuracy over epochs, clean and contaminated."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN, mean_accuracies
-from robustssm.figures.paper.panels import headline, mean_with_band
-from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import PAGE, Look, look, new_figure, style
-
-COMMAND = "robustssm reproduce fig3ab"
+from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.paper.panels import Drawings, Drawn, mean_with_band
+from robustssm.figures.style import Look, look, new_figure
 
 
-def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def data(tables: Tables) -> pd.DataFrame:
     """Return mean accuracy over seeds and its interval by network, condition and epoch."""
     by = ["init", "condition", "eps", "epoch", "omega", "task", "chance"]
     return mean_accuracies(tables["accuracies"], by)
 
 
-def spread(values: pd.Series) -> str:
-    """Return `3`, or `1 to 3` if the values differ."""
-    low, high = int(values.min()), int(values.max())
-    return str(low) if low == high else f"{low} to {high}"
-
-
 def caption(frame: pd.DataFrame, extra: str = "") -> str:
-    """Return n, seeds, interval and command."""
+    """Return n, seeds and interval."""
     first = frame.iloc[0]
-    seeds = spread(frame["seeds"])
+    low, high = int(frame["seeds"].min()), int(frame["seeds"].max())
+    seeds = str(low) if low == high else f"{low} to {high}"
     return (
         f"{first['task']}, n = {int(first['n'])} test samples; mean of {seeds} training seeds, "
-        f"95 % Student intervals over seeds. {extra}Dotted: chance. {COMMAND}"
+        f"95 % Student intervals over seeds. {extra}Dotted: chance."
     )
 
 
@@ -64,21 +56,19 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     axes[0].set_ylabel("test accuracy")
 
 
-def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write fig3ab (pdf, png, csv, svg), one row per family of networks; return the paths."""
+def drawn(tables: Tables) -> Drawings:
+    """Yield fig3ab, one row per family of networks."""
     frame = data(tables)
     panels = frame["condition"].nunique()
     families = list(frame.groupby(frame["init"].map(family), sort=False))
-    with style():
-        height = 0.8 + 2.5 * len(families)
-        figure, axes = new_figure(PAGE, height, columns=panels, rows=len(families))
-        for number, (name, rows) in enumerate(families):
-            line = axes[number * panels : (number + 1) * panels]
-            draw(rows, line)
-            line[0].legend(loc="lower right", title=str(name))
-        for panel in axes[-panels:]:
-            panel.set_xlabel("epochs of training")
-        omega = float(frame["omega"].iloc[0])
-        extra = f"Contamination: amplitude at most eps, {omega:.2f} rad / unit time, every layer. "
-        headline(figure, caption(frame, extra))
-        return save_four(figure, frame, folder / "fig3ab", COMMAND)
+    height = 0.8 + 2.5 * len(families)
+    figure, axes = new_figure(height=height, columns=panels, rows=len(families))
+    for number, (name, rows) in enumerate(families):
+        line = axes[number * panels : (number + 1) * panels]
+        draw(rows, line)
+        line[0].legend(loc="lower right", title=str(name))
+    for panel in axes[-panels:]:
+        panel.set_xlabel("epochs of training")
+    omega = float(frame["omega"].iloc[0])
+    extra = f"Contamination: amplitude at most eps, {omega:.2f} rad / unit time, every layer. "
+    yield Drawn("fig3ab", figure, frame, caption(frame, extra))

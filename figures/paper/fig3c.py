@@ -1,7 +1,6 @@
 """Fig. 3 (c) of arXiv 2310.01698: accuracy and kappa(V) against |E| / |A|."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,12 +8,11 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.fig3c import BEST, UNSTABLE, points
-from robustssm.figures.paper.fig3ab import spread
-from robustssm.figures.paper.panels import headline, legend_below
-from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import PAGE, Look, label_powers, look, new_figure, style
+from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.paper.fig3ab import caption
+from robustssm.figures.paper.panels import Drawings, Drawn, legend_below
+from robustssm.figures.style import Look, label_powers, look, new_figure
 
-COMMAND = "robustssm reproduce fig3c"
 LINES: Look = {"linewidth": 1.2, "markersize": 4.5}
 CROSS: Look = {"marker": "x", "color": "0.2", "linestyle": "", "markersize": 5.0, "zorder": 5}
 LABEL: Look = {"textcoords": "offset points", "xytext": (-4, 5), "ha": "right", "fontsize": 7}
@@ -26,7 +24,7 @@ METHODS = {
 }
 
 
-def data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def data(tables: Tables) -> pd.DataFrame:
     """Return mean accuracy over seeds, its interval, kappa and |E|/|A| by method and size.
 
     Sizes of which every draw is unstable have kappa, condition `unstable` and no accuracy.
@@ -100,24 +98,12 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     label_powers(*(panel.xaxis for panel in axes), last.yaxis)
 
 
-def caption(frame: pd.DataFrame) -> str:
-    """Return n, seeds, interval and command."""
-    trained = frame[frame["condition"] != UNSTABLE]
-    first, seeds = trained.iloc[0], spread(trained["seeds"])
-    return (
-        f"{first['task']}, n = {int(first['n'])} test samples; mean of {seeds} training seeds, "
-        "95 % Student intervals over seeds. Grey: the paper's best range. Dotted: chance. "
-        f"{COMMAND}"
-    )
-
-
-def draw_all(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write fig3c (pdf, png, csv, svg); return the paths."""
+def drawn(tables: Tables) -> Drawings:
+    """Yield fig3c."""
     frame = data(tables)
     panels = frame.loc[frame["condition"] != UNSTABLE, "condition"].nunique()
-    with style():
-        figure, axes = new_figure(PAGE, 3.4, columns=panels + 1)
-        draw(frame, axes)
-        headline(figure, caption(frame))
-        legend_below(figure, axes[:1])
-        return save_four(figure, frame, folder / "fig3c", COMMAND)
+    figure, axes = new_figure(columns=panels + 1)
+    draw(frame, axes)
+    legend_below(figure, axes[:1])
+    text = caption(frame[frame["condition"] != UNSTABLE], "Grey: the paper's best range. ")
+    yield Drawn("fig3c", figure, frame, text)

@@ -1,31 +1,32 @@
-"""What the figures of the paper share: panels in rows, means with bands, captions, legends."""
+"""What the figures of the paper share: what is saved, means with bands, captions, legends."""
 
-import math
 import textwrap
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robustssm.figures.style import PAGE, Look, new_figure
+from robustssm.figures.style import Look, legend
 
 # Characters of a caption's line on a page's width, and its font size.
 LINE, SMALL = 115, 7.0
 
 
-def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `count` panels, in rows of at most `columns`.
+class Drawn(NamedTuple):
+    """A figure to save under the name `stem`, its data, and its caption without the command.
 
-    height: of a row; extra: for what stands above and below all rows, both in inches.
+    Without a figure the data are saved alone, as they are.
     """
-    rows = math.ceil(count / columns)
-    figure, axes = new_figure(PAGE, extra + height * rows, columns=min(count, columns), rows=rows)
-    for empty in axes[count:]:
-        empty.remove()
-    return figure, axes[:count]
+
+    stem: str
+    figure: Figure | None
+    frame: pd.DataFrame
+    caption: str = ""
+
+
+Drawings = Iterator[Drawn]
 
 
 def mean_with_band(
@@ -44,10 +45,4 @@ def headline(figure: Figure, text: str) -> None:
 
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 5) -> None:
     """Set one legend of all panels below them."""
-    named: dict[str, Artist] = {}
-    for panel in axes:
-        handles, labels = panel.get_legend_handles_labels()
-        named |= dict(zip(map(str, labels), handles, strict=True))
-    columns = min(columns, len(named))
-    options: dict[str, Any] = {"loc": "outside lower center", "fontsize": SMALL}
-    figure.legend(list(named.values()), list(named), ncols=columns, **options)
+    legend(figure, axes, columns, loc="outside lower center", fontsize=SMALL)

@@ -1,21 +1,17 @@
 """What reviewers of arXiv 2310.01698 asked for: accuracy by frequency, pairs, poles, energy."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN, mean_accuracies
+from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.evaluations.paper.reviewers_sweep import SPIKE, WHITE
-from robustssm.figures.paper.panels import headline, legend_below, mean_with_band, panels
+from robustssm.figures.paper.panels import Drawings, Drawn, legend_below, mean_with_band
 from robustssm.figures.paper.reviewers_pairs import draw_pairs, pairs_data
-from robustssm.figures.paper.saving import save_four
-from robustssm.figures.style import PAGE, Look, label_powers, look, new_figure, style
-
-COMMAND = "robustssm reproduce reviewers"
-Tables = Mapping[str, pd.DataFrame]
+from robustssm.figures.style import Look, label_powers, look, new_figure, panels
 
 
 def sweep_data(tables: Tables) -> pd.DataFrame:
@@ -120,53 +116,43 @@ def draw_energy(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     axes[0].set_ylabel("test accuracy")
 
 
-def caption(samples: int, seeds: int, text: str) -> str:
-    """Return what is drawn, n, seeds and command."""
-    counted = f"digits, n = {samples} test samples, " if samples else ""
-    return f"{text} {counted}{seeds} training seeds. {COMMAND}"
-
-
-def draw_all(tables: Tables, folder: Path) -> list[Path]:
-    """Write reviewers-sweep, -pairs, -poles and -energy (pdf, png, csv, svg); return the paths."""
+def drawn(tables: Tables) -> Drawings:
+    """Yield reviewers-sweep, -pairs, -poles and -energy; captions say n, seeds and interval."""
     sweep, energy, poles = sweep_data(tables), energy_data(tables), poles_data(tables)
     pairs = pairs_data(tables)
-    n, seeds = int(sweep["n"].max()), int(sweep["seeds"].max())
+    counted = f"digits, n = {int(sweep['n'].max())} test samples, {int(sweep['seeds'].max())}"
+    counted += " training seeds."
     band = "Bands: 95 % Student intervals over seeds."
     place = "Added to the input of every SSM layer"
-    paths: list[Path] = []
-    with style():
-        strengths = sweep.loc[sweep["noise"] != CLEAN, "eps"].nunique()
-        figure, axes = new_figure(PAGE, 0.8 + 2.4 * strengths, columns=2, rows=strengths)
-        draw_sweep(sweep, axes)
-        text = f"{place}: a sinusoid of amplitude up to eps. Grey: spikes of S4D. {band}"
-        headline(figure, caption(n, seeds, text))
-        paths += save_four(figure, sweep, folder / "reviewers-sweep", COMMAND)
 
-        figure, axes = panels(len(pairs[["a", "b"]].drop_duplicates()), 2, 2.2, 0.9)
-        draw_pairs(pairs, axes)
-        text = (
-            f"Difference of accuracies on the same perturbed samples. {band} Filled: every "
-            "seed's McNemar test, Holm-adjusted at 0.05, says the same."
-        )
-        headline(figure, caption(n, seeds, text))
-        legend_below(figure, axes[:1])
-        paths += save_four(figure, pairs, folder / "reviewers-pairs", COMMAND)
+    strengths = sweep.loc[sweep["noise"] != CLEAN, "eps"].nunique()
+    figure, axes = new_figure(height=0.8 + 2.4 * strengths, columns=2, rows=strengths)
+    draw_sweep(sweep, axes)
+    text = f"{place}: a sinusoid of amplitude up to eps. Grey: spikes of S4D. {band} {counted}"
+    yield Drawn("reviewers-sweep", figure, sweep, text)
 
-        figure, axes = new_figure(PAGE, 3.1, columns=3)
-        draw_poles(poles, axes)
-        text = (
-            f"The pole that is nearest to S4D's spike, {poles['omega'].iloc[0]:.2f}, before "
-            f"training, of every channel of {int(poles['layers'].max())} layers (S4: of its "
-            "diagonal part). Left: median over channels; bands: 5 to 95 % of the channels, "
-            "the widest layer and seed."
-        )
-        headline(figure, caption(0, int(poles["seeds"].max()), text))
-        legend_below(figure, axes[:1])
-        paths += save_four(figure, poles, folder / "reviewers-poles", COMMAND)
+    figure, axes = panels(len(pairs[["a", "b"]].drop_duplicates()), 2, 2.2, 0.9)
+    draw_pairs(pairs, axes)
+    legend_below(figure, axes[:1])
+    text = (
+        f"Difference of accuracies on the same perturbed samples. {band} Filled: every "
+        f"seed's McNemar test, Holm-adjusted at 0.05, says the same. {counted}"
+    )
+    yield Drawn("reviewers-pairs", figure, pairs, text)
 
-        figure, axes = new_figure(PAGE, 3.3, columns=3)
-        draw_energy(energy, axes)
-        text = f"{place}, every sample at the same root mean square. {band}"
-        headline(figure, caption(n, seeds, text))
-        legend_below(figure, axes[:1])
-        return [*paths, *save_four(figure, energy, folder / "reviewers-energy", COMMAND)]
+    figure, axes = new_figure(height=3.1, columns=3)
+    draw_poles(poles, axes)
+    legend_below(figure, axes[:1])
+    text = (
+        f"The pole that is nearest to S4D's spike, {poles['omega'].iloc[0]:.2f}, before "
+        f"training, of every channel of {int(poles['layers'].max())} layers (S4: of its "
+        "diagonal part). Left: median over channels; bands: 5 to 95 % of the channels, "
+        f"the widest layer and seed. {int(poles['seeds'].max())} training seeds."
+    )
+    yield Drawn("reviewers-poles", figure, poles, text)
+
+    figure, axes = new_figure(height=3.3, columns=3)
+    draw_energy(energy, axes)
+    legend_below(figure, axes[:1])
+    text = f"{place}, every sample at the same root mean square. {band} {counted}"
+    yield Drawn("reviewers-energy", figure, energy, text)

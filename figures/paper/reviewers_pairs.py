@@ -1,16 +1,17 @@
 """Differences of two models on the same samples, by frequency."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 
+from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.evaluations.paper.reviewers_pairs import by_frequency
 from robustssm.figures.paper.panels import mean_with_band
 from robustssm.figures.style import Look, label_powers
 
 
-def pairs_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def pairs_data(tables: Tables) -> pd.DataFrame:
     """Return `by_frequency` of all pairs."""
     return by_frequency(pd.concat([tables["s5"], tables["random"]], ignore_index=True))
 

@@ -51,11 +51,12 @@ def test_a_tone_is_at_its_frequency_and_an_impulse_at_its_step() -> None:
     tone = short_time_spectra(task, *parse_perturbation("Fourier(64, eps=1)"))
     inner = slice(tone.width, -tone.width)
     # 64 cycles in 256 samples, and a line of the transform lies there.
-    assert (tone.cycles[tone.added[:, inner].argmax(0)] == 0.25).all()
+    assert (tone.cycles[tone.powers["added"][:, inner].argmax(0)] == 0.25).all()
     late = short_time_spectra(task, *parse_perturbation("Gabor(40, 0.75, 0.02, eps=1)"), width=9)
-    assert abs(late.steps[late.added.sum(0).argmax()] - 0.75 * 256) <= 2
+    assert abs(late.steps[late.powers["added"].sum(0).argmax()] - 0.75 * 256) <= 2
     nothing = short_time_spectra(task, *parse_perturbation("Fourier(64, eps=0)"))
-    assert (nothing.added == 0.0).all() and np.array_equal(nothing.clean, nothing.perturbed)
+    clean, perturbed, added = nothing.powers.values()
+    assert (added == 0.0).all() and np.array_equal(clean, perturbed)
 
 
 @pytest.mark.parametrize(
