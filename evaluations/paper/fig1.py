@@ -147,26 +147,18 @@ def findings(tables: Tables) -> list[Finding]:
     ]
 
 
+_COMMON: dict[str, object] = {
+    "ptd": ["s4ptd", "s4ptd-rank1"],
+    "points": 10_000,
+    "decades": 8,
+    "readout": "e0",
+}
 _KEYS = ("sizes", "points", "decades", "readout")
 REPRODUCTION = Reproduction(
     name="fig1",
     shows="|G_Diag| and its spikes for several n, beside HiPPO and PTD",
     steps=(Step("curves", curves), Step("peaks", peaks, uses=_KEYS)),
-    quick={
-        "sizes": [16, 64, 256],
-        "ptd_size": 32,
-        "ptd": ["s4ptd", "s4ptd-rank1"],
-        "points": 10_000,
-        "decades": 8,
-        "readout": "e0",
-    },
-    full={
-        "sizes": [16, 32, 64, 128, 256, 1024, 4096, 10_000],
-        "ptd_size": 64,
-        "ptd": ["s4ptd", "s4ptd-rank1"],
-        "points": 10_000,
-        "decades": 8,
-        "readout": "e0",
-    },
+    quick=_COMMON | {"sizes": [16, 64, 256], "ptd_size": 32},
+    full=_COMMON | {"sizes": [16, 32, 64, 128, 256, 1024, 4096, 10_000], "ptd_size": 64},
     findings=findings,
 )

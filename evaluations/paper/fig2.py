@@ -16,7 +16,6 @@ import pandas as pd
 
 from robustssm.evaluations.paper import filter_bank, sinusoids
 from robustssm.evaluations.paper.fig2_findings import INSIDE, OUTSIDE, findings
-from robustssm.evaluations.paper.filter_bank import STEADY, WINDOW
 from robustssm.evaluations.paper.reproduction import Context, Reproduction, Settings, Step
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
 from robustssm.evaluations.table_files import write_parquet
@@ -39,17 +38,11 @@ def linear(context: Context) -> pd.DataFrame:
     parts = []
     for model in settings["linear_models"]:
         for seed in settings["seeds"]:
-            layer = filter_bank.bank(
-                model, settings["n"], settings["channels"], settings["step"], seed
-            )
-            for route, levels in (
-                (STEADY, filter_bank.steady_levels),
-                (WINDOW, filter_bank.window_levels),
-            ):
-                found = filter_bank.read(
-                    levels(layer, signals, s), s, settings["s_max"], settings["ridge"]
-                )
-                parts.append(found.assign(model=model, seed=seed, route=route))
+            shape = (settings[key] for key in ("n", "channels", "step"))
+            layer = filter_bank.bank(model, *shape, seed)
+            for route, levels in filter_bank.ROUTES.items():
+                read = levels(layer, signals, s), s, settings["s_max"], settings["ridge"]
+                parts.append(filter_bank.read(*read).assign(model=model, seed=seed, route=route))
     columns = ["model", "seed", "route", "s", "gain", "s_hat", "amplitude_hat"]
     return pd.concat(parts, ignore_index=True)[columns]
 
@@ -158,6 +151,7 @@ _COMMON: dict[str, object] = {
     "lr": 1e-2,
     "ssm_lr": 1e-3,
     "weight_decay": 0.05,
+    "d_model": 16,
     "seeds": [0, 1, 2],
 }
 _TRAINED = (
@@ -182,7 +176,6 @@ REPRODUCTION = Reproduction(
     ),
     quick=_COMMON
     | {
-        "d_model": 16,
         "samples": 2048,
         "epochs": 15,
         "fixed_models": ["s4", "s4d", "s4ptd", "s4ptd-rank1"],
@@ -190,7 +183,6 @@ REPRODUCTION = Reproduction(
     },
     full=_COMMON
     | {
-        "d_model": 16,
         "samples": 8192,
         "epochs": 20,
         "fixed_models": ["s4", "s4d", "s4ptd", "s4ptd-rank1", "s5", "s5ptd-rank1"],

@@ -4,19 +4,20 @@ Contaminated means the test of arXiv 2310.01698, section 5.2: a sinusoid of ampl
 the top spike of S4D-LegS, at the input of every SSM layer. Cells are those of a sweep.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from robustssm.attacks import Budget, Resonance
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError
 from robustssm.evaluations.paper.reproduction import Context
-from robustssm.evaluations.statistics.intervals import seed_interval
-from robustssm.evaluations.statistics.seed_comparison import SeedComparison, compare_seeds
+from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import plan_conditions
@@ -103,30 +104,52 @@ def accuracies(checkpoints: Sequence[Evaluated], context: Context) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+class OverSeeds(NamedTuple):
+    """A mean over training seeds and Student's 95% interval; NaN of one seed, or of equal ones."""
+
+    seeds: int
+    mean: float
+    low: float
+    high: float
+
+
+def over_seeds(
+    values: npt.ArrayLike,
+    ends: Callable[[FloatArray], tuple[float, float]] = student,
+) -> OverSeeds:
+    """Return the mean of one value per seed; ends: the interval, `seed_interval` of accuracies."""
+    array = np.asarray(values, dtype=np.float64)
+    return OverSeeds(len(array), float(array.mean()), *ends(array))
+
+
+def seed_means(
+    frame: pd.DataFrame,
+    by: Sequence[str],
+    value: str,
+    ends: Callable[[FloatArray], tuple[float, float]] = student,
+) -> pd.DataFrame:
+    """Return `over_seeds` of a column, one row per group: `by`, seeds, value, ci_low, ci_high."""
+    groups = frame.groupby(list(by), sort=False, dropna=False)[value]
+    rows = [(*key, *over_seeds(values, ends)) for key, values in groups]  # type: ignore[misc]
+    return pd.DataFrame(rows, columns=[*by, "seeds", value, "ci_low", "ci_high"])
+
+
 def mean_accuracies(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return the mean accuracy over training seeds with Student's interval, one row per group.
+    """Return the mean accuracy over training seeds with its interval in [0, 1], by group.
 
-    Columns `by`, seeds, n (samples), accuracy, ci_low, ci_high (95 %; NaN if a group has one
-    seed, or all have the same accuracy).
+    Columns `by`, seeds, n (samples), accuracy, ci_low, ci_high.
     """
-    rows = []
-    for key, group in frame.groupby(list(by), sort=False, dropna=False):
-        assert isinstance(key, tuple)
-        values = group["accuracy"].to_numpy(np.float64)
-        low, high = seed_interval(values)
-        row = dict(zip(by, key, strict=True)) | {"seeds": len(values), "n": group["n"].iloc[0]}
-        rows.append(row | {"accuracy": values.mean(), "ci_low": low, "ci_high": high})
-    return pd.DataFrame(rows)
+    found = seed_means(frame, [*by, "n"], "accuracy", seed_interval)
+    return found[[*by, "seeds", "n", "accuracy", "ci_low", "ci_high"]]
 
 
-def paired_gap(frame: pd.DataFrame, better: str, worse: str) -> SeedComparison:
+def paired_gap(frame: pd.DataFrame, better: str, worse: str) -> OverSeeds:
     """Return accuracy of `better` minus `worse`, paired by training seed.
 
     frame: rows of one condition and epoch (or of each network's last one), one a network and seed.
     """
     wide = frame.pivot_table(index="seed", columns="init", values="accuracy")
-    difference: FloatArray = (wide[better] - wide[worse]).dropna().to_numpy(np.float64)
-    return compare_seeds(difference)
+    return over_seeds((wide[better] - wide[worse]).dropna())
 
 
 def interval(mean: float, low: float, high: float) -> str:

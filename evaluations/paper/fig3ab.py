@@ -80,7 +80,7 @@ def _gaps(frame: pd.DataFrame) -> list[Finding]:
             found.append(
                 finding(
                     f"accuracy of {better} minus {worse}, {condition}, last epoch",
-                    f"{accuracy.interval(gap.difference, gap.low, gap.high)}, {gap.seeds} seeds",
+                    f"{accuracy.interval(*gap[1:])}, {gap.seeds} seeds",
                     (paper, verdict) if claimed else None,
                     UNKNOWN,
                 )

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from robustssm.checkpoints.bundled import SEEDS
+from robustssm.evaluations.initializations.convergence import line
 from robustssm.evaluations.paper import fig3_accuracy as accuracy
 from robustssm.evaluations.paper.reproduction import (
     DIFFERS,
@@ -26,12 +26,7 @@ from robustssm.evaluations.paper.reproduction import (
     finding,
 )
 from robustssm.evaluations.paper.trainings import asked_for, snapshots
-from robustssm.hippo.diagonalize import (
-    Diagonalization,
-    normal,
-    perturb,
-    rank_one,
-)
+from robustssm.hippo.diagonalize import Diagonalization, normal, perturb, rank_one
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.ptd_methods import make, scaled_random
 
@@ -40,9 +35,7 @@ UNSTABLE, TRAINED = "unstable", "trained"
 BEST = (1e-2, 1.0)
 
 
-def perturbations(
-    settings: Any,
-) -> Iterator[tuple[str, str, float, int, Diagonalization]]:
+def perturbations(settings: Any) -> Iterator[tuple[str, str, float, int, Diagonalization]]:
     """Yield (init, method, parameter, seed, diagonalisation) of every row, unstable ones too."""
     n = settings["n"]
     for seed in settings["seeds"]:
@@ -67,21 +60,20 @@ def quality(context: Context) -> pd.DataFrame:
     relative_norm |E|_2/|A|_2, kappa, max_real (rad per unit time), status.
     """
     settings = context.settings
-    rows = []
-    for init, method, parameter, seed, found in perturbations(settings):
-        rows.append(
-            {
-                "init": init,
-                "method": method,
-                "parameter": parameter,
-                "seed": seed,
-                "state_size": settings["n"],
-                "relative_norm": found.relative_norm,
-                "kappa": found.kappa,
-                "max_real": found.max_real,
-                "status": TRAINED if found.max_real < 0.0 else UNSTABLE,
-            }
-        )
+    rows = [
+        {
+            "init": init,
+            "method": method,
+            "parameter": parameter,
+            "seed": seed,
+            "state_size": settings["n"],
+            "relative_norm": found.relative_norm,
+            "kappa": found.kappa,
+            "max_real": found.max_real,
+            "status": TRAINED if found.max_real < 0.0 else UNSTABLE,
+        }
+        for init, method, parameter, seed, found in perturbations(settings)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -99,18 +91,13 @@ def accuracies(context: Context) -> pd.DataFrame:
     return accuracy.accuracies(checkpoints, context)
 
 
-def joined(tables: Tables) -> pd.DataFrame:
-    """Return the accuracies with the perturbation of each network."""
-    return tables["accuracies"].merge(tables["quality"], on=["init", "seed"], validate="m:1")
-
-
 def points(tables: Tables) -> pd.DataFrame:
     """Return one row per method, size and condition: mean over seeds and Student's interval.
 
     |E|/|A| and kappa are geometric means over the seeds. Sizes of which some draws are unstable
     are means over the stable ones: `seeds` says how many.
     """
-    frame = joined(tables)
+    frame = tables["accuracies"].merge(tables["quality"], on=["init", "seed"], validate="m:1")
     by = ["method", "parameter", "condition", "eps"]
     found = accuracy.mean_accuracies(frame, by)
     for name in ("relative_norm", "kappa"):
@@ -129,10 +116,8 @@ def kappa_slopes(frame: pd.DataFrame) -> pd.DataFrame:
         group = group.drop_duplicates(["relative_norm", "kappa"])
         if group["parameter"].nunique() < 3:
             continue
-        fit = stats.linregress(np.log(group["relative_norm"]), np.log(group["kappa"]))
-        half = float(stats.t.ppf(0.975, len(group) - 2)) * float(fit.stderr)
-        row = {"method": method, "rows": len(group), "slope": float(fit.slope)}
-        rows.append(row | {"ci_low": fit.slope - half, "ci_high": fit.slope + half})
+        x, y = (np.log(group[name].to_numpy()) for name in ("relative_norm", "kappa"))
+        rows.append((method, len(group), *line(x, y)))
     columns = ["method", "rows", "slope", "ci_low", "ci_high"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -60,6 +60,9 @@ def window_levels(layer: SSMLayer, given: Signals, s: FloatArray) -> FloatArray:
     return np.asarray(torch.cat(parts).numpy())
 
 
+ROUTES = {STEADY: steady_levels, WINDOW: window_levels}
+
+
 def read(levels: FloatArray, s: FloatArray, s_max: float, ridge: float) -> pd.DataFrame:
     """Return columns s, gain (RMS of the levels over channels), s_hat, amplitude_hat at A = 1.
 

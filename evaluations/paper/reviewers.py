@@ -5,35 +5,22 @@ eigenvalues go in training; a random perturbation as a control; white noise of t
 energy. All but the third use the bundled checkpoints, three training seeds each.
 """
 
+from functools import partial
+
 import pandas as pd
 
 from robustssm.checkpoints.bundled import SEEDS
-from robustssm.evaluations.paper import reviewers_poles
 from robustssm.evaluations.paper.fig3ab import zoo_training
 from robustssm.evaluations.paper.reproduction import Context, Reproduction, Step
 from robustssm.evaluations.paper.reviewers_findings import findings
 from robustssm.evaluations.paper.reviewers_pairs import paired
+from robustssm.evaluations.paper.reviewers_poles import trajectories
 from robustssm.evaluations.paper.reviewers_sweep import energy, sweep
-from robustssm.evaluations.paper.trainings import seed_by_seed
 
 
-def s5_pairs(context: Context) -> pd.DataFrame:
-    """Return S5-PTD against S5 on the samples of the sweep; columns as of `paired`."""
-    settings = context.settings
-    return paired(context.tables["sweep"], settings["s5_pairs"])
-
-
-def random_pairs(context: Context) -> pd.DataFrame:
-    """Return the random perturbation against the others; columns as of `paired`."""
-    settings = context.settings
-    return paired(context.tables["sweep"], settings["random_pairs"])
-
-
-def trajectories(context: Context) -> pd.DataFrame:
-    """Return the poles by epoch; columns as of `reviewers_poles.trajectories`."""
-    settings = context.settings
-    wanted = seed_by_seed(settings, settings["training_task"])
-    return reviewers_poles.trajectories(wanted, context.shared, context.jobs)
+def pairs_of(setting: str, context: Context) -> pd.DataFrame:
+    """Return the setting's pairs on the samples of the sweep; columns as of `paired`."""
+    return paired(context.tables["sweep"], context.settings[setting])
 
 
 TRAINED = ("s4", "s4d", "s4ptd", "s4ptd-rank1")
@@ -64,9 +51,9 @@ REPRODUCTION = Reproduction(
     shows="the attack at every frequency, its controls, S5, and the poles in training",
     steps=(
         Step("sweep", sweep, uses=(*_CELLS, *_GRID)),
-        Step("s5", s5_pairs, uses=("s5_pairs",), needs=("sweep",)),
+        Step("s5", partial(pairs_of, "s5_pairs"), uses=("s5_pairs",), needs=("sweep",)),
         Step("trajectories", trajectories, uses=_TRAINING),
-        Step("random", random_pairs, uses=("random_pairs",), needs=("sweep",)),
+        Step("random", partial(pairs_of, "random_pairs"), uses=("random_pairs",), needs=("sweep",)),
         Step("energy", energy, uses=(*_CELLS, "energies")),
     ),
     quick={

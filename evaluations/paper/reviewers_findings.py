@@ -7,21 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustssm.evaluations.paper.fig3_accuracy import CLEAN, interval
-from robustssm.evaluations.paper.reproduction import (
-    Finding,
-    Tables,
-    finding,
-    interval_agrees,
-)
-from robustssm.evaluations.paper.reviewers_pairs import ALPHA, by_frequency, seed_differences
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN, interval, over_seeds, seed_means
+from robustssm.evaluations.paper.reproduction import Finding, Tables, finding, interval_agrees
+from robustssm.evaluations.paper.reviewers_pairs import ALPHA, by_frequency
 from robustssm.evaluations.paper.reviewers_sweep import SINUSOID, SPIKE, WHITE
-from robustssm.evaluations.statistics.seed_comparison import SeedComparison, compare_seeds
 
 # A dip: accuracy falls by more, on the mean over seeds, and Student's interval excludes 0.
 DIP = 0.1
 # Columns that `bounds` and `shown` take, of a fall and of a difference.
-_DROP = ["seeds", "drop", "low", "high"]
+_DROP = ["seeds", "drop", "ci_low", "ci_high"]
 _SEEDS = ["seeds", "difference", "ci_low", "ci_high"]
 NONE = "not in the paper; asked for in review"
 
@@ -34,10 +28,12 @@ def bounds(seeds: int, mean: float, low: float, high: float) -> tuple[float, flo
     return (mean, mean) if seeds > 1 and np.isnan(low) else (low, high)
 
 
-def judged(found: SeedComparison, threshold: float) -> str:
-    """Return whether the interval lies above the threshold (agrees), below it, or holds it."""
-    ends = bounds(found.seeds, found.difference, found.low, found.high)
-    return interval_agrees(*ends, above=threshold)
+def judged(values: npt.ArrayLike, threshold: float) -> str:
+    """Return whether the interval over seeds lies above the threshold (agrees), below, or holds it.
+
+    The interval is that of `bounds`.
+    """
+    return interval_agrees(*bounds(*over_seeds(values)), above=threshold)
 
 
 def shown(seeds: int, mean: float, low: float, high: float) -> str:
@@ -48,21 +44,19 @@ def shown(seeds: int, mean: float, low: float, high: float) -> str:
 
 def seeds_of(values: npt.ArrayLike) -> str:
     """Return the mean over seeds as `shown`."""
-    found = compare_seeds(np.asarray(values, dtype=np.float64))
-    return shown(found.seeds, found.difference, found.low, found.high)
+    return shown(*over_seeds(values))
 
 
 def drops(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the fall of accuracy from clean: model, eps, omega, kind, drop, low, high, dip.
+    """Return the fall of accuracy from clean: model, eps, omega, kind, drop, its interval, dip.
 
-    frame: rows of `reviewers_sweep.sweep`; paired by training seed, Student's interval.
+    frame: rows of `reviewers_sweep.sweep`; paired by training seed; columns as of `seed_means`.
     """
     clean = frame[frame["noise"] == CLEAN].set_index(["model", "seed"])["accuracy"]
     noisy = frame[frame["noise"] == SINUSOID]
     keys = pd.MultiIndex.from_frame(noisy[["model", "seed"]])
     noisy = noisy.assign(drop=clean.loc[keys].to_numpy() - noisy["accuracy"].to_numpy())
-    rows = seed_differences(noisy, ["model", "eps", "omega", "kind"], "drop")
-    rows = rows.rename(columns={"difference": "drop", "ci_low": "low", "ci_high": "high"})
+    rows = seed_means(noisy, ["model", "eps", "omega", "kind"], "drop")
     least = [bounds(*row)[0] for row in rows[_DROP].itertuples(index=False)]
     return rows.assign(dip=(rows["drop"] > DIP) & (np.array(least) > 0.0))
 
@@ -110,7 +104,7 @@ def _sweep(frame: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _drop(row: "pd.Series[float]") -> str:
-    return interval(row["drop"], row["low"], row["high"])
+    return interval(*row[_DROP[1:]])
 
 
 def _pairs(tests: pd.DataFrame, frame: pd.DataFrame) -> Iterator[Finding]:
@@ -161,8 +155,7 @@ def _energy(frame: pd.DataFrame) -> Iterator[Finding]:
         white = rows[rows["noise"] == WHITE].set_index("seed")["accuracy"]
         line = rows[rows["omega"] == top].set_index("seed")["accuracy"]
         below = rows[rows["omega"] < top].set_index("seed")["accuracy"]
-        gap = compare_seeds((white - line).to_numpy(np.float64))
-        claim = "the frequency matters, not the energy", judged(gap, 0.0)
+        claim = "the frequency matters, not the energy", judged(white - line, 0.0)
         text = (
             f"{seeds_of(white - line)}; white {white.mean():.3f}, sinusoid at the spike "
             f"{line.mean():.3f}, two octaves below {below.mean():.3f}"

@@ -6,13 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustssm.evaluations.paper.fig3_accuracy import CLEAN
+from robustssm.evaluations.paper.fig3_accuracy import CLEAN, seed_means
 from robustssm.evaluations.statistics.paired import holm, mcnemar
-from robustssm.evaluations.statistics.seed_comparison import compare_seeds
 
 # Level of Holm-adjusted tests.
 ALPHA = 0.05
-Pair = tuple[str, str]
 
 
 def bits(packed: pd.Series, n: int) -> npt.NDArray[np.bool_]:
@@ -21,7 +19,7 @@ def bits(packed: pd.Series, n: int) -> npt.NDArray[np.bool_]:
     return np.unpackbits(held, axis=1, count=n).astype(bool)
 
 
-def paired(frame: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
+def paired(frame: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Return McNemar's exact test of each pair, training seed, strength and frequency.
 
     frame: rows of `reviewers_sweep.sweep`. Columns a, b, seed, eps, omega, kind, n, a_only,
@@ -36,10 +34,8 @@ def paired(frame: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
         both = one.merge(other, on=keys, suffixes=("_a", "_b"), how="inner", validate="1:1")
         n = int(both["n"].iloc[0])
         first, second = bits(both["right_a"], n), bits(both["right_b"], n)
-        found = both[keys].assign(
-            a=a, b=b, a_only=(first & ~second).sum(1), b_only=(second & ~first).sum(1)
-        )
-        parts.append(found)
+        alone = {"a_only": (first & ~second).sum(1), "b_only": (second & ~first).sum(1)}
+        parts.append(both[keys].assign(a=a, b=b, **alone))
     tests = pd.concat(parts, ignore_index=True)
     tests["difference"] = (tests["a_only"] - tests["b_only"]) / tests["n"]
     tests["p"] = mcnemar(tests["a_only"], tests["b_only"])
@@ -47,21 +43,8 @@ def paired(frame: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
     return tests[["a", "b", *keys, "a_only", "b_only", "difference", "p", "p_holm"]]
 
 
-def seed_differences(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """Return what `compare_seeds` finds of a column, one row per group.
-
-    Columns `by`, seeds, difference, ci_low, ci_high.
-    """
-    rows = []
-    for key, group in frame.groupby(list(by), sort=False):
-        assert isinstance(key, tuple)
-        seeds = compare_seeds(group[value].to_numpy(np.float64))
-        rows.append((*key, seeds.seeds, seeds.difference, seeds.low, seeds.high))
-    return pd.DataFrame(rows, columns=[*by, "seeds", "difference", "ci_low", "ci_high"])
-
-
 def by_frequency(tests: pd.DataFrame) -> pd.DataFrame:
-    """Return the difference over seeds by pair, eps and omega; columns as of `seed_differences`.
+    """Return the difference over seeds by pair, eps and omega; columns as of `seed_means`.
 
     And n (samples), says: 1 or -1 if every seed's Holm-adjusted test says that a, or b, is better,
     else 0; opposite: whether the tests of two seeds contradict each other.
@@ -70,6 +53,6 @@ def by_frequency(tests: pd.DataFrame) -> pd.DataFrame:
     sign = np.sign(tests["difference"]).where(tests["p_holm"] < ALPHA, 0.0)
     ends = sign.groupby([tests[key] for key in by], sort=False).agg(["min", "max"])
     low, high = ends["min"].to_numpy(), ends["max"].to_numpy()
-    return seed_differences(tests, by, "difference").assign(
+    return seed_means(tests, by, "difference").assign(
         says=((low > 0).astype(np.int64) - (high < 0)), opposite=(low < 0) & (high > 0)
     )

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from robustssm.checkpoints import load_checkpoint
-from robustssm.evaluations.paper.trainings import Training, snapshots
+from robustssm.evaluations.paper.reproduction import Context
+from robustssm.evaluations.paper.trainings import Training, seed_by_seed, snapshots
 from robustssm.evaluations.trained_layers.reading import layer_spectrum
 from robustssm.execution import one_thread
 from robustssm.hippo.spectrum import spikes
@@ -69,7 +70,7 @@ def _one(training: Training, paths: Sequence[Path], omega: float) -> pd.DataFram
     return pd.DataFrame(rows).assign(omega=omega)
 
 
-def trajectories(trainings: Sequence[Training], shared: Path, jobs: int) -> pd.DataFrame:
+def trajectories(context: Context) -> pd.DataFrame:
     """Return one row per training, epoch (0: untrained) and layer.
 
     Columns init, seed, epoch, layer, of the pole tracked, over the channels: imag_low, imag_median,
@@ -78,8 +79,9 @@ def trajectories(trainings: Sequence[Training], shared: Path, jobs: int) -> pd.D
     within (channels with a pole within 1/2 of it), channels, omega (the spike). All
     in rad per unit of the layer's own time.
     """
-    found = snapshots(trainings, shared, jobs)
-    parts = joblib.Parallel(n_jobs=jobs)(
+    wanted = seed_by_seed(context.settings, context.settings["training_task"])
+    found = snapshots(wanted, context.shared, context.jobs)
+    parts = joblib.Parallel(n_jobs=context.jobs)(
         joblib.delayed(_one)(one, paths, float(spikes(one.n, 1)[0])) for one, paths in found.items()
     )
     return pd.concat(parts, ignore_index=True)

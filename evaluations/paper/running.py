@@ -7,6 +7,7 @@ identity covers the settings, so quick and full results lie beside one another.
 import importlib
 import pkgutil
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 
@@ -91,7 +92,6 @@ def read(path: Path) -> pd.DataFrame:
 
 def compare(reproduction: Reproduction, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the findings as rows: recipe, quantity, paper, found, verdict."""
-    rows: list[Finding] = reproduction.findings(tables)
-    columns = ["recipe", "quantity", "paper", "found", "verdict"]
-    content = [(reproduction.name, f.quantity, f.paper, f.found, f.verdict) for f in rows]
-    return pd.DataFrame(content, columns=columns)
+    columns = [column.name for column in fields(Finding)]
+    frame = pd.DataFrame(map(asdict, reproduction.findings(tables)), columns=columns)
+    return frame.assign(recipe=reproduction.name)[["recipe", *columns]]
