@@ -1,7 +1,8 @@
 """The tables of results that a report of a run shows, as text, whatever it is written in."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
+from typing import Any
 
 import pandas as pd
 
@@ -56,22 +57,59 @@ def noise_name(noise: str, clip: str) -> str:
     return noise if clip in ("", "none") else f"{noise}, clip {clip}"
 
 
+# What stands under a heading, from a row of `summary.overview` or `summary.over_seeds`.
+Cells = Mapping[str, Callable[[Any], str]]
+_CELLS: Cells = {
+    "model": lambda row: str(row.model),
+    "noise": lambda row: noise_name(row.noise, getattr(row, "clip", "")),
+    "at": lambda row: str(row.inject),
+    "eps": lambda row: f"{row.eps:g} {row.eps_unit}",
+    "mode": lambda row: at_mode(row.mode, row.mode_unit),
+    "seeds": lambda row: str(row.seeds),
+    "n": lambda row: str(row.n),
+    "modes": lambda row: str(row.modes),
+    "clean": lambda row: share(row.clean_accuracy),
+    "accuracy": lambda row: share(row.accuracy),
+    "clean - accuracy": lambda row: share(row.clean_accuracy - row.accuracy),
+    "mean over modes": lambda row: share(row.acc_mean_over_modes),
+    "worst (naive)": lambda row: share(row.acc_worst_over_modes),
+    "its mode": lambda row: at_mode(row.worst_mode, row.mode_unit),
+    "worst, cross-fitted": lambda row: share(row.acc_worst_crossfit),
+    "95% interval": lambda row: interval(row.ci_low, row.ci_high),
+    "interval of": lambda row: str(row.interval) or DASH,
+    "range of seeds": lambda row: (
+        f"{share(row.lowest)}..{share(row.highest)}" if row.seeds > 1 else DASH
+    ),
+}
+# The same of a row of the paired tests.
+_TESTED: Cells = _CELLS | {
+    "a": lambda row: f"{row.model_a}/{row.seed_a}",
+    "b": lambda row: f"{row.model_b}/{row.seed_b}",
+    "noise": lambda row: str(row.noise),
+    "eps": lambda row: f"{row.eps:g}",
+    "a alone right": lambda row: str(row.a_only),
+    "b alone right": lambda row: str(row.b_only),
+    "difference a - b": lambda row: f"{row.difference:+.3f}",
+    "p": lambda row: f"{row.p:.3g}",
+    "p, Holm": lambda row: f"{row.p_holm:.3g}",
+}
+
+
+def _table(
+    caption: str, frame: pd.DataFrame, columns: str, note: str = "", cells: Cells = _CELLS
+) -> Table:
+    """Return the rows of a frame as a table; columns: headings of `cells`, by semicolons."""
+    headings = columns.split("; ")
+    rows = [[cells[name](row) for name in headings] for row in frame.itertuples()]
+    return Table(caption, headings, rows, note=note)
+
+
 def overview(frame: pd.DataFrame) -> Table:
     """Return one row per model, noise and eps, of `summary.overview`."""
-    rows = [
-        (
-            *(str(row.model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
-            *(f"{row.eps:g} {row.eps_unit}", str(row.seeds), str(row.n), str(row.modes)),
-            *(share(row.clean_accuracy), share(row.acc_mean_over_modes)),
-            *(share(row.acc_worst_over_modes), at_mode(row.worst_mode, row.mode_unit)),
-            share(row.acc_worst_crossfit),
-            interval(row.ci_low, row.ci_high) if row.interval else DASH,
-            str(row.interval) or DASH,
-        )
-        for row in frame.itertuples()
-    ]
-    columns = ["model", "noise", "at", "eps", "seeds", "n", "modes", "clean", "mean over modes"]
-    columns += ["worst (naive)", "its mode", "worst, cross-fitted", "95% interval", "interval of"]
+    columns = (
+        "model; noise; at; eps; seeds; n; modes; clean; mean over modes; worst (naive); its mode; "
+        "worst, cross-fitted; 95% interval; interval of"
+    )
     note = (
         "Accuracies are shares of the n samples, means over training seeds. The naive worst mode "
         "is chosen and read on the same samples, which biases its accuracy downwards where many "
@@ -80,7 +118,7 @@ def overview(frame: pd.DataFrame) -> Table:
         "modes chosen."
     )
     caption = "Accuracy over the modes, one row per model, noise and strength"
-    return Table(caption, columns, rows, note=note)
+    return _table(caption, frame, columns, note)
 
 
 def worst_modes(curves: pd.DataFrame) -> Table:
@@ -89,45 +127,29 @@ def worst_modes(curves: pd.DataFrame) -> Table:
     curves: of `summary.over_seeds`, without the clean evaluation. Rows of a model stand together.
     """
     keys = [name for name in CONDITION if name in curves and name not in ("mode", "mode_unit")]
-    rows = []
-    for model, own in curves.groupby("model", sort=False) if len(curves) else ():
-        for _, modes in own.groupby(keys, sort=False, dropna=False):
-            lowest = modes.sort_values(["accuracy", "mode"], kind="stable").head(MOST_MODES)
-            rows += [
-                (
-                    *(str(model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
-                    *(f"{row.eps:g} {row.eps_unit}", at_mode(row.mode, row.mode_unit)),
-                    *(share(row.accuracy), share(row.clean_accuracy - row.accuracy)),
-                    *(interval(row.ci_low, row.ci_high), str(row.interval) or DASH),
-                    f"{share(row.lowest)}..{share(row.highest)}" if row.seeds > 1 else DASH,
-                    *(str(row.seeds), str(row.n)),
-                )
-                for row in lowest.itertuples()
-            ]
-    columns = ["model", "noise", "at", "eps", "mode", "accuracy", "clean - accuracy"]
-    columns += ["95% interval", "interval of", "range of seeds", "seeds", "n"]
+    lowest = curves
+    if len(curves):
+        groups = curves.groupby(["model", *keys], sort=False, dropna=False)
+        order = {"of_model": pd.factorize(curves["model"])[0], "of_noise": groups.ngroup()}
+        lowest = curves.assign(**order).sort_values([*order, "accuracy", "mode"])
+        lowest = lowest.groupby("of_noise").head(MOST_MODES)
+    columns = (
+        "model; noise; at; eps; mode; accuracy; clean - accuracy; 95% interval; interval of; "
+        "range of seeds; seeds; n"
+    )
     note = (
         f"At most {MOST_MODES} modes of the lowest accuracy are listed. They are chosen and read "
         "on the same samples, and the intervals do not allow for the choice: the cross-fitted "
         "worst mode of the overview does."
     )
     caption = "Modes of the lowest accuracy of each model, noise and strength"
-    return Table(caption, columns, rows, note=note)
+    return _table(caption, lowest, columns, note)
 
 
 def points(curves: pd.DataFrame) -> Table:
     """Return the points of the curves, of `summary.over_seeds`."""
-    rows = [
-        (
-            *(str(row.model), noise_name(row.noise, getattr(row, "clip", "")), row.inject),
-            *(f"{row.eps:g} {row.eps_unit}", at_mode(row.mode, row.mode_unit)),
-            *(share(row.accuracy), interval(row.ci_low, row.ci_high)),
-            *(str(row.interval) or DASH, str(row.n), str(row.seeds)),
-        )
-        for row in curves.itertuples()
-    ]
-    columns = ("model", "noise", "at", "eps", "mode", "accuracy", "95% interval", "interval of")
-    return Table("The points of the curves", (*columns, "n", "seeds"), rows)
+    columns = "model; noise; at; eps; mode; accuracy; 95% interval; interval of; n; seeds"
+    return _table("The points of the curves", curves, columns)
 
 
 def pairs(tests: pd.DataFrame) -> Table:
@@ -160,24 +182,15 @@ def pairs(tests: pd.DataFrame) -> Table:
 
 def single_tests(tests: pd.DataFrame) -> Table:
     """Return the paired tests of the smallest adjusted p, one row per pair and condition."""
-    columns = ["a", "b", "noise", "eps", "mode", "n", "a alone right", "b alone right"]
-    columns += ["difference a - b", "p", "p, Holm"]
+    columns = (
+        "a; b; noise; eps; mode; n; a alone right; b alone right; difference a - b; p; p, Holm"
+    )
     noisy = tests[tests["noise"] != "clean"] if len(tests) else tests
-    if noisy.empty:
-        return Table("", columns, ())
-    size = noisy["difference"].abs()
-    order = noisy.assign(size=-size).sort_values(["p_holm", "p", "size"], kind="stable")
-    rows = [
-        (
-            *(f"{row.model_a}/{row.seed_a}", f"{row.model_b}/{row.seed_b}"),
-            *(str(row.noise), f"{row.eps:g}", at_mode(row.mode, row.mode_unit), str(row.n)),
-            *(str(row.a_only), str(row.b_only), f"{row.difference:+.3f}"),
-            *(f"{row.p:.3g}", f"{row.p_holm:.3g}"),
-        )
-        for row in order.head(MOST_TESTS).itertuples()
-    ]
+    if len(noisy):
+        size = -noisy["difference"].abs()
+        noisy = noisy.assign(size=size).sort_values(["p_holm", "p", "size"], kind="stable")
     caption = "Single tests, the smallest adjusted p first"
-    return Table(caption, columns, rows, len(noisy) - len(rows))
+    return _table(caption, noisy, columns, cells=_TESTED).first(MOST_TESTS)
 
 
 def condition(noise: str, mode: float, mode_unit: str, eps: float, eps_unit: str) -> str:
