@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -115,7 +116,7 @@ def _shared(
     """Add what the panels share: title, scale and key."""
     figure = axes[0].get_figure(root=True)
     assert isinstance(figure, Figure)
-    place = {"fraction": 0.04, "aspect": 30}
+    place: dict[str, Any] = {"fraction": 0.04, "aspect": 30}
     bar = figure.colorbar(scale, ax=list(axes), extend="both", ticks=steps, **place)
     bar.ax.set_yticklabels([f"{step:g}" for step in steps])
     bar.ax.minorticks_off()

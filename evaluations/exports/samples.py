@@ -19,12 +19,8 @@ _ROWS = 1 << 18
 _TEXT = (
     *("model", "task", "noise", "inject", "mode_unit", "eps_unit", "clip", "perturbation", "cell"),
 )
-_NUMBERS = {
-    "train_seed": pa.int64(),
-    "mode": pa.float64(),
-    "eps": pa.float64(),
-    "seed": pa.int64(),
-}
+_INTEGER, _FLOAT = pa.int64(), pa.float64()
+_NUMBERS = {"train_seed": _INTEGER, "mode": _FLOAT, "eps": _FLOAT, "seed": _INTEGER}
 
 
 def write_samples(state: Inspection, output: Path) -> int:

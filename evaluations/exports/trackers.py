@@ -7,7 +7,6 @@ training seed, in a folder of config.json, history.jsonl and summary.json; impor
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +61,6 @@ for folder in sorted(p.parent for p in pathlib.Path(__file__).parent.glob("*/con
 '''
 
 
-@dataclass(frozen=True)
-class _Tracked:
-    """What is logged of one model and training seed: facts, points of curves, scalars by name."""
-
-    name: str
-    facts: dict[str, Any]
-    history: pd.DataFrame
-    scalars: dict[str, float]
-
-
 def write_tracker(state: Inspection, output: Path, script: str) -> int:
     """Write a folder of the data of a run and a script that logs them.
 
@@ -80,24 +69,22 @@ def write_tracker(state: Inspection, output: Path, script: str) -> int:
     """
     taken: list[str] = []
     with new_folder(output) as folder:
-        for tracked in _tracked(state):
-            taken.append(_key(tracked.name, taken=taken))
+        for config, history, scalars in _tracked(state):
+            taken.append(_key(config["name"], taken=taken))
             place = folder / taken[-1]
             place.mkdir()
-            rows = tracked.history.to_dict("records")
+            rows = history.to_dict("records")
             lines = (json.dumps(finite(row), allow_nan=False) + "\n" for row in rows)
             (place / "history.jsonl").write_text("".join(lines), encoding="utf-8")
-            files = {"config.json": {"name": tracked.name, **tracked.facts},
-                     "summary.json": tracked.scalars}  # fmt: skip
-            for name, content in files.items():
+            for name, content in (("config.json", config), ("summary.json", scalars)):
                 text = json.dumps(finite(content), indent=1, sort_keys=True, allow_nan=False)
                 (place / name).write_text(text + "\n", encoding="utf-8")
         (folder / "import.py").write_text(script, encoding="utf-8")
     return len(taken)
 
 
-def _tracked(state: Inspection) -> Iterator[_Tracked]:
-    """Yield the models of a run, in the order of their names."""
+def _tracked(state: Inspection) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[str, float]]]:
+    """Yield facts, points of curves and scalars by name of each model and training seed."""
     finished(state)
     manifest = state.manifest
     summary = tidy(state.run, read_tables(state).summary)
@@ -105,6 +92,7 @@ def _tracked(state: Inspection) -> Iterator[_Tracked]:
         noisy = rows[rows["noise"] != "clean"]
         first = rows.iloc[0]
         facts = {
+            "name": f"{model}/{seed}",
             "model": model,
             "train_seed": int(seed),
             "checkpoint": first["checkpoint"],
@@ -132,7 +120,7 @@ def _tracked(state: Inspection) -> Iterator[_Tracked]:
             scalars[f"{key}/worst_over_modes"] = float(group["accuracy"].min())
             scalars[f"{key}/worst_mode"] = float(worst_row(group)["mode"])
         history = pd.concat(curves.values(), ignore_index=True) if curves else pd.DataFrame()
-        yield _Tracked(f"{model}/{seed}", facts, history, scalars)
+        yield facts, history, scalars
 
 
 def _key(*parts: str, taken: Mapping[str, object] | list[str]) -> str:

@@ -38,8 +38,8 @@ def linear(context: Context) -> pd.DataFrame:
     parts = []
     for model in settings["linear_models"]:
         for seed in settings["seeds"]:
-            shape = (settings[key] for key in ("n", "channels", "step"))
-            layer = filter_bank.bank(model, *shape, seed)
+            n, d, step = (settings[key] for key in ("n", "channels", "step"))
+            layer = filter_bank.bank(model, n, d, step, seed)
             for route, levels in filter_bank.ROUTES.items():
                 read = levels(layer, signals, s), s, settings["s_max"], settings["ridge"]
                 parts.append(filter_bank.read(*read).assign(model=model, seed=seed, route=route))

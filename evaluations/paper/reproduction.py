@@ -2,7 +2,7 @@
 
 A reproduction is a module of this folder with a `REPRODUCTION`. Its figures are in
 `robustssm.figures.paper.<name>` (a dash in the name is an underscore there), with
-`drawn(tables)`, which yields `Drawn` of `robustssm.figures.paper.panels`.
+`drawn(tables)`, which yields `Drawn` of `robustssm.figures.paper.saving`.
 """
 
 import hashlib

@@ -5,17 +5,96 @@ eigenvalues go in training; a random perturbation as a control; white noise of t
 energy. All but the third use the bundled checkpoints, three training seeds each.
 """
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
+import joblib
+import numpy as np
 import pandas as pd
 
+from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.paper.fig3ab import zoo_training
 from robustssm.evaluations.paper.reproduction import Context, Reproduction, Step
 from robustssm.evaluations.paper.reviewers_findings import findings
-from robustssm.evaluations.paper.reviewers_pairs import paired
-from robustssm.evaluations.paper.reviewers_poles import trajectories
-from robustssm.evaluations.paper.reviewers_sweep import energy, sweep
+from robustssm.evaluations.paper.reviewers_sweep import energy, paired, sweep
+from robustssm.evaluations.paper.trainings import Training, seed_by_seed, snapshots
+from robustssm.evaluations.trained_layers.reading import layer_spectrum
+from robustssm.execution import one_thread
+from robustssm.hippo.spectrum import spikes
+from robustssm.typing import ComplexArray
+
+# A spike's half width is 1/2 rad per unit time: -Re of every eigenvalue of the normal part.
+HALF_WIDTH = 0.5
+LOW, HIGH = 0.05, 0.95
+
+
+def poles(path: Path) -> list[ComplexArray]:
+    """Return every layer's poles, (channels, modes), in the order of its parameters.
+
+    Of a layer with a low-rank term the diagonal part is taken.
+    """
+    with one_thread():
+        layers = load_checkpoint(path).network.ssm_layers()
+        return [layer_spectrum(layer).diagonal for layer in layers]
+
+
+def nearest(values: ComplexArray, omega: float) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Return the index of each channel's pole whose frequency is nearest to omega, (channels,)."""
+    return np.abs(values.imag - omega).argmin(axis=1)
+
+
+def row(now: ComplexArray, start: ComplexArray, omega: float) -> dict[str, float]:
+    """Return how the poles `now` lie about omega; start: those of the untrained layer.
+
+    The tracked pole of a channel is the one that was nearest before training.
+    """
+    channel = np.arange(len(start))
+    place = nearest(start, omega)
+    tracked, before = now[channel, place], start[channel, place]
+    moved = np.abs(tracked - before)
+    gap = np.abs(now.imag - omega).min(axis=1)
+    low, middle, high = np.quantile(tracked.imag, [LOW, 0.5, HIGH])
+    return {
+        "imag_low": float(low),
+        "imag_median": float(middle),
+        "imag_high": float(high),
+        "damping_median": float(np.median(-tracked.real)),
+        "moved_mean": float(moved.mean()),
+        "moved_most": float(moved.max()),
+        "gap_median": float(np.median(gap)),
+        "within": int((gap <= HALF_WIDTH).sum()),
+        "channels": len(start),
+    }
+
+
+def _one(training: Training, paths: Sequence[Path], omega: float) -> pd.DataFrame:
+    start = poles(paths[0])
+    rows = [
+        {"init": training.init, "seed": training.seed, "epoch": epoch, "layer": layer}
+        | row(now, start[layer], omega)
+        for epoch, path in enumerate(paths)
+        for layer, now in enumerate(poles(path))
+    ]
+    return pd.DataFrame(rows).assign(omega=omega)
+
+
+def trajectories(context: Context) -> pd.DataFrame:
+    """Return one row per training, epoch (0: untrained) and layer.
+
+    Columns init, seed, epoch, layer, of the pole tracked, over the channels: imag_low, imag_median,
+    imag_high (5, 50, 95 %), damping_median = -Re, moved_mean, moved_most (distance from where it
+    began, in the plane); gap_median (distance in frequency of the nearest pole from the spike),
+    within (channels with a pole within 1/2 of it), channels, omega (the spike). All
+    in rad per unit of the layer's own time.
+    """
+    wanted = seed_by_seed(context.settings, context.settings["training_task"])
+    found = snapshots(wanted, context.shared, context.jobs)
+    parts = joblib.Parallel(n_jobs=context.jobs)(
+        joblib.delayed(_one)(one, paths, float(spikes(one.n, 1)[0])) for one, paths in found.items()
+    )
+    return pd.concat(parts, ignore_index=True)
 
 
 def pairs_of(setting: str, context: Context) -> pd.DataFrame:

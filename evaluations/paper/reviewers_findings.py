@@ -9,8 +9,13 @@ import pandas as pd
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN, interval, over_seeds, seed_means
 from robustssm.evaluations.paper.reproduction import Finding, Tables, finding, interval_agrees
-from robustssm.evaluations.paper.reviewers_pairs import ALPHA, by_frequency
-from robustssm.evaluations.paper.reviewers_sweep import SINUSOID, SPIKE, WHITE
+from robustssm.evaluations.paper.reviewers_sweep import (
+    ALPHA,
+    SINUSOID,
+    SPIKE,
+    WHITE,
+    by_frequency,
+)
 
 # A dip: accuracy falls by more, on the mean over seeds, and Student's interval excludes 0.
 DIP = 0.1

@@ -20,16 +20,10 @@ _LINE = 36
 _PANEL = ["noise", "inject", "mode_unit", "eps_unit", "clip"]
 
 
-def looks(models: list[str]) -> list[dict[str, str]]:
-    """Return the look of each model; of 32 models no two are alike."""
-    return [
-        {
-            "color": COLOURS[k % len(COLOURS)],
-            "dash": DASHES[(k // len(COLOURS)) % len(DASHES)],
-            "symbol": SYMBOLS[k % len(SYMBOLS)],
-        }
-        for k, _ in enumerate(models)
-    ]
+def look(number: int) -> tuple[str, str, str]:
+    """Return colour, dash and symbol of a model by its number; of 32 no two are alike."""
+    dash = DASHES[(number // len(COLOURS)) % len(DASHES)]
+    return COLOURS[number % len(COLOURS)], dash, SYMBOLS[number % len(SYMBOLS)]
 
 
 def curve_figure(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
@@ -46,19 +40,16 @@ def curve_figure(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
     active = noises.count(noises[0]) - 1
     columns, axis = buttons[active]["args"]
     traces: list[dict[str, Any]] = []
-    for model, look in zip(models, looks(models), strict=True):
-        colour = look["color"]
-        common = {
-            "type": "scatter",
-            "name": escape(model, quote=False),
-            "legendgroup": escape(model, quote=False),
-        }
+    for k, model in enumerate(models):
+        colour, dash, symbol = look(k)
+        name = escape(model, quote=False)
+        common = {"type": "scatter", "name": name, "legendgroup": name}
         ribbon: dict[str, Any] = {"mode": "lines", "fill": "toself", "fillcolor": colour + "2e"}
         ribbon |= {"line": {"width": 1, "color": colour + "59"}}
         traces.append(common | ribbon | {"hoverinfo": "skip", "showlegend": False})
         line: dict[str, Any] = {"mode": "lines+markers", "hovertemplate": "%{text}<extra></extra>"}
-        line |= {"line": {"color": colour, "dash": look["dash"], "width": 1.8}}
-        traces.append(common | line | {"marker": {"color": colour, "symbol": look["symbol"]}})
+        line |= {"line": {"color": colour, "dash": dash, "width": 1.8}}
+        traces.append(common | line | {"marker": {"color": colour, "symbol": symbol}})
     for k, trace in enumerate(traces):
         trace |= {name: column[k] for name, column in columns.items()}
     above = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
@@ -71,15 +62,8 @@ def curve_figure(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
             for label, visible in shown.items()
         ]
     }
-    dotted: dict[str, Any] = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": chance,
-        "y1": chance,
-    }
-    dotted |= {"line": {"width": 1, "dash": "dot"}}
+    dotted: dict[str, Any] = {"type": "line", "xref": "paper", "x0": 0, "x1": 1}
+    dotted |= {"y0": chance, "y1": chance, "line": {"width": 1, "dash": "dot"}}
     layout = {
         "height": 460 + 22 * (len(models) // 3),
         "margin": {"l": 50, "r": 15, "t": 95, "b": 50},

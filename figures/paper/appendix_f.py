@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.reproduction import Tables
-from robustssm.figures.paper.panels import Drawings, Drawn
+from robustssm.figures.paper.saving import Drawings, Drawn
 from robustssm.figures.style import label_sizes, new_figure, panels
 
 MARKERS = "os^vDPX"

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.reproduction import Tables
-from robustssm.figures.paper.panels import Drawings, Drawn, legend_below
+from robustssm.figures.paper.saving import Drawings, Drawn, legend_below
 from robustssm.figures.style import label_powers, panels
 from robustssm.figures.trade_off import LABELS, LOOKS
 

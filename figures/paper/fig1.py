@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.fig1 import DIAG, HIPPO, LOG, RESOLVED
 from robustssm.evaluations.paper.reproduction import Tables
-from robustssm.figures.paper.panels import Drawings, Drawn
+from robustssm.figures.paper.saving import Drawings, Drawn
 from robustssm.figures.style import label_powers, look, new_figure
 from robustssm.figures.transfer import OMEGA, extremes
 

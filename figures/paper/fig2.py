@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from robustssm.evaluations.paper.filter_bank import STEADY
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
-from robustssm.figures.paper.panels import Drawings, Drawn, legend_below
+from robustssm.figures.paper.saving import Drawings, Drawn, legend_below
 from robustssm.figures.style import Look, label_powers, look, new_figure
 
 FREQUENCY = "s (rad per unit time)"

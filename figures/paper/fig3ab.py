@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN, mean_accuracies
 from robustssm.evaluations.paper.reproduction import Tables
-from robustssm.figures.paper.panels import Drawings, Drawn, mean_with_band
+from robustssm.figures.paper.saving import Drawings, Drawn, mean_with_band
 from robustssm.figures.style import Look, look, new_figure
 
 

@@ -10,7 +10,7 @@ from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.fig3c import BEST, UNSTABLE, points
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.figures.paper.fig3ab import caption
-from robustssm.figures.paper.panels import Drawings, Drawn, legend_below
+from robustssm.figures.paper.saving import Drawings, Drawn, legend_below
 from robustssm.figures.style import Look, label_powers, look, new_figure
 
 LINES: Look = {"linewidth": 1.2, "markersize": 4.5}

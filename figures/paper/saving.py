@@ -1,21 +1,62 @@
-"""The figures of the paper's reproductions: found by name, saved as PDF, PNG, SVG and CSV."""
+"""What the paper's figures share: how they are found, saved and headed; means with bands."""
 
 import importlib
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
-from robustssm.figures.paper.panels import headline
-from robustssm.figures.style import save, style
+from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.style import Look, legend, save, style
+
+# Characters of a caption's line on a page's width, and its font size.
+LINE, SMALL = 115, 7.0
 
 
-def draw_all(name: str, tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+class Drawn(NamedTuple):
+    """A figure to save under the name `stem`, its data, and its caption without the command.
+
+    Without a figure the data are saved alone, as they are.
+    """
+
+    stem: str
+    figure: Figure | None
+    frame: pd.DataFrame
+    caption: str = ""
+
+
+Drawings = Iterator[Drawn]
+
+
+def mean_with_band(
+    panel: Axes, rows: pd.DataFrame, x: str, look: Look, y: str = "accuracy", label: str = ""
+) -> None:
+    """Draw the mean over seeds as a line, its interval as a band; no band if there is none."""
+    (line,) = panel.plot(rows[x], rows[y], label=label, **look)
+    low, high = (rows[end].fillna(rows[y]) for end in ("ci_low", "ci_high"))
+    panel.fill_between(rows[x], low, high, color=line.get_color(), alpha=0.13, linewidth=0.0)
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Set the caption above all panels, in lines that a page holds."""
+    figure.suptitle(textwrap.fill(text, LINE), fontsize=SMALL, x=0.01, ha="left")
+
+
+def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 5) -> None:
+    """Set one legend of all panels below them."""
+    legend(figure, axes, columns, loc="outside lower center", fontsize=SMALL)
+
+
+def draw_all(name: str, tables: Tables, folder: Path) -> list[Path]:
     """Draw the figures of the reproduction `name` from its stored tables; return the paths.
 
     They are what `drawn` of `robustssm.figures.paper.<name>` yields, dashes being underscores
-    there: `Drawn` in `panels`. Their CSV has a column `command` as well, which their captions end
+    there: `Drawn`. Their CSV has a column `command` as well, which their captions end
     in. Raises UsageError if that module does not exist.
     """
     module = f"robustssm.figures.paper.{name.replace('-', '_')}"

@@ -3,7 +3,7 @@
 from matplotlib.lines import Line2D
 
 from robustssm.evaluations.paper.reproduction import Tables
-from robustssm.figures.paper.panels import Drawings, Drawn
+from robustssm.figures.paper.saving import Drawings, Drawn
 from robustssm.figures.style import panels
 
 COLUMNS = 3

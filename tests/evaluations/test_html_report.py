@@ -18,7 +18,7 @@ pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robust
 from robustssm.commands.show import report
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports import html_page
-from robustssm.evaluations.reports.html_curves import COLOURS, curve_figure, looks
+from robustssm.evaluations.reports.html_curves import COLOURS, curve_figure, look
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.paired_tests import paired_tests
 from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
@@ -308,8 +308,8 @@ def test_texts_and_lines_stand_out_from_their_background() -> None:
         assert contrast(scheme["ink"], scheme["box"]) >= 4.5
         assert contrast(scheme["warn"], scheme["warnbox"]) >= 4.5
         assert all(contrast(colour, scheme["paper"]) >= 3.0 for colour in COLOURS)
-    found = looks([f"m{k}" for k in range(32)])
-    assert len({(look["color"], look["dash"]) for look in found}) == 32
+    found = [look(k) for k in range(32)]
+    assert len({(colour, dash) for colour, dash, _ in found}) == 32
 
 
 def test_the_command_writes_the_page(run: RunDirectory, tmp_path: Path) -> None:

@@ -15,11 +15,18 @@ from robustssm.attacks import Budget, Resonance, perturbed_logits
 from robustssm.attacks.base import input_site
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
-from robustssm.evaluations.paper import reviewers, reviewers_poles, running
+from robustssm.evaluations.paper import reviewers, running
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.reviewers_findings import bands, drops, findings, judged
-from robustssm.evaluations.paper.reviewers_pairs import bits, by_frequency, paired
-from robustssm.evaluations.paper.reviewers_sweep import RMS, SINUSOID, WHITE, frequencies
+from robustssm.evaluations.paper.reviewers_sweep import (
+    RMS,
+    SINUSOID,
+    WHITE,
+    bits,
+    by_frequency,
+    frequencies,
+    paired,
+)
 from robustssm.evaluations.sweep import worker
 from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import load_task
@@ -203,11 +210,11 @@ def plane(shape: tuple[int, ...]) -> st.SearchStrategy[ComplexArray]:
 @settings(deadline=None)
 def test_poles_that_move_alike(start: ComplexArray, shift: complex, omega: float) -> None:
     shift = complex(shift)
-    now = reviewers_poles.row(start + shift, start, omega)
+    now = reviewers.row(start + shift, start, omega)
     # Rounding of numbers up to 300.
     assert now["moved_most"] == pytest.approx(abs(shift), abs=1e-12)
     assert now["moved_mean"] == pytest.approx(abs(shift), abs=1e-12)
-    before = reviewers_poles.row(start, start, omega)
+    before = reviewers.row(start, start, omega)
     assert before["moved_most"] == 0.0 and before["channels"] == 5
     assert now["imag_median"] - before["imag_median"] == pytest.approx(shift.imag, abs=1e-12)
     gap = np.abs(start.imag - omega).min(1)

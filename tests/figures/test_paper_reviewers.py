@@ -8,10 +8,8 @@ import pytest
 from scipy import stats
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN
-from robustssm.evaluations.paper.reviewers_pairs import paired
-from robustssm.evaluations.paper.reviewers_sweep import RMS, SINUSOID, WHITE
+from robustssm.evaluations.paper.reviewers_sweep import RMS, SINUSOID, WHITE, paired
 from robustssm.figures.paper import reviewers, saving
-from robustssm.figures.paper.reviewers_pairs import draw_pairs, pairs_data
 from robustssm.figures.style import new_figure
 
 pytestmark = pytest.mark.usefixtures("pdf_only")
@@ -99,13 +97,13 @@ def test_drawn_accuracies_are_means_with_students_interval(
 def test_a_filled_marker_is_where_every_seed_says_the_same(
     tables: dict[str, pd.DataFrame],
 ) -> None:
-    frame = pairs_data(tables)
+    frame = reviewers.pairs_data(tables)
     said = frame[frame["says"] != 0]
     # 0.95 against 0.2 of 60 samples: a chance of no significant difference is below 1e-6.
     assert list(said["omega"]) == [OMEGA[2]] and set(said["a"]) == {"s4ptd-random"}
     assert set(said["says"]) == {1} and set(said["eps"]) == {1.0}
     _, axes = new_figure(columns=2)
-    draw_pairs(frame, axes)
+    reviewers.draw_pairs(frame, axes)
     filled = [line for panel in axes for line in panel.lines if line.get_marker() == "o"]
     assert sum(np.size(line.get_xdata()) for line in filled) == 1
 
