@@ -130,7 +130,7 @@ def seed_means(
 ) -> pd.DataFrame:
     """Return `over_seeds` of a column, one row per group: `by`, seeds, value, ci_low, ci_high."""
     groups = frame.groupby(list(by), sort=False, dropna=False)[value]
-    rows = [(*key, *over_seeds(values, ends)) for key, values in groups]  # type: ignore[misc]
+    rows = [(*key, *over_seeds(values, ends)) for key, values in groups]
     return pd.DataFrame(rows, columns=[*by, "seeds", value, "ci_low", "ci_high"])
 
 

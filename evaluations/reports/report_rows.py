@@ -1,6 +1,6 @@
 """The tables of results that a report of a run shows, as text, whatever it is written in."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any
 
@@ -58,7 +58,7 @@ def noise_name(noise: str, clip: str) -> str:
 
 
 # What stands under a heading, from a row of `summary.overview` or `summary.over_seeds`.
-Cells = Mapping[str, Callable[[Any], str]]
+Cells = dict[str, Callable[[Any], str]]
 _CELLS: Cells = {
     "model": lambda row: str(row.model),
     "noise": lambda row: noise_name(row.noise, getattr(row, "clip", "")),
