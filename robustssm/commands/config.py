@@ -15,7 +15,6 @@ environment, then file, then default.
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +29,11 @@ _CHECKPOINTS = "checkpoints"
 _NOT_IN_FILES = ("config", "help")
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """What a file says to a command.
+def read_configuration(path: Path, command: click.Command) -> tuple[dict[str, Any], list[str]]:
+    """Return what a TOML file says to a command, and every problem that its keys have.
 
-    values: by parameter name, as click's default_map has them; problems: one line each.
-    """
-
-    values: dict[str, Any]
-    problems: tuple[str, ...] = ()
-
-
-def read_configuration(path: Path, command: click.Command) -> Configuration:
-    """Return what a TOML file says to a command, with every problem that its keys have.
-
-    Raises UsageError if the file cannot be read at all.
+    Values are by parameter name, as click's default_map has them; problems one line each. Raises
+    UsageError if the file cannot be read at all.
     """
     content = read_toml(path, f"config {path}")
     options = _options(command)
@@ -58,13 +47,12 @@ def read_configuration(path: Path, command: click.Command) -> Configuration:
             values.setdefault(str(models.name), []).extend(_labels(value, path, problems))
         elif name not in options:
             problems.append(f"config {path}: {key!r} is unknown, {_nearest(name, options)}")
-        elif options[name].name in given:
+        elif (parameter := str(options[name].name)) in given:
             problems.append(
-                f"config {path}: {key!r} and {given[str(options[name].name)]!r} are one option; "
-                "leave one of them out"
+                f"config {path}: {key!r} and {given[parameter]!r} are one option; leave one of "
+                "them out"
             )
         else:
-            parameter = str(options[name].name)
             given[parameter] = key
             try:
                 found = _value(options[name], value, path.parent)
@@ -73,7 +61,7 @@ def read_configuration(path: Path, command: click.Command) -> Configuration:
             else:
                 old = values.get(parameter)
                 values[parameter] = found if old is None else [*found, *old]
-    return Configuration(values, tuple(problems))
+    return values, problems
 
 
 def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
@@ -83,10 +71,10 @@ def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None)
     """
     if path is None or ctx.resilient_parsing:
         return
-    found = read_configuration(path, ctx.command)
-    if found.problems:
-        raise UsageError("\n  ".join(found.problems))
-    ctx.default_map = {**(ctx.default_map or {}), **found.values}
+    values, problems = read_configuration(path, ctx.command)
+    if problems:
+        raise UsageError("\n  ".join(problems))
+    ctx.default_map = {**(ctx.default_map or {}), **values}
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:

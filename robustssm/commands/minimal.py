@@ -47,12 +47,7 @@ def minimal(
     from robustssm.attacks.adversaries import Adversary
     from robustssm.attacks.base import Perturbation
     from robustssm.attacks.expressions import parse_expression
-    from robustssm.evaluations.searches.minimal_strength import (
-        MinimalEps,
-        Study,
-        smallest_strengths,
-        strengths_summary,
-    )
+    from robustssm.evaluations.searches import minimal_strength as searches
     from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.table_files import write_csv
     from robustssm.files import prepare
@@ -63,19 +58,23 @@ def minimal(
         raise UsageError(f"minimal: {attack!r} has {', '.join(strength)}, which is looked for here")
     assert isinstance(attacker, Adversary | Perturbation)
     inject = attacker.sites[0]
-    search = MinimalEps(
+    search = searches.MinimalEps(
         attacker, first, last, rungs, bisections, unit or attacker.default_unit(inject)
     )
     plan = asked.plan(Noise(attack, eps=(last,), eps_unit=unit))
-    studies = [Study(model.ref, plan.task, asked.limit, asked.seed) for model in plan.models]
+    studies = [
+        searches.Study(model.ref, plan.task, asked.limit, asked.seed) for model in plan.models
+    ]
     if output is not None:  # tried before any work
         prepare(output)
     pieces = [(study, search, inject) for study in studies]
-    frames = asked.each(smallest_strengths, pieces, "checkpoints")
+    frames = asked.each(searches.smallest_strengths, pieces, "checkpoints")
     if output is not None:
         write_csv(output, pd.concat(frames, ignore_index=True))
         terminal.note(str(output))
-    rows = [strengths_summary(frame, frame.attrs["passes"], search.unit) for frame in frames]
+    rows = [
+        searches.strengths_summary(frame, frame.attrs["passes"], search.unit) for frame in frames
+    ]
     title = f"{attacker!r}: smallest eps in {search.unit}"
     terminal.show(asked.style, terminal.Table(title, rows, upright=True))
 

@@ -89,7 +89,7 @@ def sweep(
     Exit codes: 0 done; 2 usage, or the directory holds another sweep; 3 some cells failed;
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """
-    from robustssm.commands.sweep_tables import show_sweep
+    from robustssm.commands.show import show_sweep
     from robustssm.commands.sweep_watching import watched
     from robustssm.errors import StorageError
     from robustssm.evaluations.results.tables import finish

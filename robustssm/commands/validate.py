@@ -104,10 +104,11 @@ def _options(config: Path, problems: "Problems") -> dict[str, Any] | None:
     read = problems.attempt(read_configuration, config, command)
     if read is None:
         return None
-    for problem in read.problems:
+    values, found = read
+    for problem in found:
         problems.add(problem)
     root = click.get_current_context().find_root()
-    context = click.Context(command, info_name="sweep", parent=root, default_map=read.values)
+    context = click.Context(command, info_name="sweep", parent=root, default_map=values)
     try:
         command.parse_args(context, [])
     except click.UsageError as error:  # of the environment; the file's values were looked at

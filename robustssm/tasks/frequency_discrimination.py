@@ -15,14 +15,7 @@ import numpy as np
 from robustssm.errors import require_one_of
 from robustssm.philox import uniform
 from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import (
-    check,
-    check_sizes,
-    normals,
-    numbered,
-    on_grid,
-    splits_of,
-)
+from robustssm.tasks.generated import check, check_sizes, normals, numbered, on_grid, splits_of
 from robustssm.typing import IntArray
 
 PHASES = ("random", "known")

@@ -22,13 +22,7 @@ from pathlib import Path
 
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check
-from robustssm.tasks.reading import (
-    Source,
-    byte_tokens,
-    check_limit,
-    check_room,
-    published_splits,
-)
+from robustssm.tasks.reading import Source, byte_tokens, check_limit, check_room, published_splits
 from robustssm.typing import IntArray
 
 _WHO = "lra-text"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustssm.commands.sweep_tables import results_table
+from robustssm.commands.show import results_table
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports.markdown import render
 from robustssm.evaluations.reports.report import assemble

@@ -125,7 +125,7 @@ def test_numbers_of_a_list_are_those_of_the_option(
     """Text and back, every bit: repr of a double is the shortest text that gives it again."""
     path = tmp_path_factory.getbasetemp() / "numbers.toml"
     path.write_text(f"eps = [{', '.join(map(repr, values))}]")
-    text = read_configuration(path, sweep).values["eps"]
+    text = read_configuration(path, sweep)[0]["eps"]
     assert parse_numbers(text, "eps") == tuple(values)
 
 
@@ -203,9 +203,9 @@ def test_every_option_of_sweep_can_be_said_in_a_file(
     path = tmp_path / "a.toml"
     for spelling in (key, key.replace("-", "_")):
         path.write_text(f"{spelling} = {written}")
-        found = read_configuration(path, sweep)
-        assert found.problems == () and set(found.values) == {option.name}
-        assert isinstance(found.values[str(option.name)], list) == option.multiple
+        values, problems = read_configuration(path, sweep)
+        assert problems == [] and set(values) == {option.name}
+        assert isinstance(values[str(option.name)], list) == option.multiple
 
 
 def test_a_file_is_no_command_for_one_without_models(tmp_path: Path) -> None:
