@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, replace
 from typing import ClassVar, TypeVar, dataclass_transform, final
 
@@ -153,10 +153,6 @@ class Attack(ABC):  # noqa: B024
                     f"{len(x)} samples, 1 to {x.shape[1]}"
                 )
         self.check_length(x.shape[1], site)
-
-    def bins(self, L: int) -> Sequence[int]:
-        """Return the DFT bins of length L outside which it adds nothing before clipping; or all."""
-        return range(L // 2 + 1)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return each sample's energy of delta (batch, valid, channels) in the named band.

@@ -1,20 +1,50 @@
-"""How a perturbation treats the channels of a signal, and the phases of its sinusoids."""
+"""How a perturbation treats the channels of a signal, its band and the phases of its sinusoids."""
 
 import dataclasses
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from robustssm import philox
-from robustssm.attacks.bands import sinusoid, span_energy
+from robustssm.attacks.bands import band_energy, sinusoid, span_energy
 from robustssm.attacks.base import Perturbation, Site
+from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 CHANNELS = ("independent", "same", "one")
 PHASES = {"cosine": 0.0, "sine": -math.pi / 2.0}
+
+
+class Banded(Perturbation):
+    """A perturbation of a band, whose frequencies are counted in the field `frequency_unit`.
+
+    ends: the fields that hold the band's ends; None for a side that has none.
+    """
+
+    ends: ClassVar[tuple[str | None, str | None]] = ("low", "high")
+    frequency_unit: str
+
+    def edges(self) -> tuple[float | None, float | None]:
+        """Return the band's ends in `frequency_unit`; None if it has none on that side."""
+        low, high = (None if name is None else getattr(self, name) for name in self.ends)
+        return low, high
+
+    def band(self, site: Site) -> tuple[float, float]:
+        """Return the band in cycles per sample; UsageError beyond Nyquist."""
+        unit, L, rate = self.frequency_unit, site.length, site.rate
+        low, high = (
+            end if edge is None else cycles_per_sample(edge, unit, L, rate, self.who)
+            for edge, end in zip(self.edges(), (0.0, 0.5), strict=True)
+        )
+        return low, high
+
+    def in_band(self, delta: Tensor, site: Site) -> Tensor:
+        """Return the energy in the DFT bins of the valid part that are inside the band."""
+        return band_energy(delta, *self.band(site))
 
 
 class Channelled(Perturbation):

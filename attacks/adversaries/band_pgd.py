@@ -35,8 +35,6 @@ class BandPGD(Adversary):
 
     Parameters
     ----------
-    low, high : int
-        First and last DFT bin.
     steps, restarts : int
         Gradients per start, and number of starts.
     loss : str

@@ -1,7 +1,6 @@
 """What adversaries share: a victim that counts its passes, its samples, the final outer call."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, final
 
@@ -119,10 +118,6 @@ class Adversary(Attack):
 
     low: int
     high: int
-
-    def bins(self, L: int) -> Sequence[int]:
-        """Return the bins low..high."""
-        return range(self.low, self.high + 1)
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a band that does not exist at length L."""

@@ -11,7 +11,6 @@ on the gradient's sign alone, so that a margin's scale does not matter.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,8 +86,6 @@ class Guided(Adversary):
 
     Parameters
     ----------
-    low, high : int
-        First and last DFT bin.
     own : int
         Modes per sample with the largest linearised drop.
     shared : tuple of int
@@ -113,10 +110,6 @@ class Guided(Adversary):
             )
         outside = [k for k in self.shared if not self.low <= k <= self.high]
         require(not outside, "Guided: shared", outside, f"modes within {band}; widen the band")
-
-    def bins(self, L: int) -> Sequence[int]:
-        """Return all bins: a wave between two leaks beyond the band."""
-        return range(L // 2 + 1)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in bins low..high; a wave between two bins leaks beyond them."""

@@ -32,8 +32,6 @@ class RandomSearch(Adversary):
 
     Parameters
     ----------
-    low, high : int
-        First and last DFT bin.
     queries : int
         Number of margins that are asked for.
     modes : int

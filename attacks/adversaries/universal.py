@@ -38,8 +38,6 @@ class Universal(Adversary):
 
     Parameters
     ----------
-    low, high : int
-        First and last DFT bin.
     steps : int
         Gradient steps.
     loss : str

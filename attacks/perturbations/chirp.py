@@ -1,20 +1,20 @@
 """A sweep of frequency. Phase as in scipy.signal.chirp."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from robustssm.attacks.bands import waves, written
 from robustssm.attacks.base import Site, family
-from robustssm.attacks.channels import Wave
-from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.attacks.channels import Banded, Wave
 
 _LAWS = ("linear", "log")
 
 
 @family
-class Chirp(Wave):
+class Chirp(Wave, Banded):
     """A sinusoid whose frequency runs from low at the first valid step to high at the last.
 
     Every channel has the same root mean square. T is the last valid step.
@@ -25,12 +25,8 @@ class Chirp(Wave):
         Frequencies at the ends, in `frequency_unit`.
     law : str
         `linear`, f = low + (high - low) t / T, or `log`, f = low (high / low)^(t / T).
-    phase : str or float
-        `random` (uniform per sample and channel), `cosine`, `sine`, or radians. At the first step.
-    channels : str
-        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
-    frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    phase, channels, frequency_unit
+        As for `Fourier`, without `worst:P`; the phase is that at the first step.
     """
 
     low: float
@@ -50,20 +46,15 @@ class Chirp(Wave):
         starts = self.law != "log" or self.low > 0.0
         self.check(starts, "low", "above 0, where a log sweep can start, or law='linear'")
 
-    def _edges(self, L: int, site: Site) -> tuple[float, float]:
-        unit, rate = self.frequency_unit, site.rate
-        low, high = (cycles_per_sample(f, unit, L, rate, self.who) for f in (self.low, self.high))
-        return low, high
-
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a sweep beyond Nyquist, or one that vanishes at every sample."""
-        low, high = self._edges(L, site)
+        low, high = self.band(replace(site, length=L))
         if low == high:
             self.check_sine(low, f"frequency {self.low:g}", L)
 
     def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosine and sine of the sweep's angle, each (valid, 1)."""
-        low, high = self._edges(site.length, site)
+        low, high = self.band(site)
         if low == high:
             return waves([low], valid, like)
         t = torch.arange(valid, dtype=torch.float64, device=like.device)[:, None]

@@ -6,23 +6,22 @@ transform (as scipy.signal.butter) and run forwards and backwards (as scipy.sign
 """
 
 import math
-from abc import abstractmethod
 from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import band_energy, inside
+from robustssm.attacks.bands import inside
 from robustssm.attacks.base import Site, Transform, family
-from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.attacks.channels import Banded
 from robustssm.attacks.spectra import above_rounding, signal, spectrum
 from robustssm.errors import UsageError, require
 from robustssm.typing import IntArray
 
 
-class Filter(Transform):
-    """A filter that keeps a band, or removes it. Subclasses name the band.
+class Filter(Banded, Transform):
+    """A filter that keeps a band, or removes it.
 
     order: None removes whole DFT bins, the band's ends being part of it; n applies the squared
     magnitude of the Butterworth filter of order n (per edge), 1/2 at the band's edges. Where the
@@ -31,11 +30,6 @@ class Filter(Transform):
 
     keeps: ClassVar[bool] = True
     order: int | None
-    frequency_unit: str
-
-    @abstractmethod
-    def edges(self) -> tuple[float | None, float | None]:
-        """Return the band's ends in `frequency_unit`; None if it has none on that side."""
 
     def __post_init__(self) -> None:
         whole = self.order is None or (type(self.order) is int and self.order >= 1)
@@ -43,16 +37,6 @@ class Filter(Transform):
         low, high = self.edges()
         held = low is None or high is None or low <= high
         require(held, f"{self.who}: band", (low, high), "low <= high")
-
-    def band(self, site: Site) -> tuple[float, float]:
-        """Return the band in cycles per sample; UsageError if it does not exist."""
-        low, high = (
-            default
-            if edge is None
-            else cycles_per_sample(edge, self.frequency_unit, site.length, site.rate, self.who)
-            for edge, default in zip(self.edges(), (0.0, 0.5), strict=True)
-        )
-        return low, high
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a frequency beyond Nyquist, or one that `order` does not allow."""
@@ -93,7 +77,7 @@ class Filter(Transform):
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in the stop band; all of it if whole bins are removed."""
-        energy = band_energy(delta, *self.band(site))
+        energy = super().in_band(delta, site)
         return delta.square().sum((1, 2)) - energy if self.keeps else energy
 
 
@@ -106,19 +90,17 @@ class LowPass(Filter):
     cutoff : float
         The highest frequency that stays, in `frequency_unit`.
     order : int, optional
-        Of the Butterworth filter, which is applied in squared magnitude; by default whole DFT bins
-        go.
+        Of the Butterworth filter, applied in squared magnitude; by default whole DFT bins are
+        removed.
     frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+        As for `Fourier`.
     """
 
     cutoff: float
     order: int | None = None
     frequency_unit: str = "bin"
 
-    def edges(self) -> tuple[float | None, float | None]:
-        """Return the band that stays."""
-        return None, self.cutoff
+    ends: ClassVar[tuple[str | None, str | None]] = (None, "cutoff")
 
 
 @family
@@ -129,20 +111,15 @@ class HighPass(Filter):
     ----------
     cutoff : float
         The lowest frequency that stays, in `frequency_unit`.
-    order : int, optional
-        Of the Butterworth filter, applied in squared magnitude; by default whole DFT bins are
-        removed.
-    frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    order, frequency_unit
+        As for `LowPass`.
     """
 
     cutoff: float
     order: int | None = None
     frequency_unit: str = "bin"
 
-    def edges(self) -> tuple[float | None, float | None]:
-        """Return the band that stays."""
-        return self.cutoff, None
+    ends: ClassVar[tuple[str | None, str | None]] = ("cutoff", None)
 
 
 @family
@@ -153,45 +130,21 @@ class BandPass(Filter):
     ----------
     low, high : float
         The band's ends, in `frequency_unit`.
-    order : int, optional
-        Of the Butterworth filter, applied in squared magnitude; by default whole DFT bins are
-        removed.
-    frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    order, frequency_unit
+        As for `LowPass`.
     """
 
     low: float
     high: float
     order: int | None = None
     frequency_unit: str = "bin"
-
-    def edges(self) -> tuple[float | None, float | None]:
-        """Return the band that stays."""
-        return self.low, self.high
 
 
 @family
-class BandStop(Filter):
+class BandStop(BandPass):
     """Frequencies from `low` to `high` go; DC stays, unless low is 0.
 
-    Parameters
-    ----------
-    low, high : float
-        The band's ends, in `frequency_unit`.
-    order : int, optional
-        Of the Butterworth filter, applied in squared magnitude; by default whole DFT bins are
-        removed.
-    frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    Its parameters are those of `BandPass`.
     """
 
     keeps: ClassVar[bool] = False
-
-    low: float
-    high: float
-    order: int | None = None
-    frequency_unit: str = "bin"
-
-    def edges(self) -> tuple[float | None, float | None]:
-        """Return the band that goes."""
-        return self.low, self.high

@@ -5,7 +5,6 @@ in one dimension and with the phase drawn instead of the sign.
 """
 
 import math
-from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -96,10 +95,6 @@ class Fourier(Wave):
     def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosine and sine of the frequency."""
         return waves([self.cycles(site)], valid, like)
-
-    def bins(self, L: int) -> Sequence[int]:
-        """Return the mode, if it is given as a DFT bin; else all."""
-        return (int(self.mode),) if self.frequency_unit == "bin" else super().bins(L)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in sinusoids of this frequency."""

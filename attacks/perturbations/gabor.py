@@ -27,12 +27,8 @@ class Gabor(Wave):
         Of the envelope, from 0, the start of the valid part, to 1, its end.
     width : float
         Standard deviation of the envelope, above 0 and up to 1, as a fraction of the valid part.
-    phase : str or float
-        `random` (uniform per sample and channel), `cosine`, `sine`, or radians. At t = 0.
-    channels : str
-        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
-    frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    phase, channels, frequency_unit
+        As for `Fourier`, without `worst:P`; the phase is that at t = 0.
     """
 
     mode: float

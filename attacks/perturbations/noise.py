@@ -1,15 +1,14 @@
 """Gaussian noise with a given spectrum, made from normal draws of its Fourier coefficients."""
 
 import math
-from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import band_energy, inside, written
+from robustssm.attacks.bands import inside, written
 from robustssm.attacks.base import Site, family
-from robustssm.attacks.channels import Channelled
-from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.attacks.channels import Banded, Channelled
 from robustssm.errors import UsageError, require
 from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
@@ -44,7 +43,7 @@ class GaussianNoise(Channelled):
 
 
 @family
-class BandNoise(GaussianNoise):
+class BandNoise(GaussianNoise, Banded):
     """Gaussian noise in the DFT bins low..high, both ends included; zero outside.
 
     If the sequence ends before L the band stays in cycles per sample, and the noise lies in those
@@ -54,10 +53,8 @@ class BandNoise(GaussianNoise):
     ----------
     low, high : float
         The band's ends, in `frequency_unit`.
-    channels : str
-        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
-    frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    channels, frequency_unit
+        As for `Fourier`.
     """
 
     low: float
@@ -71,13 +68,9 @@ class BandNoise(GaussianNoise):
             object.__setattr__(self, name, written(getattr(self, name), self.who))
         self.check(self.low <= self.high, "low", f"at most high, {self.high:g}")
 
-    def _edges(self, L: int, site: Site) -> tuple[float, float]:
-        unit, rate = self.frequency_unit, site.rate
-        low, high = (cycles_per_sample(f, unit, L, rate, self.who) for f in (self.low, self.high))
-        return low, high
-
-    def _bins(self, valid: int, edges: tuple[float, float]) -> tuple[int, int]:
+    def _bins(self, valid: int, site: Site) -> tuple[int, int]:
         """Return the first DFT bin of the band and their number."""
+        edges = self.band(site)
         bins = torch.nonzero(inside(valid, *edges, torch.empty(0)))[:, 0]
         if len(bins) == 0:
             raise UsageError(
@@ -89,23 +82,14 @@ class BandNoise(GaussianNoise):
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a band beyond Nyquist, or without any bin."""
-        self._bins(L, self._edges(L, site))
+        self._bins(L, replace(site, length=L))
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the noise, of equal mean power in every bin."""
-        first, count = self._bins(x.shape[1], self._edges(site.length, site))
+        first, count = self._bins(x.shape[1], site)
         weights = torch.ones(count, dtype=torch.float64, device=x.device)
         noise = self.coloured(weights, first, x, sample_id, seed, site)
         return self.spread(noise, x, sample_id, seed, site)
-
-    def bins(self, L: int) -> Sequence[int]:
-        """Return the band, if it is given in DFT bins; else all."""
-        named = self.frequency_unit == "bin"
-        return range(int(self.low), int(self.high) + 1) if named else super().bins(L)
-
-    def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in the DFT bins of the valid part that are inside the band."""
-        return band_energy(delta, *self._edges(site.length, site))
 
 
 @family

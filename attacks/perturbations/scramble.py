@@ -10,17 +10,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import band_energy, inside
+from robustssm.attacks.bands import inside
 from robustssm.attacks.base import Site, Transform, family
-from robustssm.attacks.channels import Channelled
-from robustssm.attacks.frequencies import cycles_per_sample
+from robustssm.attacks.channels import Banded, Channelled
 from robustssm.attacks.spectra import above_rounding, signal, spectrum
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 
 @family
-class PhaseScramble(Channelled, Transform):
+class PhaseScramble(Channelled, Banded, Transform):
     """Every DFT bin from `low` to `high` is turned by a uniform random phase.
 
     Amplitudes stay, as do DC and, at even length, the Nyquist bin.
@@ -33,7 +32,7 @@ class PhaseScramble(Channelled, Transform):
         `independent`; `same` turns all channels alike, which keeps their cross-spectra; `one`
         scrambles one channel alone.
     frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+        As for `Fourier`.
     """
 
     low: float = 0
@@ -48,16 +47,6 @@ class PhaseScramble(Channelled, Transform):
             value = getattr(self, key)
             if self.frequency_unit == "bin" and value is not None and float(value).is_integer():
                 object.__setattr__(self, key, int(value))  # one repr, hence the same draws
-
-    def band(self, site: Site) -> tuple[float, float]:
-        """Return the band in cycles per sample; UsageError beyond Nyquist."""
-        low, high = (
-            0.5
-            if edge is None
-            else cycles_per_sample(edge, self.frequency_unit, site.length, site.rate, self.who)
-            for edge in (self.low, self.high)
-        )
-        return low, high
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError if no bin of the band has a phase at length L."""
@@ -86,7 +75,3 @@ class PhaseScramble(Channelled, Transform):
         change[..., bins] = X[..., bins] * turn
         part = self.spread(signal(change, x.shape[1]), x, sample_id, seed, site)
         return x + above_rounding(part, x)
-
-    def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in the band."""
-        return band_energy(delta, *self.band(site))

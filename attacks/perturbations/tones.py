@@ -29,12 +29,8 @@ class MultiTone(Phased):
     ----------
     modes : tuple of float
         Distinct frequencies, in `frequency_unit`; their order plays no part.
-    phase : str or float
-        `random` (uniform per sample and channel), `cosine`, `sine`, or radians.
-    channels : str
-        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
-    frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    phase, channels, frequency_unit
+        As for `Fourier`, without `worst:P`.
     """
 
     modes: tuple[float, ...]
@@ -73,11 +69,6 @@ class MultiTone(Phased):
         wave = combine(torch.cat([cosine, sine], dim=1), torch.cat([a / size, b / size], dim=1))
         return self.spread(unit_rms(wave), x, sample_id, seed, site)
 
-    def bins(self, L: int) -> Sequence[int]:
-        """Return the modes, if they are given as DFT bins; else all."""
-        named = self.frequency_unit == "bin"
-        return [int(mode) for mode in self.modes] if named else super().bins(L)
-
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in sinusoids of the modes' frequencies."""
         return tone_energy(delta, self._cycles(site.length, site))
@@ -99,12 +90,8 @@ class Hum(Phased):
     decay : float
         1 as of a sawtooth, whose Fourier series is the sum of sin(h x) / h; 2 as of a triangle; 0
         for equal amplitudes.
-    phase : str or float
-        `random` (uniform per sample and channel), `cosine`, `sine`, or radians.
-    channels : str
-        `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
-    frequency_unit : str
-        Unit of the frequencies: `bin` (of the DFT of length L), `cycles` (per sample) or `hz`.
+    phase, channels, frequency_unit
+        As for `Fourier`, without `worst:P`.
     """
 
     frequency: float

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -33,18 +32,13 @@ _OTHERS = 1024
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def evaluate(network: Classifier, cell: Cell, task: Task, batch_size: int) -> pd.DataFrame:
-    """Return the rows of a cell: prediction, margin, loss and what was delivered, per sample.
-
-    margin: logit of the label minus the largest other one; forwards and backwards: passes spent
-    on the sample. The network is not changed.
-    """
-    return pd.DataFrame(cell_columns(network, cell, task, batch_size))
-
-
 @torch.no_grad()
 def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -> Columns:
-    """Return the columns of a cell's rows, as in `evaluate`, by ascending sample id."""
+    """Return the columns of a cell's rows, by ascending sample id; the network stays the same.
+
+    margin: logit of the label minus the largest other one; forwards and backwards: passes spent on
+    the sample.
+    """
     condition, split = cell.condition, task.splits["test"].first(cell.limit)
     device = network.mean.device
     site = input_site(task) if task.tokens is None else embedded(network, task)

@@ -63,18 +63,10 @@ class Condition:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Condition":
-        """Return the condition of a row as `to_row` writes it.
+        """Return the condition of a row as `to_row` writes it; further columns are ignored.
 
-        Parameters
-        ----------
-        row : mapping
-            Values by column; further columns are ignored.
-
-        Raises
-        ------
-        UsageError
-            If the row describes no condition, or its perturbation is spelt in another way than
-            `to_row` spells it.
+        Raises UsageError if the row describes no condition, or spells its perturbation in another
+        way than `to_row` does.
         """
         text, inject, unit = (str(row[name]) for name in ("perturbation", "inject", "eps_unit"))
         attack, settings = parse_expression(text)

@@ -28,28 +28,13 @@ _DEFAULT_MODES = {"fourier": "1-64", "resonance": "1"}
 class Noise:
     """One noise of a sweep, with its options.
 
-    Parameters
-    ----------
-    name : str
-        `fourier`, `resonance`, or a perturbation or adversary such as `BandNoise(1, 16)`. If its
-        text holds the word `mode`, as in `Gabor(mode, 0.5, 0.1)`, it is swept over the modes.
-    modes : str or sequence of int, optional
-        Modes in the grammar of `attacks.frequencies`, in `mode_unit`; for resonance the numbers of
-        S4D's spikes. None takes 1-64 for fourier and 1 for resonance.
-    omega : sequence of float
-        Frequencies of resonance instead of spikes, rad per unit of the layer's time.
-    eps : sequence of float
-        Strengths.
-    eps_unit, inject : str, optional
-        Unit of eps and place; None takes the perturbation's own.
-    mode_unit : str
-        What `modes` counts: `bin`, `cycles` (per sample) or `hz`.
-    phase, channels : optional
-        Of fourier: its phase, and how channels are drawn.
-    clip : str
-        `none`, `hard` or `rescale`: how inputs are kept within `limits`.
-    limits : tuple of float
-        Lowest and highest value of an input.
+    name: `fourier`, `resonance`, or a perturbation or adversary such as `BandNoise(1, 16)`. If its
+    text holds the word `mode`, as in `Gabor(mode, 0.5, 0.1)`, it is swept over the modes.
+    modes: in the grammar of `attacks.frequencies`, in `mode_unit` (`bin`, `cycles` per sample or
+    `hz`); for resonance the numbers of S4D's spikes; None takes 1-64 for fourier, 1 for resonance.
+    omega: frequencies of resonance instead of spikes, rad per unit of the layer's time.
+    eps_unit, inject: None takes the perturbation's own. phase, channels: of fourier alone.
+    clip: `none`, `hard` or `rescale`, which keep an input within `limits`, lowest and highest.
     """
 
     name: str

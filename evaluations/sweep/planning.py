@@ -56,33 +56,13 @@ def make_plan(
     device: str = "cpu",
     problems: Problems | None = None,
 ) -> Plan:
-    """Return the plan of a sweep over models, modes and strengths.
+    """Return the plan of a sweep, checked before anything is computed: each noise for every model.
 
-    Everything is checked here, before anything is computed.
-
-    Parameters
-    ----------
-    refs : sequence of ModelRef
-        The models.
-    noises : Noise or sequence of Noise
-        What is done to them; each is planned for every model.
-    task : str, optional
-        The data; None takes the task on the models' cards, which must agree.
-    seed : int
-        Seed of the noise.
-    limit : int, optional
-        Number of samples of the test split, the first ones; None takes all.
-    device : str
-        Kind of processor, `cpu` or `cuda`: the bits of cells differ.
-    problems : Problems, optional
-        What the caller found wrong before; it is raised together with what is found here.
-
-    Raises
-    ------
-    UsageError
-        If the options contradict each other or the models, one line per problem.
-    RejectedInputError
-        If a checkpoint or the data are damaged or do not fit, and nothing else is wrong.
+    task: the data; None takes the task on the models' cards, which must agree. seed: of the noise.
+    limit: the first so many test samples, None for all. device: `cpu` or `cuda`, whose bits differ.
+    problems: what the caller found wrong before, raised together with what is found here, one line
+    per problem: UsageError if options contradict each other or the models, RejectedInputError if
+    all that is wrong are checkpoints or data that are damaged or do not fit.
     """
     problems = problems or Problems()
     noises = (noises,) if isinstance(noises, Noise) else tuple(noises)
@@ -122,22 +102,7 @@ def plan_conditions(
     limit: int | None = None,
     device: str = "cpu",
 ) -> Plan:
-    """Plan the given conditions for every model.
-
-    Parameters
-    ----------
-    refs : sequence of ModelRef
-        The models.
-    planned : sequence of Condition
-        The conditions, the same for every model; the clean evaluation is added.
-    task, seed, limit, device
-        As for `make_plan`.
-
-    Raises
-    ------
-    UsageError, RejectedInputError
-        As `make_plan`.
-    """
+    """Plan the clean evaluation and the given conditions for every model; else as `make_plan`."""
     problems = Problems()
     models, data, limit = _read(refs, task, limit, problems)
     problems.raise_all()

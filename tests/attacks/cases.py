@@ -1,11 +1,12 @@
 """Every family of perturbations, one line a case: a new family enters by one line."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from robustssm.attacks import Site
-from robustssm.attacks.base import Perturbation
+from robustssm.attacks import Attack, BandNoise, Fourier, MultiTone, Perturbation, Site
+from robustssm.attacks.adversaries import Adversary, Guided
 from robustssm.attacks.expressions import parse_expression
 
 
@@ -108,6 +109,23 @@ CASES = (
     Case("Dropout(0.5, 'hold')"),
     Case("Dropout(0.02, 'hold', 'one')"),
 )
+
+
+def named_bins(attack: Attack, L: int) -> Sequence[int]:
+    """Return the DFT bins of length L that an attack's parameters confine it to; all else.
+
+    Nothing is added outside them before clipping. A wave of Guided between two bins leaks.
+    """
+    if isinstance(attack, Adversary) and not isinstance(attack, Guided):
+        return range(attack.low, attack.high + 1)
+    if getattr(attack, "frequency_unit", "") == "bin":
+        if isinstance(attack, BandNoise):
+            return range(int(attack.low), int(attack.high) + 1)
+        if isinstance(attack, Fourier):
+            return [int(attack.mode)]
+        if isinstance(attack, MultiTone):
+            return [int(mode) for mode in attack.modes]
+    return range(L // 2 + 1)
 
 
 def signal(batch: int, L: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:

@@ -12,7 +12,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
 from robustssm.evaluations.searches.minimal_strength import strengths_summary
-from robustssm.evaluations.sweep.cell_rows import evaluate
+from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 
@@ -38,7 +38,7 @@ def test_the_smallest_strength_breaks_and_the_rung_below_does_not(
     plan = make_plan(
         resolve(f"m={path}"), Noise("fourier", "2", eps=(float(found["eps"]),)), limit=40
     )
-    rows = evaluate(load_checkpoint(path).network, plan.cells[1], plan.task, 64)
+    rows = pd.DataFrame(cell_columns(load_checkpoint(path).network, plan.cells[1], plan.task, 64))
     assert not rows.set_index("sample_id")["correct"][found["sample_id"]]
 
 

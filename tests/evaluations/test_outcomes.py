@@ -12,7 +12,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.model_names import resolve
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.sweep.cell_rows import evaluate, worst_rows
+from robustssm.evaluations.sweep.cell_rows import cell_columns, worst_rows
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
@@ -27,7 +27,9 @@ def plan_of(path: Path, *noises: Noise) -> Plan:
 
 def rows_of(plan: Plan, path: Path, batch_size: int = 64) -> list[pd.DataFrame]:
     network = load_checkpoint(path).network
-    return [evaluate(network, cell, plan.task, batch_size) for cell in plan.cells[1:]]
+    return [
+        pd.DataFrame(cell_columns(network, cell, plan.task, batch_size)) for cell in plan.cells[1:]
+    ]
 
 
 def test_two_models_are_given_the_same_noise(checkpoints: dict[str, Path]) -> None:

@@ -12,7 +12,7 @@ from robustssm.attacks.injection import embedded
 from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
 from robustssm.cli import main
-from robustssm.evaluations.sweep.cell_rows import evaluate
+from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.networks.network import Architecture, build_network
@@ -58,7 +58,7 @@ def rows(model: Path, task: Task, noise: Noise, monkeypatch: pytest.MonkeyPatch)
     plan = make_plan(resolve(f"m={model}"), noise, task="ending")
     network = load_checkpoint(model).network
     frames = [
-        evaluate(network, cell, task, 16).assign(number=number)
+        pd.DataFrame(cell_columns(network, cell, task, 16)).assign(number=number)
         for number, cell in enumerate(plan.cells)
     ]
     return pd.concat(frames, ignore_index=True)

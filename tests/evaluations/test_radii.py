@@ -20,6 +20,7 @@ from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from tests.attacks.cases import named_bins
 
 LENGTH = 64
 
@@ -47,7 +48,7 @@ def sweep(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 def successful(run: RunDirectory, modes: Sequence[int]) -> pd.DataFrame:
     """Return sample, L2 norm (raw units) and name of every attack at the input that broke it.
 
-    Only attacks whose class says that they stay within the bins `modes`.
+    Only attacks whose parameters say that they stay within the bins `modes`.
     """
     parts = []
     plan = run.plan()
@@ -55,7 +56,7 @@ def successful(run: RunDirectory, modes: Sequence[int]) -> pd.DataFrame:
     assert set(at_input["clip"]) == {"none"}  # clipping would take an attack out of its band
     for cell in at_input.itertuples():
         attack = parse_expression(str(cell.perturbation))[0]
-        if set(attack.bins(LENGTH)) <= set(modes):
+        if set(named_bins(attack, LENGTH)) <= set(modes):
             rows = run.rows(str(cell.cell), ["sample_id", "correct", "delivered_l2"])
             parts.append(rows[~rows["correct"]].assign(attack=attack.who))
     return pd.concat(parts)

@@ -12,7 +12,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import StorageError
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.sweep.cell_rows import evaluate
+from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
@@ -64,8 +64,10 @@ def test_the_order_of_samples_changes_nothing(checkpoints: dict[str, Path]) -> N
     shuffled = Split(test.inputs[order], test.labels[order], test.sample_id[order])
     other = replace(plan.task, splits={**plan.task.splits, "test": shuffled})
     for cell in plan.cells[:3]:
-        straight = evaluate(network, cell, plan.task, 64)
-        pd.testing.assert_frame_equal(evaluate(network, cell, other, 7), straight, check_exact=True)
+        straight = pd.DataFrame(cell_columns(network, cell, plan.task, 64))
+        pd.testing.assert_frame_equal(
+            pd.DataFrame(cell_columns(network, cell, other, 7)), straight, check_exact=True
+        )
 
 
 def test_a_second_call_computes_nothing(models: str, tmp_path: Path) -> None:
@@ -106,13 +108,13 @@ def test_rows_are_what_the_network_says(checkpoints: dict[str, Path]) -> None:
     network = load_checkpoint(checkpoints["s4d"]).network
     before = {k: v.clone() for k, v in network.state_dict().items()}
     split = plan.task.splits["test"].first(60)
-    clean = evaluate(network, plan.cells[0], plan.task, 64)
+    clean = pd.DataFrame(cell_columns(network, plan.cells[0], plan.task, 64))
     assert tuple(clean.columns) == COLUMNS
     expected = logits(network, torch.from_numpy(split.inputs))
     assert clean["prediction"].tolist() == expected.argmax(1).tolist()
     assert (clean["correct"] == (clean["margin"] > 0)).all()
     assert (clean[["delivered_l2", "delivered_linf"]] == 0).all(axis=None)
-    noisy = evaluate(network, plan.cells[2], plan.task, 64)
+    noisy = pd.DataFrame(cell_columns(network, plan.cells[2], plan.task, 64))
     # Root mean square eps times the task's standard deviation, to float32 rounding of the input.
     np.testing.assert_allclose(noisy["delivered_rms"], plan.task.std[0], rtol=1e-5)
     np.testing.assert_allclose(noisy["in_band_share"], 1.0, atol=1e-5)
