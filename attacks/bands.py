@@ -15,16 +15,12 @@ _SLACK = 1e-9
 NOTHING = 1e-12
 
 
-def waves(cycles: Sequence[float], valid: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cos and sin of 2 pi f t for t < valid, each (valid, frequencies), on like's device.
+@lru_cache(maxsize=2)
+def waves(cycles: tuple[float, ...], valid: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return cos and sin of 2 pi f t for t < valid, each (valid, frequencies), on a device.
 
     The sine is exactly zero at f = 0 and f = 1/2. Not to be written to: they are kept.
     """
-    return _waves(tuple(cycles), valid, like.device)
-
-
-@lru_cache(maxsize=2)
-def _waves(cycles: tuple[float, ...], valid: int, device: torch.device) -> tuple[Tensor, Tensor]:
     f = torch.tensor(cycles, dtype=torch.float64, device=device)
     t = torch.arange(valid, dtype=torch.float64, device=device)
     angle = 2.0 * math.pi * torch.remainder(t[:, None] * f, 1.0)
@@ -39,14 +35,6 @@ def written(value: float, who: str) -> float:
     except (TypeError, ValueError):
         raise UsageError(f"{who}: {value!r} is not a number") from None
     return int(number) if number.is_integer() else number
-
-
-def sinusoid(cosine: Tensor, sine: Tensor, phase: Tensor) -> Tensor:
-    """Return cos(angle + phase) with root mean square 1, (batch, valid, channels).
-
-    cosine, sine: of the angle, (valid, 1); phase: (batch, 1, channels), in radians.
-    """
-    return unit_rms(torch.cos(phase) * cosine - torch.sin(phase) * sine)
 
 
 def unit_rms(wave: Tensor) -> Tensor:
@@ -80,9 +68,9 @@ def span_energy(delta: Tensor, columns: Tensor) -> Tensor:
     return _energy(delta, _span(columns))
 
 
-def tone_energy(delta: Tensor, cycles: Sequence[float]) -> Tensor:
+def tone_energy(delta: Tensor, cycles: tuple[float, ...]) -> Tensor:
     """Return the energy of delta (batch, valid, channels) in sinusoids of the frequencies."""
-    return _energy(delta, _tones(tuple(cycles), delta.shape[1], delta.device))
+    return _energy(delta, _tones(cycles, delta.shape[1], delta.device))
 
 
 def _span(columns: Tensor) -> Tensor:
@@ -93,7 +81,7 @@ def _span(columns: Tensor) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _tones(cycles: tuple[float, ...], valid: int, device: torch.device) -> Tensor:
-    return _span(torch.cat(_waves(cycles, valid, device), dim=1))
+    return _span(torch.cat(waves(cycles, valid, device), dim=1))
 
 
 def _energy(delta: Tensor, basis: Tensor) -> Tensor:

@@ -233,16 +233,12 @@ class Perturbation(Attack):
         """Return the perturbations of which a sample suffers the worst; usually this one alone."""
         return (self,)
 
-    def _stream(self, seed: int, site: Site) -> str:
-        return f"{seed}|{self!r}|{site.layer}"
-
-    def draws(self, sample_id: IntArray, count: int, seed: int, site: Site, x: Tensor) -> Tensor:
-        """Return uniform draws in [0, 1), (samples, count), on x's device."""
-        return philox.uniform_tensor(self._stream(seed, site), sample_id, count, x.device)
-
-    def normals(self, sample_id: IntArray, count: int, seed: int, site: Site, x: Tensor) -> Tensor:
-        """Return standard normal draws, (samples, count), on x's device."""
-        return philox.normal_tensor(self._stream(seed, site), sample_id, count, x.device)
+    def draws(
+        self, count: int, x: Tensor, ids: IntArray, seed: int, site: Site, normal: bool = False
+    ) -> Tensor:
+        """Return draws (batch, count) on x's device: uniform in [0, 1), or standard normal."""
+        draw = philox.normal_tensor if normal else philox.uniform_tensor
+        return draw(f"{seed}|{self!r}|{site.layer}", ids, count, x.device)
 
 
 class Transform(Perturbation):

@@ -95,13 +95,6 @@ class Budget:
         """The unit, which measures and scales."""
         return UNITS[self.unit]
 
-    def size(self, delta: Tensor, scale: Tensor | None) -> Tensor:
-        """Return the size of delta (batch, length, channels) per sample, in `unit`'s norm.
-
-        scale: standard deviation per channel, (channels,), for std. snr-db is measured as rms.
-        """
-        return self.norm.size(delta, scale)
-
     def target(self, x: Tensor, who: str, ids: IntArray | None = None) -> Tensor:
         """Return the size that is wanted for each sample of x, (batch,); ids for messages."""
         return self.norm.target(self.eps, x, who, ids)
@@ -117,7 +110,7 @@ class Budget:
         """Return direction (batch, length, channels) with each sample at the size wanted for x."""
         if self.unit == "mix":
             return self.eps * direction
-        size = self.size(direction, scale)
+        size = self.norm.size(direction, scale)
         if bool((size == 0.0).any()):
             raise UsageError(
                 f"{who}: is the zero vector for {which(size, ids)}, which no eps in {self.unit} "
@@ -149,14 +142,14 @@ class Budget:
         largest factor falls short, that one is returned, and the record of what was delivered
         says so.
         """
-        target = self.size(delta, scale)
+        target = self.norm.size(delta, scale)
         low = torch.ones_like(target)
         # At this factor every value that the direction moves noticeably is at an end of the range.
         high = low * 2.0**20
 
         def delivered(factor: Tensor) -> Tensor:
             moved = (x + delta * factor[:, None, None]).clamp(self.low, self.high) - x
-            return self.size(moved, scale)
+            return self.norm.size(moved, scale)
 
         for _ in range(_STEPS):
             middle = torch.sqrt(low * high)

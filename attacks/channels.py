@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustssm import philox
-from robustssm.attacks.bands import band_energy, sinusoid, span_energy
+from robustssm.attacks.bands import band_energy, span_energy, unit_rms
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
@@ -65,18 +65,11 @@ class Channelled(Perturbation):
         return self
 
     def channel_draws(
-        self,
-        kind: str,
-        count: int,
-        x: Tensor,
-        sample_id: IntArray,
-        seed: int,
-        site: Site,
+        self, count: int, x: Tensor, ids: IntArray, seed: int, site: Site, normal: bool = False
     ) -> Tensor:
-        """Return `uniform` or `normal` draws (batch, count, channels or 1), on x's device."""
+        """Return draws as `draws` does, (batch, count, channels or 1)."""
         k = x.shape[2] if self.channels == "independent" else 1
-        draw = self.draws if kind == "uniform" else self.normals
-        return draw(sample_id, count * k, seed, site, x).view(len(x), count, k)
+        return self.draws(count * k, x, ids, seed, site, normal).view(len(x), count, k)
 
     def spread(self, wave: Tensor, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return wave (batch, valid, channels or 1) on the channels that the policy names."""
@@ -100,11 +93,15 @@ class Phased(Channelled):
         carrier: Perturbation = dataclasses.replace(self, phase="random")  # type: ignore[type-var]
         return carrier
 
+    @property
+    def phase_known(self) -> bool:
+        """Whether the phase is one of the words, or a finite number."""
+        known = self.phase in ("random", *PHASES)
+        return known if isinstance(self.phase, str) else math.isfinite(self.phase)
+
     def check_phase(self) -> None:
         """Raise UsageError if the phase is unknown."""
-        known = self.phase in ("random", *PHASES)
-        held = known if isinstance(self.phase, str) else math.isfinite(self.phase)
-        self.check(held, "phase", "random, cosine, sine, or a number in radians")
+        self.check(self.phase_known, "phase", "random, cosine, sine, or a number in radians")
 
     def check_sine(self, cycles: float, name: str, L: int) -> None:
         """Raise UsageError for the sine of a frequency at which it is zero at every step."""
@@ -121,8 +118,7 @@ class Phased(Channelled):
     def phases(self, count: int, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the phases of `count` sinusoids, (batch, count, channels or 1), in radians."""
         if self.phase == "random":
-            draws = self.channel_draws("uniform", count, x, sample_id, seed, site)
-            return 2.0 * math.pi * draws
+            return 2.0 * math.pi * self.channel_draws(count, x, sample_id, seed, site)
         value = PHASES[self.phase] if isinstance(self.phase, str) else self.phase
         return torch.full((len(x), count, 1), value, dtype=torch.float64, device=x.device)
 
@@ -137,7 +133,8 @@ class Wave(Phased):
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the wave with root mean square 1 in every channel that has it."""
         cosine, sine = self.pair(x.shape[1], site, x)
-        wave = sinusoid(cosine, sine, self.phases(1, x, sample_id, seed, site))
+        phase = self.phases(1, x, sample_id, seed, site)
+        wave = unit_rms(torch.cos(phase) * cosine - torch.sin(phase) * sine)
         return self.spread(wave, x, sample_id, seed, site)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:

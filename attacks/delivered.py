@@ -47,15 +47,12 @@ class Delivered:
             index = first + rows[:real].cpu().numpy()
             x = before[rows, :valid].double()
             delta = after[rows, :valid].double() - x
-
-            def kept(value: Tensor, real: int = real) -> FloatArray:
-                result: FloatArray = value[:real].cpu().numpy()
-                return result
-
-            self.energy[index] += kept(delta.square().sum((1, 2)))
-            self.signal[index] += kept(x.square().sum((1, 2)))
-            self.in_band[index] += kept(attack.in_band(delta, site))
-            largest = kept(delta.abs().amax((1, 2)))
+            energy, signal = (part.square().sum((1, 2)) for part in (delta, x))
+            measured = energy, signal, attack.in_band(delta, site), delta.abs().amax((1, 2))
+            energy, signal, in_band, largest = torch.stack(measured)[:, :real].cpu().numpy()
+            self.energy[index] += energy
+            self.signal[index] += signal
+            self.in_band[index] += in_band
             self.largest[index] = np.maximum(self.largest[index], largest)
             self.count[index] += valid * delta.shape[2]
 

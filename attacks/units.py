@@ -50,7 +50,10 @@ class Unit:
         return x.shape[1] * x.shape[2]
 
     def size(self, delta: Tensor, scale: Tensor | None) -> Tensor:
-        """Return the size of delta (batch, length, channels) per sample, (batch,)."""
+        """Return the size of delta (batch, length, channels) per sample, (batch,).
+
+        scale: standard deviations, (channels,), for std.
+        """
         return torch.linalg.vector_norm(delta, dim=(1, 2)) / math.sqrt(self.values(delta))
 
     def target(self, eps: float, x: Tensor, who: str, ids: IntArray | None = None) -> Tensor:

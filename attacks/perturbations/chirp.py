@@ -56,7 +56,7 @@ class Chirp(Wave, Banded):
         """Return cosine and sine of the sweep's angle, each (valid, 1)."""
         low, high = self.band(site)
         if low == high:
-            return waves([low], valid, like)
+            return waves((low,), valid, like.device)
         t = torch.arange(valid, dtype=torch.float64, device=like.device)[:, None]
         T = max(valid - 1, 1)
         if self.law == "linear":

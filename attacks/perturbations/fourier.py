@@ -5,12 +5,13 @@ in one dimension and with the phase drawn instead of the sign.
 """
 
 import math
+from dataclasses import replace
 
 from torch import Tensor
 
 from robustssm.attacks.bands import tone_energy, waves, written
 from robustssm.attacks.base import Perturbation, Site, family
-from robustssm.attacks.channels import PHASES, Wave
+from robustssm.attacks.channels import Wave
 from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
@@ -45,21 +46,18 @@ class Fourier(Wave):
     def __post_init__(self) -> None:
         self.check_channels()
         object.__setattr__(self, "mode", written(self.mode, self.who))
-        if self._policy() not in ("random", "worst", "fixed"):
+        if not (self._tried or self.phase_known):
             raise UsageError(
                 f"{self.who}: phase {self.phase!r} is unknown, expected random, cosine, sine, "
                 f"a number in radians, or worst:P with P from 1 to {_MOST_PHASES}"
             )
 
-    def _policy(self) -> str:
-        if isinstance(self.phase, str):
-            name, _, count = self.phase.partition(":")
-            if name == "worst" and count.isdecimal() and 1 <= int(count) <= _MOST_PHASES:
-                return "worst"
-            if self.phase == "random":
-                return "random"
-            return "fixed" if self.phase in PHASES else "unknown"
-        return "fixed" if math.isfinite(self.phase) else "unknown"
+    @property
+    def _tried(self) -> int:
+        """The number P of phases of `worst:P`; 0 for any other phase."""
+        name, _, count = str(self.phase).partition(":")
+        held = name == "worst" and count.isdecimal() and 1 <= int(count) <= _MOST_PHASES
+        return int(count) if held else 0
 
     def cycles(self, site: Site) -> float:
         """Return the frequency in cycles per sample; UsageError beyond Nyquist."""
@@ -67,10 +65,10 @@ class Fourier(Wave):
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a mode beyond Nyquist, or one that vanishes at every sample."""
-        f = cycles_per_sample(self.mode, self.frequency_unit, L, site.rate, self.who)
-        if self._policy() != "worst":
+        f = self.cycles(replace(site, length=L))
+        if not self._tried:
             self.check_sine(f, f"mode {self.mode:g}", L)
-        elif 2.0 * f % 1.0 == 0.0 and int(str(self.phase).partition(":")[2]) % 4 == 0:
+        elif 2.0 * f % 1.0 == 0.0 and self._tried % 4 == 0:
             raise UsageError(
                 f"{self.who}: one of the phases of {self.phase} makes mode {self.mode:g} zero at "
                 f"every sample of length {L}; leave the mode out, or take worst:2"
@@ -78,24 +76,19 @@ class Fourier(Wave):
 
     def alternatives(self) -> tuple[Perturbation, ...]:
         """Return the P phases of `worst:P`."""
-        if self._policy() != "worst":
-            return (self,)
-        P = int(str(self.phase).partition(":")[2])
-        return tuple(
-            Fourier(self.mode, 2.0 * math.pi * p / P, self.channels, self.frequency_unit)
-            for p in range(P)
-        )
+        P = self._tried
+        return tuple(replace(self, phase=2.0 * math.pi * p / P) for p in range(P)) or (self,)
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the mode with root mean square 1 in every channel that has it."""
-        if self._policy() == "worst":
+        if self._tried:
             raise UsageError(f"{self.who}: phase {self.phase} needs a model; use its alternatives")
         return super().direction(x, sample_id, seed, site)
 
     def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosine and sine of the frequency."""
-        return waves([self.cycles(site)], valid, like)
+        return waves((self.cycles(site),), valid, like.device)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in sinusoids of this frequency."""
-        return tone_energy(delta, [self.cycles(site)])
+        return tone_energy(delta, (self.cycles(site),))

@@ -56,7 +56,7 @@ class Gabor(Wave):
 
     def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return the atom at phase 0 and its quadrature, each (valid, 1)."""
-        cosine, sine = waves([self._cycles(site.length, site)], valid, like)
+        cosine, sine = waves((self._cycles(site.length, site),), valid, like.device)
         t = torch.arange(valid, dtype=torch.float64, device=like.device)[:, None]
         distance = ((t + 0.5) / valid - self.centre).abs()
         nearest = distance.min()

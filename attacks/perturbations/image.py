@@ -96,7 +96,7 @@ class Fourier2D(Channelled):
                 "give whole ones"
             )
         cosine, sine = self._waves(site, x)
-        draws = self.channel_draws("uniform", 1, x, sample_id, seed, site)
+        draws = self.channel_draws(1, x, sample_id, seed, site)
         if self.convention == "yin":
             phase = 0.0 if self._own_mirror(site) else math.pi / 4.0
             U = math.cos(phase) * cosine - math.sin(phase) * sine

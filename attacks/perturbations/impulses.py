@@ -43,7 +43,7 @@ class Impulses(Channelled):
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return impulses of height 1: at the steps whose draws rank lowest."""
         self.check_length(x.shape[1], site)
-        draws = self.channel_draws("uniform", x.shape[1], x, sample_id, seed, site)
+        draws = self.channel_draws(x.shape[1], x, sample_id, seed, site)
         # The first bit of a draw is the sign, the others rank.
         rank = torch.remainder(2.0 * draws, 1.0)
         steps = rank.topk(self.count, dim=1, largest=False).indices
@@ -95,7 +95,7 @@ class Dropout(Transform, Channelled):
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return x with the steps whose draws rank lowest replaced."""
         self.check_length(x.shape[1], site)
-        draws = self.channel_draws("uniform", x.shape[1], x, sample_id, seed, site)
+        draws = self.channel_draws(x.shape[1], x, sample_id, seed, site)
         steps = draws.topk(self._lost(x.shape[1]), dim=1, largest=False).indices
         lost = torch.zeros_like(draws).scatter_(1, steps, 1.0)
         lost = self.spread(lost, x, sample_id, seed, site) > 0.0

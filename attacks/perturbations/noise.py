@@ -29,7 +29,7 @@ class GaussianNoise(Channelled):
         Two draws per bin. The real bins 0 and valid/2 have all of their power in one of the two.
         """
         valid, count = x.shape[1], len(weights)
-        draws = self.channel_draws("normal", 2 * count, x, sample_id, seed, site)
+        draws = self.channel_draws(2 * count, x, sample_id, seed, site, normal=True)
         k = torch.arange(first, first + count, device=x.device)
         real = (2 * k % valid == 0).double()[:, None]
         weights = weights[:, None]

@@ -63,7 +63,7 @@ class NoisePadding(Channelled):
                 f"{self.who}: a sequence ends after {valid} steps of its own, expected whole "
                 "sequences without lengths; noise inside the padding would not reach the model"
             )
-        noise = self.channel_draws("uniform", self.steps, x, sample_id, seed, site)
+        noise = self.channel_draws(self.steps, x, sample_id, seed, site)
         noise = 2.0 * noise - 1.0 if self.centred else noise
         noise = self.spread(noise, x, sample_id, seed, site)
         before = noise.new_zeros((batch, valid - self.steps, channels))

@@ -54,7 +54,7 @@ class Resonance(Perturbation):
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return r cos(omega dt_h t)."""
-        r = self.draws(sample_id, x.shape[2], seed, site, x)
+        r = self.draws(x.shape[2], x, sample_id, seed, site)
         return r[:, None, :] * self._wave(x.shape[1], site)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:

@@ -67,7 +67,7 @@ class PhaseScramble(Channelled, Banded, Transform):
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return x with other phases."""
         bins = self._free(x.shape[1], site, x)
-        draws = self.channel_draws("uniform", len(bins), x, sample_id, seed, site)
+        draws = self.channel_draws(len(bins), x, sample_id, seed, site)
         phase = 2.0 * math.pi * draws.transpose(1, 2)
         X = spectrum(x)
         change = torch.zeros_like(X)

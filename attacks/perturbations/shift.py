@@ -46,7 +46,7 @@ class TimeShift(Transform):
         delay = torch.full((batch, 1), self.steps, device=x.device)
         if self.draw == "random" and self.steps:
             sign = 1 if self.steps > 0 else -1
-            draws = self.draws(sample_id, 1, seed, site, x)
+            draws = self.draws(1, x, sample_id, seed, site)
             delay = sign * (1 + (draws * abs(self.steps)).long())
         t = torch.arange(valid, device=x.device) - delay
         inside = (t >= 0) & (t < valid)

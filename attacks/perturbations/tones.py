@@ -48,9 +48,9 @@ class MultiTone(Phased):
         self.check(distinct, "modes", f"1 to {_MOST} distinct modes")
         object.__setattr__(self, "modes", tuple(modes))
 
-    def _cycles(self, L: int, site: Site) -> list[float]:
+    def _cycles(self, L: int, site: Site) -> tuple[float, ...]:
         unit, rate = self.frequency_unit, site.rate
-        return [cycles_per_sample(mode, unit, L, rate, self.who) for mode in self.modes]
+        return tuple(cycles_per_sample(mode, unit, L, rate, self.who) for mode in self.modes)
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a mode beyond Nyquist, or one that vanishes at every sample."""
@@ -59,7 +59,7 @@ class MultiTone(Phased):
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the sum of the modes with root mean square 1 in every channel that has it."""
-        cosine, sine = waves(self._cycles(site.length, site), x.shape[1], x)
+        cosine, sine = waves(self._cycles(site.length, site), x.shape[1], x.device)
         phase = self.phases(len(self.modes), x, sample_id, seed, site)
         a, b = torch.cos(phase), -torch.sin(phase)
         # The mean square of a cosine + b sine, from those of its parts.
@@ -116,11 +116,11 @@ class Hum(Phased):
         self.check(f > 0.0, "frequency", "above 0: it has no harmonics")
         return f
 
-    def cycles(self, site: Site) -> list[float]:
+    def cycles(self, site: Site) -> tuple[float, ...]:
         """Return the frequencies up to Nyquist, in cycles per sample."""
         f = self._fundamental(site.length, site)
         count = min(self.harmonics, math.floor((0.5 + _SLACK) / f))
-        return [0.5 if abs(h * f - 0.5) <= _SLACK else h * f for h in range(1, count + 1)]
+        return tuple(0.5 if abs(h * f - 0.5) <= _SLACK else h * f for h in range(1, count + 1))
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a fundamental at 0, beyond Nyquist, or zero at every sample."""
@@ -129,7 +129,7 @@ class Hum(Phased):
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the hum with root mean square 1 in every channel that has it."""
         cycles = self.cycles(site)
-        cosine, sine = waves(cycles, x.shape[1], x)
+        cosine, sine = waves(cycles, x.shape[1], x.device)
         phase = self.phases(len(cycles), x, sample_id, seed, site)
         h = torch.arange(1, len(cycles) + 1, dtype=torch.float64, device=x.device)
         # The largest amplitude is 1, whatever the sign of decay.

@@ -20,7 +20,7 @@ def test_sizes_by_hand() -> None:
     expected["std"] = math.sqrt(((3 / 0.3) ** 2 + (4 / 2.0) ** 2) / 4)
     for unit, size in expected.items():
         # A handful of roundings.
-        assert abs(float(Budget(1.0, unit).size(delta, SCALE)) - size) <= 1e-14 * size
+        assert abs(float(Budget(1.0, unit).norm.size(delta, SCALE)) - size) <= 1e-14 * size
 
 
 def test_decibels_count_the_mean_of_the_signal() -> None:
@@ -48,7 +48,7 @@ def test_rescale_delivers_eps_inside_the_range_or_all_that_fits(
     budget = Budget(eps, unit, "rescale", 0.0, 1.0)
     y = Fourier(3).perturb(x, None, np.arange(4), seed, budget=budget, site=site)
     assert bool((y >= 0.0).all()) and bool((y <= 1.0).all())
-    size = budget.size(y - x, site.scale)
+    size = budget.norm.size(y - x, site.scale)
     ends = torch.where(y - x > 0, y == 1.0, y == 0.0)
     # Where eps cannot be had, every value that moves by more than 1e-5 stands at an end.
     full = (ends | ((y - x).abs() < 1e-5)).all(2).all(1)

@@ -118,7 +118,7 @@ def test_what_is_delivered_is_the_budget_in_every_unit(
             slack = 20.0 * torch.finfo(dtype).eps
             torch.testing.assert_close(delta, 0.7 * full, rtol=1e-6, atol=slack)
             continue
-        size = budget.size(delta, site.scale)
+        size = budget.norm.size(delta, site.scale)
         if not p.fills and unit == p.unit:
             assert bool((size <= budget.eps * (1.0 + 1e-6)).all())
             continue

@@ -62,7 +62,9 @@ def test_budget_band_and_margin(a: Adversary, unit: str, eps: float, victim: Vic
     found = a.attack(target(victim, budget))
     delta = found.x.double() - X.double()
     # What float32 rounds of values up to 2, next to radii of 0.02 and more: 1e-7 / 0.02.
-    assert (budget.size(delta, SITE.scale) <= budget.target(X.double(), "test") * (1 + 1e-5)).all()
+    assert (
+        budget.norm.size(delta, SITE.scale) <= budget.target(X.double(), "test") * (1 + 1e-5)
+    ).all()
     inside = Band(LOW, HIGH, 64).analyse(delta).square().sum()
     assert float(1.0 - inside / delta.square().sum()) < 1e-6  # the project's bound; about 1e-12
     assert torch.equal(found.margin, victim.margins(found.x, LABELS))

@@ -50,7 +50,7 @@ class TestGuided:
             found = attack(victim, Guided(0, L // 2, own=2, shared=(5,), steps=3), budget)
             np.testing.assert_array_equal(victim.margins(found.x, labels), found.margin)
             assert bool((found.margin <= victim.margins(x, labels)).all())
-        size = budget.size(found.x - x, SITE.scale)
+        size = budget.norm.size(found.x - x, SITE.scale)
         # Rounding of a sum of L * CHANNELS squares.
         assert bool((size <= budget.target(x, "test") * (1.0 + 1e-12)).all())
         assert bool((found.x.abs() <= budget.high).all())
