@@ -140,25 +140,21 @@ def judge(
         down = adjusted(fall_p(before[0], after), families)
         up = adjusted(fall_p(after, before[0]), families)
         table["low"], table["p"] = table["baseline"] - margin, down
-        fell, rose = down < alpha, up < alpha
-        vacuous = np.zeros(len(table), dtype=np.bool_)
+        table["fell"], table["rose"], table["vacuous"] = down < alpha, up < alpha, False
     else:
         band = seed_band(before.mean(2), baseline.data.samples, level)
         table["baseline"], table["measured"] = before.mean((0, 2)), share
         low, high = np.minimum(band.low, table["baseline"] - margin), band.high
         table["low"] = low
         table["p"] = np.minimum(1.0, band.p(share) * len(table) * alpha / level)
-        fell, rose = share < low, share > high
-        vacuous = (low <= baseline.data.chance) & (share < high)
-    table["change"] = table["measured"] - table["baseline"]
-    table["verdict"] = np.select(
-        [fell & (table["change"] < -margin), rose & (table["change"] > margin), vacuous],
-        [FELL, ROSE, OPEN],
-        HELD,
-    )
+        table["fell"], table["rose"] = share < low, share > high
+        table["vacuous"] = (low <= baseline.data.chance) & (share < high)
     if whole:
         mean = _mean_row(before[:, 1:], after[1:], baseline.data, margin, alpha)
         table = pd.concat([table, pd.DataFrame([mean])], ignore_index=True)
+    change = table["change"] = table["measured"] - table["baseline"]
+    fell, rose = table["fell"] & (change < -margin), table["rose"] & (change > margin)
+    table["verdict"] = np.select([fell, rose, table["vacuous"]], [FELL, ROSE, OPEN], HELD)
     names = {member.model for member in members}
     against = names.pop() if len(members) > 1 else members[0].name
     same = measured.checkpoint in {member.checkpoint for member in members}
@@ -186,13 +182,10 @@ def _mean_row(before: Any, after: Any, data: Data, margin: float, alpha: float) 
         fell, rose = share < low, share > high
         p = 2 * float(band.p(np.array([share]))[0])
         vacuous = low <= data.chance and share < high
-    change = share - expected
-    verdict = OPEN if vacuous else HELD
-    verdict = FELL if fell and change < -margin else ROSE if rose and change > margin else verdict
     names = {**CLEAN_NAMES, "noise": MEAN, "mode": float(before.shape[1]),
-             "mode_unit": "conditions"}  # fmt: skip
-    return {**names, "baseline": expected, "measured": share, "change": change,
-            "low": low, "p": min(1.0, float(p)), "verdict": verdict, "condition": MEAN}  # fmt: skip
+             "mode_unit": "conditions", "condition": MEAN}  # fmt: skip
+    return {**names, "baseline": expected, "measured": share, "low": low, "p": min(1.0, float(p)),
+            "fell": bool(fell), "rose": bool(rose), "vacuous": vacuous}  # fmt: skip
 
 
 def _labels(conditions: dict[str, Condition], one: str) -> dict[str, Any]:

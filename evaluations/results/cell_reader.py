@@ -1,8 +1,6 @@
 """A run directory read back, without its checkpoints: what every sample did in every condition."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,19 +68,12 @@ def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
     conditions = there[there["noise"] != "clean"].reset_index(drop=True)
     correct = np.empty((len(conditions), len(ids)), dtype=np.bool_)
     for row, cell in enumerate(conditions["cell"]):
-        correct[row] = aligned(run, cell, ids, ["correct"])["correct"]
+        rows = run.arrays(cell, ["sample_id", "correct"])
+        if not np.array_equal(rows["sample_id"], ids):
+            raise UsageError(
+                f"{run.path}: cell {cell} holds other samples than the clean evaluation; "
+                "run that sweep again with --overwrite"
+            )
+        correct[row] = rows["correct"]
     columns = [*CONDITION, "perturbation", "cell"]
     return Outcomes(model, train_seed, conditions[columns], ids, correct, first["correct"])
-
-
-def aligned(
-    run: RunDirectory, cell: str, ids: IntArray, columns: Sequence[str]
-) -> dict[str, npt.NDArray[Any]]:
-    """Return columns of a cell; UsageError if its samples are not `ids`, in that order."""
-    rows = run.arrays(cell, ["sample_id", *columns])
-    if not np.array_equal(rows["sample_id"], ids):
-        raise UsageError(
-            f"{run.path}: cell {cell} holds other samples than the clean evaluation; "
-            "run that sweep again with --overwrite"
-        )
-    return rows

@@ -125,15 +125,11 @@ def inspect(path: Path, verify: bool = False) -> Inspection:
 
 def _manifest(run: RunDirectory, damaged: dict[str, str]) -> dict[str, Any]:
     try:
-        content = run.manifest()
-    except (UsageError, ValueError):
+        return run.manifest()
+    except UsageError:
         there = (run.path / "manifest.json").is_file()
         damaged["manifest.json"] = "not readable as JSON" if there else "not there"
         return {}
-    if not isinstance(content, dict):
-        damaged["manifest.json"] = "no JSON object"
-        return {}
-    return content
 
 
 def _planned(run: RunDirectory, damaged: dict[str, str]) -> tuple[str, ...]:
@@ -185,11 +181,7 @@ def _written_now(run: RunDirectory) -> bool | None:
 
 def disk_bytes(path: Path) -> int:
     """Return the bytes of all files below a directory."""
-    return sum(
-        (Path(folder) / name).lstat().st_size
-        for folder, _, names in os.walk(path)
-        for name in names
-    )
+    return sum(one.lstat().st_size for one in path.rglob("*") if not one.is_dir())
 
 
 def runs_below(folder: Path) -> list[Path]:

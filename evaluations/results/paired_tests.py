@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from robustssm.errors import UsageError
@@ -52,10 +51,10 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
     cells = digest_cells(run) if cells is None else cells
     compared = np.array(pairs(cell_reader.models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
-    # One frame at the end: a frame a condition would take 30 kB each.
-    who: list[npt.NDArray[np.int64]] = []
+    # One frame at the end: a frame a condition would take 30 kB each. Columns of a block: row of
+    # `compared`, place in `tested`, n, a_only, b_only.
     tested: list[tuple[object, ...]] = []
-    counts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]] = []
+    blocks = [np.empty((0, 5), np.int64)]
     conditions = plan[plan["cell"].isin(cells.keys())].groupby([*CONDITION], sort=False)
     for condition, group in conditions:
         names = list(zip(group["model"], group["train_seed"].astype(int), strict=True))
@@ -72,23 +71,15 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
         second = [row.get((b, seed), -1) for _, _, b, seed in compared]
         there = [k for k, ends in enumerate(zip(first, second, strict=True)) if min(ends) >= 0]
         i, j = np.array(first, np.int64)[there], np.array(second, np.int64)[there]
-        if not there:
-            continue
-        who.append(np.array(there, np.int64))
+        block = (there, len(tested), found[0].n, both[i, i] - both[i, j], both[j, j] - both[i, j])
+        blocks.append(np.column_stack(np.broadcast_arrays(*block)).astype(np.int64))
         tested.append(condition)
-        counts.append((both[i, i] - both[i, j], both[j, j] - both[i, j], found[0].n))
-    tests = pd.DataFrame(columns=[*COLUMNS])
-    if who:
-        tests = pd.DataFrame(compared[np.concatenate(who)], columns=[*COLUMNS[:4]])
-        lengths = [len(rows) for rows in who]
-        place = np.repeat(np.arange(len(who)), lengths)
-        for name, values in zip(CONDITION, zip(*tested, strict=True), strict=True):
-            tests[name] = pd.Series(values).take(place).to_numpy()
-        tests["n"] = np.repeat([n for _, _, n in counts], lengths)
-        tests["a_only"] = np.concatenate([a for a, _, _ in counts])
-        tests["b_only"] = np.concatenate([b for _, b, _ in counts])
-    integers = ("seed_a", "seed_b", "n", "a_only", "b_only")
-    tests = tests.astype(dict.fromkeys(integers, np.int64))
+    rows, place, *counts = np.concatenate(blocks).T
+    tests = pd.DataFrame(compared[rows], columns=[*COLUMNS[:4]])
+    tests = tests.astype({"seed_a": np.int64, "seed_b": np.int64})
+    named = pd.DataFrame(tested, columns=[*CONDITION]).take(place).reset_index(drop=True)
+    tests = pd.concat([tests, named], axis=1)
+    tests["n"], tests["a_only"], tests["b_only"] = counts
     tests["difference"] = (tests["a_only"] - tests["b_only"]) / tests["n"]
     tests["p"] = mcnemar(tests["a_only"], tests["b_only"])
     p = tests["p"].to_numpy(dtype=np.float64)

@@ -15,7 +15,6 @@ from robustssm.attacks.adversaries.victim import Victim, margin
 from robustssm.attacks.base import input_site
 from robustssm.attacks.injection import embedded
 from robustssm.errors import UsageError
-from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.table_files import COLUMNS
 from robustssm.networks.classifier import Classifier
@@ -58,24 +57,19 @@ def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -
         if condition is None:
             parts.append(_columns(logits(network, x, lengths=lengths), part, Delivered(len(x))))
         elif isinstance(condition.attack, Adversary):
-            parts.append(_attacked(network, condition, site, cell.seed, part, x, batch_size))
+            parts.append(_attacked(network, cell, site, part, x, batch_size))
         else:
-            parts.append(_perturbed(network, condition, site, cell.seed, part, x, lengths))
+            parts.append(_perturbed(network, cell, site, part, x, lengths))
     order = np.argsort(split.sample_id, kind="stable")
     return {name: np.concatenate([part[name] for part in parts])[order] for name in COLUMNS}
 
 
 def _perturbed(
-    network: Classifier,
-    condition: Condition,
-    site: Site,
-    seed: int,
-    part: Split,
-    x: Tensor,
-    lengths: Tensor | None,
+    network: Classifier, cell: Cell, site: Site, part: Split, x: Tensor, lengths: Tensor | None
 ) -> Columns:
     """Return the rows of a perturbation; the worst of its alternatives for each sample."""
-    assert isinstance(condition.attack, Perturbation)
+    condition = cell.condition
+    assert condition is not None and isinstance(condition.attack, Perturbation)
     tried = []
     for perturbation in condition.attack.alternatives():
         values, delivered = perturbed_logits(
@@ -84,7 +78,7 @@ def _perturbed(
             perturbation,
             condition.budget,
             part.sample_id,
-            seed,
+            cell.seed,
             inject=condition.inject,
             site=site,
             lengths=lengths,
@@ -96,20 +90,15 @@ def _perturbed(
 
 
 def _attacked(
-    network: Classifier,
-    condition: Condition,
-    site: Site,
-    seed: int,
-    part: Split,
-    x: Tensor,
-    batch_size: int,
+    network: Classifier, cell: Cell, site: Site, part: Split, x: Tensor, batch_size: int
 ) -> Columns:
     """Return the rows of an adversary; its inputs are sent through the network once more."""
-    assert isinstance(condition.attack, Adversary)
+    condition = cell.condition
+    assert condition is not None and isinstance(condition.attack, Adversary)
     with Victim(network, batch_size) as victim:
         labels = torch.from_numpy(part.labels).to(x.device)
         found = condition.attack.attack(
-            Target(victim, x, labels, part.sample_id, seed, condition.budget, site)
+            Target(victim, x, labels, part.sample_id, cell.seed, condition.budget, site)
         )
         victim.check_mode()
     delivered = Delivered(len(x))

@@ -5,11 +5,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from robustssm.errors import RobustssmError
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.plan import Cell, Plan
 from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread
+from robustssm.typing import FloatArray
 
 # Samples of the larger probe; the smaller one has half of them.
 _SAMPLES = 32
@@ -31,25 +34,13 @@ class Estimate:
     errors: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """Of one kind of cell: passes and seconds per sample, bytes per cell and per sample."""
-
-    forwards: float
-    backwards: float
-    seconds: float
-    fixed_bytes: float
-    bytes: float
-
-
 def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
     """Return what `cells` of the plan will take, from one probe per kind of model and noise.
 
     A probe evaluates the first cell of its kind on a few samples; nothing is stored.
     """
-    probes: dict[str, _Probe] = {}
-    samples = plan.samples
-    count, forwards, backwards, seconds, disk = 0, 0.0, 0.0, 0.0, 0.0
+    probes: dict[str, FloatArray] = {}
+    count, total = 0, np.zeros(4)
     errors: list[str] = []
     for cell in cells:
         noise, inject = cell.names["noise"], cell.inject
@@ -59,20 +50,17 @@ def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
             try:
                 probes[kind] = _probe(plan, cell, batch_size)
             except Exception as error:  # a cell that fails does not stop a sweep either
-                probes[kind] = _Probe(0.0, 0.0, 0.0, 0.0, 0.0)
+                probes[kind] = np.zeros(4)
                 said = str(error) if isinstance(error, RobustssmError) else repr(error)
                 errors.append(f"{cell.model.ref}, {noise}: {' '.join(said.split())}")
-        probe = probes[kind]
-        count += 1
-        forwards += probe.forwards * samples
-        backwards += probe.backwards * samples
-        seconds += probe.seconds * samples
-        disk += probe.fixed_bytes + probe.bytes * samples
-    return Estimate(count, forwards, backwards, seconds, disk, tuple(errors))
+        count, total = count + 1, total + probes[kind]
+    return Estimate(count, *map(float, total), tuple(errors))
 
 
-def _probe(plan: Plan, cell: Cell, batch_size: int) -> _Probe:
-    many = min(_SAMPLES, plan.samples)
+def _probe(plan: Plan, cell: Cell, batch_size: int) -> FloatArray:
+    """Return what a whole cell takes: forwards, backwards, seconds on one core, bytes; (4,)."""
+    samples = plan.samples
+    many = min(_SAMPLES, samples)
     few = max(1, many // 2)
     network = cell.model.ref.load().network
     with one_thread():
@@ -82,10 +70,6 @@ def _probe(plan: Plan, cell: Cell, batch_size: int) -> _Probe:
         seconds = time.perf_counter() - start
     sizes = len(cell_bytes(cell.id, small)), len(cell_bytes(cell.id, large))
     slope = max(0.0, (sizes[1] - sizes[0]) / max(1, many - few))
-    return _Probe(
-        float(large["forwards"].mean()),
-        float(large["backwards"].mean()),
-        seconds / many,
-        max(0.0, sizes[1] - slope * many),
-        slope,
-    )
+    forwards, backwards = large["forwards"].mean(), large["backwards"].mean()
+    fixed = max(0.0, sizes[1] - slope * many)
+    return np.array([forwards, backwards, seconds / many, slope]) * samples + [0.0, 0.0, 0.0, fixed]

@@ -15,7 +15,7 @@ from robustssm.attacks.expressions import (
     words_in,
 )
 from robustssm.attacks.frequencies import FREQUENCY_UNITS, parse_frequencies, parse_modes
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require_one_of
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import Task
@@ -130,11 +130,7 @@ def _attacks(
     noise: Noise, task: Task, n: int | None, model: str
 ) -> Iterator[tuple[Attack, Budget | None, float, str]]:
     """Yield (attack, its own budget if its text has one, mode, unit of mode)."""
-    if noise.mode_unit not in FREQUENCY_UNITS:
-        raise UsageError(
-            f"mode unit: {noise.mode_unit!r} is unknown, expected one of "
-            f"{', '.join(FREQUENCY_UNITS)}"
-        )
+    require_one_of("mode unit:", noise.mode_unit, FREQUENCY_UNITS)
     if noise.name == "resonance":
         if noise.mode_unit != "bin":
             raise UsageError(

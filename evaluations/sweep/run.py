@@ -39,11 +39,6 @@ class Execution:
         Compute cells that failed before.
     fail_fast : bool
         Stop at the first failure.
-
-    Raises
-    ------
-    UsageError
-        If jobs or batch_size are below 1.
     """
 
     jobs: int = 1
@@ -101,10 +96,11 @@ def run_sweep(
     options: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
 ) -> Swept:
-    """Compute the cells of a plan that a run directory lacks.
+    """Compute the cells of a plan that a run directory lacks, and return the end of it.
 
     Every sweep goes through here: the command line's, those of checks against baselines, of the
-    pytest plugin, of the paper's experiments and of `doctor`.
+    pytest plugin, of the paper's experiments and of `doctor`. Raises UsageError if the directory
+    holds another sweep, or another one is writing there, StorageError if nothing can be written.
 
     Parameters
     ----------
@@ -122,18 +118,6 @@ def run_sweep(
         Of the command, kept in the manifest.
     watcher : Watcher, optional
         Who is told how far it is.
-
-    Returns
-    -------
-    Swept
-        What was there, what was computed, and the errors.
-
-    Raises
-    ------
-    UsageError
-        If the directory holds another sweep, or another sweep is writing there.
-    StorageError
-        If nothing can be written there.
     """
     execution, watcher = execution or Execution(), watcher or Watcher()
     if overwrite and any(other.path.resolve() == run.path.resolve() for other in reuse):
@@ -153,12 +137,15 @@ def _computed(
     plan: Plan, run: RunDirectory, state: RunState, execution: Execution, watcher: Watcher
 ) -> Swept:
     """Compute what is missing, and what failed if it is to be tried again."""
-    todo = [plan.unique[cell] for cell in state.to_compute(execution.retry_failed)]
+    missing = (plan.unique[cell] for cell in state.to_compute(execution.retry_failed))
+    # Those of a model together, so that a worker loads it once.
+    place = {model.content_hash: k for k, model in enumerate(plan.models)}
+    todo = sorted(missing, key=lambda cell: place[cell.model.content_hash])
     errors = {} if execution.retry_failed else {c: f.error for c, f in state.failed.items()}
     if execution.fail_fast and errors:
         return Swept(state, 0, errors)
     computed = 0
-    for end in _ends(_by_model(plan, todo), run, execution, watcher.note):
+    for end in _ends(todo, run, execution, watcher.note):
         if end.error:
             errors[end.cell] = end.error
         elif run.has(end.cell):
@@ -173,12 +160,6 @@ def _computed(
         if end.error and execution.fail_fast:
             break
     return Swept(state, computed, errors)
-
-
-def _by_model(plan: Plan, cells: Sequence[Cell]) -> list[Cell]:
-    """Return cells with those of a model together, so that a worker loads it once."""
-    place = {model.content_hash: k for k, model in enumerate(plan.models)}
-    return sorted(cells, key=lambda cell: place[cell.model.content_hash])
 
 
 def _chunks(cells: Sequence[Cell], workers: int) -> Iterator[list[Cell]]:
