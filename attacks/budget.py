@@ -20,7 +20,7 @@ _STEPS = 60
 
 
 def check_eps(eps: float, unit: str = "std") -> float:
-    """Return a strength, or raise UsageError if it is none.
+    """Return a strength as it was given; UsageError if its unit is unknown, or it is none in it.
 
     Parameters
     ----------
@@ -28,16 +28,6 @@ def check_eps(eps: float, unit: str = "std") -> float:
         The strength.
     unit : str
         Its unit, a name in `attacks.units.UNITS`.
-
-    Returns
-    -------
-    float
-        The strength as it was given.
-
-    Raises
-    ------
-    UsageError
-        The unit is unknown, or the number is no strength in it.
     """
     require_one_of("eps: unit", unit, UNITS)
     UNITS[unit].check(eps)

@@ -84,7 +84,7 @@ class Delivered:
 
 
 def fingerprint(x: Tensor, sample_id: IntArray) -> str:
-    """Return a hash of perturbed inputs, whatever the samples' order.
+    """Return a hash of perturbed inputs, 16 hexadecimal digits, whatever the samples' order.
 
     Two models were given the same noise exactly if their fingerprints agree.
 
@@ -94,11 +94,6 @@ def fingerprint(x: Tensor, sample_id: IntArray) -> str:
         Perturbed inputs, (batch, length, channels).
     sample_id : array of int
         (batch,).
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
     """
     digest = hashlib.sha256(str(tuple(x.shape[1:])).encode())
     for row in np.argsort(sample_id, kind="stable"):

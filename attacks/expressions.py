@@ -22,7 +22,8 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 def parse_perturbation(text: str, site: str | None = None) -> tuple[Perturbation, Budget]:
     """Return the perturbation and budget that an expression names.
 
-    If a family has a field of a budget's name (a filter's `low`), the name means the field.
+    If a family has a field of a budget's name (a filter's `low`), the name means the field. Raises
+    UsageError if the expression is not understood, or its budget does not suit the family.
 
     Parameters
     ----------
@@ -31,16 +32,6 @@ def parse_perturbation(text: str, site: str | None = None) -> tuple[Perturbation
         clip, low, high of the budget. Transforms are applied whole if no eps is given.
     site : str, optional
         `input`, `layers` or `model`; by default the family's usual one.
-
-    Returns
-    -------
-    tuple of Perturbation and Budget
-        What is done, and how strongly.
-
-    Raises
-    ------
-    UsageError
-        The expression is not understood, or its budget does not suit the family.
     """
     perturbation, settings = parse_expression(text)
     if not isinstance(perturbation, Perturbation):

@@ -120,7 +120,9 @@ def perturbed_logits(
     site: Site,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, Delivered]:
-    """Return the logits of perturbed samples, and what was delivered; the network stays the same.
+    """Return the logits (batch, classes) of perturbed samples, and what was delivered.
+
+    The network stays the same.
 
     Parameters
     ----------
@@ -139,11 +141,6 @@ def perturbed_logits(
         The input.
     lengths : Tensor, optional
         Valid steps, (batch,).
-
-    Returns
-    -------
-    tuple of Tensor and Delivered
-        Logits, (batch, classes), and the record.
     """
     delivered = Delivered(len(x))
     if inject == "input":

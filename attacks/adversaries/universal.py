@@ -105,22 +105,15 @@ class Universal(Adversary):
 def apply(waveform: Tensor, target: Target) -> Found:
     """Return what a waveform of size 1 does to other samples, each at its own radius.
 
+    The flag `waveform` is the waveform. Raises ShapeError for samples of another length or with
+    other channels.
+
     Parameters
     ----------
     waveform : Tensor
         As `Universal` reports it, (length, channels).
     target : Target
         The samples, of the same length and channels.
-
-    Returns
-    -------
-    Found
-        The perturbed samples; the flag `waveform` is the waveform.
-
-    Raises
-    ------
-    ShapeError
-        The samples have another length or other channels.
     """
     if waveform.shape != target.x.shape[1:]:
         raise ShapeError(

@@ -11,7 +11,9 @@ from robustssm.networks.inference import padded
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the label's logit minus the largest other one; negative if misclassified.
+    """Return the label's logit minus the largest other one, (batch,); negative if misclassified.
+
+    In float64.
 
     Parameters
     ----------
@@ -19,11 +21,6 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
         (batch, classes).
     labels : Tensor
         Right answers, (batch,).
-
-    Returns
-    -------
-    Tensor
-        (batch,), float64.
     """
     logits = logits.double()
     own = logits.gather(1, labels[:, None])[:, 0]

@@ -137,18 +137,15 @@ def _overview(state: Inspection, summary: pd.DataFrame) -> pd.DataFrame:
 def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
     """Return a summary with what the plan knows of each row, so that it stands alone.
 
+    Added are `checkpoint` (content hash), `perturbation`, `clip`, `seed` and `limit` (-1 if all
+    samples were used).
+
     Parameters
     ----------
     run : RunDirectory
         The run.
     summary : DataFrame
         Its summary.
-
-    Returns
-    -------
-    DataFrame
-        The summary and `checkpoint` (content hash), `perturbation`, `clip`, `seed` and `limit`
-        (-1 if all samples were used).
     """
     if summary.empty:
         return summary
@@ -161,15 +158,12 @@ def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
 def finished(state: Inspection) -> pd.DataFrame:
     """Return the plan's rows with results, sorted by model, training seed, noise, mode and eps.
 
+    Raises UsageError if no cell is finished.
+
     Parameters
     ----------
     state : Inspection
         What the run holds.
-
-    Raises
-    ------
-    UsageError
-        If no cell is finished.
     """
     if not state.done:
         raise UsageError(
