@@ -56,10 +56,7 @@ class Site:
 
 
 def input_site(task: Task) -> Site:
-    """Return the site of a task's input: its standard deviation, sampling rate and layout.
-
-    Of tokens a model's embeddings are the input, whose deviation `embedded` knows.
-    """
+    """Return the site of a task's input; tokens have none, but their embeddings (`embedded`)."""
     return Site(scale=torch.from_numpy(task.std), rate=task.rate, image=task.image)
 
 
@@ -155,10 +152,7 @@ class Attack(ABC):  # noqa: B024
         self.check_length(x.shape[1], site)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return each sample's energy of delta (batch, valid, channels) in the named band.
-
-        All of it, if none is named.
-        """
+        """Return the energy of delta (batch, valid, channels) in the named band, else all of it."""
         return delta.square().sum((1, 2))
 
     def extended(self, x: Tensor) -> Tensor:
@@ -224,7 +218,7 @@ class Perturbation(Attack):
 
     @abstractmethod
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return the perturbation of x (batch, valid, channels) at any strength, float64.
+        """Return the perturbation of x (batch, valid, channels), float64, of any strength.
 
         Broadcastable to x's shape.
         """

@@ -50,10 +50,7 @@ class Unit:
         return x.shape[1] * x.shape[2]
 
     def size(self, delta: Tensor, scale: Tensor | None) -> Tensor:
-        """Return the size of delta (batch, length, channels) per sample, (batch,).
-
-        scale: standard deviations, (channels,), for std.
-        """
+        """Return the size of each sample of delta (batch, length, channels); scale: as `scale`."""
         return torch.linalg.vector_norm(delta, dim=(1, 2)) / math.sqrt(self.values(delta))
 
     def target(self, eps: float, x: Tensor, who: str, ids: IntArray | None = None) -> Tensor:

@@ -21,10 +21,7 @@ _LARGEST = 1e15
 
 @dataclass(frozen=True)
 class Ball:
-    """Perturbations with |delta / scale|_2 <= radius; of a band as coordinates c.
-
-    radius: (batch,); scale: (channels,), ones unless the unit is std.
-    """
+    """Perturbations with |delta / scale|_2 <= radius (batch,); scale (channels,): 1 unless std."""
 
     radius: Tensor
     scale: Tensor

@@ -48,10 +48,7 @@ class Band:
         return torch.cat([bins, bins[~self._special]])
 
     def analyse(self, x: Tensor) -> Tensor:
-        """Return the coordinates of x's part in the band; x (batch, length, channels).
-
-        A sample's bits do not depend on its batch.
-        """
+        """Return coordinates of x (batch, length, channels) in the band, the same in any batch."""
         X = torch.fft.rfft(padded(x.double()), dim=1)[: len(x), self.low : self.high + 1]
         X = X * self._amplitude.to(x.device)[:, None]
         return torch.cat([X.real, -X.imag[:, ~self._special.to(x.device)]], dim=1)

@@ -26,10 +26,7 @@ METHODS = ("zoh", "bilinear")
 
 
 class ModelChange(Perturbation):
-    """What is done to every SSM layer of a network; the input stays as it is.
-
-    Subclasses write `changed`, which changes one layer and puts it back.
-    """
+    """What `changed` does to one SSM layer, done to every one; the input stays as it is."""
 
     sites: ClassVar[tuple[str, ...]] = ("model",)
 

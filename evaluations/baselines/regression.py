@@ -19,10 +19,7 @@ def plan_check(
     against: str | None = None,
     device: str = "cpu",
 ) -> Plan:
-    """Return the plan of what must be measured; UsageError or RejectedInputError for misfits.
-
-    Rejects data other than the baseline's.
-    """
+    """Return the plan of what must be measured; RejectedInputError for other data than these."""
     data = baseline.data
     wanted: dict[str, Condition] = {}
     for ref in refs:

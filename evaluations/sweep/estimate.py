@@ -35,10 +35,7 @@ class Estimate:
 
 
 def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
-    """Return what `cells` of the plan will take, from one probe per kind of model and noise.
-
-    A probe evaluates the first cell of its kind on a few samples; nothing is stored.
-    """
+    """Return what cells of a plan will take; the first of each kind is tried on a few samples."""
     probes: dict[str, FloatArray] = {}
     count, total = 0, np.zeros(4)
     errors: list[str] = []

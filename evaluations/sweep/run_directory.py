@@ -80,10 +80,7 @@ class RunDirectory:
         return self._plan
 
     def rows(self, cell_id: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return a cell's rows, one a sample; all columns where none are named.
-
-        Raises RejectedInputError if its file is damaged or another cell's.
-        """
+        """Return a cell's rows; RejectedInputError if its file is damaged or another cell's."""
         return self._read(cell_id, columns).to_pandas()
 
     def arrays(self, cell_id: str, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
