@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from robustssm.attacks.adversaries.ball import BandBall
-from robustssm.attacks.adversaries.band import norm
+from robustssm.attacks.adversaries.ball import BandBall, norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.adversaries.victim import LOSSES, cleaned
 from robustssm.attacks.base import family

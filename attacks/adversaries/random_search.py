@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from robustssm import philox
-from robustssm.attacks.adversaries.ball import BandBall
-from robustssm.attacks.adversaries.band import norm
+from robustssm.attacks.adversaries.ball import BandBall, norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.base import family
 from robustssm.errors import require, require_count

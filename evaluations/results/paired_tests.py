@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.results import cell_reader
-from robustssm.evaluations.results.cell_digests import CellDigest, digest_cells
+from robustssm.evaluations.results.cell_reader import CellDigest, digest_cells, models
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -49,7 +48,7 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = Non
     Raises UsageError if cells of a condition hold different samples.
     """
     cells = digest_cells(run) if cells is None else cells
-    compared = np.array(pairs(cell_reader.models(run)), dtype=object).reshape(-1, 4)
+    compared = np.array(pairs(models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
     # One frame at the end: a frame a condition would take 30 kB each. Columns of a block: row of
     # `compared`, place in `tested`, n, a_only, b_only.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.results.cell_digests import CellDigest, digest_cells
+from robustssm.evaluations.results.cell_reader import CellDigest, digest_cells
 from robustssm.evaluations.statistics.cross_fit import worst_condition
 from robustssm.evaluations.statistics.intervals import seed_interval, wilson
 from robustssm.evaluations.sweep.conditions import CONDITION

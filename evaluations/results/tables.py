@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.evaluations.results.cell_digests import digest_cells
+from robustssm.evaluations.results.cell_reader import digest_cells
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.paired_tests import paired_tests, verdicts
 from robustssm.evaluations.results.summary import overview, perturbed, summarise
@@ -54,11 +54,8 @@ class Tables:
 
     def to_json(self) -> dict[str, Any]:
         """Return the three tables as lists of records."""
-        return {
-            "summary": self.summary.to_dict("records"),
-            "tests": self.tests.to_dict("records"),
-            "overview": self.overview.to_dict("records"),
-        }
+        tables = {"summary": self.summary, "tests": self.tests, "overview": self.overview}
+        return {name: table.to_dict("records") for name, table in tables.items()}
 
     def verdicts(self) -> list[str]:
         """Return one line per pair of models: at how many conditions they differ, corrected.

@@ -10,10 +10,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from robustssm.attacks.adversaries import BandPGD, RandomSearch
-from robustssm.attacks.adversaries.base import Adversary, Target
-from robustssm.attacks.adversaries.victim import Victim
-from robustssm.attacks.budget import Budget
+from robustssm.attacks import Budget
+from robustssm.attacks.adversaries import Adversary, BandPGD, RandomSearch, Target, Victim
 from robustssm.errors import require, require_one_of
 from robustssm.evaluations.searches.minimal_strength import Study
 from robustssm.execution import one_thread

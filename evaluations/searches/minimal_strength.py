@@ -8,11 +8,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from robustssm.attacks.adversaries.base import Adversary, Target
-from robustssm.attacks.adversaries.victim import Victim, margin
-from robustssm.attacks.base import Perturbation
-from robustssm.attacks.budget import Budget, check_eps
-from robustssm.attacks.injection import perturbed_logits
+from robustssm.attacks import Budget, Perturbation, check_eps, perturbed_logits
+from robustssm.attacks.adversaries import Adversary, Target, Victim, margin
 from robustssm.attacks.units import UNITS
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError, require_count

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustssm.attacks import Budget
-from robustssm.attacks.adversaries.base import Target
-from robustssm.attacks.adversaries.victim import Victim
+from robustssm.attacks.adversaries import Target, Victim
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.evaluations.searches.mode_ranking import rank_modes
 from robustssm.evaluations.trained_layers.input_response import input_response

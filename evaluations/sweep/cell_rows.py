@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.attacks import Delivered, Perturbation, Site, perturbed_logits
-from robustssm.attacks.adversaries.base import Adversary, Target
-from robustssm.attacks.adversaries.victim import Victim, margin
+from robustssm.attacks.adversaries import Adversary, Target, Victim, margin
 from robustssm.attacks.base import input_site
 from robustssm.attacks.injection import embedded
 from robustssm.errors import UsageError

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from robustssm.attacks import Attack, Budget, Resonance, Site
+from robustssm.attacks import Attack, Budget, Resonance, Site, check_eps
 from robustssm.attacks.base import input_site
-from robustssm.attacks.budget import check_eps
 from robustssm.attacks.expressions import (
     counts_frequencies,
     make_budget,

@@ -42,7 +42,7 @@ def import_checkpoint(
     from robustssm.checkpoints import save_checkpoint
     from robustssm.checkpoints.model_names import references
     from robustssm.checkpoints.native import is_native
-    from robustssm.evaluations.sweep.compatibility import check_fit
+    from robustssm.evaluations.sweep.planning import check_fit
     from robustssm.files import prepare
     from robustssm.networks.inference import accuracy
     from robustssm.tasks import load_task

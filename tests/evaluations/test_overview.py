@@ -10,7 +10,7 @@ from robustssm.commands.show import results_table
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports.markdown import render
 from robustssm.evaluations.reports.report import assemble
-from robustssm.evaluations.results.cell_digests import digest_cells
+from robustssm.evaluations.results.cell_reader import digest_cells
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.summary import over_seeds, overview, summarise
 from robustssm.evaluations.results.tables import read_tables

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustssm.attacks.adversaries.band import Band
+from robustssm.attacks.adversaries.ball import Band
 from robustssm.attacks.adversaries.band_pgd import BandPGD, checkpoints
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.adversaries.random_search import RandomSearch

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robustssm.attacks.adversaries.ball import BandBall
-from robustssm.attacks.adversaries.band import Band
+from robustssm.attacks.adversaries.ball import Band, BandBall
 from robustssm.attacks.adversaries.band_pgd import BandPGD
 from robustssm.attacks.adversaries.base import Target
 from robustssm.attacks.adversaries.victim import LOSSES, Victim, margin
