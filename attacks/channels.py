@@ -100,7 +100,8 @@ class Phased(Channelled):
         return known if isinstance(self.phase, str) else math.isfinite(self.phase)
 
     def check_phase(self) -> None:
-        """Raise UsageError if the phase is unknown."""
+        """Raise UsageError if the phase, or the policy of channels, is unknown."""
+        self.check_channels()
         self.check(self.phase_known, "phase", "random, cosine, sine, or a number in radians")
 
     def check_sine(self, cycles: float, name: str, L: int) -> None:

@@ -11,7 +11,7 @@ from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.base import Attack, Perturbation
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.table import FAMILIES
-from robustssm.errors import UsageError, require
+from robustssm.errors import UsageError, require, require_one_of
 
 _BUDGET = ("eps", "unit", "clip", "low", "high")
 _TABLE: dict[str, type[Attack]] = {**FAMILIES, **ADVERSARIES}
@@ -51,7 +51,7 @@ def parse_expression(
     names: values of further words in the expression; extra: further fields. Raises UsageError.
     """
     name, positional, named = _call(text, {**_CONSTANTS, **names})
-    _check_name(name)
+    require_one_of("perturbation:", name, _TABLE)
     fields = {field.name for field in dataclasses.fields(_TABLE[name])}  # type: ignore[arg-type]
     settings = {key: named.pop(key) for key in _BUDGET if key in named and key not in fields}
     try:
@@ -107,7 +107,7 @@ def make_budget(
 def words_in(text: str) -> set[str]:
     """Return the words that stand for values in an expression; UsageError if it is none."""
     name, positional, named = _tree(text)
-    _check_name(name)
+    require_one_of("perturbation:", name, _TABLE)
     nodes = [node for part in (*positional, *named.values()) for node in ast.walk(part)]
     return {node.id for node in nodes if isinstance(node, ast.Name)}
 
@@ -116,11 +116,6 @@ def counts_frequencies(text: str) -> bool:
     """Return whether the attack of an expression has frequencies in a unit that can be named."""
     fields = dataclasses.fields(_TABLE[_tree(text)[0]])  # type: ignore[arg-type]
     return any(field.name == "frequency_unit" for field in fields)
-
-
-def _check_name(name: str) -> None:
-    if name not in _TABLE:
-        raise UsageError(f"perturbation: {name!r} is unknown, expected one of {', '.join(_TABLE)}")
 
 
 def _wrong(text: str) -> UsageError:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require_one_of
 
 FREQUENCY_UNITS = ("bin", "cycles", "hz")
 _MOST = 10**6
@@ -24,6 +24,7 @@ def cycles_per_sample(
     unit: `bin` (whole DFT bins of length L), `cycles` (per sample) or `hz` (rate in samples per
     second). Raises UsageError beyond Nyquist, naming the range that is allowed.
     """
+    require_one_of(f"{who}: frequency unit", unit, FREQUENCY_UNITS)
     if unit == "bin":
         nyquist = L // 2
         if not 0 <= value <= nyquist:
@@ -39,18 +40,13 @@ def cycles_per_sample(
         return value / L
     if unit == "cycles":
         top, name = 0.5, "cycles per sample"
-    elif unit == "hz":
-        if rate is None:
-            raise UsageError(
-                f"{who}: {value:g} Hz needs a sampling rate, which the task does not have; give "
-                "bins or cycles per sample"
-            )
-        top, name = rate / 2.0, "Hz"
-    else:
+    elif rate is None:
         raise UsageError(
-            f"{who}: frequency unit {unit!r} is unknown, expected one of "
-            f"{', '.join(FREQUENCY_UNITS)}"
+            f"{who}: {value:g} Hz needs a sampling rate, which the task does not have; give "
+            "bins or cycles per sample"
         )
+    else:
+        top, name = rate / 2.0, "Hz"
     if not 0.0 <= value <= top:
         raise UsageError(
             f"{who}: {value:g} {name} is beyond the Nyquist frequency, expected 0 to {top:g} {name}"

@@ -28,7 +28,7 @@ FLOORS = (
     "attacks.spectra attacks.bands attacks.units attacks.budget attacks.frequencies attacks.base "
     "attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
-    "attacks.expressions attacks.injection attacks.augmentation attacks",
+    "attacks.expressions attacks.injection attacks",
     # what is measured
     "evaluations evaluations.statistics evaluations.suprema evaluations.table_files",
     "evaluations.initializations evaluations.calibration",

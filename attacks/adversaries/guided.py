@@ -11,7 +11,7 @@ on the gradient's sign alone, so that a margin's scale does not matter.
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +31,7 @@ _FASTER, _SLOWER = 1.2, 0.5
 _LEAST_SHARE = 0.05
 
 
-@dataclass
-class _Waves:
+class _Waves(NamedTuple):
     """Parameters of one wave per sample.
 
     bins: frequency in bins of length L, (batch, 1); phase: at the middle, (batch, channels);
@@ -42,11 +41,6 @@ class _Waves:
     bins: Tensor
     phase: Tensor
     share: Tensor
-
-    @property
-    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The three, in the order of the step sizes."""
-        return self.bins, self.phase, self.share
 
     def amplitude(self, ball: Ball, L: int) -> Tensor:
         """Return each channel's amplitude, (batch, channels), within the ball's radius."""
@@ -68,7 +62,7 @@ class _Waves:
 
     def where(self, rows: Tensor, other: "_Waves") -> "_Waves":
         """Return these waves in the chosen rows (batch,), the other's elsewhere."""
-        pairs = zip(self.parts, other.parts, strict=True)
+        pairs = zip(self, other, strict=True)
         return _Waves(*(torch.where(rows[:, None], mine, theirs) for mine, theirs in pairs))
 
 
@@ -142,14 +136,14 @@ class Guided(Adversary):
             waves, start = candidate.where(value < start, waves), torch.fmin(value, start)
         steps = _Steps(waves, (self.low, self.high))
         for _ in range(self.steps):
-            leaf = _Waves(*(p.clone().requires_grad_(True) for p in waves.parts))
+            leaf = _Waves(*(p.clone().requires_grad_(True) for p in waves))
             with torch.enable_grad():
                 point = perturbed(leaf)
             value, _, slope = target.slopes(point.detach())
             best, worst = tried(waves, value)
             slope, more = cleaned(slope)
             trouble += more
-            gradients = torch.autograd.grad(point, leaf.parts, slope)
+            gradients = torch.autograd.grad(point, leaf, slope)
             waves = steps.next(waves, gradients)
         if self.steps:
             best, worst = tried(waves, target.margins(perturbed(waves)))
@@ -200,14 +194,14 @@ class _Steps:
     """Rprop: one step size per parameter and sample, by the signs of successive gradients."""
 
     def __init__(self, waves: _Waves, band: tuple[float, float]) -> None:
-        self.sizes = [torch.full_like(p, s) for p, s in zip(waves.parts, _FIRST, strict=True)]
-        self.signs = [torch.zeros_like(p) for p in waves.parts]
+        self.sizes = [torch.full_like(p, s) for p, s in zip(waves, _FIRST, strict=True)]
+        self.signs = [torch.zeros_like(p) for p in waves]
         self.band = band
 
     def next(self, waves: _Waves, gradients: tuple[Tensor, ...]) -> _Waves:
         """Return the waves one step against the gradients, in the band and the budget."""
         moved = []
-        for i, (value, slope) in enumerate(zip(waves.parts, gradients, strict=True)):
+        for i, (value, slope) in enumerate(zip(waves, gradients, strict=True)):
             sign = torch.sign(slope)
             turn = sign * self.signs[i]
             factor = torch.where(turn > 0.0, _FASTER, torch.where(turn < 0.0, _SLOWER, 1.0))

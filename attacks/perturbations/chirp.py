@@ -37,7 +37,6 @@ class Chirp(Wave, Banded):
     frequency_unit: str = "bin"
 
     def __post_init__(self) -> None:
-        self.check_channels()
         self.check_phase()
         for name in ("low", "high"):
             object.__setattr__(self, name, written(getattr(self, name), self.who))

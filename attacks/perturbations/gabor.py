@@ -39,7 +39,6 @@ class Gabor(Wave):
     frequency_unit: str = "bin"
 
     def __post_init__(self) -> None:
-        self.check_channels()
         self.check_phase()
         for name in ("mode", "centre", "width"):
             object.__setattr__(self, name, written(getattr(self, name), self.who))

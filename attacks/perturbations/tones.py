@@ -39,7 +39,6 @@ class MultiTone(Phased):
     frequency_unit: str = "bin"
 
     def __post_init__(self) -> None:
-        self.check_channels()
         self.check_phase()
         if not isinstance(self.modes, Sequence) or isinstance(self.modes, str):
             raise UsageError(f"{self.who}: modes {self.modes!r} is no list, expected as in (3, 7)")
@@ -102,7 +101,6 @@ class Hum(Phased):
     frequency_unit: str = "bin"
 
     def __post_init__(self) -> None:
-        self.check_channels()
         self.check_phase()
         object.__setattr__(self, "frequency", written(self.frequency, self.who))
         object.__setattr__(self, "decay", float(self.decay))

@@ -18,12 +18,11 @@ from robustssm.evaluations.baselines.baseline import (
     Data,
     Member,
 )
-from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.evaluations.sweep.conditions import CLEAN, Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.files import write_atomically
 
 FORMAT = "robustssm-baseline-1"
-CLEAN = "clean"
 
 
 def to_text(baseline: Baseline) -> str:

@@ -21,11 +21,11 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.baselines.baseline import Baseline, Data, Member
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.seed_bands import adjusted, fall_p, mean_band, seed_band
-from robustssm.evaluations.sweep.conditions import CLEAN_NAMES, CONDITION, Condition
+from robustssm.evaluations.sweep.conditions import CLEAN, CLEAN_NAMES, CONDITION, Condition
 
 MARGIN, ALPHA = 0.02, 0.05
 FELL, HELD, ROSE, OPEN = "fell", "held", "rose", "no band"
-CLEAN, MEAN = "clean", "mean"
+MEAN = "mean"
 
 
 @dataclass(frozen=True)

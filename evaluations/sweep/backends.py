@@ -6,6 +6,7 @@ finish, that keeps a bounded number of chunks in flight. What a cell's rows are 
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import joblib
@@ -67,16 +68,12 @@ def one_by_one(
 ) -> Iterator[tuple[Cell, CellEnd | None]]:
     """Yield each cell with its end, computed in one process; None if the process died of it."""
     options = replace(options, parent=os.getpid())
-    rest = iter(cells)
-    for cell in rest:
-        with loky.ProcessPoolExecutor(max_workers=1) as pool:
-            while True:
-                try:
-                    yield cell, pool.submit(run_chunk, [cell], options).result()[0]
-                except loky.process_executor.BrokenProcessPool:
-                    yield cell, None
-                    break
-                try:
-                    cell = next(rest)
-                except StopIteration:
-                    return
+    with ExitStack() as stack:
+        pool = None
+        for cell in cells:
+            pool = pool or stack.enter_context(loky.ProcessPoolExecutor(max_workers=1))
+            try:
+                yield cell, pool.submit(run_chunk, [cell], options).result()[0]
+            except loky.process_executor.BrokenProcessPool:
+                pool = None
+                yield cell, None

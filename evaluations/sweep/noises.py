@@ -204,16 +204,14 @@ def _phase(phase: str | float) -> str | float:
 
 def parse_numbers(text: str, what: str) -> tuple[float, ...]:
     """Return the comma-separated numbers of `text`, in order, each once; UsageError otherwise."""
-    numbers: list[float] = []
+    numbers: dict[float, None] = {}
     for part in text.split(","):
         try:
-            value = float(part)
+            numbers[float(part)] = None
         except ValueError:
             raise UsageError(
                 f"{what}: {part.strip()!r} is not a number, expected as in 0.1,0.3,1"
             ) from None
-        if value not in numbers:
-            numbers.append(value)
     return tuple(numbers)
 
 

@@ -22,14 +22,13 @@ class Problems:
         try:
             return make(*args, **options)
         except SeveralProblemsError as error:
-            for problem in error.problems.usage:
-                self.add(problem)
-            self.rejected += [p for p in error.problems.rejected if p not in self.rejected]
+            found = error.problems
         except UsageError as error:
-            self.add(str(error))
+            found = Problems(usage=[str(error)])
         except RejectedInputError as error:
-            if str(error) not in self.rejected:
-                self.rejected.append(str(error))
+            found = Problems(rejected=[str(error)])
+        self.usage += [p for p in found.usage if p not in self.usage]
+        self.rejected += [p for p in found.rejected if p not in self.rejected]
         return None
 
     def add(self, problem: str) -> None:
