@@ -19,7 +19,7 @@ from robustssm.evaluations.doctor.base import (
     different_rows,
     judge,
 )
-from robustssm.evaluations.sweep.cell_rows import evaluate
+from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.execution import repeatable
@@ -46,7 +46,7 @@ def _evaluations(
     ]
     plan = make_plan([subject.ref], noises, limit=limit)
     for cell in plan.cells:
-        yield evaluate(network, cell, plan.task, batch_size)
+        yield pd.DataFrame(cell_columns(network, cell, plan.task, batch_size))
 
 
 def _different(a: pd.DataFrame, b: pd.DataFrame) -> int:

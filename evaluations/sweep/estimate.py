@@ -51,7 +51,8 @@ def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
                 said = str(error) if isinstance(error, RobustssmError) else repr(error)
                 errors.append(f"{cell.model.ref}, {noise}: {' '.join(said.split())}")
         count, total = count + 1, total + probes[kind]
-    return Estimate(count, *map(float, total), tuple(errors))
+    forwards, backwards, seconds, disk = map(float, total)
+    return Estimate(count, forwards, backwards, seconds, disk, tuple(errors))
 
 
 def _probe(plan: Plan, cell: Cell, batch_size: int) -> FloatArray:
