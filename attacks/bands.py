@@ -1,4 +1,7 @@
-"""Sinusoids and bands on a finite grid, frequencies in cycles per sample: waves and energies."""
+"""Sinusoids and bands on a finite grid, frequencies in cycles per sample: waves, energies, DFTs.
+
+A sample's bits do not depend on its batch.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,6 +16,8 @@ from robustssm.errors import UsageError
 _SLACK = 1e-9
 # A wave of amplitude 1 that should vanish keeps less than this of it, by rounding of its angle.
 NOTHING = 1e-12
+# What a DFT and its inverse leave behind, relative to the signal: 1e-16 log2 L, with room.
+_ROUNDING = 1e-13
 
 
 @lru_cache(maxsize=2)
@@ -122,3 +127,31 @@ def fourier_basis(L: int, modes: Sequence[int]) -> Tensor:
     single = (2 * bins) % L == 0
     amplitude = torch.sqrt(2.0 / L / (1.0 + single.double()))
     return torch.cat([phase.cos() * amplitude, (phase.sin() * amplitude)[:, ~single]], dim=1)
+
+
+def pairwise(rows: Tensor) -> Tensor:
+    """Return rows (batch, channels, n), contiguous, a single one twice.
+
+    A lone transform runs through another algorithm than one of many when threads are free.
+    """
+    rows = rows.contiguous()
+    return torch.cat([rows, rows]) if rows.shape[0] * rows.shape[1] == 1 else rows
+
+
+def spectrum(x: Tensor) -> Tensor:
+    """Return the real DFT of x (batch, valid, channels), (batch, channels, valid // 2 + 1)."""
+    return torch.fft.rfft(pairwise(x.transpose(1, 2)))[: len(x)]
+
+
+def signal(X: Tensor, valid: int) -> Tensor:
+    """Return the signal (batch, valid, channels) of a spectrum (batch, channels, bins)."""
+    return torch.fft.irfft(pairwise(X), n=valid)[: len(X)].transpose(1, 2)
+
+
+def above_rounding(part: Tensor, x: Tensor) -> Tensor:
+    """Return a part of x (batch, valid, channels), exactly zero in samples whose part is rounding.
+
+    No budget then scales rounding up to a perturbation.
+    """
+    size, whole = (torch.linalg.vector_norm(a, dim=(1, 2), keepdim=True) for a in (part, x))
+    return part * (size > _ROUNDING * whole)

@@ -25,7 +25,7 @@ FLOORS = (
     "checkpoints",
     "training robustssm",
     # what is done to an input
-    "attacks.spectra attacks.bands attacks.units attacks.budget attacks.frequencies attacks.base "
+    "attacks.bands attacks.units attacks.budget attacks.frequencies attacks.base "
     "attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
     "attacks.expressions attacks.injection attacks",

@@ -83,10 +83,14 @@ def norm(c: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Ball:
-    """Perturbations with |delta / scale|_2 <= radius (batch,); scale (channels,): 1 unless std."""
+    """Perturbations of size <= radius (batch,); scale (channels,) is 1 unless the unit is std.
+
+    box: whether the size is the largest modulus of delta / scale, else its Euclidean norm.
+    """
 
     radius: Tensor
     scale: Tensor
+    box: bool
 
     @staticmethod
     def of(target: Target) -> "Ball":
@@ -95,10 +99,9 @@ class Ball:
         size = budget.target(x.double(), "adversary")
         largest = float(size.max()) if len(size) else 0.0
         require(largest <= _LARGEST, "adversary: eps", largest, f"at most {_LARGEST:g}")
-        scale = budget.norm.scale(x, target.site.scale)
-        if budget.norm.box:
-            return Box(size, scale)
-        return Ball(size * math.sqrt(budget.norm.values(x)), scale)
+        norm = budget.norm
+        radius = size if norm.box else size * math.sqrt(norm.values(x))
+        return Ball(radius, norm.scale(x, target.site.scale), norm.box)
 
     def select(self, rows: Tensor) -> "Ball":
         """Return the balls of some samples."""
@@ -106,54 +109,7 @@ class Ball:
 
     def size(self, delta: Tensor) -> Tensor:
         """Return the size of each signal delta / scale (batch, length, channels), (batch,)."""
-        return torch.linalg.vector_norm(delta, dim=(1, 2))
-
-    def size_of(self, c: Tensor, band: Band) -> Tensor:
-        """Return the size of each signal with coordinates c, (batch,)."""
-        return norm(c)
-
-    def steepest(self, g: Tensor, band: Band) -> Tensor:
-        """Return the step of size 1 that goes farthest along g; zero if g is."""
-        size = norm(g)
-        return g / torch.where(size > 0.0, size, 1.0)[:, None, None]
-
-    def project(self, c: Tensor, band: Band) -> Tensor:
-        """Return the nearest point of the ball, which is the radial one."""
-        size = self.size_of(c, band)
-        return c * torch.where(size > self.radius, self.radius / size, 1.0)[:, None, None]
-
-
-class Box(Ball):
-    """Perturbations whose largest modulus is at most radius."""
-
-    def size(self, delta: Tensor) -> Tensor:
-        """Return the largest modulus."""
-        return delta.abs().amax((1, 2))
-
-    def size_of(self, c: Tensor, band: Band) -> Tensor:
-        """Return the largest modulus of each signal with coordinates c."""
-        return self.size(band.synthesise(c))
-
-    def steepest(self, g: Tensor, band: Band) -> Tensor:
-        """Return the part in the band of the sign of g as a signal."""
-        return band.analyse(band.synthesise(g).sign())
-
-    def project(self, c: Tensor, band: Band) -> Tensor:
-        """Return a point of box and band near c.
-
-        Dykstra's alternating projections (Boyle and Dykstra, 1986) onto the box and the band, a
-        fixed number of sweeps, then scaled into the box: always in both, and the nearest such
-        point only in the limit.
-        """
-        radius = self.radius[:, None, None]
-        signal = band.synthesise(c)
-        correction = torch.zeros_like(signal)
-        for _ in range(_SWEEPS):
-            boxed = torch.minimum(torch.maximum(signal + correction, -radius), radius)
-            correction = signal + correction - boxed
-            c = band.analyse(boxed)
-            signal = band.synthesise(c)
-        return super().project(c, band)
+        return delta.abs().amax((1, 2)) if self.box else torch.linalg.vector_norm(delta, dim=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -169,11 +125,11 @@ class BandBall:
     ball: Ball
     budget: Budget
 
-    @classmethod
-    def of(cls, target: Target, low: int, high: int) -> "BandBall":
+    @staticmethod
+    def of(target: Target, low: int, high: int) -> "BandBall":
         """Return the set for a target's samples and the bins low..high."""
-        band = Band(low, high, target.x.shape[1])
-        return cls(target.x, band, Ball.of(target), target.budget)
+        band, ball = Band(low, high, target.x.shape[1]), Ball.of(target)
+        return (BandBox if ball.box else BandBall)(target.x, band, ball, target.budget)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -200,17 +156,23 @@ class BandBall:
             slope = slope * ((after >= self.budget.low) & (after <= self.budget.high))
         return -self.band.analyse(slope * self.ball.scale)
 
+    def size(self, c: Tensor) -> Tensor:
+        """Return the size of each signal with coordinates c, (batch,)."""
+        return norm(c)
+
     def steepest(self, g: Tensor) -> Tensor:
         """Return the step of size 1 that goes farthest along g; zero if g is."""
-        return self.ball.steepest(g, self.band)
+        size = norm(g)
+        return g / torch.where(size > 0.0, size, 1.0)[:, None, None]
 
     def project(self, c: Tensor) -> Tensor:
-        """Return the nearest point of the ball within the band."""
-        return self.ball.project(c, self.band)
+        """Return the nearest point of the ball within the band, which is the radial one."""
+        size, radius = self.size(c), self.ball.radius
+        return c * torch.where(size > radius, radius / size, 1.0)[:, None, None]
 
     def surface(self, c: Tensor) -> Tensor:
         """Return c scaled to the ball's surface; zero stays zero."""
-        size = self.ball.size_of(c, self.band)
+        size = self.size(c)
         factor = self.ball.radius / torch.where(size > 0.0, size, 1.0)
         return c * factor[:, None, None]
 
@@ -226,3 +188,32 @@ class BandBall:
         total = norm(delta).square()
         inside = norm(self.band.analyse(delta)).square()
         return torch.where(total > 0.0, inside / torch.where(total > 0.0, total, 1.0), 1.0)
+
+
+class BandBox(BandBall):
+    """The same for a bound on the largest modulus."""
+
+    def size(self, c: Tensor) -> Tensor:
+        """Return the largest modulus of each signal with coordinates c."""
+        return self.ball.size(self.band.synthesise(c))
+
+    def steepest(self, g: Tensor) -> Tensor:
+        """Return the part in the band of the sign of g as a signal."""
+        return self.band.analyse(self.band.synthesise(g).sign())
+
+    def project(self, c: Tensor) -> Tensor:
+        """Return a point of box and band near c.
+
+        Dykstra's alternating projections (Boyle and Dykstra, 1986) onto the box and the band, a
+        fixed number of sweeps, then scaled into the box: always in both, and the nearest such
+        point only in the limit.
+        """
+        radius = self.ball.radius[:, None, None]
+        signal = self.band.synthesise(c)
+        correction = torch.zeros_like(signal)
+        for _ in range(_SWEEPS):
+            boxed = torch.minimum(torch.maximum(signal + correction, -radius), radius)
+            correction = signal + correction - boxed
+            c = self.band.analyse(boxed)
+            signal = self.band.synthesise(c)
+        return super().project(c)

@@ -12,10 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import inside
+from robustssm.attacks.bands import above_rounding, inside, signal, spectrum
 from robustssm.attacks.base import Site, Transform, family
 from robustssm.attacks.channels import Banded
-from robustssm.attacks.spectra import above_rounding, signal, spectrum
 from robustssm.errors import UsageError, require
 from robustssm.typing import IntArray
 

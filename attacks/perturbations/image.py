@@ -1,4 +1,8 @@
-"""One mode of the two-dimensional DFT, for sequences that are images read row by row."""
+"""One mode of the two-dimensional DFT, for sequences that are images read row by row.
+
+Reference: Yin et al., A Fourier Perspective on Model Robustness (arXiv 1906.08988), section 2, and
+the code that it released.
+"""
 
 import math
 from typing import ClassVar
@@ -33,11 +37,6 @@ class Fourier2D(Channelled):
         amplitude.
     channels : str
         `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
-
-    References
-    ----------
-    Yin et al., A Fourier Perspective on Model Robustness (arXiv 1906.08988), section 2, and the
-    code that it released.
     """
 
     i: int

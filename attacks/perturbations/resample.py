@@ -13,8 +13,8 @@ import math
 import torch
 from torch import Tensor
 
+from robustssm.attacks.bands import pairwise, spectrum
 from robustssm.attacks.base import Site, Transform, family
-from robustssm.attacks.spectra import pairwise, spectrum
 from robustssm.typing import IntArray
 
 FILLS = ("edge", "zero")

@@ -10,10 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import inside
+from robustssm.attacks.bands import above_rounding, inside, signal, spectrum
 from robustssm.attacks.base import Site, Transform, family
 from robustssm.attacks.channels import Banded, Channelled
-from robustssm.attacks.spectra import above_rounding, signal, spectrum
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 

@@ -1,7 +1,4 @@
-"""The worst mode of trained checkpoints, found by the guided ranking.
-
-A sweep of every mode says which is worst; `rank_modes` finds it with a small part of the passes.
-"""
+"""The worst mode of trained checkpoints, found by `rank_modes` with a small part of the passes."""
 
 from dataclasses import dataclass
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustssm.attacks.spectra import above_rounding, signal, spectrum
+from robustssm.attacks.bands import above_rounding, signal, spectrum
 from tests.attacks import cases
 
 
