@@ -63,12 +63,8 @@ def test_projections_stay_in_the_ball(unit: str, seed: int, eps: float, size: fl
     c = size * normal(*ball.shape, seed=seed)
     projected = ball.project(c)
     radius = ball.ball.radius
-    assert (
-        ball.ball.size_of(projected, ball.band) <= radius * (1 + 1e-12)
-    ).all()  # rounding of a quotient
-    torch.testing.assert_close(
-        ball.ball.size_of(ball.surface(c), ball.band), radius, rtol=1e-12, atol=0
-    )
+    assert (ball.size(projected) <= radius * (1 + 1e-12)).all()  # rounding of a quotient
+    torch.testing.assert_close(ball.size(ball.surface(c)), radius, rtol=1e-12, atol=0)
     inside = 0.5 * ball.surface(c)
     torch.testing.assert_close(
         ball.project(inside), inside, rtol=0, atol=1e-12 * float(radius.max())
