@@ -54,7 +54,7 @@ def test_help_imports_no_torch() -> None:
          "mode 200 is beyond the Nyquist bin 128 of length-256 inputs, expected 0-128"),
         (("sweep", "--model", "s4d", "--noise", "fourier", "--eps", "-1"), 2, "eps is -1"),
         (("sweep", "--model", "s4d", "--noise", "hum"), 2,
-         "'hum' is unknown, expected one of Fourier"),
+         "'hum' is unknown, did you mean 'Hum'? expected one of Fourier"),
         (("sweep", "--model", "x=none.safetensors", "--noise", "fourier"), 4, "no such file"),
         (("sweep", "--model", "s4d", "--noise", "resonance", "--modes", "1", "--omega", "1"), 2,
          "exclude each other"),

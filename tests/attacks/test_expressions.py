@@ -36,7 +36,7 @@ def test_words_stand_for_values() -> None:
     ("text", "words"),
     [
         ("Fourier(3)", "has no strength; add eps="),
-        ("Furier(3, eps=1)", "'Furier' is unknown, expected one of Fourier"),
+        ("Furier(3, eps=1)", "'Furier' is unknown, did you mean 'Fourier'. expected one of"),
         ("Fourier(3, eps=1, colour=2)", "does not fit Fourier: .*colour"),
         ("Fourier('3', eps=1)", "mode is '3', expected a number"),
         ("Fourier(True, eps=1)", "mode is True, expected a number"),
