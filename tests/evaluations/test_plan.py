@@ -62,7 +62,7 @@ def test_resonance_counts_the_spikes_of_the_models_own_state_size(
     [
         ({"modes": (33,)}, "Nyquist bin 32"),
         ({"eps": (-1.0,)}, "expected a finite number >= 0"),
-        ({"name": "hum"}, "'hum' is unknown, expected one of Fourier"),
+        ({"name": "hum"}, "'hum' is unknown, did you mean 'Hum'. expected one of Fourier"),
         ({"name": "Fourier(", "modes": None}, "is not understood"),
         ({"name": "Fourier(3)"}, "--modes has no place"),
         ({"name": "Fourier(mode, unit='rms')"}, "but no eps"),
