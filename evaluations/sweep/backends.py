@@ -75,5 +75,6 @@ def one_by_one(
             try:
                 yield cell, pool.submit(run_chunk, [cell], options).result()[0]
             except loky.process_executor.BrokenProcessPool:
+                stack.close()
                 pool = None
                 yield cell, None
