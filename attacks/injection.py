@@ -1,7 +1,4 @@
-"""Perturbed networks: at the input, at that of every SSM layer, or in the model.
-
-`perturbed_logits` evaluates them, `Augmentation` trains on them.
-"""
+"""Logits of a perturbed network: at the input, at that of every SSM layer, or in the model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustssm.attacks.base import Perturbation, Site, Transform, input_site
+from robustssm.attacks.base import Perturbation, Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.delivered import Delivered
-from robustssm.attacks.expressions import parse_perturbation
 from robustssm.attacks.perturbations.model_changes import ModelChange
 from robustssm.errors import UsageError
 from robustssm.networks import inference
 from robustssm.networks.classifier import Classifier
-from robustssm.networks.network import Network
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
 
@@ -110,41 +105,6 @@ class LayerNoise:
         finally:
             for handle in handles:
                 handle.remove()
-
-
-class Augmentation:
-    """The augmentation that an expression such as `BandNoise(1, 16, eps=0.3)` names.
-
-    A sample's draws are a function of the seed it is called with (one an epoch) and its id. At
-    layers the perturbation is a constant to the gradient, as noise that does not depend on the
-    signal is; transforms do depend on it, so there they are refused. Raises UsageError.
-    """
-
-    def __init__(self, text: str, task: Task) -> None:
-        self.perturbation, self.budget = parse_perturbation(text)
-        self.inject = self.perturbation.sites[0]
-        self.site = input_site(task)
-        who = self.perturbation.who
-        if self.inject not in ("input", "layers"):
-            raise UsageError(f"{who}: changes the model; augmentation perturbs signals")
-        if self.inject == "layers" and isinstance(self.perturbation, Transform):
-            raise UsageError(f"{who}: is no constant to the gradient; augment at the input")
-        if len(self.perturbation.alternatives()) > 1:
-            raise UsageError(f"{who}: the worst of several needs a model; name one")
-
-    @contextmanager
-    def __call__(
-        self, network: Network, x: Tensor, sample_id: IntArray, seed: int
-    ) -> Iterator[Tensor]:
-        """Yield the input to train on in place of x (batch, length, channels)."""
-        if self.inject == "input":
-            yield self.perturbation.perturb(
-                x, None, sample_id, seed, budget=self.budget, site=self.site
-            )
-            return
-        noise = LayerNoise(network, self.perturbation, self.budget, sample_id, seed, self.site.rate)
-        with noise.hooked():
-            yield x
 
 
 @torch.no_grad()

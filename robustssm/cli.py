@@ -35,7 +35,7 @@ from robustssm.commands.validate import validate
 from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import zoo
 from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
-from robustssm.files import source_date
+from robustssm.source_date import source_date
 
 
 class Commands(click.Group):

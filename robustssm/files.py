@@ -1,4 +1,4 @@
-"""Files, whole or not there, that replace nothing somebody else made; their date; TOML files."""
+"""Files, whole or not there, that replace nothing somebody else made; TOML files."""
 
 import errno
 import math
@@ -158,20 +158,3 @@ def read_toml(path: Path, who: str) -> dict[str, Any]:
         raise UsageError(f"{who}: is no UTF-8 text; expected a TOML file") from None
     except OSError as error:
         raise UsageError(f"{who}: cannot be read ({error.strerror})") from None
-
-
-def source_date() -> int:
-    """Return SOURCE_DATE_EPOCH in seconds, 0 if it is not set.
-
-    Raises UsageError if it is no whole number from 0 on. numpy and matplotlib read it, too, the
-    former when it is imported, so a command asks here first.
-
-    Reference: reproducible-builds.org, SOURCE_DATE_EPOCH specification, version 1.1.
-    """
-    text = os.environ.get("SOURCE_DATE_EPOCH", "0")
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(
-            f"environment SOURCE_DATE_EPOCH: is {text!r}, expected whole seconds since 1970; set "
-            "it to a number or unset it"
-        )
-    return int(text)

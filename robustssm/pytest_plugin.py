@@ -43,7 +43,7 @@ class Robustness:
         from robustssm.checkpoints.model_names import references
         from robustssm.errors import RobustssmError
         from robustssm.evaluations.baselines.files import read_baseline
-        from robustssm.evaluations.baselines.verdicts import checks, plan_check
+        from robustssm.evaluations.baselines.regression import checks, plan_check
         from robustssm.evaluations.sweep.run import Execution, run_sweep
         from robustssm.evaluations.sweep.run_directory import RunDirectory
 

@@ -17,7 +17,7 @@ from tests.source_tree import FOLDERS, ROOT, ancestors, imports, modules, nodes,
 # import each other; loose files on one floor may, in no circle.
 FLOORS = (
     # what an SSM is
-    "errors typing _version _checkout execution files philox",
+    "errors typing _version _checkout execution files philox source_date",
     "file_formats",
     "hippo tasks",
     "layers",
@@ -28,7 +28,7 @@ FLOORS = (
     "attacks.bands attacks.units attacks.budget attacks.frequencies attacks.base "
     "attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
-    "attacks.expressions attacks.injection attacks",
+    "attacks.expressions attacks.injection attacks.augmentation attacks",
     # what is measured
     "evaluations evaluations.statistics evaluations.suprema evaluations.table_files",
     "evaluations.initializations evaluations.calibration",

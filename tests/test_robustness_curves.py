@@ -20,7 +20,8 @@ import pytest
 from robustssm.checkpoints.model_names import resolve
 from robustssm.evaluations.baselines.baseline import Member
 from robustssm.evaluations.baselines.files import read_baseline
-from robustssm.evaluations.baselines.verdicts import checks, judge, plan_check
+from robustssm.evaluations.baselines.regression import checks, plan_check
+from robustssm.evaluations.baselines.verdicts import judge
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 

@@ -17,16 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from robustssm.checkpoints.model_names import ModelRef
-from robustssm.errors import RejectedInputError, UsageError
+from robustssm.errors import UsageError
 from robustssm.evaluations.baselines.baseline import Baseline, Data, Member
-from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.seed_bands import adjusted, fall_p, mean_band, seed_band
 from robustssm.evaluations.sweep.conditions import CLEAN, CLEAN_NAMES, CONDITION, Condition
-from robustssm.evaluations.sweep.plan import Plan
-from robustssm.evaluations.sweep.planning import plan_conditions
-from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 MARGIN, ALPHA = 0.02, 0.05
 FELL, HELD, ROSE, OPEN = "fell", "held", "rose", "no band"
@@ -197,57 +192,3 @@ def _labels(conditions: dict[str, Condition], one: str) -> dict[str, Any]:
     """Return what names a condition in tables."""
     condition = conditions.get(one)
     return {**(condition.names if condition else CLEAN_NAMES), "condition": one}
-
-
-def plan_check(
-    baseline: Baseline,
-    refs: Sequence[ModelRef],
-    against: str | None = None,
-    device: str = "cpu",
-) -> Plan:
-    """Return the plan of what must be measured; RejectedInputError for other data than these."""
-    data = baseline.data
-    wanted: dict[str, Condition] = {}
-    for ref in refs:
-        for member in baseline.against(against, ref.label):
-            wanted.update((one, baseline.conditions[one]) for one in member.ids)
-    plan = plan_conditions(
-        refs, tuple(wanted.values()), task=data.task, seed=data.seed, limit=data.limit,
-        device=device,
-    )  # fmt: skip
-    found = len(plan.task.splits["test"].first(data.limit))
-    if plan.task.content_hash != data.task_hash or found != data.samples:
-        raise RejectedInputError(
-            f"task {data.task}: has data hash {plan.task.content_hash[:12]} and {found} samples "
-            f"here, the baseline's are {data.task_hash[:12]} and {data.samples}; outcomes would "
-            "not be paired, make a baseline of these data"
-        )
-    return plan
-
-
-def checks(
-    baseline: Baseline,
-    plan: Plan,
-    run: RunDirectory,
-    against: str | None = None,
-    margin: float = MARGIN,
-    alpha: float = ALPHA,
-) -> list[Check]:
-    """Return the check of every model of a measured plan, in its order."""
-    found = []
-    for model in plan.models:
-        outcomes = cell_reader.outcomes(run, model.ref.label, model.train_seed)
-        ids = {
-            cell.condition.id: cell.id
-            for cell in plan.cells
-            if cell.model is model and cell.condition
-        }
-        place = {cell: k for k, cell in enumerate(outcomes.conditions["cell"])}
-        members = baseline.against(against, model.ref.label)
-        rows = [place[ids[one]] for one in members[0].ids]
-        measured = Member(
-            model.ref.label, model.train_seed, model.content_hash, members[0].ids,
-            outcomes.clean, outcomes.correct[rows],
-        )  # fmt: skip
-        found.append(judge(baseline, measured, members, margin, alpha))
-    return found

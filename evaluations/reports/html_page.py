@@ -10,7 +10,8 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.reports.html_curves import curve_figure
 from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
-from robustssm.files import new_file, source_date
+from robustssm.files import new_file
+from robustssm.source_date import source_date
 
 
 def write_page(state: Inspection, output: Path) -> int:

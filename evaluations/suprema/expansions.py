@@ -54,20 +54,6 @@ class PoleSum:
         result: ComplexArray = (self.left * weight[:, None, :]) @ self.right + self.D
         return result
 
-    def __sub__(self, other: "PoleSum") -> "PoleSum":
-        """Return the difference of two systems; ShapeError if D's shapes differ."""
-        if self.D.shape != other.D.shape:
-            raise ShapeError(
-                f"pole sum: outputs and inputs are {self.D.shape} and {other.D.shape}, expected "
-                "the same"
-            )
-        return PoleSum(
-            np.concatenate([self.poles, other.poles]),
-            np.concatenate([self.left, -other.left], axis=1),
-            np.concatenate([self.right, other.right]),
-            self.D - other.D,
-        )
-
     def inverted(self) -> "PoleSum":
         """Return F(1 / sigma), a system in sigma with the poles 1 / lambda."""
         scaled = self.left / self.poles

@@ -69,7 +69,7 @@ def cayley(poles: ComplexArray, step: FloatArray, method: str) -> tuple[ComplexA
     return mu, 2.0 / (1.0 - mu)
 
 
-def in_blocks(
+def gains_in_blocks(
     gain: Callable[[FloatArray], FloatArray], theta: FloatArray, entries: int
 ) -> FloatArray:
     """Return the gains (c, g) at theta (g,) or (c, g), of which BLOCK / entries at a time."""
@@ -144,7 +144,7 @@ class Diagonal(LayerSystem):
             value = (rho[:, None] / (s[..., None] - self.mapped[:, None])).sum(axis=2)
             return np.abs(value + direct[:, None])
 
-        return in_blocks(gain, theta, rho.size)
+        return gains_in_blocks(gain, theta, rho.size)
 
     def peaks(self, rtol: float) -> list[Bracket]:
         """Return the certified peak gain of every channel."""
@@ -185,7 +185,7 @@ class Dense(LayerSystem):
             CB, CP, PB, PP = np.moveaxis(sums @ inverse, 1, 0)
             return np.abs(dt * (CB - q * CP * PB / (1.0 + q * PP)) + self.D[:, 0])
 
-        return in_blocks(gain, theta, self.diagonal.size)
+        return gains_in_blocks(gain, theta, self.diagonal.size)
 
     def peaks(self, rtol: float) -> list[Bracket]:
         """Return the certified peak gain of every channel, from the state space itself."""
@@ -210,7 +210,7 @@ class Mimo(LayerSystem):
             H = self.pole_sum.transfer(np.tan(0.5 * part[0]))
             return np.linalg.norm(H, ord=2, axis=(1, 2))[None]
 
-        return in_blocks(gain, theta, self.D.size + self.C.size)
+        return gains_in_blocks(gain, theta, self.D.size + self.C.size)
 
     def peaks(self, rtol: float) -> list[Bracket]:
         """Return the certified peak gain of the layer."""

@@ -94,7 +94,11 @@ class Weights:
     def require(self, holds: bool, problem: str) -> None:
         """Raise RejectedInputError of this file, which says `problem`, unless a condition holds."""
         if not holds:
-            raise RejectedInputError(f"checkpoint {self._path}: {problem}")
+            raise self.rejected(problem)
+
+    def rejected(self, problem: str) -> RejectedInputError:
+        """Return the error of this file, which says `problem`."""
+        return RejectedInputError(f"checkpoint {self._path}: {problem}")
 
     def _tensor(self, name: str) -> Tensor:
         full = self.prefix + name

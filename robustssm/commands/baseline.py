@@ -134,7 +134,7 @@ def check(
     from robustssm.checkpoints.model_names import references
     from robustssm.commands.sweep_watching import watched
     from robustssm.evaluations.baselines.files import read_baseline
-    from robustssm.evaluations.baselines.verdicts import checks, plan_check
+    from robustssm.evaluations.baselines.regression import checks, plan_check
     from robustssm.evaluations.sweep.run import Execution, run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device

@@ -125,7 +125,7 @@ def train(
     """
     from dataclasses import fields
 
-    from robustssm.attacks.injection import Augmentation
+    from robustssm.attacks.augmentation import Augmentation
     from robustssm.execution import resolve_device
     from robustssm.networks.network import Architecture
     from robustssm.tasks import load_task

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from robustssm.attacks import Fourier
+from robustssm.attacks.augmentation import Augmentation
 from robustssm.attacks.base import input_site
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.injection import Augmentation
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
 from robustssm.networks.network import build_network

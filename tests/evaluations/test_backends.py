@@ -148,6 +148,10 @@ def with_deaths(plan: Plan, folder: Path) -> tuple[Plan, Cell]:
     class Deadly(Fourier):
         def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
             died = folder / f"{self.mode:g}"
+            # The cell that kills each waits for the other: a pool that breaks before would count
+            # against a cell that has not had its death.
+            while self.mode == 2 and not (folder / "1").exists():
+                time.sleep(0.01)
             if self.mode == 2 or not died.exists():
                 died.touch()
                 os.kill(os.getpid(), signal.SIGKILL)

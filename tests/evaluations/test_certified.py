@@ -71,21 +71,6 @@ def test_bracket_holds_the_norm_of_slicot(pairs: int, p: int, q: int, rtol: floa
     assert_holds(peak_gain(system, rtol), gain, rtol)
 
 
-def test_difference_of_two_systems() -> None:
-    a, b = random_system(1, 4, 2, 3), random_system(2, 6, 2, 3)
-    omega = np.geomspace(1e-2, 1e2, 50)
-    # The same sums in another order.
-    np.testing.assert_allclose(
-        (a - b).transfer(omega), a.transfer(omega) - b.transfer(omega), atol=1e-12
-    )
-    # |F_a - F_b| lies between the difference and the sum of the norms, by the certificates.
-    both, one, other = peak_gain(a - b), peak_gain(a), peak_gain(b)
-    assert abs(one.low - other.low) <= both.high * 1.001
-    assert both.low <= one.high + other.high
-    with pytest.raises(ShapeError, match="the same"):
-        a - random_system(1, 4, 1, 1)
-
-
 @pytest.mark.parametrize(("p", "q"), [(1, 1), (3, 2)])
 def test_dense_route(p: int, q: int) -> None:
     systems = [random_system(seed, 8, p, q) for seed in range(4)]

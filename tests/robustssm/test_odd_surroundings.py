@@ -20,7 +20,7 @@ from robustssm.commands.show import show
 from robustssm.commands.sweep import sweep
 from robustssm.errors import UsageError
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.files import source_date
+from robustssm.source_date import source_date
 from tests.evaluations.written_runs import flat, write_run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from robustssm.attacks.injection import Augmentation
+from robustssm.attacks.augmentation import Augmentation
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
 from robustssm.hippo.initializations import NAMES

@@ -139,7 +139,7 @@ class KernelReader:
                 C = recovered(C, bilinear(state_matrix(Lambda, P, Q), dt), length)
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
                 problem = "I - dt A / 2 is singular; the weights are not those of a trained layer"
-                w.require(False, f"{w.prefix.removesuffix('.')}: {problem}")
+                raise w.rejected(f"{w.prefix.removesuffix('.')}: {problem}") from None
             w.require(
                 bool(torch.isfinite(C).all()),
                 f"{w.prefix}C cannot be recovered at kernel length {length}: I - Abar^length is "

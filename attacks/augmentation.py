@@ -1,0 +1,49 @@
+"""Perturbations as training augmentation: at the input, or at the input of every SSM layer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from robustssm.attacks.base import Transform, input_site
+from robustssm.attacks.expressions import parse_perturbation
+from robustssm.attacks.injection import LayerNoise
+from robustssm.errors import UsageError
+from robustssm.networks.network import Network
+from robustssm.tasks import Task
+from robustssm.typing import IntArray
+
+
+class Augmentation:
+    """The augmentation that an expression such as `BandNoise(1, 16, eps=0.3)` names.
+
+    A sample's draws are a function of the seed it is called with (one an epoch) and its id. At
+    layers the perturbation is a constant to the gradient, as noise that does not depend on the
+    signal is; transforms do depend on it, so there they are refused. Raises UsageError.
+    """
+
+    def __init__(self, text: str, task: Task) -> None:
+        self.perturbation, self.budget = parse_perturbation(text)
+        self.inject = self.perturbation.sites[0]
+        self.site = input_site(task)
+        who = self.perturbation.who
+        if self.inject not in ("input", "layers"):
+            raise UsageError(f"{who}: changes the model; augmentation perturbs signals")
+        if self.inject == "layers" and isinstance(self.perturbation, Transform):
+            raise UsageError(f"{who}: is no constant to the gradient; augment at the input")
+        if len(self.perturbation.alternatives()) > 1:
+            raise UsageError(f"{who}: the worst of several needs a model; name one")
+
+    @contextmanager
+    def __call__(
+        self, network: Network, x: Tensor, sample_id: IntArray, seed: int
+    ) -> Iterator[Tensor]:
+        """Yield the input to train on in place of x (batch, length, channels)."""
+        if self.inject == "input":
+            yield self.perturbation.perturb(
+                x, None, sample_id, seed, budget=self.budget, site=self.site
+            )
+            return
+        noise = LayerNoise(network, self.perturbation, self.budget, sample_id, seed, self.site.rate)
+        with noise.hooked():
+            yield x
