@@ -33,10 +33,7 @@ def special(path: Path) -> bool:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the final name, then move there: a reader never sees half a file.
-
-    OSError names the final path.
-    """
+    """Write beside the final name, then move: no reader sees half a file; OSError names `path`."""
     if special(path):
         path.write_bytes(data)
         return

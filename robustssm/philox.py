@@ -28,10 +28,7 @@ Words = npt.NDArray[np.uint64]
 
 
 def random_words(counter: Words, key: tuple[int, int]) -> Words:
-    """Return four random 32-bit words for each counter.
-
-    counter: (4, ...), entries in [0, 2^32); so has the result.
-    """
+    """Return four random 32-bit words for each counter, (4, ...), of entries in [0, 2^32)."""
     each = (2, *[1] * (counter.ndim - 1))
     multipliers, weyl, keys = (
         np.array(pair, dtype=np.uint64).reshape(each) for pair in (MULTIPLIERS, WEYL, key)
@@ -77,18 +74,7 @@ def uniform(name: str, identity: IntArray, count: int) -> FloatArray:
 
 
 def random_word_tensors(counter: Tensor, key: tuple[int, int]) -> Tensor:
-    """Return four random 32-bit words for each counter.
-
-    counter: int64 of shape (4, ...), entries in [0, 2^32); so has the result.
-    """
-    if counter.device.type == "cpu":
-        words = random_words(counter.numpy().astype("uint64"), key)
-        return torch.from_numpy(words.astype("int64"))
-    return _rounds(counter, key)
-
-
-def _rounds(counter: Tensor, key: tuple[int, int]) -> Tensor:
-    """Return the same where there are no unsigned integers: on GPUs."""
+    """Return `random_words` in int64, (4, ...), where there are no unsigned integers: on GPUs."""
     c0, c1, c2, c3 = counter.unbind(0)
     k0, k1 = key
     for _ in range(ROUNDS):

@@ -27,10 +27,7 @@ FAMILIES = (S4, S4D, DSS, S5)
 
 @dataclass(frozen=True)
 class Component:
-    """One part of a network: its block (-1 outside), what it is, its constant, and why.
-
-    constant: in L2, input to output; infinite if there is none.
-    """
+    """A part of a network: block (-1 outside), name, constant in L2 (infinite: none), and why."""
 
     block: int
     part: str
@@ -147,10 +144,7 @@ def lipschitz_table(network: Network, L: int) -> list[Component]:
 
 
 def features_constant(network: Network, L: int) -> float:
-    """Return the L2 Lipschitz constant from the raw input to the pooled features.
-
-    Raises UsageError, which names the block, if a part has none.
-    """
+    """Return the constant from raw input to pooled features; UsageError names a part without."""
     table = lipschitz_table(network, L)
     for part in table:
         if math.isinf(part.constant):
@@ -170,10 +164,7 @@ def features_constant(network: Network, L: int) -> float:
 
 
 def certificate_notes(network: Network, L: int) -> list[str]:
-    """Return a line for every part without a useful global constant, and what is used instead.
-
-    Raises as `lipschitz_table`.
-    """
+    """Return a line for each part without a useful global constant, and what is used instead."""
     lines = []
     for part in lipschitz_table(network, L):
         if part.part == "glu":

@@ -22,12 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustssm.evaluations.certificates.curvature import (
-    gelu_bend,
-    logistic_bend,
-    logistic_slope,
-    normalisation_bend,
-)
+from robustssm.evaluations.certificates import curvature
 from robustssm.evaluations.certificates.enclosures import (
     TINY,
     Base,
@@ -75,7 +70,7 @@ class Gate:
         """Return the sources at z, after GELU and after GLU; append the form."""
         d = self.z.shape[1]
         w_z = r * self.spread + rho.entry
-        bend = 0.5 * gelu_bend(self.z, w_z)
+        bend = 0.5 * curvature.gelu_bend(self.z, w_z)
         steepest = (bend * w_z).max()
         e = Remainder.of(bend * w_z**2, total=steepest * (r * self.spread_total + rho.total))
         D = bend * self.omega_a
@@ -85,7 +80,7 @@ class Gate:
         w = r * self.spread_inner + at_bg.entry
         b, (w_b, w_g) = self.bg[:, :d].abs(), (w[:, :d], w[:, d:])
         g = self.bg[:, d:]
-        slope, curve = logistic_slope(g, w_g), 0.5 * b * logistic_bend(g, w_g)
+        slope, curve = curvature.logistic_slope(g, w_g), 0.5 * b * curvature.logistic_bend(g, w_g)
         per_g = slope * w_b + curve * w_g
         gate_norm = self.inner.norm.max() * r * self.spread_total + at_bg.total
         e_y = Remainder.of(per_g * w_g, total=per_g.max() * gate_norm)
@@ -132,7 +127,7 @@ class Norm:
         """Return what the LayerNorm adds to the bounds rho of its input; append the form."""
         d = len(self.gamma)
         h = r * self.spread + rho.step
-        bend = normalisation_bend(self.length, h, d, self.eps)
+        bend = curvature.normalisation_bend(self.length, h, d, self.eps)
         largest = self.gamma.max()
         step = largest * bend * h**2
         total = largest * (bend * h).max() * (r * self.spread_total + rho.total)

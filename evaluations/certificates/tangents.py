@@ -163,10 +163,7 @@ class Tangent:
         return Stream(stream.value + gated.value, len(self.bases) - 1, eye, (eye,))
 
     def remainders(self, r: float, guess: Sequence[Tensor] = ()) -> Bounds:
-        """Return the bounds for norms up to r.
-
-        guess: the roots of an earlier call to use, unproved, in place of new ones.
-        """
+        """Return the bounds for norms up to r; guess: roots of an earlier call to use, unproved."""
         d = self.setting.network.architecture.d_model
         zero = torch.zeros(len(self.setting.basis), d, dtype=torch.float64)
         sources = [Source(Remainder.of(zero))]

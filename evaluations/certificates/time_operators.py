@@ -116,10 +116,7 @@ class TimeOperator:
 
 @torch.no_grad()
 def time_operator(layer: SSMLayer, L: int) -> TimeOperator:
-    """Return the layer, in float64, as an operator on L steps, from its answers to impulses.
-
-    Raises UsageError for a layer that looks ahead.
-    """
+    """Return a float64 layer as an operator on L steps; UsageError if it looks ahead."""
     layer.check_causal("time operator", L)
     impulses = torch.zeros(layer.d, L, layer.d, dtype=torch.float64)
     channels = torch.arange(layer.d)

@@ -9,32 +9,23 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
+from robustssm.evaluations.comparison import curve_quantities
 from robustssm.evaluations.comparison.comparison import Comparison
-from robustssm.evaluations.comparison.curve_quantities import (
-    AUC,
-    CLEAN,
-    CROSSFIT,
-    EPS50,
-    MCE,
-    MEAN,
-    RELATIVE_MCE,
-    WORST,
-)
 from robustssm.evaluations.sweep.conditions import CONDITION
 
 # What each name means: a quantity of models, or of differences to the reference.
 MODEL_NAMES = {
-    "clean": CLEAN,
-    "mean": MEAN,
-    "worst": WORST,
-    "worst_crossfit": CROSSFIT,
-    "auc": AUC,
-    "eps50": EPS50,
-    "mce": MCE,
-    "relative_mce": RELATIVE_MCE,
+    "clean": curve_quantities.CLEAN,
+    "mean": curve_quantities.MEAN,
+    "worst": curve_quantities.WORST,
+    "worst_crossfit": curve_quantities.CROSSFIT,
+    "auc": curve_quantities.AUC,
+    "eps50": curve_quantities.EPS50,
+    "mce": curve_quantities.MCE,
+    "relative_mce": curve_quantities.RELATIVE_MCE,
 }
 DIFFERENCE_NAMES = {
-    "difference": MEAN,
+    "difference": curve_quantities.MEAN,
     "conditions_differ": "conditions_differ",
     "conditions_better": "conditions_better",
     "conditions_worse": "conditions_worse",
@@ -86,9 +77,9 @@ class Threshold:
         table = comparison.differences if of_pairs else comparison.models
         wanted = {**MODEL_NAMES, **DIFFERENCE_NAMES}[self.name]
         rows = table["quantity"] == wanted
-        if wanted in (WORST, CROSSFIT):
+        if wanted in (curve_quantities.WORST, curve_quantities.CROSSFIT):
             # Where there is one mode it is the worst.
-            rows |= (table["quantity"] == MEAN) & (table["modes"] == 1)
+            rows |= (table["quantity"] == curve_quantities.MEAN) & (table["modes"] == 1)
         table = table[rows]
         if table.empty:
             raise UsageError(
@@ -116,7 +107,7 @@ def parse_threshold(text: str) -> Threshold:
 def _between(row: dict[str, Any], models: pd.DataFrame) -> tuple[float, float]:
     """Return what a row's value lies between, both ends it if it is known; NaN: undefined."""
     value = float(row["value"])
-    if row["quantity"] != EPS50 or not (row["censored"] or np.isnan(value)):
+    if row["quantity"] != curve_quantities.EPS50 or not (row["censored"] or np.isnan(value)):
         return value, value
     if row["train_seed"] != "all" or row["censored"]:
         return _beyond(value, row["censored"], row["eps_unit"])

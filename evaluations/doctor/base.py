@@ -54,10 +54,7 @@ def judge(
     tolerance: float = 0.0,
     holds: bool = True,
 ) -> Finding:
-    """Return a finding that passes if value <= tolerance, which NaN is not, and `holds`.
-
-    Facts that are empty are left out.
-    """
+    """Return a finding that passes if value <= tolerance and `holds`; NaN fails. No empty facts."""
     verdict = PASS if value <= tolerance and holds else FAIL
     said = {name: fact for name, fact in facts.items() if fact not in ("", {})}
     return Finding(compared, measure, float(value), float(tolerance), reason, verdict, said)

@@ -11,14 +11,7 @@ from torch import Tensor, nn
 from robustssm import philox
 from robustssm.attacks.adversaries.victim import margin
 from robustssm.checkpoints.native import weights_hash
-from robustssm.evaluations.doctor.base import (
-    NOT_AVAILABLE,
-    Finding,
-    Setting,
-    Subject,
-    different_rows,
-    judge,
-)
+from robustssm.evaluations.doctor import base
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
@@ -37,7 +30,7 @@ _OFF = "largest error of the logits, against float64 on the CPU"
 
 
 def _evaluations(
-    subject: Subject, network: Network, batch_size: int, limit: int = _LIMIT
+    subject: base.Subject, network: Network, batch_size: int, limit: int = _LIMIT
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of cells as sweeps have them: clean, and noise at the input and at layers."""
     noises = [
@@ -49,19 +42,14 @@ def _evaluations(
         yield pd.DataFrame(cell_columns(network, cell, plan.task, batch_size))
 
 
-def _different(a: pd.DataFrame, b: pd.DataFrame) -> int:
-    """Return how many rows of two frames differ in any bit."""
-    return len(a.compare(b))
-
-
-def determinism(setting: Setting, subject: Subject) -> Finding:
+def determinism(setting: base.Setting, subject: base.Subject) -> base.Finding:
     """Compare an evaluation with its repetition by a copy of the network, kernels built anew."""
     x = setting.inputs(subject)
-    differ = different_rows(logits(subject.network, x), logits(subject.copy(), x))
+    differ = base.different_rows(logits(subject.network, x), logits(subject.copy(), x))
     first = _evaluations(subject, subject.network, 64)
     second = _evaluations(subject, subject.copy(), 64)
-    differ += sum(_different(a, b) for a, b in zip(first, second, strict=True))
-    return judge(
+    differ += sum(len(a.compare(b)) for a, b in zip(first, second, strict=True))
+    return base.judge(
         "an evaluation (logits; rows of clean and perturbed cells) with its repetition",
         "samples that differ in any bit",
         differ,
@@ -70,7 +58,7 @@ def determinism(setting: Setting, subject: Subject) -> Finding:
     )
 
 
-def batch_invariance(setting: Setting, subject: Subject) -> Finding:
+def batch_invariance(setting: base.Setting, subject: base.Subject) -> base.Finding:
     """Compare logits in batches of 1, 7 and 64 samples and in another order, bit by bit."""
     x, network = setting.inputs(subject), subject.network
     order = torch.from_numpy(np.random.Generator(np.random.Philox(0)).permutation(len(x)))
@@ -78,12 +66,12 @@ def batch_invariance(setting: Setting, subject: Subject) -> Finding:
     ways = {f"{size} at a time": logits(network, x, size) for size in _BATCHES}
     ways["shuffled"] = torch.empty_like(reference)
     ways["shuffled"][order] = logits(network, x[order], 64)
-    differ = {way: different_rows(reference, other) for way, other in ways.items()}
+    differ = {way: base.different_rows(reference, other) for way, other in ways.items()}
     rows = zip(_evaluations(subject, network, 64), _evaluations(subject, network, 7), strict=True)
-    differ["cells, 7 at a time"] = sum(_different(a, b) for a, b in rows)
+    differ["cells, 7 at a time"] = sum(len(a.compare(b)) for a, b in rows)
     labels = torch.from_numpy(setting.split(subject).labels)
     ties = int((margin(reference, labels).abs() < _TIE).sum())
-    return judge(
+    return base.judge(
         "logits of all samples at once with those in batches of 1, 7 and 64 and in another order",
         "samples that differ in any bit",
         sum(differ.values()),
@@ -111,7 +99,7 @@ def _state(network: nn.Module) -> dict[str, object]:
     }
 
 
-def state(setting: Setting, subject: Subject) -> Finding:
+def state(setting: base.Setting, subject: base.Subject) -> base.Finding:
     """Compare a network's state before and after evaluations."""
     network = subject.copy()
     before = _state(network)
@@ -120,7 +108,7 @@ def state(setting: Setting, subject: Subject) -> Finding:
         pass
     after = _state(network)
     changed = [what for what in before if before[what] != after[what]]
-    return judge(
+    return base.judge(
         "the model's hash, modes and hooks before evaluations with those after them",
         "parts that changed",
         len(changed),
@@ -129,7 +117,7 @@ def state(setting: Setting, subject: Subject) -> Finding:
     )
 
 
-def eval_mode(setting: Setting, subject: Subject) -> Finding:
+def eval_mode(setting: base.Setting, subject: base.Subject) -> base.Finding:
     """Compare the logits of a network left in training mode, dropout 1/2, with those in eval."""
     x, network = setting.inputs(subject), subject.copy()
     reference = logits(network, x)
@@ -137,9 +125,9 @@ def eval_mode(setting: Setting, subject: Subject) -> Finding:
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.5
-    differ = different_rows(reference, logits(network, x))
+    differ = base.different_rows(reference, logits(network, x))
     restored = all(module.training for module in network.modules())
-    return judge(
+    return base.judge(
         "logits of a network in training mode, dropout 0.5, with those in evaluation mode",
         "samples that differ in any bit, one more where the mode is not restored",
         differ + (not restored),
@@ -148,13 +136,13 @@ def eval_mode(setting: Setting, subject: Subject) -> Finding:
     )
 
 
-def accuracy(setting: Setting, subject: Subject) -> Finding:
+def accuracy(setting: base.Setting, subject: base.Subject) -> base.Finding:
     """Compare the clean test accuracy with that on the model's card."""
     card, task = subject.checkpoint.card, subject.task
     split = task.splits["test"]
     measured = clean_accuracy(subject.network, split)
     same = task.content_hash == card.task_hash
-    return judge(
+    return base.judge(
         "clean accuracy on the test split with the model's card",
         "difference",
         float("nan") if card.clean_accuracy is None else abs(measured - card.clean_accuracy),
@@ -170,17 +158,17 @@ def accuracy(setting: Setting, subject: Subject) -> Finding:
     )
 
 
-def device(setting: Setting, subject: Subject) -> Finding:
+def device(setting: base.Setting, subject: base.Subject) -> base.Finding:
     """Compare a GPU's logits and draws with the CPU's, if there is one."""
     if setting.device.type != "cpu":
         return device_against_cpu(setting, subject)
-    return Finding(
+    return base.Finding(
         _DEVICES,
         _OFF,
         None,
         None,
         "no GPU is here, or --device is cpu",
-        NOT_AVAILABLE,
+        base.NOT_AVAILABLE,
         {
             "TF32 matrix products": torch.backends.cuda.matmul.allow_tf32,
             "TF32 cuDNN": torch.backends.cudnn.allow_tf32,
@@ -188,7 +176,7 @@ def device(setting: Setting, subject: Subject) -> Finding:
     )
 
 
-def device_against_cpu(setting: Setting, subject: Subject) -> Finding:
+def device_against_cpu(setting: base.Setting, subject: base.Subject) -> base.Finding:
     """Compare logits and draws of the setting's device, set up as for a sweep, with the CPU's."""
     repeatable(setting.device)
     x, network = setting.inputs(subject), subject.copy()
@@ -198,11 +186,11 @@ def device_against_cpu(setting: Setting, subject: Subject) -> Finding:
     first, again, sevens = (logits(network, there, size).cpu() for size in (64, 64, 7))
     gpu = _off(first, exact)
     ids = np.arange(100)
-    draws = different_rows(philox.uniform_tensor("doctor", ids, 101, setting.device).cpu(),
+    draws = base.different_rows(philox.uniform_tensor("doctor", ids, 101, setting.device).cpu(),
                            philox.uniform_tensor("doctor", ids, 101))  # fmt: skip
     tf32_on = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-    repeated = different_rows(first, again)
-    return judge(
+    repeated = base.different_rows(first, again)
+    return base.judge(
         _DEVICES,
         _OFF,
         gpu,
@@ -213,7 +201,7 @@ def device_against_cpu(setting: Setting, subject: Subject) -> Finding:
             "float32 on the CPU is off by": f"{cpu:.2g}",
             "samples whose draws differ": draws,
             "samples that differ when repeated": repeated,
-            "samples that differ in batches of 7": different_rows(first, sevens),
+            "samples that differ in batches of 7": base.different_rows(first, sevens),
             "TF32 in sweeps": "on" if tf32_on else "off",
         },
         tolerance=8.0 * cpu,

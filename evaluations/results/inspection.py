@@ -91,11 +91,6 @@ def _with_output(argv: list[str], output: Path) -> list[str]:
     return [*kept, "--output", str(output)]
 
 
-def is_run(path: Path) -> bool:
-    """Return whether a directory looks like that of a sweep."""
-    return any((path / mark).exists() for mark in _MARKS)
-
-
 def inspect(path: Path, verify: bool = False) -> Inspection:
     """Return what the run directory holds.
 
@@ -104,7 +99,7 @@ def inspect(path: Path, verify: bool = False) -> Inspection:
     make rows contradict each other: cells carry no checksum. Raises UsageError if `path` is
     no run directory.
     """
-    if not is_run(path):
+    if not any((path / mark).exists() for mark in _MARKS):
         raise UsageError(
             f"run {path}: holds no plan.parquet and no cells; name the directory of a sweep, as "
             "`robustssm ls runs` lists them"

@@ -208,10 +208,7 @@ def _perturbed(mode: int, part: Target) -> Tensor:
 def _halve(
     screen: _Screen, modes: IntArray, start: IntArray, sizes: list[int], passes: int
 ) -> IntArray:
-    """Return the places in `modes` of the modes tried, worst first.
-
-    The rounds share the passes equally; what one leaves, the next may use.
-    """
+    """Return the places in `modes` of those tried, worst first; rounds share the passes equally."""
     live, out = start[: sizes[0]], np.empty(0, dtype=np.int64)
     count, used = 0, 0
     for number, size in enumerate(sizes):

@@ -52,9 +52,6 @@ def student(values: Iterable[float]) -> tuple[float, float]:
 
 
 def seed_interval(values: Iterable[float]) -> tuple[float, float]:
-    """Return Student's interval of a mean accuracy over training seeds, inside [0, 1].
-
-    Seeds are the replicates, never the samples. NaN as `student`.
-    """
+    """Return the `student` interval of a mean accuracy over training seeds, inside [0, 1]."""
     low, high = student(values)
     return (low, high) if np.isnan(low) else (max(0.0, low), min(1.0, high))

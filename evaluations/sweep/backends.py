@@ -1,8 +1,4 @@
-"""Where chunks of cells are computed on this machine: here, or in processes.
-
-Each backend is a function (chunks, options, workers) -> iterator of the ends of cells, as they
-finish, that keeps a bounded number of chunks in flight. What a cell's rows are never depends on it.
-"""
+"""Chunks of cells computed in processes of this machine; a cell's rows never depend on that."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,12 +23,6 @@ class WorkersLostError(RobustssmError):
     def __init__(self, cells: Sequence[Cell]) -> None:
         super().__init__(f"a worker process died, {len(cells)} cells were given out")
         self.cells = list(cells)
-
-
-def serial(chunks: Iterable[Chunk], options: WorkOptions) -> Iterator[CellEnd]:
-    """Compute chunks in this process."""
-    for chunk in chunks:
-        yield from run_chunk(chunk, options)
 
 
 def processes(chunks: Iterable[Chunk], options: WorkOptions, workers: int) -> Iterator[CellEnd]:

@@ -26,7 +26,6 @@ class Estimate:
     disk: bytes of their files; errors: kinds of cells whose probe failed, and what it said.
     """
 
-    cells: int
     forwards: float
     backwards: float
     core_seconds: float
@@ -37,7 +36,7 @@ class Estimate:
 def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
     """Return what cells of a plan will take; the first of each kind is tried on a few samples."""
     probes: dict[str, FloatArray] = {}
-    count, total = 0, np.zeros(4)
+    total = np.zeros(4)
     errors: list[str] = []
     for cell in cells:
         noise, inject = cell.names["noise"], cell.inject
@@ -50,9 +49,9 @@ def estimate(plan: Plan, cells: Iterable[Cell], batch_size: int) -> Estimate:
                 probes[kind] = np.zeros(4)
                 said = str(error) if isinstance(error, RobustssmError) else repr(error)
                 errors.append(f"{cell.model.ref}, {noise}: {' '.join(said.split())}")
-        count, total = count + 1, total + probes[kind]
+        total = total + probes[kind]
     forwards, backwards, seconds, disk = map(float, total)
-    return Estimate(count, forwards, backwards, seconds, disk, tuple(errors))
+    return Estimate(forwards, backwards, seconds, disk, tuple(errors))
 
 
 def _probe(plan: Plan, cell: Cell, batch_size: int) -> FloatArray:

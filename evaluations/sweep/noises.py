@@ -200,25 +200,3 @@ def _phase(phase: str | float) -> str | float:
         return float(phase)
     except ValueError:
         return phase
-
-
-def parse_numbers(text: str, what: str) -> tuple[float, ...]:
-    """Return the comma-separated numbers of `text`, in order, each once; UsageError otherwise."""
-    numbers: dict[float, None] = {}
-    for part in text.split(","):
-        try:
-            numbers[float(part)] = None
-        except ValueError:
-            raise UsageError(
-                f"{what}: {part.strip()!r} is not a number, expected as in 0.1,0.3,1"
-            ) from None
-    return tuple(numbers)
-
-
-def parse_range(text: str) -> tuple[float, float]:
-    """Return (low, high) of a range such as `0,1`; UsageError otherwise."""
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"range: {text!r} is not understood, expected as in 0,1") from None
-    return low, high

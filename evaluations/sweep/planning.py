@@ -200,10 +200,7 @@ def check_sites(
     task: Task,
     conditions: Sequence[Condition],
 ) -> None:
-    """Raise UsageError if a model or the data lack what a condition acts on.
-
-    layers: how many layers of the model have a step size.
-    """
+    """Raise UsageError if a model, or the data, lacks what a condition acts on, as SSM `layers`."""
     for condition in conditions:
         if condition.inject == "layers" and not layers:
             raise UsageError(

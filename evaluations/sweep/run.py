@@ -10,7 +10,7 @@ from robustssm.evaluations.sweep import backends
 from robustssm.evaluations.sweep.plan import Cell, Plan
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.run_state import RunState
-from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep
+from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep, run_chunk
 from robustssm.execution import stop_if_asked
 
 DEFAULT_BATCH = 1024
@@ -186,7 +186,8 @@ def _ends(
 
         yield from cluster(_chunks(cells, max(workers, 2)), options, execution.cluster)
     elif workers <= 1:
-        yield from backends.serial(_chunks(cells, 1), options)
+        for chunk in _chunks(cells, 1):
+            yield from run_chunk(chunk, options)
     else:
         yield from _in_processes(cells, run, options, workers, notify)
 

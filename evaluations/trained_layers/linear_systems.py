@@ -30,13 +30,7 @@ from functools import cached_property
 
 import numpy as np
 
-from robustssm.evaluations.suprema.certified import (
-    Bracket,
-    PoleSum,
-    peak_gain,
-    peak_gains,
-    peak_gains_dense,
-)
+from robustssm.evaluations.suprema import certified
 from robustssm.layers.systems import LinearSystem
 from robustssm.typing import ComplexArray, FloatArray
 
@@ -115,7 +109,7 @@ class LayerSystem(LinearSystem, ABC):
         """Return |H(e^{i theta})| (largest singular value), (c, g), for theta (g,) or (c, g)."""
 
     @abstractmethod
-    def peaks(self, rtol: float) -> list[Bracket]:
+    def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of every system; omega there is tan(theta / 2)."""
 
 
@@ -146,9 +140,9 @@ class Diagonal(LayerSystem):
 
         return gains_in_blocks(gain, theta, rho.size)
 
-    def peaks(self, rtol: float) -> list[Bracket]:
+    def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of every channel."""
-        return peak_gains(self.mapped, *self.residues, rtol)
+        return certified.peak_gains(self.mapped, *self.residues, rtol)
 
 
 class Dense(LayerSystem):
@@ -187,21 +181,21 @@ class Dense(LayerSystem):
 
         return gains_in_blocks(gain, theta, self.diagonal.size)
 
-    def peaks(self, rtol: float) -> list[Bracket]:
+    def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of every channel, from the state space itself."""
-        return peak_gains_dense(*self.state_space, rtol)
+        return certified.peak_gains_dense(*self.state_space, rtol)
 
 
 class Mimo(LayerSystem):
     """S5: one system of all channels; the first half of its poles is stored."""
 
     @cached_property
-    def pole_sum(self) -> PoleSum:
+    def pole_sum(self) -> certified.PoleSum:
         """The system in s."""
         mu, one_plus = cayley(self.poles, self.step, self.discretization)
         left, scaled = self.C[0], self.B[0] / one_plus[0][:, None]
         right = (1.0 + mu[0])[:, None] * scaled
-        return PoleSum(mu[0], left, right, self.D[0] + (left @ scaled).real)
+        return certified.PoleSum(mu[0], left, right, self.D[0] + (left @ scaled).real)
 
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return the largest singular value of H(e^{i theta}), (1, g)."""
@@ -212,6 +206,6 @@ class Mimo(LayerSystem):
 
         return gains_in_blocks(gain, theta, self.D.size + self.C.size)
 
-    def peaks(self, rtol: float) -> list[Bracket]:
+    def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of the layer."""
-        return [peak_gain(self.pole_sum, rtol)]
+        return [certified.peak_gain(self.pole_sum, rtol)]

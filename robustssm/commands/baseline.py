@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands import terminal
-from robustssm.commands.common import (
-    CommandError,
-    cores,
-    models_of_runs,
-    names_in,
-    output,
-    path_option,
-    shared,
-)
+from robustssm.commands import common, terminal
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,9 +22,9 @@ _WHOLE = 24
 
 
 @click.command()
-@shared("runs")
-@models_of_runs("--model")
-@output(required=True, dir_okay=False, help="File to write, JSON.")
+@common.shared("runs")
+@common.models_of_runs("--model")
+@common.output(required=True, dir_okay=False, help="File to write, JSON.")
 def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> None:
     """Keep what models did in finished sweeps, to hold later models against (`check`).
 
@@ -55,7 +46,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     from robustssm.evaluations.baselines.files import write_baseline
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
-    made = make_baseline([RunDirectory(path) for path in runs], names_in(models))
+    made = make_baseline([RunDirectory(path) for path in runs], common.names_in(models))
     write_baseline(output, made)
     partial = "" if made.data.limit is None else f", PARTIAL: the first {made.data.samples} samples"
     terminal.note(
@@ -66,7 +57,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@path_option(
+@common.path_option(
     "--baseline",
     "path",
     required=True,
@@ -90,10 +81,10 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     default=0.05,
     help="Probability of a false alarm, for each model, as the band assumes.",
 )
-@output(help="Run directory to keep what is measured in. Default: none, it is thrown away.")
-@shared("reuse")
+@common.output(help="Run directory to keep what is measured in. Default: none, it is thrown away.")
+@common.shared("reuse")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1, or auto.")
-@shared("settings", "jobs", "style", "progress")
+@common.shared("settings", "jobs", "style", "progress")
 def check(
     models: tuple[str, ...],
     settings: tuple[str, ...],
@@ -144,7 +135,7 @@ def check(
     place = TemporaryDirectory() if output is None else nullcontext(output)
     with place as folder:
         run = RunDirectory(Path(folder))
-        execution = Execution(jobs=jobs or cores(), device=device, retry_failed=True)
+        execution = Execution(jobs=jobs or common.cores(), device=device, retry_failed=True)
         others = [RunDirectory(other) for other in reuse]
         try:
             with watched("check", progress, chatty=False) as watcher:
@@ -158,7 +149,9 @@ def check(
             sys.exit(130)
         if errors:
             first = next(iter(errors.values()))
-            raise CommandError(f"check: {len(errors)} cells failed, the first with: {first}", 3)
+            raise common.CommandError(
+                f"check: {len(errors)} cells failed, the first with: {first}", 3
+            )
         found = checks(held, plan, run, against, margin, alpha)
     _show(found, held, str(path), style)
     _fail(found)
@@ -176,7 +169,7 @@ def _fail(found: "list[Check]") -> None:
             more = f"; and {len(fallen) - _NAMED} more" if len(fallen) > _NAMED else ""
             lines.append(f"{one.model}/{one.train_seed} fell at {len(fallen)}: {named}{more}")
     if lines:
-        raise CommandError("check: " + "\n  ".join(lines), 5)
+        raise common.CommandError("check: " + "\n  ".join(lines), 5)
 
 
 def _show(found: "list[Check]", baseline: "Baseline", path: str, style: str) -> None:

@@ -52,9 +52,17 @@ class Numbers(click.types.StringParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the numbers as a tuple; raise UsageError if one is none."""
-        from robustssm.evaluations.sweep.noises import parse_numbers
-
-        return parse_numbers(value, self.what) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        numbers: dict[float, None] = {}
+        for part in value.split(","):
+            try:
+                numbers[float(part)] = None
+            except ValueError:
+                raise UsageError(
+                    f"{self.what}: {part.strip()!r} is not a number, expected as in 0.1,0.3,1"
+                ) from None
+        return tuple(numbers)
 
 
 class Range(click.types.StringParamType):
@@ -62,9 +70,13 @@ class Range(click.types.StringParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return (low, high); raise UsageError if they are none."""
-        from robustssm.evaluations.sweep.noises import parse_range
-
-        return parse_range(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            low, high = map(float, value.split(","))
+        except ValueError:
+            raise UsageError(f"range: {value!r} is not understood, expected as in 0,1") from None
+        return low, high
 
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)

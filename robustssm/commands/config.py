@@ -65,10 +65,7 @@ def read_configuration(path: Path, command: click.Command) -> tuple[dict[str, An
 
 
 def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Let a file's values stand in for the defaults of a command: callback of --config.
-
-    Raises UsageError, a line for each problem of the file.
-    """
+    """Make the values of a file the defaults of a command; UsageError has a line per problem."""
     if path is None or ctx.resilient_parsing:
         return
     values, problems = read_configuration(path, ctx.command)

@@ -240,16 +240,13 @@ def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
     if bool((frame["interval"] != "").any()):
         columns += [("95% interval", _interval, ""), ("of", lambda row: row["interval"] or "-", "")]
     if bool((frame["seeds"] > 1).any()):
-        columns += [("seeds from..to", _spread, "")]
+        spread = "{lowest_seed:.3f}..{highest_seed:.3f}".format_map
+        columns += [("seeds from..to", spread, "")]
     return columns
 
 
 def _interval(row: dict[str, Any]) -> str:
     return f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]" if row["interval"] else "-"
-
-
-def _spread(row: dict[str, Any]) -> str:
-    return f"{row['lowest_seed']:.3f}..{row['highest_seed']:.3f}"
 
 
 _WORST: list[terminal.Column] = [

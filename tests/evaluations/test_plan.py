@@ -6,17 +6,18 @@ import pytest
 
 from robustssm.attacks import Budget, Resonance
 from robustssm.checkpoints.model_names import resolve
+from robustssm.commands.common import Numbers
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations.sweep.noises import Noise, parse_numbers
+from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.hippo.spectrum import spikes
 
 
 def test_numbers() -> None:
-    assert parse_numbers("0.3,0.1,0.3", "eps") == (0.3, 0.1)
+    assert Numbers("eps").convert("0.3,0.1,0.3", None, None) == (0.3, 0.1)
     with pytest.raises(UsageError, match="eps: 'x' is not a number"):
-        parse_numbers("0.1,x", "eps")
+        Numbers("eps").convert("0.1,x", None, None)
 
 
 def plan_of(path: Path, **options: object) -> Plan:

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.cli import Commands
-from robustssm.commands.common import shared
+from robustssm.commands.common import Numbers, shared
 from robustssm.commands.config import read_configuration
 from robustssm.commands.noise_options import noise_options
 from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
-from robustssm.evaluations.sweep.noises import parse_numbers
 
 EXAMPLE = """
 model = ["s4d", "s4ptd/*"]
@@ -126,7 +125,7 @@ def test_numbers_of_a_list_are_those_of_the_option(
     path = tmp_path_factory.getbasetemp() / "numbers.toml"
     path.write_text(f"eps = [{', '.join(map(repr, values))}]")
     text = read_configuration(path, sweep)[0]["eps"]
-    assert parse_numbers(text, "eps") == tuple(values)
+    assert Numbers("eps").convert(text, None, None) == tuple(values)
 
 
 @pytest.mark.parametrize(
