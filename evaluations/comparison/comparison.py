@@ -26,7 +26,7 @@ from robustssm.evaluations.comparison.rows import (
 from robustssm.evaluations.comparison.seed_rows import with_means_over_seeds
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
 from robustssm.evaluations.results.paired_tests import match_seeds
-from robustssm.evaluations.statistics.bootstrap import RESAMPLES, SEED, paired_bootstrap
+from robustssm.evaluations.statistics.bootstrap import RESAMPLES, paired_bootstrap
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.paired import paired_mean_interval
@@ -38,8 +38,7 @@ class Comparison:
 
     models: one row per noise, model, training seed (and one over the seeds) and quantity;
     differences: the same for model minus reference, with p; modes: one row per noise, pair,
-    training seed, mode and eps. grids: the outcomes they are of. resamples, seed: of the
-    bootstrap; the seed of the sign flips as well.
+    training seed, mode and eps. grids: the outcomes they are of; resamples: of the bootstrap.
     """
 
     compared: Comparable
@@ -49,21 +48,16 @@ class Comparison:
     modes: pd.DataFrame
     grids: tuple[StrengthGrid, ...]
     resamples: int = RESAMPLES
-    seed: int = SEED
 
 
 def compare(
-    compared: Comparable,
-    reference: str | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    compared: Comparable, reference: str | None = None, resamples: int = RESAMPLES
 ) -> Comparison:
     """Return the comparison of models with a reference, the first of them where None.
 
-    resamples: of the bootstrap; seed: of bootstrap and sign flips. Differences are model minus
-    reference, paired by training seed (in ascending order if the two share none). Raises
-    UsageError if the reference is not among the models, or no noise has a mode that all models
-    have.
+    resamples: of the bootstrap. Differences are model minus reference, paired by training seed (in
+    ascending order if the two share none). Raises UsageError if the reference is not among the
+    models, or no noise has a mode that all models have.
     """
     models = compared.models
     reference = models[0] if reference is None else reference
@@ -76,7 +70,7 @@ def compare(
         known = reference in {model for model, _ in grid.members}
         pairs = tuple(seed_pairs(grid.members, reference)) if known else ()
         quantities = CurveQuantities(grid, compared.chance, reference if known else "", pairs)
-        rows, by_mode = _of_grid(quantities, resamples, seed)
+        rows, by_mode = _of_grid(quantities, resamples)
         tables.append(rows)
         modes += by_mode
     whole = pd.concat(tables, ignore_index=True)
@@ -89,7 +83,6 @@ def compare(
         pd.concat(modes, ignore_index=True) if modes else pd.DataFrame(),
         tuple(grids),
         resamples,
-        seed,
     )
 
 
@@ -108,11 +101,11 @@ def seed_pairs(members: Sequence[tuple[str, int]], reference: str) -> list[tuple
 
 
 def _of_grid(
-    quantities: CurveQuantities, resamples: int, seed: int
+    quantities: CurveQuantities, resamples: int
 ) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
     """Return the rows of one noise, and the differences by mode of each pair."""
     grid, names, pairs = quantities.grid, quantities.names, quantities.pairs
-    resampled = paired_bootstrap(quantities.rows(), quantities.of, resamples, seed)
+    resampled = paired_bootstrap(quantities.rows(), quantities.of, resamples)
     members = len(grid.members)
     rows: Rows = {}
     modes = []
@@ -124,12 +117,12 @@ def _of_grid(
     for p, pair in enumerate(pairs, members):
         rows |= bootstrapped(grid, pair, names, resampled, p * len(names))
         linear, per_sample = quantities.contributions(pair)
-        for name, value in zip(linear, sign_flip(per_sample, seed=seed), strict=True):
+        for name, value in zip(linear, sign_flip(per_sample), strict=True):
             rows[pair, name].test(value, "sign flips of samples")
         for name, low, high in zip(linear, *paired_mean_interval(per_sample), strict=True):
             rows[pair, name].bound(low, high, "adjusted Wald")
         paired_shares(grid, pair, rows)
-        modes.append(mode_differences(grid, pair, seed))
+        modes.append(mode_differences(grid, pair))
         rows |= any_mode(pair, modes[-1])
     if len(grid.modes) > 1:
         rows |= _worst(grid, pairs)

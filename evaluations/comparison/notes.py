@@ -6,6 +6,7 @@ import pandas as pd
 from robustssm.evaluations.comparison.comparison import Comparison
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.max_statistic import RESAMPLES as FLIPS
+from robustssm.evaluations.statistics.max_statistic import SEED
 from robustssm.evaluations.statistics.seed_comparison import smallest_p
 
 
@@ -47,13 +48,13 @@ def notes(comparison: Comparison) -> list[str]:
         for k in _counts(comparison.differences)
     ]
     lines.append(
-        f"samples: {comparison.resamples} paired bootstrap resamples (seed {comparison.seed}), BCa "
+        f"samples: {comparison.resamples} paired bootstrap resamples (seed {SEED}), BCa "
         "or percentile, for these checkpoints; samples are taken to be independent"
     )
     if len(compared.models) > 1:
         lines.append(
             f"p of modes: max-T over all modes and eps of a noise, {FLIPS} sign flips (seed "
-            f"{comparison.seed}) that keep the dependence of modes; not corrected over models, "
+            f"{SEED}) that keep the dependence of modes; not corrected over models, "
             "training seeds and noises"
         )
         lines.append(

@@ -185,7 +185,7 @@ def corruptions(quantities: CurveQuantities, rows: Rows) -> None:
             row.detail = "; ".join(filter(None, [said, ratios, row.detail]))
 
 
-def mode_differences(grid: StrengthGrid, pair: tuple[int, int], seed: int) -> pd.DataFrame:
+def mode_differences(grid: StrengthGrid, pair: tuple[int, int]) -> pd.DataFrame:
     """Return one row per (mode, eps) of model minus reference.
 
     pair: places of model and reference; p: McNemar's exact, alone; p_max_t: adjusted over all
@@ -214,7 +214,7 @@ def mode_differences(grid: StrengthGrid, pair: tuple[int, int], seed: int) -> pd
             "b_only": b_only,
             "difference": (a_only - b_only) / grid.n,
             "p": mcnemar(a_only, b_only),
-            "p_max_t": max_t(a, b, seed=seed),
+            "p_max_t": max_t(a, b),
         }
     )
 

@@ -108,11 +108,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Check:
-    """A check by its name: one for each model, or one for all; full: only if all is tested."""
+    """A check by its name; each: `find` takes every model as well; full: only if all is tested."""
 
     name: str
-    each: Callable[[Setting, Subject], Finding] | None = None
-    once: Callable[[Setting], Finding] | None = None
+    find: Callable[..., Finding]
+    each: bool = False
     full: bool = False
 
 

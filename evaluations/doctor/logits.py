@@ -30,14 +30,14 @@ _OFF = "largest error of the logits, against float64 on the CPU"
 
 
 def _evaluations(
-    subject: base.Subject, network: Network, batch_size: int, limit: int = _LIMIT
+    subject: base.Subject, network: Network, batch_size: int
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of cells as sweeps have them: clean, and noise at the input and at layers."""
     noises = [
         Noise("fourier", modes=(min(8, subject.task.length // 4),), eps=(0.3,)),
         Noise("ColouredNoise(1)", eps=(0.3,), inject="layers"),
     ]
-    plan = make_plan([subject.ref], noises, limit=limit)
+    plan = make_plan([subject.ref], noises, limit=_LIMIT)
     for cell in plan.cells:
         yield pd.DataFrame(cell_columns(network, cell, plan.task, batch_size))
 

@@ -11,23 +11,23 @@ from robustssm.evaluations.doctor.base import FAIL, Check, Finding, Setting, Sub
 from robustssm.execution import one_thread
 
 CHECKS = (
-    Check("environment", once=machine.environment),
-    Check("philox", once=noise.known_answers),
-    Check("draws", once=noise.draws),
-    Check("perturbed inputs", once=noise.perturbed),
-    Check("convolution float64", once=partial(layers.convolution, dtype=torch.float64)),
-    Check("convolution float32", once=partial(layers.convolution, dtype=torch.float32)),
-    Check("gradients", once=gradients.central_differences),
-    Check("kernels", each=layers.kernels),
-    Check("poles", each=layers.poles),
-    Check("clean accuracy", each=logits.accuracy),
-    Check("determinism", each=logits.determinism),
-    Check("batches", each=logits.batch_invariance),
-    Check("state", each=logits.state),
-    Check("evaluation mode", each=logits.eval_mode),
-    Check("zero gradients", each=gradients.zero_gradients),
-    Check("device", each=logits.device),
-    Check("processes", each=machine.processes, full=True),
+    Check("environment", machine.environment),
+    Check("philox", noise.known_answers),
+    Check("draws", noise.draws),
+    Check("perturbed inputs", noise.perturbed),
+    Check("convolution float64", partial(layers.convolution, dtype=torch.float64)),
+    Check("convolution float32", partial(layers.convolution, dtype=torch.float32)),
+    Check("gradients", gradients.central_differences),
+    Check("kernels", layers.kernels, each=True),
+    Check("poles", layers.poles, each=True),
+    Check("clean accuracy", logits.accuracy, each=True),
+    Check("determinism", logits.determinism, each=True),
+    Check("batches", logits.batch_invariance, each=True),
+    Check("state", logits.state, each=True),
+    Check("evaluation mode", logits.eval_mode, each=True),
+    Check("zero gradients", gradients.zero_gradients, each=True),
+    Check("device", logits.device, each=True),
+    Check("processes", machine.processes, each=True, full=True),
 )
 
 
@@ -61,10 +61,7 @@ def examine(
 def run(check: Check, setting: Setting, subject: Subject | None) -> Finding:
     """Return the finding of one check; that it failed, with the message, if it crashed."""
     try:
-        if subject is not None and check.each is not None:
-            return check.each(setting, subject)
-        assert check.once is not None
-        return check.once(setting)
+        return check.find(setting) if subject is None else check.find(setting, subject)
     except Exception as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         return Finding("nothing: the check itself failed", "", None, None, said, FAIL)

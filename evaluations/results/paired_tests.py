@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.results.cell_reader import CellDigest, digest_cells, models
+from robustssm.evaluations.results.cell_reader import CellDigest, models
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -39,15 +39,14 @@ def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
     ]
 
 
-def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
+def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFrame:
     """Return tests.csv: McNemar's exact test for every pair of models, mode and eps.
 
-    cells: digests of the run's cells, read where None. a_only and b_only count the samples that
+    cells: digests of the run's cells. a_only and b_only count the samples that
     one model alone gets right. Adjusted over all tests of the sweep: p_holm keeps the probability
     of any false claim, p_bh the expected share of false ones. Cells without results are left out.
     Raises UsageError if cells of a condition hold different samples.
     """
-    cells = digest_cells(run) if cells is None else cells
     compared = np.array(pairs(models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
     # One frame at the end: a frame a condition would take 30 kB each. Columns of a block: row of

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.results.cell_reader import CellDigest, digest_cells
+from robustssm.evaluations.results.cell_reader import CellDigest
 from robustssm.evaluations.statistics.cross_fit import worst_condition
 from robustssm.evaluations.statistics.intervals import seed_interval, wilson
 from robustssm.evaluations.sweep.conditions import CONDITION
@@ -21,13 +21,11 @@ _OVERVIEW = (
 )
 
 
-def summarise(run: RunDirectory, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
+def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFrame:
     """Return summary.csv: one row per model, training seed, mode and eps with results.
 
-    cells: digests of the run's cells, read where None. Rows of noise `clean` are the clean
-    evaluation. Cells that have no results are left out.
+    cells: digests of those. Rows of noise `clean` are the clean evaluation.
     """
-    cells = digest_cells(run) if cells is None else cells
     plan = run.plan()
     plan = plan[plan["cell"].isin(cells.keys())]
     if plan.empty:

@@ -64,16 +64,15 @@ class ModeRanking:
 def rank_modes(
     target: Target,
     modes: Sequence[int],
-    prior: FloatArray | None = None,
-    passes: int | None = None,
+    prior: FloatArray | None,
+    passes: int,
     linearise: bool = True,
 ) -> ModeRanking:
     """Return the modes of the sweep of `Fourier(k)`, random phase, by estimated accuracy.
 
     modes: DFT bins, each once. prior: a number per mode, (modes,), larger for worse ones; only its
-    order counts. passes: the most that are used, each pass back counted as two forward; by default
-    a twentieth of the sweep's. linearise: whether gradients take part; without them and a prior,
-    halving starts from all modes.
+    order counts. passes: the most that are used, each pass back counted as two forward. linearise:
+    whether gradients take part; without them and a prior, halving starts from all modes.
 
     A mode is seeded by the better of its places in the two orders, and tried on the samples that
     the sweep would try it on, with the same draws. Raises UsageError if a mode is given twice, the
@@ -88,11 +87,10 @@ def rank_modes(
             f"rank: prior has shape {prior.shape} or values that are not finite, expected one "
             f"finite value for each of {len(listed)} modes"
         )
-    allowed = len(listed) * len(target) // 20 if passes is None else passes
     scores = [] if prior is None else [prior]
     before = victim.forwards, victim.backwards
     # A quarter of the passes at most.
-    count = min(GRADIENTS, len(target), allowed // 4 // (1 + BACKWARD)) if linearise else 0
+    count = min(GRADIENTS, len(target), passes // 4 // (1 + BACKWARD)) if linearise else 0
     order = stratified(target.labels, target.sample_id, target.seed)
     if count:
         rows = torch.as_tensor(order[:count], device=target.x.device)
@@ -105,10 +103,10 @@ def rank_modes(
     sizes = [min(SEEDED, len(listed)) if scores else len(listed)]
     while sizes[-1] > LAST:
         sizes.append(max(LAST, int(np.ceil(sizes[-1] * KEPT))))
-    left = allowed - (1 + BACKWARD) * count
+    left = passes - (1 + BACKWARD) * count
     if left < sizes[0] * len(sizes):
         raise UsageError(
-            f"rank: {allowed} passes are too few, expected at least "
+            f"rank: {passes} passes are too few, expected at least "
             f"{sizes[0] * len(sizes) + (1 + BACKWARD) * count} for {len(listed)} modes; "
             "allow more passes (a smaller --part)"
         )
@@ -219,14 +217,11 @@ def _halve(
         used += (count - done) * size
         margins = np.stack([screen.margins[int(mode)] for mode in modes[live]])
         score = soft_count(margins)
-        final = number + 1 == len(sizes)
-        if final:
-            live = live[np.lexsort((-score, -(margins <= 0.0).sum(1)))]
-            return np.concatenate([live, out])
-        live = live[np.argsort(-score, kind="stable")]
-        out = np.concatenate([live[sizes[number + 1] :], out])
-        live = live[: sizes[number + 1]]
-    raise AssertionError
+        if number + 1 < len(sizes):
+            live = live[np.argsort(-score, kind="stable")]
+            out = np.concatenate([live[sizes[number + 1] :], out])
+            live = live[: sizes[number + 1]]
+    return np.concatenate([live[np.lexsort((-score, -(margins <= 0.0).sum(1)))], out])
 
 
 def soft_count(margins: FloatArray) -> FloatArray:

@@ -41,7 +41,6 @@ def paired_bootstrap(
     correct: npt.NDArray[np.bool_],
     quantities: Callable[[FloatArray], FloatArray],
     resamples: int = RESAMPLES,
-    seed: int = SEED,
 ) -> Bootstrapped:
     """Return quantities that are functions of accuracies, with intervals over the samples.
 
@@ -85,7 +84,7 @@ def paired_bootstrap(
         "batch": max(1, _CHUNK // max(n, rows)),
         "vectorized": True,
         "confidence_level": CONFIDENCE,
-        "random_state": np.random.Generator(np.random.Philox(seed)),
+        "random_state": np.random.Generator(np.random.Philox(SEED)),
     }
     # What warns is a quantity that is infinite or constant: its BCa interval is replaced.
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():

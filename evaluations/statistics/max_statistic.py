@@ -15,7 +15,6 @@ def max_t(
     a: npt.NDArray[np.bool_],
     b: npt.NDArray[np.bool_],
     resamples: int = RESAMPLES,
-    seed: int = SEED,
 ) -> FloatArray:
     """Return p that two models differ at each condition, adjusted for all, (conditions,).
 
@@ -43,7 +42,7 @@ def max_t(
     # Equal statistics of different counts may differ in the last digits.
     lower = statistic * (1 - 1e-12)
     reached = np.ones(tests)
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(SEED))
     size, block = max(1, _CHUNK // max(n, tests, 1)), max(1, _CHUNK // max(n, 1))
     for start in range(0, resamples, size):
         largest = np.zeros(min(size, resamples - start))
@@ -58,7 +57,7 @@ def max_t(
     return reached / (resamples + 1)
 
 
-def sign_flip(difference: FloatArray, resamples: int = RESAMPLES, seed: int = SEED) -> FloatArray:
+def sign_flip(difference: FloatArray, resamples: int = RESAMPLES) -> FloatArray:
     """Return the two-sided p of mean paired differences: one for each row, no correction.
 
     difference: (quantities, samples), symmetric about zero under the null hypothesis; the result
@@ -68,7 +67,7 @@ def sign_flip(difference: FloatArray, resamples: int = RESAMPLES, seed: int = SE
     # Sums of the same numbers in another order differ by some ulps of the largest sum.
     lower = np.abs(difference.sum(1)) - 1e-12 * np.abs(difference).sum(1)
     reached = np.ones(len(difference))
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(SEED))
     n = difference.shape[1]
     size = max(1, _CHUNK // max(n, len(difference), 1))
     for start in range(0, resamples, size):

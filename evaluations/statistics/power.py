@@ -9,6 +9,8 @@ from scipy import optimize, special, stats
 from robustssm.errors import UsageError
 from robustssm.typing import FloatArray
 
+# Level of all tests together, and the probability with which a difference is found.
+ALPHA, POWER = 0.05, 0.8
 # Probability of discordant counts that is left out, far below what 0.8 is known to.
 _TAIL = 1e-9
 
@@ -36,37 +38,24 @@ def _critical(k: npt.NDArray[np.int64], level: float) -> FloatArray:
     return np.where(k > 0, edge, -1.0)
 
 
-def smallest_difference(
-    n: int,
-    tests: int = 1,
-    discordance: float = 0.1,
-    alpha: float = 0.05,
-    power: float = 0.8,
-) -> float:
+def smallest_difference(n: int, tests: int = 1, discordance: float = 0.1) -> float:
     """Return the smallest difference of accuracies that McNemar's exact test finds.
 
     n: samples, the same for both models; tests: how many are corrected for, by Bonferroni's level
-    alpha / tests (Holm's is that for the smallest p, and never finds less); discordance: share of
+    ALPHA / tests (Holm's is that for the smallest p, and never finds less); discordance: share of
     the samples on which one model alone is right, if the difference itself does not need more.
-    Found: with probability `power` in that one test. inf if no difference is, too few samples
+    Found: with probability POWER in that one test. inf if no difference is, too few samples
     for so many tests. Raises UsageError for arguments outside their ranges.
     """
-    if (
-        n < 1
-        or tests < 1
-        or not 0 <= discordance <= 1
-        or not 0 < alpha < 1
-        or not alpha < power < 1
-    ):
+    if n < 1 or tests < 1 or not 0 <= discordance <= 1:
         raise UsageError(
-            f"smallest difference: n {n}, {tests} tests, discordance {discordance:g}, alpha "
-            f"{alpha:g}, power {power:g}; expected counts from 1, shares between 0 "
-            "and 1, and alpha below power"
+            f"smallest difference: n {n}, {tests} tests, discordance {discordance:g}; expected "
+            "counts from 1 and a share between 0 and 1"
         )
 
     def lacking(difference: float) -> float:
         share = max(discordance, difference)
-        return mcnemar_power(n, share, difference, alpha / tests) - power
+        return mcnemar_power(n, share, difference, ALPHA / tests) - POWER
 
     if lacking(1.0) < 0:
         return math.inf

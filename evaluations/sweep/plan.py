@@ -197,17 +197,15 @@ class Plan:
         return pd.DataFrame(cell.to_row() for cell in self.cells)
 
 
-def default_output(plan: Plan, root: Path = Path("runs")) -> Path:
+def default_output(plan: Plan) -> Path:
     """Return `runs/<task>-<noise>-<id>`, so that another sweep has another directory.
 
     Parameters
     ----------
     plan : Plan
         The sweep; of more than four noises the first three are named, and the rest counted.
-    root : Path
-        Folder of all runs.
     """
     names = [name.partition("(")[0].lower() for name in plan.noises]
     more = [f"and-{len(names) - 3}-more"] if len(names) > 4 else []
     noise = "-".join([*names[:3], *more] if more else names)
-    return root / f"{plan.task.spec.partition(':')[0]}-{noise}-{plan.id}"
+    return Path("runs") / f"{plan.task.spec.partition(':')[0]}-{noise}-{plan.id}"

@@ -166,16 +166,11 @@ class RunDirectory:
         frame = plan.frame()
         if not set(self.plan()["cell"]) <= set(frame["cell"]):
             found = differences(self.manifest(), self.plan(), plan.identity(), frame)
-            raise UsageError(
-                "\n  ".join(
-                    [
-                        f"output {self.path}: holds another sweep; name another directory (cells "
-                        f"in common are taken over by --reuse {self.path}), or --overwrite to "
-                        "discard it",
-                        *found,
-                    ]
-                )
+            said = (
+                f"output {self.path}: holds another sweep; name another directory (cells in common "
+                f"are taken over by --reuse {self.path}), or --overwrite to discard it"
             )
+            raise UsageError("\n  ".join([said, *found]))
         return True
 
     def open(

@@ -19,6 +19,7 @@ from robustssm.commands.show import report
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports import html_page
 from robustssm.evaluations.reports.html_curves import COLOURS, curve_figure, look
+from robustssm.evaluations.results.cell_reader import digest_cells
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.paired_tests import paired_tests
 from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
@@ -119,7 +120,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def test_the_curves_are_those_of_the_summary(run: RunDirectory) -> None:
     """Every point, interval and count of `over_seeds` is in the data of the figure, and no more."""
-    frame = over_seeds(perturbed(summarise(run)))
+    frame = over_seeds(perturbed(summarise(run, digest_cells(run))))
     figure = document(run).data()
     names = [trace["name"] for trace in figure["data"]]
     assert names == ["a", "a", "b", "b"]
@@ -176,8 +177,8 @@ def test_the_paired_tests_are_those_of_the_run(run: RunDirectory) -> None:
     cell = run.plan().query("model == 'b' and train_seed == 0 and eps == 0.1")["cell"].iloc[0]
     rows = run.rows(cell)
     write_parquet(run.path / "cells" / f"{cell}.parquet", rows.assign(correct=False))
-    summarise(run).to_csv(run.path / "summary.csv", index=False)
-    paired_tests(run).to_csv(run.path / "tests.csv", index=False)
+    summarise(run, digest_cells(run)).to_csv(run.path / "summary.csv", index=False)
+    paired_tests(run, digest_cells(run)).to_csv(run.path / "tests.csv", index=False)
     found = document(run)
     assert "p, Holm" in found.said("th") and "a/0" in found.said("th")
     # 36 of 40 samples are right under a alone: p = 2 / 2^36, exact and two-sided.
@@ -261,7 +262,7 @@ def test_runs_of_one_of_everything_and_of_many(tmp_path: Path, models: int) -> N
 
 
 def test_an_accuracy_that_is_not_a_number_is_a_gap(run: RunDirectory) -> None:
-    summary = summarise(run)
+    summary = summarise(run, digest_cells(run))
     summary.loc[summary.index[-1], ["accuracy", "ci_low", "ci_high"]] = np.nan
     summary.to_csv(run.path / "summary.csv", index=False)
     html = html_page.page(inspect(run.path))
@@ -277,7 +278,9 @@ def test_figures_are_inside_the_page_and_say_what_they_show(run: RunDirectory) -
     folder.mkdir()
     (folder / "robustness.png").write_bytes(b"png")
     (folder / "other.png").write_bytes(b"png")
-    over_seeds(perturbed(summarise(run))).to_csv(folder / "robustness.csv", index=False)
+    over_seeds(perturbed(summarise(run, digest_cells(run)))).to_csv(
+        folder / "robustness.csv", index=False
+    )
     images = document(run).all("img")
     assert [image["src"] for image in images] == ["data:image/png;base64,cG5n"] * 2
     assert "Figure other" in (images[0]["alt"] or "")

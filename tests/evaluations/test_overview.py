@@ -74,7 +74,7 @@ def test_equal_seeds_have_no_interval(tmp_path: Path) -> None:
     assert np.isnan([row["ci_low"], row["ci_high"]]).all() and row["interval"] == ""
     single = {("a", seed): {(0.0, 1.0): share(1.0)} for seed in range(3)}
     run = write_run(tmp_path / "single", single, mode_unit="")
-    for table in (shown(run), over_seeds(summarise(run))):
+    for table in (shown(run), over_seeds(summarise(run, digest_cells(run)))):
         for row in table.to_dict("records"):
             assert np.isnan([row["ci_low"], row["ci_high"]]).all() and row["interval"] == ""
 
@@ -128,7 +128,8 @@ def test_two_clips_are_two_rows(tmp_path: Path) -> None:
 
 
 def test_without_cells_there_is_no_value(tmp_path: Path) -> None:
-    summary = summarise(write_run(tmp_path / "run", drawn()))
+    run = write_run(tmp_path / "run", drawn())
+    summary = summarise(run, digest_cells(run))
     (row,) = overview(summary).to_dict("records")
     assert np.isnan([row[name] for name in FITTED]).all() and row["interval"] == ""
     assert row["acc_worst_over_modes"] == summary["accuracy"][summary["noise"] != "clean"].min()

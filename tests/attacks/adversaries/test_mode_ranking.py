@@ -55,6 +55,7 @@ def rank(
     rows = np.arange(N) if rows is None else rows
     own = own if labels is None else labels
     target = Target(victim, x[rows], own[rows], ids[rows], 0, budget, SITE)
+    passes = len(modes) * len(rows) // 20 if passes is None else passes
     return rank_modes(target, modes, prior, passes, linearise)
 
 
@@ -95,12 +96,6 @@ class TestRanking:
             assert found.passes == found.forwards + 2 * found.backwards <= passes
             # Each cell is tried once; the gradients are the rest.
             assert found.forwards == found.samples.sum() + found.backwards
-
-    def test_a_twentieth_is_the_default(self) -> None:
-        x, labels, ids = (torch.cat([a] * 10) for a in (*signals()[:2], torch.arange(N)))
-        with victim_of(network()) as victim:
-            found = rank_modes(Target(victim, x, labels, ids.numpy(), 0, BUDGET, SITE), MODES)
-        assert found.passes <= len(MODES) * len(x) // 20
 
     def test_a_prior_finds_what_no_gradient_shows(self) -> None:
         labels = torch.zeros(N, dtype=torch.int64)
@@ -201,7 +196,7 @@ def test_finds_the_worst_mode_of_a_trained_network(trained: Victim) -> None:
     task = load_task("digits")
     target = Target.of(trained, task, Budget(0.3))
     prior = input_response(own_network(trained.network, "test"), 256)
-    found = rank_modes(target, range(129), prior)
+    found = rank_modes(target, range(129), prior, 129 * len(target) // 20)
     assert found.passes <= 129 * len(target) // 20
     # The exhaustive sweep of this checkpoint: 395 of 539 right at mode 71, 406 at the next, 2.
     assert 71 in found.modes[:3]
