@@ -60,10 +60,7 @@ def stop_if_asked() -> None:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the torch device; `auto` is cuda where there is one, else cpu.
-
-    Raises UsageError for a name that torch does not know or a GPU that is not there.
-    """
+    """Return the torch device; `auto`: cuda if there is one, else cpu. UsageError if unusable."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

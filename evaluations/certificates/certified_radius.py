@@ -131,10 +131,7 @@ def search(at: Tangent, tolerance: float, reach: float = math.inf) -> float:
 
 
 def _next(at: Tangent, bounds: Bounds, form: float, goal: float) -> float:
-    """Return a trial expected to spend `goal`, within a factor LEAP of that of `bounds`.
-
-    The costly eigenvalues are taken from `bounds` as if curvatures were constant.
-    """
+    """Return a trial to spend `goal`, within LEAP of that of `bounds`, whose curvature it takes."""
 
     def expected(log_share: float) -> float:
         share = math.exp(log_share)

@@ -95,10 +95,7 @@ def read(radii: Radii, folder: Path) -> pd.DataFrame:
 
 
 def summary(radii: Radii, rows: pd.DataFrame) -> dict[str, object]:
-    """Return the row of a model: samples, those it gets right, and their radii.
-
-    median_radius_std: the median over std sqrt(L), for a task with one channel.
-    """
+    """Return the row of a model; median_radius_std: over std sqrt(L), if there is one channel."""
     right = rows.loc[rows["margin"] > 0.0, "radius"]
     median = float(right.median()) if len(right) else float("nan")
     row: dict[str, object] = {

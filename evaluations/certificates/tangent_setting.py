@@ -26,10 +26,7 @@ class Setting:
 
 @torch.no_grad()
 def setting(network: Network, L: int, modes: Sequence[int]) -> Setting:
-    """Return the setting for inputs of L steps perturbed in the bins `modes` of every channel.
-
-    Raises UsageError for a network of another kind or bins that do not exist.
-    """
+    """Return the setting for L steps perturbed in bins `modes`; UsageError if it has none."""
     check(network)
     basis = fourier_basis(L, modes)
     twin = double_copy(network)

@@ -76,10 +76,7 @@ class Bounds:
 
 @dataclass
 class Tangent:
-    """The stages of one sample in order, built while walking the network.
-
-    slope: the largest over the other classes of |gradient of the margin in c| / margin.
-    """
+    """The stages of one sample, in order; slope: the largest |margin's gradient in c| / margin."""
 
     setting: Setting
     slope: float

@@ -85,10 +85,7 @@ class TimeOperator:
         return self._convolved(self._spectrum, bound) + slack
 
     def shares(self) -> tuple[Tensor, Tensor]:
-        """Return the reach of an input measured by its weighted norm |G input|.
-
-        Of each output, (L, d), and of all channels at each step, (L,).
-        """
+        """Return an input's reach over its norm |G input|: per output (L, d), per step (L,)."""
         share = self.reach / self.gains.clamp(min=TINY)
         mixed = self.kernel.ndim == 3
         return share, self.step_reach / max(self.norm, TINY) if mixed else share.amax(1)

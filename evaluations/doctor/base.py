@@ -62,10 +62,7 @@ def judge(
 
 @dataclass(frozen=True)
 class Subject:
-    """A model under test: where it came from, its checkpoint, the task on its card.
-
-    network: the network itself, on the CPU; checks that may change one take a copy.
-    """
+    """A model under test and the task on its card; network: on the CPU, copied to be changed."""
 
     ref: ModelRef
     checkpoint: Checkpoint

@@ -26,11 +26,7 @@ _READ_ERRORS = (OSError, pa.ArrowException, ValueError, KeyError)
 
 @dataclass(frozen=True)
 class Inspection(RunState):
-    """The state of a run directory as a whole.
-
-    manifest: its content, empty if it cannot be read; writing: whether a sweep holds the
-    directory's lock (None if that cannot be known).
-    """
+    """The state of a run directory; manifest: {} if unreadable; writing: None if not known."""
 
     run: RunDirectory
     manifest: dict[str, Any]
@@ -180,10 +176,7 @@ def disk_bytes(path: Path) -> int:
 
 
 def runs_below(folder: Path) -> list[Path]:
-    """Return the run directories below a folder, or the folder itself where it is one, sorted.
-
-    Raises UsageError if there is no such folder.
-    """
+    """Return the runs in a folder, sorted, or itself if it is one; UsageError if there is none."""
     if not folder.is_dir():
         raise UsageError(
             f"runs {folder}: no such folder; name one, or make a run by `robustssm sweep`"

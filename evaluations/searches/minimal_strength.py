@@ -32,7 +32,6 @@ class Minimal:
     wrong: Tensor
     not_monotone: Tensor
     success: Tensor
-    rungs: tuple[float, ...]
     forwards: int
     backwards: int
 
@@ -120,7 +119,6 @@ class MinimalEps:
             wrong,
             not_monotone,
             success,
-            ladder,
             victim.forwards - passes[0],
             victim.backwards - passes[1],
         )

@@ -19,15 +19,14 @@ def max_t(
     """Return p that two models differ at each condition, adjusted for all, (conditions,).
 
     The smallest is that of any difference. a, b: (conditions, samples), which of the same samples
-    each is right on. Under the null hypothesis the
-    labels `a` and `b` of a sample can be swapped, in all conditions at once: so the signs of a
-    sample's differences are flipped together, and the dependence between conditions is kept.
-    The statistic is (a_only - b_only) / sqrt(a_only + b_only), McNemar's, whose denominator no
-    flip changes; 0 if no sample is discordant. Adjusted p: share of the flips, the observed
-    one included, whose largest absolute statistic reaches the condition's (single step). Smallest
-    possible value 1 / (resamples + 1). Family-wise error is kept if the labels can be swapped
-    in all conditions (weak control); and in general as McNemar's statistics are pivotal
-    asymptotically (subset pivotality).
+    each is right on. Under the null hypothesis the labels `a` and `b` of a sample can be swapped,
+    in all conditions at once: so the signs of a sample's differences are flipped together, and the
+    dependence between conditions is kept. The statistic is (a_only - b_only) / sqrt(a_only +
+    b_only), McNemar's, whose denominator no flip changes; 0 if no sample is discordant. Adjusted
+    p: share of the flips, the observed one included, whose largest absolute statistic reaches the
+    condition's (single step), at least 1 / (resamples + 1). Family-wise error is kept if labels
+    can be swapped in all conditions (weak control); and in general as McNemar's statistics are
+    pivotal asymptotically (subset pivotality).
 
     Reference: Westfall and Young, Resampling-Based Multiple Testing (1993), chapter 2.
     """

@@ -51,8 +51,6 @@ def fall_p(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> Float
     """Return McNemar's exact one-sided p that `after` is right less often, (conditions,).
 
     before, after: (conditions, samples), which of the same samples are right. 1 if none is lost.
-
-    Reference: McNemar, Psychometrika 12 (1947); exact binomial form.
     """
     lost, gained = (before & ~after).sum(-1), (after & ~before).sum(-1)
     p: FloatArray = stats.binom.sf(lost - 1, lost + gained, 0.5)

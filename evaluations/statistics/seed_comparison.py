@@ -15,11 +15,7 @@ _FLIPS = 9999
 
 @dataclass(frozen=True)
 class SeedComparison:
-    """Mean of the seed-wise differences, Student's interval, and p by sign flips.
-
-    With k seeds p is at least smallest_p: 0.25 for 3. low, high: NaN if the differences are
-    equal, or there is one.
-    """
+    """Mean of seed-wise differences, Student's interval (NaN: none), p by sign flips, its least."""
 
     difference: float
     low: float

@@ -20,11 +20,7 @@ _SAMPLES = 32
 
 @dataclass(frozen=True)
 class Estimate:
-    """What cells will take.
-
-    forwards, backwards: samples sent through a network and back; core_seconds: time on one core;
-    disk: bytes of their files; errors: kinds of cells whose probe failed, and what it said.
-    """
+    """Passes of samples, seconds on one core and bytes of cells; errors: of probes that failed."""
 
     forwards: float
     backwards: float

@@ -14,11 +14,7 @@ from robustssm.tasks import Task, load_task
 
 
 def read_model(ref: ModelRef) -> Model:
-    """Return the model behind a reference, its weights checked against its card.
-
-    Raises RejectedInputError if the file is damaged, altered or in no known layout, UsageError
-    if it lacks what `settings` of the reference should say.
-    """
+    """Return the model of a reference; RejectedInputError or UsageError if it cannot be read."""
     checkpoint = ref.load()
     network = checkpoint.network
     return Model(

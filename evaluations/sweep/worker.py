@@ -59,10 +59,7 @@ class CellEnd:
 
 
 class _Kept(threading.local):
-    """The last models and tasks of a worker, per thread: a network is changed while in use.
-
-    A worker of a Dask cluster may have several threads.
-    """
+    """The last models and tasks of each thread of a worker: a network is changed while in use."""
 
     def __init__(self) -> None:
         self.values: OrderedDict[Hashable, Any] = OrderedDict()

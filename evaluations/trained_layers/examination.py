@@ -19,11 +19,7 @@ STEPS, SAMPLES = 128, 2
 
 @dataclass(frozen=True)
 class Examination:
-    """A checkpoint taken apart: facts in the order they are shown, layers, notes.
-
-    Of a layer: layer and kind; parity (`layer_parity`); its `fingerprint`; refused: why there is
-    no fingerprint or no parity.
-    """
+    """A checkpoint taken apart; refused, of a layer: why it has no fingerprint or no parity."""
 
     facts: dict[str, object]
     layers: tuple[dict[str, Any], ...]

@@ -114,10 +114,7 @@ def _ratio(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def summarise(part: pd.DataFrame) -> dict[str, float]:
-    """Return the summary of a table of channels: maxima, medians, shares of channels.
-
-    NaN if no channel has what is averaged (none with dt omega_spike < pi, say).
-    """
+    """Return maxima, medians and shares of a table of channels; NaN if no channel has them."""
     resolved = ~part["spike_aliased"]
     ratio = part["omega_over_spike"].to_numpy()
     # An observed value, since a bilinear peak at theta = pi has infinite omega.

@@ -48,10 +48,7 @@ def _reference(name: str, n: int) -> ComplexArray | None:
 
 
 def candidates(n: int, low_rank: bool = False) -> dict[str, ComplexArray]:
-    """Return the spectra of order n to compare with, by what they are called.
-
-    low_rank: of diagonal parts beside a low-rank term; there HiPPO's is S4's.
-    """
+    """Return spectra of order n by name; low_rank: of diagonal parts, where HiPPO's is S4's."""
     spectra: dict[str, ComplexArray] = {}
     for name in ("s4", "s4d-lin", "s4d-inv") if low_rank else (k for k in NAMES if k != "s4"):
         for blocks in _BLOCKS if name.startswith("s5") else (1,):

@@ -15,28 +15,17 @@ the linearisation's part. Where a block normalises first (prenorm), r is up to t
 import numpy as np
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
+from robustssm.evaluations.trained_layers.linear_systems import Mimo
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.networks.network import Network
 from robustssm.typing import FloatArray
 
 
-def _response(system: LayerSystem, W: FloatArray, theta: FloatArray) -> FloatArray:
-    if isinstance(system, Mimo):
-        H = system.pole_sum.transfer(np.tan(0.5 * theta))
-        response: FloatArray = np.linalg.norm(H @ W, axis=(1, 2))
-        return response
-    weight = np.linalg.norm(W, axis=1)
-    squares = (weight[:, None] * system.gain(theta)) ** 2
-    return np.sqrt(squares.sum(0))
-
-
 def input_response(network: Network, L: int, modes: FloatArray | None = None) -> FloatArray:
     """Return r at DFT bins of length L, (modes,); all bins 0..L/2 where `modes` is None.
 
-    The prior of `attacks.adversaries.ranking.rank_modes`. The network is read, not changed.
-    Raises RejectedInputError if a parameter is not finite, UsageError for L < 1 or bins
-    beyond L/2.
+    The prior of `searches.mode_ranking`. Raises RejectedInputError if a parameter is not finite,
+    UsageError for L < 1 or bins beyond L/2.
     """
     bins = np.arange(L // 2 + 1.0) if modes is None else np.asarray(modes, dtype=np.float64)
     if bins.size and not 0.0 <= bins.min() <= bins.max() <= L / 2.0:
@@ -44,6 +33,11 @@ def input_response(network: Network, L: int, modes: FloatArray | None = None) ->
             f"response: bins run from {bins.min():g} to {bins.max():g}, expected 0 to {L // 2} at "
             f"length {L}"
         )
-    first = network.ssm_layers()[0]
-    weight = network.input_weight.detach().double().cpu().numpy()
-    return _response(layer_system(first, L), weight, 2.0 * np.pi * bins / L)
+    system, theta = layer_system(network.ssm_layers()[0], L), 2.0 * np.pi * bins / L
+    W = network.input_weight.detach().double().cpu().numpy()
+    if isinstance(system, Mimo):
+        H = system.pole_sum.transfer(np.tan(0.5 * theta))
+        response: FloatArray = np.linalg.norm(H @ W, axis=(1, 2))
+        return response
+    squares = (np.linalg.norm(W, axis=1)[:, None] * system.gain(theta)) ** 2
+    return np.sqrt(squares.sum(0))

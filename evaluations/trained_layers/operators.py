@@ -34,11 +34,7 @@ Operator = Callable[[FloatArray], FloatArray]
 
 
 def toeplitz(system: LayerSystem, L: int) -> tuple[tuple[int, ...], Operator, Operator]:
-    """Return the shape of inputs, the causal map on them and its adjoint.
-
-    Inputs have shape (c, L), or (1, L, d) for one system of all channels (S5). The adjoint is the
-    transposed system run backwards in time.
-    """
+    """Return the shape of inputs, (c, L) or of S5 (1, L, d), their causal map and its adjoint."""
     if isinstance(system, Mimo):
         return _through_states(system, L)
     kernel = system.kernel(L)

@@ -62,13 +62,12 @@ def _references(state: Inspection) -> dict[str, tuple[ModelRef, str]]:
 
 
 def overlay(state: Inspection, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model, training seed, eps, mode and layer.
+    """Return a row per model, training seed, eps, mode and layer, of the first noise by frequency.
 
-    Of the first noise by frequency. loss: clean minus perturbed accuracy; gain_max, gain_median;
-    rho and p: `spearman` of loss and gain_max over the modes of that eps and layer whose loss is
-    known, `modes` of them. Raises
-    UsageError if no noise has modes that are frequencies of the input, or a model has no SSM
-    layers that can be read; RejectedInputError if a checkpoint is not the one that was swept.
+    loss: clean minus perturbed accuracy; gain_max, gain_median; rho and p: `spearman` of loss and
+    gain_max over the `modes` of that eps and layer whose loss is known. Raises UsageError if no
+    noise has modes that are frequencies of the input, or a model has no SSM layers that can be
+    read; RejectedInputError if a checkpoint is not the one that was swept.
     """
     noisy = perturbed(summary)
     noisy = noisy[(noisy["mode_unit"].isin(_UNITS)) & (noisy["inject"] == "input")]

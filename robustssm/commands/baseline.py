@@ -87,7 +87,6 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
 @common.shared("settings", "jobs", "style", "progress")
 def check(
     models: tuple[str, ...],
-    settings: tuple[str, ...],
     path: Path,
     against: str | None,
     margin: float,
@@ -95,9 +94,7 @@ def check(
     output: Path | None,
     reuse: tuple[Path, ...],
     device: str,
-    jobs: int | None,
-    style: str,
-    progress: str,
+    **options: Any,
 ) -> None:
     """Fail where a model's robustness curve fell below a baseline.
 
@@ -130,15 +127,16 @@ def check(
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
 
-    held = read_baseline(path)
-    plan = plan_check(held, references(models, settings), against, resolve_device(device).type)
+    asked, held = common.SharedOptions(**options), read_baseline(path)
+    refs, kind = references(models, asked.settings), resolve_device(device).type
+    plan = plan_check(held, refs, against, kind)
     place = TemporaryDirectory() if output is None else nullcontext(output)
     with place as folder:
         run = RunDirectory(Path(folder))
-        execution = Execution(jobs=jobs or common.cores(), device=device, retry_failed=True)
+        execution = Execution(jobs=asked.jobs or common.cores(), device=device, retry_failed=True)
         others = [RunDirectory(other) for other in reuse]
         try:
-            with watched("check", progress, chatty=False) as watcher:
+            with watched("check", asked.progress, chatty=False) as watcher:
                 errors = run_sweep(
                     plan, run, execution, reuse=others, argv=sys.argv[1:], watcher=watcher
                 ).errors
@@ -153,7 +151,7 @@ def check(
                 f"check: {len(errors)} cells failed, the first with: {first}", 3
             )
         found = checks(held, plan, run, against, margin, alpha)
-    _show(found, held, str(path), style)
+    _show(found, held, str(path), asked.style)
     _fail(found)
 
 

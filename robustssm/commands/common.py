@@ -189,10 +189,7 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
 
 
 def shared(*names: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds the shared options of these names, in this order.
-
-    A command takes them as keyword arguments, which `SharedOptions` holds together.
-    """
+    """Return a decorator that adds these shared options, which `SharedOptions` holds together."""
     return with_options(*(_SHARED[name] for name in names))
 
 

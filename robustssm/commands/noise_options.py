@@ -82,10 +82,7 @@ def read_noises(
     limits: tuple[float, float] | None,
     **options: Any,
 ) -> "list[Noise]":
-    """Return the noises that the options of `noise_options` describe.
-
-    Raises UsageError if an option does not fit the noise.
-    """
+    """Return the noises that `noise_options` describe; UsageError if an option does not fit."""
     from robustssm.evaluations.sweep.noises import Noise
 
     if limits:

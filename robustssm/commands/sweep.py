@@ -171,10 +171,7 @@ def sweep_plan(
     device: str,
     **noise: Any,
 ) -> "Plan":
-    """Return the plan that the options of `sweep` describe.
-
-    Raises UsageError or RejectedInputError, one line for each problem that there is.
-    """
+    """Return the plan that options of `sweep` describe; an error has one line per problem."""
     from robustssm.evaluations.sweep.planning import find_models, make_plan
     from robustssm.evaluations.sweep.problems import Problems
     from robustssm.execution import resolve_device

@@ -127,10 +127,7 @@ def _plan(options: dict[str, Any]) -> "Plan":
 
 
 def _held(run: "RunDirectory", plan: "Plan", overwrite: bool) -> str:
-    """Return what a run directory holds, for the plan, in words; nothing there is touched.
-
-    Raises UsageError if a sweep would be refused there, or nothing can be written.
-    """
+    """Return what a run directory holds of a plan, in words; UsageError if a sweep is refused."""
     path = run.path
     present = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not present.is_dir():
