@@ -16,10 +16,7 @@ def in_turn(
     warm: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Return the seconds of each piece of work in each round, in which every piece runs once.
-
-    The `warm` rounds before them fill caches and are not counted.
-    """
+    """Return each piece's seconds in each round; the `warm` rounds before fill caches alone."""
     times: dict[str, list[float]] = {name: [] for name in pieces}
     for number in range(-warm, rounds):
         for name, piece in pieces.items():

@@ -11,15 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.initializations.convergence import STRONG, Rates
-from robustssm.figures.style import (
-    PAGE,
-    SUPERSCRIPT,
-    label_sizes,
-    looks,
-    new_figure,
-    save,
-    style,
-)
+from robustssm.figures import style
 
 COLUMNS = 3
 PANEL_HEIGHT = 2.1
@@ -44,7 +36,7 @@ def title(quantity: str) -> str:
     """Return a panel's title."""
     kind, _, value = quantity.partition(":")
     if kind == "decay":
-        return f"|û| = O(1 / |s|{value.translate(SUPERSCRIPT)})"
+        return f"|û| = O(1 / |s|{value.translate(style.SUPERSCRIPT)})"
     if kind == "mode":
         return f"u = e⁻ᵗ cos({value} t)"
     return TITLES[quantity]
@@ -54,7 +46,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw one panel per quantity, in the order of the frame."""
     for panel, (quantity, group) in zip(axes, frame.groupby("quantity", sort=False), strict=True):
         systems = group.groupby("init", sort=False)
-        for line, (name, rows) in zip(looks(group["init"].unique()), systems, strict=True):
+        for line, (name, rows) in zip(style.looks(group["init"].unique()), systems, strict=True):
             properties = line | {"markersize": 3}
             panel.loglog(rows["n"], rows["error"], label=str(name), **properties)
             dotted = {"color": "0.25", "linestyle": ":", "linewidth": 0.9, "zorder": 4.5}
@@ -64,7 +56,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.set_ylim(lowest, 3.0 * largest)
         panel.set_title(title(str(quantity)))
         sizes = sorted(set(group["n"]))
-        label_sizes(panel, sizes[:: -int(np.ceil(len(sizes) / 4))][::-1])
+        style.label_sizes(panel, sizes[:: -int(np.ceil(len(sizes) / 4))][::-1])
     for panel in axes[max(0, len(axes) - COLUMNS) :]:
         panel.set_xlabel("state size n")
 
@@ -74,8 +66,8 @@ def draw_all(result: Rates, folder: Path) -> list[Path]:
     frame = data(result)
     panels = frame["quantity"].nunique()
     rows = int(np.ceil(panels / COLUMNS))
-    with style():
-        figure, axes = new_figure(PAGE, PANEL_HEIGHT * rows + 0.7, COLUMNS, rows)
+    with style.style():
+        figure, axes = style.new_figure(style.PAGE, PANEL_HEIGHT * rows + 0.7, COLUMNS, rows)
         draw(frame, axes[:panels])
         for k in range(0, panels, COLUMNS):
             axes[k].set_ylabel("error against HiPPO")
@@ -92,4 +84,4 @@ def draw_all(result: Rates, folder: Path) -> list[Path]:
             axes[panels].legend(handles, labels, loc="center")
         else:
             figure.legend(handles, labels, loc="outside lower center", ncols=4)
-        return save(figure, frame, Path(folder) / "convergence", "robustssm converge")
+        return style.save(figure, frame, Path(folder) / "convergence", "robustssm converge")

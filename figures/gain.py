@@ -179,10 +179,7 @@ def draw_peaks(frame: pd.DataFrame, axes: Axes) -> None:
 def draw_all(
     result: GainResult, folder: Path, report: Callable[[], None] = lambda: None
 ) -> list[Path]:
-    """Write `response-<model>` for each model and `peaks`, as pdf, png and csv; return the paths.
-
-    report is called after each figure.
-    """
+    """Write `response-<model>` for each model and `peaks`, reporting each; return the paths."""
     paths = []
     for model in result.models:
         frame = response_data(model)

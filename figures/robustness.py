@@ -1,7 +1,7 @@
 """Robustness curves: accuracy against the mode, one panel per strength; or against the strength."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,7 @@ def model_looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int) -> None:
-    """Draw accuracy against the mode, one panel for each eps, the strongest last.
-
-    Ribbons are the intervals, thin horizontal lines the clean accuracies.
-    """
+    """Draw accuracy against the mode, one panel per eps; thin horizontal lines are clean."""
     unit = frame["mode_unit"].iloc[0]
     looks = model_looks(frame)
     modes = np.sort(frame["mode"].unique())
@@ -163,43 +160,39 @@ def draw_all(
 ) -> list[Path]:
     """Draw a robustness figure a noise into `folder` (PDF, PNG, SVG, CSV); return the files."""
     frame = data(summary)
-    noises = [str(noise) for noise in dict.fromkeys(frame["noise"])]
     files = []
-    for noise, name in figure_names(noises).items():
+    for noise, name in figure_names(
+        [str(noise) for noise in dict.fromkeys(frame["noise"])]
+    ).items():
         part = frame[frame["noise"] == noise]
-        note = caption(part, str(noise), str(summary["task"].iloc[0]), partial)
-        files.extend(_draw(part, str(noise), note, folder / name, chance, length))
+        note = caption(part, noise, str(summary["task"].iloc[0]), partial)
+        with style():
+            if len(part["mode"].unique()) > 1:
+                rows = part["eps"].nunique()
+                figure, axes = new_figure(height=1.2 + 1.75 * rows, rows=rows, sharex=True)
+                draw_modes(part, axes, chance, length)
+            else:
+                figure, axes = new_figure(height=3.8)
+                draw_strengths(part, axes[0], chance)
+                unit, mode = part["mode_unit"].iloc[0], part["mode"].iloc[0]
+                axes[0].set_title(f"{noise}{AT[unit].format(mode)}", loc="left")
+            legend(figure, axes[:1], 4, loc="outside upper center")
+            footnote(figure, note)
+            files += save(figure, part, folder / name, note)
     return files
 
 
-def figure_names(noises: Sequence[str]) -> dict[str, str]:
+def figure_names(noises: Iterable[object]) -> dict[str, str]:
     """Return the file name of each noise's figure, without suffix, no two alike.
 
     Letters, digits, points and dashes; a number where two noises differ in other signs only.
     """
-    if len(noises) == 1:
-        return {noises[0]: "robustness"}
+    different = list(dict.fromkeys(map(str, noises)))
+    if len(different) == 1:
+        return {different[0]: "robustness"}
     names: dict[str, str] = {}
-    for noise in noises:
+    for noise in different:
         name = "robustness-" + re.sub(r"[^a-z0-9.]+", "-", noise.lower()).strip("-")
         taken = sum(other == name or other.startswith(f"{name}--") for other in names.values())
         names[noise] = f"{name}--{taken + 1}" if taken else name
     return names
-
-
-def _draw(
-    frame: pd.DataFrame, noise: str, note: str, path: Path, chance: float, length: int
-) -> list[Path]:
-    with style():
-        if len(frame["mode"].unique()) > 1:
-            strengths = frame["eps"].nunique()
-            figure, axes = new_figure(height=1.2 + 1.75 * strengths, rows=strengths, sharex=True)
-            draw_modes(frame, axes, chance, length)
-        else:
-            figure, axes = new_figure(height=3.8)
-            draw_strengths(frame, axes[0], chance)
-            unit, mode = frame["mode_unit"].iloc[0], frame["mode"].iloc[0]
-            axes[0].set_title(f"{noise}{AT[unit].format(mode)}", loc="left")
-        legend(figure, axes[:1], 4, loc="outside upper center")
-        footnote(figure, note)
-        return save(figure, frame, path, note)

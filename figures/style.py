@@ -90,10 +90,7 @@ def new_figure(
 
 
 def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `count` panels, in rows of at most `columns`.
-
-    height: of a row; extra: for what stands above and below all rows, both in inches.
-    """
+    """Return `count` panels, `columns` to a row; inches of height: of a row, extra: of the rest."""
     rows = math.ceil(count / columns)
     figure, axes = new_figure(PAGE, extra + height * rows, columns=min(count, columns), rows=rows)
     for empty in axes[count:]:

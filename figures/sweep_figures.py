@@ -48,7 +48,7 @@ def draw_tables(
     frame, worst = heat_maps.data(summary), worst_case.data(tables.overview)
     if frame.empty:
         return files
-    names = robustness.figure_names([str(noise) for noise in dict.fromkeys(frame["noise"])])
+    names = robustness.figure_names(frame["noise"])
     for noise, name in list(names.items())[:MOST_NOISES]:
         tail = name.removeprefix("robustness")
         facts: dict[str, Any] = {"noise": noise, "task": task, "partial": partial}

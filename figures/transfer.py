@@ -13,16 +13,7 @@ from matplotlib.figure import Figure
 
 from robustssm.errors import require_one_of
 from robustssm.evaluations.initializations.transfer import HIPPO, TransferResult
-from robustssm.figures.style import (
-    Look,
-    label_powers,
-    label_sizes,
-    legend,
-    looks,
-    new_figure,
-    save,
-    style,
-)
+from robustssm.figures import style
 
 FIGURES = ("transfer", "error", "convergence")
 # Buckets of log omega; each keeps its lowest and highest point, so that no spike is lost.
@@ -95,11 +86,11 @@ def _draw_curves(frame: pd.DataFrame, axes: Axes, column: str) -> None:
     n, readout = int(frame["n"].iloc[0]), frame["readout"].iloc[0]
     low, high = frame["grid_points"].min(), frame["grid_points"].max()
     grid = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    label_powers(axes.xaxis, axes.yaxis)
+    style.label_powers(axes.xaxis, axes.yaxis)
     axes.set_xlim(LOWEST, float(frame["omega"].max()))
     axes.set_xlabel(OMEGA)
     axes.axvline(n * n / np.pi, color="0.4", linewidth=0.6, zorder=1.5)
-    beside: Look = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    beside: style.Look = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
     axes.annotate("n²/π", (n * n / np.pi, 0.99), (3, 0), color="0.3", va="top", **beside)
     if errors:
         largest = float(frame["sup_error"].max())
@@ -125,7 +116,7 @@ def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
         strong.loglog(rows["n"], rows["sup_error"], label=label, **properties)
         weak.loglog(rows["n"], rows["weak_error"], label=label, **properties)
     for axes in (strong, weak):
-        label_sizes(axes, _labelled(sorted(set(frame["n"]))))
+        style.label_sizes(axes, _labelled(sorted(set(frame["n"]))))
         axes.set_xlabel("state size n")
     readout = frame["readout"].iloc[0]
     strong.set_ylabel(r"$\sup_\omega |G_{\mathrm{init}} - G_{\mathrm{HiPPO}}|$")
@@ -135,12 +126,12 @@ def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
     _legend_below(strong, columns=3)
 
 
-def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, Look]]:
+def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, style.Look]]:
     """Return system, label, rows and look, in the order of the frame."""
     return [
         (str(system), str(rows["label"].iloc[0]), rows, chosen)
         for chosen, (system, rows) in zip(
-            looks(frame["system"].unique()), frame.groupby("system", sort=False), strict=True
+            style.looks(frame["system"].unique()), frame.groupby("system", sort=False), strict=True
         )
     ]
 
@@ -154,7 +145,7 @@ def _labelled(sizes: list[int]) -> list[int]:
 def _legend_below(axes: Axes, columns: int) -> None:
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)
-    legend(figure, [axes], columns, loc="outside lower left")
+    style.legend(figure, [axes], columns, loc="outside lower left")
 
 
 def draw_all(result: TransferResult, folder: Path) -> list[Path]:
@@ -167,8 +158,10 @@ def draw_all(result: TransferResult, folder: Path) -> list[Path]:
         frame = data(result, figure)
         if frame.empty:
             continue
-        with style():
-            canvas, axes = new_figure(height=HEIGHT, columns=2 if figure == "convergence" else 1)
+        with style.style():
+            canvas, axes = style.new_figure(
+                height=HEIGHT, columns=2 if figure == "convergence" else 1
+            )
             draw(frame, axes, figure)
-            paths += save(canvas, frame, Path(folder) / figure, "robustssm transfer")
+            paths += style.save(canvas, frame, Path(folder) / figure, "robustssm transfer")
     return paths

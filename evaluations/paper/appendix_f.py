@@ -13,15 +13,8 @@ from robustssm.evaluations.initializations.convergence import STRONG, converge, 
 from robustssm.evaluations.initializations.inputs import Input, parse_input
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import Response, paired, response
-from robustssm.evaluations.paper.reproduction import (
-    Context,
-    Finding,
-    Reproduction,
-    Step,
-    Tables,
-    agrees,
-    finding,
-)
+from robustssm.evaluations.paper import reproduction
+from robustssm.evaluations.paper.reproduction import agrees, finding
 from robustssm.hippo.initializations import parse
 from robustssm.typing import FloatArray
 
@@ -66,7 +59,7 @@ def output(system: Response, signal: Input, t: FloatArray) -> FloatArray:
     return y
 
 
-def errors(context: Context) -> pd.DataFrame:
+def errors(context: reproduction.Context) -> pd.DataFrame:
     """Return one row per input and n.
 
     Columns n, input, omega (of a mode; NaN else), error (|y_Diag - y_DPLR|_2), relative (over
@@ -89,12 +82,12 @@ def errors(context: Context) -> pd.DataFrame:
     return frame.assign(input=frame["quantity"], relative=relative, steady=steady)
 
 
-def rates(context: Context) -> pd.DataFrame:
+def rates(context: reproduction.Context) -> pd.DataFrame:
     """Return the slope of log error against log n for each input, as `converge` fits it."""
     return fit(context.tables["errors"])
 
 
-def outputs(context: Context) -> pd.DataFrame:
+def outputs(context: reproduction.Context) -> pd.DataFrame:
     """Return both outputs in time at one n: columns n, input, t, diag, hippo, readout."""
     settings = context.settings
     n = settings["output_size"]
@@ -108,10 +101,9 @@ def outputs(context: Context) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def findings(tables: Tables) -> list[Finding]:
-    """Return rate and last relative error of every input beside Theorems 1 and 2."""
+def findings(tables: reproduction.Tables) -> reproduction.Findings:
+    """Yield rate and last relative error of every input beside Theorems 1 and 2."""
     frame, fits = tables["errors"], tables["rates"].set_index("quantity")
-    found = []
     for name, rows in frame.groupby("input", sort=False):
         last = rows.sort_values("n").iloc[-1]
         rate, fails = float(fits.loc[name, "rate"]), last["relative"] > FAILS
@@ -121,8 +113,7 @@ def findings(tables: Tables) -> list[Finding]:
         text = f"relative error {last['relative']:.3g} at n = {last['n']}, rate {rate:.3f}"
         if last["steady"] == last["steady"]:
             text += f"; undamped {last['steady']:.3g}"
-        found.append(finding(f"output error for {name}", text, (paper, agrees(holds))))
-    return found
+        yield finding(f"output error for {name}", text, (paper, agrees(holds)))
 
 
 def _signal(name: str, omega: float, n: int) -> Input:
@@ -131,13 +122,13 @@ def _signal(name: str, omega: float, n: int) -> Input:
 
 
 _ERRORS = ("sizes", "inputs")
-REPRODUCTION = Reproduction(
+REPRODUCTION = reproduction.Reproduction(
     name="appendix-f",
     shows="outputs of the diagonal and the DPLR system for modes, e^-t and an impulse",
     steps=(
-        Step("errors", errors, uses=_ERRORS),
-        Step("rates", rates, uses=(), needs=("errors",)),
-        Step("outputs", outputs, uses=("inputs", "output_size", "end", "times")),
+        reproduction.Step("errors", errors, uses=_ERRORS),
+        reproduction.Step("rates", rates, uses=(), needs=("errors",)),
+        reproduction.Step("outputs", outputs, uses=("inputs", "output_size", "end", "times")),
     ),
     quick={
         "sizes": [8, 16, 32, 64, 128, 256],

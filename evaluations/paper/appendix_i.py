@@ -12,17 +12,8 @@ import pandas as pd
 from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations import ptd_study
 from robustssm.evaluations.initializations.convergence import slope
-from robustssm.evaluations.paper.reproduction import (
-    OPEN,
-    Context,
-    Finding,
-    Reproduction,
-    Step,
-    Tables,
-    agrees,
-    finding,
-    interval_agrees,
-)
+from robustssm.evaluations.paper import reproduction
+from robustssm.evaluations.paper.reproduction import agrees, finding, interval_agrees
 from robustssm.hippo.ptd_methods import make
 
 # Perturbations of which Theorem 5 speaks; of the others, those that the findings show.
@@ -32,7 +23,7 @@ SHOWN = (("rank1", "tau=0.1"), ("rank1", "tau=0.01"), ("corner", "|E|=1"))
 WIDE = 0.5
 
 
-def rows(context: Context) -> pd.DataFrame:
+def rows(context: reproduction.Context) -> pd.DataFrame:
     """Return one row per perturbation and n: its kappa and |E| / |A|.
 
     Columns n, method, settings, seed, kappa, relative_norm, max_real, note. What does not exist at
@@ -58,7 +49,7 @@ def rows(context: Context) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns).astype(dict.fromkeys(numbers, np.float64))
 
 
-def slopes(context: Context) -> pd.DataFrame:
+def slopes(context: reproduction.Context) -> pd.DataFrame:
     """Return slopes of log kappa, with 95% t intervals.
 
     Columns against (`|E|/|A|` or `n`), n, method, settings, rows, slope, ci_low, ci_high. Against
@@ -80,50 +71,45 @@ def slopes(context: Context) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def findings(tables: Tables) -> list[Finding]:
-    """Return both slopes beside Theorem 5: kappa ~ 1 / |E|, and sub-quadratic in n.
-
-    The theorem is of random E and of the best E: the corner and the rank-one family are measured.
-    """
+def findings(tables: reproduction.Tables) -> reproduction.Findings:
+    """Yield both slopes beside Theorem 5, which is of random E and of the best E alone."""
     frame, fits = tables["rows"], tables["slopes"]
     largest = int(frame["n"].max())
-    found = []
     none = "no claim for this E"
     for row in fits[(fits["against"] == "|E|/|A|") & (fits["n"] == largest)].itertuples():
         if row.settings != "all" and row.method != "random":
             continue
         wide = row.ci_high - row.ci_low > WIDE
-        verdict = OPEN if wide else agrees(row.ci_low <= -1.0 <= row.ci_high)
-        found.append(
-            finding(
-                f"slope of log kappa on log |E|/|A|, {row.method}, {row.settings}, n = {largest}",
-                f"{row.slope:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]",
-                ("-1: kappa ~ 1 / |E|", verdict) if row.method == "random" else None,
-                none,
-            )
+        verdict = reproduction.OPEN if wide else agrees(row.ci_low <= -1.0 <= row.ci_high)
+        yield finding(
+            f"slope of log kappa on log |E|/|A|, {row.method}, {row.settings}, n = {largest}",
+            f"{row.slope:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]",
+            ("-1: kappa ~ 1 / |E|", verdict) if row.method == "random" else None,
+            none,
         )
     for row in fits[fits["against"] == "n"].itertuples():
         if row.method not in CLAIMED and (row.method, row.settings) not in SHOWN:
             continue
         claim = "below 2: sub-quadratic in n", interval_agrees(row.ci_low, row.ci_high, below=2.0)
-        found.append(
-            finding(
-                f"slope of log kappa on log n, {row.method} {row.settings}".rstrip(),
-                f"{row.slope:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]",
-                claim if row.method in CLAIMED else None,
-                none,
-            )
+        yield finding(
+            f"slope of log kappa on log n, {row.method} {row.settings}".rstrip(),
+            f"{row.slope:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]",
+            claim if row.method in CLAIMED else None,
+            none,
         )
     unstable = int((frame["max_real"] >= 0.0).sum())
     text = f"{unstable} of {frame['kappa'].notna().sum()}"
     name = "perturbations with an eigenvalue in the right half-plane"
-    return [*found, finding(name, text, without="not discussed")]
+    yield finding(name, text, without="not discussed")
 
 
-REPRODUCTION = Reproduction(
+REPRODUCTION = reproduction.Reproduction(
     name="appendix-i",
     shows="kappa(V) against |E| / |A| and against n, Theorem 5",
-    steps=(Step("rows", rows), Step("slopes", slopes, uses=(), needs=("rows",), version=2)),
+    steps=(
+        reproduction.Step("rows", rows),
+        reproduction.Step("slopes", slopes, uses=(), needs=("rows",), version=2),
+    ),
     quick={"sizes": [8, 16, 32, 64], "seeds": [0]},
     full={"sizes": [8, 16, 32, 64, 128, 256], "seeds": [0, 1, 2]},
     findings=findings,

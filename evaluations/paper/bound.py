@@ -14,16 +14,8 @@ import pandas as pd
 from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations.ptd_study import input_kept
 from robustssm.evaluations.initializations.trade_off import report
-from robustssm.evaluations.paper.reproduction import (
-    DIFFERS,
-    Context,
-    Finding,
-    Reproduction,
-    Step,
-    Tables,
-    agrees,
-    finding,
-)
+from robustssm.evaluations.paper import reproduction
+from robustssm.evaluations.paper.reproduction import agrees, finding
 from robustssm.hippo.legs import matrices
 from robustssm.hippo.ptd_methods import make
 
@@ -34,7 +26,7 @@ def first_order(n: int) -> float:
     return float(np.linalg.norm(np.linalg.inv(A), 2)) ** 2
 
 
-def plan(context: Context) -> list[tuple[int, str, dict[str, Any]]]:
+def plan(context: reproduction.Context) -> list[tuple[int, str, dict[str, Any]]]:
     """Return (n, method, settings of `ptd_methods.make`) for every row."""
     settings = context.settings
     cells: list[tuple[int, str, dict[str, Any]]] = []
@@ -50,7 +42,7 @@ def plan(context: Context) -> list[tuple[int, str, dict[str, Any]]]:
     return cells
 
 
-def rows(context: Context) -> pd.DataFrame:
+def rows(context: reproduction.Context) -> pd.DataFrame:
     """Return one row per perturbation, all with HiPPO's B.
 
     Columns n, method, size (asked for), seed, eps = |E|_2, kappa, max_real, measured, paper, exact
@@ -81,7 +73,7 @@ def rows(context: Context) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(numbers, np.float64))
 
 
-def findings(tables: Tables) -> list[Finding]:
+def findings(tables: reproduction.Tables) -> list[reproduction.Finding]:
     """Return how near the measured error comes to the paper's bound and to the exact constant."""
     frame = tables["rows"]
     sizes = f"n = {frame['n'].min()} to {frame['n'].max()}"
@@ -116,7 +108,7 @@ def findings(tables: Tables) -> list[Finding]:
         finding(
             "E for which A + E is unstable and no bound applies",
             f"{unstable} of {len(frame)}",
-            (presupposed, DIFFERS) if unstable else None,
+            (presupposed, reproduction.DIFFERS) if unstable else None,
             presupposed,
         ),
         finding(
@@ -127,10 +119,10 @@ def findings(tables: Tables) -> list[Finding]:
     ]
 
 
-REPRODUCTION = Reproduction(
+REPRODUCTION = reproduction.Reproduction(
     name="bound",
     shows="the sup error of A + E against Theorem 3 and the exact constant",
-    steps=(Step("rows", rows),),
+    steps=(reproduction.Step("rows", rows),),
     quick={"sizes": [16, 32], "eps": [0.01, 0.1, 1.0], "seeds": [0], "taus": [0.1, 0.01]},
     full={
         "sizes": [8, 16, 32, 64],

@@ -12,16 +12,7 @@ from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations.norms import frequency_grid, refine
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
-from robustssm.evaluations.paper.reproduction import (
-    DIFFERS,
-    Context,
-    Finding,
-    Reproduction,
-    Step,
-    Tables,
-    agrees,
-    finding,
-)
+from robustssm.evaluations.paper import reproduction
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.spectrum import spikes
 from robustssm.typing import FloatArray
@@ -39,7 +30,7 @@ def log_grid(points: int, decades: int) -> FloatArray:
     return np.geomspace(1.0, 10.0**decades, points)
 
 
-def curves(context: Context) -> pd.DataFrame:
+def curves(context: reproduction.Context) -> pd.DataFrame:
     """Return |G| of the diagonal system at every size, and of HiPPO and PTD at one.
 
     Columns init, n, omega, magnitude, grid, readout. On the resolved grid stand every pole and
@@ -65,7 +56,7 @@ def curves(context: Context) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def peaks(context: Context) -> pd.DataFrame:
+def peaks(context: reproduction.Context) -> pd.DataFrame:
     """Return the highest five spikes of |G_Diag| at every size.
 
     Columns n, rank, eigenfrequency, omega and height (of the local maximum), hippo (|G_DPLR|
@@ -107,7 +98,7 @@ def peaks(context: Context) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def findings(tables: Tables) -> list[Finding]:
+def findings(tables: reproduction.Tables) -> list[reproduction.Finding]:
     """Return the height and place of the last spike, and what the log grid shows of it."""
     rows = tables["peaks"]
     last = rows[rows["rank"] == 1].sort_values("n")
@@ -120,28 +111,28 @@ def findings(tables: Tables) -> list[Finding]:
     from_n = f"; below half from n = {int(missed.min())} on" if len(missed) else ""
     drawn = "no number; drawn without gaps"
     return [
-        finding(
+        reproduction.finding(
             f"height of the last spike, {at}",
             f"{heights.min():.4f} to {heights.max():.4f} for readout {largest['readout']}",
             (
                 "the same at every n; about 1 in its own scale",
-                agrees(float(heights.max() / heights.min() - 1.0) < 0.1),
+                reproduction.agrees(float(heights.max() / heights.min() - 1.0) < 0.1),
             ),
         ),
-        finding(
+        reproduction.finding(
             "place of the last spike / n^2",
             f"{places.min():.4f} to {places.max():.4f}; 1 / pi = {1 / np.pi:.4f}",
-            ("constant: of order n^2", agrees(places.max() / places.min() < 1.1)),
+            ("constant: of order n^2", reproduction.agrees(places.max() / places.min() < 1.1)),
         ),
-        finding(
+        reproduction.finding(
             f"|G_Diag| / |G_DPLR| at the last spike, n = {largest['n']}",
             f"{ratio:.4g}",
-            ("no convergence in the sup norm", agrees(ratio > 10.0)),
+            ("no convergence in the sup norm", reproduction.agrees(ratio > 10.0)),
         ),
-        finding(
+        reproduction.finding(
             f"share of the last spike on a log grid of {largest['log_points']:,} points",
             f"{np.nan_to_num(shown).min():.2g} at worst{from_n}",
-            (drawn, DIFFERS) if len(missed) else None,
+            (drawn, reproduction.DIFFERS) if len(missed) else None,
             drawn,
         ),
     ]
@@ -154,10 +145,10 @@ _COMMON: dict[str, object] = {
     "readout": "e0",
 }
 _KEYS = ("sizes", "points", "decades", "readout")
-REPRODUCTION = Reproduction(
+REPRODUCTION = reproduction.Reproduction(
     name="fig1",
     shows="|G_Diag| and its spikes for several n, beside HiPPO and PTD",
-    steps=(Step("curves", curves), Step("peaks", peaks, uses=_KEYS)),
+    steps=(reproduction.Step("curves", curves), reproduction.Step("peaks", peaks, uses=_KEYS)),
     quick=_COMMON | {"sizes": [16, 64, 256], "ptd_size": 32},
     full=_COMMON | {"sizes": [16, 32, 64, 128, 256, 1024, 4096, 10_000], "ptd_size": 64},
     findings=findings,

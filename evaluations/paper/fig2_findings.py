@@ -5,16 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from robustssm.evaluations.paper import reproduction
 from robustssm.evaluations.paper.filter_bank import STEADY, WINDOW
-from robustssm.evaluations.paper.reproduction import (
-    OPEN,
-    Claim,
-    Finding,
-    Tables,
-    agrees,
-    finding,
-    interval_agrees,
-)
+from robustssm.evaluations.paper.reproduction import Claim, agrees, finding, interval_agrees
 from robustssm.evaluations.paper.sinusoids import FIXED
 from robustssm.evaluations.statistics.intervals import student
 
@@ -50,44 +43,37 @@ def _steps(steps: object) -> str:
     return "dt fixed" if steps == FIXED else "dt from 0.001 to 0.1"
 
 
-def _of_breaks(frame: pd.DataFrame, spike: float, highest: float) -> list[Finding]:
-    """Return whether, where and how far the amplitudes of S4D break off.
-
-    Verdicts stay open if a network has not learnt the amplitude inside the training range.
-    """
-    found = []
+def _of_breaks(frame: pd.DataFrame, spike: float, highest: float) -> reproduction.Findings:
+    """Yield how S4D's amplitudes break off; open if one is not learnt in the training range."""
     for steps, both in frame[frame["model"] == DIAG].groupby("steps", sort=False):
         rows = both[both["band"] == OUTSIDE]
         low, where, mine = rows["lowest_ratio"], _steps(steps), steps == FIXED
         learnt = (both.loc[both["band"] == INSIDE, "rms_ratio"] < LEARNT).all()
 
         def claim(paper: str, holds: "pd.Series[bool]", learnt: bool = learnt) -> Claim:
-            return paper, agrees(*holds) if learnt else OPEN
+            return paper, agrees(*holds) if learnt else reproduction.OPEN
 
-        found += [
-            finding(
-                f"S4D, {where}: lowest predicted amplitude / A beyond the training range",
-                f"{_mean(low)}, at s = {_each(rows['lowest_at'])}",
-                claim("negative", low < 0.0) if mine else None,
-                NO_CLAIM,
-            ),
-            finding(
-                f"S4D, {where}: lowest predicted amplitude",
-                f"{_each(rows['lowest'])} (A in the test up to {highest:g})",
-                without="about -4; its A not known" if mine else NO_CLAIM,
-            ),
-            finding(
-                f"S4D, {where}: first s > 80 with the amplitude off by more than half",
-                f"{_each(rows['broken'])}; last spike {spike:.2f}",
-                claim("beyond s ~ 80", rows["broken"] <= FIRST + NEAR) if mine else None,
-                NO_CLAIM,
-            ),
-            finding(
-                f"S4D, {where}: s of the largest amplitude error",
-                f"{_each(rows['worst'])}; last spike {spike:.2f}",
-            ),
-        ]
-    return found
+        yield finding(
+            f"S4D, {where}: lowest predicted amplitude / A beyond the training range",
+            f"{_mean(low)}, at s = {_each(rows['lowest_at'])}",
+            claim("negative", low < 0.0) if mine else None,
+            NO_CLAIM,
+        )
+        yield finding(
+            f"S4D, {where}: lowest predicted amplitude",
+            f"{_each(rows['lowest'])} (A in the test up to {highest:g})",
+            without="about -4; its A not known" if mine else NO_CLAIM,
+        )
+        yield finding(
+            f"S4D, {where}: first s > 80 with the amplitude off by more than half",
+            f"{_each(rows['broken'])}; last spike {spike:.2f}",
+            claim("beyond s ~ 80", rows["broken"] <= FIRST + NEAR) if mine else None,
+            NO_CLAIM,
+        )
+        yield finding(
+            f"S4D, {where}: s of the largest amplitude error",
+            f"{_each(rows['worst'])}; last spike {spike:.2f}",
+        )
 
 
 def _extrapolates(column: str, rows: pd.DataFrame, constant: float) -> Claim:
@@ -102,9 +88,8 @@ def _extrapolates(column: str, rows: pd.DataFrame, constant: float) -> Claim:
     return paper, interval_agrees(*student(rows[column]), below=constant)
 
 
-def _of_models(frame: pd.DataFrame, constant: float) -> list[Finding]:
-    """Return every model's errors, and what S4D's are above theirs, paired by seed."""
-    found = []
+def _of_models(frame: pd.DataFrame, constant: float) -> reproduction.Findings:
+    """Yield every model's errors, and what S4D's are above theirs, paired by seed."""
     for (steps, model), rows in frame.groupby(["steps", "model"], sort=False):
         bands = {band: part.set_index("seed") for band, part in rows.groupby("band")}
         learnt = (bands[INSIDE]["rms_ratio"] < LEARNT).all()
@@ -112,13 +97,11 @@ def _of_models(frame: pd.DataFrame, constant: float) -> list[Finding]:
             claim = None
             if steps == FIXED and model in CLAIMED:
                 paper, verdict = _extrapolates(column, bands[OUTSIDE], constant)
-                claim = paper, verdict if learnt else OPEN
-            found.append(
-                finding(
-                    f"{model}, {_steps(steps)}: RMS of {what}, s in (80, 100] | [0, 80]",
-                    f"{_mean(bands[OUTSIDE][column])} | {_mean(bands[INSIDE][column])}",
-                    claim,
-                )
+                claim = paper, verdict if learnt else reproduction.OPEN
+            yield finding(
+                f"{model}, {_steps(steps)}: RMS of {what}, s in (80, 100] | [0, 80]",
+                f"{_mean(bands[OUTSIDE][column])} | {_mean(bands[INSIDE][column])}",
+                claim,
             )
     outside = frame[frame["band"] == OUTSIDE]
     for steps, rows in outside.groupby("steps", sort=False):
@@ -132,60 +115,49 @@ def _of_models(frame: pd.DataFrame, constant: float) -> list[Finding]:
                 paired = (table[column][first] - table[column][second]).to_numpy(np.float64)
                 claimed = steps == FIXED and column == "rms_ratio" and first == DIAG
                 claim = "above 0: only S4D breaks", interval_agrees(*student(paired), 0.0)
-                found.append(
-                    finding(
-                        f"{first} - {second}, {_steps(steps)}: RMS of {what}, s in (80, 100]",
-                        f"{_mean(paired)}, paired",
-                        claim if claimed else None,
-                        "no claim",
-                    )
+                yield finding(
+                    f"{first} - {second}, {_steps(steps)}: RMS of {what}, s in (80, 100]",
+                    f"{_mean(paired)}, paired",
+                    claim if claimed else None,
+                    "no claim",
                 )
-    return found
 
 
-def _of_linear(frame: pd.DataFrame, s_max: float, rings: float) -> list[Finding]:
-    """Return what least squares on untrained channels do beyond the training range."""
-    found = []
+def _of_linear(frame: pd.DataFrame, s_max: float, rings: float) -> reproduction.Findings:
+    """Yield what least squares on untrained channels do beyond the training range."""
     outside = frame[frame["s"] > s_max + 1e-9]
     for (model, route), rows in outside.groupby(["model", "route"], sort=False):
         lowest = rows.groupby("seed")["amplitude_hat"].min()
         off = np.square(rows["amplitude_hat"] - 1.0).groupby(rows["seed"]).mean()
-        found.append(
-            finding(
-                f"{model}, untrained, least squares, {route}: lowest amplitude / A; RMS error",
-                f"{_mean(lowest)}; {_mean(np.sqrt(off))}",
-                without="not in the paper",
-            )
+        yield finding(
+            f"{model}, untrained, least squares, {route}: lowest amplitude / A; RMS error",
+            f"{_mean(lowest)}; {_mean(np.sqrt(off))}",
+            without="not in the paper",
         )
     gain = frame[frame["model"] == DIAG].pivot_table(index="s", columns="route", values="gain")
     if len(gain):
         top = gain[STEADY].idxmax()
-        found.append(
-            finding(
-                f"S4D's level at s = {top:g}: second half of the window / steady state",
-                f"{gain[WINDOW][top] / gain[STEADY][top]:.3f}; the pole alone: {rings:.3f}",
-                without="not in the paper",
-            )
+        yield finding(
+            f"S4D's level at s = {top:g}: second half of the window / steady state",
+            f"{gain[WINDOW][top] / gain[STEADY][top]:.3f}; the pole alone: {rings:.3f}",
+            without="not in the paper",
         )
-    return found
 
 
-def findings(tables: Tables) -> list[Finding]:
-    """Return the breaks of S4D, all errors with their intervals, and the linear part."""
+def findings(tables: reproduction.Tables) -> reproduction.Findings:
+    """Yield the breaks of S4D, all errors with their intervals, and the linear part."""
     frame, made, bank = tables["errors"], tables["predictions"], tables["linear"]
     facts = tables["settings"].iloc[0]
     spike = float(facts["spike"])
-    found = _of_breaks(frame, spike, float(made["amplitude"].max()))
+    yield from _of_breaks(frame, spike, float(made["amplitude"].max()))
     moved = made[(made["model"] == DIAG) & (made["steps"] == FIXED)]
     if len(moved):
-        found.append(
-            finding(
-                "S4D, dt fixed: fastest poles of the trained channels",
-                f"{moved['spike_low'].min():.2f} to {moved['spike_high'].max():.2f}; "
-                f"untrained {spike:.2f}",
-            )
+        yield finding(
+            "S4D, dt fixed: fastest poles of the trained channels",
+            f"{moved['spike_low'].min():.2f} to {moved['spike_high'].max():.2f}; "
+            f"untrained {spike:.2f}",
         )
     # The RMS of s - s_max over s_max to s_test.
     constant = (facts["s_test"] - facts["s_max"]) / 3.0**0.5
-    found += _of_models(frame, float(constant))
-    return found + _of_linear(bank, facts["s_max"], facts["rings"])
+    yield from _of_models(frame, float(constant))
+    yield from _of_linear(bank, facts["s_max"], facts["rings"])

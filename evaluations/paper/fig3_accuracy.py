@@ -5,7 +5,6 @@ the top spike of S4D-LegS, at the input of every SSM layer. Cells are those of a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from robustssm.attacks import Budget, Resonance
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError
 from robustssm.evaluations.paper.reproduction import Context
+from robustssm.evaluations.paper.trainings import Training, snapshots
 from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan
@@ -33,21 +33,6 @@ HALF_GAP = 0.5 * (PAPER_PTD - PAPER_CHANCE)
 CLEAN = "clean"
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """A checkpoint to evaluate: name of the network, training seed, epochs it has seen, file."""
-
-    init: str
-    seed: int
-    epoch: int
-    path: Path
-
-
-def condition_name(eps: float) -> str:
-    """Return what rows call a strength: `clean` or `eps 0.1`."""
-    return f"eps {eps:g}" if eps else CLEAN
-
-
 def swept(plan: Plan, folder: Path, jobs: int) -> RunDirectory:
     """Return the run directory of a plan, computed; StabilityError if a cell cannot be computed."""
     run = RunDirectory(folder)
@@ -61,12 +46,13 @@ def swept(plan: Plan, folder: Path, jobs: int) -> RunDirectory:
     return run
 
 
-def accuracies(checkpoints: Sequence[Evaluated], context: Context) -> pd.DataFrame:
-    """Return one row per checkpoint and condition, clean first, in the order of `checkpoints`.
+def accuracies(trainings: Sequence[Training], context: Context, every_epoch: bool) -> pd.DataFrame:
+    """Return one row per training, epoch (0: untrained; or the last alone) and condition.
 
-    Of the settings: eps, the largest amplitudes; n, the state size whose top spike is the frequency
-    (rad per unit of a layer's own time); task. Columns init, seed, epoch, condition, eps, omega,
-    task, chance, n (samples), correct, accuracy. Raises what `swept` raises.
+    The clean ones are first, in the order of `trainings`, which are run if need be. Of the
+    settings: eps, the largest amplitudes; n, the state size whose top spike is the frequency (rad
+    per unit of a layer's own time); task. Columns init, seed, epoch, condition, eps, omega, task,
+    chance, n (samples), correct, accuracy. Raises what `swept` and `snapshots` raise.
     """
     settings = context.settings
     omega = float(spikes(settings["n"])[0])
@@ -74,24 +60,30 @@ def accuracies(checkpoints: Sequence[Evaluated], context: Context) -> pd.DataFra
         Condition("resonance", Resonance(omega), Budget(eps, "linf"), "layers", omega, "omega")
         for eps in settings["eps"]
     ]
-    refs = [ModelRef(f"{one.init}@{one.epoch}", one.path, one.seed) for one in checkpoints]
-    plan = plan_conditions(refs, conditions, task=settings["task"])
+    found = snapshots(trainings, context.shared, context.jobs)
+    refs = {
+        ModelRef(f"{one.init}@{epoch}", path, one.seed): (one, epoch)
+        for one, paths in found.items()
+        for epoch, path in enumerate(paths)
+        if every_epoch or epoch == one.epochs
+    }
+    plan = plan_conditions([*refs], conditions, task=settings["task"])
     run = swept(plan, context.folder, context.jobs)
     counted = {
         name: int(np.count_nonzero(run.arrays(name, ["correct"])["correct"]))
         for name in plan.unique
     }
-    which = {str(ref): one for ref, one in zip(refs, checkpoints, strict=True)}
+    which = {str(ref): known for ref, known in refs.items()}
     samples = len(plan.task.splits["test"])
     rows = []
     for cell in plan.cells:
-        one, eps = which[str(cell.model.ref)], float(cell.names["eps"])
+        (one, epoch), eps = which[str(cell.model.ref)], float(cell.names["eps"])
         rows.append(
             {
                 "init": one.init,
                 "seed": one.seed,
-                "epoch": one.epoch,
-                "condition": condition_name(eps),
+                "epoch": epoch,
+                "condition": f"eps {eps:g}" if eps else CLEAN,
                 "eps": eps,
                 "omega": omega,
                 "task": plan.task.spec,
@@ -135,19 +127,13 @@ def seed_means(
 
 
 def mean_accuracies(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return the mean accuracy over training seeds with its interval in [0, 1], by group.
-
-    Columns `by`, seeds, n (samples), accuracy, ci_low, ci_high.
-    """
+    """Return means over training seeds with intervals in [0, 1], and n (samples), by group."""
     found = seed_means(frame, [*by, "n"], "accuracy", seed_interval)
     return found[[*by, "seeds", "n", "accuracy", "ci_low", "ci_high"]]
 
 
 def paired_gap(frame: pd.DataFrame, better: str, worse: str) -> OverSeeds:
-    """Return accuracy of `better` minus `worse`, paired by training seed.
-
-    frame: rows of one condition and epoch (or of each network's last one), one a network and seed.
-    """
+    """Return `better` minus `worse`, paired by seed; frame: one row per network and seed."""
     wide = frame.pivot_table(index="seed", columns="init", values="accuracy")
     return over_seeds((wide[better] - wide[worse]).dropna())
 

@@ -11,16 +11,8 @@ import pandas as pd
 
 from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.paper import fig3_accuracy as accuracy
-from robustssm.evaluations.paper.reproduction import (
-    Context,
-    Finding,
-    Reproduction,
-    Step,
-    Tables,
-    finding,
-    interval_agrees,
-)
-from robustssm.evaluations.paper.trainings import seed_by_seed, snapshots
+from robustssm.evaluations.paper import reproduction
+from robustssm.evaluations.paper.trainings import seed_by_seed
 from robustssm.hippo.initializations import NAMES
 from robustssm.training.zoo import recipe
 
@@ -46,19 +38,10 @@ def zoo_training(init: str, epochs: int | None = None) -> dict[str, float]:
     return {"epochs": epochs or config.epochs, "ssm_lr": config.ssm_lr}
 
 
-def accuracies(context: Context) -> pd.DataFrame:
-    """Return one row per network, seed, epoch and condition; epoch 0 is untrained.
-
-    Columns and units as of `fig3_accuracy.accuracies`.
-    """
-    settings = context.settings
-    wanted = seed_by_seed(settings, settings["task"])
-    checkpoints = [
-        accuracy.Evaluated(one.init, one.seed, epoch, path)
-        for one, paths in snapshots(wanted, context.shared, context.jobs).items()
-        for epoch, path in enumerate(paths)
-    ]
-    return accuracy.accuracies(checkpoints, context)
+def accuracies(context: reproduction.Context) -> pd.DataFrame:
+    """Return `fig3_accuracy.accuracies` of every network, seed and epoch; epoch 0 is untrained."""
+    trainings = seed_by_seed(context.settings, context.settings["task"])
+    return accuracy.accuracies(trainings, context, every_epoch=True)
 
 
 def last(frame: pd.DataFrame) -> pd.DataFrame:
@@ -66,9 +49,8 @@ def last(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["epoch"] == frame.groupby("init")["epoch"].transform("max")]
 
 
-def _gaps(frame: pd.DataFrame) -> list[Finding]:
-    """Return the gap of every pair, clean and contaminated, at the last epoch."""
-    found = []
+def _gaps(frame: pd.DataFrame) -> reproduction.Findings:
+    """Yield the gap of every pair, clean and contaminated, at the last epoch."""
     for condition, rows in last(frame).groupby("condition", sort=False):
         for better, worse in PAIRS:
             if not {better, worse} <= set(rows["init"]):
@@ -76,21 +58,17 @@ def _gaps(frame: pd.DataFrame) -> list[Finding]:
             gap = accuracy.paired_gap(rows, better, worse)
             claimed = condition != accuracy.CLEAN and better.startswith("s4")
             paper = "about 0.65 at eps 0.1, sequential CIFAR-10 (0.75 against near chance)"
-            verdict = interval_agrees(gap.low, gap.high, above=accuracy.HALF_GAP)
-            found.append(
-                finding(
-                    f"accuracy of {better} minus {worse}, {condition}, last epoch",
-                    f"{accuracy.interval(*gap[1:])}, {gap.seeds} seeds",
-                    (paper, verdict) if claimed else None,
-                    UNKNOWN,
-                )
+            verdict = reproduction.interval_agrees(gap.low, gap.high, above=accuracy.HALF_GAP)
+            yield reproduction.finding(
+                f"accuracy of {better} minus {worse}, {condition}, last epoch",
+                f"{accuracy.interval(*gap[1:])}, {gap.seeds} seeds",
+                (paper, verdict) if claimed else None,
+                UNKNOWN,
             )
-    return found
 
 
-def _levels(frame: pd.DataFrame) -> list[Finding]:
-    """Return S4D's and S4-PTD's accuracies at the last epoch beside the paper's."""
-    found = []
+def _levels(frame: pd.DataFrame) -> reproduction.Findings:
+    """Yield S4D's and S4-PTD's accuracies at the last epoch beside the paper's."""
     chance = float(frame["chance"].iloc[0])
     # Near: in the lower fifth of what lies between chance and all right.
     near = chance + 0.2 * (1.0 - chance)
@@ -102,20 +80,18 @@ def _levels(frame: pd.DataFrame) -> list[Finding]:
         if row.condition != accuracy.CLEAN and row.init == "s4d":
             known = not np.isnan(row.ci_low)
             ends = (row.ci_low, row.ci_high) if known else (row.accuracy, row.accuracy)
-            claim = "near chance", interval_agrees(*ends, below=near)
+            claim = "near chance", reproduction.interval_agrees(*ends, below=near)
             text += f", chance {chance:.3f}"
         elif row.condition != accuracy.CLEAN and row.init == "s4ptd":
             paper = "about 0.75 on sequential CIFAR-10; other data, no verdict"
         name = f"accuracy of {row.init}, {row.condition}, last epoch, {row.seeds} seeds"
-        found.append(finding(name, f"{text}, n = {row.n}", claim, paper))
-    return found
+        yield reproduction.finding(name, f"{text}, n = {row.n}", claim, paper)
 
 
-def _epochs(frame: pd.DataFrame) -> list[Finding]:
-    """Return from which epoch on the gap is there, at the largest strength."""
+def _epochs(frame: pd.DataFrame) -> reproduction.Findings:
+    """Yield from which epoch on the gap is there, at the largest strength."""
     rows = frame[frame["eps"] == frame["eps"].max()]
     condition = str(rows["condition"].iloc[0])
-    found = []
     for better, worse in PAIRS[:3]:
         if not {better, worse} <= set(rows["init"]):
             continue
@@ -127,11 +103,10 @@ def _epochs(frame: pd.DataFrame) -> list[Finding]:
         text = f"from epoch {first} to the last, {end}" if first <= end else "not at the last epoch"
         text += f"; untrained {gap.loc[0]:.3f}, epoch 1 {gap.loc[1]:.3f}"
         name = f"mean gap of {better} over {worse} above {accuracy.HALF_GAP:.3g}, {condition}"
-        found.append(finding(name, text, without=f"drawn over all epochs; {UNKNOWN}"))
-    return found
+        yield reproduction.finding(name, text, without=f"drawn over all epochs; {UNKNOWN}")
 
 
-def findings(tables: Tables) -> list[Finding]:
+def findings(tables: reproduction.Tables) -> reproduction.Findings:
     """Return gaps paired by seed, levels, and when in training the gap appears."""
     frame = tables["accuracies"]
     return [*_gaps(frame), *_levels(frame), *_epochs(frame)]
@@ -145,10 +120,10 @@ _COMMON = {
     "d_model": 32,
     "layers": 3,
 }
-REPRODUCTION = Reproduction(
+REPRODUCTION = reproduction.Reproduction(
     name="fig3ab",
     shows="accuracy over training, on clean and on contaminated test data",
-    steps=(Step("accuracies", accuracies),),
+    steps=(reproduction.Step("accuracies", accuracies),),
     quick={
         **_COMMON,
         "trainings": {init: zoo_training(init, QUICK_EPOCHS.get(init, 10)) for init in QUICK},

@@ -15,17 +15,8 @@ import pandas as pd
 from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.initializations.convergence import line
 from robustssm.evaluations.paper import fig3_accuracy as accuracy
-from robustssm.evaluations.paper.reproduction import (
-    DIFFERS,
-    Context,
-    Finding,
-    Reproduction,
-    Step,
-    Tables,
-    agrees,
-    finding,
-)
-from robustssm.evaluations.paper.trainings import asked_for, snapshots
+from robustssm.evaluations.paper import reproduction
+from robustssm.evaluations.paper.trainings import asked_for
 from robustssm.hippo.diagonalize import Diagonalization, normal, perturb, rank_one
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.ptd_methods import make, scaled_random
@@ -53,7 +44,7 @@ def perturbations(settings: Any) -> Iterator[tuple[str, str, float, int, Diagona
             yield "s4ptd", "optimized", np.nan, seed, make("optimized", n)
 
 
-def quality(context: Context) -> pd.DataFrame:
+def quality(context: reproduction.Context) -> pd.DataFrame:
     """Return one row per perturbation and training seed, computed, nothing trained.
 
     Columns init, method, parameter (tau; |E|/|A| of random; NaN), seed, state_size,
@@ -77,21 +68,17 @@ def quality(context: Context) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def accuracies(context: Context) -> pd.DataFrame:
+def accuracies(context: reproduction.Context) -> pd.DataFrame:
     """Return one row per trained network, seed and condition, after the last epoch."""
     settings = context.settings
     stable = context.tables["quality"].query("status == @TRAINED")
     who = zip(stable["init"], stable["seed"].tolist(), strict=True)
     runs = [(init, seed, settings) for init, seed in who]
-    wanted = asked_for(settings, runs, settings["task"])
-    checkpoints = [
-        accuracy.Evaluated(one.init, one.seed, one.epochs, paths[-1])
-        for one, paths in snapshots(wanted, context.shared, context.jobs).items()
-    ]
-    return accuracy.accuracies(checkpoints, context)
+    trainings = asked_for(settings, runs, settings["task"])
+    return accuracy.accuracies(trainings, context, every_epoch=False)
 
 
-def points(tables: Tables) -> pd.DataFrame:
+def points(tables: reproduction.Tables) -> pd.DataFrame:
     """Return one row per method, size and condition: mean over seeds and Student's interval.
 
     |E|/|A| and kappa are geometric means over the seeds. Sizes of which some draws are unstable
@@ -122,9 +109,8 @@ def kappa_slopes(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _peaks(tables: Tables) -> list[Finding]:
-    """Return where the accuracy of each method with several sizes is largest."""
-    found = []
+def _peaks(tables: reproduction.Tables) -> reproduction.Findings:
+    """Yield where the accuracy of each method with several sizes is largest."""
     low, high = BEST
     for (method, condition), rows in points(tables).groupby(["method", "condition"], sort=False):
         if len(rows) < 2:
@@ -133,43 +119,35 @@ def _peaks(tables: Tables) -> list[Finding]:
         # Sizes whose intervals reach the best mean cannot be told from it.
         near = rows.loc[~(rows["ci_high"] < best["accuracy"]), "relative_norm"]
         text = accuracy.interval(best["accuracy"], best["ci_low"], best["ci_high"])
-        found.append(
-            finding(
-                f"|E|/|A| of the largest accuracy, {method}, {condition}",
-                f"{best['relative_norm']:.2g} ({text}); not told apart: "
-                f"{near.min():.2g} to {near.max():.2g}",
-                ("in [0.01, 1]", agrees(*near.between(low, high))),
-            )
+        yield reproduction.finding(
+            f"|E|/|A| of the largest accuracy, {method}, {condition}",
+            f"{best['relative_norm']:.2g} ({text}); not told apart: "
+            f"{near.min():.2g} to {near.max():.2g}",
+            ("in [0.01, 1]", reproduction.agrees(*near.between(low, high))),
         )
-    return found
 
 
-def findings(tables: Tables) -> list[Finding]:
-    """Return where accuracy peaks, how kappa falls, and which random E are unstable."""
+def findings(tables: reproduction.Tables) -> reproduction.Findings:
+    """Yield where accuracy peaks, how kappa falls, and which random E are unstable."""
     quality_rows = tables["quality"]
-    found = _peaks(tables)
+    yield from _peaks(tables)
     for row in kappa_slopes(quality_rows).itertuples():
-        found.append(
-            finding(
-                f"slope of log kappa on log |E|/|A|, {row.method}, {row.rows} E",
-                accuracy.interval(row.slope, row.ci_low, row.ci_high),
-                ("-1: kappa ~ 1 / |E|", agrees(row.ci_low <= -1.0 <= row.ci_high)),
-            )
+        yield reproduction.finding(
+            f"slope of log kappa on log |E|/|A|, {row.method}, {row.rows} E",
+            accuracy.interval(row.slope, row.ci_low, row.ci_high),
+            ("-1: kappa ~ 1 / |E|", reproduction.agrees(row.ci_low <= -1.0 <= row.ci_high)),
         )
     random = quality_rows[quality_rows["method"] == "random"]
     for size, rows in random.groupby("parameter"):
         bad = int((rows["status"] == UNSTABLE).sum())
         inside = BEST[0] <= float(str(size)) <= BEST[1]
         paper = f"{'inside' if inside else 'below'} its best range"
-        found.append(
-            finding(
-                f"random E of |E|/|A| = {size:g} that leave A + E unstable",
-                f"{bad} of {len(rows)}, max Re lambda {rows['max_real'].max():.3g}",
-                (paper, DIFFERS) if bad and inside else None,
-                paper,
-            )
+        yield reproduction.finding(
+            f"random E of |E|/|A| = {size:g} that leave A + E unstable",
+            f"{bad} of {len(rows)}, max Re lambda {rows['max_real'].max():.3g}",
+            (paper, reproduction.DIFFERS) if bad and inside else None,
+            paper,
         )
-    return found
 
 
 _COMMON = {
@@ -183,12 +161,12 @@ _COMMON = {
     "layers": 3,
 }
 _QUALITY = ("seeds", "n", "taus", "sizes", "optimized")
-REPRODUCTION = Reproduction(
+REPRODUCTION = reproduction.Reproduction(
     name="fig3c",
     shows="accuracy and kappa(V) against the size of the perturbation",
     steps=(
-        Step("quality", quality, uses=_QUALITY),
-        Step("accuracies", accuracies, needs=("quality",)),
+        reproduction.Step("quality", quality, uses=_QUALITY),
+        reproduction.Step("accuracies", accuracies, needs=("quality",)),
     ),
     quick={
         **_COMMON,

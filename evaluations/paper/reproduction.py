@@ -8,7 +8,7 @@ A reproduction is a module of this folder with a `REPRODUCTION`. Its figures are
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Finding:
     verdict: str
 
 
+Findings = Iterable[Finding]
 # What the paper says, and the verdict on it.
 Claim = tuple[str, str]
 
@@ -87,10 +88,7 @@ def agrees(*holds: bool) -> str:
 def interval_agrees(
     low: float, high: float, above: float = -math.inf, below: float = math.inf
 ) -> str:
-    """Return agrees if an interval lies inside a claimed range, differs if outside, else open.
-
-    An interval that is not known (NaN) decides nothing: open.
-    """
+    """Return agrees if an interval is inside a range, differs if outside, else, or if NaN, open."""
     if low > above and high < below:
         return AGREES
     return DIFFERS if high < above or low > below else OPEN
@@ -109,7 +107,7 @@ class Reproduction:
     steps: tuple[Step, ...]
     quick: Settings
     full: Settings
-    findings: Callable[[Tables], list[Finding]] = field(repr=False)
+    findings: Callable[[Tables], Findings] = field(repr=False)
 
     def __post_init__(self) -> None:
         """Check that every step can be computed in its turn."""
@@ -125,15 +123,8 @@ class Reproduction:
                 )
             earlier.add(step.name)
 
-    def settings(self, quick: bool) -> Settings:
-        """Return the quick or the full settings."""
-        return self.quick if quick else self.full
-
     def identity(self, name: str, settings: Settings) -> str:
-        """Return 8 hex digits of the step's version, settings and needs; other ones, other digits.
-
-        Raises UsageError for a step that the reproduction does not have.
-        """
+        """Return 8 hex digits of a step's version, settings, needs; UsageError if it is unknown."""
         step = self.step(name)
         kept = sorted(settings if step.uses is None else step.uses)
         content = {
@@ -151,8 +142,4 @@ class Reproduction:
         for step in self.steps:
             if step.name == name:
                 return step
-        raise UsageError(f"{self.name} has no step {name!r}; it has {self.step_names()}")
-
-    def step_names(self) -> list[str]:
-        """Return the names of the steps, in order."""
-        return [step.name for step in self.steps]
+        raise UsageError(f"{self.name} has no step {name!r}; it has {[s.name for s in self.steps]}")

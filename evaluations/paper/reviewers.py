@@ -31,10 +31,7 @@ LOW, HIGH = 0.05, 0.95
 
 
 def poles(path: Path) -> list[ComplexArray]:
-    """Return every layer's poles, (channels, modes), in the order of its parameters.
-
-    Of a layer with a low-rank term the diagonal part is taken.
-    """
+    """Return every layer's poles, (channels, modes); without a low-rank term that it may have."""
     with one_thread():
         layers = load_checkpoint(path).network.ssm_layers()
         return [layer_spectrum(layer).diagonal for layer in layers]
@@ -46,10 +43,7 @@ def nearest(values: ComplexArray, omega: float) -> np.ndarray[tuple[int, ...], n
 
 
 def row(now: ComplexArray, start: ComplexArray, omega: float) -> dict[str, float]:
-    """Return how the poles `now` lie about omega; start: those of the untrained layer.
-
-    The tracked pole of a channel is the one that was nearest before training.
-    """
+    """Return how poles lie about omega; those tracked were nearest in `start`, before training."""
     channel = np.arange(len(start))
     place = nearest(start, omega)
     tracked, before = now[channel, place], start[channel, place]

@@ -34,10 +34,7 @@ def bounds(seeds: int, mean: float, low: float, high: float) -> tuple[float, flo
 
 
 def judged(values: npt.ArrayLike, threshold: float) -> str:
-    """Return whether the interval over seeds lies above the threshold (agrees), below, or holds it.
-
-    The interval is that of `bounds`.
-    """
+    """Return whether the interval of `bounds` is above the threshold (agrees), below or across."""
     return interval_agrees(*bounds(*over_seeds(values)), above=threshold)
 
 

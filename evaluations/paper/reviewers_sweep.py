@@ -101,10 +101,7 @@ def sinusoid(omega: float, budget: Budget) -> Condition:
 
 
 def sweep(context: Context) -> pd.DataFrame:
-    """Return `evaluated` of every frequency and strength, with the kind and number of each.
-
-    eps: largest amplitude, as released.
-    """
+    """Return `evaluated` of every frequency and largest amplitude, with its kind and number."""
     settings = context.settings
     known = frequencies(settings)
     found = [

@@ -9,14 +9,7 @@ measured.
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.paper.reproduction import (
-    QUOTED,
-    Context,
-    Finding,
-    Reproduction,
-    Step,
-    Tables,
-)
+from robustssm.evaluations.paper import reproduction
 
 TASKS = ("ListOps", "Text", "Retrieval", "Image", "Pathfinder", "Path-X")
 READ = "read in a published table"
@@ -47,7 +40,7 @@ AGAIN = "S4D, trained again"
 PUBLISHED[AGAIN] = ("arXiv 2303.06349", READ, (60.2, 86.4, 89.5, np.nan, 94.2, 97.5), np.nan)
 
 
-def quoted(context: Context) -> pd.DataFrame:
+def quoted(context: reproduction.Context) -> pd.DataFrame:
     """Return one row per model and task.
 
     Columns model, task, published (percent), published_average, source, evidence, measured
@@ -63,38 +56,32 @@ def quoted(context: Context) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(measured=np.nan, measured_seeds=0)
 
 
-def findings(tables: Tables) -> list[Finding]:
-    """Return how far each row's average reproduces, and what retraining did to S4D."""
+def findings(tables: reproduction.Tables) -> reproduction.Findings:
+    """Yield how far each row's average reproduces, and what retraining did to S4D."""
     frame = tables["quoted"]
-    found = []
     for model, group in frame.dropna(subset=["published_average"]).groupby("model", sort=False):
         average = float(group["published_average"].iloc[0])
-        found.append(
-            Finding(
-                f"LRA average of {model}, percent (quoted)",
-                f"{average:.2f}; one run, no spread",
-                f"mean of its six entries {group['published'].mean():.2f}; not measured here",
-                QUOTED,
-            )
+        yield reproduction.Finding(
+            f"LRA average of {model}, percent (quoted)",
+            f"{average:.2f}; one run, no spread",
+            f"mean of its six entries {group['published'].mean():.2f}; not measured here",
+            reproduction.QUOTED,
         )
     path_x = frame[frame["task"] == "Path-X"].set_index("model")["published"]
     gain = path_x - path_x["S4D"]
-    found.append(
-        Finding(
-            "S4-PTD minus S4D on Path-X, points (quoted)",
-            f"{gain['S4-PTD']:+.2f}",
-            f"S4D trained again by others gains {gain[AGAIN]:+.2f} there, more than PTD; "
-            "no spread is known of either",
-            QUOTED,
-        )
+    yield reproduction.Finding(
+        "S4-PTD minus S4D on Path-X, points (quoted)",
+        f"{gain['S4-PTD']:+.2f}",
+        f"S4D trained again by others gains {gain[AGAIN]:+.2f} there, more than PTD; "
+        "no spread is known of either",
+        reproduction.QUOTED,
     )
-    return found
 
 
-REPRODUCTION = Reproduction(
+REPRODUCTION = reproduction.Reproduction(
     name="table1",
     shows="Long Range Arena accuracies as published (quoted), beside what was measured here",
-    steps=(Step("quoted", quoted),),
+    steps=(reproduction.Step("quoted", quoted),),
     quick={},
     full={},
     findings=findings,

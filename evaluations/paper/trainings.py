@@ -58,10 +58,7 @@ class Training:
 def asked_for(
     settings: Any, runs: Iterable[tuple[str, int, Mapping[str, Any]]], task: str
 ) -> list[Training]:
-    """Return the trainings of a reproduction's networks.
-
-    settings: with n, d_model and layers; runs: init, training seed, and epochs and ssm_lr of each.
-    """
+    """Return the trainings of a reproduction; runs: init, seed, and epochs and ssm_lr of each."""
     shape = {key: settings[key] for key in ("n", "d_model", "layers")}
     return [
         Training(init, seed, int(of["epochs"]), task=task, ssm_lr=float(of["ssm_lr"]), **shape)

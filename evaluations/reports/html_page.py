@@ -15,11 +15,7 @@ from robustssm.source_date import source_date
 
 
 def write_page(state: Inspection, output: Path) -> int:
-    """Write the report of a run as HTML; return its size in bytes.
-
-    Raises UsageError if the libraries of the extra `html` are missing, StorageError if nothing can
-    be written.
-    """
+    """Write a run's report as HTML; return its bytes. Raises what `page` and `new_file` raise."""
     content = page(state).encode()
     with new_file(output) as partial:
         partial.write_bytes(content)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
@@ -20,7 +19,6 @@ class Table:
     rows: Sequence[Sequence[str]]
     rest: int = 0
     note: str = ""
-    kind: ClassVar[str] = "table"
 
     def only(self, columns: Sequence[str]) -> "Table":
         """Return the table with these columns alone, in this order, and without its note."""
@@ -39,7 +37,6 @@ class Code:
     """A command line."""
 
     text: str
-    kind: ClassVar[str] = "code"
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,6 @@ class Items:
     """A list of lines."""
 
     lines: Sequence[str]
-    kind: ClassVar[str] = "items"
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,6 @@ class Picture:
 
     path: Path
     words: str
-    kind: ClassVar[str] = "picture"
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,6 @@ class Curves:
     frame: pd.DataFrame
     chance: float | None
     points: Table
-    kind: ClassVar[str] = "curves"
 
 
 Part = str | Table | Code | Items | Picture | Curves

@@ -119,10 +119,7 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
 
 
 def _architectures() -> dict[str, str]:
-    """Return the architectures of the bundled checkpoints in words, by content hash.
-
-    Their cards alone are read.
-    """
+    """Return the bundled checkpoints' architectures in words, from their cards, by content hash."""
     from robustssm.checkpoints.bundled import FOLDER
     from robustssm.checkpoints.native import content_hash
 

@@ -50,10 +50,7 @@ def at_mode(mode: float, unit: str) -> str:
 
 
 def noise_name(noise: str, clip: str) -> str:
-    """Return the name of a noise, with how it is clipped if it is.
-
-    Tables of old runs have no column `clip`: nothing was clipped, "".
-    """
+    """Return the name of a noise with its clipping ("" in old runs, which had none)."""
     return noise if clip in ("", "none") else f"{noise}, clip {clip}"
 
 
@@ -153,10 +150,7 @@ def points(curves: pd.DataFrame) -> Table:
 
 
 def pairs(tests: pd.DataFrame) -> Table:
-    """Return one row per pair of models: at how many conditions one is right more often.
-
-    The pairs that differ most clearly come first.
-    """
+    """Return one row per pair of models, the clearest first: where each is right more often."""
     columns = ["a", "b", "pairs of checkpoints", "conditions", "a better", "b better"]
     columns += ["opposite signs", "largest difference a - b"]
     noisy = tests[tests["noise"] != "clean"] if len(tests) else tests

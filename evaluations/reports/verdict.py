@@ -40,32 +40,23 @@ def verdict(plan: pd.DataFrame, tables: Tables) -> list[Part]:
         strengths = sorted(set(group["eps"]), reverse=not decibels)
         for rank, eps in enumerate(strengths):
             chosen = noise | {"eps": eps}
-            if len(_rows_of(noisy, chosen)):
-                several = len(strengths) > 1 and rank == 0
-                words = f" (the strongest of {len(strengths)})" if several else ""
-                return _verdict(chosen, words, planned, tables, without)
-            without.append(chosen)
+            known = _rows_of(noisy, chosen)
+            if known.empty:
+                without.append(chosen)
+                continue
+            several = rank == 0 and len(strengths) > 1
+            wanted, unit = _rows_of(planned, chosen), chosen.get("mode_unit")
+            words = f" (the strongest of {len(strengths)})" if several else ""
+            modes = f", modes {numbers(wanted['mode'])} ({unit})" if unit else ""
+            accuracies = _rows_of(tables.overview, chosen)
+            accuracies = accuracies.sort_values("acc_mean_over_modes", kind="stable")
+            return [
+                f"Accuracy under {_words(chosen)}{words}{modes}, the lowest first:",
+                overview(accuracies).only(_ACCURACIES).first(MOST_ROWS),
+                *_paired(tables, chosen, planned),
+                *_gaps(without, wanted, known[known["accuracy"].notna()]),
+            ]
     return ["No condition of the plan has results yet."]
-
-
-def _verdict(
-    chosen: Mapping[str, Any],
-    rank: str,
-    planned: pd.DataFrame,
-    tables: Tables,
-    without: Sequence[Mapping[str, Any]],
-) -> list[Part]:
-    """Return the verdict on one condition; without: the stronger ones that have no result."""
-    wanted, known = _rows_of(planned, chosen), _rows_of(perturbed(tables.summary), chosen)
-    unit = chosen.get("mode_unit")
-    modes = f", modes {numbers(wanted['mode'])} ({unit})" if unit else ""
-    accuracies = _rows_of(tables.overview, chosen).sort_values("acc_mean_over_modes", kind="stable")
-    return [
-        f"Accuracy under {_words(chosen)}{rank}{modes}, the lowest first:",
-        overview(accuracies).only(_ACCURACIES).first(MOST_ROWS),
-        *_paired(tables, chosen, planned),
-        *_gaps(without, wanted, known[known["accuracy"].notna()]),
-    ]
 
 
 def _rows_of(frame: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:

@@ -19,10 +19,7 @@ LINE, SMALL = 115, 7.0
 
 
 class Drawn(NamedTuple):
-    """A figure to save under the name `stem`, its data, and its caption without the command.
-
-    Without a figure the data are saved alone, as they are.
-    """
+    """A figure to save as `stem` (None: the data alone), its data, its caption without command."""
 
     stem: str
     figure: Figure | None

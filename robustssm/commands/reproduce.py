@@ -56,7 +56,7 @@ def reproduce(
         if name is not None:
             raise UsageError(f"reproduce: {name!r} and --list exclude one another; keep one")
         steps = [
-            {"name": r.name, "shows": r.shows, "steps": ", ".join(r.step_names())}
+            {"name": r.name, "shows": r.shows, "steps": ", ".join(s.name for s in r.steps)}
             for r in running.reproductions().values()
         ]
         terminal.show(asked.style, terminal.Table("Recipes", steps, upright=True, prose=True))
@@ -75,7 +75,7 @@ def reproduce(
             def started(step: str, who: str = one.name) -> None:
                 terminal.log(f"reproduce: {who}, {step}", asked.progress)
 
-            settings = {**one.settings(quick), **changes}
+            settings = {**(one.quick if quick else one.full), **changes}
             tables = running.run(
                 one,
                 settings,
