@@ -26,7 +26,7 @@ class Setting:
 
 @torch.no_grad()
 def setting(network: Network, L: int, modes: Sequence[int]) -> Setting:
-    """Return the setting for L steps perturbed in bins `modes`; UsageError if it has none."""
+    """Return the setting for L steps and bins `modes`; UsageError for what has no certificate."""
     check(network)
     basis = fourier_basis(L, modes)
     twin = double_copy(network)

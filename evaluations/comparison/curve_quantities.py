@@ -53,7 +53,10 @@ class CurveQuantities:
 
     @cached_property
     def reference_weights(self) -> FloatArray:
-        """Weights (members, members) of the reference: the same seed if it has all, else each."""
+        """Weights (members, members) of whose errors each member's are divided by.
+
+        The reference's same seed if it has every seed of the model, else the mean over its seeds.
+        """
         members = self.grid.members
         places = {seed: k for k, (name, seed) in enumerate(members) if name == self.reference}
         weights = np.zeros((len(members), len(members)))

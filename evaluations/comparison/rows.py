@@ -89,10 +89,7 @@ def table(grid: StrengthGrid, rows: Rows) -> pd.DataFrame:
 def bootstrapped(
     grid: StrengthGrid, pair: Pair, names: Sequence[Name], resampled: Bootstrapped, first: int
 ) -> Rows:
-    """Return the quantities of a model or pair with their bootstrap intervals.
-
-    BCa if it can be had, else percentile. first: place of the first of them in `resampled`.
-    """
+    """Return quantities with intervals, BCa or percentile; first: their place in `resampled`."""
     rows: Rows = {}
     for place, name in enumerate(names, first):
         low, high = float(resampled.bca_low[place]), float(resampled.bca_high[place])

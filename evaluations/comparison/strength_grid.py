@@ -12,7 +12,8 @@ from robustssm.evaluations.statistics.strength_curves import log_strength
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.typing import FloatArray, IntArray
 
-_NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
+# What names a noise: the columns of CONDITION that its modes and strengths share.
+NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def strength_grids(compared: Comparable) -> list[StrengthGrid]:
         )
     grids = [
         grid
-        for noise, table in whole.groupby(_NOISE, sort=False)
+        for noise, table in whole.groupby(NOISE, sort=False)
         if (grid := _grid(compared, noise, table)) is not None
     ]
     if not grids:
@@ -96,7 +97,7 @@ def _grid(compared: Comparable, noise: tuple[str, ...], table: pd.DataFrame) -> 
     shared = shared[shared == len(places)]
     pairs = shared.index.to_frame(index=False)
     strengths = np.sort(pairs["eps"].unique())
-    if noise[_NOISE.index("eps_unit")] == "snr-db":
+    if noise[NOISE.index("eps_unit")] == "snr-db":
         strengths = strengths[::-1]
     count = pairs.groupby("mode")["eps"].nunique()
     modes = np.sort(count.index[count == len(strengths)].to_numpy(dtype=np.float64))
@@ -111,7 +112,7 @@ def _grid(compared: Comparable, noise: tuple[str, ...], table: pd.DataFrame) -> 
         correct[k] = members[k].correct[rows.reindex(wanted).to_numpy(np.int64)].reshape(shape[1:])
     conditions = table.drop_duplicates(["mode", "eps"])
     return StrengthGrid(
-        **dict(zip(_NOISE, noise, strict=True)),
+        **dict(zip(NOISE, noise, strict=True)),
         members=tuple((member.model, member.train_seed) for member in members),
         modes=modes,
         eps=strengths.astype(np.float64),

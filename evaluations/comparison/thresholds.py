@@ -11,7 +11,7 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison import curve_quantities
 from robustssm.evaluations.comparison.comparison import Comparison
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.comparison.strength_grid import NOISE
 
 # What each name means: a quantity of models, or of differences to the reference.
 MODEL_NAMES = {
@@ -36,7 +36,6 @@ _OPERATORS = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _GRAMMAR = re.compile(rf"\s*([a-z_0-9]+)\s*(<=|>=|<|>)\s*({_NUMBER})\s*")
 
@@ -86,7 +85,7 @@ class Threshold:
                 f"threshold {self.name}: this comparison has none (auc and eps50 need two "
                 "strengths, differences two models); leave it out"
             )
-        keys = [*_NOISE, "model", "reference"]
+        keys = [*NOISE, "model", "reference"]
         mean = table["train_seed"] == "all"
         several = mean.groupby([table[key] for key in keys]).transform("any")
         return table[~several | mean]
@@ -112,7 +111,7 @@ def _between(row: dict[str, Any], models: pd.DataFrame) -> tuple[float, float]:
     if row["train_seed"] != "all" or row["censored"]:
         return _beyond(value, row["censored"], row["eps_unit"])
     of_seeds = models[models["train_seed"] != "all"]
-    for name in (*_NOISE, "model", "quantity"):
+    for name in (*NOISE, "model", "quantity"):
         of_seeds = of_seeds[of_seeds[name] == row[name]]
     columns = of_seeds[["value", "censored", "eps_unit"]]
     ends = np.array([_beyond(*seed) for seed in columns.to_numpy()])

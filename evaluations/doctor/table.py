@@ -44,10 +44,7 @@ def planned(setting: Setting) -> list[tuple[Check, Subject | None]]:
 def examine(
     setting: Setting, report: Callable[[Finding], None] = lambda finding: None
 ) -> list[Finding]:
-    """Run every check, on one thread as sweeps are, and return what they found.
-
-    A check that crashes has failed, with its message. report: called as findings come.
-    """
+    """Return what every check found, on one thread; one that crashes has failed, and says why."""
     findings = []
     for check, subject in planned(setting):
         with one_thread():

@@ -176,7 +176,7 @@ def disk_bytes(path: Path) -> int:
 
 
 def runs_below(folder: Path) -> list[Path]:
-    """Return the runs in a folder, sorted, or itself if it is one; UsageError if there is none."""
+    """Return the runs in a folder, sorted, or itself if it is one; UsageError if it is missing."""
     if not folder.is_dir():
         raise UsageError(
             f"runs {folder}: no such folder; name one, or make a run by `robustssm sweep`"

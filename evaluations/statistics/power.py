@@ -3,11 +3,9 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize, special, stats
 
 from robustssm.errors import UsageError
-from robustssm.typing import FloatArray
 
 # Level of all tests together, and the probability with which a difference is found.
 ALPHA, POWER = 0.05, 0.8
@@ -24,18 +22,14 @@ def mcnemar_power(n: int, discordance: float, difference: float, level: float) -
     """
     low, high = (int(k) for k in stats.binom.ppf([_TAIL, 1 - _TAIL], n, discordance))
     k = np.arange(max(low, 0), high + 1, dtype=np.int64)
-    edge = _critical(k, level)
+    # The largest smaller count that rejects, -1 if none: ppf is the smallest count whose tail
+    # reaches level / 2, the one before is below it.
+    edge = stats.binom.ppf(level / 2, k, 0.5)
+    edge = np.where(2 * special.bdtr(edge, k, 0.5) <= level, edge, edge - 1)
+    edge = np.where(k > 0, edge, -1.0)
     share = 0.5 + difference / (2 * discordance) if discordance > 0 else 0.5
     reject = stats.binom.cdf(edge, k, share) + stats.binom.sf(k - edge - 1, k, share)
     return float(stats.binom.pmf(k, n, discordance) @ np.where(edge >= 0, reject, 0.0))
-
-
-def _critical(k: npt.NDArray[np.int64], level: float) -> FloatArray:
-    """Return the largest smaller count that rejects for each discordant count; -1 if none."""
-    # ppf is the smallest count whose tail reaches level / 2; the one before is below it.
-    edge = stats.binom.ppf(level / 2, k, 0.5)
-    edge = np.where(2 * special.bdtr(edge, k, 0.5) <= level, edge, edge - 1)
-    return np.where(k > 0, edge, -1.0)
 
 
 def smallest_difference(n: int, tests: int = 1, discordance: float = 0.1) -> float:

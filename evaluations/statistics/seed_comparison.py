@@ -15,7 +15,7 @@ _FLIPS = 9999
 
 @dataclass(frozen=True)
 class SeedComparison:
-    """Mean of seed-wise differences, Student's interval (NaN: none), p by sign flips, its least."""
+    """Mean of seed-wise differences, Student's interval (NaN: none), sign-flip p and its least."""
 
     difference: float
     low: float

@@ -7,11 +7,7 @@ from robustssm.typing import FloatArray
 
 
 def log_strength(eps: FloatArray, unit: str) -> FloatArray:
-    """Return the natural logarithm of the relative amplitude, larger where stronger.
-
-    snr-db: minus the decibels, times ln(10) / 20; else ln eps. Raises UsageError for a strength
-    without logarithm (0, or infinitely many decibels).
-    """
+    """Return ln eps, or -dB ln(10) / 20, larger where stronger; UsageError if that is infinite."""
     values = np.asarray(eps, dtype=np.float64)
     ok = np.isfinite(values) if unit == "snr-db" else values > 0
     if not ok.all():

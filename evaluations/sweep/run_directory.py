@@ -224,10 +224,7 @@ class RunDirectory:
         )
 
     def reuse(self, cells: Iterable[str], other: "RunDirectory") -> int:
-        """Take those cells that another run has; return how many.
-
-        The content of what a cell uses is its name, so that nothing else can be taken for it.
-        """
+        """Take those cells, named by all that they use, that another run has; return how many."""
         taken = 0
         for cell in cells:
             if other.has(cell):

@@ -125,10 +125,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def compute(cell: Cell, options: WorkOptions) -> bytes:
-    """Return a cell's rows as Parquet; where memory runs out, in batches of half the size.
-
-    Raises what stops the evaluation, out of memory at one sample included.
-    """
+    """Return a cell's rows as Parquet; where memory runs out, in batches of half the size, to 1."""
     device = resolve_device(options.device)
     repeatable(device)
     size = options.batch_size

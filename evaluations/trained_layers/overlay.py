@@ -12,7 +12,7 @@ from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.networks.classifier import Classifier
 from robustssm.typing import FloatArray
 
-# theta in rad per sample of a mode of each unit; L is the length.
+# Units of modes that are frequencies of the input.
 _UNITS = ("bin", "cycles")
 
 
@@ -37,10 +37,7 @@ def spearman(a: FloatArray, b: FloatArray) -> tuple[float, float]:
 
 
 def layer_gains(network: Classifier, L: int, theta: FloatArray) -> pd.DataFrame:
-    """Return layer, place (into theta), gain_max and gain_median over channels.
-
-    theta (m,) in rad per sample; the gain is |H(e^{i theta})|, S5: the largest singular value.
-    """
+    """Return layer, place in theta (rad per sample), gain_max and gain_median over its channels."""
     frames = []
     for index, layer in enumerate(network.ssm_layers()):
         gain = layer_system(layer, L).gain(theta)

@@ -161,11 +161,11 @@ def _tables(comparison: "Comparison") -> Iterator[terminal.Table]:
 
 def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":
     """Return the rows of one noise."""
-    from robustssm.evaluations.sweep.conditions import CONDITION
+    from robustssm.evaluations.comparison.strength_grid import NOISE
 
     if table.empty:
         return table
-    for name in (name for name in CONDITION if name not in ("mode", "eps")):
+    for name in NOISE:
         table = table[table[name] == getattr(grid, name)]
     return table
 
