@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustssm.evaluations.certificates.curvature import spectral_norms
 
-# Added to divisors that may vanish.
+# Added to divisors that may vanish, as of a channel that passes nothing.
 TINY = 1e-300
 
 

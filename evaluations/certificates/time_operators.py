@@ -14,14 +14,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from robustssm.evaluations.certificates.enclosures import TINY
 from robustssm.layers import SSMLayer
 
 # Longest sequence for which a channel's Toeplitz matrix is written out.
 LONGEST_DENSE = 512
 # Distance from 1 to the next float64: two unit roundoffs.
 EPSILON = torch.finfo(torch.float64).eps
-# Smallest gain divided by: a channel that passes nothing.
-TINY = 1e-300
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from robustssm.errors import UsageError
+from robustssm.evaluations.comparison import rows
 from robustssm.evaluations.comparison.comparable import Comparable
 from robustssm.evaluations.comparison.curve_quantities import (
     CROSSFIT,
     WORST,
     CurveQuantities,
-)
-from robustssm.evaluations.comparison.rows import (
-    Row,
-    Rows,
-    any_mode,
-    bootstrapped,
-    corruptions,
-    mode_differences,
-    paired_shares,
-    single_shares,
-    table,
 )
 from robustssm.evaluations.comparison.seed_rows import with_means_over_seeds
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
@@ -70,8 +60,8 @@ def compare(
         known = reference in {model for model, _ in grid.members}
         pairs = tuple(seed_pairs(grid.members, reference)) if known else ()
         quantities = CurveQuantities(grid, compared.chance, reference if known else "", pairs)
-        rows, by_mode = _of_grid(quantities, resamples)
-        tables.append(rows)
+        found, by_mode = _of_grid(quantities, resamples)
+        tables.append(found)
         modes += by_mode
     whole = pd.concat(tables, ignore_index=True)
     of_pairs = whole["reference"] != ""
@@ -107,39 +97,39 @@ def _of_grid(
     grid, names, pairs = quantities.grid, quantities.names, quantities.pairs
     resampled = paired_bootstrap(quantities.rows(), quantities.of, resamples)
     members = len(grid.members)
-    rows: Rows = {}
+    found: rows.Rows = {}
     modes = []
     for k in range(members):
-        rows |= bootstrapped(grid, (k, None), names, resampled, k * len(names))
-        single_shares(grid, k, rows)
+        found |= rows.bootstrapped(grid, (k, None), names, resampled, k * len(names))
+        rows.single_shares(grid, k, found)
     if quantities.reference:
-        corruptions(quantities, rows)
+        rows.corruptions(quantities, found)
     for p, pair in enumerate(pairs, members):
-        rows |= bootstrapped(grid, pair, names, resampled, p * len(names))
+        found |= rows.bootstrapped(grid, pair, names, resampled, p * len(names))
         linear, per_sample = quantities.contributions(pair)
         for name, value in zip(linear, sign_flip(per_sample), strict=True):
-            rows[pair, name].test(value, "sign flips of samples")
+            found[pair, name].test(value, "sign flips of samples")
         for name, low, high in zip(linear, *paired_mean_interval(per_sample), strict=True):
-            rows[pair, name].bound(low, high, "adjusted Wald")
-        paired_shares(grid, pair, rows)
-        modes.append(mode_differences(grid, pair))
-        rows |= any_mode(pair, modes[-1])
+            found[pair, name].bound(low, high, "adjusted Wald")
+        rows.paired_shares(grid, pair, found)
+        modes.append(rows.mode_differences(grid, pair))
+        found |= rows.any_mode(pair, modes[-1])
     if len(grid.modes) > 1:
-        rows |= _worst(grid, pairs)
-    return table(grid, rows), modes
+        found |= _worst(grid, pairs)
+    return rows.table(grid, found), modes
 
 
-def _worst(grid: StrengthGrid, pairs: Sequence[tuple[int, int]]) -> Rows:
+def _worst(grid: StrengthGrid, pairs: Sequence[tuple[int, int]]) -> rows.Rows:
     """Return the worst mode at each eps: naive, and chosen and read on different samples."""
     first = halves(grid.sample_id)
-    rows: Rows = {}
+    found: rows.Rows = {}
     for e, eps in enumerate(grid.eps.tolist()):
         worst = [worst_condition(correct[:, e], first) for correct in grid.correct]
         for k, one in enumerate(worst):
             at = f"at {grid.modes[one.naive_at]:g}; same samples chose it, biased down"
-            rows[(k, None), (WORST, eps)] = Row(one.naive, detail=at)
+            found[(k, None), (WORST, eps)] = rows.Row(one.naive, detail=at)
             chosen = dict.fromkeys(f"{grid.modes[place]:g}" for place in one.at)
-            rows[(k, None), (CROSSFIT, eps)] = Row(
+            found[(k, None), (CROSSFIT, eps)] = rows.Row(
                 *(one.accuracy, one.low, one.high),
                 interval="samples (Wilson of both halves)",
                 detail=f"at {' and '.join(chosen)}",
@@ -148,5 +138,5 @@ def _worst(grid: StrengthGrid, pairs: Sequence[tuple[int, int]]) -> Rows:
             a, b = (grid.correct[k][:, e] for k in pair)
             value, low, high = worst_difference(a, b, worst[pair[0]], worst[pair[1]], first)
             of = "samples (Agresti-Min of halves)"
-            rows[pair, (CROSSFIT, eps)] = Row(value, low, high, of)
-    return rows
+            found[pair, (CROSSFIT, eps)] = rows.Row(value, low, high, of)
+    return found
