@@ -14,7 +14,7 @@ from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, run_chunk
 
 Chunk = Sequence[Cell]
 # Chunks given out per worker: one at work, one waiting.
-_IN_FLIGHT = 2
+IN_FLIGHT = 2
 
 
 class WorkersLostError(RobustssmError):
@@ -42,7 +42,7 @@ def processes(chunks: Iterable[Chunk], options: WorkOptions, workers: int) -> It
         n_jobs=workers,
         return_as="generator_unordered",
         batch_size=1,
-        pre_dispatch=_IN_FLIGHT * workers,
+        pre_dispatch=IN_FLIGHT * workers,
     )
     try:
         for ends in parallel(tasks()):

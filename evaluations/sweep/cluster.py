@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.evaluations.sweep.backends import Chunk
+from robustssm.evaluations.sweep.backends import IN_FLIGHT, Chunk
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep, run_chunk
@@ -25,8 +25,6 @@ from robustssm.execution import versions
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-# Chunks given out per worker: one at work, one waiting.
-_IN_FLIGHT = 2
 _PATIENCE = "30s"
 # A worker of this machine that died and is not back after _LOST is given up by Dask for good;
 # every _CHECK seconds those that are gone are started anew.
@@ -169,7 +167,7 @@ def _flow(
         return future
 
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    completed = as_completed([submit(chunk) for chunk in islice(rest, _IN_FLIGHT * workers)])
+    completed = as_completed([submit(chunk) for chunk in islice(rest, IN_FLIGHT * workers)])
     suspects: list[Cell] = []
     for future in completed:
         chunk = given.pop(str(future.key))
