@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from robustssm.commands.terminal import show, written
 from robustssm.execution import one_thread
 from robustssm.layers.diagonal import S4D
-from robustssm.networks.network import Architecture, Network, build_network
+from robustssm.networks.network import Architecture, build_network
 from robustssm.training.loop import TrainingConfig, parameter_groups
 
 # name -> (channels, layers, length, samples)
@@ -51,14 +51,6 @@ def written_out(layer: S4D, L: int) -> Tensor:
     return torch.einsum("cdm,dml->cdl", CB.to(torch.complex64), powers).real
 
 
-def peer(network: Network) -> Network:
-    """Let the network's layers write their kernels out."""
-    for layer in network.ssm_layers():
-        assert isinstance(layer, S4D)
-        layer.kernels = partial(written_out, layer)  # type: ignore[method-assign]
-    return network
-
-
 def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measured:
     """Train a network for some steps; `plain`: with the kernels written out."""
     channels, layers, L, samples = CASES[case]
@@ -69,7 +61,10 @@ def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measu
         return torch.cuda.max_memory_allocated(where) / 2**20 if cuda else peak_mib()
 
     network = build_network(Architecture(init, d_model=channels, layers=layers, dropout=0.0))
-    network = (peer(network) if plain else network).to(where).train()
+    for layer in network.ssm_layers() if plain else ():
+        assert isinstance(layer, S4D)
+        layer.kernels = partial(written_out, layer)  # type: ignore[method-assign]
+    network = network.to(where).train()
     optimizer = torch.optim.AdamW(parameter_groups(network, TrainingConfig(lr=1e-3)), lr=1e-3)
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(samples, L, 1, generator=generator).to(where)

@@ -17,7 +17,7 @@ from scipy.signal.windows import gaussian
 
 from robustssm.attacks import Budget, Perturbation
 from robustssm.attacks.base import input_site
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 from robustssm.figures.style import Look, footnote, new_figure, save, style
 from robustssm.tasks import Task
 from robustssm.typing import FloatArray
@@ -84,8 +84,7 @@ def short_time_spectra(
         ("channel", channel, task.channels),
         ("width", width, length + 1),
     ):
-        if not 0 <= value < count:
-            raise UsageError(f"{who}: {name} is {value}, expected 0 to {count - 1}")
+        require(0 <= value < count, f"{who}: {name}", value, f"0 to {count - 1}")
     width = width or max(1, length // 8)
     part = task.splits["test"].rows(slice(sample, sample + 1))
     x = torch.from_numpy(part.inputs)

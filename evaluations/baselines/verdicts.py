@@ -21,7 +21,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.baselines.baseline import Baseline, Data, Member
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.seed_bands import adjusted, fall_p, mean_band, seed_band
-from robustssm.evaluations.sweep.conditions import CLEAN, CLEAN_NAMES, CONDITION, Condition
+from robustssm.evaluations.sweep.conditions import CLEAN, CLEAN_NAMES, CONDITION
 
 MARGIN, ALPHA = 0.02, 0.05
 FELL, HELD, ROSE, OPEN = "fell", "held", "rose", "no band"
@@ -130,7 +130,8 @@ def judge(
         )
     after = np.concatenate([measured.clean[None], measured.correct])
     before = np.stack([np.concatenate([m.clean[None], m.correct]) for m in members])
-    table = pd.DataFrame([_labels(baseline.conditions, one) for one in (CLEAN, *measured.ids)])
+    names = [CLEAN_NAMES, *(baseline.conditions[one].names for one in measured.ids)]
+    table = pd.DataFrame(names).assign(condition=[CLEAN, *measured.ids])
     whole = len(measured.ids) > 1
     level = alpha / 2 if whole else alpha
     share = after.mean(1)
@@ -155,8 +156,7 @@ def judge(
     change = table["change"] = table["measured"] - table["baseline"]
     fell, rose = table["fell"] & (change < -margin), table["rose"] & (change > margin)
     table["verdict"] = np.select([fell, rose, table["vacuous"]], [FELL, ROSE, OPEN], HELD)
-    names = {member.model for member in members}
-    against = names.pop() if len(members) > 1 else members[0].name
+    against = members[0].model if len(members) > 1 else members[0].name
     same = measured.checkpoint in {member.checkpoint for member in members}
     columns = [*CONDITION, "baseline", "measured", "change", "low", "p", "verdict", "condition"]
     return Check(
@@ -186,9 +186,3 @@ def _mean_row(before: Any, after: Any, data: Data, margin: float, alpha: float) 
              "mode_unit": "conditions", "condition": MEAN}  # fmt: skip
     return {**names, "baseline": expected, "measured": share, "low": low, "p": min(1.0, float(p)),
             "fell": bool(fell), "rose": bool(rose), "vacuous": vacuous}  # fmt: skip
-
-
-def _labels(conditions: dict[str, Condition], one: str) -> dict[str, Any]:
-    """Return what names a condition in tables."""
-    condition = conditions.get(one)
-    return {**(condition.names if condition else CLEAN_NAMES), "condition": one}

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from robustssm.errors import StabilityError, UsageError
+from robustssm.errors import StabilityError, UsageError, require
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.execution import one_thread
 from robustssm.networks.network import Architecture, Network, build_network
@@ -96,8 +96,7 @@ def architecture(init: str, steps: str, settings: Mapping[str, Any]) -> Architec
     Where dt = h, the layer's time is that of the signals and S4D's last spike lies at its own
     frequency, 80.97 for n = 16; over two decades of dt each channel has it somewhere else.
     """
-    if steps not in (FIXED, SPREAD):
-        raise UsageError(f"sinusoids: steps is {steps!r}, expected {FIXED} or {SPREAD}")
+    require(steps in (FIXED, SPREAD), "sinusoids: steps", steps, f"{FIXED} or {SPREAD}")
     dt = (settings["step"],) * 2 if steps == FIXED else DECADES
     return Architecture(
         init,

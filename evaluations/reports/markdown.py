@@ -14,8 +14,8 @@ def render(report: Report, output: Path) -> str:
     blocks = [f"# {report.title}", report.question]
     blocks += [_block(part, base) for part in report.lead]
     blocks += [*report.marks, report.counts]
-    for section in report.sections:
-        blocks += [f"## {section.title}", *(_block(part, base) for part in section.parts)]
+    for title, parts in report.sections.items():
+        blocks += [f"## {title}", *(_block(part, base) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

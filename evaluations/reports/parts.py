@@ -1,6 +1,6 @@
 """What a report is made of, whatever it is written in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,19 +67,11 @@ Part = str | Table | Code | Items | Picture | Curves
 
 
 @dataclass(frozen=True)
-class Section:
-    """A titled part of a report."""
-
-    title: str
-    parts: Sequence[Part]
-
-
-@dataclass(frozen=True)
 class Report:
     """A report of a run.
 
     lead: the question and the verdict; marks: what a reader has to know of every number; counts:
-    how many cells have results.
+    how many cells have results; sections: the parts under each heading.
     """
 
     title: str
@@ -87,4 +79,4 @@ class Report:
     lead: Sequence[Part]
     marks: Sequence[str]
     counts: str
-    sections: Sequence[Section]
+    sections: Mapping[str, Sequence[Part]]

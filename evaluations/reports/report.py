@@ -6,7 +6,7 @@ import pandas as pd
 
 from robustssm.evaluations.reports import report_facts as facts
 from robustssm.evaluations.reports import report_rows as rows
-from robustssm.evaluations.reports.parts import Code, Curves, Items, Part, Picture, Report, Section
+from robustssm.evaluations.reports.parts import Code, Curves, Items, Part, Picture, Report
 from robustssm.evaluations.reports.verdict import verdict
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import over_seeds, perturbed
@@ -63,10 +63,9 @@ def assemble(state: Inspection) -> Report:
         verdict(plan, tables),
         facts.marks(state),
         facts.counts(state),
-        [Section(name, parts) for name, parts in sections.items() if any(map(_holds, parts))],
+        {
+            name: parts
+            for name, parts in sections.items()
+            if any(getattr(part, "rows", True) for part in parts)
+        },
     )
-
-
-def _holds(part: Part) -> bool:
-    """Return whether a part has something to show."""
-    return bool(getattr(part, "rows", True))

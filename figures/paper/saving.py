@@ -39,11 +39,6 @@ def mean_with_band(
     panel.fill_between(rows[x], low, high, color=line.get_color(), alpha=0.13, linewidth=0.0)
 
 
-def headline(figure: Figure, text: str) -> None:
-    """Set the caption above all panels, in lines that a page holds."""
-    figure.suptitle(textwrap.fill(text, LINE), fontsize=SMALL, x=0.01, ha="left")
-
-
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 5) -> None:
     """Set one legend of all panels below them."""
     legend(figure, axes, columns, loc="outside lower center", fontsize=SMALL)
@@ -72,6 +67,7 @@ def draw_all(name: str, tables: Tables, folder: Path) -> list[Path]:
                 frame.to_csv(paths[-1], index=False)
                 continue
             if caption:
-                headline(figure, f"{caption} {command}")
+                text = textwrap.fill(f"{caption} {command}", LINE)
+                figure.suptitle(text, fontsize=SMALL, x=0.01, ha="left")
             paths += save(figure, frame.assign(command=command), folder / stem, command)
     return paths
