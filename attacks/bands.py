@@ -66,10 +66,7 @@ def combine(columns: Tensor, weights: Tensor) -> Tensor:
 
 
 def span_energy(delta: Tensor, columns: Tensor) -> Tensor:
-    """Return the energy of delta (batch, valid, channels) in the span of columns (valid, k).
-
-    Summed over channels; columns may be linearly dependent.
-    """
+    """Return delta's (batch, valid, channels) energy in the span of any columns (valid, k)."""
     return _energy(delta, _span(columns))
 
 

@@ -36,10 +36,7 @@ class Delivered:
         lengths: Tensor | None = None,
         first: int = 0,
     ) -> None:
-        """Book the difference of a site's signal after and before (batch, length, channels).
-
-        first: number of the first of these samples.
-        """
+        """Book after - before, (batch, length, channels), of a site; first: the first sample."""
         before = attack.extended(before) if after.shape != before.shape else before
         L = before.shape[1]
         site = Site(site.layer, site.scale, site.dt, L, site.rate, site.image)

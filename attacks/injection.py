@@ -58,9 +58,8 @@ class LayerNoise:
     @cached_property
     def sites(self) -> list[Site]:
         """The site of each layer."""
-        rate = self.rate
         return [
-            Site(number, dt=layer.step_size().detach(), rate=rate)
+            Site(number, dt=layer.step_size().detach(), rate=self.rate)
             for number, layer in enumerate(self.network.ssm_layers())
         ]
 

@@ -32,11 +32,6 @@ class Band:
     high: int
     length: int
 
-    def __post_init__(self) -> None:
-        exists = 0 <= self.low <= self.high <= self.length // 2
-        bins, top = f"{self.low}-{self.high}", self.length // 2
-        require(exists, f"band at length {self.length}", bins, f"bins within 0-{top}")
-
     @cached_property
     def _special(self) -> Tensor:
         """Which bins have no sine (0 and L/2)."""

@@ -124,10 +124,7 @@ class Victim:
         return margin(self.logits(x), labels)
 
     def slopes(self, x: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the margins (batch,), the losses (batch,), and the losses' gradients in x.
-
-        loss: a name in LOSSES; all float64, the gradients (batch, length, channels).
-        """
+        """Return margins (batch,), losses (batch,) by name and their gradients in x, float64."""
         self.check_mode()
         self.forwards += len(x)
         self.backwards += len(x)

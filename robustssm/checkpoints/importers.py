@@ -6,12 +6,7 @@ from typing import NamedTuple
 
 from robustssm.checkpoints import dss, mamba, s5, s5_pytorch, state_spaces
 from robustssm.checkpoints.imported import Imported
-from robustssm.checkpoints.native import (
-    Checkpoint,
-    is_native,
-    load_checkpoint,
-    unknown_checkpoint,
-)
+from robustssm.checkpoints.native import Checkpoint, is_native, load_checkpoint, unknown_checkpoint
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import Contents, read_contents
 

@@ -83,10 +83,7 @@ def resolve(
 
 
 def references(items: Iterable[str], settings: Sequence[str] = ()) -> list[ModelRef]:
-    """Return the models of names as everywhere, or of paths of checkpoints, named by their stems.
-
-    Raises UsageError as `resolve`.
-    """
+    """Return the models of names, or of paths of checkpoints; raises UsageError as `resolve`."""
     parts = [part.strip() for item in items for part in item.split(",") if part.strip()]
 
     def is_path(part: str) -> bool:

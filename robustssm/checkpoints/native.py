@@ -127,7 +127,7 @@ def unknown_checkpoint(
 
 
 def save_checkpoint(path: Path, network: Classifier, card: Card) -> Card:
-    """Write a network and its card to a file.
+    """Write a network and its card to a file; return the card with the hash of the weights.
 
     Parameters
     ----------
@@ -137,11 +137,6 @@ def save_checkpoint(path: Path, network: Classifier, card: Card) -> Card:
         Its state is written.
     card : Card
         Written into the file's metadata.
-
-    Returns
-    -------
-    Card
-        The card with the hash of the weights.
     """
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     card = Card(**{**asdict(card), "weights_sha256": weights_hash(tensors)})
@@ -160,22 +155,14 @@ def is_native(path: Path) -> bool:
 
 
 def read_card(path: Path) -> Card:
-    """Return the card of a native checkpoint.
+    """Return the card of a native checkpoint as it is in the file; the weights are not checked.
+
+    Raises RejectedInputError if the file is missing, damaged or holds no card.
 
     Parameters
     ----------
     path : Path
         A file that `save_checkpoint` wrote.
-
-    Returns
-    -------
-    Card
-        As it is in the file; the weights are not checked.
-
-    Raises
-    ------
-    RejectedInputError
-        The file is missing, damaged or holds no card.
     """
     if not path.is_file():
         raise RejectedInputError(f"checkpoint {path}: no such file")
@@ -205,29 +192,21 @@ def _built(architecture: dict[str, object]) -> Classifier:
     if kind == "mamba":
         from robustssm.networks.mamba import MambaModel
 
-        return MambaModel.from_dict(architecture)
+        return MambaModel(architecture["config"])  # type: ignore[arg-type]
     return build_network(Architecture(**architecture))  # type: ignore[arg-type]
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Return a native checkpoint, its weights checked against the card's hash.
 
-    Nothing in the file is ever executed: safetensors holds numbers and text only.
+    The network is in evaluation mode, on the CPU. Nothing in the file is ever executed:
+    safetensors holds numbers and text only. Raises RejectedInputError if the file is damaged,
+    altered or not of this project.
 
     Parameters
     ----------
     path : Path
         A file that `save_checkpoint` wrote.
-
-    Returns
-    -------
-    Checkpoint
-        The network in evaluation mode, on the CPU.
-
-    Raises
-    ------
-    RejectedInputError
-        The file is damaged, altered or not of this project.
     """
     card = read_card(path)
     try:

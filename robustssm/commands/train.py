@@ -129,7 +129,7 @@ def train(
     from robustssm.execution import resolve_device
     from robustssm.networks.network import Architecture
     from robustssm.tasks import load_task
-    from robustssm.training.logs import EpochLog, TensorBoardLog, together
+    from robustssm.training.logs import EpochLog, TensorBoardLog
     from robustssm.training.loop import TrainingConfig
     from robustssm.training.loop import train as run_training
     from robustssm.training.recipe_files import find, resolve
@@ -161,7 +161,7 @@ def train(
             command=command,
             report=lambda epoch, loss, accuracy: advance(),
             augment=Augmentation(config.augment, data) if config.augment else None,
-            log=together([*logs, *boards]),
+            logs=[each.open for each in (*logs, *boards)],
         )
     assert card is not None
     click.echo(f"{output}: clean test accuracy {card.clean_accuracy:.4f} (n = {card.n_test})")

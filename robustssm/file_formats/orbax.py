@@ -91,10 +91,7 @@ class _Store:
 
 
 def read_orbax(folder: Path, size: int, limits: Limits) -> Contents:
-    """Return the variables of an orbax folder; raises ContentsError if it is damaged.
-
-    Raises UsageError if tensorstore is not installed.
-    """
+    """Return an orbax folder's arrays; ContentsError if damaged, UsageError without tensorstore."""
     metadata = read_json(folder / METADATA, limits)
     table = metadata.get("tree_metadata")
     if not isinstance(table, dict):

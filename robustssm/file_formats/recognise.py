@@ -18,7 +18,10 @@ def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B
     """Return what a checkpoint holds, as plain data; nothing in it is executed.
 
     Reads torch files (zip and older), Lightning's among them; safetensors; flax checkpoints of
-    msgpack; folders of orbax, of Hugging Face, and with one flax checkpoint.
+    msgpack; folders of orbax, of Hugging Face, and with one flax checkpoint. Tensors are in memory,
+    contiguous, of the file's dtypes. Raises RejectedInputError if the path cannot be read, is
+    damaged, larger than the limits, or would run code; UsageError if a package that the format
+    needs is not installed.
 
     Parameters
     ----------
@@ -26,18 +29,6 @@ def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B
         A file or folder.
     limits : Limits
         How much is read.
-
-    Returns
-    -------
-    Contents
-        Tensors are in memory, contiguous, of the file's dtypes.
-
-    Raises
-    ------
-    RejectedInputError
-        The path cannot be read, is damaged, larger than the limits, or would run code.
-    UsageError
-        A package that the format needs is not installed.
     """
     try:
         if path.is_dir():

@@ -27,13 +27,7 @@ import numpy as np
 
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import (
-    DEFAULT_TAU,
-    Diagonalization,
-    normal,
-    perturb,
-    rank_one,
-)
+from robustssm.hippo.diagonalize import DEFAULT_TAU, Diagonalization, normal, perturb, rank_one
 from robustssm.hippo.ptd_methods import make, scaled_random
 from robustssm.typing import ComplexArray, FloatArray
 

@@ -127,10 +127,7 @@ def initial(n: int, start: Start, rng: np.random.Generator) -> FloatArray:
 
 
 def adam(E: FloatArray, steps: int, rate: float) -> FloatArray:
-    """Return E after `steps` of Adam on X = E / (SCALE P P^T), the rate falling as a cosine.
-
-    Raises RuntimeError if the gradient does not exist (two equal eigenvalues).
-    """
+    """Return E after `steps` of Adam on X = E / (SCALE P P^T), the rate falling as a cosine."""
     P = low_rank(len(E))
     scale = torch.from_numpy(SCALE * np.outer(P, P))
     X = (torch.from_numpy(E) / scale).requires_grad_()

@@ -11,15 +11,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 from robustssm.errors import StabilityError, require
-from robustssm.hippo.legs import (
-    EXPLICIT,
-    FLOOR,
-    check_order,
-    derivative_atan,
-    integral_atan,
-    log1p,
-    state,
-)
+from robustssm.hippo import legs
 from robustssm.typing import Array, ComplexArray, FloatArray
 
 # B_{2k}(1/2) / (2k)!, k = 1..5: corrections of the midpoint rule.
@@ -33,7 +25,7 @@ def spikes(n: int, count: int | None = None) -> FloatArray:
     complement sum atan(y / a_j) for y <= n, so that the smallest are accurate to eps as well.
     An odd n has the eigenvalue -1/2 besides. y_k = n^2/q - q/6 + O(n^-2), q = (2k-1) pi.
     """
-    available = check_order(n) // 2
+    available = legs.check_order(n) // 2
     count = available if count is None else count
     require(0 <= count <= available, "spikes: count", count, f"0 to {available} for n = {n}")
     k = np.arange(1, count + 1)
@@ -65,32 +57,32 @@ def spikes(n: int, count: int | None = None) -> FloatArray:
 
 def _angle_sums(n: int, w: Array) -> tuple[Array, Array]:
     """Return M(w) = sum atan(a_j / w) and -M'(w) = sum a_j / (a_j^2 + w^2), Re w > 0."""
-    J = min(EXPLICIT, n)
+    J = min(legs.EXPLICIT, n)
     M, slope = np.zeros_like(w), np.zeros_like(w)
     for j in range(J):
         a = j + 0.5
         M += np.arctan(a / w)
         slope += a / (a * a + w * w)
     if n > J:
-        M += integral_atan(n, w) - integral_atan(J, w)
-        slope += 0.5 * log1p((n * n - J * J) / (J * J + w * w))
+        M += legs.integral_atan(n, w) - legs.integral_atan(J, w)
+        slope += 0.5 * legs.log1p((n * n - J * J) / (J * J + w * w))
         for k, weight in enumerate(MIDPOINT, start=1):
-            M += weight * (derivative_atan(n, w, k) - derivative_atan(J, w, k))
+            M += weight * (legs.derivative_atan(n, w, k) - legs.derivative_atan(J, w, k))
             slope += weight * (_derivative_log(n, w, k) - _derivative_log(J, w, k))
     return M, slope
 
 
 def _complement_sum(n: int, w: Array) -> Array:
     """Return Theta(w) = sum atan(w / a_j), accurate where |w| << n."""
-    J = min(EXPLICIT, n)
+    J = min(legs.EXPLICIT, n)
     theta = np.zeros_like(w)
     for j in range(J):
         theta += np.arctan(w / (j + 0.5))
     if n > J:
         theta += n * np.arctan(w / n) - J * np.arctan(w / J)
-        theta += 0.5 * w * log1p((n * n - J * J) / (J * J + w * w))
+        theta += 0.5 * w * legs.log1p((n * n - J * J) / (J * J + w * w))
         for k, weight in enumerate(MIDPOINT, start=1):
-            theta -= weight * (derivative_atan(n, w, k) - derivative_atan(J, w, k))
+            theta -= weight * (legs.derivative_atan(n, w, k) - legs.derivative_atan(J, w, k))
     return theta
 
 
@@ -98,12 +90,10 @@ def _derivative_log(x: float, w: Array, k: int) -> Array:
     """Return the (2k-1)-th derivative of t / (t^2 + w^2) in t at x, from 1 / (t + i w)."""
     m = 2 * k - 1
     factorial = float(np.prod(np.arange(1, m + 1), initial=1.0))
-    result: Array
     if np.isrealobj(w):
-        result = -factorial * np.real(1.0 / (x + 1j * w) ** (m + 1))
-        return result
-    result = -0.5 * factorial * ((x + 1j * w) ** -(m + 1.0) + (x - 1j * w) ** -(m + 1.0))
-    return result
+        return np.asarray(-factorial * np.real(1.0 / (x + 1j * w) ** (m + 1)))
+    both = (x + 1j * w) ** -(m + 1.0) + (x - 1j * w) ** -(m + 1.0)
+    return np.asarray(-0.5 * factorial * both)
 
 
 def normal_eigenpairs(n: int) -> tuple[ComplexArray, ComplexArray]:
@@ -115,8 +105,8 @@ def normal_eigenpairs(n: int) -> tuple[ComplexArray, ComplexArray]:
     y = spikes(n)
     y = np.concatenate([y, np.zeros(n % 2), -y[::-1]])
     eigenvalues = -0.5 + 1j * y
-    V = state(n, eigenvalues) if n > 1 else np.ones((1, 1), dtype=np.complex128)
-    _, slope = _angle_sums(n, np.maximum(np.abs(y), FLOOR))
+    V = legs.state(n, eigenvalues) if n > 1 else np.ones((1, 1), dtype=np.complex128)
+    _, slope = _angle_sums(n, np.maximum(np.abs(y), legs.FLOOR))
     V = V / np.sqrt(2.0 * slope) if n > 1 else V
     return eigenvalues, V
 

@@ -23,12 +23,7 @@ from torch import Tensor, nn
 from robustssm.errors import UsageError, require
 from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import KernelLayer, array, complex128
-from robustssm.layers.parameters import (
-    Trained,
-    random_readout,
-    real_pair,
-    with_conjugates,
-)
+from robustssm.layers.parameters import Trained, random_readout, real_pair, with_conjugates
 from robustssm.layers.systems import LinearSystem, Spectrum
 
 # Complex numbers of one block of frequencies: 64 MiB.

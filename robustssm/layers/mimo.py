@@ -19,12 +19,7 @@ from torch import Tensor, nn
 from robustssm.errors import UsageError, require_one_of
 from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import SSMLayer, array, complex128
-from robustssm.layers.parameters import (
-    Trained,
-    discrete_diagonal,
-    doubled,
-    real_pair,
-)
+from robustssm.layers.parameters import Trained, discrete_diagonal, doubled, real_pair
 from robustssm.layers.systems import LinearSystem, Spectrum
 
 

@@ -80,11 +80,6 @@ class Blueprint:
         for key, allowed in _CHOICES.items():
             require_one_of(f"architecture: {key}", getattr(self, key), allowed)
 
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return len(self.mixers)
-
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card."""
         return {"kind": KIND, **asdict(self), "mixers": [dict(one) for one in self.mixers]}
@@ -125,10 +120,7 @@ class SequenceBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Return the block's output, shape of x (batch, length, channels).
-
-        valid: steps before a sample's end, (batch, length, 1).
-        """
+        """Return the output, x's shape; valid (batch, length, 1): steps before a sample's end."""
         y = self.norm(x) if self.prenorm else x
         inner = y * valid if self._masks and valid is not None else y
         z = self.residual(y if self._normalised else x, self.output(self.ssm(inner)))
@@ -150,7 +142,7 @@ class SequenceModel(BlockClassifier):
         self.encoder = nn.Linear(b.d_input, b.d_model) if linear else nn.Identity()
         if b.encoder == "embedding":
             self.embedding = nn.Embedding(b.tokens, b.d_model)
-        self.blocks = nn.ModuleList(SequenceBlock(b, i) for i in range(b.layers))
+        self.blocks = nn.ModuleList(SequenceBlock(b, i) for i in range(len(b.mixers)))
         final = b.norm if b.final_norm else "none"
         self.final_norm = Norm(final, b.d_model, b.norm_eps)
         self.decoder = nn.Linear(b.d_model, b.d_output) if b.decoder else nn.Identity()

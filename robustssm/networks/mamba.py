@@ -62,13 +62,6 @@ class MambaModel(Classifier):
             self.lm: Any = transformers.MambaForCausalLM(chosen)
         self.config = {key: getattr(chosen, key) for key in CONFIG}
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> "MambaModel":
-        """Return the network that a card describes, weights still to be loaded."""
-        config = fields["config"]
-        assert isinstance(config, dict)
-        return cls(config)
-
     def to_dict(self) -> dict[str, object]:
         """Return what fixes the function apart from the weights, as on a checkpoint's card."""
         sizes = {"d_input": self.d_input, "d_output": self.d_output}

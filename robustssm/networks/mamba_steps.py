@@ -98,20 +98,14 @@ def recurrence(model: MambaModel, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def parity(model: MambaModel, x: Tensor) -> float:
-    """Return the largest difference of the scan that is used and the recurrence, on embeddings x.
-
-    Relative to the largest logit. x (batch, length, hidden size).
-    """
+    """Return the largest difference of scan and recurrence, relative to the largest logit."""
     expected = recurrence(model, x)
     return float((model(x).double() - expected).abs().max() / expected.abs().max())
 
 
 @torch.no_grad()
 def local_system(model: MambaModel, x: Tensor, layer: int, step: int) -> Frozen:
-    """Return a layer frozen at one step of embeddings x (length, hidden size).
-
-    Local: see the head of this module. layer and step count from 0.
-    """
+    """Return a layer frozen at a step of embeddings x (length, hidden size); both count from 0."""
     values = (x.double()[None] - model.mean.double()) / model.std.double()
     for before in model.blocks[:layer]:
         values = values + _mixed(before.mixer, _norm(before.norm, values))

@@ -15,13 +15,7 @@ from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo.initializations import initialization, parse
 from robustssm.layers import LAYERS
 from robustssm.layers.bidirectional import Bidirectional
-from robustssm.networks.classifier import (
-    BlockClassifier,
-    Classifier,
-    decoded,
-    pooled,
-    steps_before,
-)
+from robustssm.networks.classifier import BlockClassifier, Classifier, decoded, pooled, steps_before
 from robustssm.tasks.base import Task
 
 _CHOICES = {
@@ -186,10 +180,7 @@ class Network(BlockClassifier):
 
     @property
     def input_weight(self) -> Tensor:
-        """The map (d_model, d_input) of normalised inputs to the first block, without its bias.
-
-        The identity if inputs are embeddings.
-        """
+        """The encoder's weight (d_model, d_input); the identity if inputs are embeddings."""
         if isinstance(self.encoder, nn.Linear):
             return self.encoder.weight
         return torch.eye(self.d_input, dtype=self.std.dtype, device=self.std.device)

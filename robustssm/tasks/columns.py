@@ -99,10 +99,7 @@ def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Colum
 
 
 def _encoded(values: Any) -> Any:
-    """Return the contents of encoded images, None if a column holds something else.
-
-    That is bytes, or a struct of bytes and path, as `datasets` stores images.
-    """
+    """Return the bytes of encoded images, also in structs as of `datasets`; None for others."""
     import pyarrow as pa
 
     if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:

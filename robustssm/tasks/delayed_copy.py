@@ -16,16 +16,8 @@ import numpy as np
 
 from robustssm.errors import UsageError, require_one_of
 from robustssm.philox import uniform
+from robustssm.tasks import generated
 from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import (
-    at_home,
-    below,
-    check,
-    check_sizes,
-    multipliers,
-    numbered,
-    splits_of,
-)
 from robustssm.typing import IntArray
 
 FORMS = ("one-hot", "tokens")
@@ -50,10 +42,10 @@ def delayed_copy(
     """
     given = dict(locals())
     who = "delayed-copy"
-    check_sizes(who, seed, train=train, validation=validation, test=test)
-    check(who, "symbols", symbols, 2, 256)
-    check(who, "length", length, 2, 1 << 20)
-    check(who, "delay", delay, 0, length - 1)
+    generated.check_sizes(who, seed, train=train, validation=validation, test=test)
+    generated.check(who, "symbols", symbols, 2, 256)
+    generated.check(who, "length", length, 2, 1 << 20)
+    generated.check(who, "delay", delay, 0, length - 1)
     require_one_of(f"{who}: form", form, FORMS)
     if length * np.log2(symbols) < _FEWEST:
         raise UsageError(
@@ -70,10 +62,10 @@ def delayed_copy(
             part = slice(start, start + size)
             tokens[part] = _sequences(stream, split, index[part], symbols, step, length)
         if form == "tokens":
-            return numbered(split, index, tokens, labels)
-        return numbered(split, index, np.eye(symbols, dtype=np.float32)[tokens], labels)
+            return generated.numbered(split, index, tokens, labels)
+        return generated.numbered(split, index, np.eye(symbols, dtype=np.float32)[tokens], labels)
 
-    splits = splits_of(make, train, validation, test)
+    splits = generated.splits_of(make, train, validation, test)
     tokens = symbols if form == "tokens" else None
     return Task(spec_of(who, given, delayed_copy), symbols, splits, tokens=tokens)
 
@@ -83,14 +75,14 @@ def _sequences(
 ) -> IntArray:
     """Return symbols (N, length); the one at `step` is index modulo symbols."""
     tokens = np.empty((len(index), length), dtype=np.int64)
-    factors = multipliers(stream, length)
+    factors = generated.multipliers(stream, length)
     open_rows, attempt = np.arange(len(index)), 0
     while len(open_rows):
         drawn = uniform(f"{stream}|{attempt}|{split}", index[open_rows], length)
-        candidates = below(drawn, symbols)
+        candidates = generated.below(drawn, symbols)
         candidates[:, step] = index[open_rows] % symbols
         contents = (candidates.astype(np.uint64) * factors).sum(1, dtype=np.uint64)
-        fits = at_home(split, contents)
+        fits = generated.at_home(split, contents)
         tokens[open_rows[fits]] = candidates[fits]
         open_rows, attempt = open_rows[~fits], attempt + 1
     return tokens

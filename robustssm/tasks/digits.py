@@ -13,10 +13,10 @@ import numpy as np
 
 from robustssm.tasks.base import Split, Task
 from robustssm.tasks.generated import check
-from robustssm.typing import FloatArray
+from robustssm.typing import FloatArray, IntArray
 
 DEFAULT_SIDE = 16
-_SHARES = (("test", 0.3), ("validation", 0.1))
+_SHARES = {"test": 0.3, "validation": 0.1}
 
 
 def interpolation(source: int, target: int) -> FloatArray:
@@ -40,18 +40,15 @@ def digits(side: int = DEFAULT_SIDE) -> Task:
     inputs = images.reshape(len(images), side * side, 1).astype(np.float32)
     labels = bundled.target.astype(np.int64)
     rank = np.array([hashlib.sha256(f"digits {i}".encode()).digest() for i in range(len(labels))])
-    chosen: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    chosen: dict[str, list[IntArray]] = {"train": [], "validation": [], "test": []}
     for label in range(10):
         members = np.flatnonzero(labels == label)
         members = members[np.argsort(rank[members], kind="stable")]
-        start = 0
-        for name, share in _SHARES:
-            stop = start + round(share * len(members))
-            chosen[name].extend(members[start:stop].tolist())
-            start = stop
-        chosen["train"].extend(members[start:].tolist())
+        ends = np.cumsum([round(share * len(members)) for share in _SHARES.values()])
+        for name, part in zip((*_SHARES, "train"), np.split(members, ends), strict=True):
+            chosen[name].append(part)
     splits = {}
-    for name, listed in chosen.items():
-        index = np.sort(np.array(listed, dtype=np.int64))
+    for name, parts in chosen.items():
+        index = np.sort(np.concatenate(parts))
         splits[name] = Split(inputs[index], labels[index], index)
     return Task(f"digits:side={side}", 10, splits, image=(side, side))

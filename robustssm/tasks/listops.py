@@ -27,16 +27,8 @@ import numpy.typing as npt
 
 from robustssm.errors import UsageError
 from robustssm.philox import uniform
+from robustssm.tasks import generated
 from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import (
-    at_home,
-    below,
-    check,
-    check_sizes,
-    multipliers,
-    numbered,
-    splits_of,
-)
 from robustssm.typing import FloatArray, IntArray
 
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
@@ -97,18 +89,18 @@ def listops(
     UsageError for what is out of range, and for limits that next to no tree keeps.
     """
     given = dict(locals())
-    check_sizes(_WHO, seed, train=train, validation=validation, test=test)
-    check(_WHO, "max_depth", max_depth, 2, 30)
-    check(_WHO, "max_args", max_args, 2, 100)
-    check(_WHO, "max_length", max_length, 8, 1 << 17)
-    check(_WHO, "min_length", min_length, 3, max_length - 5)
+    generated.check_sizes(_WHO, seed, train=train, validation=validation, test=test)
+    generated.check(_WHO, "max_depth", max_depth, 2, 30)
+    generated.check(_WHO, "max_args", max_args, 2, 100)
+    generated.check(_WHO, "max_length", max_length, 8, 1 << 17)
+    generated.check(_WHO, "min_length", min_length, 3, max_length - 5)
     limits = Limits(max_depth, max_args, min_length, max_length)
 
     def make(split: str, index: IntArray) -> Split:
         tokens, lengths, labels = sample_trees(limits, f"{_WHO}|{limits}|{seed}", split, index)
-        return numbered(split, index, tokens, labels, lengths)
+        return generated.numbered(split, index, tokens, labels, lengths)
 
-    splits = splits_of(make, train, validation, test)
+    splits = generated.splits_of(make, train, validation, test)
     return Task(spec_of(_WHO, given, listops), 10, splits, tokens=len(VOCABULARY))
 
 
@@ -155,7 +147,7 @@ def _candidates(
     total = len(identity)
     owner = np.arange(total)
     length, top = np.zeros(total, dtype=np.int64), np.zeros(total, dtype=np.uint64)
-    factors = multipliers("listops", _FACTORS)
+    factors = generated.multipliers("listops", _FACTORS)
     levels: list[_Level] = []
     for depth in range(1, limits.max_depth + 1):
         nodes = np.bincount(owner, minlength=total)
@@ -173,23 +165,23 @@ def _candidates(
             starts = np.flatnonzero(place == 0)
             top[owner[starts]] += np.add.reduceat(contents, starts)
         if depth == _TOP:
-            alive &= at_home(split, top)
+            alive &= generated.at_home(split, top)
         length[~alive] = limits.max_length
         owner = np.repeat(owner, np.where(alive[owner], kids, 0))
         if len(owner) == 0:
             break
     fits = (length > limits.min_length) & (length < limits.max_length)
-    return levels, fits & at_home(split, top)
+    return levels, fits & generated.at_home(split, top)
 
 
 def _nodes(draw: FloatArray, depth: int, limits: Limits) -> tuple[IntArray, IntArray]:
     """Return numbers of arguments, 0 of digits, and operators or digits, of draws (nodes,)."""
     if depth == limits.max_depth:
-        return np.zeros(len(draw), dtype=np.int64), below(draw, 10)
+        return np.zeros(len(draw), dtype=np.int64), generated.below(draw, 10)
     operator = draw < _OPERATOR_SHARE
     many = len(OPERATORS)
-    which = below(draw / _OPERATOR_SHARE, many * (limits.max_args - 1))
-    digit = below((draw - _OPERATOR_SHARE) / (1.0 - _OPERATOR_SHARE), 10)
+    which = generated.below(draw / _OPERATOR_SHARE, many * (limits.max_args - 1))
+    digit = generated.below((draw - _OPERATOR_SHARE) / (1.0 - _OPERATOR_SHARE), 10)
     kids = np.where(operator, 2 + which // many, 0)
     return kids, np.where(operator, which % many, np.minimum(digit, 9))
 

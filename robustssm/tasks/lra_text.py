@@ -94,10 +94,7 @@ def _table(place: Source, split: str, most: int) -> tuple[list[bytes], IntArray]
 
 
 def tsv_rows(source: Source) -> Iterator[list[str]]:
-    """Yield the rows of a tab-separated UTF-8 file, whose texts may be quoted, as in CSV.
-
-    Raises RejectedInputError if one is malformed.
-    """
+    """Yield the rows of a tab-separated file, quoted as in CSV; RejectedInputError if malformed."""
     text = source.text()
     csv.field_size_limit(1 << 24)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)

@@ -66,24 +66,13 @@ def load_task(spec: str) -> Task:
     """Return the task that a name stands for, as in ``digits:side=16``.
 
     The last few tasks are kept, as long as their files (those directly in a folder) have the same
-    size and time.
+    size and time. Raises UsageError if the name or a parameter is unknown, missing or out of range,
+    RejectedInputError if a file that the name points to is missing or damaged.
 
     Parameters
     ----------
     spec : str
         A name of `TASKS` with its parameters, or ``file:`` and the path of an ``.npz`` file.
-
-    Returns
-    -------
-    Task
-        Its three splits.
-
-    Raises
-    ------
-    UsageError
-        The name or a parameter is unknown, missing or out of range.
-    RejectedInputError
-        A file that the name points to is missing or damaged.
     """
     return _load(spec, tuple(_stamps(spec)))
 

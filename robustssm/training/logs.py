@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -123,20 +123,3 @@ class TensorBoardLog:
             writer.flush()
 
         return take
-
-
-def together(
-    logs: Sequence[EpochLog | TensorBoardLog],
-) -> Callable[[int], Callable[[EpochRecord], None]]:
-    """Return the `log` of a training that keeps all of these."""
-
-    def start(done: int) -> Callable[[EpochRecord], None]:
-        takes = [log.open(done) for log in logs]
-
-        def take(record: EpochRecord) -> None:
-            for each in takes:
-                each(record)
-
-        return take
-
-    return start

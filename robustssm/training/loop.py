@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +81,7 @@ def train(
     stop_after: int | None = None,
     augment: Augment | None = None,
     keep: Callable[[int, Network, Card], None] = lambda epoch, network, card: None,
-    log: Callable[[int], Callable[[EpochRecord], None]] | None = None,
+    logs: Sequence[Callable[[int], Callable[[EpochRecord], None]]] = (),
 ) -> Card | None:
     """Train a network and write its checkpoint to `output`; return its card.
 
@@ -90,8 +90,9 @@ def train(
     `keep(epochs done, network, card without accuracy)` is called before the first epoch (0) and
     after each, before the state is saved: what it writes is there whenever the state is.
     stop_after: end after so many epochs with the state saved, and return None. augment: what
-    `config.augment` names, applied to every training batch. log(epochs done before) is called once
-    and returns what takes every epoch's record, after `report` and before the state is saved.
+    `config.augment` names, applied to every training batch. Each of logs is called once with the
+    epochs done before, and returns what takes every epoch's record, after `report` and before the
+    state is saved.
     With `config.ema` the network that is validated, kept and saved is the average.
 
     Samples that end early do so here as well: what is behind their end has no influence.
@@ -122,7 +123,7 @@ def train(
     identity = json.dumps({**facts, "task": task.content_hash}, sort_keys=True)
     state_path = output.with_name(output.name + ".state")
     first = restore(state_path, identity, network, optimizer, average)
-    take = log(first) if log is not None else lambda record: None
+    takes = [log(first) for log in logs]
     card = Card(
         architecture=architecture.to_dict(),
         init_diagnostics=initialization(architecture.init, architecture.n).diagnostics,
@@ -152,7 +153,9 @@ def train(
             rest, dynamics = (float(group["lr"]) for group in optimizer.param_groups)
             seconds = time.perf_counter() - began
             steps = (epoch + 1) * batches
-            take(EpochRecord(epoch + 1, steps, loss, validated, rest, dynamics, seconds))
+            record = EpochRecord(epoch + 1, steps, loss, validated, rest, dynamics, seconds)
+            for take in takes:
+                take(record)
             keep(epoch + 1, judged, card)
             save_state(state_path, identity, epoch + 1, network, optimizer, average)
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:

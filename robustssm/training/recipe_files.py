@@ -76,25 +76,16 @@ class Recipe:
     samples: int | None = None
     source: str = ""
 
-    @property
-    def needs_files(self) -> bool:
-        """Whether the task has to be told where its files are."""
-        return f"={FOLDER}" in self.task
-
     def settings(self, init: str) -> Settings:
         """Return the settings of the family of an initialisation; UsageError if it has none."""
-        family = family_of(init)
+        # s4d for s4d-lin, s4ptd for s4ptd-rank1.
+        family = parse(init).base.partition("-")[0]
         if family not in self.families:
             raise UsageError(
                 f"recipe {self.name}: has no settings for {init} (family {family}), expected an "
                 f"initialisation of {', '.join(self.families)}"
             )
         return self.families[family]
-
-
-def family_of(init: str) -> str:
-    """Return the family of an initialisation: s4d for s4d-lin, s4ptd for s4ptd-rank1."""
-    return parse(init).base.partition("-")[0]
 
 
 def names() -> list[str]:
@@ -117,10 +108,7 @@ def listed() -> list[dict[str, Any]]:
 
 
 def find(text: str) -> Recipe:
-    """Return the recipe of this name, or of this file (.toml).
-
-    Raises UsageError, which names the file, the key and what is allowed.
-    """
+    """Return the recipe of this name, or of this file (.toml); UsageError says what is allowed."""
     if text in names():
         return read(_ROOT / f"{text}.toml", text)
     if text.endswith(".toml"):
@@ -213,7 +201,7 @@ def resolve(
         samples = recipe.samples
         if "task" not in given:
             task = recipe.task
-            if recipe.needs_files:
+            if f"={FOLDER}" in task:
                 raise UsageError(
                     f"recipe {recipe.name}: its task needs files, give --data {task}, {FOLDER} the "
                     "folder that holds them"

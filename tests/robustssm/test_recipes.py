@@ -59,8 +59,8 @@ def test_the_recipes_of_long_range_arena_are_there() -> None:
 )  # fmt: skip
 def test_every_family_of_every_recipe_can_be_built(name: str, init: str, family: str) -> None:
     recipe = recipe_files.find(name)
-    assert recipe_files.family_of(init) == family
     settings = recipe.settings(init)
+    assert settings is recipe.families[family]
     assert "github.com/" in settings.source and settings.unlike
     own = dict(settings.values)
     epochs = own.pop("warmup_epochs", 0.0)

@@ -13,7 +13,7 @@ import pytest
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.networks.network import Architecture
-from robustssm.training.logs import COLUMNS, EpochLog, TensorBoardLog, together
+from robustssm.training.logs import COLUMNS, EpochLog, TensorBoardLog
 from robustssm.training.loop import EpochRecord, TrainingConfig, train
 
 SMALL = Architecture("s4d", n=4, d_model=4, layers=1)
@@ -114,8 +114,8 @@ def test_equal_runs_differ_in_seconds_alone(suffix: str, tmp_path: Path) -> None
         if name == "b":  # in three parts
             for stop in (1, 2):
                 train(SMALL, TASK, config, path, command="c", stop_after=stop,
-                      log=EpochLog(log).open)  # fmt: skip
-        train(SMALL, TASK, config, path, command="c", log=EpochLog(log).open)
+                      logs=[EpochLog(log).open])  # fmt: skip
+        train(SMALL, TASK, config, path, command="c", logs=[EpochLog(log).open])
         found.append(rows(log))
     assert [float(row.pop("seconds")) > 0 for row in found[0] + found[1]] == [True] * 6
     assert found[0] == found[1] and [int(row["steps"]) for row in found[0]] == [5, 10, 15]
@@ -157,8 +157,9 @@ def test_tensorboard_is_told_everything_once(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr(Writer, "made", [])
     csv_log = EpochLog(tmp_path / "a.csv")
-    together([csv_log, TensorBoardLog(tmp_path / "board")])(0)(record(1, math.nan))
-    together([csv_log, TensorBoardLog(tmp_path / "board")])(1)(record(2))
+    for log in (csv_log, TensorBoardLog(tmp_path / "board")):
+        log.open(0)(record(1, math.nan))
+        log.open(1)(record(2))
     first, second = Writer.made
     assert (first.purge_step, second.purge_step) == (1, 2)
     assert ("train/validation_accuracy", 0.5, 2) in second.scalars

@@ -94,7 +94,7 @@ def test_both_rates_are_recorded_as_they_were(tmp_path: Path) -> None:
     records: list[EpochRecord] = []
     config = TrainingConfig(epochs=2, lr=0.01, ssm_lr=0.002, warmup_steps=20)
     train(SMALL, TASK, config, tmp_path / "a.safetensors", command="c",
-          log=lambda done: records.append)  # fmt: skip
+          logs=[lambda done: records.append])  # fmt: skip
     # 1078 training samples: 17 steps an epoch, the last of them is step 16.
     assert [record.steps for record in records] == [17, 34]
     assert records[0].lr == 0.01 * 16 / 20 and records[0].ssm_lr == 0.002 * 16 / 20

@@ -16,20 +16,11 @@ from robustssm.checkpoints.state_spaces.versions import layout_of
 from robustssm.checkpoints.weights import Weights
 
 ACTIVATIONS = {
-    "none": "none",
-    "id": "none",
-    "identity": "none",
-    "linear": "none",
-    "gelu": "gelu",
-    "relu": "relu",
-    "tanh": "tanh",
-    "elu": "elu",
-    "swish": "silu",
-    "silu": "silu",
-    "sigmoid": "sigmoid",
-    "softplus": "softplus",
-    "sqrelu": "relu-squared",
-    "relu2": "relu-squared",
+    **dict.fromkeys(("none", "id", "identity", "linear"), "none"),
+    **{name: name for name in ("gelu", "relu", "tanh", "elu")},
+    **dict.fromkeys(("swish", "silu"), "silu"),
+    **{name: name for name in ("sigmoid", "softplus")},
+    **dict.fromkeys(("sqrelu", "relu2"), "relu-squared"),
     "laplace": "laplace",
 }
 # Spellings of kernels in `mode` or `kernel`, by whether they are of low rank.

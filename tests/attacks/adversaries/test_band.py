@@ -51,8 +51,8 @@ def test_coordinates_are_orthonormal_and_match_the_basis(L: int, data: st.DataOb
 
 @pytest.mark.parametrize("low, high", [(-1, 3), (5, 4), (1, 33)])
 def test_impossible_bands(low: int, high: int) -> None:
-    with pytest.raises(UsageError, match="0-32"):
-        Band(low, high, 64)
+    with pytest.raises(UsageError, match="bins within 0-32"):
+        BandPGD(low, high).check_length(64, SITE)
 
 
 @pytest.mark.parametrize("unit", ["std", "rms", "l2", "snr-db", "linf"])
