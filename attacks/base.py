@@ -218,10 +218,7 @@ class Perturbation(Attack):
 
     @abstractmethod
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return the perturbation of x (batch, valid, channels), float64, of any strength.
-
-        Broadcastable to x's shape.
-        """
+        """Return a float64 direction of any size, broadcastable to x (batch, valid, channels)."""
 
     def alternatives(self) -> "tuple[Perturbation, ...]":
         """Return the perturbations of which a sample suffers the worst; usually this one alone."""

@@ -141,9 +141,6 @@ class BandPass(Filter):
 
 @family
 class BandStop(BandPass):
-    """Frequencies from `low` to `high` go; DC stays, unless low is 0.
-
-    Its parameters are those of `BandPass`.
-    """
+    """Frequencies from `low` to `high` go; DC stays, unless low is 0. Fields as of `BandPass`."""
 
     keeps: ClassVar[bool] = False

@@ -52,11 +52,7 @@ def recognises(contents: Contents) -> bool:
 
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
-    """Return the network of a checkpoint of the original DSS.
-
-    overrides: what the file does not say, by the names of the original's options. Raises as
-    `robustssm.checkpoints.state_spaces.build` does.
-    """
+    """Return the network of an original DSS checkpoint; raises as `state_spaces.build` does."""
     given = Overrides(overrides, SOURCE, contents.path)
     return assembled(contents, given, SOURCE, read_layer, NAMES)
 

@@ -137,8 +137,8 @@ def train(
     if output.exists():
         raise UsageError(f"train: {output} exists; name another file, or delete it")
     device = str(resolve_device(device))
-    logs = [EpochLog(log)] if log else []
-    boards = [TensorBoardLog(tensorboard)] if tensorboard else []
+    logs = [EpochLog(log).open] if log else []
+    boards = [TensorBoardLog(tensorboard).open] if tensorboard else []
     published = find(recipe) if recipe else None
     task, values = resolve(init, task, options, _given(ctx), published, scale)
     if published is not None:
@@ -161,7 +161,7 @@ def train(
             command=command,
             report=lambda epoch, loss, accuracy: advance(),
             augment=Augmentation(config.augment, data) if config.augment else None,
-            logs=[each.open for each in (*logs, *boards)],
+            logs=[*logs, *boards],
         )
     assert card is not None
     click.echo(f"{output}: clean test accuracy {card.clean_accuracy:.4f} (n = {card.n_test})")

@@ -28,10 +28,7 @@ class _Packed:
 
 
 def read_msgpack(path: Path, data: bytes, limits: Limits) -> Contents:
-    """Return the variables of a flax checkpoint; raises ContentsError if it is none or damaged.
-
-    Raises UsageError if msgpack is not installed.
-    """
+    """Return a flax file's variables; ContentsError if damaged, UsageError without msgpack."""
     value = _unpack(data, _Packed)
     if not isinstance(value, dict):
         raise ContentsError(

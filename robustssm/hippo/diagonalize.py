@@ -17,13 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from robustssm.errors import StabilityError, UsageError, require
-from robustssm.hippo import legs
-from robustssm.hippo.spectrum import (
-    damped_eigenvalues,
-    defective_tau,
-    log_phi_slope,
-    normal_eigenpairs,
-)
+from robustssm.hippo import legs, spectrum
 from robustssm.typing import ComplexArray, FloatArray
 
 DEFAULT_TAU = 0.1
@@ -91,7 +85,7 @@ def _finish(
 
 def normal(n: int) -> Diagonalization:
     """Return the normal part with input B/2 (S4D-LegS): V unitary, |E|_2 = n^2 / 2."""
-    eigenvalues, V = normal_eigenpairs(n)
+    eigenvalues, V = spectrum.normal_eigenpairs(n)
     P, B = legs.low_rank(n), legs.input_vector(n)
     return _finish("normal", {}, np.outer(P, P), 0.5 * B, eigenvalues, V, 0.5 * n * n)
 
@@ -102,7 +96,7 @@ def rank_one(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
     Its transfer function is G / (1 + tau phi_n), and Re lambda < -1/2 always (numerical range).
     Raises StabilityError if tau is below 1.5 tau_c and the matrix nearly defective.
     """
-    eigenvalues = damped_eigenvalues(legs.check_order(n), tau)
+    eigenvalues = spectrum.damped_eigenvalues(legs.check_order(n), tau)
     t = 2.0 * tau / (1.0 + tau)
     P, B = legs.low_rank(n), legs.input_vector(n)
     E, B_E = t * np.outer(P, P), (1.0 - 0.5 * t) * B
@@ -123,7 +117,7 @@ def clipped(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
     """
     family = rank_one(n, tau)
     V = legs.state(n, family.eigenvalues)
-    V = V / np.sqrt(np.abs(log_phi_slope(n, family.eigenvalues + 0.5)))
+    V = V / np.sqrt(np.abs(spectrum.log_phi_slope(n, family.eigenvalues + 0.5)))
     U, sigma, _ = np.linalg.svd(V)
     c = -tau * np.log(tau)
     low, high = sigma[-1] * np.exp(LIFT * c), sigma[0] * np.exp(-LOWER * c)
@@ -141,8 +135,8 @@ def tau_of_kappa(n: int, kappa: float) -> float:
     kappa falls from about 1 / tau to 1 at tau = 1. Raises UsageError if kappa is out of the
     family's reach: below 1, or above what 1.5 tau_c, its least tau, has.
     """
-    least, most = 1.5 * defective_tau(legs.check_order(n, minimum=2)) * (1.0 + 1e-12), 0.9999
-    least = max(least, 1e-12)
+    least = 1.5 * spectrum.defective_tau(legs.check_order(n, minimum=2)) * (1.0 + 1e-12)
+    least, most = max(least, 1e-12), 0.9999
     lowest, highest = rank_one(n, most).kappa, rank_one(n, least).kappa
     expected = f"1 < kappa <= {highest:.4g} at n = {n}"
     require(lowest <= kappa <= highest, "rank-one PTD: kappa", kappa, expected)

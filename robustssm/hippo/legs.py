@@ -32,7 +32,6 @@ EXPLICIT = 16
 # B_{2k} / (2k)!, k = 1..5: corrections of the trapezoid rule.
 TRAPEZOID = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160)
 
-
 # Below this a frequency counts as zero: phi is then smaller than 1e-100 and 1 + phi is exactly 1.
 FLOOR = 1e-100
 # Beyond this |s| squares would overflow and B / s is exact (n^2 / LARGE relative).
@@ -202,8 +201,7 @@ def integral_atan(x: float, w: Array) -> Array:
     exact = x * np.arctan(z) - 0.5 * w * log1p(z * z)
     q = np.where(small, z, 0.01) ** 2
     series = x * z * (0.5 - q * (1 / 12 - q * (1 / 30 - q * (1 / 56 - q / 90))))
-    result: Array = np.where(small, series, exact)
-    return result
+    return np.asarray(np.where(small, series, exact))
 
 
 def log1p(z: Array) -> Array:
@@ -211,8 +209,7 @@ def log1p(z: Array) -> Array:
     if np.isrealobj(z):
         return np.log1p(z)
     x, y = np.real(z), np.imag(z)
-    result: Array = 0.5 * np.log1p(x * (2.0 + x) + y * y) + 1j * np.arctan2(y, 1.0 + x)
-    return result
+    return np.asarray(0.5 * np.log1p(x * (2.0 + x) + y * y) + 1j * np.arctan2(y, 1.0 + x))
 
 
 def derivative_atan(x: float, w: Array, k: int) -> Array:
@@ -222,8 +219,7 @@ def derivative_atan(x: float, w: Array, k: int) -> Array:
     upper = (1j / (w + 1j * x)) ** m
     if np.isrealobj(w):
         return factorial * np.imag(upper)
-    result: Array = factorial * (upper - (-1j / (w - 1j * x)) ** m) / 2j
-    return result
+    return np.asarray(factorial * (upper - (-1j / (w - 1j * x)) ** m) / 2j)
 
 
 def normal_ratio(n: int, omega: FloatArray, tau: float = 1.0) -> ComplexArray:

@@ -54,10 +54,7 @@ class Stored:
 
 
 def save_initialization(path: Path, made: Diagonalization) -> str:
-    """Write an initialisation to `path` as npz, E as float64; return the sha256 of the file.
-
-    The same content gives the same bytes.
-    """
+    """Write an initialisation as npz, E in float64, always the same bytes; return their sha256."""
     n = len(made.B_E)
     meta = {"n": n, "method": made.method, **made.settings}
     meta |= {"kappa_measured": made.kappa, "max_real": made.max_real}

@@ -20,15 +20,8 @@ from typing import Any
 import numpy as np
 
 from robustssm.errors import UsageError, require, require_one_of
-from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import (
-    MAX_REAL,
-    Diagonalization,
-    clipped,
-    normal,
-    perturb,
-    rank_one,
-)
+from robustssm.hippo import diagonalize, legs
+from robustssm.hippo.diagonalize import Diagonalization, perturb
 from robustssm.hippo.matrix_files import shipped, shipped_orders
 from robustssm.typing import FloatArray
 
@@ -51,7 +44,7 @@ def random_perturbation(n: int, seed: int = 0) -> FloatArray:
     """
     A, _ = legs.matrices(n)
     E = scaled_random(n, seed, RANDOM_RELATIVE_NORM)
-    while np.linalg.eigvals(A + E).real.max() > MAX_REAL:
+    while np.linalg.eigvals(A + E).real.max() > diagonalize.MAX_REAL:
         E *= 0.5
     return E
 
@@ -97,9 +90,9 @@ def _minimax(
 
 
 MAKERS: dict[str, Callable[..., Diagonalization]] = {
-    "normal": normal,
-    "rank1": rank_one,
-    "clipped": clipped,
+    "normal": diagonalize.normal,
+    "rank1": diagonalize.rank_one,
+    "clipped": diagonalize.clipped,
     "optimized": _optimized,
     "minimax": _minimax,
     "random": _random,

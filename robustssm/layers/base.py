@@ -231,10 +231,7 @@ class KernelLayer(SSMLayer):
         require(count == 1, f"{what}: the number of channels", count, "1; take kernels")
 
     def impulse(self, L: int) -> Tensor:
-        """Return the kernel (d, L), float64, zero behind l_max.
-
-        Raises UsageError if there is more than one kernel per feature.
-        """
+        """Return the kernel (d, L), float64, zero behind l_max; UsageError if there are several."""
         self.check_causal("impulse response", 0)
         self.check_single("impulse response")
         k = self.kernels(L)[0]

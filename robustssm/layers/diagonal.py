@@ -20,18 +20,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustssm.errors import UsageError, require_one_of
 from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import KernelLayer, array, complex128
-from robustssm.layers.parameters import (
-    Trained,
-    discrete_diagonal,
-    doubled,
-    random_readout,
-    real_pair,
-)
+from robustssm.layers.parameters import Trained, discrete_diagonal, doubled, random_readout
 from robustssm.layers.systems import LinearSystem, Spectrum
 
 DISCRETIZATIONS = ("zoh", "bilinear", "impulse", "dss")
@@ -189,7 +183,7 @@ class S4D(Trained, GeneralDiagonal):
     def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
         A, B = torch.from_numpy(init.eigenvalues), torch.from_numpy(init.B)
         self._hold_log(A.repeat(self.d, 1), draw_steps(self.d), B=B.repeat(self.d, 1))
-        self.C = nn.Parameter(real_pair(random_readout(init, self.d)).float())
+        self.C = random_readout(init, self.d)
 
 
 class DSS(S4D):

@@ -18,12 +18,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustssm.errors import UsageError, require
 from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import KernelLayer, array, complex128
-from robustssm.layers.parameters import Trained, random_readout, real_pair, with_conjugates
+from robustssm.layers.parameters import Trained, random_readout, with_conjugates
 from robustssm.layers.systems import LinearSystem, Spectrum
 
 # Complex numbers of one block of frequencies: 64 MiB.
@@ -167,7 +167,7 @@ class S4(Trained, GeneralDPLR):
         values = (init.eigenvalues, init.P, init.B)
         Lambda, P, B = (torch.from_numpy(value).repeat(self.d, 1) for value in values)
         self._hold_log(Lambda, draw_steps(self.d), P=P, B=B)
-        self.C = nn.Parameter(real_pair(random_readout(init, self.d)).float())
+        self.C = random_readout(init, self.d)
 
     def full(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return Lambda, P, conj P, B, C with every conjugate, of rank 1 and one channel."""

@@ -36,21 +36,21 @@ def discrete_diagonal(A: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tenso
     return torch.log((1.0 + 0.5 * z) / (1.0 - 0.5 * z)), dt / (1.0 - 0.5 * z)
 
 
-def random_readout(init: Initialization, d: int) -> Tensor:
-    """Return C of shape (d, m), complex: a Gaussian readout of HiPPO's state seen through V.
+def random_readout(init: Initialization, d: int) -> nn.Parameter:
+    """Return C (d, m), stored as (d, m, 2): a Gaussian readout of HiPPO's state seen through V.
 
     If the basis is not HiPPO's, standard complex normal (real if all poles are).
     Halved at real eigenvalues, whose conjugate is not stored, since kernels take 2 Re.
     """
-    m = len(init.eigenvalues)
     weight = torch.from_numpy(init.weight) / 2.0
     if init.V is not None and init.name.family != "dss":
         C = torch.randn(d, init.n, dtype=torch.float64).to(torch.complex128)
-        return C @ torch.from_numpy(init.V) * weight
-    C = torch.randn(d, m, 2, dtype=torch.float64)
-    if (weight == 0.5).all():
-        return torch.complex(C[..., 0], torch.zeros_like(C[..., 0])) * weight
-    return torch.view_as_complex(C) * 0.5**0.5 * weight
+        C = C @ torch.from_numpy(init.V)
+    else:
+        pair = torch.randn(d, len(weight), 2, dtype=torch.float64)
+        real = torch.complex(pair[..., 0], torch.zeros_like(pair[..., 0]))
+        C = real if (weight == 0.5).all() else torch.view_as_complex(pair) * 0.5**0.5
+    return nn.Parameter(real_pair(C * weight).float())
 
 
 class Trained(SSMLayer):

@@ -16,8 +16,6 @@ from robustssm.errors import UsageError
 from robustssm.layers.base import SSMLayer
 from robustssm.networks.classifier import Classifier, pooled
 
-KIND = "mamba"
-
 # What fixes the function of a Mamba apart from its weights, with the defaults of transformers.
 CONFIG: dict[str, object] = {
     "vocab_size": 50280,
@@ -65,7 +63,7 @@ class MambaModel(Classifier):
     def to_dict(self) -> dict[str, object]:
         """Return what fixes the function apart from the weights, as on a checkpoint's card."""
         sizes = {"d_input": self.d_input, "d_output": self.d_output}
-        return {"kind": KIND, "source": "Mamba", **sizes, "config": dict(self.config)}
+        return {"kind": "mamba", "source": "Mamba", **sizes, "config": dict(self.config)}
 
     @property
     def blocks(self) -> nn.ModuleList:

@@ -6,12 +6,7 @@ import torch
 
 from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
-from robustssm.checkpoints.state_spaces.backbone import (
-    BackboneReader,
-    Parts,
-    block_names,
-    norm_tensors,
-)
+from robustssm.checkpoints.state_spaces import backbone
 from robustssm.checkpoints.state_spaces.layers import LayerReader, read_layer
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
@@ -35,11 +30,11 @@ def assembled(
     if any(name.startswith("s4_layers.") for name in w.names()):
         parts = _example(w, overrides)
     elif any(name.startswith(("model.layers.", "layers.")) for name in w.names()):
-        parts = BackboneReader(w, config, overrides, layer, names).read()
+        parts = backbone.BackboneReader(w, config, overrides, layer, names).read()
     else:
         one = layer(w, Options(None, overrides))
         fields, tensors = lone_layer(one.mixer, one.tensors)
-        parts = Parts({**fields, "mask_padding": True, **one.output}, tensors, [one])
+        parts = backbone.Parts({**fields, "mask_padding": True, **one.output}, tensors, [one])
     version = parts.layers[0].version
     origin = source if source.endswith(version) else f"{source} {version}"
     network = sequence_network(origin, parts.fields, parts.tensors, overrides, w)
@@ -48,14 +43,14 @@ def assembled(
     return Imported(network, _notes(contents, config, overrides, parts), family)
 
 
-def _example(w: Weights, overrides: Overrides) -> Parts:
+def _example(w: Weights, overrides: Overrides) -> backbone.Parts:
     """Return the parts of example.py's classifier: minimal S4D layers, LayerNorm, mean.
 
     The file does not say `prenorm`, which is asked for. Reference: state-spaces/s4, example.py
     (class S4Model). Its residuals are plain sums, and no norm follows the last block.
     """
     prefix = "s4_layers."
-    names = block_names(w, prefix)
+    names = backbone.block_names(w, prefix)
     indices = range(len(names))
     numbered = set(map(str, indices)) == names
     w.require(numbered, f"{prefix} has blocks {sorted(names)}, expected 0, 1, ...")
@@ -68,7 +63,9 @@ def _example(w: Weights, overrides: Overrides) -> Parts:
     for i, layer in enumerate(layers):
         w.require(layer.d == d, f"{prefix}{i} has {layer.d} features, expected {d}")
         tensors |= {f"blocks.{i}.{key}": value for key, value in layer.tensors.items()}
-        tensors |= norm_tensors(w.scope(f"norms.{i}."), "layer", d, f"blocks.{i}.norm.norm.")
+        tensors |= backbone.norm_tensors(
+            w.scope(f"norms.{i}."), "layer", d, f"blocks.{i}.norm.norm."
+        )
     fields: dict[str, object] = {
         "d_input": inputs,
         "d_model": d,
@@ -77,7 +74,7 @@ def _example(w: Weights, overrides: Overrides) -> Parts:
         "prenorm": overrides.flag("prenorm"),
         **layers[0].output,
     }
-    return Parts(fields, tensors, layers)
+    return backbone.Parts(fields, tensors, layers)
 
 
 def _config(contents: Contents) -> Mapping[str, object] | None:
@@ -97,7 +94,7 @@ def _notes(
     contents: Contents,
     config: Mapping[str, object] | None,
     overrides: Overrides,
-    parts: Parts,
+    parts: backbone.Parts,
 ) -> tuple[str, ...]:
     notes = []
     if overrides.assumed:
