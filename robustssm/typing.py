@@ -19,5 +19,6 @@ FloatArray = npt.NDArray[np.float64]
 # complex128 in value; numpy types many complex operations no more closely than this.
 ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 # Real or complex, the result of the same kind as the argument.
 Array = npt.NDArray[Any]

@@ -7,86 +7,142 @@ intervals D = G_t - G is interpolated as a whole, which is of second order near 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from robustssm.evaluations.initializations.hippo_bounds import (
-    MONOMIALS,
     NODES,
     HippoReadout,
+    interpolant,
     interpolation_error,
 )
 from robustssm.evaluations.initializations.responses import Damped, Response, is_hippo, paired
 from robustssm.evaluations.suprema.certified import Bracket
-from robustssm.evaluations.suprema.expansions import TERMS, ColumnSums
-from robustssm.evaluations.suprema.subdivision import Enclosure, blocks, polynomial_bound, supremum
+from robustssm.evaluations.suprema.expansions import TERMS
+from robustssm.evaluations.suprema.pole_sums import PoleSums
+from robustssm.evaluations.suprema.subdivision import (
+    Enclosure,
+    U,
+    blocks,
+    middle,
+    polynomial_bound,
+    supremum,
+)
 from robustssm.hippo import legs
 from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray, IntArray
 
 # Ratio of neighbouring ends of the first intervals.
 GROWTH = 1.25
+# Rounding of `legs.phase`, in u: 21 of its integrals' terms, twice, 25 of its sums, 2 cut off, and
+# one of omega.
+PHASE = 80.0
 # Intervals up to this long are interpolated as a whole; the disc has radius 1/4.
 SHORT = 0.125
+# Terms of a sum in closed form that are also summed one by one, where n is small.
+FIRST = 8
 
 
 @dataclass(frozen=True)
 class DampedDifference:
-    """|G_t - G| = tau |phi C x| / |1 + tau phi| in the rank-one family."""
+    """|G_t - G| = tau |phi C x| / |1 + tau phi| in the rank-one family.
+
+    phi has the modulus r and the computed phase psi at a frequency that differs from omega by at
+    most d(psi) (omega^2 + n^2) / n^2, since -psi' >= n^2 / (omega^2 + n^2), and `low` is attained
+    there. A bound instead holds for every phase within d(psi) of the computed ones.
+    """
 
     hippo: HippoReadout
     tau: float
 
-    def values(self, row: IntArray, at: FloatArray) -> FloatArray:
-        """Return the modulus of the difference."""
+    def phase(self, omega: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return psi (omega) and its rounding."""
+        psi = legs.phase(self.hippo.n, np.maximum(omega, legs.FLOOR))
+        return psi, PHASE * U * psi
+
+    def modulus(self, omega: FloatArray, cosine: FloatArray) -> FloatArray:
+        """Return |1 + tau phi| / r with |cos(psi / 2)| given, in which nothing cancels."""
+        n, hypot = self.hippo.n, np.hypot(omega, self.hippo.n)
+        r, gap = omega / hypot, n * (n / (hypot * (hypot + omega)))  # gap = 1 - r
+        least = np.hypot(1.0 - self.tau + self.tau * gap, 2.0 * np.sqrt(self.tau * r) * cosine)
+        return np.asarray(least / np.maximum(r, legs.FLOOR))
+
+    def values(self, row: IntArray, at: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the modulus of the difference and its rounding."""
         n = self.hippo.n
-        denominator = np.abs(legs.normal_ratio(n, at, self.tau))
-        scale = self.tau * at / np.hypot(at, n) / denominator
+        psi, shift = self.phase(at)
+        factor = self.tau / self.modulus(at, np.abs(np.cos(0.5 * psi)))
+        envelope = self.hippo.envelope(at, at)
         if self.hippo.C is None:
-            return scale * (n / np.hypot(at, n))
-        return scale * np.abs(self.hippo.values(at)[..., 0])
+            size, rounding = n / np.hypot(at, n), np.zeros(len(at))
+        else:
+            size = np.abs(self.hippo.values(at)[..., 0])
+            rounding = self.hippo.units(at) * envelope
+        # The frequency is off by `away` of itself; C x turns no more than phi.
+        away = shift * (at / n**2 + 1.0 / np.maximum(at, legs.FLOOR))
+        result = np.where(at > 0.0, factor * size, 0.0)
+        moved = (8.0 * away + 60.0 * U) * size + (away + shift) * envelope
+        return result, np.where(at > 0.0, factor * (rounding + moved), 0.0)
 
-    def bounds(self, row: IntArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    def bounds(
+        self, row: IntArray, low: FloatArray, high: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """Return the product of the factors' bounds, or that of an interpolant on short ones."""
-        result = self.factors(low, high)
-        short = high - low <= SHORT
-        if self.hippo.C is not None and short.any():
-            result[short] = np.minimum(result[short], self.interpolated(low[short], high[short]))
-        return result
+        result, rounding = self.factors(low, high)
+        short = np.flatnonzero((high - low <= SHORT) & (self.hippo.C is not None))
+        if len(short):
+            other = self.interpolated(*middle(low[short], high[short]))
+            result[short] = np.minimum(result[short], other)
+        # Where the interpolant is rounded more, shorter intervals still help the factors.
+        return result, rounding
 
-    def interpolated(self, low: FloatArray, high: FloatArray) -> FloatArray:
+    def interpolated(self, c: FloatArray, h: FloatArray) -> FloatArray:
         """Return the bound of the interpolant and its error, from the disc of radius 1/4.
 
         There |phi|^2 <= exp(-S/2), S <= sum (2j+1) / |s + j + 1|^2, keeps 1 + tau phi from zero;
-        the sum is at least ln(1 + n^2/c^2) - 1/c - min(pi/(2c), n/c^2) over (1 + 1/(4c))^2.
+        the sum is at least ln(1 + n^2/c^2) - 1/c - min(pi/(2c), n/c^2) over (1 + 1/(4c))^2, and
+        no smaller than its first terms.
         """
-        n, c, h = self.hippo.n, 0.5 * (low + high), 0.5 * (high - low)
+        n = self.hippo.n
         omega = c[:, None] + h[:, None] * NODES
-        r = omega / np.hypot(omega, n)
-        phi = r * np.exp(1j * legs.phase(n, np.maximum(omega, legs.FLOOR)))
-        values = self.hippo.values(omega)[..., 0] * phi / legs.normal_ratio(n, omega, self.tau)
+        r, (psi, shift) = omega / np.hypot(omega, n), self.phase(omega)
+        ratio = legs.normal_ratio(n, omega, self.tau)
+        values = self.hippo.values(omega)[..., 0] * (r * np.exp(1j * psi)) / ratio
+        # phi and 1 + tau phi are off by the phase's rounding, and some units, each.
+        away = (shift + 12.0 * U) * (1.0 + 1.0 / np.abs(ratio))
+        low, rows = np.maximum(c - h, 0.0), np.arange(len(c))[:, None]
+        envelope = self.hippo.envelope(low, c + h)
+        known = self.hippo.units(low) * envelope
+        rounding = (known[rows] + (away + 8.0 * U) * envelope[rows]) * r / np.abs(ratio)
+        coefficients, rounding = interpolant(values[..., None], rounding.max(axis=1))
         safe = np.maximum(c, legs.FLOOR)
         S = np.log1p((n / safe) ** 2) - 1.0 / safe - np.minimum(0.5 * np.pi / safe, n / safe**2)
-        largest = np.exp(-0.25 * np.maximum(S, 0.0) / (1.0 + 0.25 / np.maximum(safe, 1.0)) ** 2)
+        S = np.maximum(S, 0.0) / (1.0 + 0.25 / np.maximum(safe, 1.0)) ** 2
+        j = np.arange(min(n, FIRST))
+        first = np.sum((2 * j + 1) / (np.hypot(c[:, None], j + 1.0) + 0.25) ** 2, axis=1)
+        largest = np.exp(-0.25 * np.maximum(S, first))
         quarter = np.full_like(c, 0.25)
         K = self.hippo.disc_bound(c, 2.0 * quarter) * largest * interpolation_error(quarter, h)
         with np.errstate(divide="ignore"):
-            tail = K / (1.0 - self.tau * largest)
-        return self.tau * polynomial_bound((values @ MONOMIALS.T)[:, :, None], tail)
+            # 1 - tau largest may be as small as its own rounding.
+            tail = K / np.maximum(1.0 - self.tau * largest - 40.0 * U, 0.0)
+        return self.tau * polynomial_bound(coefficients, tail + rounding) * (1.0 + 4.0 * U)
 
-    def factors(self, low: FloatArray, high: FloatArray) -> FloatArray:
-        """Return the product of the factors' bounds."""
-        n = self.hippo.n
-        psi_low, psi_high = (legs.phase(n, np.maximum(end, legs.FLOOR)) for end in (high, low))
-        # Does an odd multiple of pi lie between? Then cos^2(psi / 2) reaches 0.
-        turns = np.floor(0.5 + psi_low / (2.0 * np.pi)) != np.floor(0.5 + psi_high / (2.0 * np.pi))
-        cosine = np.minimum(np.cos(0.5 * psi_low) ** 2, np.cos(0.5 * psi_high) ** 2)
-        cosine = np.where(turns, 0.0, cosine)
-        hypot = np.hypot(high, n)
-        r_high, gap = high / hypot, n * (n / (hypot * (hypot + high)))  # gap = 1 - r_high
-        # r / |1 + tau r e^{i psi}| grows with r.
-        least = np.hypot(1.0 - self.tau + self.tau * gap, 2.0 * np.sqrt(self.tau * r_high * cosine))
-        return self.tau * r_high / least * self.hippo.bounds(low, high)
+    def factors(self, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the product of the factors' bounds, and its rounding."""
+        (psi_low, under), (psi_high, over) = self.phase(high), self.phase(low)
+        # Does an odd multiple of pi lie between? Then |cos(psi / 2)| reaches 0.
+        first, last = psi_low - under, psi_high + over
+        turns = np.floor(0.5 + first / (2.0 * np.pi)) != np.floor(0.5 + last / (2.0 * np.pi))
+        cosine = np.minimum(
+            np.abs(np.cos(0.5 * psi_low)) - under, np.abs(np.cos(0.5 * psi_high)) - over
+        )
+        cosine = np.where(turns, 0.0, np.maximum(cosine, 0.0))
+        # |1 + tau r e^{i psi}| / r falls as r grows.
+        factor = self.tau / self.modulus(high, cosine) * (1.0 + 60.0 * U)
+        bound, rounding = self.hippo.bounds(low, high)
+        return factor * bound, factor * (rounding + 60.0 * U * bound)
 
     def at_infinity(self) -> float:
         """Return K with |G_t - G| <= K / omega beyond n^2, where |1 + tau phi| >= 1."""
@@ -101,47 +157,69 @@ class DiagonalDifference:
     poles: ComplexArray
     residues: ComplexArray
 
-    def values(self, row: IntArray, at: FloatArray) -> FloatArray:
-        """Return the modulus of the difference."""
-        result = np.empty(len(at))
-        for part in blocks(len(at), len(self.poles) + self.hippo.n):
-            weight = 1.0 / (1j * at[part, None] - self.poles)
-            difference = weight @ self.residues - self.hippo.values(at[part])
-            result[part] = np.linalg.norm(difference, axis=1)
-        return result
+    @cached_property
+    def sums(self) -> PoleSums:
+        """The sum over the poles."""
+        one, none = np.ones((1, len(self.poles), 1)), np.zeros((1, self.residues.shape[1], 1))
+        return PoleSums(self.poles[None], self.residues.T[None], one, none)
 
-    def bounds(self, row: IntArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    def values(self, row: IntArray, at: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the modulus of the difference and its rounding."""
+        result, rounding = np.empty(len(at)), np.empty(len(at))
+        for part in blocks(len(at), self.sums.size + self.hippo.n):
+            points = at[part]
+            known = self.sums.expand(row[part], points, points, 1)
+            difference = known.coefficients[:, 0, :, 0] - self.hippo.values(points)
+            result[part] = np.linalg.norm(difference, axis=1)
+            of_hippo = self.hippo.units(points) * self.hippo.envelope(points, points)
+            units = (2.0 * difference.shape[1] + 8.0) * U * result[part]
+            rounding[part] = known.rounding + of_hippo + units
+        return result, rounding
+
+    def bounds(
+        self, row: IntArray, low: FloatArray, high: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """Return the bound of both polynomials' difference and their remainders."""
-        result = np.empty(len(low))
-        none = np.zeros((1, self.residues.shape[1]))
-        columns = ColumnSums(self.poles[None], self.residues[None], none)
-        for part in blocks(len(low), TERMS * (len(self.poles) + self.hippo.n)):
-            zero = np.zeros(len(low[part]), dtype=np.int64)
-            of_poles, poles_tail = columns.expand(zero, low[part], high[part])
-            of_hippo, hippo_tail = self.hippo.expand(low[part], high[part])
-            result[part] = polynomial_bound(of_poles - of_hippo, poles_tail + hippo_tail)
-        return result
+        result, rounding = np.empty(len(low)), np.empty(len(low))
+        for part in blocks(len(low), TERMS * (self.sums.size + self.hippo.n)):
+            poles = self.sums.expand(row[part], low[part], high[part], TERMS)
+            hippo = self.hippo.expand(*middle(low[part], high[part]))
+            difference = poles.coefficients[:, :TERMS, :, 0] - hippo.coefficients
+            size = np.linalg.norm(difference, axis=(1, 2))
+            rounding[part] = poles.rounding + hippo.rounding + 8.0 * U * size
+            tail = poles.tail + hippo.tail + rounding[part]
+            result[part] = polynomial_bound(difference, tail)
+        return result, rounding
 
     def at_infinity(self) -> float:
         """Return K with |G_a - G| <= K / omega beyond twice the largest pole."""
         return 2.0 * float(np.sum(np.linalg.norm(self.residues, axis=1))) + self.hippo.at_infinity()
 
 
-def certified_error(system: Response, rtol: float = 1e-9) -> Bracket:
-    """Return the bracket of sup_omega |G_a(i omega) - G(i omega)|; rtol: the gap asked for."""
+def certified_error(
+    system: Response, rtol: float = 1e-9, near: FloatArray | None = None
+) -> Bracket:
+    """Return the bracket of sup_omega |G_a(i omega) - G(i omega)|, rounding included.
+
+    rtol: the gap asked for, which rounding may widen; near: frequencies to look at first. The
+    float64 poles, residues and readout are the system, what computed them is not enclosed.
+    """
     if is_hippo(system) or not np.any(system.C):
         return Bracket(0.0, 0.0, 0.0)
     readout = HippoReadout(system.n, system.C)
     if isinstance(system, Damped):
-        return damped_error(readout, system.tau, rtol)
+        return damped_error(readout, system.tau, rtol, near)
     poles, residues = paired(system)
-    return _search(DiagonalDifference(readout, poles, residues[:, None]), system.n, poles, rtol)
+    difference = DiagonalDifference(readout, poles, residues[:, None])
+    return _search(difference, system.n, poles, rtol, near)
 
 
-def damped_error(readout: HippoReadout, tau: float, rtol: float = 1e-9) -> Bracket:
+def damped_error(
+    readout: HippoReadout, tau: float, rtol: float = 1e-9, near: FloatArray | None = None
+) -> Bracket:
     """Return the bracket of sup |G_t - G| in the rank-one family, 0 < tau <= 1, C not zero."""
     none = np.zeros(0, dtype=np.complex128)
-    return _search(DampedDifference(readout, tau), readout.n, none, rtol)
+    return _search(DampedDifference(readout, tau), readout.n, none, rtol, near)
 
 
 def diagonalization_error(
@@ -178,16 +256,25 @@ def diagonalization_error(
 
 
 def _search(
-    difference: DampedDifference | DiagonalDifference, n: int, poles: ComplexArray, rtol: float
+    difference: DampedDifference | DiagonalDifference,
+    n: int,
+    poles: ComplexArray,
+    rtol: float,
+    near: FloatArray | None = None,
 ) -> Bracket:
     """Return the bracket over [0, end], end so far out that the rest is below a value found."""
     probe = np.concatenate([spikes(n, min(n // 2, 8)), np.geomspace(0.1, n * n, 64)])
-    known = float(difference.values(np.zeros(len(probe), dtype=np.int64), probe).max())
+    value, rounding = difference.values(np.zeros(len(probe), dtype=np.int64), probe)
     far = max(4.0 * n * n, 2.0 * float(np.abs(poles).max(initial=0.0)))
-    end = max(far, difference.at_infinity() / max(known, 1e-300))
+    # Further out than this no reader looks, nor is the difference above its rounding.
+    known, limit = float((value - rounding).max()), difference.at_infinity() * (1.0 + 1e-9)
+    end = max(far, limit / max(known, 1e-30 * limit))
     count = int(np.ceil(np.log(end / 0.5) / np.log(GROWTH)))
     edges = np.concatenate([[0.0], np.geomspace(0.5, end, count + 1)])
     zeros = np.zeros(count + 1, dtype=np.int64)
     enclosure: Enclosure = difference
-    best, bound, _, at = supremum(enclosure, zeros, zeros, edges[:-1], edges[1:], rtol)
-    return Bracket(float(best[0]), float(bound[0]), float(at[0]))
+    points = np.zeros(0) if near is None else near
+    none = np.zeros(len(points), dtype=np.int64)
+    probes = (none, none, points)
+    best, bound, _, at = supremum(enclosure, zeros, zeros, edges[:-1], edges[1:], rtol, probes)
+    return Bracket(float(best[0]), max(float(bound[0]), limit / end), float(at[0]))

@@ -253,14 +253,23 @@ def model_gain(
         first = pd.DataFrame({"model": label, "name": of_seeds, "layer": index}, gains.index)
         frames.append(first.join(gains))
     table = pd.concat(frames, ignore_index=True)
-    notes = _notes(list(systems.values()), table, length)
+    notes = _notes(list(systems.values()), table, length, rtol)
     content = checkpoint.content_hash
     return ModelGain(label, of_seeds, content, n, spike, kappa, length, systems, table, notes)
 
 
-def _notes(systems: list[LayerSystem], table: pd.DataFrame, length: int) -> tuple[str, ...]:
+def _notes(
+    systems: list[LayerSystem], table: pd.DataFrame, length: int, rtol: float
+) -> tuple[str, ...]:
     """Return what a reader of the numbers has to know."""
     notes = []
+    # `high` is at most 1 + rtol times `low`, and both are rounded.
+    wide = int((table["gain_high"] > (1.0 + 1.001 * rtol) * table["gain_low"]).sum())
+    if wide:
+        notes.append(
+            f"{wide} of {len(table)} peak gains lie in brackets wider than {rtol:g}: rounding, or "
+            "the most intervals that a system may take, does not let them be narrower"
+        )
     if any(isinstance(s, Mimo) for s in systems):
         notes.append("S5: one system a layer, gains are largest singular values, dt a mean")
     if any(isinstance(s, Dense) for s in systems):
