@@ -87,8 +87,9 @@ def test_golden_sup_and_h2() -> None:
     for row in stored("transfer_sup.csv").to_dict("records"):
         known = responses.response(parse("s4d"), named_readout(row["C"], row["n"]))
         sup = norms.sup_error(known)
-        # Refined to 1e-12 and, being attained, never above the true sup but by rounding.
-        assert sup.value == pytest.approx(row["sup_abs_diff"], rel=1e-12)
+        # Attained, less a bound of its rounding, 5e-12 of it at most here; the reference has 1e-12.
+        assert sup.value == pytest.approx(row["sup_abs_diff"], rel=6e-12)
+        assert sup.value <= row["sup_abs_diff"] * (1.0 + 1e-12)
         # The certificate: proved from above, with the gap that it promises.
         assert row["sup_abs_diff"] * (1.0 - 1e-13) <= sup.high <= sup.value * (1.0 + 1.001e-9)
         # Flat top of half-width 1/2: 1e-6 of the width changes the value by 1e-12.
