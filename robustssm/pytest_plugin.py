@@ -29,13 +29,15 @@ class Robustness:
         against: str | None = None,
         margin: float = 0.02,
         alpha: float = 0.05,
+        unjudged: float = 0.2,
         jobs: int = 1,
     ) -> "list[Check]":
-        """Fail the test where the curve of a model fell below the baseline; return the checks.
+        """Fail the test where a curve fell below the baseline, or could not; return the checks.
 
         models: as of `robustssm check`: names of the zoo, name=path, or checkpoint files. Files
         are looked for beside the test's file, then in the current directory. against, margin,
-        alpha: as there; jobs: processes. What is wrong with the arguments fails the test, too.
+        alpha, unjudged: as there; jobs: processes. What is wrong with the arguments fails the
+        test, too.
         """
         __tracebackhide__ = True
         from tempfile import TemporaryDirectory
@@ -53,7 +55,7 @@ class Robustness:
             with TemporaryDirectory() as folder:
                 run = RunDirectory(Path(folder))
                 errors = run_sweep(plan, run, Execution(jobs=jobs)).errors
-                found = [] if errors else checks(held, plan, run, against, margin, alpha)
+                found = [] if errors else checks(held, plan, run, against, margin, alpha, unjudged)
         except RobustssmError as error:
             pytest.fail(str(error), pytrace=False)
         if errors:
@@ -63,6 +65,7 @@ class Robustness:
             )
         if not all(one.passed for one in found):
             lines = [one.report() for one in found]
+            lines += [one.not_judged() for one in found if not one.judged]
             notes = dict.fromkeys(line for one in found for line in one.notes())
             pytest.fail("\n".join([*lines, *notes]), pytrace=False)
         return found

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError
 from robustssm.evaluations.baselines.baseline import Baseline, Member
-from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, Check, judge
+from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, UNJUDGED, Check, judge
 from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan
@@ -46,6 +46,7 @@ def checks(
     against: str | None = None,
     margin: float = MARGIN,
     alpha: float = ALPHA,
+    unjudged: float = UNJUDGED,
 ) -> list[Check]:
     """Return the check of every model of a measured plan, in its order."""
     found = []
@@ -63,5 +64,5 @@ def checks(
             model.ref.label, model.train_seed, model.content_hash, members[0].ids,
             outcomes.clean, outcomes.correct[rows],
         )  # fmt: skip
-        found.append(judge(baseline, measured, members, margin, alpha))
+        found.append(judge(baseline, measured, members, margin, alpha, unjudged))
     return found

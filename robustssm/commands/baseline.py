@@ -31,7 +31,8 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     The file holds the conditions, the data's hash, and which samples each model of each training
     seed got right; it needs neither run nor checkpoints afterwards. Equal runs give equal files.
     Give it three training seeds of a model or more if retrained models are to be held against it:
-    one seed says nothing of how much seeds differ.
+    one seed says nothing of how much seeds differ. It says the smallest fall that a check will
+    find, and with how many seeds it would find enough.
 
     \b
     Examples:
@@ -44,6 +45,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     """
     from robustssm.evaluations.baselines.baseline import make_baseline
     from robustssm.evaluations.baselines.files import write_baseline
+    from robustssm.evaluations.baselines.reach import reach
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
     made = make_baseline([RunDirectory(path) for path in runs], common.names_in(models))
@@ -53,6 +55,8 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
         f"{output}: {len(made.conditions)} conditions and the clean accuracy of "
         f"{', '.join(member.name for member in made.members)}{partial}"
     )
+    for model in made.models:
+        terminal.note(str(reach(made, model)))
 
 
 @click.command()
@@ -81,6 +85,13 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     default=0.05,
     help="Probability of a false alarm, for each model, as the band assumes.",
 )
+@click.option(
+    "--unjudged",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    help="Share of conditions that may have no band, so that no result could fail there; more: "
+    "exit 6.",
+)
 @common.output(help="Run directory to keep what is measured in. Default: none, it is thrown away.")
 @common.shared("reuse")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1, or auto.")
@@ -91,6 +102,7 @@ def check(
     against: str | None,
     margin: float,
     alpha: float,
+    unjudged: float,
     output: Path | None,
     reuse: tuple[Path, ...],
     device: str,
@@ -102,8 +114,9 @@ def check(
     the baseline, the clean accuracy included. Against one training seed, samples are paired: a
     condition has fallen where McNemar's exact one-sided p, Holm-adjusted, is below --alpha and the
     fall exceeds --margin. Against more seeds, where it is below the prediction bound of one more
-    seed (moderated Student, Bonferroni; arcsine scale) and the margin. The mean over conditions is
-    held against a bound of its own; both share --alpha. What rose is reported and never fails.
+    seed (variances shared among conditions, Holm; arcsine scale) and the margin. Clean accuracy
+    and the mean over conditions have bounds of their own; all share --alpha. What rose is reported
+    and never fails. Where the bound is at chance no result could fail: `no band`.
 
     \b
     Examples:
@@ -114,7 +127,8 @@ def check(
 
     \b
     Exit codes: 0 nothing fell; 2 usage; 3 some cells failed; 4 a checkpoint, the baseline or the
-    data are rejected; 5 the curve fell; 130 interrupted.
+    data are rejected; 5 the curve fell; 6 nothing fell, but too few conditions could; 130
+    interrupted.
     """
     from contextlib import nullcontext
     from tempfile import TemporaryDirectory
@@ -150,13 +164,13 @@ def check(
             raise common.CommandError(
                 f"check: {len(errors)} cells failed, the first with: {first}", 3
             )
-        found = checks(held, plan, run, against, margin, alpha)
+        found = checks(held, plan, run, against, margin, alpha, unjudged)
     _show(found, held, str(path), asked.style)
     _fail(found)
 
 
 def _fail(found: "list[Check]") -> None:
-    """Raise CommandError, with exit code 5, where a model fell."""
+    """Raise CommandError, with exit code 5 where a model fell, 6 where too little was judged."""
     from robustssm.evaluations.baselines.verdicts import describe
 
     lines = []
@@ -168,6 +182,9 @@ def _fail(found: "list[Check]") -> None:
             lines.append(f"{one.model}/{one.train_seed} fell at {len(fallen)}: {named}{more}")
     if lines:
         raise common.CommandError("check: " + "\n  ".join(lines), 5)
+    lines = [one.not_judged() for one in found if not one.judged]
+    if lines:
+        raise common.CommandError("check: " + "\n  ".join(lines), 6)
 
 
 def _show(found: "list[Check]", baseline: "Baseline", path: str, style: str) -> None:
@@ -205,6 +222,7 @@ def _record(check: "Check") -> dict[str, Any]:
         "seeds": check.seeds,
         "same_checkpoint": check.same,
         "passed": check.passed,
+        "without_band": check.open,
         "conditions": check.table.to_dict("records"),
         "notes": check.notes(),
     }

@@ -10,11 +10,9 @@ from scipy import stats
 from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.paired import mcnemar
 from robustssm.evaluations.statistics.seed_bands import (
-    POOLED,
+    Seeds,
     adjusted,
     fall_p,
-    mean_band,
-    seed_band,
 )
 
 SHARES = arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(1, 6)),
@@ -41,37 +39,52 @@ def test_falls_are_scipys_one_sided_binomial_test(right: np.ndarray) -> None:
 def test_two_families_have_half_the_level_each() -> None:
     p = np.array([0.01, 0.04, 0.5])
     np.testing.assert_allclose(adjusted(p), [0.03, 0.08, 0.5], rtol=1e-14)
-    np.testing.assert_allclose(adjusted(p, 2), [0.06, 0.16, 1.0], rtol=1e-14)
+    np.testing.assert_allclose(adjusted(p, 0.5), [0.06, 0.16, 1.0], rtol=1e-14)
 
 
-def test_one_condition_is_students_prediction_bound_by_hand() -> None:
+def test_students_bound_by_hand() -> None:
     shares = np.array([[0.81], [0.9], [0.85]])
     angles = np.arcsin(np.sqrt(shares[:, 0]))
-    # One condition pools with itself alone: its own variance, POOLED more degrees of freedom.
-    half = stats.t.ppf(0.95, 2 + POOLED) * angles.std(ddof=1) * np.sqrt(4 / 3)
-    band = seed_band(shares, 10**6, 0.05)
+    half = stats.t.ppf(0.95, 2) * angles.std(ddof=1) * np.sqrt(4 / 3)
+    band = Seeds.of(shares, 10**6).students_band(0.05)
     # Rounding of sines and square roots of numbers near 1.
     np.testing.assert_allclose(band.low, np.sin(angles.mean() - half) ** 2, rtol=1e-12)
     np.testing.assert_allclose(band.high, np.sin(angles.mean() + half) ** 2, rtol=1e-12)
-    mean = mean_band(shares[:, 0], 10**6, 0.05)
-    half = stats.t.ppf(0.95, 2) * angles.std(ddof=1) * np.sqrt(4 / 3)
-    np.testing.assert_allclose(mean.low, np.sin(angles.mean() - half) ** 2, rtol=1e-12)
 
 
 def test_seeds_that_agree_by_chance_leave_the_samplings_variance() -> None:
-    band = seed_band(np.full((2, 3), 0.9), 500, 0.05)
-    np.testing.assert_allclose(band.scale, np.sqrt(1.5 / (4 * 500)), rtol=1e-14)
-    np.testing.assert_allclose(mean_band(np.full(2, 0.9), 500, 0.05).scale, band.scale[:1])
+    seeds = Seeds.of(np.full((2, 3), 0.9), 500)
+    # Normal with the variance of the sampling is the least that a bound can be.
+    least = stats.norm.isf(0.05 / 3) * np.sqrt(1.5 / (4 * 500))
+    angle = np.arcsin(np.sqrt(0.9))
+    assert (seeds.band(0.05).low <= np.sin(angle - least) ** 2 + 1e-12).all()
+    student = stats.t.isf(0.05, 1) * np.sqrt(1.5 / (4 * 500))
+    expected = np.sin(max(angle - student, 0.0)) ** 2
+    np.testing.assert_allclose(seeds.students_band(0.05).low, expected, rtol=1e-12)
 
 
 def test_many_seeds_keep_their_own_variances() -> None:
     rng = np.random.Generator(np.random.Philox(1))
     spread = np.array([0.002, 0.05])
     angles = 1.1 + spread * rng.standard_normal((2000, 2))
-    band = seed_band(np.sin(angles) ** 2, 10**8, 0.05)
-    # Own variance, with POOLED of 2000 degrees from the mean of both: 30% of the smaller one here.
-    expected = (1999 * angles.var(0, ddof=1) + POOLED * angles.var(0, ddof=1).mean()) / 2001
-    np.testing.assert_allclose(band.scale**2, expected * (1 + 1 / 2000), rtol=1e-9)
+    band = Seeds.of(np.sin(angles) ** 2, 10**8).band(0.05)
+    fall = np.arcsin(np.sqrt(band.expected)) - np.arcsin(np.sqrt(band.low))
+    expected = stats.norm.isf(0.025) * angles.std(0, ddof=1) * np.sqrt(1 + 1 / 2000)
+    # Variances of the mixture are 12 % apart, deviations 6 %; both neighbours weigh in.
+    np.testing.assert_allclose(fall, expected, rtol=0.04)
+
+
+def test_the_others_tell_a_conditions_variance() -> None:
+    """Two seeds at 200 conditions of one spread: nearly the bound of a known variance."""
+    rng = np.random.Generator(np.random.Philox(2))
+    angles = 1.0 + 0.05 * rng.standard_normal((2, 200))
+    band = Seeds.of(np.sin(angles) ** 2, 10**6).band(0.05)
+    fall = np.arcsin(np.sqrt(band.expected)) - np.arcsin(np.sqrt(band.low))
+    known = stats.norm.isf(0.05 / 200) * 0.05 * np.sqrt(1.5)
+    # The median, by the condition of unknown scale and the estimate of 200 variances.
+    assert known < np.median(fall) < 2.0 * known
+    student = stats.t.isf(0.05 / 200, 1) * 0.05 * np.sqrt(1.5)
+    assert np.median(fall) < 0.01 * student
 
 
 @given(SHARES, st.floats(0.001, 0.2))
@@ -79,7 +92,8 @@ def test_many_seeds_keep_their_own_variances() -> None:
 def test_a_band_holds_its_middle_and_grows_with_confidence(
     shares: np.ndarray, level: float
 ) -> None:  # fmt: skip
-    band, wider = seed_band(shares, 200, level), seed_band(shares, 200, level / 2)
+    seeds = Seeds.of(shares, 200)
+    band, wider = seeds.band(level), seeds.band(level / 2)
     assert ((band.low <= band.expected) & (band.expected <= band.high)).all()
     assert ((wider.low <= band.low) & (wider.high >= band.high)).all()
     assert (wider.low >= 0).all() and (wider.high <= 1).all()
@@ -92,14 +106,17 @@ def test_a_band_holds_its_middle_and_grows_with_confidence(
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_false_alarms_of_seeds_of_one_distribution(seeds: int) -> None:
-    """Seeds with a normal deviation of their own at each condition, in common at pairs of them."""
+    """Seeds with a normal deviation of their own at each condition, in common at pairs of them.
+
+    The conditions have a quarter of the level of a check.
+    """
     rng = np.random.Generator(np.random.Philox(seeds))
     runs, conditions, level = 2000, 10, 0.05
     deviations = np.repeat(rng.standard_normal((runs, seeds + 1, conditions // 2)), 2, axis=2)
     shares = np.sin(1.2 + 0.05 * deviations) ** 2
     alarms = 0
     for one in shares:
-        band = seed_band(one[:-1], 10_000, level)
+        band = Seeds.of(one[:-1], 10_000).band(level / 4)
         alarms += bool((one[-1] < band.low).any())
     # Three standard errors of a share of 0.05 of 2000.
     assert alarms / runs <= level + 3 * np.sqrt(0.05 * 0.95 / runs)
@@ -107,6 +124,4 @@ def test_false_alarms_of_seeds_of_one_distribution(seeds: int) -> None:
 
 def test_one_seed_has_no_band_over_seeds() -> None:
     with pytest.raises(UsageError, match="1 training seed, expected at least 2"):
-        seed_band(np.ones((1, 3)), 100, 0.05)
-    with pytest.raises(UsageError, match="1 training seed, expected at least 2"):
-        mean_band(np.ones(1), 100, 0.05)
+        Seeds.of(np.ones((1, 3)), 100)

@@ -201,7 +201,7 @@ def test_what_is_right_wherever_the_baseline_is_never_falls(seed: int, seeds: in
     right = rng.random((4, 100)) < 0.6
     baseline, members = example(right, seeds)
     more = right | (rng.random(right.shape) < 0.3)
-    assert judge(baseline, with_outcomes(members[0], more), members).passed
+    assert judge(baseline, with_outcomes(members[0], more), members).fallen.empty
     check = judge(baseline, members[0], members)
     assert check.same and set(verdicts(check)) <= {HELD, "no band"}
     assert np.isfinite(check.table[["baseline", "measured", "low", "p"]].to_numpy()).all()

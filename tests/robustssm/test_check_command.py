@@ -33,15 +33,21 @@ def call(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A baseline of two seeds; a third one, and one whose training was stopped after an epoch."""
+    """A baseline of three seeds of S4 and two of S4-PTD, whose curves are alike at the spike.
+
+    A third seed of S4-PTD, and one whose training was stopped after an epoch.
+    """
     folder = tmp_path_factory.mktemp("trained")
     run, curve = folder / "run", folder / "curve.json"
-    result = call("sweep", "-m", "s4ptd/0,s4ptd/1", "--noise", "resonance", "--eps", "0.3,1",
+    result = call("sweep", "-m", "s4/*,s4ptd/0,s4ptd/1", "--noise", "resonance", "--eps", "0.3,1",
                   "-L", 100, "-j", 1, "--no-figures", "-o", run)  # fmt: skip
     assert result.exit_code == 0, result.output
     result = call("baseline", run, "-o", curve)
     assert result.exit_code == 0, result.output
-    assert "2 conditions and the clean accuracy of s4ptd/0, s4ptd/1, PARTIAL" in result.stderr
+    assert "2 conditions and the clean accuracy of s4/0, s4/1, s4/2, s4ptd/0" in result.stderr
+    assert "PARTIAL" in result.stderr
+    assert "s4 (3 training seeds, 2 conditions): falls count from" in result.stderr
+    assert "s4ptd (2 training seeds, 2 conditions): " in result.stderr
     good, bad = folder / "good.safetensors", folder / "bad.safetensors"
     good.write_bytes(zoo_path("s4ptd", 2).read_bytes())
     train(Architecture("s4ptd"), "digits", TrainingConfig(epochs=1, seed=2), bad, command="test")
@@ -51,21 +57,35 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_another_seed_passes_and_a_training_that_was_stopped_fails(
     trained: dict[str, Path],
 ) -> None:
-    result = call("check", trained["good"], "--baseline", trained["curve"], "-j", 1)
+    arguments = ("--baseline", trained["curve"], "-j", 1)
+    result = call("check", trained["good"], *arguments, "--against", "s4")
     assert result.exit_code == 0, result.output
-    assert "good/2 against s4ptd (2 training seeds, n = 100)" in result.stdout
+    assert "good/2 against s4 (3 training seeds, n = 100)" in result.stdout
     assert "PARTIAL" in result.stdout
-    result = call("check", trained["good"], f"late={trained['bad']}", "-j", 1,
-                  "--baseline", trained["curve"])  # fmt: skip
+    both = trained["good"], f"late={trained['bad']}"
+    result = call("check", *both, *arguments, "--against", "s4")
     assert result.exit_code == 5, result.output
     assert "check: late/2 fell at 4" in result.stderr and "clean accuracy: " in result.stderr
     assert "good/2 fell" not in result.stderr
     # Paired with one seed, and S4D: intact, and broken at the spike alone.
-    result = call("check", "s4d/2", "--baseline", trained["curve"], "--against", "s4ptd/0", "-j", 1)
+    result = call("check", "s4d/2", *arguments, "--against", "s4ptd/0")
     assert result.exit_code == 5
     assert "resonance at spike 1, eps 1 linf" in result.stderr and "band from" in result.stderr
     assert "clean accuracy" not in result.stderr
     assert "s4ptd/0 has one training seed" in result.stderr
+
+
+def test_a_check_that_could_not_fail_has_not_passed(trained: dict[str, Path]) -> None:
+    """Two seeds say nothing of a clean accuracy, nor of a mean."""
+    arguments = ("check", trained["good"], "--baseline", trained["curve"], "-j", 1)
+    result = call(*arguments, "--against", "s4ptd")
+    assert result.exit_code == 6, result.output
+    assert "is not judged: no result could fail at " in result.stderr
+    assert "more training seeds than 2" in result.stderr
+    json_of = call(*arguments, "--against", "s4ptd", "--format", "json").stdout
+    assert json.loads(json_of)["passed"] is False
+    assert json.loads(json_of)["checks"][0]["without_band"] >= 1
+    assert call(*arguments, "--against", "s4ptd", "--unjudged", 1).exit_code == 0
 
 
 def test_weights_disturbed_a_little_pass_and_much_fail(
@@ -85,7 +105,7 @@ def test_weights_disturbed_a_little_pass_and_much_fail(
 
 def test_streams_formats_and_what_is_kept(trained: dict[str, Path], tmp_path: Path) -> None:
     arguments = ("check", "s4ptd", "--baseline", trained["curve"], "-j", 1, "-o",
-                 tmp_path / "run", "--progress", "plain")  # fmt: skip
+                 tmp_path / "run", "--progress", "plain", "--against", "s4ptd/0")  # fmt: skip
     first = call(*arguments, "--format", "json")
     content = json.loads(first.stdout)
     assert content["passed"] is True and content["n"] == 100
@@ -97,7 +117,8 @@ def test_streams_formats_and_what_is_kept(trained: dict[str, Path], tmp_path: Pa
     assert call(*arguments, "--format", "csv").stdout.startswith("model,train_seed,against,noise")
     assert call(*arguments, "--format", "md").stdout.startswith("| noise | mode |")
     reused = call("check", "s4ptd", "--baseline", trained["curve"], "-j", 1, "--reuse",
-                  trained["run"], "--progress", "plain", "--format", "json")  # fmt: skip
+                  trained["run"], "--progress", "plain", "--format", "json",
+                  "--against", "s4ptd/0")  # fmt: skip
     assert json.loads(reused.stdout)["checks"] == content["checks"]
     assert "check: " not in reused.stderr
 
@@ -108,13 +129,15 @@ def test_what_cannot_be_checked_is_one_line(trained: dict[str, Path], tmp_path: 
     sha = json.loads(curve.read_text())["data"]["sha256"]
     other.write_text(curve.read_text().replace(sha, "0" * 64))
     for arguments, code, message in (
-        ((trained["good"], "--baseline", other), 4, "outcomes would not be paired"),
+        (("s4ptd/1", "--baseline", other), 4, "outcomes would not be paired"),
+        ((trained["good"], "--baseline", curve), 2, "holds s4, s4ptd"),
         (("s4d", "--baseline", tmp_path / "none.json"), 2, "cannot be read"),
         (("s4x", "--baseline", curve), 2, "'s4x' is unknown"),
         ((trained["good"], "--baseline", curve, "--against", "x"), 2, "'x' is not in it"),
-        ((tmp_path / "no.safetensors", "--baseline", curve), 4, "no such file"),
+        ((tmp_path / "no.safetensors", "--baseline", curve, "--against", "s4"), 4, "no such file"),
         ((trained["good"], "--baseline", trained["good"]), 4, "is no JSON"),
         ((trained["good"], "--baseline", curve, "--margin", 1), 2, "margin"),
+        (("s4ptd/1", "--baseline", curve, "--unjudged", 2), 2, "unjudged"),
     ):
         result = call("check", *arguments, "-j", 1)
         assert (result.exit_code, message in result.stderr) == (code, True), result.output
@@ -123,7 +146,7 @@ def test_what_cannot_be_checked_is_one_line(trained: dict[str, Path], tmp_path: 
 
 TEST = """
 def test_my_model(robustness):
-    robustness.check("{model}.safetensors", baseline="curve.json")
+    robustness.check("{model}.safetensors", baseline="curve.json", against="s4")
 """
 
 
@@ -149,7 +172,7 @@ def test_a_users_test_passes_and_fails(user: Callable[[str], pytest.RunResult]) 
     result = user("bad")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([
-        "*bad/2 against s4ptd (2 training seeds, n = 100): 4 fell of 4",
+        "*bad/2 against s4 (3 training seeds, n = 100): * fell*",
         "*resonance at spike 1, eps 1 linf: 0.*, band from 0.* (baseline 0.*, change -0.*, p *)",
     ])  # fmt: skip
     assert "Traceback" not in result.stdout.str() and "site-packages" not in result.stdout.str()

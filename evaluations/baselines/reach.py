@@ -1,0 +1,81 @@
+"""What a baseline can find: the smallest falls that count, and how many seeds would find more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robustssm.evaluations.baselines.baseline import Baseline, Member
+from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, OF_CONDITIONS, OF_MEAN, UNJUDGED
+from robustssm.evaluations.statistics.power import smallest_difference
+from robustssm.evaluations.statistics.seed_bands import Seeds
+from robustssm.typing import FloatArray
+
+# Beyond this many seeds the answer is that no number of them will do.
+MOST_SEEDS = 20
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a check against k training seeds of a model can find at its conditions.
+
+    falls (conditions,): the smallest fall of accuracy that counts, at the default alpha and margin;
+    infinite where the bound is at chance, so that no result could fail. enough: seeds of the same
+    spread with which all but `UNJUDGED` of the conditions could fail, 0 if no number up to
+    MOST_SEEDS does.
+    """
+
+    model: str
+    seeds: int
+    falls: FloatArray
+    enough: int
+
+    @property
+    def open(self) -> int:
+        """Conditions at which no result could fail."""
+        return int(np.isinf(self.falls).sum())
+
+    def __str__(self) -> str:
+        count, plural = len(self.falls), "s" if self.seeds > 1 else ""
+        text = f"{self.model} ({self.seeds} training seed{plural}, {count} conditions): "
+        found = self.falls[np.isfinite(self.falls)]
+        if len(found):
+            text += f"falls count from {found.min():.3f} to {found.max():.3f}"
+            text += f", median {np.median(found):.3f}"
+        if self.open:
+            text += f"{', and ' if len(found) else ''}no result could fail at {self.open}"
+        if self.seeds == 1:
+            return f"{text}; by the samples alone, of one seed: a retrained model may fall further"
+        if self.open > UNJUDGED * count:
+            some = f"{self.enough} seeds of this spread would do" if self.enough else "no number"
+            text += f"; more than a share of {UNJUDGED:g}, so that checks will not pass ({some})"
+        return text
+
+
+def reach(baseline: Baseline, model: str) -> Reach:
+    """Return what a check against all training seeds of a model can find."""
+    members = baseline.against(model)
+    n, chance = baseline.data.samples, baseline.data.chance
+    count = len(members[0].ids)
+    if len(members) == 1:
+        # Holm's first step, clean accuracy among the tests; one side of the level, two sides there.
+        tests = round((1 + count) / (2 * (1 - OF_MEAN if count > 1 else 1.0)))
+        fall = max(MARGIN, smallest_difference(n, tests))
+        return Reach(model, 1, np.full(count, fall), 0)
+    seeds = Seeds.of(_accuracies(members), n)
+    falls = _falls(seeds, chance)
+    more = range(len(members), MOST_SEEDS + 1)
+    few = (np.isinf(_falls(replace(seeds, count=k), chance)).mean() <= UNJUDGED for k in more)
+    enough = next((k for k, does in zip(more, few, strict=True) if does), 0)
+    return Reach(model, len(members), falls, enough)
+
+
+def _accuracies(members: Sequence[Member]) -> FloatArray:
+    return np.stack([member.correct.mean(1) for member in members])
+
+
+def _falls(seeds: Seeds, chance: float) -> FloatArray:
+    """Return the smallest falls that count, infinite where a bound is at chance or below."""
+    band = seeds.band(OF_CONDITIONS * ALPHA)
+    low = np.minimum(band.low, band.expected - MARGIN)
+    return np.where(low <= chance, np.inf, band.expected - low)
