@@ -115,7 +115,7 @@ def main(trials: int, output: str | None, jobs: int) -> None:
     order = {scene: place for place, scene in enumerate(scenes)}
     rows = sorted(
         itertools.chain.from_iterable(found),
-        key=lambda row: order[Scene(*(row[name] for name in Scene._fields))],  # type: ignore[arg-type]
+        key=lambda row: order[Scene(*(row[name] for name in Scene._fields))],
     )
     table = pd.DataFrame(rows)
     if output:
