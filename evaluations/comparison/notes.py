@@ -65,6 +65,10 @@ def notes(comparison: Comparison) -> list[str]:
         )
     if any(grid.modes.size > 1 for grid in grids):
         lines.append(
+            "worst mode: each training seed has its own, several seeds the mean of the accuracies "
+            "there; naive: chosen and read on the same samples"
+        )
+        lines.append(
             "worst mode, cross-fitted: chosen on half of the samples, read on the other, both "
             "ways; its interval holds for the modes chosen (Bonferroni of two Wilson intervals), "
             "whose accuracy is never below the true worst"

@@ -70,7 +70,9 @@ _CELLS: Cells = {
     "clean - accuracy": lambda row: share(row.clean_accuracy - row.accuracy),
     "mean over modes": lambda row: share(row.acc_mean_over_modes),
     "worst (naive)": lambda row: share(row.acc_worst_over_modes),
-    "its mode": lambda row: at_mode(row.worst_mode, row.mode_unit),
+    "at mode": lambda row: (
+        f"{row.worst_modes} ({row.mode_unit})" if row.worst_modes and row.mode_unit else DASH
+    ),
     "worst, cross-fitted": lambda row: share(row.acc_worst_crossfit),
     "95% interval": lambda row: interval(row.ci_low, row.ci_high),
     "interval of": lambda row: str(row.interval) or DASH,
@@ -104,15 +106,15 @@ def _table(
 def overview(frame: pd.DataFrame) -> Table:
     """Return one row per model, noise and eps, of `summary.overview`."""
     columns = (
-        "model; noise; at; eps; seeds; n; modes; clean; mean over modes; worst (naive); its mode; "
+        "model; noise; at; eps; seeds; n; modes; clean; mean over modes; worst (naive); at mode; "
         "worst, cross-fitted; 95% interval; interval of"
     )
     note = (
-        "Accuracies are shares of the n samples, means over training seeds. The naive worst mode "
-        "is chosen and read on the same samples, which biases its accuracy downwards where many "
-        "modes were tried, and has no interval. Cross-fitted: each half of the samples chooses "
-        "the worst mode, the other half is read; the interval is of that value, and holds for the "
-        "modes chosen."
+        "Accuracies are shares of the n samples, means over training seeds; worst: each seed at "
+        "its own worst mode. The naive one is chosen and read on the same samples, which biases "
+        "its accuracy downwards where many modes were tried, and has no interval. Cross-fitted: "
+        "each half of the samples chooses the worst mode, the other half is read; the interval is "
+        "of that value, and holds for the modes chosen."
     )
     caption = "Accuracy over the modes, one row per model, noise and strength"
     return _table(caption, frame, columns, note)
@@ -135,9 +137,9 @@ def worst_modes(curves: pd.DataFrame) -> Table:
         "range of seeds; seeds; n"
     )
     note = (
-        f"At most {MOST_MODES} modes of the lowest accuracy are listed. They are chosen and read "
-        "on the same samples, and the intervals do not allow for the choice: the cross-fitted "
-        "worst mode of the overview does."
+        f"At most {MOST_MODES} modes of the lowest accuracy, the mean over training seeds, are "
+        "listed. They are chosen and read on the same samples, and the intervals do not allow for "
+        "the choice: the cross-fitted worst mode of the overview does."
     )
     caption = "Modes of the lowest accuracy of each model, noise and strength"
     return _table(caption, lowest, columns, note)

@@ -1,6 +1,7 @@
 """Curves with intervals: from cells to one tidy row a (model, seed, mode, eps)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,11 @@ from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
-_FITTED = ("acc_worst_crossfit", "ci_low", "ci_high", "interval")
+_CROSSFIT = ("acc_worst_crossfit", "ci_low", "ci_high", "lowest_seed", "highest_seed")
 _OVERVIEW = (
     *("model", "noise", "inject", "seeds", "n", "clean_accuracy", "eps", "eps_unit", "clip"),
-    *("modes", "acc_mean_over_modes", "acc_worst_over_modes", "worst_mode", "mode_unit", *_FITTED),
-    *("lowest_seed", "highest_seed"),
+    *("modes", "acc_mean_over_modes", "acc_worst_over_modes", "worst_modes", "mode_unit"),
+    *("acc_worst_crossfit", "ci_low", "ci_high", "interval", "lowest_seed", "highest_seed"),
 )
 
 
@@ -80,12 +81,13 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
 def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = None) -> pd.DataFrame:
     """Return one row per model, noise and eps: mean over modes, and the worst mode.
 
-    acc_worst_over_modes: naive, the worst of several modes is chosen on the samples it is read on,
-    so it is biased downwards and has no interval. acc_worst_crossfit: each half of the samples
-    chooses, the other is read; ci_low and ci_high are of it. One training seed: those of
-    `worst_condition`; more: the mean of the seeds' cross-fitted values and Student's interval. A
-    single mode needs no choice: acc_worst_crossfit is its accuracy, the interval that of
-    `over_seeds`.
+    Each training seed has a worst mode of its own, among the modes that all of them have; what is
+    said of it is the mean over seeds. acc_worst_over_modes: naive, each seed's worst is chosen on
+    the samples it is read on, so it is biased downwards and has no interval; worst_modes: which
+    they are. acc_worst_crossfit: each half of the samples chooses, the other is read; ci_low and
+    ci_high are of it, lowest_seed and highest_seed its range over seeds. One training seed: the
+    interval of `worst_condition`; more: Student's of the mean. A single mode needs no choice: its
+    accuracy is both, the interval that of `over_seeds`.
 
     cells: digests by id, for what is cross-fitted; NaN and no interval where None. Raises
     UsageError if cells of several modes hold different samples.
@@ -95,25 +97,27 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
     rows = []
     for values, group in noisy.groupby(keys, sort=False, dropna=False):
         curve = over_seeds(group)
-        worst = worst_row(curve)
+        wide = group.pivot_table("accuracy", "mode", "train_seed", aggfunc="first", dropna=False)
+        shared = wide.dropna()
+        own = shared.min()  # of no mode NaN
         if len(curve) > 1:
             fitted = _cross_fitted(group, cells or {})
         else:
-            fitted = tuple(worst[["accuracy", *_FITTED[1:]]])
+            fitted = dict(curve.iloc[0][["accuracy", "ci_low", "ci_high", "interval"]])
+            fitted["acc_worst_crossfit"] = fitted.pop("accuracy")
+            fitted |= {"lowest_seed": own.min(), "highest_seed": own.max()}
+        at = sorted(set(shared.idxmin())) if len(shared) else []
         row = dict(zip(keys, values, strict=True))
         row |= {
-            "seeds": int(worst["seeds"]),
-            "n": int(worst["n"]),
-            "clean_accuracy": worst["clean_accuracy"],
+            "seeds": group["train_seed"].nunique(),
+            "n": int(group["n"].iloc[0]),
+            "clean_accuracy": curve["clean_accuracy"].iloc[0],
             "modes": len(curve),
             "acc_mean_over_modes": curve["accuracy"].mean(),
-            "acc_worst_over_modes": worst["accuracy"],
-            "worst_mode": worst["mode"],
-            "lowest_seed": worst["lowest"],
-            "highest_seed": worst["highest"],
+            "acc_worst_over_modes": own.mean(),
+            "worst_modes": ", ".join(f"{mode:g}" for mode in at),
         }
-        row |= dict(zip(_FITTED, fitted, strict=True))
-        rows.append(row)
+        rows.append(row | fitted)
     found = pd.DataFrame(rows)
     return found[[name for name in _OVERVIEW if name in found]]
 
@@ -127,14 +131,12 @@ def worst_row(curve: pd.DataFrame) -> pd.Series:
     return curve.loc[curve["accuracy"].idxmin()]
 
 
-def _cross_fitted(
-    group: pd.DataFrame, cells: Mapping[str, CellDigest]
-) -> tuple[float, float, float, str]:
-    """Return value, low, high and kind of interval of the worst mode, of one noise and eps.
+def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[str, Any]:
+    """Return what is cross-fitted of the seeds' own worst modes, of one noise and eps.
 
     Of the modes that every training seed has; NaN where these are not two, or not in `cells`.
     """
-    nothing = (np.nan, np.nan, np.nan, "")
+    nothing = dict.fromkeys(_CROSSFIT, np.nan) | {"interval": ""}
     if not cells:
         return nothing
     wide = group.pivot_table("cell", "mode", "train_seed", aggfunc="first").dropna()
@@ -149,9 +151,11 @@ def _cross_fitted(
         )
     half = digests[0][0].first_half()
     worst = [worst_condition(np.stack([c.correct() for c in own]), half) for own in digests]
-    if len(worst) == 1:
-        return worst[0].accuracy, worst[0].low, worst[0].high, "cross-fitted halves"
     found = np.array([one.accuracy for one in worst])
-    low, high = seed_interval(found)
-    kind = "" if np.isnan(low) else "seeds (Student) of cross-fitted"
-    return float(found.mean()), low, high, kind
+    if len(worst) == 1:
+        low, high, kind = worst[0].low, worst[0].high, "cross-fitted halves"
+    else:
+        low, high = seed_interval(found)
+        kind = "" if np.isnan(low) else "seeds (Student) of cross-fitted"
+    numbers = (float(found.mean()), low, high, float(found.min()), float(found.max()))
+    return dict(zip(_CROSSFIT, numbers, strict=True)) | {"interval": kind}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _SHOWN = 5
 # What a reader must know of the worst of many modes.
 WORST = (
-    "The naive worst mode was chosen on the samples it is read on, which biases it downwards; "
+    "Both columns are of each training seed's own worst mode, averaged over the seeds. The naive "
+    "one was chosen on the samples it is read on, which biases it downwards; "
     "cross-fitted: chosen on one half of the samples and read on the other, both ways, with an "
     "interval that holds for the modes chosen. Whole curves and differences"
 )
@@ -34,7 +35,10 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     """Show a run: what was asked, how far it is, what failed, the overview, how to go on.
 
     Works while a sweep is writing, and without the checkpoints. A cell whose file has lost its end
-    is found at once; --verify reads all rows. csv is the overview alone.
+    is found at once; --verify reads all rows. csv is the overview alone. Worst: each training seed
+    has a worst mode of its own; accuracy there, averaged over seeds. Naive: chosen and read on the
+    same samples. Cross-fitted: chosen on one half, read on the other; the interval and `seeds
+    from..to` are of these values.
 
     \b
     Examples:
@@ -240,8 +244,7 @@ def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
     if bool((frame["interval"] != "").any()):
         columns += [("95% interval", _interval, ""), ("of", lambda row: row["interval"] or "-", "")]
     if bool((frame["seeds"] > 1).any()):
-        spread = "{lowest_seed:.3f}..{highest_seed:.3f}".format_map
-        columns += [("seeds from..to", spread, "")]
+        columns += [("seeds from..to", _spread, "")]
     return columns
 
 
@@ -249,10 +252,15 @@ def _interval(row: dict[str, Any]) -> str:
     return f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]" if row["interval"] else "-"
 
 
+def _spread(row: dict[str, Any]) -> str:
+    low, high = row["lowest_seed"], row["highest_seed"]
+    return f"{low:.3f}..{high:.3f}" if low == low else "-"
+
+
 _WORST: list[terminal.Column] = [
     ("mean over modes", "acc_mean_over_modes", ".3f"),
     ("worst (naive)", "acc_worst_over_modes", ".3f"),
-    ("at mode", lambda row: f"{row['worst_mode']:g}" if row["mode_unit"] else "-", ""),
+    ("at mode", lambda row: row["worst_modes"] if row["mode_unit"] else "-", ""),
     ("worst, cross-fitted", "acc_worst_crossfit", ".3f"),
 ]
 _CLEAN: list[terminal.Column] = [
