@@ -14,7 +14,7 @@ tree:
 
 types: tree
 	cd build/tree && mypy --config-file ../../pyproject.toml -p robustssm
-	MYPYPATH=build/tree:benchmarks mypy --explicit-package-bases tests benchmarks docs/gallery.py
+	MYPYPATH=build/tree:benchmarks mypy --explicit-package-bases tests benchmarks docs/*.py
 
 test:
 	pytest

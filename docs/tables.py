@@ -1,0 +1,128 @@
+"""Write the tables of the pages from the numbers in docs/data, as docs/tables.toml says.
+
+    python docs/tables.py            # rewrites README.md and docs/*.md in place
+    python docs/tables.py --check    # names each table that differs, exit 1
+
+In a page a table stands between `<!-- table: NAME -->` and `<!-- end -->`. docs/data/NAME.csv holds
+its numbers, below a comment with the command that made them; where they were copied from a page
+instead of computed again, it ends in `source = page, not recomputed`. [NAME] of docs/tables.toml:
+
+    head     the head of the table
+    row      templates of `str.format`: one line of the table for each row of the CSV
+    where    a pandas query: which rows of the CSV
+    names    other texts for cells that `row` makes
+    across   a column of the CSV: rows alike in `row` share a line, which has the cells of `cell`
+             for each value of this column, in the order of the CSV; `-` where there is none
+    cell     templates of these cells
+    cells    templates for single lines, by LINE: the texts of `row`, joined by a space
+    bold     LINE, or [LINE, value of `across`], of cells to be set in bold
+    rows     instead of all these: templates of every cell, with {NAME[KEY].column} of any CSV;
+             KEY: the leading columns that tell its rows apart, joined by a space
+"""
+
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+class Data(dict[str, dict[str, Any]]):
+    """The CSV files of a folder by name, each as its rows by key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """Return a CSV file, its comment left out."""
+        return pd.read_csv(self.folder / f"{name}.csv", skiprows=1)
+
+    def __missing__(self, name: str) -> dict[str, Any]:
+        frame = self.frame(name)
+        leading = (list(frame.columns[:k]) for k in range(1, len(frame.columns) + 1))
+        key = next(columns for columns in leading if not frame.duplicated(columns).any())
+        keys = (" ".join(map("{}".format, row)) for row in frame[key].itertuples(index=False))
+        self[name] = dict(zip(keys, frame.itertuples(index=False), strict=True))
+        return self[name]
+
+
+def fill(templates: list[str], values: Mapping[str, Any]) -> list[str]:
+    """Return the cells that templates make of named values."""
+    return [template.format_map(values) for template in templates]
+
+
+def lines(frame: pd.DataFrame, table: dict[str, Any]) -> list[list[str]]:
+    """Return the lines of a table, cell by cell."""
+    across, names, bold = table.get("across"), table.get("names", {}), table.get("bold", [])
+    found: dict[tuple[str, ...], dict[Any, dict[str, Any]]] = {}
+    for values in frame.to_dict("records"):
+        labels = tuple(names.get(text, text) for text in fill(table["row"], values))
+        found.setdefault(labels, {})[values[across] if across else ""] = values
+    if not across:
+        return [list(labels) for labels in found]
+    made = []
+    for labels, here in found.items():
+        cells, name = list(labels), " ".join(labels)
+        templates = table.get("cells", {}).get(name, table["cell"])
+        for value in frame[across].unique():
+            new = fill(templates, here[value]) if value in here else ["-"] * len(templates)
+            strong = name in bold or [name, value] in bold
+            cells += [f"**{text}**" for text in new] if strong else new
+        made.append(cells)
+    return made
+
+
+def written(name: str, table: dict[str, Any], data: Data) -> str:
+    """Return a table in Markdown."""
+    if "rows" in table:
+        body = [fill(row, data) for row in table["rows"]]
+    else:
+        body = lines(data.frame(name).query(table.get("where", "index >= 0")), table)
+    head = table["head"]
+    if any(len(line) != len(head) for line in body):
+        raise click.ClickException(f"tables.toml: {name}: {len(head)} cells in head, others below")
+    rows = [head, ["---"] * len(head), *body]
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows).replace("|  |", "| |")
+
+
+def page(text: str, tables: dict[str, Any], data: Data) -> tuple[str, list[str]]:
+    """Return a page with its tables written anew, and the names of those that differ."""
+    changed = []
+
+    def renew(block: re.Match[str]) -> str:
+        begin, name, end = block.groups()
+        if name not in tables:
+            raise click.ClickException(f"tables.toml has no [{name}]")
+        new = begin + written(name, tables[name], data) + end
+        changed.extend([name] * (new != block[0]))
+        return new
+
+    return BLOCK.sub(renew, text), changed
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 where a table differs.")
+@click.argument("root", type=Path, default=Path(__file__).resolve().parents[1])
+def main(check: bool, root: Path) -> None:
+    """Write the tables of README.md and docs/*.md below ROOT from docs/data."""
+    tables = tomllib.loads((root / "docs" / "tables.toml").read_text())
+    data = Data(root / "docs" / "data")
+    differ = False
+    for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
+        text, changed = page(path.read_text(), tables, data)
+        for name in changed:
+            click.echo(f"{path.relative_to(root)}: {name}: {'differs' if check else 'written'}")
+        differ = differ or bool(changed)
+        if not check and changed:
+            path.write_text(text)
+    sys.exit(int(check and differ))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""No number of a table in the documentation is typed: pages and docs/data agree."""
+
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from docs.tables import BLOCK, main
+from tests.source_tree import ROOT
+
+PAGES = ("docs/results.md",)
+# Heads of tables that hold words and mathematics, nothing that was measured.
+WORDS: tuple[str, ...] = ()
+DATA = sorted((ROOT / "docs" / "data").glob("*.csv"))
+TABLES = tomllib.loads((ROOT / "docs" / "tables.toml").read_text())
+PLACED = [(page, name) for page in PAGES for _, name, _ in BLOCK.findall((ROOT / page).read_text())]
+
+
+def run(root: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, [*options, str(root)])
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the pages and of what their tables are made from."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.png"))
+    shutil.copy(ROOT / "README.md", tmp_path)
+    return tmp_path
+
+
+def test_pages_hold_what_the_data_say() -> None:
+    result = run(ROOT, "--check")
+    assert (result.output, result.exit_code) == ("", 0)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_table_is_made(page: str) -> None:
+    outside = BLOCK.sub("", (ROOT / page).read_text())
+    heads = re.findall(r"^(\|.*)\n\|[-| ]+$", outside, re.MULTILINE)
+    assert [head for head in heads if head not in WORDS] == []
+
+
+def test_every_specification_has_its_place() -> None:
+    assert sorted(name for _, name in PLACED) == sorted(TABLES)
+
+
+@pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
+def test_data_name_the_command_that_made_them(path: Path) -> None:
+    comment = path.read_text().splitlines()[0]
+    assert re.match(r"# .*(robustssm \w+|python benchmarks/)", comment)
+
+
+@pytest.mark.parametrize(("page", "name"), PLACED)
+def test_a_changed_digit_in_a_page_is_noticed_and_mended(copy: Path, page: str, name: str) -> None:
+    path, text = copy / page, (copy / page).read_text()
+    start = text.index(f"<!-- table: {name} -->")
+    digit = re.compile(r"\d(?= \|)").search(text, start)
+    assert digit
+    path.write_text(text[: digit.start()] + str(9 - int(digit[0])) + text[digit.end() :])
+    result = run(copy, "--check")
+    assert (result.output, result.exit_code) == (f"{page}: {name}: differs\n", 1)
+    assert run(copy).output == f"{page}: {name}: written\n"
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
+def test_changed_data_are_noticed(copy: Path, path: Path) -> None:
+    frame = pd.read_csv(path, skiprows=1)
+    numbers = frame.select_dtypes("float").columns
+    frame[numbers] = 1.5 * frame[numbers] + 1
+    changed = copy / "docs" / "data" / path.name
+    changed.write_text(f"# no command\n{frame.to_csv(index=False)}")
+    result = run(copy, "--check")
+    assert result.exit_code == 1
+    assert path.stem not in TABLES or f": {path.stem}: differs\n" in result.output
+
+
+def test_one_changed_digit_of_the_data_is_noticed(copy: Path) -> None:
+    path = copy / "docs" / "data" / "resonance.csv"
+    text = path.read_text()
+    assert text.count("0.16388") == 1
+    path.write_text(text.replace("0.16388", "0.16488"))
+    assert run(copy, "--check").output == "docs/results.md: resonance: differs\n"
+
+
+def test_a_table_without_specification_is_named(copy: Path) -> None:
+    readme = copy / "README.md"
+    readme.write_text("<!-- table: nowhere -->\n<!-- end -->\n" + readme.read_text())
+    result = run(copy, "--check")
+    assert (result.output, result.exit_code) == ("Error: tables.toml has no [nowhere]\n", 1)
