@@ -131,7 +131,7 @@ def _worst(grid: StrengthGrid, pairs: Sequence[tuple[int, int]]) -> rows.Rows:
             chosen = dict.fromkeys(f"{grid.modes[place]:g}" for place in one.at)
             found[(k, None), (CROSSFIT, eps)] = rows.Row(
                 *(one.accuracy, one.low, one.high),
-                interval="samples (Wilson of both halves)",
+                interval="samples (exact, all modes)",
                 detail=f"at {' and '.join(chosen)}",
             )
         for pair in pairs:

@@ -70,8 +70,9 @@ def notes(comparison: Comparison) -> list[str]:
         )
         lines.append(
             "worst mode, cross-fitted: chosen on half of the samples, read on the other, both "
-            "ways; its interval holds for the modes chosen (Bonferroni of two Wilson intervals), "
-            "whose accuracy is never below the true worst"
+            "ways, so its mean is never below the true worst; interval of one seed: of the true "
+            "worst, exact bounds of all modes together (Clopper-Pearson, Bonferroni); of a "
+            "difference: of the modes chosen (Bonferroni of both halves)"
         )
     curves = [grid for grid in grids if grid.log_eps() is not None]
     if curves:

@@ -113,8 +113,9 @@ def overview(frame: pd.DataFrame) -> Table:
         "Accuracies are shares of the n samples, means over training seeds; worst: each seed at "
         "its own worst mode. The naive one is chosen and read on the same samples, which biases "
         "its accuracy downwards where many modes were tried, and has no interval. Cross-fitted: "
-        "each half of the samples chooses the worst mode, the other half is read; the interval is "
-        "of that value, and holds for the modes chosen."
+        "each half of the samples chooses the worst mode, the other half is read. The interval of "
+        "one seed is of the true worst mode (exact bounds of all modes together), of several it "
+        "is Student's of the mean of the cross-fitted values."
     )
     caption = "Accuracy over the modes, one row per model, noise and strength"
     return _table(caption, frame, columns, note)

@@ -83,11 +83,11 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
 
     Each training seed has a worst mode of its own, among the modes that all of them have; what is
     said of it is the mean over seeds. acc_worst_over_modes: naive, each seed's worst is chosen on
-    the samples it is read on, so it is biased downwards and has no interval; worst_modes: which
-    they are. acc_worst_crossfit: each half of the samples chooses, the other is read; ci_low and
-    ci_high are of it, lowest_seed and highest_seed its range over seeds. One training seed: the
-    interval of `worst_condition`; more: Student's of the mean. A single mode needs no choice: its
-    accuracy is both, the interval that of `over_seeds`.
+    the samples it is read on, so it is biased downwards; worst_modes: which they are.
+    acc_worst_crossfit: each half of the samples chooses, the other is read; lowest_seed and
+    highest_seed: its range over seeds. ci_low and ci_high are for one training seed those of
+    `worst_condition`, of the true worst; for more Student's, of the mean of acc_worst_crossfit. A
+    single mode needs no choice: its accuracy is both, the interval that of `over_seeds`.
 
     cells: digests by id, for what is cross-fitted; NaN and no interval where None. Raises
     UsageError if cells of several modes hold different samples.
@@ -153,7 +153,7 @@ def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[
     worst = [worst_condition(np.stack([c.correct() for c in own]), half) for own in digests]
     found = np.array([one.accuracy for one in worst])
     if len(worst) == 1:
-        low, high, kind = worst[0].low, worst[0].high, "cross-fitted halves"
+        low, high, kind = worst[0].low, worst[0].high, "samples (exact, all modes)"
     else:
         low, high = seed_interval(found)
         kind = "" if np.isnan(low) else "seeds (Student) of cross-fitted"

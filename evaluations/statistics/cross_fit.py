@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.statistics.intervals import CONFIDENCE, wilson
+from robustssm.evaluations.statistics.intervals import CONFIDENCE
 from robustssm.evaluations.statistics.paired import paired_interval
 from robustssm.typing import IntArray
 
@@ -16,8 +17,8 @@ from robustssm.typing import IntArray
 class Worst:
     """The worst of several conditions, by their place in the list.
 
-    naive: smallest accuracy on all samples, at naive_at; biased downwards. accuracy: cross-fitted,
-    with its interval; at: what each half chose.
+    naive: smallest accuracy on all samples, at naive_at; biased downwards. accuracy: cross-fitted;
+    at: what each half chose. low, high: interval of the accuracy at the true worst condition.
     """
 
     naive: float
@@ -50,9 +51,17 @@ def worst_condition(
     correct: (conditions, samples); first: (samples,), the first half. Each half chooses its
     worst condition (the first of equal ones), which is read on the other; the mean of both is the
     estimate. What it estimates is the accuracy at the conditions chosen, never below the true
-    worst. Each reading is of a condition fixed before its samples were seen, so Wilson's interval
-    is valid for it; the interval here is the mean of the two at confidence (1 + c) / 2, which
-    holds with c whatever the dependence of the readings (Bonferroni).
+    worst.
+
+    The interval is of the true worst, by exact bounds (Clopper and Pearson) of its conditions. It
+    lies above the lower bound of the true worst condition, hence above the smallest lower bound,
+    which needs no correction; it lies below every upper bound, if these hold at all conditions
+    together (Bonferroni). Both ends belong to the smallest count, as bounds rise with the count.
+    So it covers whatever the dependence of the conditions, where an interval of the accuracy at the
+    conditions chosen does not: one worst condition among 63 that are 2 standard errors above it is
+    missed by most halves. It is widened to hold the estimate.
+
+    Reference: Clopper and Pearson, Biometrika 26 (1934), p. 404.
 
     Raises UsageError if there are fewer than two samples or no conditions.
     """
@@ -69,11 +78,15 @@ def worst_condition(
         chosen.append(place)
         right.append(int(correct[place, ~choose].sum()))
         sizes.append(int((~choose).sum()))
-    low, high = wilson(right, sizes, (1 + CONFIDENCE) / 2)
     accuracy = float(np.mean(np.asarray(right) / np.asarray(sizes)))
+    least, tail = int(correct[naive_at].sum()), (1 - CONFIDENCE) / 2
+    low, high = (
+        stats.binomtest(least, len(first), alternative=side).proportion_ci(1 - level)
+        for side, level in (("greater", tail), ("less", tail / len(correct)))
+    )
     return Worst(
-        float(means[naive_at]), naive_at, accuracy, float(low.mean()), float(high.mean()),
-        (chosen[0], chosen[1]),
+        float(means[naive_at]), naive_at, accuracy, min(float(low.low), accuracy),
+        max(float(high.high), accuracy), (chosen[0], chosen[1]),
     )  # fmt: skip
 
 
@@ -87,8 +100,10 @@ def worst_difference(
     """Return (difference, low, high) of the cross-fitted worst accuracies of two models.
 
     a, b: (conditions, samples). On each half the accuracies at the conditions that the other half
-    chose are compared sample by sample; the interval is the mean of two of Agresti and Min at
-    confidence (1 + c) / 2, as in `worst_condition`.
+    chose are compared sample by sample; each comparison is of conditions fixed before its samples
+    were seen. The interval is the mean of two of Agresti and Min at confidence (1 + c) / 2, which
+    holds with c whatever the dependence of the two (Bonferroni): for the difference at the
+    conditions chosen, not at the true worst ones.
     """
     ends = []
     for place, read in ((0, ~first), (1, first)):

@@ -20,9 +20,9 @@ _SHOWN = 5
 # What a reader must know of the worst of many modes.
 WORST = (
     "Both columns are of each training seed's own worst mode, averaged over the seeds. The naive "
-    "one was chosen on the samples it is read on, which biases it downwards; "
-    "cross-fitted: chosen on one half of the samples and read on the other, both ways, with an "
-    "interval that holds for the modes chosen. Whole curves and differences"
+    "one was chosen on the samples it is read on, which biases it downwards; cross-fitted: chosen "
+    "on one half of the samples and read on the other, both ways. The interval of one seed is of "
+    "the true worst mode, that of several of the mean. Whole curves and differences"
 )
 
 
@@ -37,8 +37,8 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     Works while a sweep is writing, and without the checkpoints. A cell whose file has lost its end
     is found at once; --verify reads all rows. csv is the overview alone. Worst: each training seed
     has a worst mode of its own; accuracy there, averaged over seeds. Naive: chosen and read on the
-    same samples. Cross-fitted: chosen on one half, read on the other; the interval and `seeds
-    from..to` are of these values.
+    same samples. Cross-fitted: chosen on one half, read on the other; `seeds from..to` is of these
+    values, and Student's interval of their mean; that of a single seed is of the true worst mode.
 
     \b
     Examples:

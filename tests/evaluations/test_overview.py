@@ -48,7 +48,7 @@ def test_one_seed_is_worst_condition(tmp_path: Path) -> None:
     (row,) = shown(write_run(tmp_path / "run", curves)).to_dict("records")
     expected = fitted(curves["a", 0])
     assert [row[name] for name in FITTED] == [expected.accuracy, expected.low, expected.high]
-    assert row["interval"] == "cross-fitted halves"
+    assert row["interval"] == "samples (exact, all modes)"
     assert row["acc_worst_over_modes"] == expected.naive
     assert row["worst_modes"] == f"{expected.naive_at + 1}"
 
@@ -176,7 +176,7 @@ def test_table_and_report_show_it(tmp_path: Path) -> None:
         interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
         assert cells[columns.index("worst, cross-fitted")] == value
         assert cells[columns.index("95% interval")] == interval
-        assert f"| {value} | {interval} | cross-fitted halves |" in text
+        assert f"| {value} | {interval} | samples (exact, all modes) |" in text
 
 
 def test_the_report_keeps_clips_apart(tmp_path: Path) -> None:
