@@ -99,13 +99,18 @@ def draw_maps(
 def draw_differences(
     frame: pd.DataFrame, stem: Path, *, noise: str, task: str, partial: bool = False
 ) -> list[Path]:
-    """Draw the differences from a reference; one symmetric scale for all. Returns the files."""
+    """Draw the differences from a reference; one symmetric scale for all. Returns the files.
+
+    Dots mark the lack of a difference, so that strong colours without them are what was found.
+    """
     top = np.abs(frame["difference"].to_numpy(dtype=np.float64))
     top = float(top[np.isfinite(top)].max(initial=0.01))
     reference = frame["reference"].iloc[0]
     note = f"accuracy minus that of {reference} under {noise} noise on {task}, n = "
-    note += f"{frame['n'].iloc[0]} test samples; dots: not told apart (McNemar exact, "
-    note += f"Holm-adjusted p < {ALPHA:g} over the sweep); white: no result"
+    note += (
+        f"{frame['n'].iloc[0]} test samples; dots: not told apart (McNemar exact, Holm-adjusted "
+    )
+    note += f"over the sweep: p >= {ALPHA:g}, or seeds disagree on the sign); white: no result"
     label = f"difference from {reference}"
     return _page(frame, stem, note, partial, "difference", label, (-top, top))
 

@@ -1,10 +1,14 @@
 """Heat maps: one scale for all panels, and which cells carry a dot."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
 from robustssm.figures import heat_maps
+from tests.source_tree import ROOT
 
 
 def frame() -> pd.DataFrame:
@@ -42,6 +46,25 @@ def test_pairs_of_seeds_that_disagree_tell_nothing() -> None:
     tests = [paired(frame(), "a", "b", sign) for sign in (1.0, -1.0)]
     found = heat_maps.differences(frame(), pd.concat(tests), "a")
     assert not found["told_apart"].any()
+
+
+def test_dots_mark_the_lack_of_a_difference_and_all_texts_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = heat_maps.differences(frame(), paired(frame(), "a", "b", 1.0), "a")
+    panel = Figure().subplots()
+    heat_maps.draw(found, [panel], "difference", (-1.0, 1.0), "PuOr")
+    dots = np.asarray(panel.collections[1].get_offsets())
+    unclear = found[found["mode"] < 3.0]
+    # Columns are modes 1 to 3, rows eps 0.5 and 1; a dot lies in the middle of its cell.
+    middle = zip(unclear["mode"] - 0.5, unclear["eps"] * 2.0 - 0.5, strict=True)
+    assert {tuple(dot) for dot in dots.tolist()} == set(middle)
+    said: list[str] = []
+    monkeypatch.setattr(heat_maps, "footnote", lambda _, words: said.append(words))
+    heat_maps.draw_differences(found, tmp_path / "difference", noise="fourier", task="digits")
+    assert "dots: not told apart" in said[0] and "p >= 0.05" in said[0] and "p <" not in said[0]
+    gallery = (ROOT / "docs" / "gallery.toml").read_text()
+    assert "dots where the paired tests do not tell the two apart" in gallery
 
 
 def test_panels_share_a_scale_and_hold_the_values() -> None:
