@@ -90,10 +90,9 @@ def _with_output(argv: list[str], output: Path) -> list[str]:
 def inspect(path: Path, verify: bool = False) -> Inspection:
     """Return what the run directory holds.
 
-    A cell counts as done where its file is whole to its last bytes; verify reads every row as
-    well, and compares samples and margins. Bits that flipped in a number are found only where they
-    make rows contradict each other: cells carry no checksum. Raises UsageError if `path` is
-    no run directory.
+    A cell counts as done where its file is whole and holds the numbers that were written: each page
+    of it carries a checksum, and all are compared. verify compares the columns, samples and margins
+    of cells as well, which no checksum covers. Raises UsageError if `path` is no run directory.
     """
     if not any((path / mark).exists() for mark in _MARKS):
         raise UsageError(

@@ -96,7 +96,7 @@ class RunDirectory:
                     raise ValueError(f"it holds cell {named.decode()}")
                 chosen = None if columns is None else list(columns)
                 return file.read(columns=chosen, use_threads=False)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())
             raise RejectedInputError(
                 f"run {self.path}: cell {cell_id} cannot be read ({reason}); the sweep's command, "
@@ -121,7 +121,7 @@ class RunDirectory:
         there = {path.stem for path in (self.path / "cells").glob("*.parquet")}
         done = frozenset(cell for cell in planned if cell in there and self.has(cell))
         damaged = {
-            f"cells/{cell}.parquet": "truncated: its end is missing"
+            f"cells/{cell}.parquet": "cut short, or not the bytes that were written"
             for cell in planned
             if cell in there and cell not in done
         }

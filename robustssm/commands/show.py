@@ -29,16 +29,17 @@ WORST = (
 @click.command()
 @shared("run")
 @click.option("--errors", is_flag=True, help="Print the traceback of every failed cell.")
-@click.option("--verify", is_flag=True, help="Read every row of every cell.")
+@click.option("--verify", is_flag=True, help="Compare columns, samples and margins as well.")
 @shared("style")
 def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     """Show a run: what was asked, how far it is, what failed, the overview, how to go on.
 
-    Works while a sweep is writing, and without the checkpoints. A cell whose file has lost its end
-    is found at once; --verify reads all rows. csv is the overview alone. Worst: each training seed
-    has a worst mode of its own; accuracy there, averaged over seeds. Naive: chosen and read on the
-    same samples. Cross-fitted: chosen on one half, read on the other; `seeds from..to` is of these
-    values, and Student's interval of their mean; that of a single seed is of the true worst mode.
+    Works while a sweep is writing, and without the checkpoints. Checksums find cells that were cut
+    short or changed; --verify finds rows that contradict each other. csv is the overview alone.
+    Worst: each training seed has a worst mode of its own; accuracy there, averaged over seeds.
+    Naive: chosen and read on the same samples. Cross-fitted: chosen on one half, read on the other;
+    `seeds from..to` is of these values, and Student's interval of their mean; that of a single seed
+    is of the true worst mode.
 
     \b
     Examples:

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -246,6 +247,29 @@ def test_a_damaged_cell_file_or_that_of_another_is_no_cell(models: str, tmp_path
         run.cell_path(cell.id).write_bytes(damaged)
         assert run.state(plan.unique).to_compute(True) == [cell.id]
         assert run_sweep(plan, run).errors == {} and run.cell_path(cell.id).read_bytes() == whole
+
+
+def test_a_flipped_bit_never_changes_a_number(models: str, tmp_path: Path) -> None:
+    """Pages have checksums; in the footer, which has none, a column can lose its name at most."""
+    plan = plan_for(models, 1)
+    run = swept(tmp_path / "run", plan)
+    cell = plan.cells[2]
+    whole, written = run.cell_path(cell.id).read_bytes(), run.rows(cell.id)
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    rng = np.random.default_rng(0)
+    # All of the footer, and as many places before it.
+    places = {*range(footer, len(whole), 3), *rng.integers(0, footer, 900).tolist()}
+    noticed = 0
+    for place in places:
+        rotten = bytearray(whole)
+        rotten[place] ^= 1 << int(rng.integers(8))
+        run.cell_path(cell.id).write_bytes(rotten)
+        if not run.has(cell.id):
+            noticed += 1
+            continue
+        found = run.rows(cell.id)
+        np.testing.assert_array_equal(found.to_numpy(), written.to_numpy())
+    assert noticed > len(places) / 2
 
 
 def test_directories_of_others_are_left_alone(models: str, tmp_path: Path) -> None:

@@ -194,6 +194,7 @@ def spoil_error(run: Path) -> str:
     [
         (truncate_cell, []),
         (truncate_cell, ["--verify"]),
+        (damage_cell, []),
         (damage_cell, ["--verify"]),
         (contradict, ["--verify"]),
         (other_samples, ["--verify"]),
