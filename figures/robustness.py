@@ -28,6 +28,7 @@ SPARE_DASHES = tuple(
     (0, on_off)
     for on_off in [(1, 1), (6, 2), (4, 1, 1, 1), (2, 1), (8, 1), (3, 3), (5, 1, 2, 1), (1, 3)]
 )
+SPARE_MARKERS = "PpH*8<>^"
 # Ribbons of more models than this hide each other; the CSV beside the figure has them all.
 MOST_RIBBONS = 6
 DOTTED: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": (0, (1, 2))}
@@ -39,25 +40,23 @@ def data(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def model_looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return each model's line properties, no two alike.
+    """Return each model's line properties, no two alike among 64; colours are #rrggbb.
 
     A bundled name has the same look in every figure; a name without one, or whose look another
     model of this figure has already (another training seed), takes the next free look.
     """
-    models = list(dict.fromkeys(frame["model"]))
-    spare = [
-        {"color": colour, "linestyle": dash, "marker": marker}
-        for colour, dash, marker in zip(
-            sns.color_palette("dark", 8), SPARE_DASHES, "PpH*8<>^", strict=True
-        )
-    ]
+    colours = sns.color_palette("dark", len(SPARE_DASHES)).as_hex()
     looks: dict[str, dict[str, Any]] = {}
-    for model in models:
+    taken_spares = 0
+    for model in dict.fromkeys(frame["model"]):
         chosen = look(model)
         taken = any(chosen.items() == other.items() for other in looks.values())
         if "color" not in chosen or taken:
-            chosen = {**chosen, **spare[0]}
-            spare.append(spare.pop(0))
+            turn, k = divmod(taken_spares, len(colours))
+            other = (k + turn) % len(colours)
+            spare = {"linestyle": SPARE_DASHES[other], "marker": SPARE_MARKERS[other]}
+            chosen = {**chosen, "color": colours[k], **spare}
+            taken_spares += 1
         looks[model] = chosen
     return looks
 

@@ -1,7 +1,7 @@
 """The curves of a run as one plotly figure: a menu of conditions, a legend of models."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -11,28 +11,37 @@ import pandas as pd
 from robustssm.evaluations.reports.report_rows import interval, noise_name, share
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 
-# Contrast of at least 3:1 against the white and the dark background of the page.
-COLOURS = ("#2f7fc1", "#d55e00", "#0f8f6b", "#b65fa5", "#96700a", "#73787f", "#d0485c", "#5f7f1e")
-DASHES = ("solid", "dash", "dot", "dashdot")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
+# Looks of models as matplotlib has them, by name: `robustssm.figures.robustness.model_looks`.
+Looks = Callable[[pd.DataFrame], Mapping[str, Mapping[str, Any]]]
+# matplotlib's dashes and markers, in plotly's words; other dashes are lengths in line widths.
+DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+SYMBOLS = {
+    "o": "circle", "s": "square", "D": "diamond", "d": "diamond-tall", "<": "triangle-left",
+    ">": "triangle-right", "^": "triangle-up", "v": "triangle-down", "h": "hexagon",
+    "H": "hexagon2", "p": "pentagon", "8": "octagon", "X": "x", "P": "cross", "*": "star",
+}  # fmt: skip
+WIDTH = 1.8
 # Characters of an axis title's line: a window of 400 pixels has room for them.
 _LINE = 36
 _PANEL = ["noise", "inject", "mode_unit", "eps_unit", "clip"]
 
 
-def look(number: int) -> tuple[str, str, str]:
-    """Return colour, dash and symbol of a model by its number; of 32 no two are alike."""
-    dash = DASHES[(number // len(COLOURS)) % len(DASHES)]
-    return COLOURS[number % len(COLOURS)], dash, SYMBOLS[number % len(SYMBOLS)]
+def web_look(line: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return colour, dash and symbol of a line in plotly's words, from matplotlib's."""
+    style = line["linestyle"]
+    lengths = () if isinstance(style, str) else style[1]
+    dash = ",".join(f"{WIDTH * part:g}px" for part in lengths) or DASHES[style]
+    return str(line["color"]), dash, SYMBOLS.get(line["marker"], "circle")
 
 
-def curve_figure(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
+def curve_figure(curves: pd.DataFrame, chance: float | None, looks: Looks) -> dict[str, Any]:
     """Return the figure for `Plotly.newPlot`: data, layout and options, no NaN, null instead.
 
     curves: of `summary.over_seeds`, without the clean evaluation, not empty. Each model has a
     ribbon (its intervals) and a line, in this order; an entry of the menu gives them the values of
     one noise: over the modes at one strength, or over the strengths if there is one mode. It
-    leaves alone which models the legend shows.
+    leaves alone which models the legend shows. looks: of the figures, so that a model is drawn
+    here as it is there.
     """
     models = list(dict.fromkeys(map(str, curves["model"])))
     buttons, noises = zip(*_buttons(curves, models), strict=True)
@@ -40,15 +49,16 @@ def curve_figure(curves: pd.DataFrame, chance: float | None) -> dict[str, Any]:
     active = noises.count(noises[0]) - 1
     columns, axis = buttons[active]["args"]
     traces: list[dict[str, Any]] = []
-    for k, model in enumerate(models):
-        colour, dash, symbol = look(k)
+    lines = looks(curves)
+    for model in models:
+        colour, dash, symbol = web_look(lines[model])
         name = escape(model, quote=False)
         common = {"type": "scatter", "name": name, "legendgroup": name}
         ribbon: dict[str, Any] = {"mode": "lines", "fill": "toself", "fillcolor": colour + "2e"}
         ribbon |= {"line": {"width": 1, "color": colour + "59"}}
         traces.append(common | ribbon | {"hoverinfo": "skip", "showlegend": False})
         line: dict[str, Any] = {"mode": "lines+markers", "hovertemplate": "%{text}<extra></extra>"}
-        line |= {"line": {"color": colour, "dash": dash, "width": 1.8}}
+        line |= {"line": {"color": colour, "dash": dash, "width": WIDTH}}
         traces.append(common | line | {"marker": {"color": colour, "symbol": symbol}})
     for k, trace in enumerate(traces):
         trace |= {name: column[k] for name, column in columns.items()}

@@ -3,27 +3,28 @@
 import base64
 import os
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from robustssm._version import __version__
 from robustssm.errors import UsageError
-from robustssm.evaluations.reports.html_curves import curve_figure
+from robustssm.evaluations.reports.html_curves import Looks, curve_figure
 from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.files import new_file
 from robustssm.source_date import source_date
 
 
-def write_page(state: Inspection, output: Path) -> int:
+def write_page(state: Inspection, output: Path, looks: Looks) -> int:
     """Write a run's report as HTML; return its bytes. Raises what `page` and `new_file` raise."""
-    content = page(state).encode()
-    with new_file(output) as partial:
-        partial.write_bytes(content)
+    content = page(state, looks).encode()
+    with new_file(output) as unfinished:
+        unfinished.write_bytes(content)
     return len(content)
 
 
-def page(state: Inspection) -> str:
-    """Return the report of a run as one HTML page.
+def page(state: Inspection, looks: Looks) -> str:
+    """Return the report of a run as one HTML page; looks: of the models, those of the figures.
 
     Every text of the run (names of models, errors, commands) is escaped; a policy in the page
     forbids all network access. The date is that of SOURCE_DATE_EPOCH (UTC), today's if it is not
@@ -48,7 +49,7 @@ def page(state: Inspection) -> str:
         report=assemble(state),
         version=__version__,
         date=_date(),
-        figure=curve_figure,
+        figure=partial(curve_figure, looks=looks),
         css=Markup(_part("css").strip()),
         # The end of a script must not stand inside one.
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),

@@ -102,12 +102,13 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     from robustssm.evaluations.reports.html_page import write_page
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.sweep.run_directory import check_outside
+    from robustssm.figures.robustness import model_looks
 
     state = inspect(run)
     output = output or run / ("report.html" if html else "report.md")
     check_outside(output, run)
     if html:
-        terminal.note(f"{output}: {write_page(state, output)} bytes written")
+        terminal.note(f"{output}: {write_page(state, output, model_looks)} bytes written")
     else:
         terminal.note(f"{output}: {write_report(state, output)} lines written")
     if state.damaged:

@@ -20,6 +20,7 @@ pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robust
 
 from robustssm.evaluations.reports.html_page import write_page
 from robustssm.evaluations.results.inspection import inspect
+from robustssm.figures.robustness import model_looks
 from tests.evaluations.written_runs import flat, write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -152,7 +153,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mode_unit="spike",
     )
     output = folder / "page.html"
-    write_page(inspect(folder / "run"), output)
+    write_page(inspect(folder / "run"), output, model_looks)
     return output
 
 
@@ -218,7 +219,9 @@ def test_the_strength_is_chosen_by_the_menu(tab: Page, path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_figure_takes_the_colours_of_the_scheme(tab: Page, path: Path, scheme: str) -> None:
+def test_the_curves_stay_on_white_paper_in_either_scheme(
+    tab: Page, path: Path, scheme: str
+) -> None:
     feature = [{"name": "prefers-color-scheme", "value": scheme}]
     tab.call("Emulation.setEmulatedMedia", features=feature)
     tab.open(path)
@@ -226,7 +229,8 @@ def test_the_figure_takes_the_colours_of_the_scheme(tab: Page, path: Path, schem
     ink = tab.value("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
     drawn = tab.value("getComputedStyle(document.querySelector('.xtitle')).fill")
     assert ink == {"light": "#1b1f24", "dark": "#e6e9ed"}[scheme]
-    assert drawn == f"rgb({', '.join(str(int(ink[k : k + 2], 16)) for k in (1, 3, 5))})"
+    assert drawn == "rgb(27, 31, 36)"  # the ink of the light scheme
+    assert tab.value(f"getComputedStyle({PLOT}).backgroundColor") == "rgb(255, 255, 255)"
     tab.call("Emulation.setEmulatedMedia", features=[])
 
 

@@ -10,21 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robustssm[html]'")
 
 from robustssm.commands.show import report
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports import html_page
-from robustssm.evaluations.reports.html_curves import COLOURS, curve_figure, look
+from robustssm.evaluations.reports.html_curves import curve_figure, web_look
 from robustssm.evaluations.results.cell_reader import digest_cells
-from robustssm.evaluations.results.inspection import inspect
+from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.results.paired_tests import paired_tests
 from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
+from robustssm.figures.robustness import draw_modes, model_looks
+from robustssm.figures.style import look
+from robustssm.hippo.initializations import NAMES
 from tests.evaluations.written_runs import flat, write_run
 
 HOSTILE = "</script><script>boom()</script><b a='\"&"
@@ -77,9 +83,13 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "/* plotly </script> */")
 
 
+def page(state: Inspection) -> str:
+    return html_page.page(state, model_looks)
+
+
 def document(run: RunDirectory) -> Document:
     """Return the page of a run; what holds for every page is asserted here."""
-    found = Document(html_page.page(inspect(run.path)))
+    found = Document(page(inspect(run.path)))
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(b - a <= 1 for a, b in pairwise(levels))
@@ -208,13 +218,13 @@ def test_bundled_checkpoints_have_their_architecture(tmp_path: Path) -> None:
 def test_equal_runs_and_dates_give_equal_bytes(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = html_page.page(inspect(run.path))
-    assert html_page.page(inspect(run.path)) == first
+    first = page(inspect(run.path))
+    assert page(inspect(run.path)) == first
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
-    assert html_page.page(inspect(run.path)) == first.replace("2023-11-14", "2027-01-15")
+    assert page(inspect(run.path)) == first.replace("2023-11-14", "2027-01-15")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "9" * 30)
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
-        html_page.page(inspect(run.path))
+        page(inspect(run.path))
 
 
 def test_nothing_of_a_run_becomes_markup(run: RunDirectory) -> None:
@@ -265,11 +275,11 @@ def test_an_accuracy_that_is_not_a_number_is_a_gap(run: RunDirectory) -> None:
     summary = summarise(run, digest_cells(run))
     summary.loc[summary.index[-1], ["accuracy", "ci_low", "ci_high"]] = np.nan
     summary.to_csv(run.path / "summary.csv", index=False)
-    html = html_page.page(inspect(run.path))
+    html = page(inspect(run.path))
     assert "NaN" not in html.partition('id="curve-data"')[2].partition("</script>")[0]
     document(run)
     curves = over_seeds(perturbed(summary)).assign(accuracy=np.nan, ci_low=np.nan)
-    ribbon, line, *_ = curve_figure(curves, None)["data"]
+    ribbon, line, *_ = curve_figure(curves, None, model_looks)["data"]
     assert line["y"] == [None, None] and ribbon["y"] == []
 
 
@@ -310,16 +320,38 @@ def test_texts_and_lines_stand_out_from_their_background() -> None:
             assert contrast(scheme[text], scheme["paper"]) >= 4.5
         assert contrast(scheme["ink"], scheme["box"]) >= 4.5
         assert contrast(scheme["warn"], scheme["warnbox"]) >= 4.5
-        assert all(contrast(colour, scheme["paper"]) >= 3.0 for colour in COLOURS)
-    found = [look(k) for k in range(32)]
-    assert len({(colour, dash) for colour, dash, _ in found}) == 32
+    assert "#curve-plot { background: #fff;" in css
+    many = [*NAMES, *(f"own{k}" for k in range(64))]
+    found = [web_look(line) for line in model_looks(pd.DataFrame({"model": many})).values()]
+    assert len(set(found)) == len(many)
+    assert all(contrast(colour, "#ffffff") >= 3.0 for colour, _, _ in found)
+
+
+def test_a_model_looks_here_as_in_the_figures(tmp_path: Path) -> None:
+    """One colour for one name, whatever the order of models, as drawn by matplotlib."""
+    names = ["s4ptd", "mine", "s4d", "s4ptd-rank1", "other"]
+    run = write_run(tmp_path / "run", {(m, 0): flat(0.9, 0.8, 0.4) for m in names})
+    curves = over_seeds(perturbed(summarise(run, digest_cells(run))))
+    axes = list(Figure().subplots(1, curves["eps"].nunique()))
+    draw_modes(curves, axes, 0.1, 40)
+    drawn = {line.get_label(): line for line in axes[0].lines if line.get_label() in names}
+    shown = {t["name"]: t for t in document(run).data()["data"] if t["mode"] == "lines+markers"}
+    assert list(shown) == names == list(drawn)
+    dashed = {name: trace["line"]["dash"] for name, trace in shown.items()}
+    for name, trace in shown.items():
+        assert trace["line"]["color"].lower() == to_hex(drawn[name].get_color())
+        assert trace["marker"]["color"] == trace["line"]["color"]
+        assert (dashed[name] == "solid") == (drawn[name].get_linestyle() == "-")
+    # Dashes of (0, (4, 1.2)) line widths.
+    assert (shown["s4d"]["line"]["color"], dashed["s4d"]) == (look("s4d")["color"], "solid")
+    assert dashed["s4ptd"] == "7.2px,2.16px" and dashed["s4ptd-rank1"] == "dash"
 
 
 def test_the_command_writes_the_page(run: RunDirectory, tmp_path: Path) -> None:
     result = CliRunner().invoke(report, [str(run.path), "--html"])
     assert result.exit_code == 0, result.output
     text = (run.path / "report.html").read_text(encoding="utf-8")
-    assert text == html_page.page(inspect(run.path)) and not (run.path / "report.md").exists()
+    assert text == page(inspect(run.path)) and not (run.path / "report.md").exists()
     other = tmp_path / "p.html"
     assert CliRunner().invoke(report, [str(run.path), "--html", "-o", str(other)]).exit_code == 0
     assert other.read_text(encoding="utf-8") == text
@@ -328,7 +360,7 @@ def test_the_command_writes_the_page(run: RunDirectory, tmp_path: Path) -> None:
 def test_a_missing_library_is_named(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(UsageError, match=re.escape("pip install 'robustssm[html]'")):
-        html_page.page(inspect(run.path))
+        page(inspect(run.path))
 
 
 def test_a_run_without_a_plan_or_manifest_is_still_a_page(run: RunDirectory) -> None:

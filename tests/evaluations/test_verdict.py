@@ -60,8 +60,9 @@ def both(run: RunDirectory) -> list[str]:
     except ImportError:
         return found
     from robustssm.evaluations.reports import html_page
+    from robustssm.figures.robustness import model_looks
 
-    return [*found, str(markupsafe.Markup(html_page.page(state)).unescape())]
+    return [*found, str(markupsafe.Markup(html_page.page(state, model_looks)).unescape())]
 
 
 @pytest.fixture(autouse=True)
