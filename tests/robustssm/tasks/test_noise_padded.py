@@ -60,6 +60,47 @@ def test_over_a_file_of_channels(tmp_path: Path) -> None:
     assert not np.array_equal(inputs[:, 5:, 0], inputs[:, 5:, 1])
 
 
+def colour_images(path: Path, top: float = 1.0) -> str:
+    """Write 20 samples of 1024 steps and three channels from 0 to `top`; return the task's name."""
+    x = np.random.default_rng(1).integers(0, 256, (20, 1024, 3)) / 255.0
+    x[0, :2] = [[0.0] * 3, [1.0] * 3]
+    np.savez(path, inputs=x * top, labels=np.arange(20) % 2)
+    return f"file+{path}"
+
+
+def test_as_published(tmp_path: Path) -> None:
+    """Pixels less the script's means over its deviations, then 1024 steps of noise in [0, 1)."""
+    data = colour_images(tmp_path / "colour.npz")
+    inner = load_task(data.replace("+", ":"))
+    task = load_task(f"noise-padded:task={data}:published=1")
+    assert (task.length, task.channels) == (2048, 3)
+    mean, std = np.array([0.4914, 0.4822, 0.4465]), np.array([0.2023, 0.1994, 0.2010])
+    inputs = task.splits["test"].inputs
+    expected = (inner.splits["test"].inputs - mean) / std
+    assert len(inputs) == 20
+    # Numbers up to 3 in float32.
+    np.testing.assert_allclose(inputs[:, :1024], expected, rtol=1e-6, atol=1e-6)
+    assert inputs[:, 1024:].min() >= 0.0 and inputs[:, 1024:].max() < 1.0
+    # The noise is that of the task without the setting, and the name makes it again.
+    plain = load_task(f"noise-padded:task={data}:pad=1024")
+    assert np.array_equal(plain.splits["test"].inputs[:, 1024:], inputs[:, 1024:])
+    assert task.spec.endswith(":published=1") and "pad=" not in task.spec
+    assert load_task(task.spec).content_hash == task.content_hash
+
+
+def test_only_the_data_of_the_source_are_as_published(tmp_path: Path) -> None:
+    bytes_ = colour_images(tmp_path / "bytes.npz", 255.0)
+    colour = colour_images(tmp_path / "colour.npz")
+    for spec, message in (
+        ("published=1", "256 steps of 1 channels .* expected CIFAR-10 in colour"),
+        (f"task={bytes_}:published=1", "from 0 to 255"),
+        (f"task={colour}:published=1:pad=100", "pad is 100"),
+        ("published=2", "published is 2"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load_task(f"noise-padded:{spec}")
+
+
 def test_its_name_makes_it_again() -> None:
     task = load_task(SPEC)
     assert load_task(task.spec).content_hash == task.content_hash
