@@ -38,7 +38,8 @@ def reproduce(
     """Reproduce one figure of arXiv 2310.01698, or `all`, and say where the numbers differ.
 
     A step that is finished is not run again: after an interruption the same command goes on, and
-    a changed setting makes another step. Figures are drawn from the stored tables alone.
+    a changed setting makes another step. Figures are drawn from the stored tables alone. What the
+    paper is said to claim beyond its abstract is quoted at second hand, from reviews and summaries.
 
     \b
     Examples:

@@ -28,7 +28,8 @@ a pure delay this leaves 1 / (kappa sqrt(2 log kappa)) of the error to reach, ra
 1 / kappa; for finite n no sharp bound is known.
 
 Reference: the objective kappa(V) + gamma |E| that this one replaces is arXiv 2310.01698, section
-4.2; L-BFGS-B is Byrd, Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16 (1995).
+4.2 (in the code released with it, kappa(V)^2 + lambda |E|_F); L-BFGS-B is Byrd, Lu, Nocedal and
+Zhu, SIAM J. Sci. Comput. 16 (1995).
 """
 
 import numpy as np

@@ -1,14 +1,16 @@
 """Perturb-then-diagonalize: a real E with A + E = V diag(lambda) V^-1 well conditioned and stable.
 
-arXiv 2310.01698 (section 4.2) minimises Phi(E) = kappa(V) + gamma |E| by gradient descent. Here
+arXiv 2310.01698 (section 4.2) minimises Phi(E) = kappa(V) + gamma |E| by gradient descent; the code
+released with it kappa(V)^2 + lambda |E|_F, and loads matrices made beforehand. Here
 
     Psi(E) = log kappa(V) + gamma |E|_F / |A|_2 + sum_k max(0, Re lambda_k + margin)^2
 
 is minimised by Adam from several starts: kappa is the 2-norm condition number of V with unit
-columns, log kappa descends like Phi with the weight gamma kappa, and the last term keeps A + E
-stable without reflecting eigenvalues. Small kappa and |E| do not bound the transfer error, so the
-restarts that meet the limits are ranked by sup_omega |G_E(i omega) - G(i omega)| for the readout
-e_0, G_E(s) = e_0^T (sI - A - E)^-1 B. Gradients are those of torch.
+columns, log kappa descends like kappa with the weight gamma kappa of |E|_F / |A|_2, and like
+kappa^2 with 2 gamma kappa^2; the last term keeps A + E stable without reflecting eigenvalues. Small
+kappa and |E| do not bound the transfer error, so the restarts that meet the limits are ranked by
+sup_omega |G_E(i omega) - G(i omega)| for the readout e_0, G_E(s) = e_0^T (sI - A - E)^-1 B.
+Gradients are those of torch.
 """
 
 from dataclasses import dataclass, replace

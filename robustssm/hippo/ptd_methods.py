@@ -10,6 +10,9 @@
 | random    | Gaussian, the control                                | seed, size or relative_norm   |
 | corner    | one entry in the corner                              | size or relative_norm         |
 
+The paper's objective is kappa(V) + gamma |E| in its text and kappa(V)^2 + lambda |E|_F in its
+released code; the authors' own matrices are files that `matrix_files` reads.
+
 size is |E|_2, relative_norm |E|_2 / |A|_2. Optimising takes torch, everything else does not.
 """
 
