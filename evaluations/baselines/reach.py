@@ -1,11 +1,10 @@
 """What a baseline can find: the smallest falls that count, and how many seeds would find more."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robustssm.evaluations.baselines.baseline import Baseline, Member
+from robustssm.evaluations.baselines.baseline import Baseline
 from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, OF_CONDITIONS, OF_MEAN, UNJUDGED
 from robustssm.evaluations.statistics.power import smallest_difference
 from robustssm.evaluations.statistics.seed_bands import Seeds
@@ -20,9 +19,9 @@ class Reach:
     """What a check against k training seeds of a model can find at its conditions.
 
     falls (conditions,): the smallest fall of accuracy that counts, at the default alpha and margin;
-    infinite where the bound is at chance, so that no result could fail. enough: seeds of the same
-    spread with which all but `UNJUDGED` of the conditions could fail, 0 if no number up to
-    MOST_SEEDS does.
+    infinite where the bound is at chance, so that no result above chance could fail. enough: seeds
+    of the same spread with which all but `UNJUDGED` of the conditions could fail, 0 if no number up
+    to MOST_SEEDS does.
     """
 
     model: str
@@ -32,7 +31,7 @@ class Reach:
 
     @property
     def open(self) -> int:
-        """Conditions at which no result could fail."""
+        """Conditions at which no result above chance could fail."""
         return int(np.isinf(self.falls).sum())
 
     def __str__(self) -> str:
@@ -43,7 +42,9 @@ class Reach:
             text += f"falls count from {found.min():.3f} to {found.max():.3f}"
             text += f", median {np.median(found):.3f}"
         if self.open:
-            text += f"{', and ' if len(found) else ''}no result could fail at {self.open}"
+            text += (
+                f"{', and ' if len(found) else ''}no result above chance could fail at {self.open}"
+            )
         if self.seeds == 1:
             return f"{text}; by the samples alone, of one seed: a retrained model may fall further"
         if self.open > UNJUDGED * count:
@@ -62,20 +63,14 @@ def reach(baseline: Baseline, model: str) -> Reach:
         tests = round((1 + count) / (2 * (1 - OF_MEAN if count > 1 else 1.0)))
         fall = max(MARGIN, smallest_difference(n, tests))
         return Reach(model, 1, np.full(count, fall), 0)
-    seeds = Seeds.of(_accuracies(members), n)
-    falls = _falls(seeds, chance)
+    shares = np.stack([member.correct.mean(1) for member in members])
+    seeds, expected = Seeds.of(shares, n), shares.mean(0)
+
+    def falls(count: int) -> FloatArray:
+        band = replace(seeds, count=count).band(OF_CONDITIONS * ALPHA)
+        low = np.minimum(band.low, expected - MARGIN)
+        return np.where(low <= chance, np.inf, expected - low)
+
     more = range(len(members), MOST_SEEDS + 1)
-    few = (np.isinf(_falls(replace(seeds, count=k), chance)).mean() <= UNJUDGED for k in more)
-    enough = next((k for k, does in zip(more, few, strict=True) if does), 0)
-    return Reach(model, len(members), falls, enough)
-
-
-def _accuracies(members: Sequence[Member]) -> FloatArray:
-    return np.stack([member.correct.mean(1) for member in members])
-
-
-def _falls(seeds: Seeds, chance: float) -> FloatArray:
-    """Return the smallest falls that count, infinite where a bound is at chance or below."""
-    band = seeds.band(OF_CONDITIONS * ALPHA)
-    low = np.minimum(band.low, band.expected - MARGIN)
-    return np.where(low <= chance, np.inf, band.expected - low)
+    enough = next((k for k in more if np.isinf(falls(k)).mean() <= UNJUDGED), 0)
+    return Reach(model, len(members), falls(len(members)), enough)

@@ -37,6 +37,8 @@ UNJUDGED = 0.2
 OF_MEAN, OF_CONDITIONS, OF_CLEAN = 0.5, 0.25, 0.25
 FELL, HELD, ROSE, OPEN = "fell", "held", "rose", "no band"
 MEAN = "mean"
+# Rows without a band that a note names.
+NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Check:
 
     @property
     def open(self) -> int:
-        """Rows that no result could fail."""
+        """Rows that no result above chance could fail."""
         return int((self.table["verdict"] == OPEN).sum())
 
     @property
@@ -82,10 +84,10 @@ class Check:
     def not_judged(self) -> str:
         """Return that too few rows have a band, and what to do."""
         return (
-            f"{self.model}/{self.train_seed} is not judged: no result could fail at {self.open} of "
-            f"{len(self.table)} rows, allowed is a share of {self.unjudged:g}; give the baseline "
-            f"more training seeds than {self.seeds}, or fewer conditions, or allow more by "
-            "--unjudged"
+            f"{self.model}/{self.train_seed} is not judged: no result above chance could fail at "
+            f"{self.open} of {len(self.table)} rows, allowed is a share of {self.unjudged:g}; give "
+            f"the baseline more training seeds than {self.seeds}, or fewer conditions, or allow "
+            "more by --unjudged"
         )
 
     def headline(self) -> str:
@@ -118,27 +120,34 @@ class Check:
                 "baseline three"
             )
         if self.open:
+            rows = self.table[self.table["verdict"] == OPEN]
+            named = ", ".join(_name(row) for _, row in rows.head(NAMED).iterrows())
+            more = f" and {self.open - NAMED} more" if self.open > NAMED else ""
             lines.append(
                 f"{self.against}: no band at {self.open} of {len(self.table)} rows, the bound of "
-                f"one more seed is at chance or below there; give the baseline more training "
-                f"seeds than {self.seeds}, or fewer conditions"
+                f"one more seed is at chance or below there ({named}{more}); give the baseline "
+                f"more training seeds than {self.seeds}, or fewer conditions"
             )
         return lines
 
 
 def describe(row: "pd.Series[Any]") -> str:
     """Return a row of a check's table in words."""
-    if row["noise"] == CLEAN:
-        what = "clean accuracy"
-    elif row["noise"] == MEAN:
-        what = f"mean over {int(row['mode'])} conditions"
-    else:
-        mode = f" at {row['mode_unit']} {row['mode']:g}" if row["mode_unit"] else ""
-        what = f"{row['noise']}{mode}, eps {row['eps']:g} {row['eps_unit']}"
+    strength = f", eps {row['eps']:g} {row['eps_unit']}" if row["eps_unit"] else ""
     return (
-        f"{what}: {row['measured']:.3f}, band from {row['low']:.3f} (baseline "
+        f"{_name(row)}{strength}: {row['measured']:.3f}, band from {row['low']:.3f} (baseline "
         f"{row['baseline']:.3f}, change {row['change']:+.3f}, p {row['p']:.2g})"
     )
+
+
+def _name(row: "pd.Series[Any]") -> str:
+    """Return what a row is of, without the strength."""
+    if row["noise"] == CLEAN:
+        return "clean accuracy"
+    if row["noise"] == MEAN:
+        return f"mean over {int(row['mode'])} conditions"
+    mode = f" at {row['mode_unit']} {row['mode']:g}" if row["mode_unit"] else ""
+    return f"{row['noise']}{mode}"
 
 
 def judge(

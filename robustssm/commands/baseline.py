@@ -89,8 +89,8 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     "--unjudged",
     type=click.FloatRange(0, 1),
     default=0.2,
-    help="Share of conditions that may have no band, so that no result could fail there; more: "
-    "exit 6.",
+    help="Share of conditions that may have no band, so that no result above chance could fail "
+    "there; more: exit 6.",
 )
 @common.output(help="Run directory to keep what is measured in. Default: none, it is thrown away.")
 @common.shared("reuse")
@@ -116,7 +116,7 @@ def check(
     fall exceeds --margin. Against more seeds, where it is below the prediction bound of one more
     seed (variances shared among conditions, Holm; arcsine scale) and the margin. Clean accuracy
     and the mean over conditions have bounds of their own; all share --alpha. What rose is reported
-    and never fails. Where the bound is at chance no result could fail: `no band`.
+    and never fails. Where the bound is at chance no result above it could fail: `no band`.
 
     \b
     Examples:

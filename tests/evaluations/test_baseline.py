@@ -20,7 +20,17 @@ from robustssm.evaluations.baselines.baseline import (
     make_baseline,
 )
 from robustssm.evaluations.baselines.files import read_baseline, to_text, write_baseline
-from robustssm.evaluations.baselines.verdicts import FELL, HELD, MEAN, ROSE, Check, judge
+from robustssm.evaluations.baselines.reach import reach
+from robustssm.evaluations.baselines.verdicts import (
+    FELL,
+    HELD,
+    MARGIN,
+    MEAN,
+    OPEN,
+    ROSE,
+    Check,
+    judge,
+)
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan, plan_conditions
@@ -242,6 +252,47 @@ def test_two_seeds_far_apart_have_no_band_and_it_says_so() -> None:
     check = judge(baseline, with_outcomes(members[0], ~right), members)
     assert verdicts(check).count("no band") >= 2
     assert any("no band at" in line for line in check.notes())
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(1, 5))
+@settings(max_examples=25, deadline=None)
+def test_the_smallest_fall_that_counts_is_said(seed: int, seeds: int, conditions: int) -> None:
+    rng = np.random.Generator(np.random.Philox(seed))
+    right = np.ones((1 + conditions, 400), dtype=np.bool_)
+    baseline, members = example(right, seeds)
+    for k, member in enumerate(members):
+        lost = rng.integers(0, 60, len(right))
+        members[k] = with_outcomes(member, np.arange(400) >= lost[:, None])
+    baseline = replace(baseline, members=tuple(members))
+    found = reach(baseline, "m")
+    assert len(found.falls) == conditions and found.seeds == seeds
+    expected = np.stack([m.correct.mean(1) for m in members]).mean(0)
+    for k, fall in enumerate(found.falls):
+        for beyond in (-0.02, 0.02):
+            after = np.arange(400) >= 400 * (1.0 - np.append(1.0, expected))[:, None]
+            # Without a band, chance is no fall.
+            least = expected[k] - 0.1 if np.isinf(fall) else fall + beyond
+            after[1 + k] = np.arange(400) >= 400 * (1.0 - expected[k] + least)
+            table = judge(baseline, with_outcomes(members[0], after), members).table
+            verdict = table["verdict"].iloc[1 + k]
+            if np.isinf(fall):
+                assert verdict == OPEN
+            else:
+                assert (verdict == FELL) == (beyond > 0), (fall, beyond)
+
+
+def test_what_seeds_would_do_is_said() -> None:
+    right = np.ones((7, 400), dtype=np.bool_)
+    baseline, members = example(right, 2)
+    for k, member in enumerate(members):
+        members[k] = with_outcomes(member, np.arange(400) >= np.full(7, 40 + 90 * k)[:, None])
+    found = reach(replace(baseline, members=tuple(members)), "m")
+    assert found.open == 6 and 2 < found.enough < 20
+    told = f"so that checks will not pass ({found.enough} seeds of this spread would do)"
+    assert "no result above chance could fail at 6; more than a share of 0.2" in str(found)
+    assert told in str(found)
+    alone = reach(replace(baseline, members=tuple(members[:1])), "m")
+    assert "by the samples alone, of one seed" in str(alone) and alone.falls.min() >= MARGIN
 
 
 def test_names_of_a_baseline(tmp_path: Path) -> None:

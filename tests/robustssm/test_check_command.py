@@ -80,7 +80,7 @@ def test_a_check_that_could_not_fail_has_not_passed(trained: dict[str, Path]) ->
     arguments = ("check", trained["good"], "--baseline", trained["curve"], "-j", 1)
     result = call(*arguments, "--against", "s4ptd")
     assert result.exit_code == 6, result.output
-    assert "is not judged: no result could fail at " in result.stderr
+    assert "is not judged: no result above chance could fail at " in result.stderr
     assert "more training seeds than 2" in result.stderr
     json_of = call(*arguments, "--against", "s4ptd", "--format", "json").stdout
     assert json.loads(json_of)["passed"] is False
