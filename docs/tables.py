@@ -17,9 +17,11 @@ instead of computed again, it ends in `source = page, not recomputed`. [NAME] of
     cells    templates for single lines, by LINE: the texts of `row`, joined by a space
     bold     LINE, or [LINE, value of `across`], of cells to be set in bold
     rows     instead of all these: templates of every cell, with {NAME[KEY].column} of any CSV;
-             KEY: the leading columns that tell its rows apart, joined by a space
+             KEY: the leading columns that tell its rows apart, joined by a space. With columns
+             value, low and high {NAME[KEY]:.2f} is `value [low, high]`, `value`, or `low to high`
 """
 
+import math
 import re
 import sys
 import tomllib
@@ -33,7 +35,20 @@ import pandas as pd
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-class Data(dict[str, dict[str, Any]]):
+class Record:
+    """A row of a CSV file: its columns are attributes."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values)
+
+    def __format__(self, form: str) -> str:
+        value, low, high = (getattr(self, name) for name in ("value", "low", "high"))
+        if math.isnan(value):
+            return f"{low:{form}} to {high:{form}}"
+        return f"{value:{form}}" + ("" if math.isnan(low) else f" [{low:{form}}, {high:{form}}]")
+
+
+class Data(dict[str, dict[str, Record]]):
     """The CSV files of a folder by name, each as its rows by key."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,12 +58,12 @@ class Data(dict[str, dict[str, Any]]):
         """Return a CSV file, its comment left out."""
         return pd.read_csv(self.folder / f"{name}.csv", skiprows=1)
 
-    def __missing__(self, name: str) -> dict[str, Any]:
+    def __missing__(self, name: str) -> dict[str, Record]:
         frame = self.frame(name)
         leading = (list(frame.columns[:k]) for k in range(1, len(frame.columns) + 1))
         key = next(columns for columns in leading if not frame.duplicated(columns).any())
         keys = (" ".join(map("{}".format, row)) for row in frame[key].itertuples(index=False))
-        self[name] = dict(zip(keys, frame.itertuples(index=False), strict=True))
+        self[name] = dict(zip(keys, map(Record, frame.to_dict("records")), strict=True))
         return self[name]
 
 
