@@ -68,8 +68,8 @@ class Data(dict[str, dict[str, Record]]):
 
 
 def fill(templates: list[str], values: Mapping[str, Any]) -> list[str]:
-    """Return the cells that templates make of named values."""
-    return [template.format_map(values) for template in templates]
+    """Return the cells that templates make of named values, without brackets around nothing."""
+    return [template.format_map(values).replace(" [nan]", "") for template in templates]
 
 
 def lines(frame: pd.DataFrame, table: dict[str, Any]) -> list[list[str]]:

@@ -12,7 +12,10 @@ from click.testing import CliRunner, Result
 from docs.tables import BLOCK, main
 from tests.source_tree import ROOT
 
-PAGES = ("README.md", "docs/results.md", "docs/proved-measured-assumed.md")
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("results", "proved-measured-assumed", "speed")),
+)
 # Heads of tables that hold words and mathematics, nothing that was measured.
 WORDS = ("| claim | how | code | test |", "| assumption | if it is wrong |")
 DATA = sorted((ROOT / "docs" / "data").glob("*.csv"))
