@@ -12,7 +12,15 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
-from robustssm.figures.style import footnote, legend, look, new_figure, save, style
+from robustssm.figures.style import (
+    footnote,
+    legend,
+    look,
+    new_figure,
+    save,
+    seed_dots,
+    style,
+)
 
 AT = {
     "": "",
@@ -62,7 +70,10 @@ def model_looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int) -> None:
-    """Draw accuracy against the mode, one panel per eps; thin horizontal lines are clean."""
+    """Draw accuracy against the mode, one panel per eps; thin horizontal lines are clean.
+
+    Ribbons are intervals, dots single training seeds; of many models there are neither.
+    """
     unit = frame["mode_unit"].iloc[0]
     looks = model_looks(frame)
     modes = np.sort(frame["mode"].unique())
@@ -82,6 +93,7 @@ def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int
             if len(looks) <= MOST_RIBBONS:
                 ends = group.set_index("mode").reindex(modes)[["ci_low", "ci_high"]].to_numpy().T
                 panel.fill_between(modes, *ends, color=colour, alpha=0.2, lw=0)
+                seed_dots(panel, group["mode"], group["by_seed"], colour)
         panel.axhline(chance, **DOTTED)
         panel.set(ylim=(0, 1.02), ylabel="accuracy")
         if part["accuracy"].isna().all():
@@ -120,6 +132,7 @@ def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
         accuracy = group["accuracy"].to_numpy()
         bars = np.abs(group[["ci_low", "ci_high"]].to_numpy().T - accuracy)
         axes.errorbar(group["eps"] * factor + step, accuracy, bars, capsize=2, label=model, **line)
+        seed_dots(axes, group["eps"] * factor + step, group["by_seed"], line["color"])
         axes.plot(clean * factor + step, group["clean_accuracy"].iloc[0], **line)
     axes.axhline(chance, **DOTTED)
     if decibels:
@@ -140,7 +153,7 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
     )
     kind = {
         "samples (Wilson)": "95% Wilson intervals",
-        "seeds (Student)": "mean and 95% Student intervals over seeds",
+        "seeds (Student)": "mean and 95% Student intervals over seeds, dots: single seeds",
         "": "no interval where the seeds agree",
     }
     intervals = ", ".join(kind[name] for name in frame["interval"].unique())

@@ -118,6 +118,18 @@ def looks(names: Iterable[object]) -> list[Look]:
     return found
 
 
+def seed_dots(axes: Axes, x: Iterable[float], by_seed: Iterable[str], colour: Any) -> None:
+    """Draw single training seeds as dots above x, where there are several.
+
+    by_seed: the seeds' values at each x, as text parted by spaces.
+    """
+    values = [np.array(str(text).split(), dtype=np.float64) for text in by_seed]
+    points = [(at, y) for at, own in zip(x, values, strict=True) if len(own) > 1 for y in own]
+    if points:
+        look: Look = {"s": 11.0, "facecolors": colour, "edgecolors": "white", "linewidths": 0.6}
+        axes.scatter(*zip(*points, strict=True), zorder=5.0, **look)
+
+
 def power_of_ten(value: float, _position: object = None) -> str:
     """Return the tick label of a power of ten in plain text, `10⁻³`; empty between powers.
 

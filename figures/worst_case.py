@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.figures.robustness import DOTTED, model_looks
-from robustssm.figures.style import footnote, legend, new_figure, save, style
+from robustssm.figures.style import footnote, legend, new_figure, save, seed_dots, style
 
 
 def data(overview: pd.DataFrame) -> pd.DataFrame:
@@ -16,7 +16,10 @@ def data(overview: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
-    """Draw the naive worst (thin, without markers) and the cross-fitted one with its interval."""
+    """Draw the naive worst (thin, without markers) and the cross-fitted one with its interval.
+
+    Dots are the cross-fitted values of single training seeds.
+    """
     decibels = frame["eps_unit"].iloc[0] == "snr-db"
     looks = model_looks(frame)
     strengths = np.sort(frame["eps"].unique())
@@ -28,6 +31,8 @@ def draw(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
         fitted = group["acc_worst_crossfit"].to_numpy(dtype=np.float64)
         ends = group[["ci_low", "ci_high"]].to_numpy(dtype=np.float64).T
         axes.errorbar(at, fitted, np.abs(ends - fitted), capsize=2, label=model, **line)
+        seeds = group["by_seed"].fillna("")  # of strengths without a result
+        seed_dots(axes, at, seeds, line["color"])
         thin = line | {"linewidth": 0.6, "marker": ""}
         axes.plot(at, group["acc_worst_over_modes"].to_numpy(dtype=np.float64), **thin)
     axes.axhline(chance, **DOTTED)
@@ -45,11 +50,15 @@ def draw_worst(
     frame: pd.DataFrame, stem: Path, *, chance: float, noise: str, task: str, partial: bool = False
 ) -> list[Path]:
     """Draw the worst-case curves of one noise; return the files."""
+    seeds = "/".join(str(k) for k in sorted(set(frame["seeds"])))
+    several = bool((frame["seeds"] > 1).any())
+    replicates = f"{seeds} training seed{'s, each at its own worst mode' if several else ''}"
+    kind = "95% Student interval over seeds, dots: single seeds" if several else "95% interval"
     note = (
         f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, worst of "
-        f"{frame['modes'].max()} modes; thick, with 95% interval: cross-fitted (one half of the "
-        "samples chooses the mode, the other is read); thin: naive, biased downwards; "
-        "dotted: chance"
+        f"{frame['modes'].max()} modes, {replicates}; thick, with {kind}: cross-fitted "
+        "(one half of the samples chooses the mode, the other is read); thin: naive, biased "
+        "downwards; dotted: chance"
     ) + ("; PARTIAL: --limit was set" if partial else "")
     with style():
         figure, (axes,) = new_figure(height=3.8)

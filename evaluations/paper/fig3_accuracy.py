@@ -17,7 +17,7 @@ from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError
 from robustssm.evaluations.paper.reproduction import Context
 from robustssm.evaluations.paper.trainings import Training, snapshots
-from robustssm.evaluations.statistics.intervals import seed_interval, student
+from robustssm.evaluations.statistics.intervals import in_words, seed_interval, student
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import plan_conditions
@@ -120,16 +120,19 @@ def seed_means(
     value: str,
     ends: Callable[[FloatArray], tuple[float, float]] = student,
 ) -> pd.DataFrame:
-    """Return `over_seeds` of a column, one row per group: `by`, seeds, value, ci_low, ci_high."""
+    """Return `over_seeds` of a column, one row per group: `by`, seeds, value, ci_low, ci_high.
+
+    And by_seed, the values of the single seeds as text.
+    """
     groups = frame.groupby(list(by), sort=False, dropna=False)[value]
-    rows = [(*key, *over_seeds(values, ends)) for key, values in groups]
-    return pd.DataFrame(rows, columns=[*by, "seeds", value, "ci_low", "ci_high"])
+    rows = [(*key, *over_seeds(values, ends), in_words(values)) for key, values in groups]
+    return pd.DataFrame(rows, columns=[*by, "seeds", value, "ci_low", "ci_high", "by_seed"])
 
 
 def mean_accuracies(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return means over training seeds with intervals in [0, 1], and n (samples), by group."""
     found = seed_means(frame, [*by, "n"], "accuracy", seed_interval)
-    return found[[*by, "seeds", "n", "accuracy", "ci_low", "ci_high"]]
+    return found[[*by, "seeds", "n", "accuracy", "ci_low", "ci_high", "by_seed"]]
 
 
 def paired_gap(frame: pd.DataFrame, better: str, worse: str) -> OverSeeds:

@@ -9,7 +9,7 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.cell_reader import CellDigest
 from robustssm.evaluations.statistics.cross_fit import worst_condition
-from robustssm.evaluations.statistics.intervals import seed_interval, wilson
+from robustssm.evaluations.statistics.intervals import in_words, seed_interval, wilson
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
@@ -19,6 +19,7 @@ _OVERVIEW = (
     *("model", "noise", "inject", "seeds", "n", "clean_accuracy", "eps", "eps_unit", "clip"),
     *("modes", "acc_mean_over_modes", "acc_worst_over_modes", "worst_modes", "mode_unit"),
     *("acc_worst_crossfit", "ci_low", "ci_high", "interval", "lowest_seed", "highest_seed"),
+    "by_seed",
 )
 
 
@@ -58,7 +59,7 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
 
     One seed: Wilson's interval over its samples. More: the mean over seeds and Student's
     interval of that mean (column `interval` says which; empty if the seeds agree to the last
-    sample, which leaves no interval).
+    sample, which leaves no interval). by_seed: the accuracy of each seed, as text.
     """
     rows = []
     keys = ["model", *(name for name in CONDITION if name in summary)]
@@ -67,6 +68,7 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
         row["accuracy"] = group["accuracy"].mean()
         row["seeds"], row["n"] = len(group), int(group["n"].iloc[0])
         row["clean_accuracy"] = group["clean_accuracy"].mean()
+        row["by_seed"] = in_words(group["accuracy"])
         row["lowest"], row["highest"] = group["accuracy"].min(), group["accuracy"].max()
         if len(group) == 1:
             row["ci_low"], row["ci_high"] = group["ci_low"].iloc[0], group["ci_high"].iloc[0]
@@ -85,9 +87,10 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
     said of it is the mean over seeds. acc_worst_over_modes: naive, each seed's worst is chosen on
     the samples it is read on, so it is biased downwards; worst_modes: which they are.
     acc_worst_crossfit: each half of the samples chooses, the other is read; lowest_seed and
-    highest_seed: its range over seeds. ci_low and ci_high are for one training seed those of
-    `worst_condition`, of the true worst; for more Student's, of the mean of acc_worst_crossfit. A
-    single mode needs no choice: its accuracy is both, the interval that of `over_seeds`.
+    highest_seed: its range over seeds; by_seed: its values, as text. ci_low and ci_high are for one
+    training seed those of `worst_condition`, of the true worst; for more Student's, of the mean of
+    acc_worst_crossfit. A single mode needs no choice: its accuracy is both, the interval that of
+    `over_seeds`.
 
     cells: digests by id, for what is cross-fitted; NaN and no interval where None. Raises
     UsageError if cells of several modes hold different samples.
@@ -106,6 +109,7 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
             fitted = dict(curve.iloc[0][["accuracy", "ci_low", "ci_high", "interval"]])
             fitted["acc_worst_crossfit"] = fitted.pop("accuracy")
             fitted |= {"lowest_seed": own.min(), "highest_seed": own.max()}
+            fitted["by_seed"] = curve.iloc[0]["by_seed"]
         at = sorted(set(shared.idxmin())) if len(shared) else []
         row = dict(zip(keys, values, strict=True))
         row |= {
@@ -136,7 +140,7 @@ def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[
 
     Of the modes that every training seed has; NaN where these are not two, or not in `cells`.
     """
-    nothing = dict.fromkeys(_CROSSFIT, np.nan) | {"interval": ""}
+    nothing = dict.fromkeys(_CROSSFIT, np.nan) | {"interval": "", "by_seed": ""}
     if not cells:
         return nothing
     wide = group.pivot_table("cell", "mode", "train_seed", aggfunc="first").dropna()
@@ -158,4 +162,7 @@ def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[
         low, high = seed_interval(found)
         kind = "" if np.isnan(low) else "seeds (Student) of cross-fitted"
     numbers = (float(found.mean()), low, high, float(found.min()), float(found.max()))
-    return dict(zip(_CROSSFIT, numbers, strict=True)) | {"interval": kind}
+    return dict(zip(_CROSSFIT, numbers, strict=True)) | {
+        "interval": kind,
+        "by_seed": in_words(found),
+    }

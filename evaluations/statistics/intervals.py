@@ -51,6 +51,11 @@ def student(values: Iterable[float]) -> tuple[float, float]:
     return float(array.mean() - half), float(array.mean() + half)
 
 
+def in_words(values: Iterable[float]) -> str:
+    """Return numbers of single training seeds as the text of one field, parted by spaces."""
+    return " ".join(repr(float(value)) for value in values)
+
+
 def seed_interval(values: Iterable[float]) -> tuple[float, float]:
     """Return the `student` interval of a mean accuracy over training seeds, inside [0, 1]."""
     low, high = student(values)

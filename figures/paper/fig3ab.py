@@ -25,7 +25,7 @@ def caption(frame: pd.DataFrame, extra: str = "") -> str:
     seeds = str(low) if low == high else f"{low} to {high}"
     return (
         f"{first['task']}, n = {int(first['n'])} test samples; mean of {seeds} training seeds, "
-        f"95 % Student intervals over seeds. {extra}Dotted: chance."
+        f"95 % Student intervals over seeds, dots: single seeds. {extra}Dotted: chance."
     )
 
 

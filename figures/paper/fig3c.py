@@ -11,7 +11,7 @@ from robustssm.evaluations.paper.fig3c import BEST, UNSTABLE, points
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.figures.paper.fig3ab import caption
 from robustssm.figures.paper.saving import Drawings, Drawn, legend_below
-from robustssm.figures.style import Look, label_powers, look, new_figure
+from robustssm.figures.style import Look, label_powers, look, new_figure, seed_dots
 
 LINES: Look = {"linewidth": 1.2, "markersize": 4.5}
 CROSS: Look = {"marker": "x", "color": "0.2", "linestyle": "", "markersize": 5.0, "zorder": 5}
@@ -63,6 +63,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             chosen: Look = LINES | look(name) | {"capsize": 2.0}
             x, y = line["relative_norm"], line["accuracy"]
             panel.errorbar(x, y, yerr=[below, above], label=label, **chosen)
+            seed_dots(panel, x, line["by_seed"], chosen["color"])
         edge = rows[(rows["method"] == "rank1") & (rows["parameter"] == 1.0)]
         for row in edge.itertuples():
             panel.annotate("S4D", (row.relative_norm, row.accuracy), **LABEL)

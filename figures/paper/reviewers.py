@@ -76,7 +76,7 @@ def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw one panel per pair, one line per strength; a filled marker if all seeds say the same."""
+    """Draw one panel per pair, one line per strength; a diamond if all seeds say the same."""
     colours = ("0.55", "#024A73", "#D55E00")
     groups = frame.groupby(["a", "b"], sort=False)
     for panel, ((a, b), rows) in zip(axes, groups, strict=True):
@@ -86,7 +86,7 @@ def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             chosen: Look = {"color": color, "linewidth": 1.0}
             mean_with_band(panel, part, "omega", chosen, "difference", f"eps = {eps:g}")
             said = part[part["says"] != 0]
-            panel.plot(said["omega"], said["difference"], "o", color=color, markersize=3.5)
+            panel.plot(said["omega"], said["difference"], "D", color=color, markersize=4.0)
         panel.axhline(0.0, color="0.3", linewidth=0.7)
         panel.set_xscale("log")
         panel.set_ylim(-1.0, 1.0)
@@ -147,7 +147,7 @@ def drawn(tables: Tables) -> Drawings:
     pairs = pairs_data(tables)
     counted = f"digits, n = {int(sweep['n'].max())} test samples, {int(sweep['seeds'].max())}"
     counted += " training seeds."
-    band = "Bands: 95 % Student intervals over seeds."
+    band = "Bands: 95 % Student intervals over seeds, dots: single seeds."
     place = "Added to the input of every SSM layer"
 
     strengths = sweep.loc[sweep["noise"] != CLEAN, "eps"].nunique()
@@ -160,7 +160,7 @@ def drawn(tables: Tables) -> Drawings:
     draw_pairs(pairs, axes)
     legend_below(figure, axes[:1])
     text = (
-        f"Difference of accuracies on the same perturbed samples. {band} Filled: every "
+        f"Difference of accuracies on the same perturbed samples. {band} Diamonds: every "
         f"seed's McNemar test, Holm-adjusted at 0.05, says the same. {counted}"
     )
     yield Drawn("reviewers-pairs", figure, pairs, text)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.paper.reproduction import Tables
-from robustssm.figures.style import Look, legend, save, style
+from robustssm.figures.style import Look, legend, save, seed_dots, style
 
 # Characters of a caption's line on a page's width, and its font size.
 LINE, SMALL = 115, 7.0
@@ -33,9 +33,13 @@ Drawings = Iterator[Drawn]
 def mean_with_band(
     panel: Axes, rows: pd.DataFrame, x: str, look: Look, y: str = "accuracy", label: str = ""
 ) -> None:
-    """Draw the mean over seeds as a line, its interval as a band; no band if there is none."""
+    """Draw the mean over seeds as a line, its interval as a band; no band if there is none.
+
+    Single seeds are dots.
+    """
     (line,) = panel.plot(rows[x], rows[y], label=label, **look)
     low, high = (rows[end].fillna(rows[y]) for end in ("ci_low", "ci_high"))
+    seed_dots(panel, rows[x], rows["by_seed"], line.get_color())
     panel.fill_between(rows[x], low, high, color=line.get_color(), alpha=0.13, linewidth=0.0)
 
 

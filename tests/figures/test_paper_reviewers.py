@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from scipy import stats
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN
@@ -94,7 +95,7 @@ def test_drawn_accuracies_are_means_with_students_interval(
     assert line.seeds == 3 and line.n == N
 
 
-def test_a_filled_marker_is_where_every_seed_says_the_same(
+def test_a_diamond_is_where_every_seed_says_the_same(
     tables: dict[str, pd.DataFrame],
 ) -> None:
     frame = reviewers.pairs_data(tables)
@@ -104,8 +105,12 @@ def test_a_filled_marker_is_where_every_seed_says_the_same(
     assert set(said["says"]) == {1} and set(said["eps"]) == {1.0}
     _, axes = new_figure(columns=2)
     reviewers.draw_pairs(frame, axes)
-    filled = [line for panel in axes for line in panel.lines if line.get_marker() == "o"]
-    assert sum(np.size(line.get_xdata()) for line in filled) == 1
+    diamonds = [line for panel in axes for line in panel.lines if line.get_marker() == "D"]
+    dots = [shown for panel in axes for shown in panel.collections
+            if isinstance(shown, PathCollection)]  # fmt: skip
+    # 3 seeds at every frequency and strength of two pairs.
+    assert sum(len(np.asarray(shown.get_offsets())) for shown in dots) == 3 * len(frame)
+    assert sum(np.size(line.get_xdata()) for line in diamonds) == 1
 
 
 def test_poles_are_counted_over_layers_and_seeds(tables: dict[str, pd.DataFrame]) -> None:

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from robustssm.figures import robustness
@@ -47,6 +50,32 @@ def test_one_panel_a_strength_one_line_a_model() -> None:
     assert "cycles per sequence" in axes[-1].get_xlabel()
 
 
+def spread(modes: tuple[int, ...]) -> pd.DataFrame:
+    """Three seeds that differ, in one figure."""
+    table = summary(modes, seeds=(0, 1, 2))
+    return table.assign(accuracy=table["accuracy"] - 0.01 * table["train_seed"])
+
+
+def dots(panel: Axes) -> list[float]:
+    """Heights of the dots of a panel."""
+    shown = [found for found in panel.collections if isinstance(found, PathCollection)]
+    return sorted(float(y) for found in shown for _, y in np.asarray(found.get_offsets()))
+
+
+def test_every_training_seed_is_a_dot_where_there_are_several() -> None:
+    for modes in ((1, 2, 3), (1,)):
+        table = spread(modes)
+        axes = list(Figure().subplots(2, 1))
+        if len(modes) > 1:
+            robustness.draw_modes(robustness.data(table), axes, chance=0.1, length=64)
+        else:
+            robustness.draw_strengths(robustness.data(table), axes[0], chance=0.1)
+        found = sorted([*dots(axes[0]), *dots(axes[1])])
+        assert found == sorted(table.loc[table["noise"] != "clean", "accuracy"])
+    robustness.draw_modes(robustness.data(summary((1, 2))), axes, chance=0.1, length=64)
+    assert not dots(axes[1])  # one seed
+
+
 def test_no_two_models_look_alike(tmp_path: Path) -> None:
     """Every bundled name and some of a user's own in one figure."""
     table = summary((1, 2, 3))
@@ -66,7 +95,14 @@ def test_the_caption_says_n_seeds_and_interval() -> None:
     assert "no interval where the seeds agree" in robustness.caption(same, "fourier", "t", False)
     frame = robustness.data(table.assign(accuracy=table["accuracy"] - 0.01 * table["train_seed"]))
     text = robustness.caption(frame, "fourier", "digits:side=8", partial=True)
-    for part in ("n = 539", "3 training seeds", "Student", "PARTIAL", "chance"):
+    for part in (
+        "n = 539",
+        "3 training seeds",
+        "Student",
+        "dots: single seeds",
+        "PARTIAL",
+        "chance",
+    ):
         assert part in text
 
 
