@@ -14,7 +14,7 @@ from tests.source_tree import ROOT
 
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("results", "proved-measured-assumed", "speed")),
+    *(f"docs/{name}.md" for name in ("results", "proved-measured-assumed", "speed", "claims")),
 )
 # Heads of tables that hold words and mathematics, nothing that was measured.
 WORDS = ("| claim | how | code | test |", "| assumption | if it is wrong |")

@@ -1,0 +1,46 @@
+"""Judge the claims about training in docs/data/claims.csv by the rule of docs/claims.md.
+
+    python docs/claims.py            # writes the columns p and verdict anew
+
+Columns: claim, estimand, estimate, low and high (95 % Student interval over `seeds` training
+seeds), null (the value that the claim denies), margin (of a claim that two things are alike).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from robustssm.evaluations.statistics.paired import holm
+
+LEVEL = 0.05
+SHOWN, ALIKE, UNDECIDED = "shown", "alike", "undecided"
+
+
+def judged(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return the claims with p, Holm-adjusted over all of them, and verdict.
+
+    p of a claim with a margin is that of two one-sided tests (TOST), of the others two-sided
+    Student's, both with seeds - 1 degrees of freedom and the standard error of the interval.
+    """
+    freedom = claims["seeds"] - 1
+    error = (claims["high"] - claims["low"]) / (2 * stats.t.ppf(0.975, freedom))
+    away = (claims["estimate"] - claims["null"]).abs()
+    differs = 2 * stats.t.sf(away / error, freedom)
+    alike = stats.t.sf((claims["margin"] - away) / error, freedom)
+    p = holm(np.where(claims["margin"].notna(), alike, differs))
+    kinds = np.where(claims["margin"].notna(), ALIKE, SHOWN)
+    return claims.assign(p=p, verdict=np.where(p < LEVEL, kinds, UNDECIDED))
+
+
+def main(path: Path = Path(__file__).parent / "data" / "claims.csv") -> None:
+    """Write the file anew, its first line as it is."""
+    comment = path.read_text().splitlines()[0]
+    table = judged(pd.read_csv(path, skiprows=1))
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    path.write_text(f"{comment}\n{text}")
+
+
+if __name__ == "__main__":
+    main()
