@@ -4,8 +4,9 @@
     python docs/tables.py --check    # names each table that differs, exit 1
 
 In a page a table stands between `<!-- table: NAME -->` and `<!-- end -->`. docs/data/NAME.csv holds
-its numbers, below a comment with the command that made them; where they were copied from a page
-instead of computed again, it ends in `source = page, not recomputed`. [NAME] of docs/tables.toml:
+its numbers, below a comment with the command that made them. Numbers that were copied from a page
+instead of computed again are marked `page, not recomputed`, all by the end of this comment or each
+in a column `source`. [NAME] of docs/tables.toml has
 
     head     the head of the table
     row      templates of `str.format`: one line of the table for each row of the CSV
@@ -72,22 +73,25 @@ def fill(templates: list[str], values: Mapping[str, Any]) -> list[str]:
     return [template.format_map(values).replace(" [nan]", "") for template in templates]
 
 
-def lines(frame: pd.DataFrame, table: dict[str, Any]) -> list[list[str]]:
+def lines(name: str, table: dict[str, Any], frame: pd.DataFrame) -> list[list[str]]:
     """Return the lines of a table, cell by cell."""
     across, names, bold = table.get("across"), table.get("names", {}), table.get("bold", [])
     found: dict[tuple[str, ...], dict[Any, dict[str, Any]]] = {}
     for values in frame.to_dict("records"):
         labels = tuple(names.get(text, text) for text in fill(table["row"], values))
-        found.setdefault(labels, {})[values[across] if across else ""] = values
+        line, column = found.setdefault(labels, {}), values[across] if across else ""
+        if column in line:
+            raise click.ClickException(f"{name}.csv: two rows for one cell: {labels}, {column!r}")
+        line[column] = values
     if not across:
         return [list(labels) for labels in found]
     made = []
     for labels, here in found.items():
-        cells, name = list(labels), " ".join(labels)
-        templates = table.get("cells", {}).get(name, table["cell"])
+        cells, label = list(labels), " ".join(labels)
+        templates = table.get("cells", {}).get(label, table["cell"])
         for value in frame[across].unique():
             new = fill(templates, here[value]) if value in here else ["-"] * len(templates)
-            strong = name in bold or [name, value] in bold
+            strong = label in bold or [label, value] in bold
             cells += [f"**{text}**" for text in new] if strong else new
         made.append(cells)
     return made
@@ -98,7 +102,7 @@ def written(name: str, table: dict[str, Any], data: Data) -> str:
     if "rows" in table:
         body = [fill(row, data) for row in table["rows"]]
     else:
-        body = lines(data.frame(name).query(table.get("where", "index >= 0")), table)
+        body = lines(name, table, data.frame(name).query(table.get("where", "index >= 0")))
     head = table["head"]
     if any(len(line) != len(head) for line in body):
         raise click.ClickException(f"tables.toml: {name}: {len(head)} cells in head, others below")

@@ -96,3 +96,11 @@ def test_a_table_without_specification_is_named(copy: Path) -> None:
     readme.write_text("<!-- table: nowhere -->\n<!-- end -->\n" + readme.read_text())
     result = run(copy, "--check")
     assert (result.output, result.exit_code) == ("Error: tables.toml has no [nowhere]\n", 1)
+
+
+def test_a_second_number_for_a_cell_is_refused(copy: Path) -> None:
+    path = copy / "docs" / "data" / "adversaries.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    result = run(copy, "--check")
+    assert (result.output.count("\n"), result.exit_code) == (1, 1)
+    assert result.output.startswith("Error: adversaries.csv: two rows for one cell: ('`BandPGD`")
