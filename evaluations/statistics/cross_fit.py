@@ -103,7 +103,9 @@ def worst_difference(
     chose are compared sample by sample; each comparison is of conditions fixed before its samples
     were seen. The interval is the mean of two of Agresti and Min at confidence (1 + c) / 2, which
     holds with c whatever the dependence of the two (Bonferroni): for the difference at the
-    conditions chosen, not at the true worst ones.
+    conditions chosen, not at the true worst ones. The difference of these it covers in 97 to 99 %
+    of simulated cases at 6 conditions, at 64 in 88 to 99 %: least where one condition is some five
+    standard errors below the rest for both models.
     """
     ends = []
     for place, read in ((0, ~first), (1, first)):
