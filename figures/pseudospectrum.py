@@ -105,7 +105,7 @@ def _overlay(panel: Axes, rows: pd.DataFrame) -> None:
     edge = rows[rows["kind"] == "boundary"].drop_duplicates(["re", "im"])
     # A segment, that of a normal matrix, is drawn once, a closed curve to its end.
     edge = pd.concat([edge, edge.iloc[:1]]) if len(edge) > 2 else edge
-    panel.plot(edge["re"], edge["im"], color="#D55E00", linewidth=1.2, linestyle="--")
+    panel.plot(edge["re"], edge["im"], color="#C1272D", linewidth=1.2, linestyle="--")
     poles = rows[rows["kind"] == "eigenvalue"]
     panel.plot(poles["re"], poles["im"], color="black", linestyle="", marker=".", markersize=2.5)
 
@@ -131,7 +131,7 @@ def _shared(
     )
     handles = [
         Line2D([], [], color="black", linestyle="", marker=".", label="eigenvalues"),
-        Line2D([], [], color="#D55E00", linestyle="--", label="boundary of the numerical range"),
+        Line2D([], [], color="#C1272D", linestyle="--", label="boundary of the numerical range"),
         Line2D([], [], color="0.35", linestyle=":", label="imaginary axis"),
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=3)

@@ -9,22 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
-from robustssm.figures.style import Look, label_powers, legend, panels, save, style
+from robustssm.figures.style import Look, label_powers, legend, look, panels, save, style
 
 STEM = "ptd-trade-off"
 # Panels beside one another.
 COLUMNS = 3
 # Inches of the title and the legend, and of a row of panels.
 MARGIN, HEIGHT = 1.3, 2.6
-# One marker per method; fills from white to black tell them apart in grey.
+# One marker per method; fills from white to black tell them apart in grey. Methods that are
+# initialisations as well have their colours.
 LOOKS: dict[str, Look] = {
-    "rank1": {"marker": "o", "color": "#024A73"},
-    "clipped": {"marker": "P", "color": "#029E73", "markersize": 6},
+    "rank1": {"marker": "o", "color": look("s4ptd-rank1")["color"]},
+    "clipped": {"marker": "P", "color": "#117733", "markersize": 6},
     "minimax": {"marker": "*", "color": "#000000", "markersize": 9},
     "corner": {"marker": "s", "color": "#56B4E9"},
-    "random": {"marker": "X", "color": "#DE8F05"},
-    "optimized": {"marker": "v", "color": "#CC78BC", "markersize": 7},
-    "given": {"marker": "D", "color": "#D55E00"},
+    "random": {"marker": "X", "color": look("s4ptd-random")["color"]},
+    "optimized": {"marker": "v", "color": look("s4ptd")["color"], "markersize": 7},
+    "given": {"marker": "D", "color": "#C1272D"},
 }
 LABELS = {
     "rank1": "rank-one family",

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.figures.paper.saving import Drawings, Drawn
-from robustssm.figures.style import label_sizes, new_figure, panels
+from robustssm.figures.style import label_sizes, look, new_figure, panels
 
 MARKERS = "os^vDPX"
 
@@ -30,7 +30,13 @@ def draw_errors(frame: pd.DataFrame, axes: Axes) -> None:
 def draw_outputs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw both outputs in time, one panel per input."""
     for panel, (name, rows) in zip(axes, frame.groupby("input", sort=False), strict=True):
-        panel.plot(rows["t"], rows["diag"], color="#D55E00", linewidth=0.8, label="diagonal (S4D)")
+        panel.plot(
+            rows["t"],
+            rows["diag"],
+            color=look("s4d")["color"],
+            linewidth=0.8,
+            label="diagonal (S4D)",
+        )
         panel.plot(rows["t"], rows["hippo"], color="black", linestyle="--", label="DPLR (HiPPO)")
         panel.set_title(f"{name}, n = {rows['n'].iloc[0]}, readout {rows['readout'].iloc[0]}")
         panel.set_xlabel("t (the system's own time)")

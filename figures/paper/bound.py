@@ -24,7 +24,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.loglog(line["eps"], line["exact"], color="0.45", linestyle="--", label=label)
         sharp = line.dropna(subset=["sharp"])
         label = "2 |E| / (1 - 2 |E|), over |B| = n"
-        panel.loglog(sharp["eps"], sharp["sharp"] / n, color="#D55E00", linestyle="-.", label=label)
+        panel.loglog(sharp["eps"], sharp["sharp"] / n, color="#C1272D", linestyle="-.", label=label)
         zero = 1.0 / float(rows["n"].iloc[0])
         label = "error of the zero system, 1 / n"
         panel.axhline(zero, color="0.55", linewidth=0.9, linestyle=":", label=label)

@@ -77,7 +77,7 @@ def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 
 def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw one panel per pair, one line per strength; a diamond if all seeds say the same."""
-    colours = ("0.55", "#024A73", "#D55E00")
+    colours = ("0.6", "#0173B2", "0.0")
     groups = frame.groupby(["a", "b"], sort=False)
     for panel, ((a, b), rows) in zip(axes, groups, strict=True):
         for k, (eps, part) in enumerate(rows.groupby("eps", sort=True)):

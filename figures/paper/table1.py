@@ -7,7 +7,7 @@ from robustssm.figures.paper.saving import Drawings, Drawn
 from robustssm.figures.style import panels
 
 COLUMNS = 3
-GREY, BLUE = "0.35", "#024A73"
+GREY, BLUE = "0.35", "#0173B2"
 
 
 def drawn(tables: Tables) -> Drawings:

@@ -1,5 +1,6 @@
 """The looks of models survive greyscale and colour blindness, and are seen on white."""
 
+import ast
 from itertools import combinations
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from robustssm.figures.style import look
+from robustssm.figures.trade_off import LOOKS
 from robustssm.hippo.initializations import NAMES
 from robustssm.typing import FloatArray
+from tests.source_tree import modules, tree
 
 BAND = "hippo"  # a broad band under everything, no thin line
 LINES = sorted({"s4", "s4d", "s5", "dss", "s4ptd", "s5ptd", *NAMES} - {BAND})
@@ -83,3 +86,17 @@ def test_colour_blindness(vision: str) -> None:
 
 def test_no_two_names_share_dash_and_marker() -> None:
     assert len({shape(look(name)) for name in LINES}) == len(LINES)
+
+
+def test_colours_of_models_have_one_home() -> None:
+    """What is no model has none of their colours, and what is one takes its look."""
+    ours = {look(name)["color"] for name in [*LINES, BAND]}
+    figures = {name: tree(name) for name in modules() if name.startswith("robustssm.figures")}
+    spelt = {
+        (name, node.value)
+        for name, parsed in figures.items()
+        for node in ast.walk(parsed)
+        if isinstance(node, ast.Constant) and node.value in ours
+    }
+    assert {name for name, _ in spelt} == {"robustssm.figures.style"}
+    assert LOOKS["random"]["color"] == look("s4ptd-random")["color"]
