@@ -76,7 +76,7 @@ def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw one panel per pair, one line per strength; a diamond if all seeds say the same."""
+    """Draw one panel per pair, one line per strength; a diamond where all seeds tell them apart."""
     colours = ("0.6", "#0173B2", "0.0")
     groups = frame.groupby(["a", "b"], sort=False)
     for panel, ((a, b), rows) in zip(axes, groups, strict=True):
@@ -161,7 +161,7 @@ def drawn(tables: Tables) -> Drawings:
     legend_below(figure, axes[:1])
     text = (
         f"Difference of accuracies on the same perturbed samples. {band} Diamonds: every "
-        f"seed's McNemar test, Holm-adjusted at 0.05, says the same. {counted}"
+        f"seed's McNemar test, Holm-adjusted p < 0.05, finds the same one better. {counted}"
     )
     yield Drawn("reviewers-pairs", figure, pairs, text)
 
