@@ -20,6 +20,7 @@ Intervals are Wilson's, 95 %. The trials are a function of the row alone.
 """
 
 import itertools
+from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
@@ -76,9 +77,9 @@ def accuracies(scene: Scene, rng: np.random.Generator, fall: float) -> FloatArra
     return rng.binomial(SAMPLES, np.clip(truth, 0.0, 1.0)) / SAMPLES
 
 
-def measured(scene: Scene, trials: int) -> list[dict[str, object]]:
-    """Return the rows of errors and of power."""
-    rows = []
+def measured(scene: Scene, trials: int) -> dict[str, object]:
+    """Return the row of a scene: shares of trials with an error, and with the fall found."""
+    row: dict[str, object] = {**scene._asdict(), "nominal": ALPHA}
     whole = scene.conditions > 1
     for what, fall in (("error", 0.0), ("power", FALL)):
         count = 0
@@ -89,10 +90,8 @@ def measured(scene: Scene, trials: int) -> list[dict[str, object]]:
             fell = table["fell"] & (table["measured"] - table["baseline"] < -MARGIN)
             count += bool(fell.any() if what == "error" else fell[min(2, scene.conditions)])
         low, high = wilson(count, trials)
-        nominal = {"nominal": ALPHA if what == "error" else np.nan}
-        found = {"measured": count / trials, "low": float(low), "high": float(high)}
-        rows.append({**scene._asdict(), "what": what, **nominal, **found, "trials": trials})
-    return rows
+        row |= {what: count / trials, f"{what}_low": float(low), f"{what}_high": float(high)}
+    return {**row, "trials": trials}
 
 
 @click.command(help=__doc__)
@@ -113,13 +112,11 @@ def main(trials: int, output: str | None, jobs: int) -> None:
         for scene in sorted(scenes, key=lambda scene: -scene.conditions)
     )
     order = {scene: place for place, scene in enumerate(scenes)}
-    rows = sorted(
-        itertools.chain.from_iterable(found),
-        key=lambda row: order[Scene(*(row[name] for name in Scene._fields))],
-    )
+    rows = sorted(found, key=lambda row: order[Scene(*(row[name] for name in Scene._fields))])
     table = pd.DataFrame(rows)
     if output:
-        table.to_csv(output, index=False, float_format="%.4g", lineterminator="\n")
+        text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
+        Path(output).write_text(f"# python benchmarks/check_errors.py --trials {trials}\n{text}")
     with pd.option_context("display.width", 100, "display.max_rows", None):
         click.echo(table.to_string(index=False, float_format="{:.3f}".format))
 
