@@ -47,10 +47,10 @@ def converge(
 ) -> None:
     """Measure how fast each initialisation's transfer function and outputs approach HiPPO's.
 
-    Strong: the sup over all frequencies of |G_init - G_HiPPO|, with a certificate. Weak: the L2
-    error of the output for one input, in the time and in the frequency domain. Rates are slopes
-    of log error against log n; what theory predicts stands beside them. Frequencies in rad per
-    unit of the system's own time.
+    Strong: the sup over all frequencies of |G_init - G_HiPPO|, certified, rounding included.
+    Weak: the L2 error of the output for one input, in the time and in the frequency domain, two
+    routes beside each other, not enclosed. Rates are slopes of log error against log n; what
+    theory predicts stands beside them. Frequencies in rad per unit of the system's own time.
 
     \b
     Examples:

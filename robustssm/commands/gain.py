@@ -55,9 +55,10 @@ def gain(
     """Measure what the layers of trained checkpoints amplify, and at which frequency.
 
     CHECKPOINT is a bundled model (s4d, s4d/1, 's4d/*'), name=path, or the path of a file. The
-    peak gain is certified, the gain over the task's length a lower bound. omega in rad per unit
-    of a layer's own time, relative to the spike of HiPPO's normal part (325.4 at n = 32);
-    --per channel and csv or json show every measure.
+    peak gain is certified, rounding included, for poles and residues in float64; the gain over
+    the task's length is a lower bound. omega in rad per unit of a layer's own time, relative to
+    the spike of HiPPO's normal part (325.4 at n = 32); --per channel and csv or json show every
+    measure.
 
     \b
     Examples:
