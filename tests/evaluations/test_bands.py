@@ -111,14 +111,14 @@ def test_false_alarms_of_seeds_of_one_distribution(seeds: int) -> None:
     The conditions have a quarter of the level of a check.
     """
     rng = np.random.Generator(np.random.Philox(seeds))
-    runs, conditions, level = 2000, 10, 0.05
+    runs, conditions, level = 600, 10, 0.05
     deviations = np.repeat(rng.standard_normal((runs, seeds + 1, conditions // 2)), 2, axis=2)
     shares = np.sin(1.2 + 0.05 * deviations) ** 2
     alarms = 0
     for one in shares:
         band = Seeds.of(one[:-1], 10_000).band(level / 4)
         alarms += bool((one[-1] < band.low).any())
-    # Three standard errors of a share of 0.05 of 2000.
+    # Three standard errors of a share of 0.05.
     assert alarms / runs <= level + 3 * np.sqrt(0.05 * 0.95 / runs)
 
 
