@@ -102,7 +102,7 @@ def test_the_truth_is_inside(kind: str, seed: int, rtol: float) -> None:
         # 1 / lambda rounds both poles by more than their distance from the axis.
         ([-1e-4 + 20860.2j, -1e-4 + 20860.20001j], [1.0, -1.0], 20860.200005, 1e-9),
         ([-1e-9 + 20860.2j, -1e-9 + 20860.20001j], [1.0, -1.0], 20860.20001, 1e-8),
-        # A fifth difference: terms up to 3e14 and a sum of 2041, wrong by some units u of the terms.
+        # A fifth difference: terms up to 3e14 and a sum of 2041, rounded by units of the terms.
         (
             [-3e-4 + 5j + 1e-6j * k for k in range(6)],
             [1e10, -5e10, 1e11, -1e11, 5e10, -1e10],
