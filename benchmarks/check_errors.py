@@ -28,6 +28,7 @@ import click
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from timing import output, save
 
 from robustssm.evaluations.baselines.baseline import Data
 from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, against_seeds
@@ -96,9 +97,9 @@ def measured(scene: Scene, trials: int) -> dict[str, object]:
 
 @click.command(help=__doc__)
 @click.option("--trials", default=1000, help="Trials of a row; a quarter at 258 conditions.")
-@click.option("--output", type=click.Path(dir_okay=False), help="CSV file to write.")
+@output
 @click.option("--jobs", default=-1, help="Processes.")
-def main(trials: int, output: str | None, jobs: int) -> None:
+def main(trials: int, output: Path | None, jobs: int) -> None:
     """Print, and write, the rows of all scenes."""
     scenes = [
         Scene(*values)
@@ -114,9 +115,7 @@ def main(trials: int, output: str | None, jobs: int) -> None:
     order = {scene: place for place, scene in enumerate(scenes)}
     rows = sorted(found, key=lambda row: order[Scene(*(row[name] for name in Scene._fields))])
     table = pd.DataFrame(rows)
-    if output:
-        text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
-        Path(output).write_text(f"# python benchmarks/check_errors.py --trials {trials}\n{text}")
+    save(output, f"python benchmarks/check_errors.py --trials {trials}", rows)
     with pd.option_context("display.width", 100, "display.max_rows", None):
         click.echo(table.to_string(index=False, float_format="{:.3f}".format))
 

@@ -37,7 +37,7 @@ from pathlib import Path
 
 import click
 import torch
-from timing import own_process
+from timing import output, own_process, save
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -45,7 +45,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import Card, save_checkpoint
-from robustssm.commands.terminal import note, show, written
+from robustssm.commands.terminal import Table, note, show, written
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
@@ -234,8 +234,8 @@ def measure(
     return times
 
 
-def print_times(title: str, times: dict[str, list[Seconds]]) -> None:
-    """Print the times, and the ratios that the times are taken for."""
+def print_times(title: str, times: dict[str, list[Seconds]]) -> list[dict[str, str | float]]:
+    """Print the times, and the ratios that the times are taken for; return these."""
     rows = []
     for name, taken in times.items():
         clocks = [[one.wall for one in taken], [one.processor for one in taken]]
@@ -250,14 +250,16 @@ def print_times(title: str, times: dict[str, list[Seconds]]) -> None:
         pairs += [(f"one thread, {kernels}: times faster", plain, SWEEP, "processor")]
         pairs += [(f"own threads, {kernels}: {MANY} faster", plain + OWN, MANY, "wall")]
     pairs += [(f"{MANY}: times one", SWEEP, MANY, "wall")]
-    rows = []
+    ratios: list[dict[str, str | float]] = []
     for label, top, bottom, clock in pairs:
         if top not in times or bottom not in times:
             continue
         above, below = ([getattr(one, clock) for one in times[name]] for name in (top, bottom))
         ratio = statistics.median(a / b for a, b in zip(above, below, strict=True))
-        rows.append([label, f"{ratio:.2f}", f"{min(above) / min(below):.2f}"])
-    show("table", written("ratios", ["", "median", "of minima"], rows))
+        ratios.append({"what": label, "median": ratio, "of_minima": min(above) / min(below)})
+    columns = [("", "what", ""), ("median", "median", ".2f"), ("of minima", "of_minima", ".2f")]
+    show("table", Table("ratios", ratios, columns))
+    return ratios
 
 
 @click.command(help=__doc__)
@@ -266,15 +268,27 @@ def print_times(title: str, times: dict[str, list[Seconds]]) -> None:
 @click.option("--modes", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--limit", type=click.IntRange(1), help="Samples.  [default: as the setting says]")
 @click.option("--jobs", default=2, show_default=True, help="Workers; 1 leaves that row out.")
-def main(setting: str, repetitions: int, modes: int, limit: int | None, jobs: int) -> None:
+@output
+def main(
+    setting: str,
+    repetitions: int,
+    modes: int,
+    limit: int | None,
+    jobs: int,
+    output: Path | None,
+) -> None:
     """Print the times of every setting, or of one."""
+    rows: list[dict[str, str | float]] = []
     for name in SETTINGS if setting == "all" else [setting]:
         chosen = replace(SETTINGS[name], limit=limit or SETTINGS[name].limit)
         with tempfile.TemporaryDirectory() as folder:
             wide = name == "wide"
             path = Path(folder) / "wide.safetensors"
             path = wide_checkpoint(chosen.task, path) if wide else zoo_path(chosen.init, 0)
-            print_times(chosen.title, measure(path, chosen, modes, jobs, repetitions))
+            times = measure(path, chosen, modes, jobs, repetitions)
+            rows += [{"network": name, **row} for row in print_times(chosen.title, times)]
+    call = f"python benchmarks/sweep.py {setting} {repetitions}"
+    save(output, f"{call}: ratios of the times of pieces of work that run in turn", rows)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,25 @@
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
+
+import click
+import pandas as pd
 
 Work = Callable[[], object]
+output = click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write."
+)
+
+
+def save(path: Path | None, comment: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows to a CSV file, if there is to be one, below a line with the comment."""
+    if path:
+        text = pd.DataFrame(rows).to_csv(index=False, float_format="%.4g", lineterminator="\n")
+        path.write_text(f"# {comment}\n{text}")
 
 
 def in_turn(

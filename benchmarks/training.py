@@ -13,14 +13,15 @@ the peak of what is allocated).
 import statistics
 import time
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import click
 import torch
-from timing import own_process, peak_mib
+from timing import output, own_process, peak_mib, save
 from torch import Tensor, nn
 
-from robustssm.commands.terminal import show, written
+from robustssm.commands.terminal import Table, show
 from robustssm.execution import one_thread
 from robustssm.layers.diagonal import S4D
 from robustssm.networks.network import Architecture, build_network
@@ -87,7 +88,8 @@ def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measu
 @click.option("--case", "cases", multiple=True, default=tuple(CASES), type=click.Choice([*CASES]))
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--steps", default=7, show_default=True, type=click.IntRange(2))
-def main(device: str, cases: tuple[str, ...], rounds: int, steps: int) -> None:
+@output
+def main(device: str, cases: tuple[str, ...], rounds: int, steps: int, output: Path | None) -> None:
     """Print one row per case and initialisation."""
     rows = []
     for case in cases:
@@ -104,14 +106,31 @@ def main(device: str, cases: tuple[str, ...], rounds: int, steps: int) -> None:
                 for plain in (False, True)
             )
             mib = [statistics.median(one.mib for one in measured[k]) for k in (False, True)]
-            losses = ", ".join(f"{measured[plain][0].loss:.5f}" for plain in (False, True))
-            network = f"{case}: {layers} x {channels}, length {L}, {samples} samples"
-            ratio = f"{plainly / ours:.2f}"
             rows.append(
-                [network, init, f"{1e3 * ours:.0f}", ratio, *(f"{m:.0f}" for m in mib), losses]
+                {
+                    "network": f"{case}: {layers} x {channels}, length {L}, {samples} samples",
+                    "init": init,
+                    "ours_ms": 1e3 * ours,
+                    "ratio": plainly / ours,
+                    "ours_mib": mib[0],
+                    "written_out_mib": mib[1],
+                    "loss": measured[False][0].loss,
+                    "written_out_loss": measured[True][0].loss,
+                }
             )
-    columns = ["network", "init", "ours, ms", "written out / ours", "MiB ours", "MiB written out"]
-    show("md", written("a step of training", [*columns, "loss"], rows))
+    columns = [
+        ("network", "network", ""),
+        ("init", "init", ""),
+        ("ours, ms", "ours_ms", ".0f"),
+        ("written out / ours", "ratio", ".2f"),
+        ("MiB ours", "ours_mib", ".0f"),
+        ("MiB written out", "written_out_mib", ".0f"),
+        ("loss ours", "loss", ".5f"),
+        ("loss written out", "written_out_loss", ".5f"),
+    ]
+    show("md", Table("a step of training", rows, columns))
+    threads = "one thread" if device == "cpu" else f"one {device} device"
+    save(output, f"python benchmarks/training.py, {threads}, {rounds} rounds in turn", rows)
 
 
 if __name__ == "__main__":

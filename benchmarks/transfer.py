@@ -11,19 +11,23 @@ out, with a line on stderr: what is not installed, or needs a third of its share
 one frequency. Then: growth with n, eigenvalues at n = 10^6, and the GPU where there is one.
 """
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import scipy.linalg
 import torch
+from timing import output, save
 
-from robustssm.commands.terminal import note, show, written
+from robustssm.commands.terminal import Column, Table, note, show, written
 from robustssm.execution import one_thread, versions
 from robustssm.hippo import legs, spectrum
 from robustssm.hippo.transfer_grid import transfer_grid
@@ -133,7 +137,9 @@ class Method:
     last: tuple[int, float] | None = None
     times: list[float] = field(default_factory=list)
     subset: int = 0
-    error: str = ""
+    # Largest relative error, and at how many frequencies.
+    error: float = math.nan
+    checked: int = 0
 
     def seconds(self) -> float:
         """Median over the rounds."""
@@ -219,7 +225,7 @@ def prepare(
     return response, once
 
 
-def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[list[str]]:
+def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[dict[str, Any]]:
     """Return a row of the table for each method that runs at this n."""
     C = np.random.default_rng(0).standard_normal(n)
     omega = np.geomspace(LOW, HIGH, frequencies)
@@ -227,7 +233,7 @@ def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[list[
     reference = exact(C, checked)
     running = []
     for method in METHODS:
-        method.times, method.error = [], "-"
+        method.times, method.error, method.checked = [], math.nan, 0
         prepared = prepare(method, C, omega, budget, repeats)
         if prepared is None:
             continue
@@ -238,8 +244,8 @@ def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[list[
             some = CHECKED if method.subset == frequencies else min(CHECKED, int(budget / each))
             at = np.linspace(0, CHECKED - 1, max(2, some)).round().astype(int)
             truth = reference[1 if method.make is normal_part else 0][at]
-            error = np.max(np.abs(response(checked[at]) - truth) / np.abs(truth))
-            method.error = f"{error:.0e}" + (f" ({len(at)})" if len(at) < CHECKED else "")
+            found = np.abs(response(checked[at]) - truth) / np.abs(truth)
+            method.error, method.checked = float(np.max(found)), len(at)
     for _ in range(repeats):
         for method, response, once in running:
             at = spread(omega, method.subset)
@@ -255,10 +261,32 @@ def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[list[
         )
     rows = []
     for method, _, _ in running:
-        mark = f"*{method.subset}" if method.subset < frequencies else ""
-        ratio = f"{method.seconds() / OURS.seconds():.3g}"
-        rows.append([str(n), method.label, f"{method.seconds():.3g}{mark}", ratio, method.error])
+        seconds = {"seconds": method.seconds(), "timed": method.subset}
+        error = {"error": method.error, "checked": method.checked}
+        ratio = method.seconds() / OURS.seconds()
+        rows.append({"n": n, "method": method.label, **seconds, "ratio": ratio, **error})
     return rows
+
+
+def shown(rows: list[dict[str, Any]], frequencies: int) -> Table:
+    """Return the rows as a table, with the marks that the module explains."""
+
+    def marked(row: Mapping[str, Any]) -> str:
+        mark = f"*{row['timed']}" if row["timed"] < frequencies else ""
+        return f"{row['seconds']:.3g}{mark}"
+
+    def error(row: Mapping[str, Any]) -> str:
+        mark = f" ({row['checked']})" if row["checked"] < CHECKED else ""
+        return f"{row['error']:.0e}{mark}" if row["checked"] else "-"
+
+    columns: list[Column] = [
+        ("n", "n", ""),
+        ("method", "method", ""),
+        (f"s for {frequencies}", marked, ""),
+        ("ratio", "ratio", ".3g"),
+        ("max rel error", error, ""),
+    ]
+    return Table("ratio: time over that of hippo.transfer", rows, columns)
 
 
 def growth(frequencies: int, repeats: int) -> tuple[list[list[str]], float]:
@@ -312,8 +340,15 @@ def gpu(repeats: int) -> list[list[str]]:
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--largest", default=10**6, show_default=True, help="State size for eigenvalues.")
 @click.option("--format", "style", default="table", type=click.Choice(["table", "md"]))
+@output
 def main(
-    sizes: str, frequencies: int, budget: float, repeats: int, largest: int, style: str
+    sizes: str,
+    frequencies: int,
+    budget: float,
+    repeats: int,
+    largest: int,
+    style: str,
+    output: Path | None,
 ) -> None:
     """Print the tables."""
     try:
@@ -325,11 +360,14 @@ def main(
     for method in METHODS:  # A library loads at its first call, before it is held to one thread.
         if not method.needs or find_spec(method.needs) is not None:
             method.make(np.ones(4))(np.ones(2))
+    measured: list[dict[str, Any]] = []
     with one_thread():
         for n in orders:
-            rows = measure(n, frequencies, budget, repeats)
-            columns = ["n", "method", f"s for {frequencies}", "ratio", "max rel error"]
-            show(style, written("ratio: time over that of hippo.transfer", columns, rows))
+            of_n = measure(n, frequencies, budget, repeats)
+            show(style, shown(of_n, frequencies))
+            measured += of_n
+        call = f"python benchmarks/transfer.py --frequencies {frequencies} --budget {budget:g}"
+        save(output, f"{call}; ratio: to the time of hippo.transfer, in turn, one thread", measured)
         rows, slope = growth(frequencies, repeats)
         show(style, written("growth with n", ["n", f"s for {frequencies}"], rows))
         click.echo(f"hippo.transfer: time ~ n^{slope:.2f}")

@@ -38,10 +38,10 @@ def curve_figure(curves: pd.DataFrame, chance: float | None, looks: Looks) -> di
     """Return the figure for `Plotly.newPlot`: data, layout and options, no NaN, null instead.
 
     curves: of `summary.over_seeds`, without the clean evaluation, not empty. Each model has a
-    ribbon (its intervals) and a line, in this order; an entry of the menu gives them the values of
-    one noise: over the modes at one strength, or over the strengths if there is one mode. It
-    leaves alone which models the legend shows. looks: of the figures, so that a model is drawn
-    here as it is there.
+    ribbon (its intervals), a line and dots (its single training seeds, where there are several), in
+    this order; an entry of the menu gives them the values of one noise: over the modes at one
+    strength, or over the strengths if there is one mode. It leaves alone which models the legend
+    shows. looks: of the figures, so that a model is drawn here as it is there.
     """
     models = list(dict.fromkeys(map(str, curves["model"])))
     buttons, noises = zip(*_buttons(curves, models), strict=True)
@@ -60,6 +60,10 @@ def curve_figure(curves: pd.DataFrame, chance: float | None, looks: Looks) -> di
         line: dict[str, Any] = {"mode": "lines+markers", "hovertemplate": "%{text}<extra></extra>"}
         line |= {"line": {"color": colour, "dash": dash, "width": WIDTH}}
         traces.append(common | line | {"marker": {"color": colour, "symbol": symbol}})
+        dots: dict[str, Any] = {"mode": "markers", "showlegend": False}
+        dots |= {"hovertemplate": f"<b>{name}</b><br>one training seed: %{{y:.3f}}<extra></extra>"}
+        edge = {"color": "#ffffff", "width": 0.8}
+        traces.append(common | dots | {"marker": {"color": colour, "size": 6, "line": edge}})
     for k, trace in enumerate(traces):
         trace |= {name: column[k] for name, column in columns.items()}
     above = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
@@ -127,21 +131,23 @@ def _buttons(curves: pd.DataFrame, models: list[str]) -> Iterator[tuple[dict[str
 
 
 def _model(rows: pd.DataFrame, x: str) -> dict[str, list[Any]]:
-    """Return x, y and hover texts of a model's ribbon and line."""
+    """Return x, y and hover texts of a model's ribbon, line and dots."""
     rows = rows.sort_values(x, kind="stable")
     known = rows[rows["ci_low"].notna() & rows["ci_high"].notna()]
     back = known[::-1]
     text = [
         f"<b>{escape(str(row.model), quote=False)}</b><br>{x} {getattr(row, x):g}<br>accuracy "
         f"{share(row.accuracy)}<br>95% interval {interval(row.ci_low, row.ci_high)}<br>"
-        f"n = {row.n}, seeds: {row.seeds}"
+        f"n = {row.n}, seeds: {row.seeds}{row.interval and f', interval over {row.interval}'}"
         for row in rows.itertuples()
     ]
+    seeds = rows.assign(accuracy=rows["by_seed"].map(str.split))[rows["seeds"] > 1]
+    seeds = seeds.explode("accuracy")
     ends = pd.concat([known["ci_low"], back["ci_high"]])
     return {
-        "x": [_values(pd.concat([known[x], back[x]])), _values(rows[x])],
-        "y": [_values(ends), _values(rows["accuracy"])],
-        "text": [[], text],
+        "x": [_values(pd.concat([known[x], back[x]])), _values(rows[x]), _values(seeds[x])],
+        "y": [_values(ends), _values(rows["accuracy"]), _values(seeds["accuracy"])],
+        "text": [[], text, []],
     }
 
 

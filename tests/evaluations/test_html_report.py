@@ -133,14 +133,14 @@ def test_the_curves_are_those_of_the_summary(run: RunDirectory) -> None:
     frame = over_seeds(perturbed(summarise(run, digest_cells(run))))
     figure = document(run).data()
     names = [trace["name"] for trace in figure["data"]]
-    assert names == ["a", "a", "b", "b"]
+    assert names == ["a", "a", "a", "b", "b", "b"]
     points = {
         (name, button["label"], x): (y, text)
         for button in figure["layout"]["updatemenus"][0]["buttons"]
         for name, *line in zip(
             names, *(button["args"][0][k] for k in ("x", "y", "text")), strict=True
         )
-        for x, y, text in zip(*line, strict=False)  # ribbons have no text
+        for x, y, text in zip(*line, strict=False)  # ribbons and dots have no text
     }
     assert len(points) == len(frame) == 12
     for row in frame.itertuples():
@@ -149,7 +149,33 @@ def test_the_curves_are_those_of_the_summary(run: RunDirectory) -> None:
         assert y == pytest.approx(row.accuracy, rel=1e-5)
         ends = f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" if row.ci_low == row.ci_low else "-"
         assert f"accuracy {row.accuracy:.3f}<br>95% interval {ends}<br>n = {row.n}, " in text
-        assert text.endswith(f"seeds: {row.seeds}")
+        kind = ", interval over seeds (Student)" if row.ci_low == row.ci_low else ""
+        assert text.endswith(f"seeds: {row.seeds}{kind}")
+
+
+def test_single_seeds_are_dots_in_the_colour_of_their_model(run: RunDirectory) -> None:
+    """As many at each mode as there are seeds, at the accuracies of the cells; n and k are said."""
+    found = document(run)
+    figure, plan = found.data(), run.plan()
+    dots = {
+        trace["name"]: k for k, trace in enumerate(figure["data"]) if trace["mode"] == "markers"
+    }
+    assert list(dots) == ["a", "b"]
+    for button in figure["layout"]["updatemenus"][0]["buttons"]:
+        eps = float(re.findall(r"eps (\S+)", button["label"])[0])
+        for model, k in dots.items():
+            x, y, _ = (button["args"][0][name][k] for name in ("x", "y", "text"))
+            cells = plan[(plan["model"] == model) & (plan["eps"] == eps)]
+            expected = sorted(
+                (row.mode, run.rows(row.cell)["correct"].mean()) for row in cells.itertuples()
+            )
+            assert len(x) == len(expected) == 4
+            np.testing.assert_allclose(sorted(zip(x, y, strict=True)), expected, rtol=1e-5)
+    for model, k in dots.items():
+        line = figure["data"][k - 1]
+        assert (line["name"], line["mode"]) == (model, "lines+markers")
+        assert figure["data"][k]["marker"]["color"] == line["line"]["color"]
+    assert "Dots: single training seeds. n = 40 test samples, k = 2 training" in found.words()
 
 
 def test_the_figure_is_one_that_plotly_knows(run: RunDirectory) -> None:
@@ -164,7 +190,7 @@ def test_the_figure_is_one_that_plotly_knows(run: RunDirectory) -> None:
     for name, columns in values.items():
         assert [trace[name] for trace in figure["data"]] == columns
     assert figure["layout"]["xaxis"]["title"]["text"] == axis["xaxis.title.text"]
-    assert [len(button["args"][0]["x"]) for button in menu["buttons"]] == [4, 4, 4]
+    assert [len(button["args"][0]["x"]) for button in menu["buttons"]] == [6, 6, 6]
 
 
 def test_a_page_says_what_was_run(run: RunDirectory) -> None:
@@ -263,8 +289,9 @@ def test_runs_of_one_of_everything_and_of_many(tmp_path: Path, models: int) -> N
     curves = {(f"m{k}", 0): {(1.0, 0.5): np.ones(1, np.bool_)} for k in range(models)}
     figure = document(write_run(tmp_path / "run", curves)).data()
     (button,) = figure["layout"]["updatemenus"][0]["buttons"]
-    ribbons, lines = figure["data"][::2], figure["data"][1::2]
+    ribbons, lines, dots = (figure["data"][k::3] for k in range(3))
     assert len(ribbons) == len(lines) == models
+    assert all(dot["x"] == dot["y"] == [] for dot in dots)  # one seed is its line
     assert all(line["x"] == [0.5] and line["y"] == [1.0] for line in lines)
     # Of one point the ribbon is a bar.
     assert all(ribbon["x"] == [0.5, 0.5] for ribbon in ribbons)
