@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -31,6 +33,22 @@ def test_every_help_ends_in_an_example(command: str) -> None:
     result = call(*command.split(), "--help")
     assert result.exit_code == 0
     assert f"robustssm {command}" in result.stdout.partition("Example")[2]
+
+
+def commands(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of a command and of all below it."""
+    yield words
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from commands(below, *words, name)
+
+
+@pytest.mark.parametrize("words", list(commands(main)), ids=" ".join)
+def test_no_help_is_wider_than_a_terminal(words: tuple[str, ...]) -> None:
+    r"""80 columns; `\b` paragraphs are not broken into lines, so that they must fit as they are."""
+    result = CliRunner().invoke(main, [*words, "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
 
 
 def test_help_imports_no_torch() -> None:

@@ -54,7 +54,7 @@ def attack(
     Examples:
       robustssm attack 'BandNoise(1, 16, eps=0.3)' -o noisy.npz
       robustssm attack 'Fourier(20, eps=10, unit="snr-db")' --limit 100
-      robustssm attack 'BandNoise(1, 16, eps=1)' --clip rescale --range 0,1 -o clipped.npz
+      robustssm attack 'BandNoise(1, 16, eps=1)' --clip hard --range 0,1 -o x.npz
       robustssm attack --list
       robustssm attack --gallery figures
       robustssm attack 'Chirp(2, 60, eps=1)' --time-frequency figures

@@ -40,7 +40,6 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
       robustssm baseline runs/spike -o curve.json
       robustssm check s4ptd/1 --baseline curve.json
 
-    \b
     Exit codes: 0 done; 2 usage, an unfinished sweep, or runs that do not belong together.
     """
     from robustssm.evaluations.baselines.baseline import make_baseline
@@ -123,9 +122,8 @@ def check(
       robustssm sweep -m 's4ptd/*' --noise resonance --eps 0.3,1 -o runs/spike
       robustssm baseline runs/spike -o curve.json
       robustssm check s4ptd/1 --baseline curve.json
-      robustssm check s4ptd/2 --baseline curve.json --against s4ptd/0 --format json
+      robustssm check s4ptd/2 --baseline curve.json --against s4ptd/0 --format md
 
-    \b
     Exit codes: 0 nothing fell; 2 usage; 3 some cells failed; 4 a checkpoint, the baseline or the
     data are rejected; 5 the curve fell; 6 nothing fell, but too few conditions could; 130
     interrupted.

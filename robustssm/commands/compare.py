@@ -67,12 +67,11 @@ def compare(
 
     \b
     Examples:
-      robustssm sweep -m s4d,s4ptd --noise fourier --modes 1-3 --eps 0.3,1 -L 100 -o runs/mine
+      robustssm sweep -m s4d,s4ptd --noise fourier --modes 1-3 -L 100 -o runs/mine
       robustssm compare runs/mine --models s4d,s4ptd
       robustssm compare runs/mine --reference s4ptd --format json
-      robustssm compare runs/mine --fail-if 'worst_crossfit < 0.02' --fail-if 'mce > 5'
+      robustssm compare runs/mine --fail-if 'worst_crossfit < 0.02'
 
-    \b
     Exit codes: 0 done; 2 usage, or the runs are not comparable; 3 no threshold is known to be
     crossed, but cells are missing, or an eps50 and the number both lie beyond the strengths tried;
     5 a threshold of --fail-if is crossed.

@@ -36,7 +36,6 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
       robustssm doctor --model 's4d/*,s4ptd' --full
       robustssm doctor --model s5/1 --format json
 
-    \b
     Exit codes: 0 no check failed; 2 usage; 4 a check failed, or a checkpoint is rejected.
     """
     import torch

@@ -29,11 +29,10 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
 
     \b
     Examples:
-      robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 0.3,1 --limit 60 -o runs/small
+      robustssm sweep -m s4d --noise fourier --modes 1-2 --eps 0.3,1 -o runs/small
       robustssm draw runs/small
       robustssm draw runs/small --figures heat-maps,layer-response -o drawn
 
-    \b
     Exit codes: 0 drawn; 2 usage, or nothing to draw; 4 a checkpoint is not that of the run.
     """
     from robustssm.evaluations.results.inspection import inspect

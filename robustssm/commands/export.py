@@ -35,11 +35,10 @@ def export(run: Path, kind: str, output: Path) -> None:
 
     \b
     Examples:
-      robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 1 --limit 60 -o runs/small
+      robustssm sweep -m s4d --noise fourier --modes 1-2 --eps 1 -o runs/small
       robustssm export runs/small --to parquet -o small.parquet
       robustssm export runs/small --to mlflow -o tracked
 
-    \b
     Exit codes: 0 written; 1 an optional library is missing; 2 usage, nothing finished, or the
     output belongs to somebody else; 4 files of the run are damaged: the rest is exported.
     """

@@ -29,9 +29,8 @@ def import_checkpoint(
     \b
     Examples:
       robustssm import run/last.ckpt -o mine.safetensors
-      robustssm import ckpt.pth -o mine.safetensors --set prenorm=false --data digits
+      robustssm import ckpt.pth -o own.safetensors --set prenorm=false -d digits
 
-    \b
     Exit codes: 0 written; 2 a setting is missing or wrong; 4 the file is rejected.
     """
     from dataclasses import replace

@@ -46,7 +46,6 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
       robustssm inspect run/last.ckpt --format json
       robustssm inspect ckpt.pth --set prenorm=false
 
-    \b
     Exit codes: 0 shown; 2 a setting is missing or wrong; 4 the file is rejected.
     """
     from robustssm.evaluations.trained_layers.examination import examine

@@ -138,7 +138,6 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
       robustssm ls runs
       robustssm ls runs . --format json
 
-    \b
     Exit codes: 0 listed, be it that there is none; 2 usage, or no folder of that name.
     """
     from click.core import ParameterSource

@@ -40,7 +40,7 @@ def minimal(
     \b
     Examples:
       robustssm minimal 'Fourier(8)' --model s4d,s4ptd --limit 100
-      robustssm minimal 'BandPGD(1, 64, steps=10)' --model s4d --limit 32 -o eps.csv
+      robustssm minimal 'BandPGD(1, 64, steps=10)' -m s4d --limit 32 -o eps.csv
     """
     import pandas as pd
 

@@ -40,7 +40,6 @@ def predict(
       robustssm predict s4d --input noisy.npz --output logits.npz
       robustssm predict mine.ckpt --set prenorm=false --input x.npz --output y.npz
 
-    \b
     Exit codes: 0 written; 2 usage; 4 the checkpoint or the input is rejected.
     """
     import numpy as np

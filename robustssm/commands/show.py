@@ -43,11 +43,10 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
 
     \b
     Examples:
-      robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 1 --limit 60 -o runs/small
+      robustssm sweep -m s4d --noise fourier --modes 1-2 --eps 1 -o runs/small
       robustssm show runs/small
       robustssm show runs/small --verify --format json
 
-    \b
     Exit codes: 0 shown; 2 usage, or no run directory; 4 something in it is damaged, and named.
     """
     from robustssm.evaluations.results.inspection import inspect
@@ -89,12 +88,11 @@ def report(run: Path, output: Path | None, html: bool) -> None:
 
     \b
     Examples:
-      robustssm sweep --model s4d --noise fourier --modes 1-2 --eps 1 --limit 60 -o runs/small
+      robustssm sweep -m s4d --noise fourier --modes 1-2 --eps 1 -o runs/small
       robustssm report runs/small
       robustssm report runs/small -o small.md
       robustssm report runs/small --html
 
-    \b
     Exit codes: 0 written; 2 usage, or no run directory; 4 the run is damaged: the report says what
     is left.
     """

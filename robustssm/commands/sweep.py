@@ -78,14 +78,13 @@ def sweep(
     Examples:
       robustssm sweep --model s4d,s4ptd --noise fourier --modes 1-64
       robustssm sweep --model 's4d/*,s4ptd/*' --noise resonance --eps 0.1,0.3,1,3
-      robustssm sweep --model s4d,s4ptd --noise 'BandNoise(1, 16)' --eps 20,10,5 --eps-unit snr-db
-      robustssm sweep --model s4d --noise 'Gabor(mode, 0.5, 0.1)' --modes log:1:128:8 --eps 0.3
-      robustssm sweep --model s4d,s4ptd --noise 'BandPGD(1, 128)' --noise 'Guided(1, 128)' --eps 0.3
+      robustssm sweep -m s4d --noise 'BandNoise(1, 16)' --eps 9 --eps-unit snr-db
+      robustssm sweep -m s4d --noise 'Gabor(mode, 0.5, 0.1)' --modes log:1:128:8
+      robustssm sweep -m s4d --noise 'BandPGD(1, 128)' --noise 'Guided(1, 128)'
       robustssm sweep --model s4d,s4ptd --noise fourier --modes 1-64 --dry-run
       printf 'model = ["s4d", "s4ptd"]\\nnoise = "fourier"\\n' > curves.toml
       robustssm sweep --config curves.toml --eps 0.3
 
-    \b
     Exit codes: 0 done; 2 usage, or the directory holds another sweep; 3 some cells failed;
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """

@@ -39,7 +39,6 @@ def task(
       robustssm task pathfinder --show 200 --label 1 -o connected.png
       robustssm task listops --format json
 
-    \b
     Exit codes: 0 shown; 2 usage; 4 the files are not what they should be.
     """
     from robustssm.figures.task_samples import chosen, data, save_samples

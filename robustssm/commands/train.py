@@ -120,8 +120,8 @@ def train(
     \b
     Examples:
       robustssm train --init s4d --seed 0 --epochs 2 --output s4d.safetensors
-      robustssm train --init s4d --epochs 2 --augment 'BandNoise(1, 16, eps=0.3)' -o b.safetensors
-      robustssm train --recipe lra/listops --scale 0.001 --init s4ptd-rank1 -o c.safetensors
+      robustssm train --augment 'BandNoise(1, 16, eps=0.3)' -o b.safetensors
+      robustssm train --recipe lra/listops --scale 1e-3 --init s5 -o c.safetensors
     """
     from dataclasses import fields
 

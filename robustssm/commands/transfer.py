@@ -52,7 +52,7 @@ def transfer(
     Examples:
       robustssm transfer --n 256
       robustssm transfer --n 256 --format json --omega 1,20860.2
-      robustssm transfer --n 4096 --init s4,s4d --grid 1e-2,1e8,1000000 --device auto
+      robustssm transfer --n 4096 --init s4,s4d --grid 1e-2,1e8,1e6 --device auto
     """
     from robustssm.evaluations.initializations import transfer as transfers
     from robustssm.hippo.initializations import NAMES

@@ -32,11 +32,10 @@ def validate(config: Path, style: str) -> None:
 
     \b
     Examples:
-      printf 'model = ["s4d/*", "s4ptd/*"]\\nnoise = "fourier"\\neps = [0.1, 0.3]\\n' > curves.toml
+      printf 'model = ["s4d/*", "s4ptd/*"]\\nnoise = "fourier"\\n' > curves.toml
       robustssm validate curves.toml
       robustssm validate curves.toml --format json
 
-    \b
     Exit codes: 0 the sweep can be run; 2 a mistake in the file; 4 a checkpoint or the data are
     rejected.
     """
