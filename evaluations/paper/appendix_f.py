@@ -108,7 +108,7 @@ def findings(tables: reproduction.Tables) -> reproduction.Findings:
         last = rows.sort_values("n").iloc[-1]
         rate, fails = float(fits.loc[name, "rate"]), last["relative"] > FAILS
         smooth = name not in ("impulse", "spike")
-        paper = "O(1 / n): Theorem 1" if smooth else "no convergence: Theorem 2"
+        paper = "O(1 / n): Theorem 1 [s]" if smooth else "no convergence: Theorem 2 [s]"
         holds = (abs(rate + 1.0) < 0.1) if smooth else bool(fails)
         text = f"relative error {last['relative']:.3g} at n = {last['n']}, rate {rate:.3f}"
         if last["steady"] == last["steady"]:

@@ -84,13 +84,16 @@ def findings(tables: reproduction.Tables) -> reproduction.Findings:
         yield finding(
             f"slope of log kappa on log |E|/|A|, {row.method}, {row.settings}, n = {largest}",
             f"{row.slope:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]",
-            ("-1: kappa ~ 1 / |E|", verdict) if row.method == "random" else None,
+            ("-1: kappa ~ 1 / |E| [q]", verdict) if row.method == "random" else None,
             none,
         )
     for row in fits[fits["against"] == "n"].itertuples():
         if row.method not in CLAIMED and (row.method, row.settings) not in SHOWN:
             continue
-        claim = "below 2: sub-quadratic in n", interval_agrees(row.ci_low, row.ci_high, below=2.0)
+        claim = (
+            "below 2: sub-quadratic in n [q]",
+            interval_agrees(row.ci_low, row.ci_high, below=2.0),
+        )
         yield finding(
             f"slope of log kappa on log n, {row.method} {row.settings}".rstrip(),
             f"{row.slope:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]",

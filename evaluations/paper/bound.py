@@ -86,18 +86,18 @@ def findings(tables: reproduction.Tables) -> list[reproduction.Finding]:
     sharp = frame.dropna(subset=["sharp", "sharp_measured"])
     largest = known.loc[ratio.idxmax()]
     theorem = 2.0 * np.log(n) + 4.0
-    presupposed = "stability is presupposed"
+    presupposed = "stability is presupposed [s]"
     return [
         finding(
             f"largest measured error / (2 ln n + 4) |E|, {sizes}, {len(known)} stable E",
             f"{ratio.max():.3g} ({largest['method']}, n = {largest['n']}, "
             f"|E| = {largest['eps']:.3g})",
-            ("at most 1, to first order", agrees(ratio.max() <= 1.0)),
+            ("at most 1, to first order [s]", agrees(ratio.max() <= 1.0)),
         ),
         finding(
             f"constant of first order, n = {n}",
             f"|A^-1|^2 = {first_order(n):.3g}, exact",
-            (f"2 ln n + 4 = {theorem:.3g}, an upper bound", agrees(first_order(n) <= theorem)),
+            (f"2 ln n + 4 = {theorem:.3g}, an upper bound [s]", agrees(first_order(n) <= theorem)),
         ),
         finding(f"largest measured error / |A^-1|^2 |E|, {sizes}", f"{exact.max():.3g}"),
         finding(

@@ -109,25 +109,25 @@ def findings(tables: reproduction.Tables) -> list[reproduction.Finding]:
     ratio = float(largest["height"] / largest["hippo"])
     at = f"n = {last['n'].min()} to {largest['n']}"
     from_n = f"; below half from n = {int(missed.min())} on" if len(missed) else ""
-    drawn = "no number; drawn without gaps"
+    drawn = "no number; drawn without gaps [r]"
     return [
         reproduction.finding(
             f"height of the last spike, {at}",
             f"{heights.min():.4f} to {heights.max():.4f} for readout {largest['readout']}",
             (
-                "the same at every n; about 1 in its own scale",
+                "the same at every n; about 1 in its own scale [r]",
                 reproduction.agrees(float(heights.max() / heights.min() - 1.0) < 0.1),
             ),
         ),
         reproduction.finding(
             "place of the last spike / n^2",
             f"{places.min():.4f} to {places.max():.4f}; 1 / pi = {1 / np.pi:.4f}",
-            ("constant: of order n^2", reproduction.agrees(places.max() / places.min() < 1.1)),
+            ("constant: of order n^2 [r]", reproduction.agrees(places.max() / places.min() < 1.1)),
         ),
         reproduction.finding(
             f"|G_Diag| / |G_DPLR| at the last spike, n = {largest['n']}",
             f"{ratio:.4g}",
-            ("no convergence in the sup norm", reproduction.agrees(ratio > 10.0)),
+            ("no convergence in the sup norm [s]", reproduction.agrees(ratio > 10.0)),
         ),
         reproduction.finding(
             f"share of the last spike on a log grid of {largest['log_points']:,} points",

@@ -56,18 +56,18 @@ def _of_breaks(frame: pd.DataFrame, spike: float, highest: float) -> reproductio
         yield finding(
             f"S4D, {where}: lowest predicted amplitude / A beyond the training range",
             f"{_mean(low)}, at s = {_each(rows['lowest_at'])}",
-            claim("negative", low < 0.0) if mine else None,
+            claim("negative [r]", low < 0.0) if mine else None,
             NO_CLAIM,
         )
         yield finding(
             f"S4D, {where}: lowest predicted amplitude",
             f"{_each(rows['lowest'])} (A in the test up to {highest:g})",
-            without="about -4; its A not known" if mine else NO_CLAIM,
+            without="about -4; its A not known [r]" if mine else NO_CLAIM,
         )
         yield finding(
             f"S4D, {where}: first s > 80 with the amplitude off by more than half",
             f"{_each(rows['broken'])}; last spike {spike:.2f}",
-            claim("beyond s ~ 80", rows["broken"] <= FIRST + NEAR) if mine else None,
+            claim("beyond s ~ 80 [r]", rows["broken"] <= FIRST + NEAR) if mine else None,
             NO_CLAIM,
         )
         yield finding(
@@ -83,8 +83,8 @@ def _extrapolates(column: str, rows: pd.DataFrame, constant: float) -> Claim:
     prediction s_max, whose RMS error is `constant`.
     """
     if column == "rms_ratio":
-        return "extrapolates: never off by half of A", agrees(*np.isinf(rows["broken"]))
-    paper = f"extrapolates: below {constant:.3g}, the error of always saying 80"
+        return "extrapolates: never off by half of A [r]", agrees(*np.isinf(rows["broken"]))
+    paper = f"extrapolates: below {constant:.3g}, the error of always saying 80 [r]"
     return paper, interval_agrees(*student(rows[column]), below=constant)
 
 
@@ -114,7 +114,7 @@ def _of_models(frame: pd.DataFrame, constant: float) -> reproduction.Findings:
             for column, what in ERRORS.items():
                 paired = (table[column][first] - table[column][second]).to_numpy(np.float64)
                 claimed = steps == FIXED and column == "rms_ratio" and first == DIAG
-                claim = "above 0: only S4D breaks", interval_agrees(*student(paired), 0.0)
+                claim = "above 0: only S4D breaks [r]", interval_agrees(*student(paired), 0.0)
                 yield finding(
                     f"{first} - {second}, {_steps(steps)}: RMS of {what}, s in (80, 100]",
                     f"{_mean(paired)}, paired",

@@ -57,7 +57,7 @@ def _gaps(frame: pd.DataFrame) -> reproduction.Findings:
                 continue
             gap = accuracy.paired_gap(rows, better, worse)
             claimed = condition != accuracy.CLEAN and better.startswith("s4")
-            paper = "about 0.65 at eps 0.1, sequential CIFAR-10 (0.75 against near chance)"
+            paper = "about 0.65 at eps 0.1, sequential CIFAR-10 (0.75 against near chance) [s]"
             verdict = reproduction.interval_agrees(gap.low, gap.high, above=accuracy.HALF_GAP)
             yield reproduction.finding(
                 f"accuracy of {better} minus {worse}, {condition}, last epoch",
@@ -80,10 +80,10 @@ def _levels(frame: pd.DataFrame) -> reproduction.Findings:
         if row.condition != accuracy.CLEAN and row.init == "s4d":
             known = not np.isnan(row.ci_low)
             ends = (row.ci_low, row.ci_high) if known else (row.accuracy, row.accuracy)
-            claim = "near chance", reproduction.interval_agrees(*ends, below=near)
+            claim = "near chance [s]", reproduction.interval_agrees(*ends, below=near)
             text += f", chance {chance:.3f}"
         elif row.condition != accuracy.CLEAN and row.init == "s4ptd":
-            paper = "about 0.75 on sequential CIFAR-10; other data, no verdict"
+            paper = "about 0.75 on sequential CIFAR-10; other data, no verdict [s]"
         name = f"accuracy of {row.init}, {row.condition}, last epoch, {row.seeds} seeds"
         yield reproduction.finding(name, f"{text}, n = {row.n}", claim, paper)
 

@@ -123,7 +123,7 @@ def _peaks(tables: reproduction.Tables) -> reproduction.Findings:
             f"|E|/|A| of the largest accuracy, {method}, {condition}",
             f"{best['relative_norm']:.2g} ({text}); not told apart: "
             f"{near.min():.2g} to {near.max():.2g}",
-            ("in [0.01, 1]", reproduction.agrees(*near.between(low, high))),
+            ("in [0.01, 1] [s]", reproduction.agrees(*near.between(low, high))),
         )
 
 
@@ -135,13 +135,13 @@ def findings(tables: reproduction.Tables) -> reproduction.Findings:
         yield reproduction.finding(
             f"slope of log kappa on log |E|/|A|, {row.method}, {row.rows} E",
             accuracy.interval(row.slope, row.ci_low, row.ci_high),
-            ("-1: kappa ~ 1 / |E|", reproduction.agrees(row.ci_low <= -1.0 <= row.ci_high)),
+            ("-1: kappa ~ 1 / |E| [q]", reproduction.agrees(row.ci_low <= -1.0 <= row.ci_high)),
         )
     random = quality_rows[quality_rows["method"] == "random"]
     for size, rows in random.groupby("parameter"):
         bad = int((rows["status"] == UNSTABLE).sum())
         inside = BEST[0] <= float(str(size)) <= BEST[1]
-        paper = f"{'inside' if inside else 'below'} its best range"
+        paper = f"{'inside' if inside else 'below'} its best range [s]"
         yield reproduction.finding(
             f"random E of |E|/|A| = {size:g} that leave A + E unstable",
             f"{bad} of {len(rows)}, max Re lambda {rows['max_real'].max():.3g}",

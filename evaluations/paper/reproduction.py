@@ -21,6 +21,12 @@ Settings = Mapping[str, Any]
 Tables = Mapping[str, pd.DataFrame]
 AGREES, DIFFERS, OPEN, MEASURED = "agrees", "differs", "open", "measured"
 QUOTED = "quoted"
+# Marks of what the paper is said to claim: where that was read, since its own text was not.
+SOURCES = {
+    "r": "the reviews on OpenReview",
+    "s": "machine-written summaries that agree with one another",
+    "q": "a quotation elsewhere",
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Step:
 class Finding:
     """A quantity, what the paper says of it and what was found.
 
+    paper: ends in one of the marks of SOURCES, such as `[r]`, where it is a claim of the paper.
     verdict: agrees, differs, open (the interval holds both), measured (the paper makes no claim),
     quoted (nothing was measured).
     """
@@ -75,8 +82,13 @@ Claim = tuple[str, str]
 def finding(
     quantity: str, found: str, claim: Claim | None = None, without: str = "not given"
 ) -> Finding:
-    """Return a finding; without a claim it is measured, and the paper says `without`."""
+    """Return a finding; without a claim it is measured, and the paper says `without`.
+
+    Raises UsageError for a claim that does not end in one of the marks of SOURCES.
+    """
     paper, verdict = claim or (without, MEASURED)
+    if claim and not paper.endswith(tuple(f" [{mark}]" for mark in SOURCES)):
+        raise UsageError(f"reproduce: {paper!r} has no source, expected a mark of {[*SOURCES]}")
     return Finding(quantity, paper, found, verdict)
 
 

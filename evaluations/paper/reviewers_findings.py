@@ -93,7 +93,7 @@ def _sweep(frame: pd.DataFrame) -> Iterator[Finding]:
         ends = bounds(*there[_DROP])
         text = f"{_drop(there)}; dips below half of it: {len(others)} frequencies"
         name = f"fall of s4d's accuracy at its highest spike, omega {top:.2f}, {eps}"
-        yield finding(name, text, ("S4D fails there", interval_agrees(*ends, above=DIP)))
+        yield finding(name, text, ("S4D fails there [s]", interval_agrees(*ends, above=DIP)))
     wide = strongest.pivot_table(index="omega", columns="model", values="drop").sort_index()
     worst = wide.idxmax(axis=1).where(wide.max(axis=1) > DIP, "nobody")
     change = np.flatnonzero(worst.to_numpy()[1:] != worst.to_numpy()[:-1]) + 1
@@ -157,7 +157,7 @@ def _energy(frame: pd.DataFrame) -> Iterator[Finding]:
         white = rows[rows["noise"] == WHITE].set_index("seed")["accuracy"]
         line = rows[rows["omega"] == top].set_index("seed")["accuracy"]
         below = rows[rows["omega"] < top].set_index("seed")["accuracy"]
-        claim = "the frequency matters, not the energy", judged(white - line, 0.0)
+        claim = "the frequency matters, not the energy [s]", judged(white - line, 0.0)
         text = (
             f"{seeds_of(white - line)}; white {white.mean():.3f}, sinusoid at the spike "
             f"{line.mean():.3f}, two octaves below {below.mean():.3f}"

@@ -60,10 +60,10 @@ def findings(tables: reproduction.Tables) -> reproduction.Findings:
     """Yield how far each row's average reproduces, and what retraining did to S4D."""
     frame = tables["quoted"]
     for model, group in frame.dropna(subset=["published_average"]).groupby("model", sort=False):
-        average = float(group["published_average"].iloc[0])
+        average, evidence = group[["published_average", "evidence"]].iloc[0]
         yield reproduction.Finding(
             f"LRA average of {model}, percent (quoted)",
-            f"{average:.2f}; one run, no spread",
+            f"{average:.2f}; one run, no spread; {evidence}",
             f"mean of its six entries {group['published'].mean():.2f}; not measured here",
             reproduction.QUOTED,
         )
@@ -71,7 +71,7 @@ def findings(tables: reproduction.Tables) -> reproduction.Findings:
     gain = path_x - path_x["S4D"]
     yield reproduction.Finding(
         "S4-PTD minus S4D on Path-X, points (quoted)",
-        f"{gain['S4-PTD']:+.2f}",
+        f"{gain['S4-PTD']:+.2f}; {PUBLISHED['S4-PTD'][1]}",
         f"S4D trained again by others gains {gain[AGAIN]:+.2f} there, more than PTD; "
         "no spread is known of either",
         reproduction.QUOTED,

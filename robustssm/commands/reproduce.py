@@ -39,7 +39,7 @@ def reproduce(
 
     A step that is finished is not run again: after an interruption the same command goes on, and
     a changed setting makes another step. Figures are drawn from the stored tables alone. What the
-    paper is said to claim beyond its abstract is quoted at second hand, from reviews and summaries.
+    paper is said to claim beyond its abstract is quoted at second hand; a mark says from where.
 
     \b
     Examples:
@@ -49,6 +49,7 @@ def reproduce(
       robustssm reproduce all --quick -o runs/paper
     """
     from robustssm.evaluations.paper import running
+    from robustssm.evaluations.paper.reproduction import SOURCES
     from robustssm.evaluations.paper.trainings import other_data
     from robustssm.evaluations.table_files import write_csv
 
@@ -95,4 +96,5 @@ def reproduce(
     terminal.note(f"tables{' and figures' if figures else ''}: {output}")
     title = f"What was found beside what the paper says ({'quick' if quick else 'full'} settings)"
     table = terminal.Table(title, pd.concat(parts, ignore_index=True), upright=True, prose=True)
-    terminal.show(asked.style, table)
+    marks = "; ".join(f"[{mark}] {where}" for mark, where in SOURCES.items())
+    terminal.show(asked.style, table, f"What the paper is said to claim was read in {marks}.")

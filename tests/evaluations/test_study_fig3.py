@@ -189,7 +189,7 @@ def test_gap_is_paired_by_seed_and_judged_by_its_interval(ptd: list[float], verd
     difference = np.array(ptd) - [0.15, 0.17, 0.18]
     assert gap.found.startswith(f"{difference.mean():.3f} [") and "3 seeds" in gap.found
     low = found["accuracy of s4d, eps 1, last epoch, 3 seeds"]
-    assert low.verdict == AGREES and low.paper == "near chance"
+    assert low.verdict == AGREES and low.paper == "near chance [s]"
 
 
 def test_the_epoch_from_which_the_gap_stays() -> None:

@@ -10,8 +10,16 @@ from click.testing import CliRunner, Result
 
 from robustssm.cli import Commands
 from robustssm.commands.reproduce import reproduce
+from robustssm.errors import UsageError
 from robustssm.evaluations.paper import running
-from robustssm.evaluations.paper.reproduction import Reproduction
+from robustssm.evaluations.paper.reproduction import (
+    AGREES,
+    DIFFERS,
+    OPEN,
+    SOURCES,
+    Reproduction,
+    finding,
+)
 
 # Recipes that train nothing, at sizes that take a second: what `all` stands for in these tests.
 CHEAP: dict[str, dict[str, object]] = {
@@ -48,6 +56,18 @@ def test_quick_run_stores_draws_and_compares_and_runs_once(tmp_path: Path) -> No
     again = invoke(*arguments)
     assert again.stdout == result.stdout and (folder / "figures" / "fig1.pdf").is_file()
     assert tables == {path: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+
+
+def test_second_hand_claims_carry_their_source(tmp_path: Path) -> None:
+    """Each verdict is on a claim with a mark, which the last line explains."""
+    arguments = ("bound", "--quick", "--no-figures", "-o", tmp_path, "--progress", "none")
+    rows = json.loads(invoke(*arguments, "--format", "json").stdout)["rows"]
+    judged = [row["paper"] for row in rows if row["verdict"] in (AGREES, DIFFERS, OPEN)]
+    assert judged and all(paper.endswith(" [s]") for paper in judged)
+    last = invoke(*arguments, "--format", "md").stdout.splitlines()[-1]
+    assert all(f"[{mark}] {where}" in last for mark, where in SOURCES.items())
+    with pytest.raises(UsageError, match="'never' has no source"):
+        finding("a", "b", ("never", DIFFERS))
 
 
 def only(monkeypatch: pytest.MonkeyPatch, changed: dict[str, dict[str, object]]) -> None:
