@@ -257,8 +257,8 @@ def print_times(title: str, times: dict[str, list[Seconds]]) -> list[dict[str, s
         above, below = ([getattr(one, clock) for one in times[name]] for name in (top, bottom))
         ratio = statistics.median(a / b for a, b in zip(above, below, strict=True))
         ratios.append({"what": label, "median": ratio, "of_minima": min(above) / min(below)})
-    columns = [("", "what", ""), ("median", "median", ".2f"), ("of minima", "of_minima", ".2f")]
-    show("table", Table("ratios", ratios, columns))
+    numbers = ("median", "median", ".2f"), ("of minima", "of_minima", ".2f")
+    show("table", Table("ratios", ratios, [("", "what", ""), *numbers]))
     return ratios
 
 

@@ -261,10 +261,10 @@ def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[dict[
         )
     rows = []
     for method, _, _ in running:
-        seconds = {"seconds": method.seconds(), "timed": method.subset}
-        error = {"error": method.error, "checked": method.checked}
-        ratio = method.seconds() / OURS.seconds()
-        rows.append({"n": n, "method": method.label, **seconds, "ratio": ratio, **error})
+        timed = {"seconds": method.seconds(), "timed": method.subset}
+        ratio = {"ratio": method.seconds() / OURS.seconds()}
+        errors = {"error": method.error, "checked": method.checked}
+        rows.append({"n": n, "method": method.label, **timed, **ratio, **errors})
     return rows
 
 
