@@ -43,8 +43,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
+from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import resolve
-from robustssm.checkpoints.native import Card, save_checkpoint
+from robustssm.checkpoints.native import save_checkpoint
 from robustssm.commands.terminal import Table, note, show, written
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from robustssm.file_formats.parquet import opened_parquet
 from robustssm.files import write_atomically
 
 COLUMNS = (
@@ -48,6 +49,12 @@ def _bytes(table: pa.Table, **options: Any) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, write_page_checksum=True, **options)
     return buffer.getvalue()
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Return the frame in a Parquet file; OSError or ValueError if it is damaged or too large."""
+    with opened_parquet(path) as file:
+        return file.read(use_threads=False).to_pandas()
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ from robustssm.evaluations.results.tables import Tables
 from robustssm.evaluations.sweep.run_directory import DRAWN
 from robustssm.figures import heat_maps, robustness, worst_case
 from robustssm.files import write_atomically
+from robustssm.opening import read_text
 
 KINDS = ("robustness", "heat-maps", "differences", "worst-case")
 # Noises of one run that get maps and worst cases; each takes a few seconds.
@@ -100,7 +101,7 @@ def also_drawn(folder: Path, files: Sequence[Path]) -> None:
 def _recorded(folder: Path) -> tuple[str, list[str]]:
     """Return what the figures on record were drawn from, empty if unknown, and their names."""
     mark = folder / DRAWN
-    digest, *names = (mark.read_text().splitlines() if mark.is_file() else []) or [""]
+    digest, *names = (read_text(mark).splitlines() if mark.is_file() else []) or [""]
     return digest, names
 
 

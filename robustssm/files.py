@@ -1,8 +1,9 @@
-"""Files, whole or not there, that replace nothing somebody else made; TOML files."""
+"""Files, whole or not there, that replace nothing somebody else made; locks; TOML files."""
 
 import errno
 import math
 import os
+import secrets
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -12,16 +13,28 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from robustssm.errors import StorageError, UsageError
+from robustssm.opening import read_text
 
 # Kept in every folder that is written here: the files of the export, one a line. Such a folder may
 # be replaced by another export as long as nobody added to it.
 MARK = ".robustssm-export"
+# A new file of ours: never one that is there, never through a link.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_LOCK = os.O_RDWR | os.O_CREAT
+for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
+    _NEW |= getattr(os, _name, 0)
+    _LOCK |= getattr(os, _name, 0)
+# Bytes of a final name in a temporary one, which has about 25 more; file systems take 255.
+_KEPT = 200
 
 
 def prepare(path: Path) -> None:
     """Make the folder of `path`; OSError, which names it, where no file can be written there."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.is_symlink() and not path.exists():
+        problem = f"is a link to {path.readlink()}, which does not exist"
+        raise OSError(errno.ENOENT, problem, str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -33,21 +46,41 @@ def special(path: Path) -> bool:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the final name, then move: no reader sees half a file; OSError names `path`."""
+    """Write beside the final name, then move: no reader sees half a file; OSError names `path`.
+
+    The bytes and the new name are on the disk when it returns.
+    """
     if special(path):
         path.write_bytes(data)
         return
-    prepare(path)
-    path = path.resolve()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _beside(path) as (path, partial):
+        with partial.open("wb") as file:
+            file.write(data)
+        _moved(partial, path)
+
+
+def _name_beside(path: Path) -> Path:
+    """Return a name in the folder of `path` that nobody can foresee."""
+    kept = os.fsdecode(os.fsencode(path.name)[:_KEPT])
+    return path.with_name(f".{kept}.{secrets.token_hex(8)}.part")
+
+
+def _moved(partial: Path, path: Path) -> None:
+    """Give a whole file or folder its final name, once it is on the disk, and its entry with it."""
+    for file in [partial / name for name in _files(partial)] if partial.is_dir() else [partial]:
+        _sync(file)
+    partial.replace(path)
+    with suppress(OSError):  # some systems do not open folders
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Have a file or a folder on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        os.fsync(descriptor)
     finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def finite(value: Any) -> Any:
@@ -74,10 +107,9 @@ def new_file(path: Path) -> Iterator[Path]:
             yield Path(folder) / path.name
             path.write_bytes((Path(folder) / path.name).read_bytes())
         return
-    path = path.resolve()
-    with _beside(path) as partial:
+    with _storage(path), _beside(path) as (path, partial):
         yield partial
-        partial.replace(path)
+        _moved(partial, path)
 
 
 @contextmanager
@@ -89,24 +121,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"output {path}: is a file, expected a folder")
-    path = path.resolve()
     foreign = _foreign(path)
     if foreign:
         raise UsageError(
             f"output {path}: holds {foreign}, which is of no earlier export; name a new folder, "
             "nothing was written"
         )
-    with _beside(path) as partial:
-        partial.mkdir()
+    with _storage(path), _beside(path, folder=True) as (path, partial):
         yield partial
         (partial / MARK).write_text("".join(f"{name}\n" for name in _files(partial)))
         if path.is_dir():
             old = partial.with_suffix(".old")
             path.replace(old)
-            partial.replace(path)
+            _moved(partial, path)
             shutil.rmtree(old)
         else:
-            partial.replace(path)
+            _moved(partial, path)
 
 
 def _files(folder: Path) -> list[str]:
@@ -118,33 +148,95 @@ def _files(folder: Path) -> list[str]:
 def _foreign(folder: Path) -> str:
     """Return a file in a folder that no earlier export wrote; empty if there is none."""
     mark = folder / MARK
-    known = {MARK, *(mark.read_text().splitlines() if mark.is_file() else ())}
+    known = {MARK, *(read_text(mark).splitlines() if mark.is_file() else ())}
     return next((name for name in _files(folder) if name not in known), "")
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _beside(path: Path, folder: bool = False) -> Iterator[tuple[Path, Path]]:
+    """Yield the final path, links followed, and a new file or folder of ours beside it.
+
+    Nobody can foresee its name, and nothing that has it, be it a link, is opened or removed.
+    OSError names `path`.
+    """
     try:
-        prepare(partial)
-        yield partial
+        if not (folder and path.is_dir()):
+            prepare(path)
+        whole = path.resolve()
+        partial = _name_beside(whole)
+        if folder:
+            partial.mkdir()
+        else:
+            os.close(os.open(partial, _NEW, 0o666))
+        try:
+            yield whole, partial
+        finally:
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    """Make an OSError of the body a StorageError."""
+    try:
+        yield
     except OSError as error:
         raise StorageError(
             f"output {path}: cannot be written ({error.strerror or error}); make room or choose "
             "another place"
         ) from None
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, busy: str, passing: bool = False) -> Iterator[None]:
+    """Keep other processes that lock the same file out meanwhile; it is made if it is not there.
+
+    passing: remove the file at the end. The lock ends with the process, however that ends. A file
+    system or an operating system without such locks gives none. Raises UsageError, which says
+    `busy`, if another process has it; OSError if the file cannot be made, or is a link.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    while True:
+        with os.fdopen(os.open(path, _LOCK, 0o666), "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(busy) from None
+            except OSError:
+                pass
+            # Whoever had it may have removed it since it was opened: another file is locked then.
+            if not _named(path, file.fileno()):
+                continue
+            try:
+                yield
+            finally:
+                if passing:
+                    path.unlink(missing_ok=True)
+            return
+
+
+def _named(path: Path, descriptor: int) -> bool:
+    """Return whether a name is that of an open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def read_toml(path: Path, who: str) -> dict[str, Any]:
     """Return the table of a TOML file; raises UsageError, one line that `who` starts."""
     try:
         # Editors of Windows put a byte order mark before the text.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(read_text(path, "utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{who}: is no TOML: {error}") from None
     except RecursionError:

@@ -21,6 +21,7 @@ from robustssm.evaluations.baselines.baseline import (
 from robustssm.evaluations.sweep.conditions import CLEAN, Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.files import write_atomically
+from robustssm.opening import read_text
 
 FORMAT = "robustssm-baseline-1"
 
@@ -60,12 +61,12 @@ def read_baseline(path: Path) -> Baseline:
     things.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except OSError as error:
         raise UsageError(
             f"baseline {path}: cannot be read ({error.strerror}); make one by robustssm baseline"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise RejectedInputError(
             f"baseline {path}: is no JSON; expected a file of robustssm baseline"
         ) from None

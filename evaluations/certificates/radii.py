@@ -13,7 +13,7 @@ from robustssm.attacks.adversaries.victim import margin
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.certified_radius import certified_radii
 from robustssm.evaluations.sweep.plan import Model
-from robustssm.evaluations.table_files import write_parquet
+from robustssm.evaluations.table_files import read_parquet, write_parquet
 from robustssm.execution import one_thread
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import logits
@@ -91,7 +91,7 @@ def read(radii: Radii, folder: Path) -> pd.DataFrame:
     if missing:
         raise UsageError(f"radius: {missing[0]} is missing; run the command again")
     count = len(radii.task.splits["test"].first(radii.limit))
-    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)[:count]
+    return pd.concat([read_parquet(path) for path in paths], ignore_index=True)[:count]
 
 
 def summary(radii: Radii, rows: pd.DataFrame) -> dict[str, object]:

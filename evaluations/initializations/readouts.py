@@ -6,6 +6,7 @@ import numpy as np
 
 from robustssm.errors import ShapeError, UsageError
 from robustssm.hippo import legs
+from robustssm.numpy_files import DAMAGED, read_npy
 from robustssm.typing import FloatArray
 
 
@@ -36,13 +37,14 @@ def read_readout(text: str, n: int) -> FloatArray:
             "commas or a .npy file"
         )
     try:
-        C = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as reason:
-        cause = "does not exist" if not path.exists() else f"cannot be read ({reason})"
+        C = read_npy(path, 16 * n)
+    except DAMAGED as reason:
+        said = getattr(reason, "strerror", None) or reason
+        cause = "does not exist" if not path.exists() else f"cannot be read ({said})"
         raise UsageError(
             f"readout: {text} {cause}, expected a .npy file of {n} real numbers"
         ) from None
-    if not isinstance(C, np.ndarray) or C.dtype.kind not in "fiu":
+    if C.dtype.kind not in "fiu":
         raise UsageError(f"readout: {text} does not hold real numbers, expected {n} of them")
     if C.shape != (n,):
         raise ShapeError(

@@ -18,7 +18,7 @@ from robustssm.evaluations.paper import filter_bank, sinusoids
 from robustssm.evaluations.paper.fig2_findings import INSIDE, OUTSIDE, findings
 from robustssm.evaluations.paper.reproduction import Context, Reproduction, Settings, Step
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
-from robustssm.evaluations.table_files import write_parquet
+from robustssm.evaluations.table_files import read_parquet, write_parquet
 from robustssm.hippo.spectrum import spikes
 
 # A prediction has broken off if the amplitude is off by more than this share of A.
@@ -84,7 +84,7 @@ def predictions(context: Context) -> pd.DataFrame:
         joblib.delayed(_trained)(*cell, dict(settings), context.folder) for cell in cells
     )
     frame = pd.concat(
-        [pd.read_parquet(_path(context.folder, *cell)) for cell in cells], ignore_index=True
+        [read_parquet(_path(context.folder, *cell)) for cell in cells], ignore_index=True
     )
     first = [*CELL, "s", "amplitude"]
     return frame[[*first, *(name for name in frame.columns if name not in first)]]

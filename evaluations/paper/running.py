@@ -16,7 +16,7 @@ import pandas as pd
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations import paper
 from robustssm.evaluations.paper.reproduction import Context, Finding, Reproduction, Settings, Step
-from robustssm.evaluations.table_files import write_parquet
+from robustssm.evaluations.table_files import read_parquet, write_parquet
 
 ALL = "all"
 # Folder beside those of the reproductions.
@@ -82,7 +82,7 @@ def run(
 def read(path: Path) -> pd.DataFrame:
     """Return a stored table; RejectedInputError if it is damaged."""
     try:
-        return pd.read_parquet(path)
+        return read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are both
         raise RejectedInputError(
             f"reproduce: {path} cannot be read ({str(error).splitlines()[0]}), expected the table "

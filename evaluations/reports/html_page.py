@@ -12,7 +12,11 @@ from robustssm.evaluations.reports.html_curves import Looks, curve_figure
 from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.files import new_file
+from robustssm.opening import read_bytes
 from robustssm.source_date import source_date
+
+# Bytes of a figure that is put on the page.
+_PICTURE = 64 << 20
 
 
 def write_page(state: Inspection, output: Path, looks: Looks) -> int:
@@ -44,7 +48,7 @@ def page(state: Inspection, looks: Looks) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["png"] = lambda path: base64.b64encode(path.read_bytes()).decode()
+    environment.filters["png"] = lambda path: base64.b64encode(read_bytes(path, _PICTURE)).decode()
     return environment.from_string(_part("html")).render(
         report=assemble(state),
         version=__version__,

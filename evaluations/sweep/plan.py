@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.checkpoints.native import Card
 from robustssm.evaluations.sweep.conditions import CLEAN_NAMES, Condition
 from robustssm.tasks import Task
 

@@ -6,22 +6,23 @@ manifest.json  plan.parquet  cells/<id>.parquet  errors/<id>.json  summary.csv  
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from robustssm.errors import RejectedInputError, StorageError, UsageError
 from robustssm.evaluations.sweep.differences import differences
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.run_state import Failure, RunState
-from robustssm.evaluations.table_files import CELL, parquet_bytes
+from robustssm.evaluations.table_files import CELL, parquet_bytes, read_parquet
 from robustssm.execution import versions
-from robustssm.files import write_atomically
+from robustssm.file_formats.parquet import LARGEST_TABLE, opened_parquet
+from robustssm.files import locked, write_atomically
+from robustssm.opening import read_bytes, read_text
 
 _FOLDERS = ("cells", "errors", "figures")
 # In figures/: what the sweep's figures were drawn from, and their names, one per line.
@@ -56,7 +57,7 @@ class RunDirectory:
         """Return the manifest; UsageError if the directory holds no readable one."""
         path = self.path / "manifest.json"
         try:
-            content: dict[str, Any] = json.loads(path.read_text())
+            content: dict[str, Any] = json.loads(read_text(path))
             if not content.keys() >= _NEEDED:
                 raise ValueError
         except (OSError, ValueError, AttributeError):
@@ -69,7 +70,7 @@ class RunDirectory:
         """Return the stored plan, one row per cell and label; UsageError if there is none."""
         if self._plan is None:
             try:
-                plan = pd.read_parquet(self.path / "plan.parquet")
+                plan = read_parquet(self.path / "plan.parquet")
                 if not {"cell", "model", "train_seed", "noise", "eps"} <= set(plan):
                     raise ValueError
             except (OSError, ValueError):  # pyarrow's errors are among them
@@ -90,7 +91,7 @@ class RunDirectory:
 
     def _read(self, cell_id: str, columns: Sequence[str] | None = None) -> pa.Table:
         try:
-            with pq.ParquetFile(self.cell_path(cell_id), page_checksum_verification=True) as file:
+            with opened_parquet(self.cell_path(cell_id), columns) as file:
                 named = (file.schema_arrow.metadata or {}).get(CELL, cell_id.encode())
                 if named != cell_id.encode():
                     raise ValueError(f"it holds cell {named.decode()}")
@@ -129,7 +130,7 @@ class RunDirectory:
         recorded = {path.stem for path in (self.path / "errors").glob("*.json")}
         for cell in (c for c in planned if c in recorded and c not in done):
             try:
-                record = json.loads(self.error_path(cell).read_text())
+                record = json.loads(read_text(self.error_path(cell)))
                 error, traceback = str(record["error"]), str(record.get("traceback", ""))
                 failures[cell] = Failure(cell, error, traceback)
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -228,7 +229,9 @@ class RunDirectory:
         taken = 0
         for cell in cells:
             if other.has(cell):
-                write_atomically(self.cell_path(cell), other.cell_path(cell).read_bytes())
+                write_atomically(
+                    self.cell_path(cell), read_bytes(other.cell_path(cell), LARGEST_TABLE)
+                )
                 taken += 1
         return taken
 
@@ -243,28 +246,18 @@ class RunDirectory:
         if self._locked:
             yield
             return
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"output {self.path}: is a file, expected a directory")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / _LOCK).open("w")
-        except OSError as error:
-            raise self._unwritable(error) from None
-        with file:
+        busy = (
+            f"output {self.path}: another sweep is writing there; wait for its end, or name "
+            "another directory"
+        )
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"output {self.path}: another sweep is writing there; wait for its end, or "
-                    "name another directory"
-                ) from None
-            except OSError:
-                pass
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.path / _LOCK, busy))
+            except OSError as error:
+                raise self._unwritable(error) from None
             self._locked = True
             try:
                 yield
@@ -275,7 +268,7 @@ class RunDirectory:
 def drawn_figures(folder: Path) -> list[Path]:
     """Return the files in a folder of figures that sweeps are on record to have drawn."""
     mark = folder / DRAWN
-    names = mark.read_text().splitlines()[1:] if mark.is_file() else []
+    names = read_text(mark).splitlines()[1:] if mark.is_file() else []
     return [mark, *(folder / name for name in names if "/" not in name)] if names else []
 
 

@@ -1,7 +1,7 @@
 """Reading and writing trained networks."""
 
+from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.native import (
-    Card,
     Checkpoint,
     load_checkpoint,
     read_card,

@@ -7,8 +7,9 @@ is another one.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import safetensors
@@ -17,61 +18,33 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from robustssm.checkpoints.cards import (
+    FORMAT,
+    Card,
+    Shapes,
+    card_of,
+    check_blocks,
+    check_shapes,
+    own_architecture,
+)
 from robustssm.errors import RejectedInputError, RobustssmError
+from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.safetensors_file import read_header
 from robustssm.files import write_atomically
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.foreign import KIND as SEQUENCE_MODEL
 from robustssm.networks.foreign import Blueprint, SequenceModel
-from robustssm.networks.network import Architecture, Network, build_network, own_network
+from robustssm.networks.network import Network, build_network, own_network
+from robustssm.opening import opened, size_of
 
-FORMAT = "robustssm-1"
-# Bytes of a header that are searched for a card.
+# Bytes of a header, and those of it that are searched for a card.
+_LIMITS = Limits(header_bytes=16 << 20)
 _HEADER = 1 << 20
-
-
-@dataclass(frozen=True)
-class Card:
-    """What is known of a checkpoint besides its weights.
-
-    Parameters
-    ----------
-    architecture : dict
-        What the network is built from.
-    init_diagnostics : dict
-        kappa(V), |E|/|A|, max Re lambda and backward error of the initialisation.
-    task, task_hash : str
-        Name and content hash of the training's task; empty if unknown.
-    train_seed : int
-        Training seed.
-    training : dict
-        Settings of the training, or the source of an imported network.
-    clean_accuracy : float or None
-        Accuracy on the whole test split of `task`; None if unknown.
-    n_test : int
-        Samples of that split.
-    command : str
-        What made the file.
-    weights_sha256 : str
-        Hash of the weights (`weights_hash`).
-    versions : dict
-        Versions of the packages that made the file.
-    """
-
-    architecture: dict[str, object]
-    init_diagnostics: dict[str, float]
-    task: str
-    task_hash: str
-    train_seed: int
-    training: dict[str, object]
-    clean_accuracy: float | None
-    n_test: int
-    command: str
-    weights_sha256: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """Return the card as JSON, keys sorted."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True)
+# What reading a file, and building a network from what it says, raises.
+_WRONG = (
+    *(RobustssmError, ContentsError, safetensors.SafetensorError, OSError, RuntimeError),
+    *(TypeError, ValueError, LookupError, AttributeError, ArithmeticError, MemoryError),
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +120,7 @@ def save_checkpoint(path: Path, network: Classifier, card: Card) -> Card:
 def is_native(path: Path) -> bool:
     """Return whether a file is a safetensors file with a card of ours, damaged or not."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             size = int.from_bytes(file.read(8), "little")
             return f'"format\\": \\"{FORMAT}'.encode() in file.read(min(size, _HEADER))
     except OSError:
@@ -164,36 +137,58 @@ def read_card(path: Path) -> Card:
     path : Path
         A file that `save_checkpoint` wrote.
     """
-    if not path.is_file():
-        raise RejectedInputError(f"checkpoint {path}: no such file")
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Card, Shapes, bytes]:
+    """Return the card, the shapes of the tensors, and the bytes of a file."""
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        content = json.loads(metadata["card"])
-        if content.pop("format") != FORMAT:
-            raise KeyError("format")
-        return Card(**content)
-    except (safetensors.SafetensorError, OSError) as error:
+        with opened(path) as file:
+            size = size_of(file)
+            header = read_header(file, size, _LIMITS)
+            file.seek(0)
+            content = file.read(size)
+    except FileNotFoundError:
+        raise RejectedInputError(f"checkpoint {path}: no such file") from None
+    except (ContentsError, OSError) as error:
+        said = getattr(error, "strerror", None) or error
         raise RejectedInputError(
-            f"checkpoint {path}: truncated or not a safetensors file ({error}); copy it again"
+            f"checkpoint {path}: truncated or not a safetensors file ({said}); copy it again"
         ) from None
-    except (KeyError, TypeError, json.JSONDecodeError):
+    try:
+        card = card_of(header.metadata.get("card", ""))
+    except ContentsError as error:
         raise RejectedInputError(
-            f"checkpoint {path}: its metadata hold no {FORMAT} card; expected a file written by "
-            "robustssm train"
+            f"checkpoint {path}: {error}; expected a file written by robustssm train"
         ) from None
+    return card, header.shapes, content
 
 
-def _built(architecture: dict[str, object]) -> Classifier:
-    """Return the network that a card's architecture describes, weights still to be loaded."""
+def _built(architecture: dict[str, object], shapes: Shapes) -> Classifier:
+    """Return the network that a card's architecture describes, weights still to be loaded.
+
+    Raises ContentsError, or another one of _WRONG, before memory is taken where its sizes are not
+    those of the tensors in the file.
+    """
     kind = architecture.get("kind")
+    if kind is None:
+        return build_network(own_architecture(architecture, shapes))
     if kind == SEQUENCE_MODEL:
-        return SequenceModel(Blueprint.from_dict(architecture))
-    if kind == "mamba":
-        from robustssm.networks.mamba import MambaModel
+        blueprint = Blueprint.from_dict(architecture)
+        check_blocks(len(blueprint.mixers), shapes)
+        make: Callable[[], Classifier] = partial(SequenceModel, blueprint)
+    elif kind == "mamba":
+        from robustssm.networks.mamba import MambaModel, read_config
 
-        return MambaModel(architecture["config"])  # type: ignore[arg-type]
-    return build_network(Architecture(**architecture))  # type: ignore[arg-type]
+        config = read_config(architecture.get("config"))
+        check_blocks(int(str(config["num_hidden_layers"])), shapes, "lm.backbone.layers.")
+        make = partial(MambaModel, config)
+    else:
+        raise ContentsError(f"its architecture is of kind {shown(repr(kind))}")
+    with torch.device("meta"):  # shapes without numbers
+        expected = make().state_dict()
+    check_shapes({name: tuple(value.shape) for name, value in expected.items()}, shapes)
+    return make()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -208,13 +203,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     path : Path
         A file that `save_checkpoint` wrote.
     """
-    card = read_card(path)
+    card, shapes, content = _read(path)
     try:
-        tensors = load_tensors(path.read_bytes())
-        network = _built(card.architecture)
+        tensors = load_tensors(content)
+        network = _built(card.architecture, shapes)
         network.load_state_dict(tensors, strict=True)
-    except (safetensors.SafetensorError, RuntimeError, TypeError, RobustssmError) as error:
-        reason = " ".join(str(error).split())
+    except _WRONG as error:
+        reason = " ".join(f"{error}".split()) or type(error).__name__
         raise RejectedInputError(f"checkpoint {path}: cannot be read ({reason})") from None
     weights = weights_hash(tensors)
     if weights != card.weights_sha256:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from robustssm.file_formats.contents import ContentsError, Limits, require, shown
 from robustssm.file_formats.pickle_globals import Global, Made
+from robustssm.opening import opened, size_of
 
 # Larger integers are no hyper-parameters, and take long to write in decimals.
 _BITS = 128
@@ -76,11 +77,13 @@ class Plain:
 
 def read_json(path: Path, limits: Limits) -> dict[str, object]:
     """Return the table in a JSON file; raises ContentsError if it is none or too large."""
-    size = path.stat().st_size
-    problem = f"{path.name} has {size} bytes, allowed are {limits.json_bytes}"
-    require(size <= limits.json_bytes, problem)
+    with opened(path) as file:
+        size = size_of(file)
+        problem = f"{path.name} has {size} bytes, allowed are {limits.json_bytes}"
+        require(size <= limits.json_bytes, problem)
+        content = file.read(size)
     try:
-        value = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_refused)
+        value = json.loads(content, object_pairs_hook=_unique, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
         raise ContentsError(
             f"{path.name} is no JSON that can be read ({error}); fetch it again"

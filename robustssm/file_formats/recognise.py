@@ -10,6 +10,7 @@ from robustssm.file_formats.folders import read_folder
 from robustssm.file_formats.safetensors_file import read_safetensors
 from robustssm.file_formats.torch_legacy import START, read_legacy
 from robustssm.file_formats.torch_zip import read_zip
+from robustssm.opening import opened, size_of
 
 _HEAD = 32
 
@@ -52,10 +53,9 @@ def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B
 def read_file(path: Path, limits: Limits) -> Contents:
     """Return what one file holds; raises ContentsError, or OSError, if it cannot be read."""
     require(path.exists(), "no such file; check the path")
-    require(path.is_file(), "no regular file; give the path of a checkpoint file")
-    size = path.stat().st_size
-    require(size <= limits.file_bytes, f"has {size} bytes, allowed are {limits.file_bytes}")
-    with path.open("rb") as file:
+    with opened(path) as file:
+        size = size_of(file)
+        require(size <= limits.file_bytes, f"has {size} bytes, allowed are {limits.file_bytes}")
         head = file.read(_HEAD)
         file.seek(0)
         kind = _kind(head, limits)
@@ -65,7 +65,7 @@ def read_file(path: Path, limits: Limits) -> Contents:
             return read_legacy(path, file, size, limits)
         if kind == "msgpack":
             return read_msgpack(path, file.read(size), limits)
-    return read_safetensors(path, size, limits)
+        return read_safetensors(path, file, size, limits)
 
 
 def _kind(head: bytes, limits: Limits) -> str:

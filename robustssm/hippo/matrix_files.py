@@ -13,8 +13,6 @@ import hashlib
 import io
 import json
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +23,8 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.files import write_atomically
 from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import Diagonalization
+from robustssm.numpy_files import DAMAGED, Arrays
+from robustssm.opening import read_bytes
 from robustssm.typing import ComplexArray, FloatArray
 
 FOLDER = Path(__file__).parent / "ptd_matrices"
@@ -33,11 +33,6 @@ SHIPPED = {"optimized": "n", "minimax": "minimax-n"}
 # A larger matrix is not an initialisation that a dense eigensolver diagonalises in minutes.
 MAX_ORDER = 2048
 TOO_LARGE = 64 * 1024 * 1024 + 65536
-# What the readers of zip, npy and JSON raise for damaged or hostile bytes.
-DAMAGED = (
-    *(OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, NotImplementedError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error),
-)
 
 
 @dataclass(frozen=True)
@@ -77,10 +72,7 @@ def load_initialization(path: Path) -> Stored:
     of finite numbers.
     """
     try:
-        size = path.stat().st_size
-        if size > TOO_LARGE:
-            raise _rejected(path, f"has {size} bytes", f"at most {TOO_LARGE}")
-        data = path.read_bytes()
+        data = read_bytes(path, TOO_LARGE)
     except OSError as reason:
         raise _rejected(path, f"cannot be read ({reason.strerror})", "a readable file") from None
     sha256 = hashlib.sha256(data).hexdigest()
@@ -121,16 +113,13 @@ def shipped(n: int, method: str = "optimized") -> Stored:
 
 def _npz(path: Path, data: bytes) -> tuple[np.ndarray, np.ndarray | None, dict[str, object]]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > TOO_LARGE:
-                raise _rejected(path, "unpacks to more than it may", f"at most {TOO_LARGE} bytes")
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            if "E" not in stored:
-                held = ", ".join(stored.files) or "nothing"
-                raise _rejected(path, f"holds {held}", "an array E")
-            meta = json.loads(str(stored["meta"])) if "meta" in stored else {}
-            B = stored.get("B")
-            E = stored["E"]
+        stored = Arrays(io.BytesIO(data), len(data), TOO_LARGE)
+        if "E" not in stored.names:
+            held = ", ".join(stored.names) or "nothing"
+            raise _rejected(path, f"holds {held}", "an array E")
+        meta = json.loads(str(stored["meta"])) if "meta" in stored.names else {}
+        B = stored["B"] if "B" in stored.names else None
+        E = stored["E"]
     except RejectedInputError:
         raise
     except DAMAGED as reason:

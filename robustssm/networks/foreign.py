@@ -9,7 +9,7 @@ References: state-spaces/s4 (src/models/sequence/backbones, example.py), linderm
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -85,12 +85,23 @@ class Blueprint:
         return {"kind": KIND, **asdict(self), "mixers": [dict(one) for one in self.mixers]}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> "Blueprint":
-        """Return the blueprint of a card; TypeError for fields that it does not have."""
-        options = {key: value for key, value in fields.items() if key != "kind"}
-        mixers = options.pop("mixers")
-        assert isinstance(mixers, list)
-        return cls(mixers=tuple(mixers), **options)  # type: ignore[arg-type]
+    def from_dict(cls, content: Mapping[str, object]) -> "Blueprint":
+        """Return the blueprint of a card; TypeError for fields that it does not have, or others."""
+        options = {key: value for key, value in content.items() if key not in ("kind", "mixers")}
+        mixers = content.get("mixers")
+        if not isinstance(mixers, list) or not all(isinstance(one, dict) for one in mixers):
+            raise TypeError("its mixers are no list of tables")
+        kinds = {"source": str, "d_input": int, "d_model": int, "d_output": int}
+        kinds |= {one.name: type(one.default) for one in fields(cls) if one.name not in kinds}
+        for key, value in options.items():
+            if type(value) is not kinds.get(key):
+                raise TypeError(f"its architecture has {key} {value!r:.80}")
+        made = cls(mixers=tuple(mixers), **options)  # type: ignore[arg-type]
+        if min(made.feed_forward, made.tokens) < 0 or (made.tokens > 0) != (
+            made.encoder == "embedding"
+        ):
+            raise TypeError(f"its architecture has {made.tokens} tokens for {made.encoder}")
+        return made
 
 
 def mixer(d: int, options: Mapping[str, object]) -> SSMLayer:

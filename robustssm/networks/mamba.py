@@ -33,6 +33,17 @@ CONFIG: dict[str, object] = {
 }
 
 
+def read_config(content: object) -> dict[str, object]:
+    """Return the options that a card holds; TypeError for those that a Mamba does not have."""
+    if not isinstance(content, dict):
+        raise TypeError("its config is no table")
+    for key, value in content.items():
+        kinds = {type(CONFIG.get(key)), *((int,) if key == "time_step_rank" else ())}
+        if key not in CONFIG or type(value) not in kinds:
+            raise TypeError(f"its config has {key} {value!r:.80}")
+    return {**CONFIG, **content}
+
+
 class MambaModel(Classifier):
     """A Mamba on embeddings (batch, length, hidden size); returns logits (batch, vocabulary).
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from robustssm.errors import RejectedInputError
+from robustssm.file_formats.contents import shown
+from robustssm.numpy_files import DAMAGED, Arrays
+from robustssm.opening import opened, size_of
 from robustssm.tasks.base import Split, Task
-from robustssm.tasks.reading import Array, Source
+from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, room
 
 _NAMES = ("inputs", "labels", "lengths", "sample_id", "train_inputs", "rate")
 
@@ -26,9 +28,9 @@ def arrays(path: Path) -> Task:
     content = read_arrays(source, _NAMES[:2], _NAMES[2:])
     inputs = _inputs(source, "inputs", content["inputs"])
     labels = _integers(source, "labels", content["labels"], len(inputs))
-    if labels.min() < 0:
+    if labels.min() < 0 or labels.max() >= CLASSES:
         raise source.rejected(
-            f"labels run from {labels.min()} to {labels.max()}, expected 0, 1, ..."
+            f"labels run from {labels.min()} to {labels.max()}, expected 0, 1, ... below {CLASSES}"
         )
     ids = _integers(
         source, "sample_id", content.get("sample_id", np.arange(len(inputs))), len(inputs)
@@ -66,24 +68,24 @@ def read_arrays(
     strict: whether other arrays are refused, or left unread. Raises RejectedInputError.
     """
     try:
-        with np.load(source.path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise source.rejected("one array, expected an .npz file")
-            unknown = sorted(set(file.files) - {*required, *optional}) if strict else []
-            missing = [name for name in required if name not in file.files]
+        with opened(source.path) as file:
+            arrays = Arrays(file, size_of(file), room())
+            unknown = sorted(set(arrays.names) - {*required, *optional}) if strict else []
+            missing = [name for name in required if name not in arrays.names]
             if missing or unknown:
                 raise source.rejected(
                     f"lacks {', '.join(missing) or 'nothing'}, has "
-                    f"{', '.join(unknown or file.files) or 'nothing'}; expected arrays "
+                    f"{shown(', '.join(unknown or arrays.names)) or 'nothing'}; expected arrays "
                     f"{', '.join(required)}, and if you like {', '.join(optional)}"
                 )
-            return {name: file[name] for name in (*required, *optional) if name in file.files}
+            return {name: arrays[name] for name in (*required, *optional) if name in arrays.names}
     except RejectedInputError:
         raise
     except FileNotFoundError:
         raise source.rejected("no such file") from None
-    except (OSError, ValueError, BadZipFile, EOFError, MemoryError) as error:
-        raise source.rejected(f"cannot be read as .npz ({' '.join(str(error).split())})") from None
+    except DAMAGED as error:
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise source.rejected(f"cannot be read as .npz ({said})") from None
 
 
 def _inputs(source: Source, name: str, values: Array) -> Array:
@@ -93,8 +95,11 @@ def _inputs(source: Source, name: str, values: Array) -> Array:
             f"{name} is {values.shape}, expected at least one sample, step and channel"
         )
     if values.ndim == 2 and values.dtype.kind in "iu":
-        if int(values.min()) < 0:
-            raise source.rejected(f"{name} has negative tokens")
+        if int(values.min()) < 0 or int(values.max()) >= TOKENS:
+            raise source.rejected(
+                f"{name} has tokens from {values.min()} to {values.max()}, expected 0 to "
+                f"{TOKENS - 1}"
+            )
         return values.astype(np.int64)
     if values.ndim not in (2, 3) or values.dtype.kind not in "fiu":
         raise source.rejected(

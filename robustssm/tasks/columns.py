@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from robustssm.tasks.pictures import stacked
-from robustssm.tasks.reading import Array, Source, byte_tokens, ragged
+from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, byte_tokens, ragged
 from robustssm.typing import IntArray
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -89,8 +89,9 @@ def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Colum
     if (np.diff(starts) < 1).any():
         raise wrong("has sequences without steps")
     if channels is None and numbers.dtype.kind in "iu":
-        if int(numbers.min()) < 0 or int(numbers.max()) >= 1 << 31:
-            raise wrong(f"has tokens from {numbers.min()} to {numbers.max()}, expected 0 or more")
+        if int(numbers.min()) < 0 or int(numbers.max()) >= TOKENS:
+            said = f"has tokens from {numbers.min()} to {numbers.max()}"
+            raise wrong(f"{said}, expected 0 to {TOKENS - 1}")
         return Column(numbers, starts)
     # NaN is not below the largest number.
     if not (np.abs(numbers.astype(np.float64)) <= _LARGEST).all():
@@ -147,8 +148,8 @@ def names_of(source: Source, name: str, chunked: Any) -> tuple[IntArray, list[st
         raise source.rejected(f"column {name!r} lacks {chunked.null_count} labels")
     if pa.types.is_integer(chunked.type):
         labels = chunked.to_numpy().astype(np.int64)
-        if not len(labels) or labels.min() < 0 or labels.max() > 1 << 20:
-            raise source.rejected(f"column {name!r}: expected labels 0, 1, ...")
+        if not len(labels) or labels.min() < 0 or labels.max() >= CLASSES:
+            raise source.rejected(f"column {name!r}: expected labels 0, 1, ... below {CLASSES}")
         return labels, [str(number) for number in range(int(labels.max()) + 1)]
     if not (pa.types.is_string(chunked.type) or pa.types.is_large_string(chunked.type)):
         raise source.rejected(f"column {name!r} is of {chunked.type}, expected integers or names")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from robustssm.errors import RobustssmError, UsageError
+from robustssm.file_formats.parquet import opened_parquet
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.columns import Column, column, lengths_of, names_of, padded
 from robustssm.tasks.generated import check
@@ -114,25 +115,20 @@ def _parts(
 def _read(source: Source, columns: list[str]) -> Any:
     """Return these columns of a Parquet file."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    path = source.path
-    if not path.is_file():
-        raise source.rejected("no such file")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check_columns(path, columns, file.schema_arrow.names)
-            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-            size = sum(group.total_byte_size for group in groups)
-            if size > memory() // 4:
-                raise source.rejected(f"holds {size} bytes, more than a quarter of the memory")
+        with opened_parquet(source.path, columns, memory() // 4) as file:
+            _check_columns(source.path, columns, file.schema_arrow.names)
             table = file.read(columns)
             table.validate(full=True)
             return table
     except RobustssmError:
         raise
+    except FileNotFoundError:
+        raise source.rejected("no such file") from None
     except (pa.ArrowException, OSError, MemoryError, ValueError, ArithmeticError) as error:
-        raise source.rejected(f"is no whole Parquet file ({error})") from None
+        said = getattr(error, "strerror", None) or error
+        raise source.rejected(f"is no whole Parquet file ({said})") from None
 
 
 def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from robustssm.opening import opened
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.reading import Source, check_flag, check_limit, check_room, published_splits
 from robustssm.typing import IntArray
@@ -81,8 +82,9 @@ def read_idx(source: Source, size: tuple[int, ...], most: int) -> npt.NDArray[np
     Raises RejectedInputError.
     """
     path = source.path
+    zipped = path.suffix == ".gz"
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with opened(path) as binary, gzip.open(binary) if zipped else binary as file:
             head = file.read(4 + 4 * (1 + len(size)))
             if len(head) < 4 + 4 * (1 + len(size)):
                 raise source.rejected("its header is cut short; fetch it again")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from robustssm.errors import UsageError, require_one_of
+from robustssm.opening import opened
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.generated import check
 from robustssm.tasks.lra_text import LONGEST
@@ -101,7 +102,7 @@ def read_pairs(folder: Path, split: str = "test", max_length: int = 4000, limit:
 def _lines(source: Source) -> Iterator[bytes]:
     """Yield the lines of a file; quotes are characters like others, as in the benchmark."""
     try:
-        with source.path.open("rb") as file:
+        with opened(source.path) as file:
             while line := file.readline(_LINE_BYTES):
                 if not line.endswith(b"\n"):
                     raise source.rejected(

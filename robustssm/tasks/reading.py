@@ -11,12 +11,15 @@ import numpy.typing as npt
 import torch
 
 from robustssm.errors import RejectedInputError, UsageError, require
+from robustssm.opening import read_bytes
 from robustssm.tasks.base import SPLITS
 from robustssm.typing import IntArray
 
 Array = npt.NDArray[Any]
 # Largest file that is read at once, bytes.
 LARGEST_FILE = 8 << 30
+# Largest number of classes, and of different tokens: a network has a row of weights for each.
+CLASSES = TOKENS = 1 << 20
 # Samples that are padded at a time.
 _CHUNK = 1024
 # The share of training samples that is held out if no validation split is published.
@@ -37,19 +40,30 @@ def check_limit(who: str, limit: int) -> int | None:
 
 
 def memory() -> int:
-    """Return the bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the bytes of memory that this process may have: the machine's, or its own limit."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        import resource
+    except ImportError:  # Windows
+        return there
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return there if limit == resource.RLIM_INFINITY else min(there, limit)
+
+
+def room() -> int:
+    """Return the bytes that the samples of a task may take: half of the memory."""
+    return memory() // 2
 
 
 def check_room(who: str, shape: Sequence[int], itemsize: int, advice: str) -> None:
     """Raise UsageError if an array of this shape takes over half of the machine's memory."""
-    needed, there = itemsize, memory()
+    needed = itemsize
     for size in shape:
         needed *= int(size)
-    if needed > there // 2:
+    if needed > room():
         raise UsageError(
             f"{who}: the samples take {needed / 2**30:.1f} GiB, expected at most half of this "
-            f"machine's {there / 2**30:.1f} GiB; {advice}"
+            f"machine's {memory() / 2**30:.1f} GiB; {advice}"
         )
 
 
@@ -88,21 +102,11 @@ class Source:
     def content(self, largest: int = LARGEST_FILE) -> bytes:
         """Return the bytes of a file: at most `largest`, and at most a quarter of the memory."""
         try:
-            size = self.path.stat().st_size
-            if not self.path.is_file():
-                raise self.rejected("is not a file")
-            largest = min(largest, memory() // 4)
-            if size > largest:
-                raise self.rejected(f"has {size} bytes, expected at most {largest}")
-            with self.path.open("rb") as file:
-                return file.read(largest)
+            return read_bytes(self.path, min(largest, memory() // 4))
         except FileNotFoundError:
             raise self.rejected("no such file; fetch the published files again") from None
-        except RejectedInputError:
-            raise
-        except (OSError, ValueError) as error:
-            problem = getattr(error, "strerror", None) or error
-            raise self.rejected(f"cannot be read ({problem})") from None
+        except OSError as error:
+            raise self.rejected(f"cannot be read ({error.strerror})") from None
 
     def text(self, largest: int = LARGEST_FILE, ended: bool = True) -> str:
         """Return the text of a UTF-8 file; ended: refuse a last line without end, maybe cut."""

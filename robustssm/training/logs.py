@@ -10,6 +10,7 @@ from pathlib import Path
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.files import finite, prepare, special, write_atomically
+from robustssm.opening import read_text
 from robustssm.training.loop import EpochRecord
 
 COLUMNS = tuple(field.name for field in fields(EpochRecord))
@@ -67,7 +68,7 @@ class EpochLog:
         if not self.path.is_file():
             return []
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = read_text(self.path).splitlines()
             if self.path.suffix == ".jsonl":
                 return [(_epoch(json.loads(line)), line + "\n") for line in lines]
             if lines and lines[0] != ",".join(COLUMNS):

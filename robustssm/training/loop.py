@@ -20,10 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robustssm.checkpoints.native import Card, save_checkpoint
+from robustssm.checkpoints.cards import Card
+from robustssm.checkpoints.native import save_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.execution import one_thread, repeatable, resolve_device, versions
-from robustssm.files import prepare
+from robustssm.files import locked, prepare
 from robustssm.hippo.initializations import initialization
 from robustssm.networks.inference import accuracy
 from robustssm.networks.network import Architecture, Network, build_network
@@ -97,9 +98,10 @@ def train(
 
     Samples that end early do so here as well: what is behind their end has no influence.
 
-    Raises UsageError if the task has no labelled training samples or does not fit the
-    architecture, the device is not there, or the warm-up takes the whole run; StabilityError where
-    the loss is not finite, OSError before the first epoch where `output` cannot be written.
+    Raises UsageError if another run is writing the same file, the task has no labelled training
+    samples or does not fit the architecture, the device is not there, or the warm-up takes the
+    whole run; StabilityError where the loss is not finite, OSError before the first epoch where
+    `output` cannot be written.
     """
     if bool(config.augment) != (augment is not None):
         raise UsageError("training: an augmentation and its text go together; give both")
@@ -122,21 +124,23 @@ def train(
     facts = {"architecture": architecture.to_dict(), "config": config.to_dict()}
     identity = json.dumps({**facts, "task": task.content_hash}, sort_keys=True)
     state_path = output.with_name(output.name + ".state")
-    first = restore(state_path, identity, network, optimizer, average)
-    takes = [log(first) for log in logs]
-    card = Card(
-        architecture=architecture.to_dict(),
-        init_diagnostics=initialization(architecture.init, architecture.n).diagnostics,
-        task=task.spec,
-        task_hash=task.content_hash,
-        train_seed=config.seed,
-        training=config.to_dict(),
-        clean_accuracy=None,
-        n_test=len(task.splits["test"]),
-        command=command,
-        versions=versions(),
-    )
-    with one_thread():
+    lock = output.with_name(f".{output.name}.lock")
+    busy = f"training: another run is writing {output}; wait for its end, or name another file"
+    with locked(lock, busy, passing=True), one_thread():
+        first = restore(state_path, identity, network, optimizer, average)
+        takes = [log(first) for log in logs]
+        card = Card(
+            architecture=architecture.to_dict(),
+            init_diagnostics=initialization(architecture.init, architecture.n).diagnostics,
+            task=task.spec,
+            task_hash=task.content_hash,
+            train_seed=config.seed,
+            training=config.to_dict(),
+            clean_accuracy=None,
+            n_test=len(task.splits["test"]),
+            command=command,
+            versions=versions(),
+        )
         if first == 0:
             keep(0, judged, card)
         for epoch in range(first, config.epochs):
@@ -161,8 +165,8 @@ def train(
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:
                 return None
         clean_accuracy = accuracy(judged, task.splits["test"])
-    card = save_checkpoint(output, judged, replace(card, clean_accuracy=clean_accuracy))
-    state_path.unlink(missing_ok=True)
+        card = save_checkpoint(output, judged, replace(card, clean_accuracy=clean_accuracy))
+        state_path.unlink(missing_ok=True)
     return card
 
 

@@ -9,8 +9,11 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from robustssm.errors import UsageError
+from robustssm.file_formats.contents import ContentsError
+from robustssm.file_formats.safetensors_file import read_header
 from robustssm.files import write_atomically
 from robustssm.networks.network import Network
+from robustssm.opening import opened, size_of
 from robustssm.training.config import TrainingConfig
 
 Average = torch.optim.swa_utils.AveragedModel
@@ -69,27 +72,34 @@ def restore(
     if not path.exists():
         return 0
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        tensors = load_tensors(path.read_bytes())
-    except safetensors.SafetensorError as error:
-        raise UsageError(
-            f"training: {path} is damaged ({error}); delete it to start over"
-        ) from None
+        with opened(path) as file:
+            metadata = read_header(file, size_of(file)).metadata
+            file.seek(0)
+            tensors = load_tensors(file.read())
+    except (safetensors.SafetensorError, ContentsError, OSError, KeyError) as error:
+        raise _damaged(path, error) from None
     if metadata.get("identity") != identity:
         raise UsageError(
             f"training: {path} belongs to a run with other settings or data; finish that run "
             "with its own command, or delete the file to start over"
         )
-    network.load_state_dict(_under("model.", tensors))
-    if average is not None:
-        average.load_state_dict(_under("average.", tensors))
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in _under("optimizer.", tensors).items():
-        number, slot = key.split(".")
-        slots.setdefault(int(number), {})[slot] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
-    return int(metadata["epoch"])
+    try:
+        network.load_state_dict(_under("model.", tensors))
+        if average is not None:
+            average.load_state_dict(_under("average.", tensors))
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in _under("optimizer.", tensors).items():
+            number, slot = key.split(".")
+            slots.setdefault(int(number), {})[slot] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        return int(metadata["epoch"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    said = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return UsageError(f"training: {path} is damaged ({said}); delete it to start over")
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

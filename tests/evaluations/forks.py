@@ -61,7 +61,7 @@ def forks() -> Iterator[Forks]:
 
 
 def kill_at(folder: str, step: int) -> None:
-    """Kill this process before a step; a file that was about to be written is left half written."""
+    """Kill this process before a step; a file that was about to be made is left half written."""
     steps = 0
 
     def count(event: str, arguments: tuple[object, ...]) -> None:
@@ -76,7 +76,7 @@ def kill_at(folder: str, step: int) -> None:
             return
         steps += 1
         if steps == step:
-            if event == "open":
+            if event == "open" and int(str(flags[0])) & (os.O_TRUNC | os.O_EXCL):
                 Path(str(arguments[0])).write_bytes(b"half of")
             os.kill(os.getpid(), signal.SIGKILL)
 

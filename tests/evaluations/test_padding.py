@@ -9,8 +9,9 @@ import torch
 from click.testing import CliRunner
 
 from robustssm.attacks.injection import embedded
+from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import resolve
-from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
+from robustssm.checkpoints.native import load_checkpoint, save_checkpoint
 from robustssm.cli import main
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise

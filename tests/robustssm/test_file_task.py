@@ -80,7 +80,7 @@ def test_every_array_is_part_of_what_it_is(tmp_path: Path) -> None:
         ({"labels": np.array([-1, 0])}, "labels run from -1 to 0"),
         ({"inputs": np.full((2, 3, 1), np.nan)}, "NaN or infinite"),
         ({"inputs": np.zeros((2, 3, 1, 1))}, "expected numbers"),
-        ({"inputs": np.array([[1, -1], [0, 0]])}, "negative tokens"),
+        ({"inputs": np.array([[1, -1], [0, 0]])}, "tokens from -1 to 1"),
         ({"lengths": np.array([0, 3])}, "lengths run from 0 to 3"),
         ({"lengths": np.array([1, 4])}, "lengths run from 1 to 4"),
         ({"sample_id": np.array([1, 1])}, "a number twice"),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
+from robustssm.checkpoints.cards import Card
+from robustssm.checkpoints.native import load_checkpoint, save_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.time_operators import time_operator
 from robustssm.evaluations.trained_layers.reading import layer_system

@@ -1,0 +1,175 @@
+"""The card of a checkpoint: what is known of it besides its weights, and what a file may say of it.
+
+A file's card is somebody's word: each field has a type and a range, and the sizes of an
+architecture are held against the shapes of the tensors in the file before a network is built.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.plain_values import Plain
+from robustssm.hippo.initializations import parse
+from robustssm.hippo.matrix_files import MAX_ORDER
+from robustssm.networks.network import Architecture
+
+FORMAT = "robustssm-1"
+Shapes = Mapping[str, tuple[int, ...]]
+# What a card may hold: plain values in all, their depth; characters of a text.
+_LIMITS = Limits(values=20_000, nesting=10)
+_LONGEST = 1 << 16
+# State sizes beyond this take no poles but those of a formula.
+_LARGEST_FORMULA = 1 << 16
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a checkpoint besides its weights.
+
+    Parameters
+    ----------
+    architecture : dict
+        What the network is built from.
+    init_diagnostics : dict
+        kappa(V), |E|/|A|, max Re lambda and backward error of the initialisation.
+    task, task_hash : str
+        Name and content hash of the training's task; empty if unknown.
+    train_seed : int
+        Training seed.
+    training : dict
+        Settings of the training, or the source of an imported network.
+    clean_accuracy : float or None
+        Accuracy on the whole test split of `task`; None if unknown.
+    n_test : int
+        Samples of that split.
+    command : str
+        What made the file.
+    weights_sha256 : str
+        Hash of the weights (`weights_hash`).
+    versions : dict
+        Versions of the packages that made the file.
+    """
+
+    architecture: dict[str, object]
+    init_diagnostics: dict[str, float]
+    task: str
+    task_hash: str
+    train_seed: int
+    training: dict[str, object]
+    clean_accuracy: float | None
+    n_test: int
+    command: str
+    weights_sha256: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the card as JSON, keys sorted."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True)
+
+
+def card_of(text: str) -> Card:
+    """Return the card that a file's text holds; ContentsError says what is wrong with it."""
+    try:
+        content = Plain(_LIMITS)(json.loads(text))
+    except RecursionError:
+        raise ContentsError(f"its card is nested more than {_LIMITS.nesting} deep") from None
+    except ValueError as error:  # JSON, or an integer of thousands of digits
+        raise ContentsError(f"its card is no JSON ({shown(str(error))})") from None
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise ContentsError(f"its metadata hold no {FORMAT} card")
+    try:
+        card = Card(**content)
+    except TypeError:
+        raise ContentsError(f"its card has other fields than a {FORMAT} card") from None
+    for key, holds in {
+        "architecture": isinstance(card.architecture, dict),
+        "init_diagnostics": _is_table(card.init_diagnostics, (int, float)),
+        "task": _is_text(card.task),
+        "task_hash": _is_text(card.task_hash),
+        "train_seed": type(card.train_seed) is int and 0 <= card.train_seed < 1 << 63,
+        "training": isinstance(card.training, dict),
+        "clean_accuracy": card.clean_accuracy is None or _is_share(card.clean_accuracy),
+        "n_test": type(card.n_test) is int and 0 <= card.n_test < 1 << 63,
+        "command": _is_text(card.command),
+        "weights_sha256": _is_text(card.weights_sha256),
+        "versions": _is_table(card.versions, (str,)),
+    }.items():
+        if not holds:
+            raise ContentsError(f"its card has {key} {shown(repr(getattr(card, key)))}")
+    return card
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST and value.isprintable()
+
+
+def _is_share(value: object) -> bool:
+    return type(value) in (int, float) and 0.0 <= float(str(value)) <= 1.0
+
+
+def _is_table(value: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, dict) and all(type(one) in kinds for one in value.values())
+
+
+def own_architecture(content: Mapping[str, Any], shapes: Shapes) -> Architecture:
+    """Return the architecture of a card, whose sizes are those of the tensors in its file.
+
+    Raises ContentsError or UsageError.
+    """
+    typed: dict[str, Any] = {}
+    for one in fields(Architecture):
+        if one.name not in content:
+            continue
+        value = content[one.name]
+        kind = type(one.default) if one.name != "init" else str
+        allowed = (int, float) if kind is float else (kind,)
+        if type(value) not in allowed or (kind is float and not math.isfinite(value)):
+            raise ContentsError(f"its architecture has {one.name} {shown(repr(value))}")
+        typed[one.name] = value
+    unknown = sorted(content.keys() - typed.keys())
+    if unknown or "init" not in typed:
+        raise ContentsError(f"its architecture has {shown(', '.join(unknown)) or 'no init'}")
+    made = Architecture(**typed)
+    widths = {"mean": (made.d_input,), "decoder.weight": (made.d_output, made.d_model)}
+    if made.tokens:
+        widths["embedding.weight"] = (made.tokens, made.d_model)
+    for name, shape in widths.items():
+        if shapes.get(name) != shape:
+            raise ContentsError(
+                f"its card says {list(shape)} for {name}, which is {_spelt(shapes, name)}"
+            )
+    check_blocks(made.layers, shapes)
+    readouts = [s for name, s in shapes.items() if ".ssm." in name and name.endswith(".C")]
+    # Modes that are stored, one of each conjugate pair.
+    modes = {shape[1] for shape in readouts if shape[:1] == (made.d_model,) and len(shape) == 3}
+    most = MAX_ORDER if parse(made.init).method is not None else _LARGEST_FORMULA
+    if made.n > most or not modes or not max(modes) <= made.n <= 2 * min(modes):
+        raise ContentsError(
+            f"its card says state size {made.n}, its readouts have the shapes "
+            f"{shown(str(readouts[:4]))}, expected half of it in the middle and at most {most}"
+        )
+    return made
+
+
+def check_blocks(count: int, shapes: Shapes, prefix: str = "blocks.") -> None:
+    """Raise ContentsError unless the tensors are those of so many blocks."""
+    numbers = {name.removeprefix(prefix).partition(".")[0] for name in shapes if prefix in name}
+    if count != len(numbers):
+        raise ContentsError(f"its card says {count} layers, its tensors are of {len(numbers)}")
+
+
+def check_shapes(expected: Shapes, there: Shapes) -> None:
+    """Raise ContentsError unless the tensors of a file are those of its architecture."""
+    for name in sorted({*expected, *there}):
+        if expected.get(name) != there.get(name):
+            raise ContentsError(
+                f"its architecture has {name} {_spelt(expected, name)}, the file "
+                f"{_spelt(there, name)}"
+            )
+
+
+def _spelt(shapes: Shapes, name: str) -> str:
+    return str(list(shapes[name])) if name in shapes else "not at all"
