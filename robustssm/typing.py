@@ -20,5 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+# Which samples are right, or the share of a noise's draws in which each is.
+Right = BoolArray | FloatArray
 # Real or complex, the result of the same kind as the argument.
 Array = npt.NDArray[Any]

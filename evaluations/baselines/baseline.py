@@ -116,6 +116,13 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
             f"writes {SCHEMA}; sweep again into a new directory"
         )
     plan = pd.concat([run.plan() for run in runs], ignore_index=True)
+    seeds = len(set(plan["seed"]))
+    if seeds > 1:
+        raise UsageError(
+            f"run {runs[0].path}: draws its noise with {seeds} seeds, expected one, as a check "
+            "repeats one draw; sweep again without --noise-seeds, taking the cells over by "
+            f"--reuse {runs[0].path}"
+        )
     found: dict[str, Condition] = {}
     members = []
     for outcomes in compared.members:
@@ -131,7 +138,7 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
             )
         ids = tuple(sorted(known, key=lambda one: _order(conditions[known[one]])))
         found.update((one, conditions[known[one]]) for one in ids)
-        correct = outcomes.correct[[known[one] for one in ids]]
+        correct = outcomes.correct[[known[one] for one in ids]].astype(np.bool_)
         checkpoint = str(own["checkpoint"].iloc[0])
         key = (outcomes.model, outcomes.train_seed)
         members.append(Member(*key, checkpoint, ids, outcomes.clean, correct))

@@ -119,7 +119,7 @@ def _fingerprint(run: RunDirectory) -> dict[str, str]:
     return {
         "task": str(manifest.get("task")),
         "data": str(manifest.get("task_hash"))[:12],
-        "noise seed": str(int(plan["seed"].iloc[0])) if len(plan) else "none",
+        "noise seed": ", ".join(map(str, plan["seed"].unique())) or "none",
         "limit": "all samples" if run.limit is None else f"first {run.limit}",
         "schema of cells": str(manifest.get("schema")),
     }
@@ -162,10 +162,13 @@ def _merge(parts: Sequence[Outcomes]) -> Outcomes:
             f"compare: noise {row['noise']}{mode}, eps {row['eps']:g} {row['eps_unit']}, of "
             f"{first.name} is {one} and {other}; compare runs of one set of noise options at a time"
         )
-    correct = np.concatenate([part.correct for part in parts])
+    correct, draws = (
+        np.concatenate([getattr(part, name) for part in parts])[kept.to_numpy()]
+        for name in ("correct", "draws")
+    )
     return Outcomes(
         first.model, first.train_seed, conditions[kept].reset_index(drop=True), first.sample_id,
-        correct[kept.to_numpy()], first.clean,
+        correct, draws, first.clean,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
 )
 from robustssm.evaluations.comparison.seed_rows import with_means_over_seeds
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
+from robustssm.evaluations.comparison.variance_components import components
 from robustssm.evaluations.results.paired_tests import match_seeds
 from robustssm.evaluations.statistics.bootstrap import RESAMPLES, paired_bootstrap
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
@@ -28,7 +29,8 @@ class Comparison:
 
     models: one row per noise, model, training seed (and one over the seeds) and quantity;
     differences: the same for model minus reference, with p; modes: one row per noise, pair,
-    training seed, mode and eps. grids: the outcomes they are of; resamples: of the bootstrap.
+    training seed, mode and eps; components: what an accuracy varies with. grids: the outcomes they
+    are of; resamples: of the bootstrap.
     """
 
     compared: Comparable
@@ -36,6 +38,7 @@ class Comparison:
     models: pd.DataFrame
     differences: pd.DataFrame
     modes: pd.DataFrame
+    components: pd.DataFrame
     grids: tuple[StrengthGrid, ...]
     resamples: int = RESAMPLES
 
@@ -71,6 +74,7 @@ def compare(
         with_means_over_seeds(whole[~of_pairs].reset_index(drop=True)),
         with_means_over_seeds(whole[of_pairs].reset_index(drop=True)),
         pd.concat(modes, ignore_index=True) if modes else pd.DataFrame(),
+        pd.concat([components(grid, reference) for grid in grids], ignore_index=True),
         tuple(grids),
         resamples,
     )
@@ -96,16 +100,17 @@ def _of_grid(
     """Return the rows of one noise, and the differences by mode of each pair."""
     grid, names, pairs = quantities.grid, quantities.names, quantities.pairs
     resampled = paired_bootstrap(quantities.rows(), quantities.of, resamples)
+    by_draw = quantities.by_draw()
     members = len(grid.members)
     found: rows.Rows = {}
     modes = []
     for k in range(members):
-        found |= rows.bootstrapped(grid, (k, None), names, resampled, k * len(names))
+        found |= rows.bootstrapped(grid, (k, None), names, resampled, by_draw, k * len(names))
         rows.single_shares(grid, k, found)
     if quantities.reference:
         rows.corruptions(quantities, found)
     for p, pair in enumerate(pairs, members):
-        found |= rows.bootstrapped(grid, pair, names, resampled, p * len(names))
+        found |= rows.bootstrapped(grid, pair, names, resampled, by_draw, p * len(names))
         linear, per_sample = quantities.contributions(pair)
         for name, value in zip(linear, sign_flip(per_sample), strict=True):
             found[pair, name].test(value, "sign flips of samples")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.strength_curves import (
@@ -14,7 +13,7 @@ from robustssm.evaluations.statistics.strength_curves import (
     corruption_error,
     half_strength,
 )
-from robustssm.typing import FloatArray
+from robustssm.typing import FloatArray, Right
 
 CLEAN, MEAN = "acc_clean", "acc_mean_over_modes"
 AUC, EPS50 = "auc_log_eps_mean_over_modes", "eps50_mean_over_modes"
@@ -72,11 +71,18 @@ class CurveQuantities:
         members = self.grid.members
         return all((self.reference, seed) in members for name, seed in members if name == model)
 
-    def rows(self) -> npt.NDArray[np.bool_]:
+    def rows(self) -> Right:
         """Return the outcomes that `of` is of: (members * (1 + conditions), samples)."""
         grid = self.grid
         noisy = grid.correct.reshape(len(grid.members), -1, grid.n)
         return np.concatenate([grid.clean[:, None], noisy], axis=1).reshape(-1, grid.n)
+
+    def by_draw(self) -> FloatArray:
+        """Return what `of` gives of each draw of the noise, (noise seeds, all quantities)."""
+        members, *_, draws = self.grid.draws.shape
+        noisy = self.grid.draws.reshape(members, -1, draws)
+        clean = np.repeat(self.grid.clean.mean(1)[:, None, None], draws, axis=2)
+        return self.of(np.concatenate([clean, noisy], axis=1).reshape(-1, draws).T)
 
     def of(self, accuracy: FloatArray) -> FloatArray:
         """Return members' quantities, then pairs' differences.

@@ -51,6 +51,13 @@ def notes(comparison: Comparison) -> list[str]:
         f"samples: {comparison.resamples} paired bootstrap resamples (seed {SEED}), BCa "
         "or percentile, for these checkpoints; samples are taken to be independent"
     )
+    draws = sorted({grid.draws.shape[-1] for grid in grids if grid.draws.shape[-1] > 1})
+    for k in draws:
+        lines.append(
+            f"{k} seeds of the noise: accuracies are means over them; with several training seeds "
+            "intervals are over both (crossed, Banerjee), but of eps50, and of worst modes, "
+            "which hold the draws fixed; standard deviations by chi-square, normal values assumed"
+        )
     if len(compared.models) > 1:
         lines.append(
             f"p of modes: max-T over all modes and eps of a noise, {FLIPS} sign flips (seed "

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from robustssm.evaluations.comparison.curve_quantities import (
@@ -20,14 +19,15 @@ from robustssm.evaluations.comparison.curve_quantities import (
 )
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.bootstrap import Bootstrapped
-from robustssm.evaluations.statistics.intervals import wilson
-from robustssm.evaluations.statistics.max_statistic import max_t
-from robustssm.evaluations.statistics.paired import mcnemar, paired_interval
+from robustssm.evaluations.statistics.intervals import in_words, wilson
+from robustssm.evaluations.statistics.max_statistic import max_t, sign_flip
+from robustssm.evaluations.statistics.paired import discordant, mcnemar, paired_interval
+from robustssm.typing import FloatArray, Right
 
 COLUMNS = (
     *("noise", "inject", "clip", "mode_unit", "model", "reference", "train_seed"),
     *("reference_seed", "seeds", "n", "modes", "eps", "eps_unit", "quantity", "value", "ci_low"),
-    *("ci_high", "interval", "p", "p_test", "censored", "detail"),
+    *("ci_high", "interval", "p", "p_test", "censored", "detail", "by_noise_seed"),
 )
 # How many conditions differ, of either sign; the p of any difference belongs to it alone.
 DIFFER = "conditions_differ"
@@ -49,6 +49,7 @@ class Row:
     p_test: str = ""
     censored: str = ""
     detail: str = ""
+    by_noise_seed: str = ""
 
     def bound(self, low: float, high: float, kind: str) -> None:
         """Replace the interval, which is over samples."""
@@ -87,9 +88,19 @@ def table(grid: StrengthGrid, rows: Rows) -> pd.DataFrame:
 
 
 def bootstrapped(
-    grid: StrengthGrid, pair: Pair, names: Sequence[Name], resampled: Bootstrapped, first: int
+    grid: StrengthGrid,
+    pair: Pair,
+    names: Sequence[Name],
+    resampled: Bootstrapped,
+    by_draw: FloatArray,
+    first: int,
 ) -> Rows:
-    """Return quantities with intervals, BCa or percentile; first: their place in `resampled`."""
+    """Return quantities with intervals, BCa or percentile.
+
+    first: their place in `resampled`, and among the columns of by_draw, (noise seeds, quantities);
+    what it gives is in the table if there are several draws, but for strengths, which are of the
+    mean over them.
+    """
     rows: Rows = {}
     for place, name in enumerate(names, first):
         low, high = float(resampled.bca_low[place]), float(resampled.bca_high[place])
@@ -105,6 +116,8 @@ def bootstrapped(
         elif undefined:
             detail = f"undefined in {undefined:.1%} of the resamples"
         row = Row(value, low, high, interval, detail=detail)
+        if len(by_draw) > 1 and name[0] != EPS50:
+            row.by_noise_seed = in_words(by_draw[:, place])
         if name[0] == EPS50 and pair[1] is None:
             rows[pair, name] = _strength(grid, row)
         elif name[0] == EPS50:
@@ -153,14 +166,15 @@ def paired_shares(grid: StrengthGrid, pair: tuple[int, int], rows: Rows) -> None
     """Give differences of two shares their own interval and McNemar's p."""
     for name, right in _shares(grid).items():
         a, b = (right[k] for k in pair)
-        counts = int((a & ~b).sum()), int((b & ~a).sum())
+        counts = discordant(a, b)
         rows[pair, name].bound(*paired_interval(*counts, grid.n), "Agresti-Min")
-        rows[pair, name].test(float(mcnemar(*counts)), "McNemar exact")
+        if a.dtype == np.bool_:  # of shares the test by sign flips stands
+            rows[pair, name].test(float(mcnemar(*counts)), "McNemar exact")
 
 
-def _shares(grid: StrengthGrid) -> dict[Name, npt.NDArray[np.bool_]]:
+def _shares(grid: StrengthGrid) -> dict[Name, Right]:
     """Return the outcomes (members, samples) of the quantities that are shares of the samples."""
-    shares: dict[Name, npt.NDArray[np.bool_]] = {(CLEAN, None): grid.clean}
+    shares: dict[Name, Right] = {(CLEAN, None): grid.clean}
     if len(grid.modes) == 1:
         shares |= {(MEAN, float(eps)): grid.correct[:, 0, e] for e, eps in enumerate(grid.eps)}
     return shares
@@ -185,11 +199,12 @@ def corruptions(quantities: CurveQuantities, rows: Rows) -> None:
 def mode_differences(grid: StrengthGrid, pair: tuple[int, int]) -> pd.DataFrame:
     """Return one row per (mode, eps) of model minus reference.
 
-    pair: places of model and reference; p: McNemar's exact, alone; p_max_t: adjusted over all
-    rows, of this noise, pair and training seed. a is the model, b the reference.
+    pair: places of model and reference; p: McNemar's exact, alone, or by sign flips of samples for
+    shares of several draws; p_max_t: adjusted over all rows, of this noise, pair and training seed.
+    a is the model, b the reference.
     """
     a, b = (grid.correct[k].reshape(-1, grid.n) for k in pair)
-    a_only, b_only = (a & ~b).sum(1), (b & ~a).sum(1)
+    a_only, b_only = discordant(a, b)
     (model, train_seed), (reference, other) = (grid.members[k] for k in pair)
     return pd.DataFrame(
         {
@@ -210,7 +225,7 @@ def mode_differences(grid: StrengthGrid, pair: tuple[int, int]) -> pd.DataFrame:
             "a_only": a_only,
             "b_only": b_only,
             "difference": (a_only - b_only) / grid.n,
-            "p": mcnemar(a_only, b_only),
+            "p": mcnemar(a_only, b_only) if a.dtype == np.bool_ else sign_flip(a - b),
             "p_max_t": max_t(a, b),
         }
     )

@@ -10,7 +10,8 @@ from robustssm.evaluations.comparison.curve_quantities import (
     RELATIVE_MCE,
     WORST,
 )
-from robustssm.evaluations.statistics.intervals import seed_interval, student
+from robustssm.evaluations.statistics.intervals import student
+from robustssm.evaluations.statistics.replicates import crossed_interval, from_words
 from robustssm.evaluations.statistics.seed_comparison import compare_seeds
 from robustssm.evaluations.sweep.conditions import CONDITION
 
@@ -24,7 +25,8 @@ def with_means_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows, and one of train_seed `all` for what has several training seeds.
 
     It is the mean over seeds with Student's interval; differences have the exact sign-flip p of
-    the seed-wise differences. Never pooled over samples. A strength outside those tried, or a
+    the seed-wise differences. With several seeds of the noise the interval is over both kinds of
+    seeds. Never pooled over samples. A strength outside those tried, or a
     ratio that is undefined, in any seed leaves no mean. Seeds that agree leave no interval.
     """
     tables = [rows]
@@ -37,7 +39,7 @@ def with_means_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 def _mean(group: pd.DataFrame) -> dict[str, object]:
     quantity = str(group["quantity"].iloc[0])
     shared = _shared(group["detail"]) if quantity in (MCE, RELATIVE_MCE) else []
-    row = dict(group.iloc[0]) | _NONE
+    row = dict(group.iloc[0]) | _NONE | {"by_noise_seed": ""}
     row |= {"train_seed": "all", "seeds": len(group), "p": np.nan, "p_test": ""}
     row |= {"reference_seed": "all"} if row["reference"] else {}
 
@@ -64,14 +66,21 @@ def _mean(group: pd.DataFrame) -> dict[str, object]:
         seeds = compare_seeds(used)
         row |= {"p": seeds.p, "p_test": f"sign flips of seeds, at least {seeds.smallest_p:g}"}
     share = quantity.startswith(("acc_", "auc_")) and not row["reference"]
-    low, high = seed_interval(used) if share else student(used)
+    kind = "seeds (Student)"
+    if (group["by_noise_seed"] != "").all():
+        low, high = crossed_interval(from_words(group["by_noise_seed"]))
+        kind = "seeds of training and noise (Student)"
+    else:
+        low, high = student(used)
+    if share:
+        low, high = np.clip((low, high), 0.0, 1.0)
     if np.isnan(low):
         return of(values[0], "the same in every seed")
     mean = used.mean()
     if geometric:
         mean, low, high = (float(np.exp(x)) for x in (mean, low, high))
     said = "geometric mean" if geometric else ""
-    return of(mean, said, ci_low=low, ci_high=high, interval="seeds (Student)")
+    return of(mean, said, ci_low=low, ci_high=high, interval=kind)
 
 
 def _shared(details: pd.Series) -> list[str]:

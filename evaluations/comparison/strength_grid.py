@@ -10,7 +10,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import Comparable
 from robustssm.evaluations.statistics.strength_curves import log_strength
 from robustssm.evaluations.sweep.conditions import CONDITION
-from robustssm.typing import FloatArray, IntArray
+from robustssm.typing import FloatArray, IntArray, Right
 
 # What names a noise: the columns of CONDITION that its modes and strengths share.
 NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
@@ -21,8 +21,9 @@ class StrengthGrid:
     """What several models did under one noise, in the conditions that all of them have.
 
     members: (model, training seed); modes: (modes,); eps: (strengths,), the weakest first;
-    correct: (members, modes, strengths, samples); clean: (members, samples). left_out: conditions
-    that one of the members has and the grid has not.
+    correct: (members, modes, strengths, samples), which are right, or in which share of the noise's
+    draws; draws: (members, modes, strengths, noise seeds), the accuracy of each draw; clean:
+    (members, samples). left_out: conditions that one of the members has and the grid has not.
     """
 
     noise: str
@@ -34,7 +35,8 @@ class StrengthGrid:
     modes: FloatArray
     eps: FloatArray
     sample_id: IntArray = field(repr=False)
-    correct: npt.NDArray[np.bool_] = field(repr=False)
+    correct: Right = field(repr=False)
+    draws: FloatArray = field(repr=False)
     clean: npt.NDArray[np.bool_] = field(repr=False)
     left_out: int = 0
 
@@ -105,11 +107,14 @@ def _grid(compared: Comparable, noise: tuple[str, ...], table: pd.DataFrame) -> 
         return None
     members = [compared.members[k] for k in places]
     shape = (len(places), len(modes), len(strengths), compared.n)
-    correct = np.empty(shape, dtype=np.bool_)
+    correct = np.empty(shape, dtype=members[0].correct.dtype)
+    draws = np.empty((*shape[:-1], members[0].draws.shape[1]))
     wanted = pd.MultiIndex.from_product([modes, strengths])
     for k, place in enumerate(places):
         rows = table[table["member"] == place].set_index(["mode", "eps"])["row"]
-        correct[k] = members[k].correct[rows.reindex(wanted).to_numpy(np.int64)].reshape(shape[1:])
+        chosen = rows.reindex(wanted).to_numpy(np.int64)
+        correct[k] = members[k].correct[chosen].reshape(shape[1:])
+        draws[k] = members[k].draws[chosen].reshape(draws.shape[1:])
     conditions = table.drop_duplicates(["mode", "eps"])
     return StrengthGrid(
         **dict(zip(NOISE, noise, strict=True)),
@@ -118,6 +123,7 @@ def _grid(compared: Comparable, noise: tuple[str, ...], table: pd.DataFrame) -> 
         eps=strengths.astype(np.float64),
         sample_id=members[0].sample_id,
         correct=correct,
+        draws=draws,
         clean=np.stack([member.clean for member in members]),
         left_out=len(conditions) - len(wanted),
     )

@@ -37,9 +37,10 @@ def to_xarray(state: Inspection) -> "xarray.Dataset":
     """Return the samples of a run's finished cells as an xarray Dataset.
 
     Dimensions model, train_seed, condition, sample_id; coordinates of condition: noise (`clean`
-    among them), inject, mode, mode_unit, eps, eps_unit, clip; of sample_id: label. `done` says
-    which (model, train_seed, condition) have results; without one `correct` and `prediction` are
-    -1 and the other variables NaN. The array is held in memory: 37 bytes a sample and condition.
+    among them), inject, mode, mode_unit, eps, eps_unit, clip, noise_seed; of sample_id: label.
+    `done` says which (model, train_seed, condition) have results; without one `correct` and
+    `prediction` are -1 and the other variables NaN. The array is held in memory: 37 bytes a sample
+    and condition.
 
         curve = data.correct.where(data.done).mean("sample_id", dtype="float64")
         grid = curve.sel(condition=curve.noise == "fourier")
@@ -57,7 +58,9 @@ def to_xarray(state: Inspection) -> "xarray.Dataset":
     plan = finished(state)
     models = sorted(set(plan["model"]))
     seeds = sorted({int(seed) for seed in plan["train_seed"]})
-    conditions = plan[[*CONDITION]].drop_duplicates().reset_index(drop=True)
+    plan = plan.rename(columns={"seed": "noise_seed"})
+    names = [*CONDITION, "noise_seed"]
+    conditions = plan[names].drop_duplicates().reset_index(drop=True)
     place = {row: k for k, row in enumerate(conditions.itertuples(index=False, name=None))}
     first = state.run.rows(plan["cell"].iloc[0], ["sample_id", "label"]).sort_values("sample_id")
     ids = first["sample_id"].to_numpy()
@@ -74,7 +77,7 @@ def to_xarray(state: Inspection) -> "xarray.Dataset":
                 f"run {state.run.path}: cell {cell.cell} holds other samples than the first; run "
                 "that sweep again with --overwrite"
             )
-        condition = place[tuple(getattr(cell, name) for name in CONDITION)]
+        condition = place[tuple(getattr(cell, name) for name in names)]
         at = (models.index(cell.model), seeds.index(cell.train_seed), condition)
         done[at] = True
         for name, array in arrays.items():
@@ -93,7 +96,7 @@ def to_xarray(state: Inspection) -> "xarray.Dataset":
             **{
                 name: ("condition", conditions[name].to_numpy(dtype=kind))
                 for name, kind in zip(
-                    CONDITION, (str, str, float, str, float, str, str), strict=True
+                    names, (str, str, float, str, float, str, str, np.int64), strict=True
                 )
             },
         },

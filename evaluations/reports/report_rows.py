@@ -86,6 +86,7 @@ _TESTED: Cells = _CELLS | {
     "b": lambda row: f"{row.model_b}/{row.seed_b}",
     "noise": lambda row: str(row.noise),
     "eps": lambda row: f"{row.eps:g}",
+    "noise seed": lambda row: str(row.noise_seed),
     "a alone right": lambda row: str(row.a_only),
     "b alone right": lambda row: str(row.b_only),
     "difference a - b": lambda row: f"{row.difference:+.3f}",
@@ -154,7 +155,8 @@ def points(curves: pd.DataFrame) -> Table:
 
 def pairs(tests: pd.DataFrame) -> Table:
     """Return one row per pair of models, the clearest first: where each is right more often."""
-    columns = ["a", "b", "pairs of checkpoints", "conditions", "a better", "b better"]
+    drawn = " and draws of the noise" if "noise_seed" in tests else ""
+    columns = ["a", "b", f"pairs of checkpoints{drawn}", "conditions", "a better", "b better"]
     columns += ["opposite signs", "largest difference a - b"]
     noisy = tests[tests["noise"] != "clean"] if len(tests) else tests
     counts = verdicts(noisy, ALPHA)
@@ -163,7 +165,7 @@ def pairs(tests: pd.DataFrame) -> Table:
     clear = (counts["a_better"] - counts["b_better"]).abs()
     order = clear.sort_values(ascending=False, kind="stable").index
     rows = []
-    for row in counts.loc[order].itertuples(index=False):
+    for row in counts.loc[order].drop(columns="of").itertuples(index=False):
         group = noisy[(noisy["model_a"] == row.model_a) & (noisy["model_b"] == row.model_b)]
         most = group.loc[group["difference"].abs().idxmax()]
         names = ("noise", "mode", "mode_unit", "eps", "eps_unit")
@@ -172,7 +174,7 @@ def pairs(tests: pd.DataFrame) -> Table:
     note = (
         "McNemar's exact test on the same perturbed samples, Holm-adjusted over all tests of the "
         f"run, p < {ALPHA:g}. A condition counts as better if every pair of checkpoints says "
-        "so. It compares these checkpoints, not ways of training."
+        f"so{drawn and ', in every draw'}. It compares these checkpoints, not ways of training."
     )
     return Table("Paired tests, one row per pair of models", columns, rows, note=note)
 
@@ -183,6 +185,8 @@ def single_tests(tests: pd.DataFrame) -> Table:
         "a; b; noise; eps; mode; n; a alone right; b alone right; difference a - b; p; p, Holm"
     )
     noisy = tests[tests["noise"] != "clean"] if len(tests) else tests
+    if "noise_seed" in noisy:
+        columns = columns.replace("; mode", "; mode; noise seed")
     if len(noisy):
         size = -noisy["difference"].abs()
         noisy = noisy.assign(size=size).sort_values(["p_holm", "p", "size"], kind="stable")

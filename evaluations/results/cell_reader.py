@@ -1,7 +1,7 @@
 """A run directory read back, without its checkpoints: what every sample did, or counts of it."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.cross_fit import halves
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.typing import IntArray
+from robustssm.typing import FloatArray, IntArray, Right
 
 # What a mode counts, in the words of an axis, by the unit that a plan has on record.
 MODE_LABEL = {
@@ -29,16 +29,19 @@ MODE_LABEL = {
 class Outcomes:
     """What the samples of a model of one training seed did.
 
-    conditions: one row per perturbed condition that has results, columns CONDITION, `perturbation`
-    and `cell`; the clean evaluation is no row. correct: (conditions, samples); clean: (samples,),
-    whether each sample is right unperturbed; sample_id: (samples,), ascending.
+    conditions: one row per perturbed condition that has results with every seed of the noise,
+    columns CONDITION, `perturbation` and `cell` (of the first seed); the clean evaluation is no
+    row. correct: (conditions, samples), which are right, or in which share of the noise's draws;
+    draws: (conditions, noise seeds), the accuracy of each draw; clean: (samples,), whether each
+    sample is right unperturbed; sample_id: (samples,), ascending.
     """
 
     model: str
     train_seed: int
     conditions: pd.DataFrame
     sample_id: IntArray
-    correct: npt.NDArray[np.bool_]
+    correct: Right
+    draws: FloatArray
     clean: npt.NDArray[np.bool_]
 
     @property
@@ -54,7 +57,7 @@ def models(run: RunDirectory) -> list[tuple[str, int]]:
 
 
 def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
-    """Return the outcomes of one model; memory is one bit's byte a condition and sample.
+    """Return the outcomes of one model; memory is a byte per cell and sample.
 
     Raises UsageError if the clean evaluation is missing, or cells hold different samples.
     """
@@ -68,9 +71,12 @@ def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
         )
     first = run.arrays(clean["cell"].iloc[0], ["sample_id", "correct"])
     ids = first["sample_id"]
-    conditions = there[there["noise"] != "clean"].reset_index(drop=True)
-    correct = np.empty((len(conditions), len(ids)), dtype=np.bool_)
-    for row, cell in enumerate(conditions["cell"]):
+    noise_seeds = max(1, own["seed"].nunique())
+    noisy = there[there["noise"] != "clean"]
+    whole = noisy.groupby([*CONDITION], sort=False)["cell"].transform("size") == noise_seeds
+    noisy = noisy[whole].sort_values([*CONDITION], kind="stable") if noise_seeds > 1 else noisy
+    correct = np.empty((len(noisy), len(ids)), dtype=np.bool_)
+    for row, cell in enumerate(noisy["cell"]):
         rows = run.arrays(cell, ["sample_id", "correct"])
         if not np.array_equal(rows["sample_id"], ids):
             raise UsageError(
@@ -79,7 +85,12 @@ def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
             )
         correct[row] = rows["correct"]
     columns = [*CONDITION, "perturbation", "cell"]
-    return Outcomes(model, train_seed, conditions[columns], ids, correct, first["correct"])
+    conditions = noisy[columns].iloc[::noise_seeds].reset_index(drop=True)
+    draws = correct.mean(1).reshape(-1, noise_seeds)
+    right: Right = correct
+    if noise_seeds > 1:
+        right = correct.reshape(-1, noise_seeds, len(ids)).mean(1)
+    return Outcomes(model, train_seed, conditions, ids, right, draws, first["correct"])
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,13 @@ class CellDigest:
     def first_half(self) -> npt.NDArray[np.bool_]:
         """Return which samples are in the first half, shape (n,), as `halves` of their ids."""
         return _unpacked(self.half, self.n)
+
+
+def shares(draws: Sequence[CellDigest]) -> Right:
+    """Return which samples are right, shape (n,); of several draws of a noise, in which share."""
+    if len(draws) == 1:
+        return draws[0].correct()
+    return np.stack([draw.correct() for draw in draws]).mean(0)
 
 
 def digest_cells(run: RunDirectory, only: Collection[str] | None = None) -> dict[str, CellDigest]:

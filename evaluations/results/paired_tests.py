@@ -42,10 +42,11 @@ def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
 def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFrame:
     """Return tests.csv: McNemar's exact test for every pair of models, mode and eps.
 
-    cells: digests of the run's cells. a_only and b_only count the samples that
-    one model alone gets right. Adjusted over all tests of the sweep: p_holm keeps the probability
-    of any false claim, p_bh the expected share of false ones. Cells without results are left out.
-    Raises UsageError if cells of a condition hold different samples.
+    Of several seeds of the noise each has its own test, and `noise_seed` says which; so has no
+    table of a single one. cells: digests of the run's cells. a_only and b_only count the samples
+    that one model alone gets right. Adjusted over all tests of the sweep: p_holm keeps the
+    probability of any false claim, p_bh the expected share of false ones. Cells without results are
+    left out. Raises UsageError if cells of a condition hold different samples.
     """
     compared = np.array(pairs(models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
@@ -53,7 +54,9 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataF
     # `compared`, place in `tested`, n, a_only, b_only.
     tested: list[tuple[object, ...]] = []
     blocks = [np.empty((0, 5), np.int64)]
-    conditions = plan[plan["cell"].isin(cells.keys())].groupby([*CONDITION], sort=False)
+    keys = [*CONDITION, *(("noise_seed",) if len(set(plan["seed"])) > 1 else ())]
+    plan = plan.rename(columns={"seed": "noise_seed"})
+    conditions = plan[plan["cell"].isin(cells.keys())].groupby(keys, sort=False)
     for condition, group in conditions:
         names = list(zip(group["model"], group["train_seed"].astype(int), strict=True))
         found = [cells[cell] for cell in group["cell"]]
@@ -75,23 +78,23 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataF
     rows, place, *counts = np.concatenate(blocks).T
     tests = pd.DataFrame(compared[rows], columns=[*COLUMNS[:4]])
     tests = tests.astype({"seed_a": np.int64, "seed_b": np.int64})
-    named = pd.DataFrame(tested, columns=[*CONDITION]).take(place).reset_index(drop=True)
+    named = pd.DataFrame(tested, columns=keys).take(place).reset_index(drop=True)
     tests = pd.concat([tests, named], axis=1)
     tests["n"], tests["a_only"], tests["b_only"] = counts
     tests["difference"] = (tests["a_only"] - tests["b_only"]) / tests["n"]
     tests["p"] = mcnemar(tests["a_only"], tests["b_only"])
     p = tests["p"].to_numpy(dtype=np.float64)
     tests["p_holm"], tests["p_bh"] = holm(p), benjamini_hochberg(p)
-    return tests[[*COLUMNS, "p_holm", "p_bh"]]
+    return tests[[*COLUMNS, *keys[len(CONDITION) :], "p_holm", "p_bh"]]
 
 
 def verdicts(tests: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """Return one row per pair of names: at how many conditions they differ, Holm-adjusted.
 
-    pairs: of checkpoints; conditions: distinct ones, in which every pair of checkpoints was
-    tested; a_better, b_better: those in which every pair says so; opposite: in which two pairs
-    contradict each other. The clean evaluation is no condition. A table that lacks a column of
-    CONDITION is taken without it.
+    pairs: of checkpoints, times seeds of the noise, and `of` says which of these are several;
+    conditions: distinct ones, in which every such pair was tested; a_better, b_better: those in
+    which every pair says so; opposite: in which two pairs contradict each other. The clean
+    evaluation is no condition. A table that lacks a column of CONDITION is taken without it.
     """
     rows = []
     keys = [name for name in CONDITION if name in tests]
@@ -100,6 +103,10 @@ def verdicts(tests: pd.DataFrame, alpha: float) -> pd.DataFrame:
         return pd.DataFrame()
     for (a, b), group in noisy.groupby(["model_a", "model_b"], sort=False):
         count = len(group[["seed_a", "seed_b"]].drop_duplicates())
+        of = ["training seeds"] if count > 1 else []
+        if "noise_seed" in group:
+            count *= group["noise_seed"].nunique()
+            of.append("draws of the noise")
         sign = np.sign(group["difference"]).where(group["p_holm"] < alpha, 0.0)
         signs = sign.groupby([group[name] for name in keys], dropna=False)
         whole = signs.size() == count
@@ -109,6 +116,7 @@ def verdicts(tests: pd.DataFrame, alpha: float) -> pd.DataFrame:
                 "model_a": a,
                 "model_b": b,
                 "pairs": count,
+                "of": " and ".join(of),
                 "conditions": len(low),
                 "a_better": int((low > 0).sum()),
                 "b_better": int((high < 0).sum()),

@@ -7,16 +7,18 @@ import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.results.cell_reader import CellDigest
+from robustssm.evaluations.results.cell_reader import CellDigest, shares
 from robustssm.evaluations.statistics.cross_fit import worst_condition
 from robustssm.evaluations.statistics.intervals import in_words, seed_interval, wilson
+from robustssm.evaluations.statistics.replicates import crossed_interval, from_words
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
 _CROSSFIT = ("acc_worst_crossfit", "ci_low", "ci_high", "lowest_seed", "highest_seed")
 _OVERVIEW = (
-    *("model", "noise", "inject", "seeds", "n", "clean_accuracy", "eps", "eps_unit", "clip"),
+    *("model", "noise", "inject", "seeds", "noise_seeds", "n", "clean_accuracy"),
+    *("eps", "eps_unit", "clip"),
     *("modes", "acc_mean_over_modes", "acc_worst_over_modes", "worst_modes", "mode_unit"),
     *("acc_worst_crossfit", "ci_low", "ci_high", "interval", "lowest_seed", "highest_seed"),
     "by_seed",
@@ -26,12 +28,16 @@ _OVERVIEW = (
 def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFrame:
     """Return summary.csv: one row per model, training seed, mode and eps with results.
 
-    cells: digests of those. Rows of noise `clean` are the clean evaluation.
+    cells: digests of those. Rows of noise `clean` are the clean evaluation. If the noise was drawn
+    with several seeds, accuracy is the mean over them, `noise_seeds` how many had results,
+    `by_noise_seed` the accuracy of each and `cell` all their cells, as text; ci_low and ci_high,
+    Wilson's of the mean count, are then rather too wide, as a mean varies less than one draw.
     """
     plan = run.plan()
     plan = plan[plan["cell"].isin(cells.keys())]
     if plan.empty:
         return pd.DataFrame()
+    replicated = len(set(plan["seed"])) > 1
     found = [cells[cell] for cell in plan["cell"]]
     table = plan[[*_LABELS]].reset_index(drop=True)
     table["n"] = [cell.n for cell in found]
@@ -46,7 +52,25 @@ def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFram
     table["clip"] = plan["clip"].to_numpy()
     table["in_band_share"] = [cell.in_band_share for cell in found]
     table["cell"] = plan["cell"].to_numpy()
-    return table
+    return _over_noise_seeds(table) if replicated else table
+
+
+def _over_noise_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per model, training seed and condition of rows of single noise seeds."""
+    groups = table.groupby([*_LABELS, "mode_unit", "clip"], sort=False, as_index=False)
+    first = {name: (name, "first") for name in ("n", "clean_accuracy")}
+    mean = {name: (name, "mean") for name in ("accuracy", "in_band_share")}
+    whole = groups.agg(
+        **first,
+        **mean,
+        # A root of a mean square: the mean of the squares is what is averaged.
+        delivered_rms=("delivered_rms", lambda values: float(np.sqrt((values**2).mean()))),
+        cell=("cell", " ".join),
+        noise_seeds=("cell", "size"),
+        by_noise_seed=("accuracy", in_words),
+    )
+    whole["ci_low"], whole["ci_high"] = wilson(whole["accuracy"] * whole["n"], whole["n"])
+    return whole[[*table.columns, "noise_seeds", "by_noise_seed"]]
 
 
 def perturbed(table: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +83,8 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
 
     One seed: Wilson's interval over its samples. More: the mean over seeds and Student's
     interval of that mean (column `interval` says which; empty if the seeds agree to the last
-    sample, which leaves no interval). by_seed: the accuracy of each seed, as text.
+    sample, which leaves no interval); with several noise seeds that of `crossed_interval`.
+    by_seed: the accuracy of each training seed, as text.
     """
     rows = []
     keys = ["model", *(name for name in CONDITION if name in summary)]
@@ -74,8 +99,9 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
             row["ci_low"], row["ci_high"] = group["ci_low"].iloc[0], group["ci_high"].iloc[0]
             row["interval"] = "samples (Wilson)"
         else:
-            row["ci_low"], row["ci_high"] = seed_interval(group["accuracy"])
-            row["interval"] = "" if np.isnan(row["ci_low"]) else "seeds (Student)"
+            row["ci_low"], row["ci_high"], row["interval"] = _interval(group)
+        if "noise_seeds" in group:
+            row["noise_seeds"] = int(group["noise_seeds"].min())
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -112,6 +138,7 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
             fitted["by_seed"] = curve.iloc[0]["by_seed"]
         at = sorted(set(shared.idxmin())) if len(shared) else []
         row = dict(zip(keys, values, strict=True))
+        row |= {name: curve[name].min() for name in ("noise_seeds",) if name in curve}
         row |= {
             "seeds": group["train_seed"].nunique(),
             "n": int(group["n"].iloc[0]),
@@ -124,6 +151,16 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
         rows.append(row | fitted)
     found = pd.DataFrame(rows)
     return found[[name for name in _OVERVIEW if name in found]]
+
+
+def _interval(group: pd.DataFrame) -> tuple[float, float, str]:
+    """Return the interval of a mean over training seeds, and what it is over; its rows are one."""
+    if "by_noise_seed" in group:
+        ends = np.clip(crossed_interval(from_words(group["by_noise_seed"])), 0.0, 1.0)
+        low, high, kind = float(ends[0]), float(ends[1]), "seeds of training and noise (Student)"
+    else:
+        (low, high), kind = seed_interval(group["accuracy"]), "seeds (Student)"
+    return low, high, "" if np.isnan(low) else kind
 
 
 def worst_row(curve: pd.DataFrame) -> pd.Series:
@@ -144,17 +181,20 @@ def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[
     if not cells:
         return nothing
     wide = group.pivot_table("cell", "mode", "train_seed", aggfunc="first").dropna()
-    digests = [[cells[cell] for cell in wide[seed] if cell in cells] for seed in wide]
-    if len(wide) < 2 or min(map(len, digests)) < len(wide) or digests[0][0].n < 2:
+    named = [[cell.split() for cell in wide[seed]] for seed in wide]
+    if len(wide) < 2 or not {cell for own in named for mode in own for cell in mode} <= set(cells):
         return nothing
-    if len({cell.samples for own in digests for cell in own}) > 1:
+    digests = [[[cells[cell] for cell in mode] for mode in own] for own in named]
+    half = digests[0][0][0].first_half()
+    if len(half) < 2:
+        return nothing
+    if len({cell.samples for own in digests for mode in own for cell in mode}) > 1:
         first = group.iloc[0]
         raise UsageError(
             f"overview: cells of {first['noise']} at eps {first['eps']:g} hold different samples; "
             "run that sweep again with --overwrite"
         )
-    half = digests[0][0].first_half()
-    worst = [worst_condition(np.stack([c.correct() for c in own]), half) for own in digests]
+    worst = [worst_condition(np.asarray([*map(shares, own)]), half) for own in digests]
     found = np.array([one.accuracy for one in worst])
     if len(worst) == 1:
         low, high, kind = worst[0].low, worst[0].high, "samples (exact, all modes)"

@@ -23,7 +23,7 @@ ALPHA = 0.05
 # Columns of text; elsewhere an empty field is a missing number.
 _TEXT = (
     *("model", "task", "noise", "inject", "eps_unit", "mode_unit", "cell", "clip", "perturbation"),
-    *("model_a", "model_b", "interval"),
+    *("model_a", "model_b", "interval", "by_noise_seed"),
 )
 _ORDER = ["model", "train_seed", *CONDITION]
 # What a row of the plan adds to a row of the summary.
@@ -60,12 +60,13 @@ class Tables:
     def verdicts(self) -> list[str]:
         """Return one line per pair of models: at how many conditions they differ, corrected.
 
-        With several pairs of training seeds a condition counts if all of them agree.
+        With several pairs of training seeds, or seeds of the noise, a condition counts if all of
+        them agree.
         """
         lines = []
         for row in verdicts(self.tests, ALPHA).itertuples():
             a, b = row.model_a, row.model_b
-            where = "in every pair of training seeds " if row.pairs > 1 else ""
+            where = f"in every pair of {row.of} " if row.pairs > 1 else ""
             opposite = f", {row.opposite} of opposite signs" if row.pairs > 1 else ""
             lines.append(
                 f"{a} against {b}: of {row.conditions} conditions, {row.a_better} where {a} is "
@@ -106,7 +107,7 @@ def read_tables(state: Inspection) -> Tables:
         from them; if no plan says what the cells are, summary.csv is taken as it stands.
     """
     summary = read_csv(state.run.path / "summary.csv")
-    cells = set(summary["cell"]) if "cell" in summary else set()
+    cells = _cells(summary)
     stale = cells != state.done
     tests = pd.DataFrame()
     if not stale:
@@ -126,16 +127,21 @@ def _overview(state: Inspection, summary: pd.DataFrame) -> pd.DataFrame:
     if not state.planned or noisy["mode_unit"].eq("").all():
         return overview(noisy)
     try:
-        return overview(noisy, digest_cells(state.run, state.done & set(noisy["cell"])))
+        return overview(noisy, digest_cells(state.run, state.done & _cells(noisy)))
     except RobustssmError:  # damaged in a way that only --verify looks for
         return overview(noisy)
+
+
+def _cells(summary: pd.DataFrame) -> set[str]:
+    """Return the cells that a summary is of; a row names one per seed of the noise."""
+    return {cell for row in summary.get("cell", ()) for cell in row.split()}
 
 
 def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
     """Return a summary with what the plan knows of each row, so that it stands alone.
 
-    Added are `checkpoint` (content hash), `perturbation`, `clip`, `seed` and `limit` (-1 if all
-    samples were used).
+    Added are `checkpoint` (content hash), `perturbation`, `clip`, `seed` (of the noise, the first
+    one) and `limit` (-1 if all samples were used).
 
     Parameters
     ----------
@@ -149,7 +155,10 @@ def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
     keys = ["cell", "model", "train_seed"]
     plan = run.plan()
     added = [name for name in _FROM_PLAN if name in plan and name not in summary]
-    return summary.merge(plan[[*keys, *added]], on=keys, how="left", validate="one_to_one")
+    first = summary["cell"].str.partition(" ")[0]
+    known = plan[[*keys, *added]]
+    found = summary.assign(cell=first).merge(known, on=keys, how="left", validate="one_to_one")
+    return found.assign(cell=summary["cell"].to_numpy())
 
 
 def finished(state: Inspection) -> pd.DataFrame:

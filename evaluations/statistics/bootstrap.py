@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
-from robustssm.typing import FloatArray
+from robustssm.typing import FloatArray, Right
 
 SEED = 20260101
 RESAMPLES = 2000
@@ -38,17 +38,17 @@ class Bootstrapped:
 
 
 def paired_bootstrap(
-    correct: npt.NDArray[np.bool_],
+    correct: Right,
     quantities: Callable[[FloatArray], FloatArray],
     resamples: int = RESAMPLES,
 ) -> Bootstrapped:
     """Return quantities that are functions of accuracies, with intervals over the samples.
 
-    correct: (rows, samples), all rows on the same samples; quantities: maps accuracies (..., rows)
-    to (..., quantities), may return infinities, and NaN for what is undefined. Samples are drawn
-    as a whole, so that the dependence between conditions and models is kept. Percentiles are
-    resampled values, never interpolated, which infinities allow. Memory is bounded by a batch.
-    Intervals speak of new samples, never of a model trained anew.
+    correct: (rows, samples), right or not, or a share; all rows on the same samples; quantities:
+    maps accuracies (..., rows) to (..., quantities), may return infinities, and NaN for what is
+    undefined. Samples are drawn as a whole, so that the dependence between conditions and models is
+    kept. Percentiles are resampled values, never interpolated, which infinities allow. Memory is
+    bounded by a batch. Intervals speak of new samples, never of a model trained anew.
 
     Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), sections 13.3, 14.3.
     """
@@ -63,7 +63,7 @@ def paired_bootstrap(
         ]
         return np.concatenate(parts, axis=-1) / counts.sum(-1, keepdims=True)
 
-    total = correct.sum(1, dtype=np.int64)
+    total = correct.sum(1)
 
     def statistic(drawn: Any, axis: int = -1) -> FloatArray:
         batch = drawn.reshape(-1, drawn.shape[-1])

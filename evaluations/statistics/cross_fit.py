@@ -1,6 +1,7 @@
 """The worst mode without selection bias: chosen on one half of the samples, read on the other."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,8 @@ from scipy import stats
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
-from robustssm.evaluations.statistics.paired import paired_interval
-from robustssm.typing import IntArray
+from robustssm.evaluations.statistics.paired import discordant, paired_interval
+from robustssm.typing import IntArray, Right
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,24 @@ def halves(sample_id: IntArray) -> npt.NDArray[np.bool_]:
 
 
 def worst_condition(
-    correct: npt.NDArray[np.bool_],
+    correct: Right,
     first: npt.NDArray[np.bool_],
 ) -> Worst:
     """Return the accuracy at the worst condition, chosen and read on different samples.
 
-    correct: (conditions, samples); first: (samples,), the first half. Each half chooses its
-    worst condition (the first of equal ones), which is read on the other; the mean of both is the
-    estimate. What it estimates is the accuracy at the conditions chosen, never below the true
-    worst.
+    correct: (conditions, samples), or shares of draws; first: (samples,), the first half. Each half
+    chooses its worst condition (the first of equal ones), which is read on the other; the mean of
+    both is the estimate. What it estimates is the accuracy at the conditions chosen, never below
+    the true worst.
 
     The interval is of the true worst, by exact bounds (Clopper and Pearson) of its conditions. It
     lies above the lower bound of the true worst condition, hence above the smallest lower bound,
     which needs no correction; it lies below every upper bound, if these hold at all conditions
     together (Bonferroni). Both ends belong to the smallest count, as bounds rise with the count.
-    So it covers whatever the dependence of the conditions, where an interval of the accuracy at the
-    conditions chosen does not: one worst condition among 63 that are 2 standard errors above it is
-    missed by most halves. It is widened to hold the estimate.
+    Counts of shares are rounded outwards; a mean of draws varies less than the one draw that a
+    bound is made for. So it covers whatever the dependence of the conditions, where an interval of
+    the accuracy at the conditions chosen does not: one worst condition among 63 that are 2 standard
+    errors above it is missed by most halves. It is widened to hold the estimate.
 
     Reference: Clopper and Pearson, Biometrika 26 (1934), p. 404.
 
@@ -76,13 +78,16 @@ def worst_condition(
     for choose in (first, ~first):
         place = int(correct[:, choose].mean(1).argmin())
         chosen.append(place)
-        right.append(int(correct[place, ~choose].sum()))
+        right.append(float(correct[place, ~choose].sum()))
         sizes.append(int((~choose).sum()))
     accuracy = float(np.mean(np.asarray(right) / np.asarray(sizes)))
-    least, tail = int(correct[naive_at].sum()), (1 - CONFIDENCE) / 2
+    least, tail = float(correct[naive_at].sum()), (1 - CONFIDENCE) / 2
     low, high = (
-        stats.binomtest(least, len(first), alternative=side).proportion_ci(1 - level)
-        for side, level in (("greater", tail), ("less", tail / len(correct)))
+        stats.binomtest(count, len(first), alternative=side).proportion_ci(1 - level)
+        for count, side, level in (
+            (math.floor(least), "greater", tail),
+            (math.ceil(least), "less", tail / len(correct)),
+        )
     )
     return Worst(
         float(means[naive_at]), naive_at, accuracy, min(float(low.low), accuracy),
@@ -91,8 +96,8 @@ def worst_condition(
 
 
 def worst_difference(
-    a: npt.NDArray[np.bool_],
-    b: npt.NDArray[np.bool_],
+    a: Right,
+    b: Right,
     worst_a: Worst,
     worst_b: Worst,
     first: npt.NDArray[np.bool_],
@@ -110,7 +115,7 @@ def worst_difference(
     ends = []
     for place, read in ((0, ~first), (1, first)):
         x, y = a[worst_a.at[place]][read], b[worst_b.at[place]][read]
-        counts = int((x & ~y).sum()), int((y & ~x).sum()), int(read.sum())
+        counts = *discordant(x, y), int(read.sum())
         interval = paired_interval(*counts, (1 + CONFIDENCE) / 2)
         ends.append(((counts[0] - counts[1]) / counts[2], *interval))
     value, low, high = np.mean(ends, axis=0)

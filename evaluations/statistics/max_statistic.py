@@ -1,9 +1,8 @@
 """Do two models differ at any mode? A permutation test that keeps the dependence of the modes."""
 
 import numpy as np
-import numpy.typing as npt
 
-from robustssm.typing import FloatArray
+from robustssm.typing import FloatArray, Right
 
 SEED = 20260101
 RESAMPLES = 9999
@@ -12,32 +11,34 @@ _CHUNK = 1 << 22
 
 
 def max_t(
-    a: npt.NDArray[np.bool_],
-    b: npt.NDArray[np.bool_],
+    a: Right,
+    b: Right,
     resamples: int = RESAMPLES,
 ) -> FloatArray:
     """Return p that two models differ at each condition, adjusted for all, (conditions,).
 
     The smallest is that of any difference. a, b: (conditions, samples), which of the same samples
-    each is right on. Under the null hypothesis the labels `a` and `b` of a sample can be swapped,
-    in all conditions at once: so the signs of a sample's differences are flipped together, and the
-    dependence between conditions is kept. The statistic is (a_only - b_only) / sqrt(a_only +
-    b_only), McNemar's, whose denominator no flip changes; 0 if no sample is discordant. Adjusted
+    each is right on, or in which share of a noise's draws. Under the null hypothesis the labels `a`
+    and `b` of a sample can be swapped, in all conditions at once: so the signs of a sample's
+    differences are flipped together, and the dependence between conditions is kept. The statistic
+    is (a_only - b_only) / sqrt(a_only + b_only), McNemar's, (of shares: the root of the sum of
+    squared differences), whose denominator no flip changes; 0 if no sample is discordant. Adjusted
     p: share of the flips, the observed one included, whose largest absolute statistic reaches the
-    condition's (single step), at least 1 / (resamples + 1). Family-wise error is kept if labels
-    can be swapped in all conditions (weak control); and in general as McNemar's statistics are
-    pivotal asymptotically (subset pivotality).
+    condition's (single step), at least 1 / (resamples + 1). Family-wise error is kept if labels can
+    be swapped in all conditions (weak control); and in general as McNemar's statistics are pivotal
+    asymptotically (subset pivotality).
 
     Reference: Westfall and Young, Resampling-Based Multiple Testing (1993), chapter 2.
     """
-    # A byte a number: float64 is made of some tests at a time.
-    difference = a.astype(np.int8) - b.astype(np.int8)
+    # A byte a number where it is enough: float64 is made of some tests at a time.
+    kind = np.int8 if a.dtype == np.bool_ else np.float64
+    difference = a.astype(kind) - b.astype(kind)
     # Samples without a discordance add nothing, whatever their sign.
     difference = difference[:, difference.any(0)]
     tests, n = difference.shape
-    spread = np.sqrt(np.count_nonzero(difference, axis=1))
+    spread = np.sqrt((difference**2).sum(1, dtype=np.float64))
     scale = np.divide(1.0, spread, out=np.zeros(tests), where=spread > 0)
-    statistic = np.abs(difference.sum(1, dtype=np.int64) * scale)
+    statistic = np.abs(difference.sum(1, dtype=np.float64) * scale)
     # Equal statistics of different counts may differ in the last digits.
     lower = statistic * (1 - 1e-12)
     reached = np.ones(tests)

@@ -1,12 +1,14 @@
 """Tests of two models on the same samples, and corrections for many tests."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
-from robustssm.typing import FloatArray
+from robustssm.typing import FloatArray, Right
 
 
 def mcnemar(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> FloatArray:
@@ -29,8 +31,18 @@ def mcnemar(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> FloatArray
     return p[place.ravel()].reshape(low.shape)
 
 
+def discordant(first: Right, second: Right) -> tuple[Any, Any]:
+    """Return how many samples one alone is right on, for each: (..., samples) -> (...).
+
+    Of shares of a noise's draws: the sums of their positive and negative differences, which differ
+    by the same and are at most the counts of a draw on average.
+    """
+    whole = np.maximum(first, second).sum(-1)
+    return whole - second.sum(-1), whole - first.sum(-1)
+
+
 def paired_interval(
-    only_first: int, only_second: int, n: int, confidence: float = CONFIDENCE
+    only_first: float, only_second: float, n: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
     """Return the interval of a difference of two shares of the same n samples.
 

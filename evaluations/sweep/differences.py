@@ -19,6 +19,7 @@ def differences(
         *_scalar(old, new, "task", "task"),
         *_scalar(old, new, "task_hash", "data"),
         *_scalar(old, new, "seed", "seed of the noise"),
+        *_scalar(old, new, "noise_seeds", "number of noise seeds"),
         *_scalar(old, new, "limit", "limit of samples"),
         *_scalar(old, new, "device", "device"),
         *_models(old_plan, new_plan),

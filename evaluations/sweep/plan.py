@@ -138,7 +138,7 @@ class Plan:
     models : tuple of Model
         The models.
     cells : tuple of Cell
-        One cell per model and condition.
+        One cell per model, condition and seed of the noise.
     task : Task
         The data.
     """
@@ -150,8 +150,13 @@ class Plan:
 
     @property
     def seed(self) -> int:
-        """Seed of the noise."""
+        """Seed of the noise, the first if there are replicates."""
         return self.cells[0].seed
+
+    @property
+    def noise_seeds(self) -> int:
+        """Number of seeds of the noise, which follow each other."""
+        return len({cell.seed for cell in self.cells})
 
     @property
     def limit(self) -> int | None:
@@ -185,6 +190,7 @@ class Plan:
             "chance": self.task.chance,
             "length": self.task.length,
             "seed": self.seed,
+            **({"noise_seeds": self.noise_seeds} if self.noise_seeds > 1 else {}),
             "limit": self.limit,
             "device": self.cells[0].device,
             "partial": self.limit is not None,

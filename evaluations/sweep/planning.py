@@ -48,17 +48,19 @@ def make_plan(
     *,
     task: str | None = None,
     seed: int = 0,
+    noise_seeds: int = 1,
     limit: int | None = None,
     device: str = "cpu",
     problems: Problems | None = None,
 ) -> Plan:
     """Return the plan of a sweep, checked before anything is computed: each noise for every model.
 
-    task: the data; None takes the task on the models' cards, which must agree. seed: of the noise.
-    limit: the first so many test samples, None for all. device: `cpu` or `cuda`, whose bits differ.
-    problems: what the caller found wrong before, raised together with what is found here, one line
-    per problem: UsageError if options contradict each other or the models, RejectedInputError if
-    all that is wrong are checkpoints or data that are damaged or do not fit.
+    task: the data; None takes the task on the models' cards, which must agree. seed: of the noise;
+    noise_seeds: replicates of each perturbed cell, with this seed and the next ones. limit: the
+    first so many test samples, None for all. device: `cpu` or `cuda`, whose bits differ. problems:
+    what the caller found wrong before, raised together with what is found here, one line per
+    problem: UsageError if options contradict each other or the models, RejectedInputError if all
+    that is wrong are checkpoints or data that are damaged or do not fit.
     """
     problems = problems or Problems()
     noises = (noises,) if isinstance(noises, Noise) else tuple(noises)
@@ -68,6 +70,10 @@ def make_plan(
         problems.add("noise: none is named, expected as in --noise fourier")
     if len(set(names)) < len(names):
         problems.add(f"noise: {', '.join(names)} is named; name each once")
+    if noise_seeds < 1 or seed + noise_seeds > 2**63:
+        problems.add(
+            f"noise seeds: {noise_seeds} from {seed}, expected at least 1, each below 2^63"
+        )
     models, data, limit = _read(refs, task, limit, problems)
     planned: dict[tuple[int, int | None], Sequence[Condition]] = {}
     for model in models if data is not None else ():
@@ -85,7 +91,11 @@ def make_plan(
     cells = [Cell(model, *of_data, None, seed, limit, device) for model in models]
     for model in models:
         of_model = [c for k in range(len(noises)) for c in planned[k, model.state_size]]
-        cells += [Cell(model, *of_data, c, seed, limit, device) for c in of_model]
+        cells += [
+            Cell(model, *of_data, c, drawn, limit, device)
+            for c in of_model
+            for drawn in range(seed, seed + noise_seeds)
+        ]
     return _plan(names, models, cells, data)
 
 

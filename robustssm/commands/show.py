@@ -189,6 +189,7 @@ def _facts(state: "Inspection") -> dict[str, str]:
         "samples": f"PARTIAL: the first {limit}" if limit is not None else samples,
         "noise": ", ".join(map(str, content.get("noise") or [])),
         "noise seed": content.get("seed"),
+        "noise seeds": content.get("noise_seeds"),
         "device": content.get("device"),
         "plan": content.get("plan"),
         "schema": content.get("schema"),
@@ -236,6 +237,7 @@ def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
         columns += [("noise", "noise", "")]
     columns += [
         ("seeds", "seeds", ""),
+        *([("noise seeds", "noise_seeds", "")] if "noise_seeds" in frame else []),
         ("n", "n", ""),
         ("clean", "clean_accuracy", ".3f"),
         ("eps", lambda row: f"{row['eps']:g} {row['eps_unit']}", ""),

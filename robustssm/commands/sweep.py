@@ -51,7 +51,15 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Say what would be computed (cells, passes, time, disk, from a probe), and stop.",
 )
-@shared("task", "seed", "limit", "jobs", "style", "progress", "config")
+@shared("task", "seed")
+@click.option(
+    "--noise-seeds",
+    default=1,
+    type=click.IntRange(1),
+    metavar="K",
+    help="Draw each noise K times, with --seed and the next seeds: what varies with the draw.",
+)
+@shared("limit", "jobs", "style", "progress", "config")
 def sweep(
     batch_size: int | None,
     cluster: str | None,
@@ -168,6 +176,7 @@ def sweep_plan(
     seed: int,
     limit: int | None,
     device: str,
+    noise_seeds: int = 1,
     **noise: Any,
 ) -> "Plan":
     """Return the plan that options of `sweep` describe; an error has one line per problem."""
@@ -182,6 +191,7 @@ def sweep_plan(
         read_noises(**noise),
         task=task,
         seed=seed,
+        noise_seeds=noise_seeds,
         limit=limit,
         device="cpu" if place is None else place.type,
         problems=problems,
