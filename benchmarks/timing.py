@@ -1,5 +1,6 @@
 """What the benchmarks share: work timed in turn, and a process of its own for each measurement."""
 
+import os
 import resource
 import statistics
 import time
@@ -18,10 +19,11 @@ output = click.option(
 
 
 def save(path: Path | None, comment: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows to a CSV file, if there is to be one, below a line with the comment."""
+    """Write rows to a CSV file, if there is to be one, below the comment and the machine's load."""
     if path:
         text = pd.DataFrame(rows).to_csv(index=False, float_format="%.4g", lineterminator="\n")
-        path.write_text(f"# {comment}\n{text}")
+        load = f"load of {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores at the end"
+        path.write_text(f"# {comment}; {load}\n{text}")
 
 
 def in_turn(

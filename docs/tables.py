@@ -1,12 +1,13 @@
-"""Write the tables of the pages from the numbers in docs/data, as docs/tables.toml says.
+"""Write the tables and sentences of the pages with numbers of docs/data, as docs/tables.toml says.
 
     python docs/tables.py            # rewrites README.md and docs/*.md in place
     python docs/tables.py --check    # names each table that differs, exit 1
 
-In a page a table stands between `<!-- table: NAME -->` and `<!-- end -->`. docs/data/NAME.csv holds
-its numbers, below a comment with the command that made them. Numbers that were copied from a page
-instead of computed again are marked `page, not recomputed`, all by the end of this comment or each
-in a column `source`. [NAME] of docs/tables.toml has
+In a page a table stands between `<!-- table: NAME -->` and `<!-- end -->`, paragraphs or a list
+with numbers between `<!-- text: NAME -->` and `<!-- end -->`. docs/data/NAME.csv holds the numbers
+of a table, below a comment with the command that made them; docs/recompute.py writes these files.
+Numbers that were copied from a page instead of computed again are marked `page, not recomputed`,
+all by the end of this comment or each in a column `source`. [NAME] of docs/tables.toml has
 
     head     the head of the table
     row      templates of `str.format`: one line of the table for each row of the CSV
@@ -20,11 +21,13 @@ in a column `source`. [NAME] of docs/tables.toml has
     rows     instead of all these: templates of every cell, with {NAME[KEY].column} of any CSV;
              KEY: the leading columns that tell its rows apart, joined by a space. With columns
              value, low and high {NAME[KEY]:.2f} is `value [low, high]`, `value`, or `low to high`
+    text     of a text, instead of all these: a template of the same kind, broken into lines
 """
 
 import math
 import re
 import sys
+import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +36,10 @@ from typing import Any
 import click
 import pandas as pd
 
-BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (?:table|text): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# Columns of a text's lines.
+WIDTH = 118
+WHOLE = re.compile(r"`[^`]+`|\[[^]]+\]")
 
 
 class Record:
@@ -97,8 +103,26 @@ def lines(name: str, table: dict[str, Any], frame: pd.DataFrame) -> list[list[st
     return made
 
 
+def broken(paragraph: str) -> str:
+    """Return a paragraph, or an item of a list, in lines of at most WIDTH columns.
+
+    What stands in brackets or is code is not broken; nor is a line that is code as a whole.
+    """
+    if paragraph.startswith("    "):
+        return paragraph
+    kept = WHOLE.sub(lambda part: part[0].replace(" ", "\0"), paragraph)
+    indent = "  " if paragraph.startswith("- ") else ""
+    lines = textwrap.wrap(
+        kept, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines).replace("\0", " ")
+
+
 def written(name: str, table: dict[str, Any], data: Data) -> str:
-    """Return a table in Markdown."""
+    """Return a table, or a text, in Markdown."""
+    if "text" in table:
+        paragraphs = table["text"].strip("\n").format_map(data).split("\n")
+        return "".join(f"{broken(paragraph)}\n" for paragraph in paragraphs)
     if "rows" in table:
         body = [fill(row, data) for row in table["rows"]]
     else:
@@ -118,7 +142,11 @@ def page(text: str, tables: dict[str, Any], data: Data) -> tuple[str, list[str]]
         begin, name, end = block.groups()
         if name not in tables:
             raise click.ClickException(f"tables.toml has no [{name}]")
-        new = begin + written(name, tables[name], data) + end
+        try:
+            new = begin + written(name, tables[name], data) + end
+        except KeyError as missing:
+            reason = f"tables.toml: [{name}] asks for {missing}, which docs/data has not"
+            raise click.ClickException(reason) from None
         changed.extend([name] * (new != block[0]))
         return new
 

@@ -57,13 +57,13 @@ def test_outputs_of_the_original(name: str) -> None:
         x, expected = network.embed(torch.from_numpy(held["input_ids"])), held[kind][:, -1]
     absolute = float(np.abs(network(x).numpy() - expected).max())
     relative = absolute / float(np.abs(expected).max())
-    line = f"| {name} | {absolute:.1e} ({relative:.1e}) |"
+    line = f"{name}: float32 {absolute:.1e} ({relative:.1e})"
     assert relative < 1e-5, line
     exact = held.get(f"{kind}_f64")
     # transformers computes norms and logits of Mamba in float32 whatever the rest.
     if exact is not None and network.tokens is None:
         absolute = float(np.abs(network.double()(x.double()).numpy() - exact).max())
         relative = absolute / float(np.abs(exact).max())
-        line += f" {absolute:.1e} ({relative:.1e}) |"
+        line += f", float64 {absolute:.1e} ({relative:.1e})"
         assert relative < 1e-9, line
     print(line)

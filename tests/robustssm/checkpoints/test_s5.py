@@ -56,9 +56,12 @@ def test_layers_of_the_original(name: str) -> None:
     u = torch.from_numpy(stored.arrays["input"])[None]
     # The tolerances that the reference values name.
     single = error(net(u)[0], stored.arrays["output"])
-    assert single[1] < 1e-5, f"{name}: float32 {single[0]:.1e} ({single[1]:.1e})"
+    line = f"{stored.path.name}: float32 {single[0]:.1e} ({single[1]:.1e})"
+    assert single[1] < 1e-5, line
     double = error(net.double()(u.double())[0], stored.arrays["output_f64_recurrence"])
-    assert double[1] < 1e-9, f"{name}: float64 {double[0]:.1e} ({double[1]:.1e})"
+    line += f", float64 {double[0]:.1e} ({double[1]:.1e})"
+    assert double[1] < 1e-9, line
+    print(line)
     stepwise = net.ssm_layers()[0].recurrence(u.double())[0]
     assert error(stepwise, stored.arrays["output_f64_recurrence"])[1] < 1e-9
 

@@ -1,0 +1,294 @@
+"""Write docs/data from what the commands named there have stored.
+
+    python -m docs.recompute paper FOLDER         # robustssm reproduce all --quick -o FOLDER
+    python -m docs.recompute sweeps RUN...        # the sweeps that perturbations.csv names
+    python -m docs.recompute tutorial FOLDER      # where the commands of docs/tutorial.md were run
+    python -m docs.recompute calibration RUN...   # the sweeps of the detector in docs/tasks.md
+    python -m docs.recompute study FOLDER         # robustssm ptd --study -n 16,32,64,128,256 -o ...
+    python -m docs.recompute pseudospectrum 64=FILE.csv 256=FILE.csv
+    python -m docs.recompute output gain FILE     # a file that is what its command prints
+    python -m docs.recompute authors FILE.mat...  # the matrices of the PTD authors
+    pytest -s -k original | python -m docs.recompute checkpoints
+
+A row that is found again by its leading columns gets new numbers, the others stay. What was a
+number of a page is printed where the new one differs from it.
+"""
+
+import io
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
+
+import click
+import numpy as np
+import pandas as pd
+from click.testing import CliRunner
+
+from docs.data_files import AGAIN, DATA, NAN, Number, measured, put
+from docs.paper_findings import RECIPES, span
+from robustssm.cli import main as robustssm
+from robustssm.evaluations.paper import running
+from robustssm.evaluations.results.summary import perturbed
+from robustssm.evaluations.statistics.intervals import seed_interval
+from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.hippo.matrix_files import load_initialization
+from robustssm.tasks import load_task
+
+
+def printed(*words: str) -> pd.DataFrame:
+    """Return what a command prints as CSV."""
+    result = CliRunner().invoke(robustssm, [*words, "--format", "csv"], catch_exceptions=False)
+    if result.exit_code:
+        raise click.ClickException(result.stderr)
+    return pd.read_csv(io.StringIO(result.stdout))
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Write docs/data."""
+
+
+@main.command("output")
+@click.argument("name")
+@click.argument("table", type=click.Path(path_type=Path))
+def output(name: str, table: Path) -> None:
+    """Write docs/data/NAME.csv from what the command in its comment printed into a file."""
+    path = DATA / f"{name}.csv"
+    comment = path.read_text().splitlines()[0]
+    path.write_text(f"{comment}\n{table.read_text()}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--full", is_flag=True, help="Of a run without --quick: the bound alone.")
+def paper(folder: Path, full: bool) -> None:
+    """Write what `robustssm reproduce` found into measured.csv."""
+    for name, numbers in RECIPES.items():
+        (one,) = running.chosen(name)
+        settings = one.full if full else one.quick
+        paths = {s.name: running.stored_path(one, s, settings, folder) for s in one.steps}
+        if not all(path.exists() for path in paths.values()):
+            click.echo(f"{name}: not finished in {folder}, left as it is")
+            continue
+        found = numbers({step: running.read(path) for step, path in paths.items()})
+        command = f"robustssm reproduce {name}"
+        if full:
+            measured(command, {f"full {key}": value for key, value in found.items()})
+        else:
+            measured(f"{command} --quick", found)
+
+
+# Noises of the sweeps -> how perturbations.csv calls them; of Fourier modes mean and worst.
+NOISES = {
+    "fourier": ("mean over Fourier modes 0 to 128", "worst Fourier mode of each seed"),
+    "BandNoise(1, 16)": ("noise in bins 1 to 16",),
+    "BandNoise(17, 128)": ("noise in bins 17 to 128",),
+    "Guided(1, 128)": ("`Guided`: a sinusoid a sample",),
+    "BandPGD(1, 128, drop=True)": ("`BandPGD`, modes 1 to 128",),
+    "Resonance(325.426)": ("resonance at layers",),
+}
+SEARCHES = {
+    "Guided(1, 128)": "`Guided`: one sinusoid a sample",
+    "RandomSearch(1, 128, queries=200)": "`RandomSearch`, 200 queries, no gradients",
+    "BandPGD(1, 128, drop=True)": "`BandPGD`, stopped once misclassified",
+}
+# Samples and strength of adversaries.csv.
+FIRST, STRENGTH = 128, 0.3
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+def sweeps(runs: tuple[Path, ...]) -> None:
+    """Write perturbations.csv and adversaries.csv from finished sweeps."""
+    for path in runs:
+        summary = perturbed(pd.read_csv(path / "summary.csv"))
+        rows = []
+        for (noise, eps, model), part in summary.groupby(["noise", "eps", "model"], sort=False):
+            over_modes = part.groupby("train_seed")["accuracy"]
+            both = over_modes.mean(), over_modes.min()
+            for name, seeds in zip(NOISES.get(noise, ()), both, strict=False):
+                rows.append((name, eps, model, seeds.mean(), *seed_interval(seeds), AGAIN))
+        columns = ["perturbation", "eps", "model", "accuracy", "low", "high", "source"]
+        shown = pd.read_csv(DATA / "perturbations.csv", skiprows=1)[columns[:3]]
+        put("perturbations", columns[:3], pd.DataFrame(rows, columns=columns).merge(shown))
+        facts = {"digits n": summary["n"].max(), "digits seeds": summary["train_seed"].nunique()}
+        measured("robustssm sweep, as in perturbations.csv", facts)
+        _adversaries(RunDirectory(path))
+
+
+def _adversaries(run: RunDirectory) -> None:
+    plan = run.plan()
+    rows = []
+    for (noise, model), part in plan[plan["eps"] == STRENGTH].groupby(["noise", "model"]):
+        found: dict[str, list[float]] = {}
+        for _, cells in part.groupby("train_seed"):
+            right = np.array([run.rows(cell)["correct"][:FIRST] for cell in cells["cell"]])
+            if noise == "fourier":
+                found.setdefault("worst mode, one for all samples", []).append(right.mean(1).min())
+                found.setdefault("worst mode of each sample, random phase", []).append(
+                    right.all(0).mean()
+                )
+            elif noise in SEARCHES:
+                found.setdefault(SEARCHES[noise], []).append(right.mean())
+        rows += [(name, model, float(np.mean(seeds)), AGAIN) for name, seeds in found.items()]
+    known = pd.read_csv(DATA / "adversaries.csv", skiprows=1)[["search", "model", "passes"]]
+    new = pd.DataFrame(rows, columns=["search", "model", "accuracy", "source"])
+    put("adversaries", ["search", "passes", "model"], known.merge(new, on=["search", "model"]))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def tutorial(folder: Path) -> None:
+    """Write tutorial.csv from the folder where the commands of the tutorial were run."""
+    names = {"value": "value", "ci_low": "low", "ci_high": "high", "p": "p", "n": "n"}
+    for run in ("layers", "input"):
+        rows = printed("compare", str(folder / run), "--models", "mine,other")
+        rows = rows[rows["table"] != "mode"].assign(run=run).rename(columns=names)
+        key = ["run", "table", "model", "eps", "quantity"]
+        put("tutorial", key, rows.fillna({"eps": 0.0})[[*key, *names.values()]])
+    model = str(folder / "mine.safetensors")
+    layers, peaks = printed("inspect", model), printed("gain", f"mine={model}", "--no-figures")
+    found: dict[str, float | Number] = {
+        "tutorial largest real part": layers["largest_real"].max(),
+        "tutorial aliased": span(layers["aliased"]),
+        "tutorial gain": span(peaks["gain_low"]),
+        "tutorial omega": span(peaks["omega"]),
+        "tutorial near the spike": peaks["near_spike"].sum() / peaks["resolved"].sum(),
+    }
+    measured("robustssm inspect, robustssm gain, as in docs/tutorial.md", found)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+def calibration(runs: tuple[Path, ...]) -> None:
+    """Write calibration.csv: the detector's accuracy, and the closed form of each."""
+    sys.path.insert(0, str(DATA.parents[1]))
+    from tests.evaluations.calibration import theory
+
+    rows = []
+    for path in runs:
+        summary = pd.read_csv(path / "summary.csv")
+        std = float(load_task(str(summary["task"].iloc[0])).std[0])
+        for row in summary.itertuples():
+            radius, name = row.eps * std * 16.0, "nothing"  # sqrt of the length
+            closed = theory.bayes_accuracy(3.0)
+            if row.noise.startswith("ColouredNoise"):
+                name, closed = "white noise", theory.accuracy_in_noise(radius, 3.0)
+            elif row.mode == 8:
+                name, closed = "mode 8, a class's own bin", theory.accuracy_in_mode(radius, 3.0)
+            elif row.mode == 20:
+                name = "mode 20, no class's bin"
+            rows.append((name, row.eps, row.n, row.accuracy, row.ci_low, row.ci_high, closed))
+    columns = ["added", "eps", "n", "accuracy", "low", "high", "closed_form"]
+    table = pd.DataFrame(rows, columns=columns).drop_duplicates(["added", "eps"])
+    put("calibration", ["added", "eps"], table)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def study(folder: Path) -> None:
+    """Write trade-off.csv, and the slopes of log kappa into measured.csv."""
+    rows = pd.read_csv(folder / "study.csv").query("stable == True")
+    best = rows[rows["method"] == "minimax"]
+    corner = rows[rows["method"] == "corner"]
+    chosen = {
+        "rank1": best.assign(worst_error=best["rank_one_error"], ratio=1.0),
+        "minimax": best,
+        "clipped": rows.query("method == 'clipped' and settings == 'tau=0.3'"),
+        "optimized": rows[rows["method"] == "optimized"],
+        "corner": corner.loc[corner.groupby("n")["kappa"].idxmin()],
+    }
+    table = pd.concat(part.assign(method=name) for name, part in chosen.items())
+    table = table.rename(columns={"worst_error": "error"})
+    put("trade-off", ["method", "n"], table[["method", "n", "settings", "kappa", "error", "ratio"]])
+    fits = pd.read_csv(folder / "slopes.csv")
+    whole = fits[fits["range"] == "all"].groupby("method")["slope"]
+    found: dict[str, float | Number] = {f"study slope {name}": span(part) for name, part in whole}
+    last = fits[(fits["method"] == "random") & (fits["n"] == fits["n"].max())].set_index("range")
+    for part in ("up to 0.01", "0.01 to 1"):
+        name = f"study slope random {part}, n = {fits['n'].max()}"
+        found[name] = tuple(last.loc[part, ["slope", "ci_low", "ci_high"]])
+    measured("robustssm ptd --study -n 16,32,64,128,256", found)
+
+
+@main.command()
+@click.argument("tables", nargs=-1, required=True)
+def pseudospectrum(tables: tuple[str, ...]) -> None:
+    """Write what TABLES, such as 64=FILE, say beyond eigenvalues into measured.csv."""
+    for table in tables:
+        n, _, path = table.partition("=")
+        rows = pd.read_csv(path).set_index("init")
+        found: dict[str, float | Number] = {
+            f"least sigma_min, n = {n}": 10.0 ** rows.loc["hippo", "min_log10_sigma"],
+            f"numerical range of s4ptd, n = {n}": rows.loc["s4ptd", "numerical_abscissa"],
+        }
+        measured(f"robustssm pseudospectrum --n {n} --init hippo,s4ptd", found)
+
+
+def _ptd(matrix: str, *words: str) -> dict[str, Any]:
+    given = printed("ptd", *words).set_index("quantity")["value"]
+    errors = [given.get(f"sup error, {of}", NAN) for of in ("worst unit readout", "readout e0")]
+    names = ("matrix", "kappa", "max_real", "error", "e0_error")
+    values = (matrix, given["kappa(V)"], given["max Re lambda"], *errors)
+    return dict(zip(names, values, strict=True))
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def authors(files: tuple[Path, ...]) -> None:
+    """Write authors.csv: matrices of the PTD authors, and those of s4ptd of the same sizes."""
+    rows = []
+    for path in files:
+        row = _ptd(f"`{path.name}`", str(path))
+        n, ratio = len(load_initialization(path).B), NAN
+        if float(row["max_real"]) < 0:
+            words = ("ptd", "--study", "-n", str(n), "--matrix", f"theirs={path}")
+            with TemporaryDirectory() as folder:
+                rows_of = printed(*words, "-o", folder).set_index("method")
+            ratio = rows_of.loc["given", "ratio"]
+        rows.append({**row, "n": n, "ratio": ratio})
+    mine = pd.read_csv(DATA / "trade-off.csv", skiprows=1).query("method == 'optimized'")
+    for n, ratio in mine.set_index("n")["ratio"].items():
+        if n in {row["n"] for row in rows}:
+            words = ("--method", "optimized", "-n", str(n))
+            rows.append({**_ptd("`s4ptd`", *words), "n": n, "ratio": ratio})
+    put("authors", ["matrix", "n"], pd.DataFrame(rows).sort_values("n"))
+
+
+# Beginnings of names of reference files -> what made them.
+ORIGINS = {
+    "example": "example.py",
+    "pl_": "v4, Lightning",
+    "v2": "v2",
+    "v3": "v3",
+    "s5_classifier": "S5, flax",
+    "s5pt": "s5-pytorch",
+    "mamba": "transformers",
+    "": "one layer",
+}
+
+
+@main.command()
+@click.argument("lines", type=click.File(), default="-")
+def checkpoints(lines: TextIO) -> None:
+    """Write checkpoints.csv from what `pytest -s -k original` prints."""
+    error = r"float(32|64) (\S+) \(([^)]+)\)"
+    rows = []
+    for name, rest in re.findall(r"([^\s.]\S*): (float32 .*)", lines.read()):
+        if not name.endswith("_io.npz"):  # a file that is loaded another way as well
+            row = {"file": name, "what": next(ORIGINS[k] for k in ORIGINS if name.startswith(k))}
+            for bits, absolute, relative in re.findall(error, rest):
+                row |= {f"float{bits}": float(absolute), f"relative{bits}": float(relative)}
+            rows.append(row)
+    put("checkpoints", ["file"], pd.DataFrame(rows))
+    whole = pd.DataFrame(rows).query("what != 'one layer'")
+    found: dict[str, float | Number] = {"checkpoint files": len(whole)}
+    for bits in (32, 64):
+        found[f"checkpoints float{bits}"] = whole[f"relative{bits}"].max()
+    measured("pytest -s -k original", found)
+
+
+if __name__ == "__main__":
+    main()
