@@ -252,8 +252,8 @@ def authors(files: tuple[Path, ...]) -> None:
     mine = pd.read_csv(DATA / "trade-off.csv", skiprows=1).query("method == 'optimized'")
     for n, ratio in mine.set_index("n")["ratio"].items():
         if n in {row["n"] for row in rows}:
-            words = ("--method", "optimized", "-n", str(n))
-            rows.append({**_ptd("`s4ptd`", *words), "n": n, "ratio": ratio})
+            made = _ptd("`s4ptd`", "--method", "optimized", "-n", str(n))
+            rows.append({**made, "n": n, "ratio": ratio})
     put("authors", ["matrix", "n"], pd.DataFrame(rows).sort_values("n"))
 
 
