@@ -3,7 +3,8 @@
     python docs/claims.py            # writes the columns p and verdict anew
 
 Columns: claim, estimand, estimate, low and high (95 % Student interval over `seeds` training
-seeds), null (the value that the claim denies), margin (of a claim that two things are alike).
+seeds), null (the value that the claim denies), margin (of a claim that two things are alike),
+quantity (the row of measured.csv that estimate and interval are taken from; none: they are here).
 """
 
 from pathlib import Path
@@ -34,10 +35,21 @@ def judged(claims: pd.DataFrame) -> pd.DataFrame:
     return claims.assign(p=p, verdict=np.where(p < LEVEL, kinds, UNDECIDED))
 
 
-def main(path: Path = Path(__file__).parent / "data" / "claims.csv") -> None:
+def measured(claims: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return the claims with the estimates and intervals of numbers, the rows of measured.csv."""
+    found = numbers.set_index("quantity").loc[claims["quantity"].dropna(), ["value", "low", "high"]]
+    taken = claims["quantity"].notna()
+    columns = ["estimate", "low", "high"]
+    claims.loc[taken, columns] = found.to_numpy()
+    return claims
+
+
+def main(folder: Path = Path(__file__).parent / "data") -> None:
     """Write the file anew, its first line as it is."""
+    path = folder / "claims.csv"
     comment = path.read_text().splitlines()[0]
-    table = judged(pd.read_csv(path, skiprows=1))
+    numbers = pd.read_csv(folder / "measured.csv", skiprows=1)
+    table = judged(measured(pd.read_csv(path, skiprows=1), numbers))
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     path.write_text(f"{comment}\n{text}")
 

@@ -45,7 +45,7 @@ def printed(*words: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(result.stdout))
 
 
-@click.group(help=__doc__)
+@click.group(help=(__doc__ or "").replace("\n\n    python", "\n\n\b\n    python"))
 def main() -> None:
     """Write docs/data."""
 
