@@ -1,5 +1,6 @@
 """Tables as files: the rows of a cell and any frame as Parquet, frames as CSV, the same bytes."""
 
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,23 +33,53 @@ COLUMNS = (
 _FEW = ("label", "prediction", "forwards", "backwards")
 # Key of a cell file's metadata: whose rows it holds.
 CELL = b"cell"
+# Key of a file's metadata: the SHA-256 of the file with zeros in the place of its 64 digits.
+_SEAL = "robustssm.sha256"
+_OPEN = b"0" * 64
+# The key as the footer of a Parquet file spells it, before a text of 64 characters.
+_BEFORE = _SEAL.encode() + b"\x18\x40"
 
 
 def cell_bytes(cell_id: str, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return the file of a cell: its columns, its id, and checksums."""
+    """Return the file of a cell: its columns, its id, checksums, and the seal of all of it."""
     table = pa.table(dict(columns)).replace_schema_metadata({CELL: cell_id.encode()})
-    return _bytes(table, use_dictionary=[name for name in _FEW if name in columns])
+    return sealed_bytes(table, use_dictionary=[name for name in _FEW if name in columns])
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """Return a frame as Parquet; equal frames give equal bytes."""
-    return _bytes(pa.Table.from_pandas(frame, preserve_index=False))
+    """Return a frame as Parquet with a seal; equal frames give equal bytes."""
+    return sealed_bytes(pa.Table.from_pandas(frame, preserve_index=False))
 
 
-def _bytes(table: pa.Table, **options: Any) -> bytes:
+def sealed_bytes(table: pa.Table, **options: Any) -> bytes:
+    """Return a table as a Parquet file that holds the digest of all its bytes."""
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, write_page_checksum=True, **options)
-    return buffer.getvalue()
+    with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True, **options) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_SEAL: _OPEN.decode()})
+    data = buffer.getvalue()
+    at = _place(data)
+    assert at > 0 and data[at : at + len(_OPEN)] == _OPEN
+    return data[:at] + _digest(data, at) + data[at + len(_OPEN) :]
+
+
+def sealed(data: bytes) -> bool | None:
+    """Return whether the seal of a file is of its bytes; None if it has none, as older files."""
+    at = _place(data)
+    return None if at < 0 else data[at : at + len(_OPEN)] == _digest(data, at)
+
+
+def _place(data: bytes) -> int:
+    """Return where the digits of a file's seal start; -1 if it has none."""
+    found = data.rfind(_BEFORE)
+    return found + len(_BEFORE) if found >= 0 else -1
+
+
+def _digest(data: bytes, at: int) -> bytes:
+    digest = hashlib.sha256(memoryview(data)[:at])
+    digest.update(_OPEN)
+    digest.update(memoryview(data)[at + len(_OPEN) :])
+    return digest.hexdigest().encode()
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

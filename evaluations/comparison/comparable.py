@@ -19,7 +19,7 @@ class Comparable:
 
     members: models of one training seed each, in the order they were named; missing: planned
     conditions of theirs without results; partial: whether only the first samples were used;
-    notes: what the reader must know of the runs.
+    notes: what the reader must know of the runs; damaged: files of theirs that were left out.
     """
 
     members: tuple[Outcomes, ...]
@@ -28,6 +28,7 @@ class Comparable:
     partial: bool
     missing: int
     notes: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def models(self) -> list[str]:
@@ -55,8 +56,11 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
     checkpoints: dict[tuple[str, int], str] = {}
     with_results: set[tuple[object, ...]] = set()
     planned: set[tuple[object, ...]] = set()
+    damaged: list[str] = []
     for run in runs:
         plan = run.plan()
+        state = run.state(plan["cell"])
+        damaged += [str(run.path / name) for name in sorted(state.damaged)]
         for model, seed in dict.fromkeys(cell_reader.models(run)):
             if (model, seed) not in parts:
                 continue
@@ -68,7 +72,7 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
                     f"({checkpoint[:12]}, before {checkpoints[model, seed][:12]}); sweep it under "
                     "a name of its own"
                 )
-            outcomes = cell_reader.outcomes(run, model, seed)
+            outcomes = cell_reader.outcomes(run, model, seed, state)
             parts[model, seed].append(outcomes)
             noisy = cells[cells["noise"] != "clean"]
             planned.update((model, seed, *row) for row in _rows(noisy))
@@ -92,6 +96,7 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
         runs[0].limit is not None,
         len(planned - with_results),
         notes,
+        tuple(damaged),
     )
 
 

@@ -1,6 +1,5 @@
 """A run directory read back, without its checkpoints: what every sample did, or counts of it."""
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -8,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from robustssm.errors import UsageError
-from robustssm.evaluations.statistics.cross_fit import halves
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.run_state import RunState
 from robustssm.typing import FloatArray, IntArray, Right
 
 # What a mode counts, in the words of an axis, by the unit that a plan has on record.
@@ -56,67 +56,44 @@ def models(run: RunDirectory) -> list[tuple[str, int]]:
     return [(str(model), int(seed)) for model, seed in pairs.itertuples(index=False)]
 
 
-def outcomes(run: RunDirectory, model: str, train_seed: int) -> Outcomes:
+def outcomes(
+    run: RunDirectory, model: str, train_seed: int, state: RunState | None = None
+) -> Outcomes:
     """Return the outcomes of one model; memory is a byte per cell and sample.
 
-    Raises UsageError if the clean evaluation is missing, or cells hold different samples.
+    state: of all cells of the plan; asked for where None. Damaged cells are taken as missing.
+    Raises UsageError if the clean evaluation is missing, RejectedInputError if it is damaged.
     """
     plan = run.plan()
     own = plan[(plan["model"] == model) & (plan["train_seed"] == train_seed)]
-    clean = own[own["noise"] == "clean"]
-    there = own[[run.has(cell) for cell in own["cell"]]]
-    if clean.empty or clean["cell"].iloc[0] not in set(there["cell"]):
+    state = state or run.state(plan["cell"])
+    clean = own.loc[own["noise"] == "clean", "cell"]
+    if clean.empty or clean.iloc[0] not in state.done:
+        name = f"cells/{clean.iloc[0]}.parquet" if len(clean) else ""
+        if name in state.damaged:
+            raise RejectedInputError(
+                f"run {run.path}: the clean evaluation of {model}/{train_seed} is damaged ({name}: "
+                f"{state.damaged[name]}); its sweep, run again, computes it anew"
+            )
         raise UsageError(
             f"{run.path}: has no clean evaluation of {model}/{train_seed}; finish that sweep first"
         )
-    first = run.arrays(clean["cell"].iloc[0], ["sample_id", "correct"])
-    ids = first["sample_id"]
+    first = run.digest(clean.iloc[0])
     noise_seeds = max(1, own["seed"].nunique())
-    noisy = there[there["noise"] != "clean"]
+    noisy = own[(own["noise"] != "clean") & own["cell"].isin(state.done)]
     whole = noisy.groupby([*CONDITION], sort=False)["cell"].transform("size") == noise_seeds
     noisy = noisy[whole].sort_values([*CONDITION], kind="stable") if noise_seeds > 1 else noisy
-    correct = np.empty((len(noisy), len(ids)), dtype=np.bool_)
+    correct = np.empty((len(noisy), first.n), dtype=np.bool_)
     for row, cell in enumerate(noisy["cell"]):
-        rows = run.arrays(cell, ["sample_id", "correct"])
-        if not np.array_equal(rows["sample_id"], ids):
-            raise UsageError(
-                f"{run.path}: cell {cell} holds other samples than the clean evaluation; "
-                "run that sweep again with --overwrite"
-            )
-        correct[row] = rows["correct"]
+        correct[row] = run.digest(cell).correct()
     columns = [*CONDITION, "perturbation", "cell"]
     conditions = noisy[columns].iloc[::noise_seeds].reset_index(drop=True)
     draws = correct.mean(1).reshape(-1, noise_seeds)
     right: Right = correct
     if noise_seeds > 1:
-        right = correct.reshape(-1, noise_seeds, len(ids)).mean(1)
-    return Outcomes(model, train_seed, conditions, ids, right, draws, first["correct"])
-
-
-@dataclass(frozen=True)
-class CellDigest:
-    """Counts and means of a cell's rows.
-
-    n: samples; right: how many are classified as labelled; samples: hash of the sample ids in
-    their order; bits: which samples are right, packed eight to a byte; half: which samples are in
-    the first half of a cross-fit, packed, one object for all cells of the same samples.
-    """
-
-    n: int
-    right: int
-    delivered_rms: float
-    in_band_share: float
-    samples: bytes
-    bits: bytes
-    half: bytes
-
-    def correct(self) -> npt.NDArray[np.bool_]:
-        """Return which samples are right, shape (n,)."""
-        return _unpacked(self.bits, self.n)
-
-    def first_half(self) -> npt.NDArray[np.bool_]:
-        """Return which samples are in the first half, shape (n,), as `halves` of their ids."""
-        return _unpacked(self.half, self.n)
+        right = correct.reshape(-1, noise_seeds, first.n).mean(1)
+    ids = run.arrays(clean.iloc[0], ["sample_id"])["sample_id"]
+    return Outcomes(model, train_seed, conditions, ids, right, draws, first.correct())
 
 
 def shares(draws: Sequence[CellDigest]) -> Right:
@@ -128,27 +105,9 @@ def shares(draws: Sequence[CellDigest]) -> Right:
 
 def digest_cells(run: RunDirectory, only: Collection[str] | None = None) -> dict[str, CellDigest]:
     """Return the digest of every cell of the plan that has results, by id; of `only` these."""
-    found = {}
-    split: dict[bytes, bytes] = {}
-    for cell in run.plan()["cell"].unique():
-        if (only is not None and cell not in only) or not run.has(cell):
-            continue
-        rows = run.arrays(cell, ["sample_id", "correct", "delivered_rms", "in_band_share"])
-        correct, ids = rows["correct"], rows["sample_id"]
-        samples = hashlib.sha256(ids.tobytes()).digest()
-        if samples not in split:
-            split[samples] = np.packbits(halves(ids)).tobytes()
-        found[str(cell)] = CellDigest(
-            len(correct),
-            int(correct.sum()),
-            float(np.sqrt(np.mean(rows["delivered_rms"] ** 2))),
-            float(rows["in_band_share"].mean()),
-            samples,
-            np.packbits(correct).tobytes(),
-            split[samples],
-        )
-    return found
-
-
-def _unpacked(bits: bytes, n: int) -> npt.NDArray[np.bool_]:
-    return np.unpackbits(np.frombuffer(bits, np.uint8), count=n).astype(np.bool_)
+    cells = run.plan()["cell"].unique()
+    return {
+        str(cell): run.digest(cell)
+        for cell in cells
+        if (only is None or cell in only) and run.has(cell)
+    }

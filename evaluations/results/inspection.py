@@ -10,18 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from robustssm.errors import UsageError
+from robustssm.errors import RejectedInputError, UsageError
+from robustssm.evaluations.sweep import records
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.run_state import RunState
-from robustssm.typing import IntArray
 
 # What makes a directory one of a sweep, be the rest of it lost.
 _MARKS = ("plan.parquet", "cells")
 # What every schema of a cell has.
 _NEEDED = ("sample_id", "label", "prediction", "margin", "loss", "correct")
-_READ_ERRORS = (OSError, pa.ArrowException, ValueError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -114,41 +111,38 @@ def inspect(path: Path, verify: bool = False) -> Inspection:
 
 
 def _manifest(run: RunDirectory, damaged: dict[str, str]) -> dict[str, Any]:
+    name = "manifest.json"
     try:
-        return run.manifest()
-    except UsageError:
-        there = (run.path / "manifest.json").is_file()
-        damaged["manifest.json"] = "not readable as JSON" if there else "not there"
+        return records.read_manifest(run.path / name)
+    except (OSError, ValueError) as error:
+        there = (run.path / name).exists()
+        damaged[name] = records.reason(error) if there else "not there"
         return {}
 
 
 def _planned(run: RunDirectory, damaged: dict[str, str]) -> tuple[str, ...]:
+    name = "plan.parquet"
     try:
-        return tuple(dict.fromkeys(run.plan()["cell"].tolist()))
-    except (UsageError, *_READ_ERRORS):
-        there = (run.path / "plan.parquet").is_file()
-        damaged["plan.parquet"] = "not readable as Parquet" if there else "not there"
+        return tuple(dict.fromkeys(run.read_plan()["cell"].tolist()))
+    except records.UNREADABLE as error:
+        there = (run.path / name).exists()
+        damaged[name] = records.reason(error) if there else "not there"
         return ()
 
 
 def _unreadable(run: RunDirectory, cells: list[str]) -> Iterator[tuple[str, str]]:
     """Yield cells whose rows cannot be what a sweep wrote, and why."""
-    ids: IntArray | None = None
     for cell in cells:
         try:
             rows = run.rows(cell)
-        except _READ_ERRORS as error:
-            yield cell, f"cannot be read: {(str(error).splitlines() or [repr(error)])[0]}"
+        except RejectedInputError as error:
+            yield cell, str(error)
             continue
         lacking = [name for name in _NEEDED if name not in rows]
         if lacking:
             yield cell, f"lacks the columns {', '.join(lacking)}"
             continue
-        found = rows["sample_id"].to_numpy()
-        ids = found if ids is None else ids
-        if len(found) != len(ids) or (found != ids).any():
-            yield cell, "holds other samples than the run's first cell"
-        elif ((rows["margin"] > 0.0) != rows["correct"]).any():
+        if ((rows["margin"] > 0.0) != rows["correct"]).any():
             yield cell, "its margins contradict what is marked as correct"
 
 

@@ -5,24 +5,25 @@ manifest.json  plan.parquet  cells/<id>.parquet  errors/<id>.json  summary.csv  
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
-from robustssm.errors import RejectedInputError, StorageError, UsageError
+from robustssm.errors import StorageError, UsageError
+from robustssm.evaluations.sweep import cell_files, records
+from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.differences import differences
 from robustssm.evaluations.sweep.plan import Plan
-from robustssm.evaluations.sweep.run_state import Failure, RunState
-from robustssm.evaluations.table_files import CELL, parquet_bytes, read_parquet
+from robustssm.evaluations.sweep.run_state import RunState
+from robustssm.evaluations.sweep.stored_cells import NOT_THERE, StoredCells
+from robustssm.evaluations.table_files import parquet_bytes
 from robustssm.execution import versions
-from robustssm.file_formats.parquet import LARGEST_TABLE, opened_parquet
 from robustssm.files import locked, write_atomically
-from robustssm.opening import read_bytes, read_text
+from robustssm.opening import read_text
 
 _FOLDERS = ("cells", "errors", "figures")
 # In figures/: what the sweep's figures were drawn from, and their names, one per line.
@@ -31,23 +32,17 @@ _LOCK = ".lock"
 # What `write_atomically` leaves where it was killed.
 _HALF_WRITTEN = (".plan.parquet.*.part", ".manifest.json.*.part")
 _ID = re.compile("[0-9a-f]{16}")
-# What every manifest has.
-_NEEDED = {"schema", "task", "task_hash"}
+_OTHERS = "holds other samples than the other cells"
 _CURE = "name another directory (`robustssm show` says what is left), with --reuse for its cells"
 
 
-class RunDirectory:
+class RunDirectory(StoredCells):
     """Where the results of one sweep lie."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._plan: pd.DataFrame | None = None
-        self._sound: dict[str, tuple[int, int, int]] = {}
         self._locked = False
-
-    def cell_path(self, cell_id: str) -> Path:
-        """Return the file of a cell's rows."""
-        return self.path / "cells" / f"{cell_id}.parquet"
 
     def error_path(self, cell_id: str) -> Path:
         """Return the file of a failed cell's traceback."""
@@ -55,86 +50,52 @@ class RunDirectory:
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest; UsageError if the directory holds no readable one."""
-        path = self.path / "manifest.json"
         try:
-            content: dict[str, Any] = json.loads(read_text(path))
-            if not content.keys() >= _NEEDED:
-                raise ValueError
-        except (OSError, ValueError, AttributeError):
+            return records.read_manifest(self.path / "manifest.json")
+        except (OSError, ValueError) as error:
             raise UsageError(
-                f"output {self.path}: holds no readable manifest.json of a sweep; {_CURE}"
+                f"output {self.path}: holds no readable manifest.json of a sweep "
+                f"({records.reason(error)}); {_CURE}"
             ) from None
-        return content
+
+    def read_plan(self) -> pd.DataFrame:
+        """Return the stored plan, read once; raises `records.UNREADABLE` if it is none."""
+        if self._plan is None:
+            self._plan = records.read_plan(self.path / "plan.parquet")
+        return self._plan
 
     def plan(self) -> pd.DataFrame:
         """Return the stored plan, one row per cell and label; UsageError if there is none."""
-        if self._plan is None:
-            try:
-                plan = read_parquet(self.path / "plan.parquet")
-                if not {"cell", "model", "train_seed", "noise", "eps"} <= set(plan):
-                    raise ValueError
-            except (OSError, ValueError):  # pyarrow's errors are among them
-                raise UsageError(
-                    f"run {self.path}: holds no readable plan.parquet of a sweep; {_CURE}"
-                ) from None
-            self._plan = plan
-        return self._plan
-
-    def rows(self, cell_id: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return a cell's rows; RejectedInputError if its file is damaged or another cell's."""
-        return self._read(cell_id, columns).to_pandas()
-
-    def arrays(self, cell_id: str, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        """Return columns of a cell as arrays, (samples,); quicker than `rows` for many cells."""
-        table = self._read(cell_id, columns)
-        return {name: table.column(name).to_numpy() for name in columns}
-
-    def _read(self, cell_id: str, columns: Sequence[str] | None = None) -> pa.Table:
         try:
-            with opened_parquet(self.cell_path(cell_id), columns) as file:
-                named = (file.schema_arrow.metadata or {}).get(CELL, cell_id.encode())
-                if named != cell_id.encode():
-                    raise ValueError(f"it holds cell {named.decode()}")
-                chosen = None if columns is None else list(columns)
-                return file.read(columns=chosen, use_threads=False)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())
-            raise RejectedInputError(
-                f"run {self.path}: cell {cell_id} cannot be read ({reason}); the sweep's command, "
-                "called again, computes it anew"
+            return self.read_plan()
+        except records.UNREADABLE as error:
+            raise UsageError(
+                f"run {self.path}: holds no readable plan.parquet of a sweep "
+                f"({records.reason(error)}); {_CURE}"
             ) from None
 
-    def has(self, cell_id: str) -> bool:
-        """Return whether a cell's file is there, whole, and that cell's (checksums are read)."""
-        try:
-            found = self.cell_path(cell_id).stat()
-            state = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if self._sound.get(cell_id) != state:
-                self._read(cell_id)
-                self._sound[cell_id] = state
-        except (OSError, RejectedInputError):
-            return False
-        return True
-
     def state(self, planned: Iterable[str]) -> RunState:
-        """Return which of the planned cells have results, failed, or are damaged."""
+        """Return which of the planned cells have results, failed, or are damaged.
+
+        All cells of a plan are of the same samples: those of others than most are damaged, too.
+        """
         planned = tuple(dict.fromkeys(planned))
-        there = {path.stem for path in (self.path / "cells").glob("*.parquet")}
-        done = frozenset(cell for cell in planned if cell in there and self.has(cell))
+        found = {cell: self.digest_or_reason(cell) for cell in planned}
+        whole = {cell: one for cell, one in found.items() if isinstance(one, CellDigest)}
+        samples = Counter(one.samples for one in whole.values()).most_common(1)
+        done = frozenset(cell for cell, one in whole.items() if one.samples == samples[0][0])
         damaged = {
-            f"cells/{cell}.parquet": "cut short, or not the bytes that were written"
-            for cell in planned
-            if cell in there and cell not in done
+            f"cells/{cell}.parquet": one if isinstance(one, str) else _OTHERS
+            for cell, one in found.items()
+            if cell not in done and one != NOT_THERE
         }
         failures = {}
         recorded = {path.stem for path in (self.path / "errors").glob("*.json")}
         for cell in (c for c in planned if c in recorded and c not in done):
             try:
-                record = json.loads(read_text(self.error_path(cell)))
-                error, traceback = str(record["error"]), str(record.get("traceback", ""))
-                failures[cell] = Failure(cell, error, traceback)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                damaged[f"errors/{cell}.json"] = "not readable as JSON"
+                failures[cell] = records.read_failure(self.error_path(cell), cell)
+            except (OSError, ValueError) as error:
+                damaged[f"errors/{cell}.json"] = records.reason(error)
         return RunState(planned, done, failures, damaged)
 
     @property
@@ -217,7 +178,7 @@ class RunDirectory:
             path.unlink(missing_ok=True)
         for name in ("summary.csv", "tests.csv"):
             (self.path / name).unlink(missing_ok=True)
-        self._sound.clear()
+        self._digests.clear()
 
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(
@@ -229,9 +190,7 @@ class RunDirectory:
         taken = 0
         for cell in cells:
             if other.has(cell):
-                write_atomically(
-                    self.cell_path(cell), read_bytes(other.cell_path(cell), LARGEST_TABLE)
-                )
+                write_atomically(self.cell_path(cell), cell_files.read_cell(other.cell_path(cell)))
                 taken += 1
         return taken
 

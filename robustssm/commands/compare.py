@@ -1,5 +1,6 @@
 """`robustssm compare`: models of finished sweeps side by side, paired by sample."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,8 @@ def compare(
 
     Exit codes: 0 done; 2 usage, or the runs are not comparable; 3 no threshold is known to be
     crossed, but cells are missing, or an eps50 and the number both lie beyond the strengths tried;
-    5 a threshold of --fail-if is crossed.
+    4 cells are damaged: they are named, and the comparison is of the others; 5 a threshold of
+    --fail-if is crossed.
     """
     from robustssm.evaluations.comparison.comparable import gather
     from robustssm.evaluations.comparison.comparison import compare as compare_models
@@ -70,6 +72,12 @@ def compare(
     undecided = [line for _, lines in judged for line in lines]
     if failed:
         raise CommandError(f"compare --fail-if: {_some(failed)}", 5)
+    if compared.damaged:
+        raise CommandError(
+            f"compare: {len(compared.damaged)} damaged and left out: {_some(compared.damaged)}; "
+            "the sweep's command, called again, computes them anew",
+            4,
+        )
     if undecided:
         raise CommandError(
             f"compare --fail-if: undecided by the strengths tried: {_some(undecided)}; sweep more "
@@ -84,7 +92,7 @@ def compare(
         )
 
 
-def _some(lines: list[str]) -> str:
+def _some(lines: Sequence[str]) -> str:
     more = f", and {len(lines) - 3} more" if len(lines) > 3 else ""
     return f"{'; '.join(lines[:3])}{more}"
 
@@ -102,6 +110,7 @@ def _show(comparison: "Comparison", runs: list[str], style: str) -> None:
         "n": compared.n,
         "partial": compared.partial,
         "missing": compared.missing,
+        "damaged": list(compared.damaged),
         "chance": compared.chance,
         "reference": comparison.reference,
         "models": comparison.models.to_dict("records"),

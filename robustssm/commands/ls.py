@@ -130,8 +130,7 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
     """List the run directories below FOLDER (default: runs), how far each is and its size.
 
     state: complete, in progress, unfinished, with failures, damaged (`robustssm show` says what
-    is), or unreadable: its manifest is not that of a sweep, or may not be read. partial: how many
-    samples a `--limit` left.
+    is), or unreadable, where it may not be read. partial: how many samples a `--limit` left.
 
     \b
     Examples:
@@ -163,14 +162,10 @@ def _run(path: Path) -> dict[str, Any]:
         state = inspect(path)
         row |= {**state.counts, "bytes": disk_bytes(path)}
         content = state.manifest
-        task, noise, limit = (content.get(name) for name in ("task", "noise", "limit"))
-        kinds = ((noise, list | None), (task, str | None), (limit, int | None))
-        if not all(isinstance(value, kind) for value, kind in kinds):
-            raise TypeError
-        row |= {"task": task, "noises": ", ".join(map(str, noise or [])), "partial": limit}
-        row |= {"models": " ".join(model_names(content)), "state": state.word}
-    except (AttributeError, KeyError, OSError, TypeError, ValueError):
-        # It is not of a sweep, or may not be read; the other runs are listed all the same.
+        row |= {"task": content.get("task"), "noises": ", ".join(content.get("noise", []))}
+        row |= {"models": " ".join(model_names(content)), "partial": content.get("limit")}
+        row["state"] = state.word
+    except OSError:  # it may not be read; the other runs are listed all the same
         row.setdefault("bytes", 0)
     return row
 

@@ -63,8 +63,7 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
             else "the overview is of summary.csv; no plan says what else there is"
         )
     if state.damaged:
-        named = "; ".join(f"{name}: {why}" for name, why in sorted(state.damaged.items()))
-        raise CommandError(f"run {run}: damaged: {named}; {_cure(state)}", 4)
+        raise CommandError(f"run {run}: damaged: {_damaged(state)}; {_cure(state)}", 4)
 
 
 @click.command()
@@ -110,7 +109,14 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     else:
         terminal.note(f"{output}: {write_report(state, output)} lines written")
     if state.damaged:
-        raise CommandError(f"run {run}: damaged: {', '.join(sorted(state.damaged))}", 4)
+        raise CommandError(f"run {run}: damaged: {_damaged(state)}; {_cure(state)}", 4)
+
+
+def _damaged(state: "Inspection") -> str:
+    """Return the damaged files and why, the first of many, and how many there are."""
+    found = [f"{name}: {why}" for name, why in sorted(state.damaged.items())]
+    more = f"; and {len(found) - _SHOWN} more, left out as well" if len(found) > _SHOWN else ""
+    return f"{'; '.join(found[:_SHOWN])}{more}"
 
 
 def _cure(state: "Inspection") -> str:
@@ -121,7 +127,7 @@ def _cure(state: "Inspection") -> str:
             f"run its sweep again with another --output and --reuse {state.run.path}: finished "
             "cells are taken over"
         )
-    return "delete these files, and the same sweep computes them again"
+    return "left out here; the same sweep, run again, computes them anew"
 
 
 def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, Any]:

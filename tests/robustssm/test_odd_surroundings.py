@@ -97,10 +97,10 @@ def test_a_manifest_of_another_shape_hides_no_run(
     result = invoke("ls", "runs", str(tmp_path / "runs"), "--format", "json")
     assert result.exit_code == 0, result.output
     rows = {Path(row["run"]).name: row for row in json.loads(result.stdout)["rows"]}
-    assert (rows["good"]["state"], rows["odd"]["state"]) == ("complete", "unreadable")
+    assert (rows["good"]["state"], rows["odd"]["state"]) == ("complete", "damaged")
     assert rows["odd"].keys() == rows["good"].keys() and rows["odd"]["done"] == 5
     words = invoke("ls", "runs", str(tmp_path / "runs")).stdout
-    assert "odd: unreadable, 5 of 5 cells" in words and "good: complete" in words
+    assert "odd: damaged, 5 of 5 cells" in words and "good: complete" in words
 
 
 @pytest.mark.parametrize("content", [[], ["a"], "text", 3, None, {}])
