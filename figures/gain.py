@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from robustssm.evaluations.trained_layers.gain import NEAR, GainResult, ModelGain, summarise
 from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
 from robustssm.figures.style import Look, label_powers, look, new_figure, save, style
+from robustssm.plain_text import figure_label
 from robustssm.typing import FloatArray
 
 # Logarithmic points a curve, where there are many and where there is one, and points on each
@@ -171,7 +172,7 @@ def draw_peaks(frame: pd.DataFrame, axes: Axes) -> None:
     finite = frame["ratio"][np.isfinite(frame["ratio"])]
     axes.set_xlim(LOWEST_RATIO, max(4.0, 1.5 * float(finite.max())))
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), list(map(figure_label, names)))
     label_powers(axes.xaxis)
     axes.set_xlabel("ω of the certified peak / ω of HiPPO's spike")
 
@@ -217,5 +218,5 @@ def draw_all(
 
 
 def _head(figure: Figure, title: str, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-    figure.suptitle(title, x=0.01, ha="left", fontsize=8.5)
+    figure.suptitle(figure_label(title), x=0.01, ha="left", fontsize=8.5)
     figure.legend(handles, labels, loc="outside lower left", ncols=3)

@@ -11,6 +11,7 @@ from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.figures.style import PAGE, footnote, new_figure, save, style
+from robustssm.plain_text import figure_label
 
 # Panels of one figure; further models are in the CSV beside it.
 MOST_PANELS = 12
@@ -82,7 +83,7 @@ def draw(
         shown = np.unique(np.linspace(0, len(modes) - 1, min(6, len(modes))).round().astype(int))
         panel.set_xticks(shown + 0.5, [f"{mode:g}" for mode in modes[shown]])
         panel.set_yticks(np.arange(len(strengths)) + 0.5, [f"{eps:g}" for eps in strengths])
-        panel.set_title(str(model), fontsize=7.5)
+        panel.set_title(figure_label(str(model)), fontsize=7.5)
         panel.grid(visible=False)
     return mesh
 
@@ -139,10 +140,10 @@ def _page(
         for spare in axes[count:]:
             spare.set_visible(False)
         for panel in axes[:count:columns]:
-            panel.set_ylabel(f"eps ({frame['eps_unit'].iloc[0]})")
+            panel.set_ylabel(figure_label(f"eps ({frame['eps_unit'].iloc[0]})"))
         for panel in axes[:count]:
             panel.tick_params(labelsize=6.5)
-        figure.colorbar(mesh, ax=axes, label=label, shrink=0.9, pad=0.01)
+        figure.colorbar(mesh, ax=axes, label=figure_label(label), shrink=0.9, pad=0.01)
         words = f"horizontal: {MODE_LABEL[frame['mode_unit'].iloc[0]]}; {note}"
         footnote(figure, words)
         return save(figure, frame, stem, words)

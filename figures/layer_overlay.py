@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.figures.style import PAGE, footnote, new_figure, save, style
+from robustssm.plain_text import figure_label
 
 # Models of one figure, a column each; further ones are in the CSV beside it.
 MOST_MODELS = 4
@@ -43,7 +44,8 @@ def draw(part: pd.DataFrame, eps_of_rank: float, upper: Axes, lower: Axes) -> No
         colour = f"C{number}"
         lower.semilogy(curve["mode"], curve["gain_max"], color=colour, label=label)
         lower.semilogy(curve["mode"], curve["gain_median"], color=colour, linestyle="--", lw=0.8)
-    upper.set_title(f"{part['model'].iloc[0]}/{part['train_seed'].iloc[0]}", fontsize=8)
+    name = f"{part['model'].iloc[0]}/{part['train_seed'].iloc[0]}"
+    upper.set_title(figure_label(name), fontsize=8)
     # Room above the curves for the legends.
     upper.set_ylim(-0.1, 1.45)
     upper.set_yticks([0.0, 0.5, 1.0])

@@ -21,6 +21,7 @@ from robustssm.figures.style import (
     seed_dots,
     style,
 )
+from robustssm.plain_text import figure_label
 
 AT = {
     "": "",
@@ -85,7 +86,9 @@ def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int
             # All modes of the figure, so that one without a result interrupts its curve.
             group = part[part["model"] == model].set_index("mode").reindex(modes)
             fine = {"markersize": 3.5, "markeredgewidth": 0}
-            panel.plot(modes, group["accuracy"].to_numpy(), label=model, **(line | fine))
+            panel.plot(
+                modes, group["accuracy"].to_numpy(), label=figure_label(model), **(line | fine)
+            )
         for model, group in part.sort_values("mode").groupby("model", sort=False):
             colour = looks[str(model)]["color"]
             if np.isfinite(group["clean_accuracy"].iloc[0]):
@@ -99,7 +102,7 @@ def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int
         if part["accuracy"].isna().all():
             panel.set_xlim(modes[0] - 0.5, modes[-1] + 0.5)
             panel.text(0.5, 0.5, "no accuracy is known", ha="center", transform=panel.transAxes)
-        label = f"eps = {eps:g} {part['eps_unit'].iloc[0]}"
+        label = figure_label(f"eps = {eps:g} {part['eps_unit'].iloc[0]}")
         paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0}
         place = panel.transAxes
         panel.text(0.995, 0.17, label, ha="right", transform=place, fontsize=8.5, bbox=paper)
@@ -131,7 +134,8 @@ def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
         factor, step = (1.0, 0.12 * place) if decibels else (1.0 + 0.03 * place, 0.0)
         accuracy = group["accuracy"].to_numpy()
         bars = np.abs(group[["ci_low", "ci_high"]].to_numpy().T - accuracy)
-        axes.errorbar(group["eps"] * factor + step, accuracy, bars, capsize=2, label=model, **line)
+        label = figure_label(model)
+        axes.errorbar(group["eps"] * factor + step, accuracy, bars, capsize=2, label=label, **line)
         seed_dots(axes, group["eps"] * factor + step, group["by_seed"], line["color"])
         axes.plot(clean * factor + step, group["clean_accuracy"].iloc[0], **line)
     axes.axhline(chance, **DOTTED)
@@ -142,7 +146,8 @@ def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
     strengths = sorted(frame["eps"].unique())
     axes.set_xticks([clean, *strengths], ["clean", *(f"{eps:g}" for eps in strengths)])
     axes.minorticks_off()
-    axes.set(ylim=(0, 1.02), ylabel="accuracy", xlabel=f"eps ({frame['eps_unit'].iloc[0]})")
+    unit = figure_label(f"eps ({frame['eps_unit'].iloc[0]})")
+    axes.set(ylim=(0, 1.02), ylabel="accuracy", xlabel=unit)
 
 
 def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
@@ -187,7 +192,8 @@ def draw_all(
                 figure, axes = new_figure(height=3.8)
                 draw_strengths(part, axes[0], chance)
                 unit, mode = part["mode_unit"].iloc[0], part["mode"].iloc[0]
-                axes[0].set_title(f"{noise}{AT[unit].format(mode)}", loc="left")
+                title = figure_label(f"{noise}{AT[unit].format(mode)}")
+                axes[0].set_title(title, loc="left")
             legend(figure, axes[:1], 4, loc="outside upper center")
             footnote(figure, note)
             files += save(figure, part, folder / name, note)

@@ -23,6 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from robustssm.plain_text import figure_label
+
 SHEET = Path(__file__).with_name("robustssm.mplstyle")
 # Width of a page in inches.
 PAGE = 6.75
@@ -72,8 +74,11 @@ def look(name: str, repeat: int = 0) -> Look:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Apply the style sheet inside the `with` block; matplotlib's settings return afterwards."""
-    with matplotlib.style.context(SHEET):
+    """Apply the style sheet inside the `with` block; matplotlib's settings return afterwards.
+
+    It stands on matplotlib's own defaults, so that a user's matplotlibrc changes nothing.
+    """
+    with matplotlib.style.context(["default", SHEET]):
         yield
 
 
@@ -164,7 +169,7 @@ def label_sizes(panel: Axes, sizes: Sequence[int]) -> None:
 
 def footnote(figure: Figure, text: str) -> None:
     """Set what is said of a figure below it, in lines that fit its width."""
-    figure.supxlabel(wrapped(text, figure, NOTE), fontsize=NOTE)
+    figure.supxlabel(figure_label(wrapped(text, figure, NOTE)), fontsize=NOTE)
 
 
 def wrapped(text: str, figure: Figure, size: float) -> str:

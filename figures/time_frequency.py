@@ -19,6 +19,7 @@ from robustssm.attacks import Budget, Perturbation
 from robustssm.attacks.base import input_site
 from robustssm.errors import UsageError, require
 from robustssm.figures.style import Look, footnote, new_figure, save, style
+from robustssm.plain_text import figure_label
 from robustssm.tasks import Task
 from robustssm.typing import FloatArray
 
@@ -122,7 +123,8 @@ def draw_time_frequency(spectra: ShortTimeSpectra, folder: Path, about: str) -> 
         for (name, power), panel in zip(spectra.powers.items(), axes, strict=True):
             level = 10.0 * np.log10(np.maximum(power / reference, 10.0 ** (-_RANGE / 10.0)))
             mesh = panel.pcolormesh(spectra.steps, spectra.cycles, level, rasterized=True, **shades)
-            panel.set_title("what was added" if name == "added" else name, fontsize=8)
+            title = "what was added" if name == "added" else name
+            panel.set_title(figure_label(title), fontsize=8)
             panel.set_xlabel("step")
         axes[0].set_ylabel("cycles per sample")
         figure.colorbar(mesh, ax=axes, label="dB", pad=0.01)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from robustssm.figures.robustness import DOTTED, model_looks
 from robustssm.figures.style import footnote, legend, new_figure, save, seed_dots, style
+from robustssm.plain_text import figure_label
 
 
 def data(overview: pd.DataFrame) -> pd.DataFrame:
@@ -30,7 +31,8 @@ def draw(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
         at = strengths + 0.12 * place if decibels else strengths * (1.0 + 0.02 * place)
         fitted = group["acc_worst_crossfit"].to_numpy(dtype=np.float64)
         ends = group[["ci_low", "ci_high"]].to_numpy(dtype=np.float64).T
-        axes.errorbar(at, fitted, np.abs(ends - fitted), capsize=2, label=model, **line)
+        label = figure_label(model)
+        axes.errorbar(at, fitted, np.abs(ends - fitted), capsize=2, label=label, **line)
         seeds = group["by_seed"].fillna("")  # of strengths without a result
         seed_dots(axes, at, seeds, line["color"])
         thin = line | {"linewidth": 0.6, "marker": ""}
@@ -42,7 +44,7 @@ def draw(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
         axes.set_xscale("log")
     axes.set_xticks(strengths, [f"{eps:g}" for eps in strengths])
     axes.minorticks_off()
-    label = f"eps ({frame['eps_unit'].iloc[0]})"
+    label = figure_label(f"eps ({frame['eps_unit'].iloc[0]})")
     axes.set(ylim=(0, 1.02), xlabel=label, ylabel="accuracy at the worst mode")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from robustssm.commands.converge import converge
 from robustssm.commands.doctor import doctor
 from robustssm.commands.draw import draw
 from robustssm.commands.export import export
+from robustssm.commands.failures import ending
 from robustssm.commands.gain import gain
 from robustssm.commands.import_checkpoint import import_checkpoint
 from robustssm.commands.inspect_checkpoint import inspect_checkpoint
@@ -29,39 +31,44 @@ from robustssm.commands.reproduce import reproduce
 from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
 from robustssm.commands.task import task
+from robustssm.commands.terminal import results_alone
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
 from robustssm.commands.validate import validate
 from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import zoo
-from robustssm.errors import RejectedInputError, RobustssmError, StabilityError, UsageError
 from robustssm.source_date import source_date
 
 
 class Commands(click.Group):
-    """Turns this project's errors into one line and an exit code."""
+    """Turns errors into one line and an exit code, and keeps stdout for results."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command; what modules print while it or a command of it runs goes to stderr."""
+        leaves = list(cmd.commands.values()) if isinstance(cmd, click.Group) else [cmd]
+        for leaf in leaves:
+            if leaf.callback is not None and not hasattr(leaf, "results_alone"):
+                leaf.callback = results_alone()(leaf.callback)
+                leaf.results_alone = True  # type: ignore[attr-defined]
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Invoke the command."""
         if sys.stderr is None:  # closed by the shell
             sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+        debug = bool(ctx.params.get("debug"))
         try:
             source_date()  # before a library reads a wrong one by itself
             return super().invoke(ctx)
-        except RobustssmError as error:
-            rejected = isinstance(error, RejectedInputError | StabilityError)
-            code = 2 if isinstance(error, UsageError) else 4 if rejected else 1
-            raise CommandError(str(error), code) from error
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            where = f" {error.filename}" if error.filename else ""
-            raise CommandError(
-                f"file{where}: {error.strerror or error}; choose another", 1
-            ) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # click ends these
         except KeyboardInterrupt:
             click.echo("interrupted; what is finished is kept, the same command goes on", err=True)
             ctx.exit(130)
+        except Exception as error:
+            if debug:
+                click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+            raise CommandError(*ending(error, debug)) from error
 
 
 @click.group(
@@ -73,7 +80,8 @@ class Commands(click.Group):
     },
 )
 @click.version_option(__version__, prog_name="robustssm")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, as ROBUSTSSM_DEBUG=1.")
+def main(debug: bool) -> None:
     """What a perturbation at one frequency does to a state-space sequence model.
 
     \b

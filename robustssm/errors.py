@@ -31,6 +31,15 @@ class StorageError(RobustssmError):
     """Results cannot be written: no room, no permission, a read-only file system."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory ran out, that of torch included."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(sign in text for sign in ("out of memory", "not enough memory", "allocate memory"))
+    )
+
+
 def require(holds: bool, what: str, value: object, expected: str) -> None:
     """Raise UsageError, `what is value, expected expected`, unless a condition holds.
 

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -22,6 +22,12 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def print_to_stderr() -> None:
+    """Send all that this process prints to stderr, as a worker must: stdout is for results."""
+    with suppress(OSError):  # closed by the shell
+        os.dup2(2, 1)
 
 
 # Set where a signal asked for the end: an exception raised in a destructor or a weak reference's

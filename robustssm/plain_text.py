@@ -32,7 +32,9 @@ def markdown(text: str) -> str:
     """Return a text for a line of Markdown, which shows it as it is."""
     text = " ".join(visible(text, keep="\n\t").split())
     text = _MARKUP.sub(lambda m: _ENTITIES.get(m.group(), "\\" + m.group()), text)
-    return re.sub(r"^([-+#>=]|\d+(?=[.)]))", r"\\\1", text)
+    # At the start of a line: lists, headings, quotes, rules; no number.
+    text = re.sub(r"^(?=[-+#=]+(?:\s|$)|>)", r"\\", text)
+    return re.sub(r"^(\d+)(?=[.)](?:\s|$))", r"\1\\", text)
 
 
 def figure_label(text: str) -> str:
@@ -40,5 +42,5 @@ def figure_label(text: str) -> str:
 
     matplotlib takes \$ for a dollar, and leaves a line out of a legend whose name starts with _.
     """
-    text = visible(text).replace("$", r"\$")
+    text = visible(text, keep="\n").replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

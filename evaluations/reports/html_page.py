@@ -21,7 +21,7 @@ _PICTURE = 64 << 20
 
 def write_page(state: Inspection, output: Path, looks: Looks) -> int:
     """Write a run's report as HTML; return its bytes. Raises what `page` and `new_file` raise."""
-    content = page(state, looks).encode()
+    content = page(state, looks).encode(errors="backslashreplace")
     with new_file(output) as unfinished:
         unfinished.write_bytes(content)
     return len(content)

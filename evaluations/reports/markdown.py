@@ -6,14 +6,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from robustssm.evaluations.reports.parts import Code, Items, Part, Picture, Report, Table
+from robustssm.plain_text import markdown, visible
 
 
 def render(report: Report, output: Path) -> str:
     """Return a report as Markdown, ending in a newline; figures are named relative to `output`."""
     base = output.parent.resolve()
-    blocks = [f"# {report.title}", report.question]
+    blocks = [f"# {markdown(report.title)}", markdown(report.question)]
     blocks += [_block(part, base) for part in report.lead]
-    blocks += [*report.marks, report.counts]
+    blocks += map(markdown, [*report.marks, report.counts])
     for title, parts in report.sections.items():
         blocks += [f"## {title}", *(_block(part, base) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -23,14 +24,15 @@ def _block(part: Part, base: Path) -> str:
     """Return a part as Markdown; empty if there is nothing to show, or the part is drawn."""
     match part:
         case str():
-            return part
+            return markdown(part)
         case Code():
-            return f"    {part.text}"
+            return f"    {visible(part.text)}"
         case Items():
-            return "\n".join(f"- {line}" for line in part.lines)
+            return "\n".join(f"- {markdown(line)}" for line in part.lines)
         case Table() if part.rows:
             rest = f"{part.rest} more rows are left out here." if part.rest else ""
-            blocks = [part.caption, markdown_table(part.columns, part.rows), rest, part.note]
+            rows = markdown_table(part.columns, part.rows)
+            blocks = [markdown(part.caption), rows, rest, markdown(part.note)]
             return "\n\n".join(block for block in blocks if block)
         case Picture():
             links = {
@@ -39,15 +41,17 @@ def _block(part: Part, base: Path) -> str:
                 if other.is_file()
             }
             others = ", ".join(f"[{kind}]({links[kind]})" for kind in links if kind != "png")
-            return f"![{part.path.stem}]({links['png']})" + (f"\n\n{others}" if others else "")
+            return f"![{markdown(part.path.stem)}]({links['png']})" + (
+                f"\n\n{others}" if others else ""
+            )
         case _:
             return ""
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table."""
+    """Return a Markdown table; what is data in its cells stays text."""
 
     def line(cells: Iterable[object]) -> str:
-        return "| " + " | ".join(" ".join(str(c).replace("|", "\\|").split()) for c in cells) + " |"
+        return "| " + " | ".join(markdown(str(cell)) for cell in cells) + " |"
 
     return "\n".join([line(columns), "|" + "---|" * len(columns), *(line(row) for row in rows)])

@@ -10,7 +10,7 @@ from joblib.externals import loky
 
 from robustssm.errors import RobustssmError
 from robustssm.evaluations.sweep.plan import Cell
-from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, run_chunk
+from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, run_chunk_apart
 
 Chunk = Sequence[Cell]
 # Chunks given out per worker: one at work, one waiting.
@@ -36,7 +36,7 @@ def processes(chunks: Iterable[Chunk], options: WorkOptions, workers: int) -> It
     def tasks() -> Iterator[object]:
         for chunk in chunks:
             given.update((cell.id, cell) for cell in chunk)
-            yield joblib.delayed(run_chunk)(chunk, options)
+            yield joblib.delayed(run_chunk_apart)(chunk, options)
 
     parallel = joblib.Parallel(
         n_jobs=workers,
@@ -63,7 +63,7 @@ def one_by_one(
         for cell in cells:
             pool = pool or stack.enter_context(loky.ProcessPoolExecutor(max_workers=1))
             try:
-                yield cell, pool.submit(run_chunk, [cell], options).result()[0]
+                yield cell, pool.submit(run_chunk_apart, [cell], options).result()[0]
             except loky.process_executor.BrokenProcessPool:
                 stack.close()
                 pool = None

@@ -19,7 +19,7 @@ from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.sweep.backends import IN_FLIGHT, Chunk
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep, run_chunk
+from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep, run_chunk_apart
 from robustssm.execution import versions
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _flow(
     given: dict[str, Chunk] = {}
 
     def submit(chunk: Chunk) -> Any:
-        future = client.submit(run_chunk, list(chunk), options, pure=False)
+        future = client.submit(run_chunk_apart, list(chunk), options, pure=False)
         given[str(future.key)] = chunk
         return future
 

@@ -61,6 +61,8 @@ _NUMBERS = ("mode", "eps")
 _ABSENT: dict[str, Any] = {**CLEAN_NAMES, "checkpoint": "", "task": "", "perturbation": "None"}
 _ABSENT |= {"seed": 0, "limit": -1}
 _ALWAYS = {"cell", "model", "train_seed", "noise", "eps"}
+# What a mode may count, as a condition says.
+_MODE_UNITS = frozenset({"", "bin", "spike", "omega", "cycles", "hz", "value"})
 # Characters of the longest text of a plan, of all texts of a column; rows of the longest one.
 _LONGEST = 1 << 16
 _MOST_TEXT = 1 << 28
@@ -115,8 +117,11 @@ def read_plan(path: Path) -> pd.DataFrame:
     for name in (*_TEXTS, *_WHOLES, *_NUMBERS):
         if name not in frame:
             frame[name] = _ABSENT[name]
+    frame = frame.drop_duplicates(ignore_index=True)
     if frame.duplicated(["cell", "model", "train_seed"]).any():
         raise ValueError("it names a cell of a model twice")
+    if not {*frame["mode_unit"]} <= _MODE_UNITS:
+        raise ValueError("its mode_unit is not always one that is known")
     if not all(_CELL.fullmatch(cell) for cell in frame["cell"]):
         raise ValueError("a cell of it has no name of a file")
     return frame

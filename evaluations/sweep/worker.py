@@ -15,12 +15,12 @@ import torch
 from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.bundled import FOLDER
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.errors import RejectedInputError, RobustssmError, StorageError
+from robustssm.errors import RejectedInputError, RobustssmError, StorageError, out_of_memory
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import cell_bytes
-from robustssm.execution import one_thread, repeatable, resolve_device
+from robustssm.execution import one_thread, print_to_stderr, repeatable, resolve_device
 from robustssm.files import write_atomically
 from robustssm.tasks import Task, load_task
 
@@ -114,16 +114,6 @@ def _task(spec: str, expected: str) -> Task:
     return _kept.get((spec, expected), make)
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "not enough memory" in text or "can't allocate memory" in text
-    )
-
-
 def compute(cell: Cell, options: WorkOptions) -> bytes:
     """Return a cell's rows as Parquet; where memory runs out, in batches of half the size, to 1."""
     device = resolve_device(options.device)
@@ -157,6 +147,15 @@ def run_chunk(cells: Sequence[Cell], options: WorkOptions) -> list[CellEnd]:
             if ends[-1].error and options.fail_fast:
                 break
     return ends
+
+
+def run_chunk_apart(cells: Sequence[Cell], options: WorkOptions) -> list[CellEnd]:
+    """Compute cells as `run_chunk` in a process that has no other purpose.
+
+    What modules print there goes to stderr: stdout is for the results of the command.
+    """
+    print_to_stderr()
+    return run_chunk(cells, options)
 
 
 def _end(cell: Cell, options: WorkOptions) -> CellEnd:

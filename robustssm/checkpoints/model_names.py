@@ -13,6 +13,7 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.errors import UsageError, nearest
 from robustssm.hippo.initializations import NAMES
+from robustssm.plain_text import one_line
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ def resolve(
     if not models:
         raise UsageError("model: none is named, expected as in --model s4d,s4ptd/*")
     names = [str(model) for model in models]
+    for name in names:
+        if not one_line(name):
+            raise UsageError(
+                f"model: {name!r} has a control character in its name; name it by name=path"
+            )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"model: {', '.join(twice)} is named twice; name each model once")

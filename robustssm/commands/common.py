@@ -14,6 +14,7 @@ import click
 from robustssm.commands import terminal
 from robustssm.commands.config import configure
 from robustssm.errors import UsageError
+from robustssm.plain_text import visible
 
 if TYPE_CHECKING:
     from robustssm.checkpoints.model_names import ModelRef
@@ -239,10 +240,20 @@ class SharedOptions:
         with self.steps(len(pieces), what) as advance:
             workers = max(1, min(self.jobs or cores(), len(pieces)))
             parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
-            for result in parallel(joblib.delayed(work)(*piece) for piece in pieces):
+            of_worker = joblib.delayed(_of_worker)
+            for result in parallel(of_worker(work, piece, os.getpid()) for piece in pieces):
                 results.append(result)
                 advance()
         return results
+
+
+def _of_worker(work: Callable[..., Result], piece: Sequence[Any], parent: int) -> Result:
+    """Return `work(*piece)`; what it prints in another process than the parent is no result."""
+    if os.getpid() != parent:
+        from robustssm.execution import print_to_stderr
+
+        print_to_stderr()
+    return work(*piece)
 
 
 def one_model(who: str, name: str, settings: Sequence[str]) -> "ModelRef":
@@ -261,10 +272,13 @@ def names_in(texts: Sequence[str]) -> list[str]:
 
 
 class CommandError(click.ClickException):
-    """One line and an exit code: 2 usage, 3 cells failed, 4 input rejected, 1 otherwise."""
+    """One line and an exit code: 2 usage, 3 cells failed, 4 input rejected, 70 unexpected, else 1.
+
+    A message of several lines lists several problems.
+    """
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
+        super().__init__(visible(message, keep="\n"))
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
 

@@ -121,8 +121,8 @@ def _show(comparison: "Comparison", runs: list[str], style: str) -> None:
     }
     parts: list[terminal.Table | str] = []
     for table in compare_tables.tables(comparison) if style in ("table", "md") else ():
-        parts += [f"\n### {table.title}\n", table, ""] if style == "md" else [table]
-    parts += [f"- {line}" for line in lines]
+        parts += [terminal.Heading(table.title), table, ""] if style == "md" else [table]
+    parts += map(terminal.Item, lines)
     terminal.show(style, *parts, content=content, rows=_tidy(comparison))
     if style == "csv":
         for line in lines:

@@ -62,7 +62,7 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
     table = terminal.Table("checks", rows, words=_in_words, upright=True)
     terminal.show(asked.style, table, content={"schema": 1, "checks": checks})
     if asked.style == "table":
-        click.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+        terminal.say(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if failed:
         names = ", ".join(f"{f.check} ({f.model})" if f.model else f.check for f in failed)

@@ -72,4 +72,5 @@ def import_checkpoint(
     for note in loaded.notes:
         terminal.note(note)
     clean = "" if card.clean_accuracy is None else f", clean accuracy {card.clean_accuracy:.4f}"
-    click.echo(f"{output}: {card.training['source']}, content {loaded.content_hash[:12]}{clean}")
+    source = card.training["source"]
+    terminal.say(f"{output}: {source}, content {loaded.content_hash[:12]}{clean}")

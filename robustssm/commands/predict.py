@@ -82,7 +82,7 @@ def predict(
         np.savez(file, output=result.numpy())
     for note in checkpoint.notes:
         terminal.note(note)
-    click.echo(f"{output}: output {tuple(result.shape)} {precision}")
+    terminal.say(f"{output}: output {tuple(result.shape)} {precision}")
 
 
 def read_input(path: Path) -> "tuple[Array, Array | None]":

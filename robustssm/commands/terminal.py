@@ -4,13 +4,14 @@ import json
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
 from robustssm.files import finite
+from robustssm.plain_text import markdown, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,14 +20,41 @@ if TYPE_CHECKING:
 PLAIN_INTERVAL = 30.0
 
 
+# Where results go while `results_alone` keeps everything else from there.
+_results: list[TextIO] = []
+
+
 def note(message: str) -> None:
-    """Print a line on stderr."""
-    click.echo(message, err=True)
+    """Print a line on stderr; control characters in it are spelt out."""
+    click.echo(visible(message, keep="\n"), err=True)
+
+
+def say(text: str) -> None:
+    """Print a line of results on stdout; control characters in it are spelt out."""
+    _write(visible(text, keep="\n"))
+
+
+def _write(text: str, nl: bool = True) -> None:
+    click.echo(text, nl=nl, file=_results[-1] if _results else None)
+
+
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """Keep stdout for what this module prints: what modules of others print goes to stderr."""
+    if sys.stdout is None:  # closed by the shell
+        yield
+        return
+    _results.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.pop()
 
 
 def emit_json(content: dict[str, Any]) -> None:
     """Print strict JSON on stdout: NaN and infinities become null."""
-    click.echo(json.dumps(finite(content), allow_nan=False))
+    _write(json.dumps(finite(content), allow_nan=False))
 
 
 # A column of a table: heading; key of the row, or a function of the row; format ("": the table's).
@@ -116,38 +144,62 @@ def show(
         frame = tables[0].rows if rows is None else rows
         if isinstance(frame, Sequence):  # object: integers stay integers beside missing ones
             frame = pd.DataFrame(list(frame), dtype=object)
-        click.echo(frame.to_csv(index=False), nl=False)
+        _write(frame.to_csv(index=False), nl=False)
         return
+    from robustssm.evaluations.reports.markdown import markdown_table
+
     for part in parts:
         if isinstance(part, str):
-            click.echo(part)
+            say(_line(part, style))
         elif style == "table" and part.words is not None:
             for row in part.records():
-                click.echo(part.words(row))
+                say(part.words(row))
         elif style == "table":
             _print_table(part)
         else:
-            from robustssm.evaluations.reports.markdown import markdown_table
+            say(markdown_table(*part.texts()))
 
-            click.echo(markdown_table(*part.texts()))
+
+class Heading(str):
+    """A line above what follows it, in Markdown alone; `table` prints none."""
+
+
+class Item(str):
+    """A line of a list."""
+
+
+def _line(part: str, style: str) -> str:
+    """Return a text as `table` or Markdown prints it: what is data in it stays text."""
+    dash = "- " if isinstance(part, Item) else ""
+    if style == "table":
+        return dash + part
+    if isinstance(part, Heading):
+        return f"\n### {markdown(part)}\n"
+    return dash + "\n".join(markdown(line) for line in part.split("\n"))
 
 
 def _print_table(table: Table) -> None:
     import rich.table
     from rich.console import Console
+    from rich.text import Text
 
     headings, rows = table.texts()
+    title = visible(table.title)
     shown = rich.table.Table(
-        title=table.title, title_justify="left", min_width=min(len(table.title) + 2, 80)
+        title=Text(title), title_justify="left", min_width=min(len(title) + 2, 80)
     )
     for number, heading in enumerate(headings):
         left = table.prose or number == 0
-        shown.add_column(heading, justify="left" if left else "right", no_wrap=not table.prose)
+        shown.add_column(
+            Text(heading), justify="left" if left else "right", no_wrap=not table.prose
+        )
     for row in rows:
-        shown.add_row(*row)
-    console = Console()
+        # As text: a name in brackets is no markup.
+        shown.add_row(*(Text(visible(cell)) for cell in row))
+    file = _results[-1] if _results else None
+    console = Console(file=file)
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(file=file, width=200)
     console.print(shown)
 
 

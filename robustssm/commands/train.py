@@ -164,7 +164,8 @@ def train(
             logs=[*logs, *boards],
         )
     assert card is not None
-    click.echo(f"{output}: clean test accuracy {card.clean_accuracy:.4f} (n = {card.n_test})")
+    accuracy = f"clean test accuracy {card.clean_accuracy:.4f} (n = {card.n_test})"
+    terminal.say(f"{output}: {accuracy}")
 
 
 def _given(ctx: click.Context) -> set[str]:

@@ -102,6 +102,9 @@ def test_two_perturbations_of_one_condition_are_refused(tmp_path: Path) -> None:
     assert len(twice.conditions) == len(plan) - 1
     strength_grids(gather([RunDirectory(runs[0].path)]))
     other = plan[plan["noise"] != "clean"].assign(perturbation="Resonance(4.0)")
+    for cell in other["cell"]:
+        runs[0].cell_path(f"{cell}x").write_bytes(runs[0].cell_path(cell).read_bytes())
+    other["cell"] += "x"
     write_parquet(runs[0].path / "plan.parquet", pd.concat([plan, other], ignore_index=True))
     result = call(RunDirectory(runs[0].path))
     assert result.exit_code == 2 and len(result.stderr.strip().splitlines()) == 1

@@ -224,7 +224,7 @@ def replanned(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path]
         (replanned(lambda p: p.assign(cell=1)), "its cell is of type"),
         (replanned(lambda p: p.assign(cell="../" + p["cell"])), "has no name of a file"),
         (replanned(lambda p: p.assign(model="a\nb")), "expected text of one line"),
-        (replanned(lambda p: pd.concat([p, p])), "names a cell of a model twice"),
+        (replanned(lambda p: pd.concat([p, p.assign(noise="n")])), "names a cell of a model twice"),
     ],
 )  # fmt: skip
 def test_manifests_and_plans_are_typed(

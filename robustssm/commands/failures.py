@@ -1,0 +1,85 @@
+"""How a command ends that failed: one line and an exit code, the traceback where it is wanted."""
+
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import traceback
+from importlib import metadata
+from pathlib import Path
+
+from robustssm._version import __version__
+from robustssm.errors import (
+    RejectedInputError,
+    RobustssmError,
+    StabilityError,
+    UsageError,
+    out_of_memory,
+)
+from robustssm.plain_text import visible
+
+# Exit code of an error that nobody foresaw: EX_SOFTWARE of sysexits.h.
+UNEXPECTED = 70
+# Libraries whose versions a report of an error names.
+_LIBRARIES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "click")
+# Characters of the message of an error that nobody foresaw.
+_SHOWN = 200
+
+
+def ending(error: Exception, debug: bool) -> tuple[str, int]:
+    """Return the line that says what went wrong, and the exit code.
+
+    debug: the traceback is shown, so that no report of an error that nobody foresaw is saved.
+    """
+    if isinstance(error, RobustssmError):
+        rejected = isinstance(error, RejectedInputError | StabilityError)
+        return str(error), 2 if isinstance(error, UsageError) else 4 if rejected else 1
+    if out_of_memory(error):
+        return (
+            "memory ran out; take fewer samples at a time (--batch-size), fewer processes (--jobs) "
+            "or fewer samples (--limit)",
+            1,
+        )
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return f"file{where}: {error.strerror or error}; choose another", 1
+    said = " ".join(visible(f"{type(error).__name__}: {error}", keep="\n").split())
+    said = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}..."
+    return f"unexpected error, not one of yours: {said}; {_kept(error, debug)}", UNEXPECTED
+
+
+def _kept(error: Exception, debug: bool) -> str:
+    """Save the report of an error; return where it is, and what to do with it."""
+    if debug:
+        return "please report it with the traceback above and the files that it needs"
+    try:
+        handle, name = tempfile.mkstemp(prefix="robustssm-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(report(error))
+    except OSError as full:
+        return f"its report cannot be saved ({full.strerror}); --debug shows the traceback"
+    return (
+        f"please report it with {Path(name)} and the files that the command read; --debug shows "
+        "the traceback"
+    )
+
+
+def report(error: Exception) -> str:
+    """Return what a report of an error says: the command, versions, the traceback."""
+    system = f"Python {platform.python_version()}, {platform.platform()}"
+    lines = [
+        f"command: {shlex.join(['robustssm', *sys.argv[1:]])}",
+        f"folder: {Path.cwd()}",
+        f"robustssm {__version__}, {system}",
+        ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES),
+        "",
+    ]
+    return "\n".join(lines) + "\n" + "".join(traceback.format_exception(error))
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
