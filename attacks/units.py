@@ -41,6 +41,9 @@ class Unit:
         """Raise UsageError if eps is no strength."""
         require(math.isfinite(eps) and eps >= 0.0, "eps", eps, "a finite number >= 0")
 
+    def check_scale(self, scale: Tensor | None) -> None:
+        """Raise UsageError if sizes cannot be had from these standard deviations."""
+
     def scale(self, x: Tensor, scale: Tensor | None) -> Tensor:
         """Return what each channel is divided by, (channels,), given the standard deviations."""
         return torch.ones(x.shape[2], dtype=torch.float64, device=x.device)
@@ -73,13 +76,27 @@ class Unit:
 class _Std(Unit):
     name = "std"
 
-    def scale(self, x: Tensor, scale: Tensor | None) -> Tensor:
-        """Return the standard deviations; UsageError if there are none."""
+    def check_scale(self, scale: Tensor | None) -> None:
+        """Raise UsageError if there are none, or a channel is constant."""
         if scale is None:
             raise UsageError(
                 "eps: unit std is the task's input standard deviation, which exists at the input "
                 "only; use rms, l2, linf or snr-db at layers"
             )
+        constant = torch.nonzero(scale == 0.0).flatten().tolist()
+        if constant:
+            named = ", ".join(map(str, constant[:3]))
+            more = f" and {len(constant) - 3} more" if len(constant) > 3 else ""
+            raise UsageError(
+                f"eps: channel {named}{more} of the data is constant, so that its standard "
+                "deviation is 0 and no eps in std can be had; give --eps-unit rms, l2, linf or "
+                "snr-db, or leave the channel out of the data"
+            )
+
+    def scale(self, x: Tensor, scale: Tensor | None) -> Tensor:
+        """Return the standard deviations; UsageError as `check_scale`."""
+        self.check_scale(scale)
+        assert scale is not None
         return scale.to(x.device)
 
     def size(self, delta: Tensor, scale: Tensor | None) -> Tensor:

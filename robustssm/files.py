@@ -236,7 +236,7 @@ def read_toml(path: Path, who: str) -> dict[str, Any]:
     """Return the table of a TOML file; raises UsageError, one line that `who` starts."""
     try:
         # Editors of Windows put a byte order mark before the text.
-        return tomllib.loads(read_text(path, "utf-8-sig"))
+        return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{who}: is no TOML: {error}") from None
     except RecursionError:

@@ -76,16 +76,16 @@ def read_bytes(path: str | os.PathLike[str], largest: int) -> bytes:
         return file.read(largest)
 
 
-def read_text(path: Path, encoding: str = "utf-8", largest: int = LARGEST_TEXT) -> str:
-    """Return the text of a regular file, as `read_bytes`; UnicodeDecodeError if it is no text.
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """Return the text of a UTF-8 file without its byte order mark, if it has one.
+
+    Raises OSError as `read_bytes`, UnicodeDecodeError if it is no text.
 
     Parameters
     ----------
     path : Path
         Links are followed.
-    encoding : str
-        utf-8, or utf-8-sig where a byte order mark may stand before the text.
     largest : int
         Bytes that are read.
     """
-    return read_bytes(path, largest).decode(encoding)
+    return read_bytes(path, largest).decode("utf-8-sig")

@@ -90,6 +90,8 @@ def conditions(noise: Noise, task: Task, n: int | None, model: str) -> list[Cond
         site = input_site(task) if inject == "input" else Site(layer=0, rate=task.rate)
         attack.check_length(task.length, replace(site, length=task.length))
         strengths = [budget] if budget else _budgets(noise, attack, inject)
+        for one in strengths if inject == "input" else ():
+            one.norm.check_scale(site.scale)
         found.extend(Condition(noise.name, attack, b, inject, mode, unit) for b in strengths)
     return found
 

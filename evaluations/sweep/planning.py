@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from robustssm.attacks.adversaries import Adversary
-from robustssm.checkpoints.model_names import ModelRef, resolve
+from robustssm.checkpoints.model_names import ModelRef, resolve, split_names
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.noises import Noise, check_options, conditions
 from robustssm.evaluations.sweep.plan import Cell, Model, Plan
+from robustssm.evaluations.sweep.probe import check_repeats
 from robustssm.evaluations.sweep.problems import Problems
 from robustssm.tasks import Task, load_task
 
@@ -32,7 +33,7 @@ def find_models(
     text: str, checkpoints: Sequence[Path], settings: Sequence[str], problems: Problems
 ) -> list[ModelRef]:
     """Return the models that `resolve` finds in `text`, those that it can if some are unknown."""
-    items = [item.strip() for item in text.split(",") if item.strip()]
+    items = split_names(text)
     known = [item for item in items if problems.attempt(resolve, item)]
     refs: list[ModelRef] | None = []
     if known or checkpoints or not items:
@@ -161,8 +162,12 @@ def _data(models: Sequence[Model], task: str | None) -> Task | None:
 
 
 def _check_model(model: Model, data: Task, same_data: bool) -> None:
-    """Raise RejectedInputError if a model does not fit the data, or was trained on other ones."""
+    """Raise RejectedInputError if a model does not fit the data, or was trained on other ones.
+
+    A module of a user's own code is called on the first samples, as `check_repeats` says.
+    """
     check_fit(str(model.ref), model.card.architecture, model.tokens, data)
+    check_repeats(model.ref, data)
     if same_data and model.card.task_hash != data.content_hash:
         raise RejectedInputError(
             f"checkpoint {model.ref}: was trained on {data.spec} with data hash "

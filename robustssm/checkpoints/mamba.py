@@ -21,6 +21,7 @@ from robustssm.networks.mamba import CONFIG, MambaModel
 
 FACTORY = "load it by your own code: name=module.py:function"
 _EMBEDDINGS = "backbone.embeddings.weight"
+_HEAD = "lm_head.weight"
 _OLD_EMBEDDINGS = "backbone.embedding.weight"
 # Sizes that the shape of a tensor tells, of the first layer or of the whole, and along which axis.
 _SIZES = {
@@ -55,11 +56,12 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     tensors = {renamed.get(name, name): value for name, value in contents.tensors.items()}
     w = Weights(tensors, contents.path)
     config = _config(w, contents.options, given)
+    tied = _tied(contents.options, tensors, w)
     network = MambaModel(config, meta=True)
     state: dict[str, Tensor] = {}
     for name, value in network.lm.state_dict().items():
-        if name == "lm_head.weight" and name not in w:  # tied: the embeddings once more
-            state["lm.lm_head.weight"] = state[f"lm.{_EMBEDDINGS}"].clone()
+        if name == _HEAD and tied and name not in w:  # the embeddings once more
+            state[f"lm.{_HEAD}"] = state[f"lm.{_EMBEDDINGS}"].clone()
             continue
         state[f"lm.{name}"] = w.take(name, tuple(value.shape)).float()
     d = int(str(config["hidden_size"]))
@@ -74,6 +76,23 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         "its layers depend on the input: no fixed transfer function, no resonance",
     )
     return Imported(network, notes, "mamba")
+
+
+def _tied(options: Mapping[str, Any], tensors: Mapping[str, Tensor], w: Weights) -> bool:
+    """Return whether config.json says that the head is the embeddings; it is, if nothing is said.
+
+    Raises RejectedInputError if the file has another head all the same: which of the two counts
+    depends on the code that loads them.
+    """
+    keys = ("tie_word_embeddings", "tie_embeddings")
+    said = [f"{key} = {options[key]}" for key in keys if key in options]
+    tied = all(bool(options.get(key, True)) for key in keys)
+    if _HEAD in w:
+        same = not tied or torch.equal(tensors[_HEAD], tensors[_EMBEDDINGS])
+        w.require(same, f"config.json says that {_HEAD} is tied, and it differs from {_EMBEDDINGS}")
+    else:
+        w.require(tied, f"{_HEAD} is missing, expected it, as config.json says {', '.join(said)}")
+    return tied
 
 
 def _config(w: Weights, options: Mapping[str, Any], given: Overrides) -> dict[str, object]:

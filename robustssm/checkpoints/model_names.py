@@ -2,9 +2,11 @@
 
 `s4d` is the bundled checkpoint of training seed 0, `s4d/2` of seed 2, `s4d/*` all seeds;
 `name=path` is any checkpoint file under a name of your own, `name/3=path` its training seed 3;
-`name=module.py:function` a torch module of your own code.
+`name=module.py:function` a torch module of your own code. A path may have commas and equals signs
+where the file exists.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,8 +73,11 @@ def resolve(
     name unknown, missing or given twice.
     """
     models: list[ModelRef] = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        models.extend(_own(item) if "=" in item else _bundled(item))
+    for item in split_names(text):
+        if _is_file(item):
+            models.append(_unnamed(Path(item).expanduser()))
+        else:
+            models.extend(_own(item) if "=" in item else _bundled(item))
     models = _with_weights(models, checkpoints)
     if not models:
         raise UsageError("model: none is named, expected as in --model s4d,s4ptd/*")
@@ -90,15 +95,43 @@ def resolve(
 
 def references(items: Iterable[str], settings: Sequence[str] = ()) -> list[ModelRef]:
     """Return the models of names, or of paths of checkpoints; raises UsageError as `resolve`."""
-    parts = [part.strip() for item in items for part in item.split(",") if part.strip()]
+    parts = [part for item in items for part in split_names(item)]
+    paths = [Path(part).expanduser() for part in parts if _is_path(part)]
+    return resolve(",".join(part for part in parts if not _is_path(part)), paths, settings)
 
-    def is_path(part: str) -> bool:
-        if "=" in part or part.partition("/")[0] in NAMES:
-            return False
-        return "." in part or "/" in part or Path(part).expanduser().exists()
 
-    paths = [Path(part).expanduser() for part in parts if is_path(part)]
-    return resolve(",".join(part for part in parts if not is_path(part)), paths, settings)
+def split_names(text: str) -> list[str]:
+    """Return the names in a comma-separated list; what has commas is one if its file exists."""
+    parts, names = text.split(","), []
+    while parts:
+        joined = (",".join(parts[:count]) for count in range(len(parts), 1, -1))
+        name = next((name for name in joined if _file_in(name)), parts[0])
+        del parts[: name.count(",") + 1]
+        names.append(name.strip())
+    return [name for name in names if name]
+
+
+def _file_in(name: str) -> Path | None:
+    """Return the file that a name is, or has behind its first equals sign, if there is one."""
+    label, _, behind = name.partition("=")
+    for place in (name.strip(), "" if "," in label else behind.strip()):
+        if place and Path(place).expanduser().is_file():
+            return Path(place).expanduser()
+    return None
+
+
+def _is_file(part: str) -> bool:
+    """Return whether a name begins as only a path does, or is that of a file."""
+    return part.startswith(("/", "./", "../", "~")) or Path(part).is_file()
+
+
+def _is_path(part: str) -> bool:
+    """Return whether a name is a path rather than a model."""
+    if _is_file(part):
+        return True
+    if "=" in part or part.partition("/")[0] in NAMES:
+        return False
+    return "." in part or "/" in part or Path(part).expanduser().exists()
 
 
 def _bundled(item: str) -> list[ModelRef]:
@@ -135,6 +168,8 @@ def _with_weights(models: list[ModelRef], checkpoints: Sequence[Path]) -> list[M
     complete = list(models)
     for checkpoint in checkpoints:
         name, equals, path = str(checkpoint).partition("=")
+        if _is_file(str(checkpoint)):
+            name, equals, path = str(checkpoint), "", ""
         empty = [m for m in complete if m.function and m.weights is None]
         fitting = [m for m in empty if str(m) == name] if equals else empty
         if len(fitting) == 1:
@@ -147,8 +182,13 @@ def _with_weights(models: list[ModelRef], checkpoints: Sequence[Path]) -> list[M
                 "write name=path"
             )
         else:
-            complete.append(ModelRef(checkpoint.stem, checkpoint))
+            complete.append(_unnamed(checkpoint))
     return complete
+
+
+def _unnamed(path: Path) -> ModelRef:
+    """Return a file without a name of its own: it is called by its stem, spelt as a name can be."""
+    return ModelRef(re.sub("[,=:]", "_", path.stem), path)
 
 
 def _with_settings(models: list[ModelRef], settings: Sequence[str]) -> list[ModelRef]:

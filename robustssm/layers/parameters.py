@@ -28,11 +28,19 @@ def doubled(value: Tensor) -> ComplexArray:
     return np.concatenate([half, half.conj()], axis=-1)
 
 
+# e^z is below half an ulp of 1 from -37 on, and sinh(z / 2) finite down to -1420.
+_FAST = -700.0
+
+
 def discrete_diagonal(A: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tensor]:
     """Return (log Abar, Bbar / B) for diagonal A and step dt, `zoh` or `bilinear`."""
     z = A * dt
     if method == "zoh":
-        return z, 2.0 * torch.sinh(0.5 * z) * torch.exp(0.5 * z) / A
+        # Of poles so fast that sinh overflows, e^z is 0 to the last bit: (e^z - 1) / A is exact.
+        fast = z.real < _FAST
+        slow = torch.where(fast, 0.0, z)
+        factor = 2.0 * torch.sinh(0.5 * slow) * torch.exp(0.5 * slow)
+        return z, torch.where(fast, -1.0, factor) / A
     return torch.log((1.0 + 0.5 * z) / (1.0 - 0.5 * z)), dt / (1.0 - 0.5 * z)
 
 

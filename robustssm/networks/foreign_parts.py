@@ -109,7 +109,9 @@ class Residual(nn.Module):
         if self.kind == "affine":
             return x + self.affine * y
         if self.kind == "highway":
-            r = torch.sigmoid(self.Wx(x) + self.Wy(y))
+            # state-spaces/s4, src/models/nn/residual.py, Highway: what is mixed is Wy y, not y.
+            y = self.Wy(y)
+            r = torch.sigmoid(self.Wx(x) + y)
             return (1.0 - r) * x + r * y
         if self.kind == "decay":
             return (1.0 - self._beta**2) ** 0.5 * x + self._beta * y

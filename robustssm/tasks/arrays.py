@@ -56,7 +56,7 @@ def arrays(path: Path) -> Task:
     train = Split(trained, none, none, None if "train_inputs" in content else lengths)
     splits = {"train": train, "validation": test.rows(slice(0)), "test": test}
     tokens = int(inputs.max()) + 1 if inputs.dtype == np.int64 else None
-    rate = float(content["rate"]) if "rate" in content else None
+    rate = _rate(source, content["rate"]) if "rate" in content else None
     return Task(f"file:{path.resolve()}", int(labels.max()) + 1, splits, rate=rate, tokens=tokens)
 
 
@@ -108,7 +108,19 @@ def _inputs(source: Source, name: str, values: Array) -> Array:
         )
     if not np.isfinite(values).all():
         raise source.rejected(f"{name} has NaN or infinite entries")
+    largest = float(np.abs(values).max())
+    if largest > float(np.finfo(np.float32).max):
+        raise source.rejected(f"{name} has {largest:g}, beyond what float32 holds; scale it")
     return values.reshape(*values.shape[:2], -1).astype(np.float32)
+
+
+def _rate(source: Source, values: Array) -> float:
+    """Return the samples per second; an array of one number is one."""
+    number = values.dtype.kind in "fiu" and values.size == 1
+    if not (number and np.isfinite(values).all() and values.min() > 0):
+        held = str(values.item()) if values.size == 1 else f"{values.dtype} {values.shape}"
+        raise source.rejected(f"rate is {shown(held)}, expected one number above 0, per second")
+    return float(values.item())
 
 
 def _integers(source: Source, name: str, values: Array, count: int) -> Array:
@@ -116,4 +128,6 @@ def _integers(source: Source, name: str, values: Array, count: int) -> Array:
         raise source.rejected(
             f"{name} is {values.dtype} {values.shape}, expected integers ({count},)"
         )
+    if values.max() > np.iinfo(np.int64).max:
+        raise source.rejected(f"{name} has {values.max()}, expected numbers below 2^63")
     return values.astype(np.int64)

@@ -114,10 +114,12 @@ class Task:
 
     @cached_property
     def std(self) -> FloatArray:
-        """Standard deviation of the same steps, (channels,); 1 for tokens."""
+        """Standard deviation of the same steps, (channels,); 1 for tokens, 0 if constant."""
         if self.tokens is not None:
             return np.ones(1)
-        return self._steps().std(0, dtype=np.float64)
+        steps = self._steps()
+        # The mean of equal numbers may be off by an ulp, which is no deviation.
+        return np.where((steps == steps[:1]).all(0), 0.0, steps.std(0, dtype=np.float64))
 
     def _steps(self) -> npt.NDArray[Any]:
         """Return all valid steps of the training inputs, (steps, channels)."""

@@ -109,9 +109,12 @@ class Source:
             raise self.rejected(f"cannot be read ({error.strerror})") from None
 
     def text(self, largest: int = LARGEST_FILE, ended: bool = True) -> str:
-        """Return the text of a UTF-8 file; ended: refuse a last line without end, maybe cut."""
+        """Return the text of a UTF-8 file without its byte order mark, if it has one.
+
+        ended: refuse a last line without end, which may be cut.
+        """
         try:
-            text = self.content(largest).decode("utf-8")
+            text = self.content(largest).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise self.rejected(f"is not UTF-8 text (byte {error.start})") from None
         if ended and text and not text.endswith("\n"):

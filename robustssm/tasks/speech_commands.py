@@ -14,6 +14,7 @@ src/dataloaders/sc.py.
 """
 
 import io
+import struct
 import wave
 from pathlib import Path
 
@@ -36,6 +37,9 @@ WORDS = (
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 _LIST_BYTES = 16 << 20
 _HEADER_BYTES = 1 << 16
+# The tag of extensible headers, and the subformat of plain samples in them (RFC 2361, appendix A).
+_EXTENSIBLE = b"\xfe\xff"
+_PCM = b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
 
 
 def speech_commands(
@@ -118,9 +122,26 @@ def _list(source: Source, words: tuple[str, ...]) -> set[str]:
     return {line.strip() for line in text.splitlines() if line.split("/")[0] in words}
 
 
+def _as_pcm(content: bytes) -> bytes:
+    """Return a WAV file whose extensible header, if it says PCM, is the plain one.
+
+    Python reads the extensible one, which ffmpeg and sox write, from version 3.12 on.
+    """
+    place = 12
+    while place + 8 <= len(content):
+        kind, size = struct.unpack_from("<4sI", content, place)
+        start = place + 8
+        if kind == b"fmt " and content[start : start + 2] == _EXTENSIBLE:
+            if content[start + 24 : start + 40] == _PCM:
+                return content[:start] + _PCM[:2] + content[start + 2 :]
+            break
+        place = start + size + size % 2
+    return content
+
+
 def _recording(source: Source, rate: int) -> npt.NDArray[np.float32]:
     """Return the values in [-1, 1) of a WAV file of one channel and 16 bits."""
-    content = source.content(2 * rate + _HEADER_BYTES)
+    content = _as_pcm(source.content(2 * rate + _HEADER_BYTES))
     try:
         with wave.open(io.BytesIO(content)) as file:
             form = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())

@@ -17,12 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
+from robustssm.file_formats.contents import shown
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check
 from robustssm.tasks.reading import Source, check_room, held_out, ragged
 from robustssm.typing import FloatArray, IntArray
 
 _WHO = "ucr"
+# What begins a comment: aeon keeps those of .arff files.
+_COMMENTS = ("#", "%")
 _LARGEST = float(np.finfo(np.float32).max)
 _MISSING = "lacks values; fill them in, or leave these series out"
 
@@ -144,18 +147,23 @@ def _header(source: Source) -> tuple[dict[str, str], list[str]]:
     header: dict[str, str] = {}
     lines = [line.strip() for line in source.text().splitlines()]
     for number, line in enumerate(lines):
-        if not line or line.startswith("#"):
+        if not line or line.startswith(_COMMENTS):
             continue
-        name, _, value = line.partition(" ")
+        name, *rest = line.split(maxsplit=1)
         if not name.startswith("@"):
-            break
+            raise source.rejected(
+                f"line {number + 1} is {shown(line)!r}, expected @name, @data, or a comment "
+                "after # or %"
+            )
         if name.lower() == "@data":
-            return header, [one for one in lines[number + 1 :] if one and not one.startswith("#")]
+            left = lines[number + 1 :]
+            return header, [one for one in left if one and not one.startswith(_COMMENTS)]
+        value = rest[0] if rest else ""
         key = name[1:].lower()
         header[key] = value.strip() if key == "classlabel" else value.strip().lower()
         if key == "classlabel":
-            first, _, rest = header[key].partition(" ")
-            header[key] = f"{first.lower()} {rest}"
+            first, _, labels = header[key].partition(" ")
+            header[key] = f"{first.lower()} {labels}"
     raise source.rejected("its header has no @data; fetch it again")
 
 

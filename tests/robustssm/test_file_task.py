@@ -124,3 +124,35 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (tmp_path / "broken.npz").write_bytes(content)
         with pytest.raises(RejectedInputError, match=r"cannot be read|one array"):
             load_task(f"file:{tmp_path / 'broken.npz'}")
+
+
+@pytest.mark.parametrize(
+    "rate", [100, 100.0, np.array([100]), np.array([[100.0]]), np.float32(100)]
+)
+def test_one_number_is_a_rate_in_any_shape(tmp_path: Path, rate: Any) -> None:
+    arrays = {"inputs": np.zeros((2, 4)), "labels": np.array([0, 1])}
+    assert load_task(written(tmp_path, **arrays, rate=rate)).rate == 100.0
+
+
+@pytest.mark.parametrize(
+    "rate", [0, -5.0, np.nan, np.inf, "16k", [1.0, 2.0], [], np.array(1j), np.array(True)]
+)
+def test_what_is_no_rate_is_one_line(tmp_path: Path, rate: Any) -> None:
+    arrays = {"inputs": np.zeros((2, 4)), "labels": np.array([0, 1])}
+    with pytest.raises(RejectedInputError, match=r"rate is .*, expected one number above 0"):
+        load_task(written(tmp_path, **arrays, rate=rate))
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_would_change_are_refused(tmp_path: Path) -> None:
+    x, y = np.zeros((2, 4)), np.array([0, 1])
+    large = np.array([5, 2**63 + 7], np.uint64)
+    for changes, message in (
+        ({"sample_id": large}, "sample_id has 9223372036854775815"),
+        ({"labels": large}, "labels has 9223372036854775815"),
+        ({"lengths": large}, "lengths has 9223372036854775815"),
+        ({"inputs": x + 1e300}, "inputs has 1e\\+300, beyond what float32 holds"),
+        ({"train_inputs": x - 1e300}, "train_inputs has 1e\\+300, beyond"),
+    ):
+        with pytest.raises(RejectedInputError, match=message):
+            load_task(written(tmp_path, **{"inputs": x, "labels": y, **changes}))

@@ -70,3 +70,28 @@ def test_a_path_is_a_model_too(tmp_path: Path) -> None:
         ModelRef("s4d", zoo_path("s4d", 1), 1),
         ModelRef("mine", file),
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["epoch=3-step=100.ckpt", "a,b.pt", "lr=0.001,n=64/last.pt", "s4d,s4.pt", "x=y,z=w.pt"]
+)
+def test_paths_with_commas_and_equals_signs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As Lightning and sweeps of hyper-parameters name files: what exists is one path."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).touch()
+    for text in (name, f"./{name}", str(tmp_path / name)):
+        for found in (references([text]), resolve(text), resolve("", [Path(text)])):
+            (one,) = found
+            assert one.path.resolve() == (tmp_path / name).resolve()
+            assert not set(one.label) & set(",=:/")
+    for text in (f"mine={name}", f"mine/3={name}", f"s4d,mine={name},s4/1"):
+        mine = [one for one in resolve(text) if one.label == "mine"]
+        assert [one.path for one in mine] == [Path(name)]
+        assert len(resolve(text)) == (3 if text.startswith("s4d") else 1)
+    # Weights of a module.
+    for text in (name, f"net={name}"):
+        (one,) = resolve("net=net.py:make", [Path(text)])
+        assert one.weights == Path(name)

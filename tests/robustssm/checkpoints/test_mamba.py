@@ -176,6 +176,18 @@ def test_the_original_package(tmp_path: Path) -> None:
     assert torch.equal(network(x), model()(x))
 
 
+def test_a_head_of_its_own() -> None:
+    """What config.json says is held against the file: neither is guessed from the other."""
+    own, head = tensors(), Draw(7)(V, D)
+    untied = {**CONFIG, "tie_word_embeddings": False}
+    with pytest.raises(RejectedInputError, match=r"lm_head\.weight is missing, expected it"):
+        mamba.build(contents(own, untied), {})
+    with pytest.raises(RejectedInputError, match=r"lm_head\.weight is tied, and it differs"):
+        mamba.build(contents(own | {"lm_head.weight": head}), {})
+    network: Any = mamba.build(contents(own | {"lm_head.weight": head}, untied), {}).network
+    assert torch.equal(network.lm.lm_head.weight, head)
+
+
 @pytest.mark.parametrize(
     ("config", "change", "error", "message"),
     [

@@ -1,6 +1,7 @@
 """Speech Commands: samples exactly, the published lists, damaged files refused."""
 
 import io
+import struct
 import wave
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from scipy.io import wavfile
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.tasks import load_task, speech_commands
 from robustssm.tasks.reading import Source
-from robustssm.tasks.speech_commands import COMMANDS, WORDS
+from robustssm.tasks.speech_commands import COMMANDS, WORDS, _recording
 
 RATE = 100
 LENGTHS = {"a": 100, "b": 73, "c": 100}
@@ -82,6 +83,27 @@ def encoded(rate: int = RATE, channels: int = 1, width: int = 2, frames: int = 1
         file.setparams((channels, width, rate, 0, "NONE", ""))
         file.writeframes(bytes(channels * width * frames))
     return stream.getvalue()
+
+
+def extensible(content: bytes, subformat: int = 1) -> bytes:
+    """The same file as ffmpeg and sox write it: a format chunk of 40 bytes, a chunk before it."""
+    size = (22, 16, 0, subformat)
+    tail = struct.pack("<HHIH", *size) + bytes.fromhex("000000001000800000aa00389b71")
+    form = b"\xfe\xff" + content[22:36] + tail
+    chunks = b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    chunks += b"fmt " + struct.pack("<I", len(form)) + form + content[36:]
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def test_an_extensible_header_is_read_by_every_python(tmp_path: Path) -> None:
+    plain, other = tmp_path / "a.wav", tmp_path / "b.wav"
+    plain.write_bytes(encoded())
+    other.write_bytes(extensible(encoded()))
+    found = [_recording(Source("speech-commands", path), RATE) for path in (plain, other)]
+    assert len(found[0]) == 10 and np.array_equal(found[0], found[1])
+    other.write_bytes(extensible(encoded(), subformat=3))  # floats
+    with pytest.raises(RejectedInputError, match="is no whole WAV file"):
+        _recording(Source("speech-commands", other), RATE)
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -104,6 +104,27 @@ def test_no_validation_leaves_the_published_split(tmp_path: Path) -> None:
         load_task(f"ucr:path={tmp_path / 'S_TRAIN.ts'}:validation=0.9")
 
 
+@pytest.mark.parametrize("mark", ["\ufeff", "% of .arff\n%\n", "# comment\n", "\n\n"])
+def test_what_stands_before_a_ts_file(tmp_path: Path, mark: str) -> None:
+    values = [np.arange(1.5, 6.0)[:, None]] * 10
+    for split in ("TRAIN", "TEST"):
+        ts(tmp_path / f"S_{split}.ts", values, TRAIN_LABELS, True)
+    path = tmp_path / "S_TRAIN.ts"
+    before = ucr(path)
+    path.write_text(mark + path.read_text().replace("@classLabel ", "@classLabel\t"))
+    assert ucr(path).content_hash == before.content_hash
+
+
+def test_a_byte_order_mark_is_no_label(tmp_path: Path) -> None:
+    for split in ("TRAIN", "TEST"):
+        rows = [f"{label}\t0.5\t{label}.25\n" for label in (2, 10, 1, 2)]
+        (tmp_path / f"S_{split}.tsv").write_text("".join(rows))
+    path = tmp_path / "S_TRAIN.tsv"
+    before = ucr(path, validation=0)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert ucr(path, validation=0).content_hash == before.content_hash and before.classes == 3
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -119,7 +140,8 @@ def test_no_validation_leaves_the_published_split(tmp_path: Path) -> None:
         ("1.5,", ",", "series 1 lacks values"),
         ("1.5,", "x,", "no number"),
         ("1.5,", "1e300,", "beyond single precision"),
-        ("@data\n", "", "no @data"),
+        ("@data\n", "", "line 9 is '1.5,2.5,3.5.*expected @name, @data, or a comment"),
+        ("@data\n", "data\n", "line 9 is 'data', expected @name"),
         ("3.5,4.5,5.5:9\n", "", "1 dimensions|its header says|no series|does not name"),
     ],
 )
