@@ -3,12 +3,13 @@
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from robustssm._checkout import find_folders_beside
+from robustssm._checkout import find_folders_beside, leave_current_directory
 from robustssm._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from robustssm.checkpoints import Checkpoint
 
+leave_current_directory()
 find_folders_beside()
 
 

@@ -30,6 +30,24 @@ def print_to_stderr() -> None:
         os.dup2(2, 1)
 
 
+@contextmanager
+def sealed() -> Iterator[None]:
+    """Start the processes of the body without the current directory on their path.
+
+    `python -c` and `python -m`, by which worker processes begin, have it first: a file `joblib.py`
+    that lies there would be run by each of them, though nobody named it.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONSAFEPATH", None)
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
 # Set where a signal asked for the end: an exception raised in a destructor or a weak reference's
 # callback goes nowhere, so `stop_if_asked` has to look.
 _asked = threading.Event()

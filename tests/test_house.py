@@ -43,7 +43,7 @@ FLOORS = (
     "figures.paper",
     # the top
     "commands",
-    "cli pytest_plugin",
+    "cli pytest_plugin __main__",
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}
 # Folders whose files each need a place of their own.

@@ -19,6 +19,7 @@ from robustssm.evaluations.paper.fig2_findings import INSIDE, OUTSIDE, findings
 from robustssm.evaluations.paper.reproduction import Context, Reproduction, Settings, Step
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
 from robustssm.evaluations.table_files import read_parquet, write_parquet
+from robustssm.execution import sealed
 from robustssm.hippo.spectrum import spikes
 
 # A prediction has broken off if the amplitude is off by more than this share of A.
@@ -80,9 +81,10 @@ def predictions(context: Context) -> pd.DataFrame:
         for model in settings[f"{steps}_models"]
         for seed in settings["seeds"]
     ]
-    joblib.Parallel(n_jobs=min(context.jobs, len(cells)) or 1)(
-        joblib.delayed(_trained)(*cell, dict(settings), context.folder) for cell in cells
-    )
+    with sealed():
+        joblib.Parallel(n_jobs=min(context.jobs, len(cells)) or 1)(
+            joblib.delayed(_trained)(*cell, dict(settings), context.folder) for cell in cells
+        )
     frame = pd.concat(
         [read_parquet(_path(context.folder, *cell)) for cell in cells], ignore_index=True
     )

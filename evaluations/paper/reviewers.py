@@ -21,7 +21,7 @@ from robustssm.evaluations.paper.reviewers_findings import findings
 from robustssm.evaluations.paper.reviewers_sweep import energy, paired, sweep
 from robustssm.evaluations.paper.trainings import Training, seed_by_seed, snapshots
 from robustssm.evaluations.trained_layers.reading import layer_spectrum
-from robustssm.execution import one_thread
+from robustssm.execution import one_thread, sealed
 from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray
 
@@ -85,9 +85,11 @@ def trajectories(context: Context) -> pd.DataFrame:
     """
     wanted = seed_by_seed(context.settings, context.settings["training_task"])
     found = snapshots(wanted, context.shared, context.jobs)
-    parts = joblib.Parallel(n_jobs=context.jobs)(
-        joblib.delayed(_one)(one, paths, float(spikes(one.n, 1)[0])) for one, paths in found.items()
-    )
+    with sealed():
+        parts = joblib.Parallel(n_jobs=context.jobs)(
+            joblib.delayed(_one)(one, paths, float(spikes(one.n, 1)[0]))
+            for one, paths in found.items()
+        )
     return pd.concat(parts, ignore_index=True)
 
 

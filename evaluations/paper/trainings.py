@@ -18,6 +18,7 @@ from robustssm.checkpoints import Card
 from robustssm.checkpoints.native import save_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.paper.reproduction import Reproduction, Settings
+from robustssm.execution import sealed
 from robustssm.networks.network import Architecture, Network
 from robustssm.tasks import load_task
 from robustssm.training.loop import TrainingConfig, train
@@ -82,9 +83,10 @@ def snapshots(
     on them. Raises what `robustssm.training.loop.train` raises.
     """
     todo = [one for one in dict.fromkeys(trainings) if not _done(one, shared).exists()]
-    joblib.Parallel(n_jobs=min(jobs, len(todo)) or 1)(
-        joblib.delayed(_train)(one, shared) for one in todo
-    )
+    with sealed():
+        joblib.Parallel(n_jobs=min(jobs, len(todo)) or 1)(
+            joblib.delayed(_train)(one, shared) for one in todo
+        )
     return {one: one.paths(shared) for one in trainings}
 
 

@@ -11,6 +11,7 @@ from joblib.externals import loky
 from robustssm.errors import RobustssmError
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, run_chunk_apart
+from robustssm.execution import sealed
 
 Chunk = Sequence[Cell]
 # Chunks given out per worker: one at work, one waiting.
@@ -45,10 +46,11 @@ def processes(chunks: Iterable[Chunk], options: WorkOptions, workers: int) -> It
         pre_dispatch=IN_FLIGHT * workers,
     )
     try:
-        for ends in parallel(tasks()):
-            for end in ends:
-                given.pop(end.cell, None)
-                yield end
+        with sealed():
+            for ends in parallel(tasks()):
+                for end in ends:
+                    given.pop(end.cell, None)
+                    yield end
     except (loky.process_executor.TerminatedWorkerError, loky.process_executor.BrokenProcessPool):
         raise WorkersLostError(list(given.values())) from None
 
@@ -58,7 +60,7 @@ def one_by_one(
 ) -> Iterator[tuple[Cell, CellEnd | None]]:
     """Yield each cell with its end, computed in one process; None if the process died of it."""
     options = replace(options, parent=os.getpid())
-    with ExitStack() as stack:
+    with sealed(), ExitStack() as stack:
         pool = None
         for cell in cells:
             pool = pool or stack.enter_context(loky.ProcessPoolExecutor(max_workers=1))

@@ -20,7 +20,7 @@ from robustssm.evaluations.sweep.backends import IN_FLIGHT, Chunk
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep, run_chunk_apart
-from robustssm.execution import versions
+from robustssm.execution import sealed, versions
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -117,6 +117,7 @@ def _client(address: str, stack: ExitStack) -> "Client":
             "distributed.deploy.lost-worker-timeout": _LOST,
         }
         stack.enter_context(dask.config.set(settings))
+        stack.enter_context(sealed())
         # Ctrl-C in a terminal reaches workers, too: they ignore it, and are ended from here.
         with _ignoring_interrupts():
             cluster = stack.enter_context(

@@ -9,7 +9,8 @@ length, channels), or (batch, channels, length) if the layer has `layout = "bhl"
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,18 +105,17 @@ def _made(path: Path, function: str, who: str) -> nn.Module:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     code = importlib.util.module_from_spec(spec)
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:  # as for a script: what it imports may lie beside it
-        sys.path.insert(0, folder)
     sys.modules[name] = code
     try:
-        spec.loader.exec_module(code)
+        with _beside(str(path.resolve().parent)):
+            spec.loader.exec_module(code)
         make: Callable[[], object] | None = getattr(code, function, None)
         if not callable(make):
             raise RejectedInputError(f"{who}: the file has no function {function!r}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            module = make()
+            with _beside(str(path.resolve().parent)):
+                module = make()
     except (Exception, SystemExit) as error:
         if isinstance(error, RejectedInputError):
             raise
@@ -126,6 +126,22 @@ def _made(path: Path, function: str, who: str) -> nn.Module:
             f"{who}: returned {type(module).__name__}, expected a torch.nn.Module"
         )
     return module
+
+
+@contextmanager
+def _beside(folder: str) -> Iterator[None]:
+    """Let the body import what lies in a folder, as a script may; it is searched last from then on.
+
+    So what a module imports when it is called is found, and nothing there stands before a library.
+    """
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
 def _load_strictly(module: nn.Module, weights: Path, who: str) -> None:

@@ -236,8 +236,10 @@ class SharedOptions:
         """Return `work(*piece)` of every piece, computed in processes, with progress."""
         import joblib
 
+        from robustssm.execution import sealed
+
         results = []
-        with self.steps(len(pieces), what) as advance:
+        with sealed(), self.steps(len(pieces), what) as advance:
             workers = max(1, min(self.jobs or cores(), len(pieces)))
             parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
             of_worker = joblib.delayed(_of_worker)

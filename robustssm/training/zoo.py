@@ -7,6 +7,7 @@ import joblib
 
 from robustssm.checkpoints import Card, load_checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
+from robustssm.execution import sealed
 from robustssm.files import write_atomically
 from robustssm.hippo.initializations import NAMES
 from robustssm.networks.network import Architecture
@@ -56,5 +57,6 @@ def build(
     finished: Iterator[tuple[str, Card]] = parallel(
         joblib.delayed(_train_one)(name, seed, folder) for name, seed in cells
     )
-    for name, card in finished:
-        report(name, card)
+    with sealed():
+        for name, card in finished:
+            report(name, card)
