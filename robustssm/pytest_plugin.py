@@ -31,12 +31,14 @@ class Robustness:
         alpha: float = 0.05,
         unjudged: float = 0.2,
         jobs: int = 1,
+        data: str | None = None,
     ) -> "list[Check]":
         """Fail the test where a curve fell below the baseline, or could not; return the checks.
 
         models: as of `robustssm check`: names of the zoo, name=path, or checkpoint files. Files
         are looked for beside the test's file, then in the current directory. against, margin,
-        alpha, unjudged: as there; jobs: processes. What is wrong with the arguments fails the
+        alpha, unjudged: as there; jobs: processes; data: the baseline's, if they are read from
+        files. What is wrong with the arguments fails the
         test, too.
         """
         __tracebackhide__ = True
@@ -51,7 +53,7 @@ class Robustness:
 
         try:
             held = read_baseline(Path(self._found(str(baseline))))
-            plan = plan_check(held, references(map(self._model, models)), against)
+            plan = plan_check(held, references(map(self._model, models)), against, task=data)
             with TemporaryDirectory() as folder:
                 run = RunDirectory(Path(folder))
                 errors = run_sweep(plan, run, Execution(jobs=jobs)).errors

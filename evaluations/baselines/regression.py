@@ -13,6 +13,7 @@ from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import plan_conditions
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.tasks import recorded_task
 
 
 def plan_check(
@@ -20,15 +21,21 @@ def plan_check(
     refs: Sequence[ModelRef],
     against: str | None = None,
     device: str = "cpu",
+    task: str | None = None,
 ) -> Plan:
-    """Return the plan of what must be measured; RejectedInputError for other data than these."""
+    """Return the plan of what must be measured; RejectedInputError for other data than these.
+
+    task: the data, which has to be named if the baseline's are no generated ones (UsageError).
+    """
     data = baseline.data
+    if task is None:
+        recorded_task(data.task, "baseline")
     wanted: dict[str, Condition] = {}
     for ref in refs:
         for member in baseline.against(against, ref.label):
             wanted.update((one, baseline.conditions[one]) for one in member.ids)
     plan = plan_conditions(
-        refs, tuple(wanted.values()), task=data.task, seed=data.seed, limit=data.limit,
+        refs, tuple(wanted.values()), task=task or data.task, seed=data.seed, limit=data.limit,
         device=device,
     )  # fmt: skip
     found = len(plan.task.splits["test"].first(data.limit))

@@ -13,7 +13,7 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError
 from robustssm.networks.network import Network, own_network
-from robustssm.tasks import Split, Task, load_task
+from robustssm.tasks import Split, Task, recorded_task
 
 PASS, FAIL, NOT_AVAILABLE = "pass", "fail", "not available"
 # Samples of a check that sends them through a network several times, unless all are asked for.
@@ -119,7 +119,7 @@ def read_subject(ref: ModelRef) -> Subject:
     network = own_network(checkpoint.network, f"doctor {ref}")
     if network.architecture.bidirectional:
         raise UsageError(f"doctor {ref}: its layers look ahead, expected causal ones")
-    return Subject(ref, checkpoint, network, load_task(checkpoint.card.task))
+    return Subject(ref, checkpoint, network, recorded_task(checkpoint.card.task, f"doctor {ref}"))
 
 
 def different_rows(a: Tensor, b: Tensor) -> int:

@@ -11,7 +11,7 @@ from robustssm.evaluations.sweep.noises import Noise, check_options, conditions
 from robustssm.evaluations.sweep.plan import Cell, Model, Plan
 from robustssm.evaluations.sweep.probe import check_repeats
 from robustssm.evaluations.sweep.problems import Problems
-from robustssm.tasks import Task, load_task
+from robustssm.tasks import Task, load_task, recorded_task
 
 
 def read_model(ref: ModelRef) -> Model:
@@ -155,10 +155,13 @@ def _data(models: Sequence[Model], task: str | None) -> Task | None:
             f"task: {', '.join(unknown)} does not say what it was trained on; name the data by "
             "--data, as in --data digits or --data file:samples.npz"
         )
-    specs = sorted({model.card.task for model in models}) if task is None else [task]
+    if task is not None:
+        return load_task(task)
+    specs = {model.card.task: f"checkpoint {model.ref}" for model in models}
     if len(specs) > 1:
-        raise UsageError(f"task: the models were trained on {', '.join(specs)}; name one by --task")
-    return load_task(specs[0]) if specs else None
+        named = ", ".join(sorted(specs))
+        raise UsageError(f"task: the models were trained on {named}; name one by --data")
+    return next((recorded_task(*each) for each in specs.items()), None)
 
 
 def _check_model(model: Model, data: Task, same_data: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from robustssm.checkpoints.native import Checkpoint
 from robustssm.errors import RejectedInputError
 from robustssm.networks.inference import accuracy
-from robustssm.tasks import load_task
+from robustssm.tasks import recorded_task
 
 FOLDER = Path(__file__).parent / "zoo"
 SEEDS = (0, 1, 2)
@@ -19,7 +19,7 @@ def zoo_path(name: str, seed: int, folder: Path = FOLDER) -> Path:
 def verify(checkpoint: Checkpoint) -> float:
     """Return the clean test accuracy; raises RejectedInputError if it is not the card's."""
     card = checkpoint.card
-    task = load_task(card.task)
+    task = recorded_task(card.task, "checkpoint")
     if task.content_hash != card.task_hash:
         raise RejectedInputError(
             f"checkpoint: card says data hash {card.task_hash[:12]} for {card.task}, here it is "

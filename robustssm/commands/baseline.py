@@ -94,6 +94,12 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
 @common.output(help="Run directory to keep what is measured in. Default: none, it is thrown away.")
 @common.shared("reuse")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1, or auto.")
+@click.option(
+    "-d",
+    "--data",
+    "task",
+    help="The baseline's data. Default: as it says, if these are generated.",
+)
 @common.shared("settings", "jobs", "style", "progress")
 def check(
     models: tuple[str, ...],
@@ -141,7 +147,7 @@ def check(
 
     asked, held = common.SharedOptions(**options), read_baseline(path)
     refs, kind = references(models, asked.settings), resolve_device(device).type
-    plan = plan_check(held, refs, against, kind)
+    plan = plan_check(held, refs, against, kind, asked.task)
     place = TemporaryDirectory() if output is None else nullcontext(output)
     with place as folder:
         run = RunDirectory(Path(folder))

@@ -26,7 +26,9 @@ from robustssm.files import read_toml
 # Keys of a file that are options of no command.
 _CHECKPOINTS = "checkpoints"
 # Options that would be read too late, or mean nothing in a file.
-_NOT_IN_FILES = ("config", "help")
+_NOT_IN_FILES = ("config", "help", "allow-code")
+# Where a context keeps what a file names as code.
+_CODE = "robustssm.code"
 
 
 def read_configuration(path: Path, command: click.Command) -> tuple[dict[str, Any], list[str]]:
@@ -72,6 +74,31 @@ def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None)
     if problems:
         raise UsageError("\n  ".join(problems))
     ctx.default_map = {**(ctx.default_map or {}), **values}
+    ctx.meta[_CODE] = code_in(path, values)
+
+
+def code_in(path: Path, values: dict[str, Any]) -> list[str]:
+    """Return a line for each model in the values of a file that is code, and would be run."""
+    named = values.get("models", ())
+    return [
+        f"config {path}: the model {part.strip()!r} is Python code, which a file may name but not "
+        "start; look at it, and give --allow-code"
+        for text in ([named] if isinstance(named, str) else named)
+        for part in text.split(",")
+        if is_code(part)
+    ]
+
+
+def is_code(model: str) -> bool:
+    """Return whether a model is named as `name=module.py:function`."""
+    return model.partition("=")[2].rpartition(":")[0].strip().endswith(".py")
+
+
+def allow_code(ctx: click.Context, parameter: click.Parameter, allowed: bool) -> None:
+    """Raise UsageError if a file names code and nobody has allowed it."""
+    found = [] if allowed or ctx.resilient_parsing else ctx.meta.get(_CODE, [])
+    if found:
+        raise UsageError("\n  ".join(found))
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:

@@ -104,11 +104,14 @@ def gain(
 
 def _length(task: str, label: str) -> int:
     """Return the length of the task of a model; raise UsageError if the task is not known."""
-    from robustssm.tasks import load_task
+    from robustssm.tasks import recorded_task
 
     if not task:
         raise UsageError(f"gain: {label} does not say what it was trained on; give --length")
-    return load_task(task).length
+    try:
+        return recorded_task(task, f"checkpoint {label}").length
+    except UsageError:
+        raise UsageError(f"gain: {label} was trained on {task:.80}; give --length") from None
 
 
 LEGEND = """\

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import CommandError, choice
-from robustssm.commands.config import read_configuration
+from robustssm.commands.common import CODE, CommandError, choice
+from robustssm.commands.config import code_in, read_configuration
 from robustssm.commands.noise_options import read_noises
 from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
+@click.option("--allow-code", is_flag=True, **CODE)
 @choice("--format", "style", of=("table", "md", "json"))
-def validate(config: Path, style: str) -> None:
+def validate(config: Path, allow_code: bool, style: str) -> None:
     """Check a sweep's configuration file, and say what it would compute. Nothing is computed.
 
     CONFIG is a TOML file of options of `sweep` by their long names, as `sweep --config` reads it;
@@ -42,7 +43,7 @@ def validate(config: Path, style: str) -> None:
     from robustssm.evaluations.sweep.problems import Problems
 
     problems = Problems()
-    record = _examine(config, problems)
+    record = _examine(config, allow_code, problems)
     found = problems.all
     if style == "json":
         terminal.emit_json({"schema": 1, "config": str(config), **record, "problems": found})
@@ -53,12 +54,12 @@ def validate(config: Path, style: str) -> None:
         raise CommandError("\n  ".join([f"validate {config}: {count}", *found]), problems.exit_code)
 
 
-def _examine(config: Path, problems: "Problems") -> dict[str, Any]:
+def _examine(config: Path, allow_code: bool, problems: "Problems") -> dict[str, Any]:
     """Return what the sweep of a file is, empty if it has problems."""
     from robustssm.evaluations.sweep.plan import default_output
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
-    options = _options(config, problems)
+    options = _options(config, allow_code, problems)
     plan = None if options is None else problems.attempt(_plan, options)
     if plan is None or options is None or problems.all:
         return {}
@@ -90,22 +91,25 @@ def _examine(config: Path, problems: "Problems") -> dict[str, Any]:
     }
 
 
-def _options(config: Path, problems: "Problems") -> dict[str, Any] | None:
+def _options(config: Path, allow_code: bool, problems: "Problems") -> dict[str, Any] | None:
     """Return the options of `sweep` as it would have them from the file, environment and defaults.
 
     A value that is none is left out, so that the rest can be looked at; None if nothing can.
     """
     command = copy.copy(sweep)
     # The file is this one, whatever the environment names; what is missing is found below.
-    command.params = [copy.copy(p) for p in sweep.params if p.name != "config"]
+    command.params = [copy.copy(p) for p in sweep.params if p.name not in ("config", "allow_code")]
     for parameter in command.params:
         parameter.required = False
     read = problems.attempt(read_configuration, config, command)
     if read is None:
         return None
     values, found = read
-    for problem in found:
+    code = [] if allow_code else code_in(config, values)
+    for problem in (*found, *code):
         problems.add(problem)
+    if code:
+        return None
     root = click.get_current_context().find_root()
     context = click.Context(command, info_name="sweep", parent=root, default_map=values)
     try:

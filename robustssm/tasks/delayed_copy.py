@@ -47,6 +47,8 @@ def delayed_copy(
     generated.check(who, "length", length, 2, 1 << 20)
     generated.check(who, "delay", delay, 0, length - 1)
     require_one_of(f"{who}: form", form, FORMS)
+    size = 8 * length if form == "tokens" else length * (8 + 4 * symbols)
+    generated.check_memory(who, size, train, validation, test)
     if length * np.log2(symbols) < _FEWEST:
         raise UsageError(
             f"{who}: {symbols} symbols make too few sequences of length {length} to tell the "

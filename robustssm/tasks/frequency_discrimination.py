@@ -15,7 +15,15 @@ import numpy as np
 from robustssm.errors import require_one_of
 from robustssm.philox import uniform
 from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import check, check_sizes, normals, numbered, on_grid, splits_of
+from robustssm.tasks.generated import (
+    check,
+    check_memory,
+    check_sizes,
+    normals,
+    numbered,
+    on_grid,
+    splits_of,
+)
 from robustssm.typing import IntArray
 
 PHASES = ("random", "known")
@@ -43,6 +51,7 @@ def frequency_discrimination(
     given = dict(locals())
     check_sizes(_WHO, seed, train=train, validation=validation, test=test)
     check(_WHO, "length", length, 8, 1 << 20)
+    check_memory(_WHO, 4 * length, train, validation, test)
     bins = class_bins(length, classes, low, high)
     check(_WHO, "noise", noise, 0.0, 1e3)
     check(_WHO, "amplitude", amplitude, 1e-3, 1e3)

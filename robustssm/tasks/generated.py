@@ -8,6 +8,7 @@ import numpy.typing as npt
 from robustssm.errors import require
 from robustssm.philox import uniform
 from robustssm.tasks.base import SPLITS, Split
+from robustssm.tasks.reading import check_room
 from robustssm.typing import FloatArray, IntArray
 
 # Sample i of a split is number FIRST[split] + i, whatever the sizes of the splits.
@@ -28,7 +29,12 @@ def check_sizes(who: str, seed: int, **sizes: int) -> None:
     """Raise UsageError for a seed below 0 or a split without samples."""
     for name, size in sizes.items():
         check(who, name, size, 1, LARGEST)
-    require(seed >= 0, f"{who}: seed", seed, "0 or more")
+    require(0 <= seed < 2**63, f"{who}: seed", seed, "0 to 2^63 - 1")
+
+
+def check_memory(who: str, size: int, *counts: int) -> None:
+    """Raise UsageError if samples of `size` bytes take more memory than they may."""
+    check_room(who, (sum(counts), size), 1, "take fewer or shorter samples")
 
 
 def splits_of(

@@ -94,6 +94,7 @@ def listops(
     generated.check(_WHO, "max_args", max_args, 2, 100)
     generated.check(_WHO, "max_length", max_length, 8, 1 << 17)
     generated.check(_WHO, "min_length", min_length, 3, max_length - 5)
+    generated.check_memory(_WHO, 8 * max_length, train, validation, test)
     limits = Limits(max_depth, max_args, min_length, max_length)
 
     def make(split: str, index: IntArray) -> Split:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from robustssm.errors import UsageError, require
 from robustssm.philox import uniform
 from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import check, check_sizes
+from robustssm.tasks.generated import check, check_memory, check_sizes
 from robustssm.tasks.reading import check_flag
 from robustssm.typing import FloatArray
 
@@ -61,6 +61,8 @@ def noise_padded(task: str = "digits", pad: int = 256, seed: int = 0, published:
         mean, std = np.array(PUBLISHED_MEAN), np.array(PUBLISHED_STD)
     else:
         mean, std = (np.rint(v / _ROUND) * _ROUND for v in (inner.mean, inner.std))
+    sizes = [len(split) for split in inner.splits.values()]
+    check_memory(_WHO, 4 * (inner.length + pad) * inner.channels, *sizes)
     if bool((std == 0.0).any()):
         raise UsageError(f"{_WHO}: a channel of {task} is constant, which has no standard form")
     splits = {name: _padded(split, mean, std, pad, seed) for name, split in inner.splits.items()}

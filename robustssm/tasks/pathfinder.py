@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from robustssm.errors import require
 from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import check, check_sizes, numbered, splits_of
+from robustssm.tasks.generated import check, check_memory, check_sizes, numbered, splits_of
 from robustssm.tasks.pathfinder_contours import Contours
 from robustssm.tasks.pathfinder_geometry import Geometry, sample_geometry
 from robustssm.typing import FloatArray, IntArray
@@ -65,6 +65,7 @@ def pathfinder(
     given = dict(locals())
     check_sizes(_WHO, seed, train=train, validation=validation, test=test)
     contours = published(side, dashes)
+    check_memory(_WHO, 4 * side**2, train, validation, test)
 
     def make(split: str, index: IntArray) -> Split:
         shapes = geometry(split, index, side, dashes, seed)

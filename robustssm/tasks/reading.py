@@ -1,7 +1,9 @@
 """What tasks from files share: bounded reads, refusals in one line, padding, and fixed splits."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +52,24 @@ def memory() -> int:
     return there if limit == resource.RLIM_INFINITY else min(there, limit)
 
 
+# Bytes of a task's samples where nobody has named the task.
+_allowed: ContextVar[int | None] = ContextVar("allowed", default=None)
+
+
+@contextmanager
+def within(most: int) -> Iterator[None]:
+    """Let the tasks of the body take `most` bytes at most."""
+    token = _allowed.set(most)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
 def room() -> int:
-    """Return the bytes that the samples of a task may take: half of the memory."""
-    return memory() // 2
+    """Return the bytes that the samples of a task may take: half of the memory, or `within`."""
+    allowed = _allowed.get()
+    return memory() // 2 if allowed is None else min(memory() // 2, allowed)
 
 
 def check_room(who: str, shape: Sequence[int], itemsize: int, advice: str) -> None:
@@ -61,9 +78,11 @@ def check_room(who: str, shape: Sequence[int], itemsize: int, advice: str) -> No
     for size in shape:
         needed *= int(size)
     if needed > room():
+        most = f"half of this machine's {memory() / 2**30:.1f} GiB"
+        if room() < memory() // 2:
+            most = f"{room() / 2**30:.1f} GiB"
         raise UsageError(
-            f"{who}: the samples take {needed / 2**30:.1f} GiB, expected at most half of this "
-            f"machine's {memory() / 2**30:.1f} GiB; {advice}"
+            f"{who}: the samples take {needed / 2**30:.1f} GiB, expected at most {most}; {advice}"
         )
 
 

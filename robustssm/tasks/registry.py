@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from robustssm.errors import UsageError, nearest
 from robustssm.tasks.base import Task
+from robustssm.tasks.reading import within
 
 # Name -> module:maker. The parameters of a task are its maker's: int, float, str or Path; those
 # without a default have to be given.
@@ -33,6 +34,15 @@ TASKS: dict[str, str] = {
     "hub": "robustssm.tasks.hub:hub",
 }
 FILE = "file"
+# Tasks that read no files of anybody and fetch none.
+GENERATED = (
+    *("digits", "listops", "pathfinder", "path-x", "noise-padded", "delayed-copy"),
+    "frequency-discrimination",
+)
+# Bytes that the samples of a task may take that a file names.
+RECORDED = 2 << 30
+# Characters of such a name that a message shows.
+_SHOWN = 80
 _WORDS = {int: "INTEGER", float: "NUMBER", str: "WORD", Path: "PATH"}
 
 
@@ -75,6 +85,40 @@ def load_task(spec: str) -> Task:
         A name of `TASKS` with its parameters, or ``file:`` and the path of an ``.npz`` file.
     """
     return _load(spec, tuple(_stamps(spec)))
+
+
+def recorded_task(spec: str, who: str) -> Task:
+    """Return the task that a file names, such as the card of a checkpoint.
+
+    What a file says nobody has asked for: tasks that are generated here are made, of RECORDED
+    bytes at most. Raises UsageError, which asks for the data, for all that reads files or fetches
+    them.
+
+    Parameters
+    ----------
+    spec : str
+        As in `load_task`.
+    who : str
+        The file, for the message.
+    """
+    said = f"{who}: its data are {spec[:_SHOWN]!r}"
+    if any(name not in GENERATED for name in _names_in(spec)):
+        raise UsageError(f"{said}, which are read only if you ask for them; name them by --data")
+    try:
+        with within(RECORDED):
+            return load_task(spec)
+    except UsageError as error:
+        raise UsageError(f"{said} ({error}); name them by --data") from None
+
+
+def _names_in(spec: str) -> Iterator[str]:
+    """Yield the name of a task, and that of the task in it that it pads."""
+    name, *settings = spec.strip().split(":")
+    yield name
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key == "task":
+            yield value.partition("+")[0]
 
 
 def _stamps(spec: str) -> Iterator[tuple[str, int, int]]:

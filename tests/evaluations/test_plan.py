@@ -137,7 +137,7 @@ def test_another_task_needs_to_be_named(checkpoints: dict[str, Path]) -> None:
     from robustssm.checkpoints.bundled import zoo_path
 
     models = resolve(f"a={checkpoints['s4d']},b={zoo_path('s4d', 0)}")
-    with pytest.raises(UsageError, match="name one by --task"):
+    with pytest.raises(UsageError, match="name one by --data"):
         make_plan(models, Noise("fourier"))
     assert make_plan(models, Noise("fourier", "1-9"), task="digits:side=8").task.length == 64
 

@@ -182,7 +182,7 @@ def spellings(command: click.Command) -> list[tuple[str, click.Option]]:
     for option in command.params:
         assert isinstance(option, click.Option)
         for name in option.opts:
-            if name.startswith("--") and option.name != "config":
+            if name.startswith("--") and option.name not in ("config", "allow_code"):
                 found.append((name.removeprefix("--"), option))
     return found
 
