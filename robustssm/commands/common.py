@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.config import allow_code, configure
+from robustssm.commands.config import with_config
 from robustssm.errors import UsageError
 from robustssm.plain_text import visible
 
@@ -83,9 +83,6 @@ class Range(click.types.StringParamType):
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
-CODE: dict[str, Any] = {
-    "help": "Run the Python code of models that the TOML file names (name=module.py:function).",
-}
 _SET = click.option(
     "--set",
     "settings",
@@ -181,17 +178,7 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         type=_FOLDER,
         help="Take finished cells from this run, where weights, data, noise and seed are the same.",
     ),
-    "config": with_options(
-        path_option(
-            "-C",
-            "--config",
-            is_eager=True,
-            expose_value=False,
-            callback=configure,
-            help="TOML file of options by their long names; the command line overrides it.",
-        ),
-        click.option("--allow-code", is_flag=True, expose_value=False, callback=allow_code, **CODE),
-    ),
+    "config": with_config,
 }
 
 

@@ -101,6 +101,32 @@ def allow_code(ctx: click.Context, parameter: click.Parameter, allowed: bool) ->
         raise UsageError("\n  ".join(found))
 
 
+CODE: dict[str, Any] = {
+    "help": "Run the Python code of models that the TOML file names (name=module.py:function).",
+    "is_flag": True,
+}
+
+
+def with_config(command: Any) -> Any:
+    """Add the option that names a configuration file to a command, and the leave to run its code.
+
+    Parameters
+    ----------
+    command : function or click.Command
+        What is decorated.
+    """
+    command = click.option("--allow-code", expose_value=False, callback=allow_code, **CODE)(command)
+    return click.option(
+        "-C",
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=configure,
+        help="TOML file of options by their long names; the command line overrides it.",
+    )(command)
+
+
 def _options(command: click.Command) -> dict[str, click.Option]:
     """Return a command's options by their long names, without dashes before them."""
     return {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import CODE, CommandError, choice
-from robustssm.commands.config import code_in, read_configuration
+from robustssm.commands.common import CommandError, choice
+from robustssm.commands.config import CODE, code_in, read_configuration
 from robustssm.commands.noise_options import read_noises
 from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--allow-code", is_flag=True, **CODE)
+@click.option("--allow-code", **CODE)
 @choice("--format", "style", of=("table", "md", "json"))
 def validate(config: Path, allow_code: bool, style: str) -> None:
     """Check a sweep's configuration file, and say what it would compute. Nothing is computed.
