@@ -36,11 +36,14 @@ def judged(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured(claims: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
-    """Return the claims with the estimates and intervals of numbers, the rows of measured.csv."""
+    """Return the claims with estimates and intervals of numbers, the rows of measured.csv.
+
+    To six digits, as they are stored: p is that of what the file says.
+    """
     found = numbers.set_index("quantity").loc[claims["quantity"].dropna(), ["value", "low", "high"]]
     taken = claims["quantity"].notna()
     columns = ["estimate", "low", "high"]
-    claims.loc[taken, columns] = found.to_numpy()
+    claims.loc[taken, columns] = found.map(lambda value: float(f"{value:.6g}")).to_numpy()
     return claims
 
 
