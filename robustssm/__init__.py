@@ -22,7 +22,7 @@ def load(name_or_path: "str | PathLike[str]", **overrides: object) -> "Checkpoin
     ----------
     name_or_path : str or path
         `s4d`, `s4d/2`, a checkpoint file or folder of any known format, `name=path`, or
-        `name=module.py:function`.
+        `module.py:function`.
     **overrides
         What the file does not say, by the names of the original's options, as in
         `load("ckpt.pth", prenorm=False)`; nothing is guessed.
@@ -34,14 +34,14 @@ def load(name_or_path: "str | PathLike[str]", **overrides: object) -> "Checkpoin
     RejectedInputError
         If the file is damaged or in no known layout.
     """
-    from robustssm.checkpoints.model_names import references
+    from robustssm.checkpoints.model_names import resolve
     from robustssm.errors import UsageError
 
     settings = [
         f"{key}={str(value).lower() if isinstance(value, bool) else value}"
         for key, value in overrides.items()
     ]
-    found = references([str(name_or_path)], settings)
+    found = resolve(str(name_or_path), settings)
     if len(found) != 1:
         raise UsageError(f"load: {name_or_path} names {len(found)} models, expected one")
     return found[0].load()

@@ -62,8 +62,10 @@ def nearest(word: str, allowed: Iterable[str], others: Mapping[str, str] | None 
     """
     allowed = list(allowed)
     words = {**(others or {}), **{one: one for one in allowed}}
-    close = difflib.get_close_matches(word, words, n=1)
-    guess = f"did you mean {words[close[0]]!r}? " if close else ""
+    # Whatever the case: a word in capitals is the nearest of all.
+    lower = {one.lower(): meant for one, meant in words.items()}
+    close = difflib.get_close_matches(word.lower(), lower, n=1)
+    guess = f"did you mean {lower[close[0]]!r}? " if close else ""
     return f"{guess}expected one of {', '.join(allowed)}"
 
 

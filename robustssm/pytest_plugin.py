@@ -44,7 +44,7 @@ class Robustness:
         __tracebackhide__ = True
         from tempfile import TemporaryDirectory
 
-        from robustssm.checkpoints.model_names import references
+        from robustssm.checkpoints.model_names import resolve
         from robustssm.errors import RobustssmError
         from robustssm.evaluations.baselines.files import read_baseline
         from robustssm.evaluations.baselines.regression import checks, plan_check
@@ -53,7 +53,7 @@ class Robustness:
 
         try:
             held = read_baseline(Path(self._found(str(baseline))))
-            plan = plan_check(held, references(map(self._model, models)), against, task=data)
+            plan = plan_check(held, resolve(map(self._model, models)), against, task=data)
             with TemporaryDirectory() as folder:
                 run = RunDirectory(Path(folder))
                 errors = run_sweep(plan, run, Execution(jobs=jobs)).errors

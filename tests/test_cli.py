@@ -137,7 +137,7 @@ def test_clean_accuracy_alone(models: str, tmp_path: Path) -> None:
 
 
 def test_checkpoints_are_named_by_their_stems(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    result = call("sweep", "--checkpoint", str(checkpoints["s4d"]), "--noise", "fourier", "--modes",
+    result = call("sweep", "--model", str(checkpoints["s4d"]), "--noise", "fourier", "--modes",
                   "1", "--eps", "1", "--eps-unit", "std", "--limit", "20", "--jobs", "1",
                   "--format", "json", "--no-figures", "--output",
                   str(tmp_path / "run"))  # fmt: skip

@@ -1,7 +1,6 @@
 """Planning a sweep: models, data and noises are read and checked before anything is computed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from robustssm.attacks.adversaries import Adversary
 from robustssm.checkpoints.model_names import ModelRef, resolve, split_names
@@ -30,14 +29,14 @@ def read_model(ref: ModelRef) -> Model:
 
 
 def find_models(
-    text: str, checkpoints: Sequence[Path], settings: Sequence[str], problems: Problems
+    texts: Sequence[str], settings: Sequence[str], problems: Problems
 ) -> list[ModelRef]:
-    """Return the models that `resolve` finds in `text`, those that it can if some are unknown."""
-    items = split_names(text)
+    """Return the models that `resolve` finds in texts, those that it can if some are unknown."""
+    items = split_names(texts)
     known = [item for item in items if problems.attempt(resolve, item)]
     refs: list[ModelRef] | None = []
-    if known or checkpoints or not items:
-        refs = problems.attempt(resolve, ",".join(known), checkpoints, settings)
+    if known or not items:
+        refs = problems.attempt(resolve, known, settings)
     if refs is None:  # a name given twice: look at each by itself
         refs = [ref for item in known for ref in resolve(item)]
     return list(dict.fromkeys(refs))

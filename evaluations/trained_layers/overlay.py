@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from robustssm.checkpoints.model_names import ModelRef, resolve
+from robustssm.checkpoints.model_names import ModelRef, is_code, resolve, split_names
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import perturbed
@@ -50,11 +50,14 @@ def _references(state: Inspection) -> dict[str, tuple[ModelRef, str]]:
     """Return model/seed -> reference and content hash, from the manifest of a run."""
     options = state.manifest.get("options", {})
     listed = {one["name"]: one["content_hash"] for one in state.manifest.get("models", [])}
-    refs = resolve(
-        ",".join(options.get("models", ())),
-        options.get("checkpoints", ()),
-        options.get("settings", ()),
-    )
+    named = [*options.get("models", ()), *options.get("checkpoints", ())]  # the latter of old runs
+    code = [name for name in split_names(named) if is_code(name)]
+    if code:
+        raise UsageError(
+            f"layer-response: {state.run.path} names Python code, {code[0]!r}, which a run may not "
+            "start; leave layer-response out, or look at its layers by gain"
+        )
+    refs = resolve(named, options.get("settings", ()))
     return {str(ref): (ref, listed.get(str(ref), "")) for ref in refs}
 
 

@@ -1,4 +1,4 @@
-"""Torch modules of a user's own code: `name=module.py:function`.
+"""Torch modules of a user's own code: `module.py:function`.
 
 Unlike a checkpoint, such a file is code, and is run. What it returns maps (batch, length,
 channels) to logits (batch, classes). A layer of it with a method `step_size()`, which returns dt

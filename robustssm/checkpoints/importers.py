@@ -40,7 +40,7 @@ def importer_of(contents: Contents) -> Importer:
         f"checkpoint {contents.path}: a {contents.container} file with {len(contents.tensors)} "
         f"tensors ({names}, ...) in no layout that is known "
         f"({', '.join(one.name for one in IMPORTERS)}); load it by your own code, as in "
-        f"name=module.py:function --checkpoint name={contents.path.name}"
+        f"name=module.py:function@{contents.path.name}"
     )
 
 

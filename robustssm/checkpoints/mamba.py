@@ -19,7 +19,7 @@ from robustssm.errors import UsageError, require
 from robustssm.file_formats import Contents
 from robustssm.networks.mamba import CONFIG, MambaModel
 
-FACTORY = "load it by your own code: name=module.py:function"
+FACTORY = "load it by your own code: module.py:function@weights"
 _EMBEDDINGS = "backbone.embeddings.weight"
 _HEAD = "lm_head.weight"
 _OLD_EMBEDDINGS = "backbone.embedding.weight"

@@ -1,11 +1,12 @@
 """The model names of every command.
 
-`s4d` is the bundled checkpoint of training seed 0, `s4d/2` of seed 2, `s4d/*` all seeds;
-`name=path` is any checkpoint file under a name of your own, `name/3=path` its training seed 3;
-`name=module.py:function` a torch module of your own code. A path may have commas and equals signs
-where the file exists.
+`s4d` is the bundled checkpoint of training seed 0, `s4d/2` of seed 2, `s4d/*` all seeds. A path is
+any checkpoint file, called by its stem; `module.py:function` a torch module of your own code, and
+`module.py:function@weights.pth` one with its weights. `name=` before either names it, `name/3=`
+says its training seed. A path may have commas and equals signs where the file exists.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.errors import UsageError, nearest
 from robustssm.hippo.initializations import NAMES
-from robustssm.plain_text import one_line
 
 
 @dataclass(frozen=True)
@@ -62,76 +62,98 @@ class ModelRef:
         return replace(self, path=self.path.resolve(), weights=weights)
 
 
-def resolve(
-    text: str, checkpoints: Sequence[Path] = (), settings: Sequence[str] = ()
-) -> list[ModelRef]:
-    """Return the models that a comma-separated list names, and files named by their stems.
+def resolve(texts: str | Iterable[str], settings: Sequence[str] = ()) -> list[ModelRef]:
+    """Return the models that texts name, each a name or several with commas between them.
 
-    checkpoints: `name=path` gives the weights of a module `name=module.py:function`, as does a
-    path alone if there is one such module. settings: `option=value` for every file from
-    elsewhere, `name:option=value` for one. Raises UsageError, which says what is allowed, for a
-    name unknown, missing or given twice.
+    settings: `option=value` for every file from elsewhere, `name:option=value` for one. Raises
+    UsageError, which says what is allowed, for a name unknown, missing or given twice.
     """
-    models: list[ModelRef] = []
-    for item in split_names(text):
-        if _is_file(item):
-            models.append(_unnamed(Path(item).expanduser()))
-        else:
-            models.extend(_own(item) if "=" in item else _bundled(item))
-    models = _with_weights(models, checkpoints)
+    names = split_names([texts] if isinstance(texts, str) else texts)
+    models = [model for name in names for model in _named(name)]
     if not models:
         raise UsageError("model: none is named, expected as in --model s4d,s4ptd/*")
-    names = [str(model) for model in models]
-    for name in names:
-        if not one_line(name):
-            raise UsageError(
-                f"model: {name!r} has a control character in its name; name it by name=path"
-            )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    labels = [str(model) for model in models]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise UsageError(f"model: {', '.join(twice)} is named twice; name each model once")
     return _with_settings(models, settings)
 
 
-def references(items: Iterable[str], settings: Sequence[str] = ()) -> list[ModelRef]:
-    """Return the models of names, or of paths of checkpoints; raises UsageError as `resolve`."""
-    parts = [part for item in items for part in split_names(item)]
-    paths = [Path(part).expanduser() for part in parts if _is_path(part)]
-    return resolve(",".join(part for part in parts if not _is_path(part)), paths, settings)
-
-
-def split_names(text: str) -> list[str]:
-    """Return the names in a comma-separated list; what has commas is one if its file exists."""
-    parts, names = text.split(","), []
-    while parts:
-        joined = (",".join(parts[:count]) for count in range(len(parts), 1, -1))
-        name = next((name for name in joined if _file_in(name)), parts[0])
-        del parts[: name.count(",") + 1]
-        names.append(name.strip())
+def split_names(texts: Iterable[str]) -> list[str]:
+    """Return the names in texts; what has commas is one name if its file exists."""
+    names = []
+    for text in texts:
+        parts = text.split(",")
+        while parts:
+            joined = (",".join(parts[:count]) for count in range(len(parts), 1, -1))
+            name = next((one for one in joined if _is_file(one)), parts[0])
+            del parts[: name.count(",") + 1]
+            names.append(name.strip())
     return [name for name in names if name]
 
 
-def _file_in(name: str) -> Path | None:
-    """Return the file that a name is, or has behind its first equals sign, if there is one."""
+def is_code(name: str) -> bool:
+    """Return whether a model is a module of somebody's code, which loading it would run."""
+    return ".py:" in name
+
+
+def _is_file(name: str) -> bool:
+    """Return whether a name is that of a file, or has one behind its first equals sign."""
     label, _, behind = name.partition("=")
-    for place in (name.strip(), "" if "," in label else behind.strip()):
-        if place and Path(place).expanduser().is_file():
-            return Path(place).expanduser()
-    return None
+    places = (name.strip(), "" if "," in label else behind.strip())
+    return any(place and Path(place).expanduser().is_file() for place in places)
 
 
-def _is_file(part: str) -> bool:
-    """Return whether a name begins as only a path does, or is that of a file."""
-    return part.startswith(("/", "./", "../", "~")) or Path(part).is_file()
+def _parts(name: str) -> tuple[str, str]:
+    """Return the label, empty without one, and the place of a model; no place if it is bundled."""
+    label, equals, place = name.partition("=")
+    if name.startswith(("/", "./", "../", "~")) or Path(name).is_file() or is_code(label):
+        return "", name
+    if equals:
+        if not label or not place:
+            raise UsageError(
+                f"model: {name!r} lacks a name or a file, expected as in mine=model.ckpt"
+            )
+        return label, place
+    bundled = name.partition("/")[0].lower() in NAMES
+    there = "/" in name or "." in name or Path(name).exists()
+    return "", name if there and not bundled else ""
 
 
-def _is_path(part: str) -> bool:
-    """Return whether a name is a path rather than a model."""
-    if _is_file(part):
-        return True
-    if "=" in part or part.partition("/")[0] in NAMES:
-        return False
-    return "." in part or "/" in part or Path(part).expanduser().exists()
+def anchored(text: str, folder: Path) -> str:
+    """Return the names in a text, their relative paths those from a folder."""
+    with contextlib.chdir(folder):
+        parts = [(name, *_parts(name)) for name in split_names([text])]
+    names = []
+    for name, label, place in parts:
+        file, at, weights = place.partition("@") if is_code(place) else (place, "", "")
+        paths = [str(folder / Path(one.strip()).expanduser()) for one in (file, weights) if one]
+        names.append(f"{label}{'=' if label else ''}{at.join(paths)}" if place else name)
+    return ",".join(names)
+
+
+def _named(name: str) -> list[ModelRef]:
+    """Return the models of one name."""
+    called, place = _parts(name)
+    if not place:
+        return _bundled(name)
+    label, slash, seed = called.partition("/")
+    if slash and not seed.isdecimal():
+        raise UsageError(f"model: {name!r} has training seed {seed!r}, expected as in mine/3=file")
+    return [_placed(label, place, int(seed) if slash else None)]
+
+
+def _placed(label: str, place: str, train_seed: int | None) -> ModelRef:
+    """Return the model at a place; without a label it is called by its stem, spelt as names are."""
+    path, function, weights = Path(place), "", ""
+    if is_code(place):
+        file, _, made = place.partition(".py:")
+        path, (function, _, weights) = Path(f"{file}.py"), made.partition("@")
+        if not function.isidentifier():
+            raise UsageError(f"model: {place!r} names no function, expected module.py:function")
+    label = label or re.sub("[,=:@]", "_", path.stem)
+    held = Path(weights).expanduser() if weights else None
+    return ModelRef(label, path.expanduser(), train_seed, function=function, weights=held)
 
 
 def _bundled(item: str) -> list[ModelRef]:
@@ -139,56 +161,12 @@ def _bundled(item: str) -> list[ModelRef]:
     if name not in NAMES:
         raise UsageError(
             f"model: {name!r} is unknown, {nearest(name, NAMES)}, with /SEED or /* for training "
-            "seeds, or name=path"
+            "seeds, or a file"
         )
     if seed not in ("", "*", *map(str, SEEDS)):
         raise UsageError(f"model: {item!r} has no bundled seed {seed!r}, expected 0, 1, 2 or *")
     seeds = SEEDS if seed == "*" else (int(seed or 0),)
     return [ModelRef(name, zoo_path(name, s), s) for s in seeds]
-
-
-def _own(item: str) -> list[ModelRef]:
-    name, _, place = item.partition("=")
-    label, slash, seed = name.partition("/")
-    if not label or not place:
-        raise UsageError(f"model: {item!r} lacks a name or a file, expected as in mine=model.ckpt")
-    if slash and not seed.isdecimal():
-        raise UsageError(f"model: {item!r} has training seed {seed!r}, expected as in mine/3=file")
-    train_seed = int(seed) if slash else None
-    file, colon, function = place.rpartition(":")
-    if colon and file.endswith(".py"):
-        if not function.isidentifier():
-            raise UsageError(f"model: {item!r} names no function, expected module.py:function")
-        return [ModelRef(label, Path(file).expanduser(), train_seed, function=function)]
-    return [ModelRef(label, Path(place).expanduser(), train_seed)]
-
-
-def _with_weights(models: list[ModelRef], checkpoints: Sequence[Path]) -> list[ModelRef]:
-    """Return the models with the weights of modules, and those that are files by themselves."""
-    complete = list(models)
-    for checkpoint in checkpoints:
-        name, equals, path = str(checkpoint).partition("=")
-        if _is_file(str(checkpoint)):
-            name, equals, path = str(checkpoint), "", ""
-        empty = [m for m in complete if m.function and m.weights is None]
-        fitting = [m for m in empty if str(m) == name] if equals else empty
-        if len(fitting) == 1:
-            weights = Path(path).expanduser() if equals else checkpoint
-            complete[complete.index(fitting[0])] = replace(fitting[0], weights=weights)
-        elif equals or fitting:
-            known = ", ".join(str(m) for m in complete if m.function) or "none"
-            raise UsageError(
-                f"checkpoint: {checkpoint} fits no single module without weights (named: {known}); "
-                "write name=path"
-            )
-        else:
-            complete.append(_unnamed(checkpoint))
-    return complete
-
-
-def _unnamed(path: Path) -> ModelRef:
-    """Return a file without a name of its own: it is called by its stem, spelt as a name can be."""
-    return ModelRef(re.sub("[,=:]", "_", path.stem), path)
 
 
 def _with_settings(models: list[ModelRef], settings: Sequence[str]) -> list[ModelRef]:

@@ -20,7 +20,7 @@ from robustssm.file_formats import Contents
 from robustssm.layers.parameters import real_pair
 
 SOURCE = "lindermanlab/S5"
-FACTORY = "load it by your own code: name=module.py:function"
+FACTORY = "load it by your own code: module.py:function@weights"
 # The defaults of the original's command line.
 ORIGINAL = {
     "activation_fn": "half_glu1",

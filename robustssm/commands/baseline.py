@@ -137,7 +137,7 @@ def check(
     from contextlib import nullcontext
     from tempfile import TemporaryDirectory
 
-    from robustssm.checkpoints.model_names import references
+    from robustssm.checkpoints.model_names import resolve
     from robustssm.commands.sweep_watching import watched
     from robustssm.evaluations.baselines.files import read_baseline
     from robustssm.evaluations.baselines.regression import checks, plan_check
@@ -146,7 +146,7 @@ def check(
     from robustssm.execution import resolve_device
 
     asked, held = common.SharedOptions(**options), read_baseline(path)
-    refs, kind = references(models, asked.settings), resolve_device(device).type
+    refs, kind = resolve(models, asked.settings), resolve_device(device).type
     plan = plan_check(held, refs, against, kind, asked.task)
     place = TemporaryDirectory() if output is None else nullcontext(output)
     with place as folder:

@@ -139,15 +139,8 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
             "--model",
             "models",
             multiple=True,
-            help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), name=path, "
-            "name=module.py:function.",
-        ),
-        path_option(
-            "-c",
-            "--checkpoint",
-            "checkpoints",
-            multiple=True,
-            help="Checkpoint files, named by their stems; name=file gives a module its weights.",
+            help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), a file, "
+            "module.py:function@weights; name= before these.",
         ),
         _SET,
     ),
@@ -191,13 +184,12 @@ def shared(*names: str) -> Callable[[Any], Any]:
 class SharedOptions:
     """The values of the options that `shared` adds, and what commands do with them.
 
-    models, checkpoints, settings: as `checkpoints.model_names.resolve` reads them; task: None for
+    models, settings: as `checkpoints.model_names.resolve` reads them; task: None for
     that of the models; seed: of the noise; limit: use the first samples only; jobs: number of
     processes, None for one per core; style, progress: how `terminal` shows results and progress.
     """
 
     models: tuple[str, ...] = ()
-    checkpoints: tuple[Path, ...] = ()
     settings: tuple[str, ...] = ()
     task: str | None = None
     seed: int = 0
@@ -210,8 +202,7 @@ class SharedOptions:
         """Return the models; those of `default` if none is named."""
         from robustssm.checkpoints.model_names import resolve
 
-        text = ",".join(self.models) or ("" if self.checkpoints else default)
-        return resolve(text, self.checkpoints, self.settings)
+        return resolve(self.models or (default,), self.settings)
 
     def plan(self, noise: "Noise | Sequence[Noise]") -> "Plan":
         """Return the plan of a sweep, which checks models, task and modes."""
@@ -253,9 +244,9 @@ def _of_worker(work: Callable[..., Result], piece: Sequence[Any], parent: int) -
 
 def one_model(who: str, name: str, settings: Sequence[str]) -> "ModelRef":
     """Return the only model of a name; UsageError if it names several."""
-    from robustssm.checkpoints.model_names import references
+    from robustssm.checkpoints.model_names import resolve
 
-    refs = references([name], settings)
+    refs = resolve(name, settings)
     if len(refs) != 1:
         raise UsageError(f"{who}: {name!r} names {len(refs)} models, expected one")
     return refs[0]

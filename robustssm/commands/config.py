@@ -79,19 +79,15 @@ def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None)
 
 def code_in(path: Path, values: dict[str, Any]) -> list[str]:
     """Return a line for each model in the values of a file that is code, and would be run."""
+    from robustssm.checkpoints.model_names import is_code, split_names
+
     named = values.get("models", ())
     return [
-        f"config {path}: the model {part.strip()!r} is Python code, which a file may name but not "
+        f"config {path}: the model {part!r} is Python code, which a file may name but not "
         "start; look at it, and give --allow-code"
-        for text in ([named] if isinstance(named, str) else named)
-        for part in text.split(",")
+        for part in split_names([named] if isinstance(named, str) else named)
         if is_code(part)
     ]
-
-
-def is_code(model: str) -> bool:
-    """Return whether a model is named as `name=module.py:function`."""
-    return model.partition("=")[2].rpartition(":")[0].strip().endswith(".py")
 
 
 def allow_code(ctx: click.Context, parameter: click.Parameter, allowed: bool) -> None:
@@ -102,7 +98,7 @@ def allow_code(ctx: click.Context, parameter: click.Parameter, allowed: bool) ->
 
 
 CODE: dict[str, Any] = {
-    "help": "Run the Python code of models that the TOML file names (name=module.py:function).",
+    "help": "Run the Python code of models that the TOML file names (module.py:function).",
     "is_flag": True,
 }
 
@@ -161,8 +157,8 @@ def _labels(value: Any, path: Path, problems: list[str]) -> list[str]:
             problems.append(f'{where}: expected a file, as in "mine.safetensors"')
         elif "\0" in label + file:
             problems.append(f"{where}: has a NUL character in it; expected text without")
-        elif not label or "," in label or "=" in label or "," in file:
-            problems.append(f"{where}: a label has no , or = in it, a file no comma; rename it")
+        elif not label or "," in label or "=" in label:
+            problems.append(f"{where}: a label has no , or = in it; rename it")
         else:
             labels.append(f"{label}={_anchored(file, path.parent)}")
     return labels
@@ -202,7 +198,9 @@ def _single(option: click.Option, value: Any, folder: Path, numbers: bool = True
     if isinstance(kind, click.Path):
         value = _anchored(value, folder)
     elif "--model" in option.opts:
-        value = ",".join(_model(item, folder) for item in value.split(","))
+        from robustssm.checkpoints.model_names import anchored
+
+        value = anchored(value, folder)
     try:
         kind.convert(value, option, None)
     except click.BadParameter as error:
@@ -217,12 +215,6 @@ def _closest(option: click.Option, value: str) -> str:
     choices = option.type.choices if isinstance(option.type, click.Choice) else ()
     close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _model(text: str, folder: Path) -> str:
-    """Return a model's name, the path of `label=path` relative to the file's folder."""
-    label, equals, path = text.partition("=")
-    return f"{label}={_anchored(path, folder)}" if equals else text
 
 
 def _anchored(text: str, folder: Path) -> str:

@@ -66,7 +66,7 @@ def gain(
       robustssm gain 's4d/*' 's4/*' --per model --no-figures --format md
       robustssm gain s4d --layer 0 --per channel --format csv
     """
-    from robustssm.checkpoints.model_names import references as named
+    from robustssm.checkpoints.model_names import resolve as named
     from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 
     asked = SharedOptions(**options)

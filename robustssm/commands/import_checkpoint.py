@@ -39,7 +39,7 @@ def import_checkpoint(
 
     from robustssm._version import __version__
     from robustssm.checkpoints import save_checkpoint
-    from robustssm.checkpoints.model_names import references
+    from robustssm.checkpoints.model_names import resolve
     from robustssm.checkpoints.native import is_native
     from robustssm.evaluations.sweep.planning import check_fit
     from robustssm.files import prepare
@@ -49,7 +49,7 @@ def import_checkpoint(
     if is_native(checkpoint):
         raise UsageError(f"import: {checkpoint} is a native file already; use it as it is")
     prepare(output)
-    (ref,) = references([str(checkpoint)], settings)
+    (ref,) = resolve(str(checkpoint), settings)
     loaded = replace(ref, train_seed=train_seed).load()
     options = " ".join(f" --set {setting}" for setting in settings)
     card = replace(

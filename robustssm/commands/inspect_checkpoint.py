@@ -38,7 +38,7 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
     """Say what a checkpoint is: format, architecture, spectra, stability, aliasing.
 
     CHECKPOINT: a file or folder of any format that `import` reads, s4d, s4d/2, name=path, or
-    name=module.py:function.
+    module.py:function.
 
     \b
     Examples:

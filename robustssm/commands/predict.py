@@ -31,7 +31,7 @@ def predict(
 ) -> None:
     """Send arrays through a model and save what comes out.
 
-    MODEL: s4d, s4d/2, name=path, a checkpoint's path, or name=module.py:function. `lengths`
+    MODEL: s4d, s4d/2, name=path, a checkpoint's path, or module.py:function. `lengths`
     (samples,) in the input file are used where they are there.
 
     \b

@@ -170,7 +170,6 @@ def sweep(
 
 def sweep_plan(
     models: tuple[str, ...],
-    checkpoints: tuple[Path, ...],
     settings: tuple[str, ...],
     task: str | None,
     seed: int,
@@ -187,7 +186,7 @@ def sweep_plan(
     problems = Problems()
     place = problems.attempt(resolve_device, device)
     return make_plan(
-        find_models(",".join(models), checkpoints, settings, problems),
+        find_models(models, settings, problems),
         read_noises(**noise),
         task=task,
         seed=seed,

@@ -60,7 +60,7 @@ def verify_zoo(models: str, style: str, progress: str) -> None:
     from robustssm.checkpoints.model_names import resolve
     from robustssm.hippo.initializations import NAMES
 
-    refs = resolve(",".join(f"{name}/*" for name in NAMES) if models == "all" else models)
+    refs = resolve([f"{name}/*" for name in NAMES] if models == "all" else models)
     records = []
     with terminal.progress(len(refs), "verify", progress) as advance:
         for ref in refs:

@@ -109,8 +109,8 @@ def test_a_list_on_the_command_line_stands_instead_of_the_files(folder: Path) ->
 
 def test_paths_belong_to_the_files_folder(folder: Path) -> None:
     (folder / "a.toml").write_text(
-        'folder = "out"\nmodel = ["one=trained/mine.safetensors,s4d"]\n'
-        'checkpoint = "trained/mine.safetensors"\nnoise = "fourier"\nmodes = 3\neps = 1\n'
+        'folder = "out"\nmodel = ["one=trained/mine.safetensors,s4d", "trained/mine.safetensors"]\n'
+        'noise = "fourier"\nmodes = 3\neps = 1\n'
     )
     found = planned("-C", str(folder / "a.toml"))
     assert found["folder"] == str(folder / "out")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from robustssm.checkpoints import load_checkpoint, read_card
-from robustssm.checkpoints.model_names import references
+from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import is_native
 from robustssm.errors import RejectedInputError, RobustssmError
 from robustssm.evaluations.baselines.files import read_baseline
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipe
 
 # Name of the file in a folder, and what reads it.
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "checkpoint": ("m.pt", lambda path: references([f"mine={path}"])[0].load()),
+    "checkpoint": ("m.pt", lambda path: resolve(f"mine={path}")[0].load()),
     "native checkpoint": ("m.safetensors", load_checkpoint),
     "card": ("m.safetensors", read_card),
     "contents": ("m.bin", read_contents),

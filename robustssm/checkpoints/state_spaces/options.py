@@ -7,7 +7,7 @@ from robustssm.checkpoints.overrides import Overrides
 from robustssm.errors import UsageError
 
 T = TypeVar("T")
-FACTORY = "load it by your own code, as in --checkpoint name=module.py:function"
+FACTORY = "load it by your own code, as in module.py:function"
 
 
 class Options:
