@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,10 +28,6 @@ COLUMNS = (
     "forwards",
     "backwards",
 )
-# Columns of few different values.
-_FEW = ("label", "prediction", "forwards", "backwards")
-# Key of a cell file's metadata: whose rows it holds.
-CELL = b"cell"
 # Key of a file's metadata: the SHA-256 of the file with zeros in the place of its 64 digits.
 _SEAL = "robustssm.sha256"
 _OPEN = b"0" * 64
@@ -40,23 +35,20 @@ _OPEN = b"0" * 64
 _BEFORE = _SEAL.encode() + b"\x18\x40"
 
 
-def cell_bytes(cell_id: str, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return the file of a cell: its columns, its id, checksums, and the seal of all of it."""
-    table = pa.table(dict(columns)).replace_schema_metadata({CELL: cell_id.encode()})
-    return sealed_bytes(table, use_dictionary=[name for name in _FEW if name in columns])
-
-
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
     """Return a frame as Parquet with a seal; equal frames give equal bytes."""
     return sealed_bytes(pa.Table.from_pandas(frame, preserve_index=False))
 
 
-def sealed_bytes(table: pa.Table, **options: Any) -> bytes:
-    """Return a table as a Parquet file that holds the digest of all its bytes."""
+def sealed_bytes(table: pa.Table, facts: Mapping[str, str] | None = None, **options: Any) -> bytes:
+    """Return a table as a Parquet file that holds the digest of all its bytes.
+
+    facts: further texts of its footer by their keys; options: of `pyarrow.parquet.ParquetWriter`.
+    """
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True, **options) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({_SEAL: _OPEN.decode()})
+        writer.add_key_value_metadata({**(facts or {}), _SEAL: _OPEN.decode()})
     data = buffer.getvalue()
     at = _place(data)
     assert at > 0 and data[at : at + len(_OPEN)] == _OPEN

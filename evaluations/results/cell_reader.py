@@ -105,9 +105,6 @@ def shares(draws: Sequence[CellDigest]) -> Right:
 
 def digest_cells(run: RunDirectory, only: Collection[str] | None = None) -> dict[str, CellDigest]:
     """Return the digest of every cell of the plan that has results, by id; of `only` these."""
-    cells = run.plan()["cell"].unique()
-    return {
-        str(cell): run.digest(cell)
-        for cell in cells
-        if (only is None or cell in only) and run.has(cell)
-    }
+    cells = (str(cell) for cell in run.plan()["cell"].unique() if only is None or cell in only)
+    found = ((cell, run.digest_or_reason(cell)) for cell in cells)
+    return {cell: digest for cell, digest in found if isinstance(digest, CellDigest)}

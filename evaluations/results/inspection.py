@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep import records
 from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -144,6 +146,8 @@ def _unreadable(run: RunDirectory, cells: list[str]) -> Iterator[tuple[str, str]
             continue
         if ((rows["margin"] > 0.0) != rows["correct"]).any():
             yield cell, "its margins contradict what is marked as correct"
+        elif not np.array_equal(run.digest(cell).correct(), rows["correct"].to_numpy()):
+            yield cell, "its counts are not those of its rows"
 
 
 def _written_now(run: RunDirectory) -> bool | None:

@@ -1,6 +1,6 @@
 """Curves with intervals: from cells to one tidy row a (model, seed, mode, eps)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from robustssm.evaluations.statistics.replicates import crossed_interval, from_w
 from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.conditions import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.typing import FloatArray
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
 _CROSSFIT = ("acc_worst_crossfit", "ci_low", "ci_high", "lowest_seed", "highest_seed")
@@ -89,20 +90,30 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     keys = ["model", *(name for name in CONDITION if name in summary)]
-    for values, group in summary.groupby(keys, sort=False, dropna=False):
-        row = dict(zip(keys, values, strict=True))
-        row["accuracy"] = group["accuracy"].mean()
-        row["seeds"], row["n"] = len(group), int(group["n"].iloc[0])
-        row["clean_accuracy"] = group["clean_accuracy"].mean()
-        row["by_seed"] = in_words(group["accuracy"])
-        row["lowest"], row["highest"] = group["accuracy"].min(), group["accuracy"].max()
-        if len(group) == 1:
-            row["ci_low"], row["ci_high"] = group["ci_low"].iloc[0], group["ci_high"].iloc[0]
+    # Columns as arrays, a group as places in them: a frame per group would take a millisecond.
+    columns = {str(name): summary[name].to_numpy() for name in summary}
+    number = summary.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    order = np.argsort(number, kind="stable")
+    for places in np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else ():
+        first, accuracy = places[0], columns["accuracy"][places].astype(np.float64)
+        known, clean = accuracy[~np.isnan(accuracy)], columns["clean_accuracy"][places]
+        clean = clean[~pd.isna(clean)]
+        row = {name: columns[name][first] for name in keys}
+        row["accuracy"] = known.mean() if len(known) else np.nan
+        row["seeds"], row["n"] = len(places), int(columns["n"][first])
+        row["clean_accuracy"] = clean.mean() if len(clean) else np.nan
+        row["by_seed"] = in_words(accuracy)
+        row["lowest"], row["highest"] = (
+            (known.min(), known.max()) if len(known) else (np.nan, np.nan)
+        )
+        if len(places) == 1:
+            row["ci_low"], row["ci_high"] = columns["ci_low"][first], columns["ci_high"][first]
             row["interval"] = "samples (Wilson)"
         else:
-            row["ci_low"], row["ci_high"], row["interval"] = _interval(group)
-        if "noise_seeds" in group:
-            row["noise_seeds"] = int(group["noise_seeds"].min())
+            draws = columns["by_noise_seed"][places] if "by_noise_seed" in columns else None
+            row["ci_low"], row["ci_high"], row["interval"] = _interval(accuracy, draws)
+        if "noise_seeds" in columns:
+            row["noise_seeds"] = int(columns["noise_seeds"][places].min())
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -127,8 +138,7 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
     rows = []
     for values, group in noisy.groupby(keys, sort=False, dropna=False):
         curve = over_seeds(group)
-        wide = group.pivot_table("accuracy", "mode", "train_seed", aggfunc="first", dropna=False)
-        shared = wide.dropna()
+        shared = _wide(group, "accuracy").dropna()
         own = shared.min()  # of no mode NaN
         if len(curve) > 1:
             fitted = _cross_fitted(group, cells or {})
@@ -154,13 +164,22 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
     return found[[name for name in _OVERVIEW if name in found]]
 
 
-def _interval(group: pd.DataFrame) -> tuple[float, float, str]:
-    """Return the interval of a mean over training seeds, and what it is over; its rows are one."""
-    if "by_noise_seed" in group:
-        ends = np.clip(crossed_interval(from_words(group["by_noise_seed"])), 0.0, 1.0)
+def _wide(group: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a column of a group as modes by training seeds, both ascending."""
+    once = group.drop_duplicates(["mode", "train_seed"])
+    return once.pivot(index="mode", columns="train_seed", values=column)  # noqa: PD010 (quicker)
+
+
+def _interval(accuracy: FloatArray, draws: Iterable[str] | None) -> tuple[float, float, str]:
+    """Return the interval of a mean over training seeds, and what it is over.
+
+    draws: the accuracies of each draw of the noise, a text per training seed, if it had several.
+    """
+    if draws is not None:
+        ends = np.clip(crossed_interval(from_words(draws)), 0.0, 1.0)
         low, high, kind = float(ends[0]), float(ends[1]), "seeds of training and noise (Student)"
     else:
-        (low, high), kind = seed_interval(group["accuracy"]), "seeds (Student)"
+        (low, high), kind = seed_interval(accuracy), "seeds (Student)"
     return low, high, "" if np.isnan(low) else kind
 
 
@@ -181,7 +200,7 @@ def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[
     nothing = dict.fromkeys(_CROSSFIT, np.nan) | {"interval": "", "by_seed": ""}
     if not cells:
         return nothing
-    wide = group.pivot_table("cell", "mode", "train_seed", aggfunc="first").dropna()
+    wide = _wide(group, "cell").dropna()
     named = [[cell.split() for cell in wide[seed]] for seed in wide]
     if len(wide) < 2 or not {cell for own in named for mode in own for cell in mode} <= set(cells):
         return nothing

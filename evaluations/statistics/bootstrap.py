@@ -15,7 +15,7 @@ from robustssm.typing import FloatArray, Right
 SEED = 20260101
 RESAMPLES = 2000
 # Numbers held at a time by a batch of resamples.
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)

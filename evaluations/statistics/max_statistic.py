@@ -7,7 +7,7 @@ from robustssm.typing import FloatArray, Right
 SEED = 20260101
 RESAMPLES = 9999
 # Signs held at a time, times the larger of samples and tests.
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 
 
 def max_t(

@@ -1,9 +1,11 @@
-"""The file of a cell read back: whole, that cell's, its columns typed; or why it is none."""
+"""The file of a cell: written with its counts and a seal; read back, or why it is none."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustssm.evaluations.statistics.cross_fit import halves
-from robustssm.evaluations.table_files import CELL, COLUMNS, sealed
+from robustssm.evaluations.table_files import COLUMNS, sealed, sealed_bytes
 from robustssm.opening import read_bytes
 
 # Bytes of the largest file that is read: some ten million samples.
 MOST_BYTES = 1 << 30
+# Key of a cell file's metadata: whose rows it holds.
+CELL = b"cell"
+# Key of its counts, and how the footer of a Parquet file spells that before a text.
+_COUNTS = "robustssm.counts"
+_BEFORE = _COUNTS.encode() + b"\x18"
+# Bytes of the length of a text in a footer, at most.
+_LENGTH = 5
+# Columns of few different values.
+_FEW = ("label", "prediction", "forwards", "backwards")
 _WHOLE = frozenset({"sample_id", "label", "prediction"})
 # What every file of every version has.
 _NEEDED = ("sample_id", "correct", "delivered_rms", "in_band_share")
@@ -51,7 +62,31 @@ def _unpacked(bits: bytes, n: int) -> npt.NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=n).astype(np.bool_)
 
 
-def read_cell(path: Path) -> bytes:
+def cell_bytes(cell_id: str, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return the file of a cell: its columns, its id, its counts, and the seal of all of it."""
+    table = pa.table(dict(columns)).replace_schema_metadata({CELL: cell_id.encode()})
+    n, right, rms, share, samples, bits = _counts(*(columns[name] for name in _NEEDED))
+    counts = {"cell": cell_id, "n": n, "right": right, "rms": rms, "share": share,
+              "samples": samples.hex(), "bits": bits.hex()}  # fmt: skip
+    few = [name for name in _FEW if name in columns]
+    return sealed_bytes(table, {_COUNTS: json.dumps(counts)}, use_dictionary=few)
+
+
+def _counts(
+    ids: npt.NDArray[Any],
+    correct: npt.NDArray[Any],
+    rms: npt.NDArray[Any],
+    share: npt.NDArray[Any],
+) -> tuple[int, int, float, float, bytes, bytes]:
+    """Return the fields of a CellDigest but the last, from a cell's columns."""
+    with np.errstate(all="ignore"):
+        means = float(np.sqrt(np.mean(rms**2))), float(share.mean())
+    samples = hashlib.sha256(np.ascontiguousarray(ids).tobytes()).digest()
+    right = int(np.count_nonzero(correct))
+    return len(ids), right, *means, samples, np.packbits(correct).tobytes()
+
+
+def read_cell(path: str | Path) -> bytes:
     """Return the bytes of a cell's file; OSError or ValueError if it cannot be one."""
     return read_bytes(path, MOST_BYTES)
 
@@ -104,21 +139,37 @@ def _check_columns(schema: pa.Schema) -> None:
 def digest(data: bytes, cell_id: str, split: dict[bytes, bytes]) -> CellDigest:
     """Return the digest of a cell's file from its bytes; raises as `table`.
 
-    split: the packed halves of the samples seen so far, by the hash of their ids; more are added.
+    Where the file has a seal and its counts, these are taken: no column is read. split: the packed
+    halves of the samples seen so far, by the hash of their ids; more are added.
     """
-    columns = table(data, cell_id, _NEEDED).columns
-    ids, correct, rms, share = (column.to_numpy() for column in columns)
-    samples = hashlib.sha256(ids.tobytes()).digest()
+    counts = _stated(data, cell_id) if sealed(data) else None
+    if counts is None:
+        columns = table(data, cell_id, _NEEDED).columns
+        counts = _counts(*(column.to_numpy() for column in columns))
+    samples = counts[4]
     if samples not in split:
+        ids = table(data, cell_id, ["sample_id"]).column(0).to_numpy()
+        if hashlib.sha256(ids.tobytes()).digest() != samples:
+            raise ValueError("its counts are not those of its rows")
         split[samples] = np.packbits(halves(ids)).tobytes()
-    with np.errstate(all="ignore"):
-        mean_rms, mean_share = float(np.sqrt(np.mean(rms**2))), float(share.mean())
-    return CellDigest(
-        len(ids),
-        int(np.count_nonzero(correct)),
-        mean_rms,
-        mean_share,
-        samples,
-        np.packbits(correct).tobytes(),
-        split[samples],
-    )
+    return CellDigest(*counts, split[samples])
+
+
+def _stated(data: bytes, cell_id: str) -> tuple[int, int, float, float, bytes, bytes] | None:
+    """Return the counts in a file with a seal; None if it has none, as some older ones."""
+    found = data.rfind(_BEFORE)
+    start = data.find(b"{", found, found + len(_BEFORE) + _LENGTH)
+    if found < 0 or start < 0:
+        return None
+    counts = json.loads(data[start : data.index(b"}", start) + 1])
+    if counts["cell"] != cell_id:
+        raise ValueError(f"it holds cell {counts['cell']}")
+    n, right, rms, share = (counts[name] for name in ("n", "right", "rms", "share"))
+    samples, bits = bytes.fromhex(counts["samples"]), bytes.fromhex(counts["bits"])
+    if (
+        not (isinstance(n, int) and 1 <= n <= 8 * len(bits) < n + 8)
+        or int.from_bytes(bits, "big").bit_count() != right
+        or not all(isinstance(value, float) for value in (rms, share))
+    ):
+        raise ValueError("its counts contradict each other")
+    return n, right, rms, share, samples, bits

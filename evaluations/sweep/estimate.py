@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robustssm.errors import RobustssmError
+from robustssm.evaluations.sweep.cell_files import cell_bytes
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.plan import Cell, Plan
-from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread
 from robustssm.typing import FloatArray
 

@@ -16,10 +16,10 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.bundled import FOLDER
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError, out_of_memory
+from robustssm.evaluations.sweep.cell_files import cell_bytes
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.table_files import cell_bytes
 from robustssm.execution import one_thread, print_to_stderr, repeatable, resolve_device
 from robustssm.files import write_atomically
 from robustssm.tasks import Task, load_task

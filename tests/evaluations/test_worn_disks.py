@@ -20,7 +20,7 @@ from robustssm.commands.show import report, show
 from robustssm.evaluations.sweep import cell_files, records
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.table_files import COLUMNS, cell_bytes, parquet_bytes
+from robustssm.evaluations.table_files import COLUMNS, parquet_bytes
 from tests.evaluations.test_resume import plan_for, swept
 from tests.evaluations.written_runs import flat, write_run
 
@@ -37,7 +37,7 @@ def one_cell(n: int = 4) -> bytes:
     columns: dict[str, Any] = {name: rng.standard_normal(n) for name in COLUMNS}
     columns["sample_id"], columns["correct"] = np.arange(n), columns["margin"] > 0
     columns["label"], columns["prediction"] = rng.integers(0, 3, (2, n))
-    return cell_bytes("0123456789abcdef", columns)
+    return cell_files.cell_bytes("0123456789abcdef", columns)
 
 
 def flipped(whole: bytes, bits: range) -> Iterator[tuple[int, bytes]]:
@@ -63,6 +63,16 @@ def check_flips(bits: range) -> None:
     # Only the name of the seal may change unseen, its length and type included: then the file is
     # read as one of old, by the checksums of its pages.
     assert harmless <= 8 * (len(b"robustssm.sha256") + 2)
+
+
+def test_counts_are_those_of_the_rows() -> None:
+    """A digest by the counts in the file is the digest by its rows, which older files have."""
+    whole, cell = one_cell(9), "0123456789abcdef"
+    without = whole.replace(b"robustssm.sha256", b"robustssm.sha255")
+    without = without.replace(b"robustssm.counts", b"robustssm.count_")
+    assert cell_files.digest(whole, cell, {}) == cell_files.digest(without, cell, {})
+    with pytest.raises(ValueError, match="it holds cell 0123456789abcdef"):
+        cell_files.digest(whole, "other", {})
 
 
 def test_a_flipped_bit_is_found_wherever_it_is() -> None:
