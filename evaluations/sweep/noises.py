@@ -20,7 +20,8 @@ from robustssm.hippo.spectrum import spikes
 from robustssm.tasks import Task
 
 DEFAULT_EPS = (0.1, 0.3, 1.0)
-_DEFAULT_MODES = {"fourier": "1-64", "resonance": "1"}
+# The last of the default modes of fourier, if the Nyquist bin is not lower.
+_LAST_MODE = 64
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Noise:
     name: `fourier`, `resonance`, or a perturbation or adversary such as `BandNoise(1, 16)`. If its
     text holds the word `mode`, as in `Gabor(mode, 0.5, 0.1)`, it is swept over the modes.
     modes: in the grammar of `attacks.frequencies`, in `mode_unit` (`bin`, `cycles` per sample or
-    `hz`); for resonance the numbers of S4D's spikes; None takes 1-64 for fourier, 1 for resonance.
+    `hz`); for resonance the numbers of S4D's spikes; None takes 1-64 (or to
+    the Nyquist bin) for fourier, 1 for resonance.
     omega: frequencies of resonance instead of spikes, rad per unit of the layer's time.
     eps_unit, inject: None takes the perturbation's own. phase, channels: of fourier alone.
     clip: `none`, `hard` or `rescale`, which keep an input within `limits`, lowest and highest.
@@ -165,7 +167,8 @@ def _modes(noise: Noise, text: str, task: Task) -> Sequence[float | None]:
     """Return the modes to put into an expression; a single None if it has no `mode`."""
     if "mode" not in words_in(text):
         return [None]
-    modes = _DEFAULT_MODES["fourier"] if noise.modes is None else noise.modes
+    last = min(_LAST_MODE, task.length // 2) if noise.mode_unit == "bin" else _LAST_MODE
+    modes = f"1-{last}" if noise.modes is None else noise.modes
     if not isinstance(modes, str):
         return modes
     found = parse_frequencies(modes, unit=noise.mode_unit, top=task.length // 2)
@@ -183,7 +186,7 @@ def _resonances(noise: Noise, n: int | None, model: str) -> list[tuple[float, fl
             f"resonance: the state size of {model} is not known, nor the spikes that --modes "
             "counts; give frequencies by --omega"
         )
-    modes = _DEFAULT_MODES["resonance"] if noise.modes is None else noise.modes
+    modes = "1" if noise.modes is None else noise.modes
     if isinstance(modes, str):
         modes = [k for k in parse_modes(modes, top=n // 2) if modes != "all" or k > 0]
     wrong = [m for m in modes if not 1 <= m <= n // 2]

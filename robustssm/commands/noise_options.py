@@ -24,7 +24,7 @@ noise_options = with_options(
     click.option(
         "--modes",
         help="As in 1-64, 1,2,4, 1:128:8, log:1:128:16 or all: DFT bins, or spikes of S4D "
-        "(resonance). Default: 1-64 (fourier), 1 (resonance).",
+        "(resonance). Default: 1-64, or to the Nyquist bin (fourier), 1 (resonance).",
     ),
     choice(
         "--mode-unit",

@@ -86,15 +86,15 @@ def predict(
 
 
 def read_input(path: Path) -> "tuple[Array, Array | None]":
-    """Return `input` and `lengths` of an .npz file; `lengths` is None if it has none."""
+    """Return the inputs and `lengths` of an .npz file; `lengths` is None if it has none."""
     from robustssm.tasks.arrays import read_arrays
     from robustssm.tasks.reading import Source
 
-    arrays = read_arrays(Source("input", path), ("input",), ("lengths",), strict=False)
-    values, lengths = arrays["input"], arrays.get("lengths")
+    arrays = read_arrays(Source("input", path), ("inputs",), ("lengths",), strict=False)
+    values, lengths = arrays["inputs"], arrays.get("lengths")
     if values.dtype.kind not in "fiu" or values.ndim not in (2, 3) or not len(values):
         raise RejectedInputError(
-            f"input {path}: `input` is {values.dtype} {values.shape}, expected numbers (samples, "
+            f"input {path}: `inputs` is {values.dtype} {values.shape}, expected numbers (samples, "
             "length, channels) or integer tokens (samples, length)"
         )
     return values, lengths

@@ -13,21 +13,29 @@ from robustssm.tasks.base import Split, Task
 from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, room
 
 _NAMES = ("inputs", "labels", "lengths", "sample_id", "train_inputs", "rate")
+# Other names of an array, by its first.
+_SPELT = {"inputs": ("inputs", "input", "x"), "labels": ("labels", "label", "y")}
+# What `robustssm attack` writes beside these.
+_ABOUT = ("about", "in_band_share", *(f"delivered_{of}" for of in ("l2", "linf", "rms", "snr_db")))
 
 
 def arrays(path: Path) -> Task:
     """Return the task that a file of arrays holds; all samples of it are test samples.
 
     inputs: (N, L, channels) or (N, L) numbers, or (N, L) integers, which are tokens; labels: (N,)
-    integers from 0. Optional: lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1);
-    train_inputs, all steps valid, whose standard deviation is the unit of strengths (that of the
-    valid steps of `inputs` else); rate, samples per second. Nothing in the file is executed.
+    integers from 0, or texts, numbered in their order. Other names: input, x; label, y. Optional:
+    lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1); train_inputs, all steps valid,
+    whose standard deviation is the unit of strengths (that of the valid steps of `inputs` else);
+    rate, samples per second. Nothing in the file is executed.
     Raises RejectedInputError.
     """
     source = Source("data", path)
     content = read_arrays(source, _NAMES[:2], _NAMES[2:])
     inputs = _inputs(source, "inputs", content["inputs"])
-    labels = _integers(source, "labels", content["labels"], len(inputs))
+    labels = content["labels"]
+    if labels.dtype.kind in "US" and labels.ndim == 1:
+        labels = np.unique(labels, return_inverse=True)[1]
+    labels = _integers(source, "labels", labels, len(inputs))
     if labels.min() < 0 or labels.max() >= CLASSES:
         raise source.rejected(
             f"labels run from {labels.min()} to {labels.max()}, expected 0, 1, ... below {CLASSES}"
@@ -70,15 +78,23 @@ def read_arrays(
     try:
         with opened(source.path) as file:
             arrays = Arrays(file, size_of(file), room())
-            unknown = sorted(set(arrays.names) - {*required, *optional}) if strict else []
-            missing = [name for name in required if name not in arrays.names]
+            spelt = {
+                name: [one for one in _SPELT.get(name, (name,)) if one in arrays.names]
+                for name in (*required, *optional)
+            }
+            known = {one for names in spelt.values() for one in names}
+            unknown = sorted({*arrays.names} - known - {*_ABOUT}) if strict else []
+            missing = [name for name in required if not spelt[name]]
+            twice = [" and ".join(names) for names in spelt.values() if len(names) > 1]
+            if twice:
+                raise source.rejected(f"has {twice[0]}, expected one of them")
             if missing or unknown:
                 raise source.rejected(
                     f"lacks {', '.join(missing) or 'nothing'}, has "
                     f"{shown(', '.join(unknown or arrays.names)) or 'nothing'}; expected arrays "
                     f"{', '.join(required)}, and if you like {', '.join(optional)}"
                 )
-            return {name: arrays[name] for name in (*required, *optional) if name in arrays.names}
+            return {name: arrays[one[0]] for name, one in spelt.items() if one}
     except RejectedInputError:
         raise
     except FileNotFoundError:

@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from robustssm.cli import main
 from robustssm.errors import RejectedInputError
+from robustssm.evaluations.sweep.noises import Noise, conditions
+from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.tasks import load_task
 
 
@@ -72,7 +76,7 @@ def test_every_array_is_part_of_what_it_is(tmp_path: Path) -> None:
     [
         ({"labels": np.zeros(2, int)}, "lacks inputs"),
         ({"inputs": np.zeros((2, 3, 1))}, "lacks labels"),
-        ({"x": np.zeros(1)}, "has x"),
+        ({"z": np.zeros(1)}, "has z"),
         ({"labels": np.zeros(3, int)}, r"labels is int64 \(3,\)"),
         ({"labels": np.array([0.0, 1.0])}, "expected integers"),
         ({"inputs": np.zeros((0, 3, 1)), "labels": np.zeros(0, int)}, "at least one sample"),
@@ -156,3 +160,42 @@ def test_numbers_that_would_change_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(RejectedInputError, match=message):
             load_task(written(tmp_path, **{"inputs": x, "labels": y, **changes}))
+
+
+def test_what_attack_writes_is_read_back(tmp_path: Path) -> None:
+    """The perturbed samples as data of their own, and as the input of predict."""
+    noisy, logits = tmp_path / "noisy.npz", tmp_path / "logits.npz"
+    for words in (
+        ["attack", "Fourier(3, eps=0.3)", "-L", "20", "-o", str(noisy)],
+        ["predict", "s4d", "--input", str(noisy), "--output", str(logits)],
+        ["sweep", "-m", "s4d", "-d", f"file:{noisy}", "--noise", "fourier", "--modes", "1", "--eps",
+         "0.3", "-j", "1", "--no-figures", "-o", str(tmp_path / "run")],
+    ):  # fmt: skip
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, result.stderr
+    task = load_task(f"file:{noisy}")
+    with np.load(noisy) as held, np.load(logits) as predicted:
+        np.testing.assert_array_equal(task.splits["test"].inputs, held["input"])
+        np.testing.assert_array_equal(task.splits["test"].labels, held["label"])
+        right = float((predicted["output"].argmax(1) == held["label"]).mean())
+    clean = RunDirectory(tmp_path / "run")
+    assert clean.rows(clean.plan()["cell"].iloc[0])["correct"].mean() == right
+
+
+@pytest.mark.parametrize(("x", "y"), [("input", "label"), ("x", "y"), ("inputs", "y")])
+def test_other_names_and_labels_in_words(tmp_path: Path, x: str, y: str) -> None:
+    values, words = np.arange(12.0).reshape(3, 4), np.array(["up", "down", "up"])
+    task = load_task(written(tmp_path, **{x: values, y: words}))
+    assert task.classes == 2 and task.splits["test"].labels.tolist() == [1, 0, 1]
+    with pytest.raises(RejectedInputError, match=r"has inputs and x, expected one of them"):
+        load_task(written(tmp_path, inputs=values, x=values, y=words))
+    with pytest.raises(RejectedInputError, match=r"lacks labels, has inputs"):
+        load_task(written(tmp_path, inputs=values))
+    with pytest.raises(RejectedInputError, match=r"lacks nothing, has length"):
+        load_task(written(tmp_path, inputs=values, labels=words, length=np.ones(3)))
+
+
+def test_default_modes_end_at_the_nyquist_bin(tmp_path: Path) -> None:
+    task = load_task(written(tmp_path, x=np.zeros((3, 9)), y=np.array([0, 1, 0])))
+    found = conditions(Noise("fourier", eps=(0.3,), eps_unit="rms"), task, None, "own")
+    assert [one.mode for one in found] == [1.0, 2.0, 3.0, 4.0]
