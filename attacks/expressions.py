@@ -3,6 +3,8 @@
 import ast
 import dataclasses
 import inspect
+import io
+import tokenize
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, get_args, get_origin
@@ -12,9 +14,12 @@ from robustssm.attacks.base import Attack, Perturbation
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.errors import UsageError, require, require_one_of
+from robustssm.plain_text import number, whole
 
 _BUDGET = ("eps", "unit", "clip", "low", "high")
 _TABLE: dict[str, type[Attack]] = {**FAMILIES, **ADVERSARIES}
+# Characters of an expression.
+_LONGEST = 10_000
 _CONSTANTS = {"inf": float("inf"), "nan": float("nan")}
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -120,12 +125,36 @@ def counts_frequencies(text: str) -> bool:
 
 def _wrong(text: str) -> UsageError:
     return UsageError(
-        f"perturbation: {text!r} is not understood, expected as in Fourier(3, eps=0.3)"
+        f"perturbation: {text[:200]!r} is not understood, expected as in Fourier(3, eps=0.3)"
     )
+
+
+def _check_text(text: str) -> None:
+    """Raise UsageError for a text that is too long, or has a number that is not spelt in tens."""
+    if len(text) > _LONGEST:
+        raise UsageError(
+            f"perturbation: {text[:40]!r}... has {len(text)} characters, expected {_LONGEST} or "
+            "fewer"
+        )
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text.strip()).readline):
+            if token.type == tokenize.NUMBER:
+                number(token.string)
+                if token.string.isdecimal():
+                    whole(token.string)
+            elif token.type == tokenize.NAME and not token.string.isascii():
+                raise _wrong(text)
+    except (tokenize.TokenError, SyntaxError):
+        raise _wrong(text) from None
+    except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"perturbation: {text[:200]!r} is not understood: {error}") from None
 
 
 def _tree(text: str) -> tuple[str, list[ast.expr], dict[str, ast.expr]]:
     """Return the name and the arguments of a call expression as they are written."""
+    _check_text(text)
     try:
         node = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from robustssm.errors import UsageError, require_one_of
+from robustssm.plain_text import is_count, number
 
 FREQUENCY_UNITS = ("bin", "cycles", "hz")
 _MOST = 10**6
@@ -97,7 +98,7 @@ def _part(part: str, what: str, unit: str, top: float | None) -> list[float]:
         return [first + step * k for k in range(int(count))]
     first_text, dash, last_text = part.partition("-")
     if whole:
-        if not first_text.isdecimal() or (dash and not last_text.isdecimal()):
+        if not is_count(first_text) or (dash and not is_count(last_text)):
             raise UsageError(f"{what}: {part!r} is not a number, {_HELP}")
         low, high = int(first_text), int(last_text or first_text)
         if high < low:
@@ -110,7 +111,7 @@ def _part(part: str, what: str, unit: str, top: float | None) -> list[float]:
 
 def _numbers(part: str, texts: list[str], what: str, count: int) -> list[float]:
     try:
-        values = [float(text) for text in texts]
+        values = [number(text) for text in texts]
     except ValueError:
         values = []
     if len(values) != count or not np.isfinite(values).all() or min(values) < 0.0:

@@ -29,6 +29,7 @@ from robustssm.commands.ptd import ptd
 from robustssm.commands.radius import radius
 from robustssm.commands.reproduce import reproduce
 from robustssm.commands.show import report, show
+from robustssm.commands.strict_numbers import read_strictly
 from robustssm.commands.sweep import sweep
 from robustssm.commands.task import task
 from robustssm.commands.terminal import results_alone
@@ -125,6 +126,7 @@ for command in (
     train,
     zoo,
 ):
+    read_strictly(command)
     main.add_command(command)
 
 

@@ -26,6 +26,10 @@ for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
     _LOCK |= getattr(os, _name, 0)
 # Bytes of a final name in a temporary one, which has about 25 more; file systems take 255.
 _KEPT = 200
+# Bytes of a TOML file, and whole numbers in it.
+_LARGEST_TOML = 16 << 20
+_BOUND = 1 << 63
+_BELOW = "expected whole numbers below 2^63 in size"
 
 
 def prepare(path: Path) -> None:
@@ -160,9 +164,11 @@ def _beside(path: Path, folder: bool = False) -> Iterator[tuple[Path, Path]]:
     OSError names `path`.
     """
     try:
-        if not (folder and path.is_dir()):
-            prepare(path)
         whole = path.resolve()
+        if not folder:
+            prepare(path)
+        elif not whole.is_dir():
+            prepare(whole)
         partial = _name_beside(whole)
         if folder:
             partial.mkdir()
@@ -232,11 +238,22 @@ def _named(path: Path, descriptor: int) -> bool:
         return False
 
 
+def _check_numbers(value: Any, who: str) -> None:
+    """Raise UsageError if a value of TOML is or holds a whole number that is no 64-bit one."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_numbers(item, f"{who}: {key}" if isinstance(value, dict) else who)
+    elif isinstance(value, int) and not -_BOUND < value < _BOUND:
+        raise UsageError(f"{who} is a number of {value.bit_length()} bits, {_BELOW}")
+
+
 def read_toml(path: Path, who: str) -> dict[str, Any]:
     """Return the table of a TOML file; raises UsageError, one line that `who` starts."""
     try:
         # Editors of Windows put a byte order mark before the text.
-        return tomllib.loads(read_text(path))
+        content = tomllib.loads(read_text(path, largest=_LARGEST_TOML))
+        _check_numbers(content, who)
+        return content
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{who}: is no TOML: {error}") from None
     except RecursionError:
@@ -245,5 +262,9 @@ def read_toml(path: Path, who: str) -> dict[str, Any]:
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{who}: is no UTF-8 text; expected a TOML file") from None
+    except UsageError:
+        raise
+    except ValueError:  # of the int that tomllib makes of thousands of digits
+        raise UsageError(f"{who}: a number has too many digits, {_BELOW}") from None
     except OSError as error:
         raise UsageError(f"{who}: cannot be read ({error.strerror})") from None

@@ -1,4 +1,4 @@
-"""Text that is data, as each output has to hold it so that it stays text.
+"""Text that is data: how outputs hold it so that it stays text, and which numbers it spells.
 
 Names of models, noises and tasks, errors and paths come from others. On a terminal they must not
 move the cursor, in Markdown make no heading, link or HTML, in a figure no formula.
@@ -10,6 +10,12 @@ import re
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # What starts something in Markdown; an underscore inside a word does not.
 _MARKUP = re.compile(r"[\\`*<$~|]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|(?<=\])(?=[(\[:])|!(?=\[)")
+_COUNT = re.compile("[0-9]{1,30}")
+_LARGEST = (1 << 63) - 1
+_NUMBER = re.compile(
+    r"[-+]?(?:(?:[0-9]{1,400}(?:[.][0-9]{0,400})?|[.][0-9]{1,400})(?:e[-+]?[0-9]{1,5})?|inf|nan)",
+    re.IGNORECASE,
+)
 _ENTITIES = {"<": "&lt;", "&": "&amp;"}
 
 
@@ -44,3 +50,28 @@ def figure_label(text: str) -> str:
     """
     text = visible(text, keep="\n").replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def is_count(text: str) -> bool:
+    """Return whether a text is a whole number of 0 or more, in ASCII digits, below 2^63."""
+    return _COUNT.fullmatch(text) is not None and int(text) <= _LARGEST
+
+
+def whole(text: str) -> int:
+    """Return the whole number that a text is, below 2^63 in size; ValueError if it is none.
+
+    Digits are ASCII, in tens, with nothing between them: no 1_0, no 0x10, no digits of other
+    scripts, which `int` takes.
+    """
+    text = text.strip(" ")
+    if not is_count(text.removeprefix("-") if text[:1] == "-" else text.removeprefix("+")):
+        raise ValueError(f"{text[:40]!r} is no whole number below 2^63 in ASCII digits")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """Return the number that a text is, be it inf or nan; ValueError if it is none; as `whole`."""
+    text = text.strip(" ")
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError(f"{text[:40]!r} is no number in ASCII digits")
+    return float(text)

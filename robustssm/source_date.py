@@ -3,6 +3,7 @@
 import os
 
 from robustssm.errors import UsageError
+from robustssm.plain_text import is_count
 
 
 def source_date() -> int:
@@ -14,7 +15,7 @@ def source_date() -> int:
     Reference: reproducible-builds.org, SOURCE_DATE_EPOCH specification, version 1.1.
     """
     text = os.environ.get("SOURCE_DATE_EPOCH", "0")
-    if not (text.isascii() and text.isdigit()):
+    if not is_count(text):
         raise UsageError(
             f"environment SOURCE_DATE_EPOCH: is {text!r}, expected whole seconds since 1970; set "
             "it to a number or unset it"

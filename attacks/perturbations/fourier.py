@@ -14,6 +14,7 @@ from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.attacks.channels import Wave
 from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
+from robustssm.plain_text import is_count
 from robustssm.typing import IntArray
 
 _MOST_PHASES = 1024
@@ -56,7 +57,7 @@ class Fourier(Wave):
     def _tried(self) -> int:
         """The number P of phases of `worst:P`; 0 for any other phase."""
         name, _, count = str(self.phase).partition(":")
-        held = name == "worst" and count.isdecimal() and 1 <= int(count) <= _MOST_PHASES
+        held = name == "worst" and is_count(count) and 1 <= int(count) <= _MOST_PHASES
         return int(count) if held else 0
 
     def cycles(self, site: Site) -> float:

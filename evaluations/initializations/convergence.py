@@ -25,6 +25,7 @@ from robustssm.evaluations.initializations.responses import Damped, Response, is
 from robustssm.evaluations.initializations.time_domain import time_error
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.legs import check_order
+from robustssm.plain_text import is_count
 from robustssm.typing import FloatArray
 
 STRONG = "sup"
@@ -98,7 +99,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     """Return the state sizes of `4-4096` (its ends and the powers of two between) or `4,6,9`."""
     sizes: set[int] = set()
     for part in text.split(","):
-        ends = [int(end) if end.strip().isdecimal() else 0 for end in part.split("-")]
+        ends = [int(end) if is_count(end.strip()) else 0 for end in part.split("-")]
         holds = len(ends) <= 2 and SMALLEST <= ends[0] <= ends[-1] <= LARGEST
         expected = f"as in 4-4096 or 4,6,9, within {SMALLEST} to {LARGEST}"
         require(holds, "state size", part.strip(), expected)

@@ -7,6 +7,7 @@ import numpy as np
 from robustssm.errors import ShapeError, UsageError
 from robustssm.hippo import legs
 from robustssm.numpy_files import DAMAGED, read_npy
+from robustssm.plain_text import is_count, number
 from robustssm.typing import FloatArray
 
 
@@ -18,7 +19,7 @@ def read_readout(text: str, n: int) -> FloatArray:
     ShapeError.
     """
     kind, colon, seed = text.partition(":")
-    if text[:1] == "e" and text[1:].isascii() and text[1:].isdigit():
+    if text[:1] == "e" and is_count(text[1:]):
         if int(text[1:]) >= n:
             raise UsageError(f"readout: {text!r} is beyond the state, expected e0 to e{n - 1}")
         return np.eye(1, n, int(text[1:]))[0]
@@ -27,7 +28,7 @@ def read_readout(text: str, n: int) -> FloatArray:
     if text == "ones":
         return np.ones(n)
     if kind == "random":
-        if not colon or not (seed.isascii() and seed.isdigit()):
+        if not colon or not is_count(seed):
             raise UsageError(f"readout: {text!r} has no seed, expected random:SEED, SEED >= 0")
         return np.random.default_rng(int(seed)).standard_normal(n)
     path = Path(text)
@@ -58,7 +59,7 @@ def read_readout(text: str, n: int) -> FloatArray:
 def _listed(text: str, n: int) -> FloatArray:
     """Return the numbers of `text`, padded with zeros to n."""
     try:
-        numbers = np.array([float(part) for part in text.split(",")])
+        numbers = np.array([number(part) for part in text.split(",")])
     except ValueError:
         numbers = np.full(1, np.nan)
     if not np.isfinite(numbers).all() or not numbers.any() or len(numbers) > n:

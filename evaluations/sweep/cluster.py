@@ -21,6 +21,7 @@ from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep, run_chunk_apart
 from robustssm.execution import sealed, versions
+from robustssm.plain_text import is_count
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -54,7 +55,7 @@ def cluster(chunks: Iterable[Chunk], options: WorkOptions, address: str) -> Iter
 def local_workers(address: str) -> int:
     """Return N of `local:N`, 0 for the address of a scheduler; UsageError for neither."""
     kind, _, count = address.partition(":")
-    if kind == "local" and count.isascii() and count.isdecimal() and int(count) > 0:
+    if kind == "local" and is_count(count) and int(count) > 0:
         return int(count)
     if kind == "local" or "://" not in address:
         raise UsageError(

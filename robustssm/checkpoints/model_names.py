@@ -8,7 +8,7 @@ says its training seed. A path may have commas and equals signs where the file e
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.errors import UsageError, nearest
 from robustssm.hippo.initializations import NAMES
+from robustssm.plain_text import is_count
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,21 @@ def _is_file(name: str) -> bool:
     """Return whether a name is that of a file, or has one behind its first equals sign."""
     label, _, behind = name.partition("=")
     places = (name.strip(), "" if "," in label else behind.strip())
-    return any(place and Path(place).expanduser().is_file() for place in places)
+    return any(place and _is_there(place, Path.is_file) for place in places)
+
+
+def _is_there(place: str, holds: Callable[[Path], bool] = Path.exists) -> bool:
+    """Return whether a path exists; it does not if it is none, such as one that is too long."""
+    try:
+        return holds(Path(place).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def _parts(name: str) -> tuple[str, str]:
     """Return the label, empty without one, and the place of a model; no place if it is bundled."""
     label, equals, place = name.partition("=")
-    if name.startswith(("/", "./", "../", "~")) or Path(name).is_file() or is_code(label):
+    if name.startswith(("/", "./", "../", "~")) or _is_there(name, Path.is_file) or is_code(label):
         return "", name
     if equals:
         if not label or not place:
@@ -116,7 +125,7 @@ def _parts(name: str) -> tuple[str, str]:
             )
         return label, place
     bundled = name.partition("/")[0].lower() in NAMES
-    there = "/" in name or "." in name or Path(name).exists()
+    there = "/" in name or "." in name or _is_there(name)
     return "", name if there and not bundled else ""
 
 
@@ -138,7 +147,7 @@ def _named(name: str) -> list[ModelRef]:
     if not place:
         return _bundled(name)
     label, slash, seed = called.partition("/")
-    if slash and not seed.isdecimal():
+    if slash and not is_count(seed):
         raise UsageError(f"model: {name!r} has training seed {seed!r}, expected as in mine/3=file")
     return [_placed(label, place, int(seed) if slash else None)]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from robustssm.errors import UsageError
+from robustssm.plain_text import number
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ class Overrides:
 def _numbers(text: str) -> tuple[float, ...]:
     """Return the finite numbers of a text with commas; none if it holds something else."""
     try:
-        values = tuple(float(part) for part in text.split(","))
+        values = tuple(number(part) for part in text.split(","))
     except ValueError:
         return ()
     return values if all(map(math.isfinite, values)) else ()

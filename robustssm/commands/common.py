@@ -14,7 +14,7 @@ import click
 from robustssm.commands import terminal
 from robustssm.commands.config import with_config
 from robustssm.errors import UsageError
-from robustssm.plain_text import visible
+from robustssm.plain_text import is_count, number, visible
 
 if TYPE_CHECKING:
     from robustssm.checkpoints.model_names import ModelRef
@@ -33,7 +33,7 @@ class BatchSize(click.types.StringParamType):
         """Return the number; None for auto."""
         if value in (None, "auto"):
             return None
-        if not (str(value).isdecimal() and str(value).isascii()) or int(value) < 1:
+        if not is_count(str(value)) or int(value) < 1:
             self.fail(f"{value!r} is not understood, expected auto or 1, 2, ...", param, ctx)
         return int(value)
 
@@ -58,7 +58,7 @@ class Numbers(click.types.StringParamType):
         numbers: dict[float, None] = {}
         for part in value.split(","):
             try:
-                numbers[float(part)] = None
+                numbers[number(part)] = None
             except ValueError:
                 raise UsageError(
                     f"{self.what}: {part.strip()!r} is not a number, expected as in 0.1,0.3,1"
@@ -74,7 +74,7 @@ class Range(click.types.StringParamType):
         if not isinstance(value, str):
             return value
         try:
-            low, high = map(float, value.split(","))
+            low, high = map(number, value.split(","))
         except ValueError:
             raise UsageError(f"range: {value!r} is not understood, expected as in 0,1") from None
         return low, high

@@ -8,6 +8,7 @@ import click
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, names_in, output, shared
 from robustssm.errors import UsageError, require
+from robustssm.plain_text import is_count
 
 
 @click.command()
@@ -105,6 +106,6 @@ def _numbers(text: str, option: str, count: int) -> tuple[float, ...]:
 def _grid(text: str) -> tuple[int, int]:
     """Return the columns and rows of `100x100` or `100`; raise UsageError if it is neither."""
     parts = text.lower().split("x")
-    fits = len(parts) <= 2 and all(part.strip().isdecimal() for part in parts)
+    fits = len(parts) <= 2 and all(is_count(part.strip()) for part in parts)
     require(fits, "pseudospectrum: --grid", text, "100x100 or one number")
     return int(parts[0]), int(parts[-1])

@@ -29,6 +29,7 @@ from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import DEFAULT_TAU, Diagonalization, normal, perturb, rank_one
 from robustssm.hippo.ptd_methods import make, scaled_random
+from robustssm.plain_text import is_count, number
 from robustssm.typing import ComplexArray, FloatArray
 
 # family: which layer; method: how HiPPO is diagonalised (None: the poles are a formula).
@@ -58,7 +59,7 @@ _PARAMETERS: dict[str, dict[str, str]] = {
 def _number(text: str) -> float:
     """Return a parameter as a number, NaN if it is none."""
     try:
-        return float(text)
+        return number(text)
     except ValueError:
         return math.nan
 
@@ -66,7 +67,7 @@ def _number(text: str) -> float:
 # What each parameter has to be, and in words.
 _EXPECTED: dict[str, tuple[Callable[[str], bool], str]] = {
     "tau": (lambda text: 0.0 < _number(text) <= 1.0, "a number, 0 < tau <= 1"),
-    "seed": (str.isdecimal, "an integer >= 0"),
+    "seed": (is_count, "an integer >= 0"),
     "size": (
         lambda text: text == "stable" or 0.0 < _number(text) < math.inf,
         "a number, |E|/|A| > 0, or stable",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from robustssm.errors import UsageError, nearest
+from robustssm.plain_text import number, whole
 from robustssm.tasks.base import Task
 from robustssm.tasks.reading import within
 
@@ -125,12 +126,15 @@ def _stamps(spec: str) -> Iterator[tuple[str, int, int]]:
     """Yield path, time and size of what a task's name points to."""
     name, _, rest = spec.strip().partition(":")
     for text in [rest] if name == FILE else [part.partition("=")[2] for part in rest.split(":")]:
-        path = Path(text).expanduser() if text else None
-        if path is None or not path.exists():
+        try:
+            path = Path(text).expanduser() if text else None
+            if path is None or not path.exists():
+                continue
+            for file in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
+                status = file.stat()
+                yield str(file.resolve()), status.st_mtime_ns, status.st_size
+        except (OSError, ValueError, RuntimeError):  # no name of a file, or one nobody may read
             continue
-        for file in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
-            status = file.stat()
-            yield str(file.resolve()), status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=4)
@@ -161,11 +165,9 @@ def _value(name: str, key: str, text: str, kind: type) -> object:
     """Return what a parameter's text says."""
     if kind is Path:
         return Path(text).expanduser()
-    if kind is int and not text.isascii():
-        text = ""  # int() takes other digits as well
     try:
-        return kind(text)
+        return whole(text) if kind is int else number(text) if kind is float else kind(text)
     except ValueError:
         raise UsageError(
-            f"{name}: {key} is {text!r}, expected {_WORDS[kind]} as in {spelling(name)}"
+            f"{name}: {key} is {text[:_SHOWN]!r}, expected {_WORDS[kind]} as in {spelling(name)}"
         ) from None

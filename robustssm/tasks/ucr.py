@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from robustssm.file_formats.contents import shown
+from robustssm.plain_text import is_count
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check
 from robustssm.tasks.reading import Source, check_room, held_out, ragged
@@ -188,7 +189,7 @@ def _check_length(source: Source, header: dict[str, str], lengths: IntArray) -> 
 
 
 def _count(source: Source, name: str, word: str) -> int:
-    if not (word.isascii() and word.isdecimal() and len(word) < 10) or int(word) < 1:
+    if not (is_count(word) and len(word) < 10) or int(word) < 1:
         raise source.rejected(f"@{name} is {word[:20]!r}, expected a number")
     return int(word)
 

@@ -28,6 +28,7 @@ from robustssm.errors import UsageError, nearest, require
 from robustssm.files import read_toml
 from robustssm.hippo.initializations import parse
 from robustssm.networks.network import Architecture
+from robustssm.plain_text import is_count
 from robustssm.tasks import load_task
 from robustssm.tasks.registry import FILE, TASKS, maker
 from robustssm.training.config import TrainingConfig
@@ -250,7 +251,7 @@ def scaled_task(
     if not key or (as_given and key in values):
         return spec, 1.0
     text = values.get(key, str(allowed[key].default))
-    size = int(text) if text.isascii() and text.isdecimal() else 0
+    size = int(text) if is_count(text) else 0
     size = size or (samples or 0 if key == "limit" else 0)
     if not size:
         return spec, 1.0

@@ -78,7 +78,7 @@ def test_a_name_that_was_foreseen_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", ["whole", "file"])
 def test_a_dangling_link_says_what_it_is(kind: str, tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to(tmp_path / "gone")
     with pytest.raises((OSError, StorageError), match=r"is a link to .*gone, which does not exist"):

@@ -32,6 +32,7 @@ NAMED = (
     'model = ["s4d", "own=evil.py:make"]\n' + REST,
     'model = "s4d,own/3=./evil.py:make"\n' + REST,
     REST + '[checkpoints]\nown = "evil.py:make"\n',
+    'model = "a=b,own=evil.py:make"\n' + REST,
 )
 
 
@@ -74,7 +75,7 @@ def test_nor_does_it_allow_itself(key: str, mark: Path) -> None:
         assert result.exit_code == 2 and "is unknown" in result.stderr and not mark.exists()
 
 
-@pytest.mark.parametrize("text", NAMED)
+@pytest.mark.parametrize("text", NAMED[:-1])  # the last one names a file that is not there
 @pytest.mark.parametrize(
     "command",
     [
