@@ -4,7 +4,7 @@
 
 Columns: claim, estimand, estimate, low and high (95 % Student interval over `seeds` training
 seeds), null (the value that the claim denies), margin (of a claim that two things are alike),
-quantity (the row of measured.csv that estimate and interval are taken from; none: they are here).
+quantity (the row of measured.csv that estimate and interval are taken from).
 """
 
 from pathlib import Path
@@ -40,11 +40,9 @@ def measured(claims: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
 
     To six digits, as they are stored: p is that of what the file says.
     """
-    found = numbers.set_index("quantity").loc[claims["quantity"].dropna(), ["value", "low", "high"]]
-    taken = claims["quantity"].notna()
-    columns = ["estimate", "low", "high"]
-    claims.loc[taken, columns] = found.map(lambda value: float(f"{value:.6g}")).to_numpy()
-    return claims
+    found = numbers.set_index("quantity").loc[claims["quantity"], ["value", "low", "high"]]
+    columns = found.map(lambda value: float(f"{value:.6g}")).to_numpy().T
+    return claims.assign(**dict(zip(("estimate", "low", "high"), columns, strict=True)))
 
 
 def main(folder: Path = Path(__file__).parent / "data") -> None:

@@ -1,7 +1,9 @@
 """Write docs/data from what the commands named there have stored.
 
     python -m docs.recompute paper FOLDER         # robustssm reproduce all --quick -o FOLDER
-    python -m docs.recompute sweeps RUN...        # the sweeps that perturbations.csv names
+    python -m docs.recompute sweeps RUN...        # the sweeps of perturbations.csv, resonance.csv
+    python -m docs.recompute converge FILE        # what the command of converge.csv prints as CSV
+    python -m docs.recompute baselines
     python -m docs.recompute tutorial FOLDER      # where the commands of docs/tutorial.md were run
     python -m docs.recompute calibration RUN...   # the sweeps of the detector in docs/tasks.md
     python -m docs.recompute study FOLDER         # robustssm ptd --study -n 16,32,64,128,256 -o ...
@@ -22,19 +24,22 @@ from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 import click
-import numpy as np
 import pandas as pd
 from click.testing import CliRunner
 
+from docs import sweep_findings as findings
 from docs.data_files import AGAIN, DATA, NAN, Number, measured, put
 from docs.paper_findings import RECIPES, span
 from robustssm.cli import main as robustssm
+from robustssm.evaluations.initializations.convergence import fit
 from robustssm.evaluations.paper import running
 from robustssm.evaluations.results.summary import perturbed
-from robustssm.evaluations.statistics.intervals import seed_interval
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.hippo.matrix_files import load_initialization
 from robustssm.tasks import load_task
+
+# The task of docs/tasks.md, from 10 to 128 tokens.
+LISTOPS = "listops:train=8000:validation=500:test=2000:min_length=10:max_length=128"
 
 
 def printed(*words: str) -> pd.DataFrame:
@@ -80,62 +85,23 @@ def paper(folder: Path, full: bool) -> None:
             measured(f"{command} --quick", found)
 
 
-# Noises of the sweeps -> how perturbations.csv calls them; of Fourier modes mean and worst.
-NOISES = {
-    "fourier": ("mean over Fourier modes 0 to 128", "worst Fourier mode of each seed"),
-    "BandNoise(1, 16)": ("noise in bins 1 to 16",),
-    "BandNoise(17, 128)": ("noise in bins 17 to 128",),
-    "Guided(1, 128)": ("`Guided`: a sinusoid a sample",),
-    "BandPGD(1, 128, drop=True)": ("`BandPGD`, modes 1 to 128",),
-    "Resonance(325.426)": ("resonance at layers",),
-}
-SEARCHES = {
-    "Guided(1, 128)": "`Guided`: one sinusoid a sample",
-    "RandomSearch(1, 128, queries=200)": "`RandomSearch`, 200 queries, no gradients",
-    "BandPGD(1, 128, drop=True)": "`BandPGD`, stopped once misclassified",
-}
-# Samples and strength of adversaries.csv.
-FIRST, STRENGTH = 128, 0.3
-
-
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 def sweeps(runs: tuple[Path, ...]) -> None:
-    """Write perturbations.csv and adversaries.csv from finished sweeps."""
+    """Write perturbations.csv, adversaries.csv and resonance.csv from finished sweeps."""
     for path in runs:
-        summary = perturbed(pd.read_csv(path / "summary.csv"))
-        rows = []
-        for (noise, eps, model), part in summary.groupby(["noise", "eps", "model"], sort=False):
-            over_modes = part.groupby("train_seed")["accuracy"]
-            both = over_modes.mean(), over_modes.min()
-            for name, seeds in zip(NOISES.get(noise, ()), both, strict=False):
-                rows.append((name, eps, model, seeds.mean(), *seed_interval(seeds), AGAIN))
-        columns = ["perturbation", "eps", "model", "accuracy", "low", "high", "source"]
-        shown = pd.read_csv(DATA / "perturbations.csv", skiprows=1)[columns[:3]]
-        put("perturbations", columns[:3], pd.DataFrame(rows, columns=columns).merge(shown))
+        whole = pd.read_csv(path / "summary.csv")
+        summary = perturbed(whole)
+        key = ["perturbation", "eps", "model"]
+        shown = pd.read_csv(DATA / "perturbations.csv", skiprows=1)[key]
+        put("perturbations", key, findings.perturbations(summary).merge(shown))
+        put("resonance", ["where", "eps", "model"], findings.resonance(whole))
+        known = pd.read_csv(DATA / "adversaries.csv", skiprows=1)[["search", "model", "passes"]]
+        searched = findings.adversaries(RunDirectory(path))
+        put("adversaries", ["search", "passes", "model"], known.merge(searched))
         facts = {"digits n": summary["n"].max(), "digits seeds": summary["train_seed"].nunique()}
-        measured("robustssm sweep, as in perturbations.csv", facts)
-        _adversaries(RunDirectory(path))
-
-
-def _adversaries(run: RunDirectory) -> None:
-    plan = run.plan()
-    rows = []
-    for (noise, model), part in plan[plan["eps"] == STRENGTH].groupby(["noise", "model"]):
-        found: dict[str, list[float]] = {}
-        for _, cells in part.groupby("train_seed"):
-            right = np.array([run.rows(cell)["correct"][:FIRST] for cell in cells["cell"]])
-            if noise == "fourier":
-                found.setdefault("worst mode, one for all samples", []).append(right.mean(1).min())
-                found.setdefault("worst mode of each sample, random phase", []).append(
-                    right.all(0).mean()
-                )
-            elif noise in SEARCHES:
-                found.setdefault(SEARCHES[noise], []).append(right.mean())
-        rows += [(name, model, float(np.mean(seeds)), AGAIN) for name, seeds in found.items()]
-    known = pd.read_csv(DATA / "adversaries.csv", skiprows=1)[["search", "model", "passes"]]
-    new = pd.DataFrame(rows, columns=["search", "model", "accuracy", "source"])
-    put("adversaries", ["search", "passes", "model"], known.merge(new, on=["search", "model"]))
+        command = "robustssm sweep, as in perturbations.csv and resonance.csv"
+        measured(command, facts | findings.differences(summary))
 
 
 @main.command()
@@ -184,6 +150,34 @@ def calibration(runs: tuple[Path, ...]) -> None:
     columns = ["added", "eps", "n", "accuracy", "low", "high", "closed_form"]
     table = pd.DataFrame(rows, columns=columns).drop_duplicates(["added", "eps"])
     put("calibration", ["added", "eps"], table)
+
+
+@main.command()
+@click.argument("table", type=click.Path(path_type=Path))
+def converge(table: Path) -> None:
+    """Write converge.csv, the fits of the errors that `robustssm converge --format csv` printed."""
+    fits = fit(pd.read_csv(table, keep_default_na=False, na_values=[""]).fillna({"status": ""}))
+    put("converge", ["init", "quantity"], fits)
+
+
+@main.command()
+def baselines() -> None:
+    """Write small-baselines.csv: chance, and of ListOps what its first two tokens say."""
+    rows = []
+    for name, task in {
+        "noise-padded": load_task("noise-padded"),
+        "ListOps": load_task(LISTOPS),
+    }.items():
+        rows.append({"task": name, "n": len(task.splits["test"]), "chance": task.chance})
+    first = {name: map(tuple, task.splits[name].inputs[:, :2]) for name in ("train", "test")}
+    pairs = {
+        name: pd.DataFrame({"first": list(tokens), "label": task.splits[name].labels})
+        for name, tokens in first.items()
+    }
+    best = pairs["train"].groupby("first")["label"].agg(lambda labels: labels.mode()[0])
+    right = pairs["test"]["first"].map(best) == pairs["test"]["label"]
+    rows[-1] |= {"known": right.mean(), "how": "from the root operator and the token behind it"}
+    put("small-baselines", ["task"], pd.DataFrame(rows).assign(source=AGAIN))
 
 
 @main.command()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from docs import data_files, paper_findings
+from docs import data_files, paper_findings, sweep_findings
 from docs.claims import measured
 from docs.recompute import main
 from docs.tables import WIDTH, broken
@@ -70,6 +70,7 @@ def test_sweeps_are_read_by_seed_and_sample(data: Path, tmp_path: Path) -> None:
     rows = "".join(f'"{name}",129,s4d,0.1,page\n' for name in searches)
     head = "search,passes,model,accuracy,source"
     (data / "adversaries.csv").write_text(f"# robustssm sweep\n{head}\n{rows}")
+    (data / "resonance.csv").write_text("# robustssm sweep\nwhere,eps,model,accuracy,low,high\n")
     last = share(0.25)[::-1]  # wrong where the others are right
     curves = {
         ("s4d", 0): {(1.0, 0.3): share(0.5), (2.0, 0.3): last},
@@ -89,6 +90,23 @@ def test_sweeps_are_read_by_seed_and_sample(data: Path, tmp_path: Path) -> None:
     assert set(adversaries["source"]) == {data_files.AGAIN}
     facts = read(data, "measured").set_index("quantity")["value"]
     assert (facts["digits n"], facts["digits seeds"]) == (40, 2)
+
+
+def test_resonance_and_differences_are_of_each_seed() -> None:
+    rows = [
+        ("resonance", "spike", 1.0, 1.0, model, seed, accuracy)
+        for model, accuracies in {"s4d": [0.2, 0.1], "s4ptd": [0.9, 0.95]}.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    rows += [("clean", "", 0.0, 0.0, "s4d", seed, 0.5 + seed / 10) for seed in (0, 1)]
+    names = ["noise", "mode_unit", "mode", "eps", "model", "train_seed", "accuracy"]
+    summary = pd.DataFrame(rows, columns=names)
+    found = sweep_findings.resonance(summary).set_index(["where", "model"])
+    assert found.loc[("clean", "s4d"), "accuracy"] == pytest.approx(0.55)
+    spike = found.loc[("spike", "s4ptd"), ["accuracy", "low", "high"]]
+    assert tuple(spike) == pytest.approx((0.925, *seed_interval([0.9, 0.95])))
+    (gap,) = sweep_findings.differences(summary[summary["noise"] != "clean"]).values()
+    assert gap == pytest.approx((0.775, *student([0.7, 0.85])))
 
 
 def test_a_run_that_is_not_finished_leaves_the_numbers(data: Path, tmp_path: Path) -> None:
@@ -157,12 +175,12 @@ def test_contaminated_accuracies_in_numbers() -> None:
 
 
 def test_claims_take_the_numbers_of_their_quantity() -> None:
-    claims = pd.DataFrame(
-        {"estimate": [0.0, 3.0], "low": [0.0, 2.0], "high": [0.0, 4.0], "quantity": ["a", None]}
-    )
-    numbers = pd.DataFrame({"quantity": ["b", "a"], "value": [9, 0.5], "low": [9, 0.4], "high": [9, 0.6]})  # fmt: skip  # noqa: E501
-    found = measured(claims, numbers)[["estimate", "low", "high"]].to_numpy()
-    np.testing.assert_array_equal(found, [[0.5, 0.4, 0.6], [3.0, 2.0, 4.0]])
+    claims = pd.DataFrame({"estimate": [0.0, 3.0], "quantity": ["a", "b"]})
+    rows = {"b": (9.0, 8.0, 10.0), "c": (0.0, 0.0, 0.0), "a": (1 / 3, 0.25, 0.5)}
+    numbers = pd.DataFrame.from_dict(rows, "index", columns=["value", "low", "high"])
+    found = measured(claims, numbers.rename_axis("quantity").reset_index())
+    expected = [[0.333333, 0.25, 0.5], [9.0, 8.0, 10.0]]  # six digits, as the file has them
+    np.testing.assert_array_equal(found[["estimate", "low", "high"]], expected)
 
 
 def test_what_stands_in_brackets_is_not_broken() -> None:
