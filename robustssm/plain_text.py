@@ -9,7 +9,7 @@ import re
 # Control characters, separators of lines, signs that reverse the direction, halves of a character.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # What starts something in Markdown; an underscore inside a word does not.
-_MARKUP = re.compile(r"[\\`*<$~|]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|(?<=\])(?=[(\[:])|!(?=\[)")
+_MARKUP = re.compile(r"[\\`*<$~|]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<=\])(?=[(\[:])|!(?=\[)")
 _COUNT = re.compile("[0-9]{1,30}")
 _LARGEST = (1 << 63) - 1
 _NUMBER = re.compile(

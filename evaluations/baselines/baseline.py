@@ -150,7 +150,7 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
         chance=compared.chance,
         seed=int(plan["seed"].iloc[0]),
         device=str(manifest.get("device", "cpu")),
-        versions=dict(manifest["versions"]),
+        versions=dict(manifest.get("versions", {})),
     )
     members.sort(key=lambda member: (member.model, member.train_seed))
     ordered = dict(sorted(found.items(), key=lambda item: _order(item[1])))

@@ -86,6 +86,8 @@ def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparabl
             )
     _check_perturbations(members)
     manifest = runs[0].manifest()
+    if "chance" not in manifest:
+        raise UsageError(f"run {runs[0].path}: its manifest.json lacks chance; sweep it anew")
     devices = sorted({str(run.manifest().get("device", "cpu")) for run in runs})
     ties = "predictions near a tie may differ by that alone"
     notes = (f"computed on {' and '.join(devices)}: {ties}",) if len(devices) > 1 else ()

@@ -49,7 +49,15 @@ def cluster(chunks: Iterable[Chunk], options: WorkOptions, address: str) -> Iter
     with ExitStack() as stack:
         client = _client(address, stack)
         _check_versions(client)
-        yield from _flow(client, chunks, replace(options, directory=None), run)
+        try:
+            yield from _flow(client, chunks, replace(options, directory=None), run)
+        except Exception as error:
+            if client.status == "running":
+                raise
+            raise ClusterError(
+                f"cluster {address}: its scheduler was lost; what is finished is kept, start a "
+                "scheduler and workers, then run the command again with its address"
+            ) from error
 
 
 def local_workers(address: str) -> int:
@@ -110,7 +118,8 @@ def _client(address: str, stack: ExitStack) -> "Client":
         raise ClusterError(
             "cluster: Dask is not installed; run pip install 'robustssm[dask]'"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client", "distributed.comm"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     count = local_workers(address)
     if count:
         settings = {
@@ -177,6 +186,8 @@ def _flow(
             # Computed again where the worker that had it died before it was fetched.
             ends = future.result()
         except Exception:
+            if client.status != "running":
+                raise
             ends = []
             if len(chunk) > 1:
                 # One of them kills workers: they are tried one by one.
@@ -193,6 +204,8 @@ def _flow(
         try:
             ends = submit([cell]).result()
         except Exception as error:
+            if client.status != "running":
+                raise
             ends = [failure(cell, error)]
         for end in ends:
             yield keep(end, run)

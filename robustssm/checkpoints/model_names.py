@@ -16,7 +16,7 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.errors import UsageError, nearest
 from robustssm.hippo.initializations import NAMES
-from robustssm.plain_text import is_count
+from robustssm.plain_text import is_count, one_line
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ def resolve(texts: str | Iterable[str], settings: Sequence[str] = ()) -> list[Mo
     if not models:
         raise UsageError("model: none is named, expected as in --model s4d,s4ptd/*")
     labels = [str(model) for model in models]
+    for label in labels:
+        if not one_line(label):
+            raise UsageError(
+                f"model: {label!r} has a control character in its name; name it by name=path"
+            )
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise UsageError(f"model: {', '.join(twice)} is named twice; name each model once")

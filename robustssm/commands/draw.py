@@ -6,6 +6,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, names_in, output, shared
+from robustssm.commands.show import cure, damage
 
 # As in robustssm.figures.sweep_figures.KINDS, which is heavy to import.
 FIGURES = ("robustness", "heat-maps", "differences", "worst-case", "layer-response")
@@ -33,7 +34,8 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
       robustssm draw runs/small
       robustssm draw runs/small --figures heat-maps,layer-response -o drawn
 
-    Exit codes: 0 drawn; 2 usage, or nothing to draw; 4 a checkpoint is not that of the run.
+    Exit codes: 0 drawn; 2 usage, or nothing to draw; 4 a checkpoint is not that of the run, or
+    something in it is damaged, and named.
     """
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.results.tables import read_tables
@@ -50,6 +52,10 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
         raise CommandError(
             f"run {run}: has no finished perturbed cell to draw; finish its sweep", 2
         )
+    lacking = {"chance", "length"} - state.manifest.keys()
+    if lacking:
+        why = state.damaged.get("manifest.json", f"lacks {' and '.join(sorted(lacking))}")
+        raise CommandError(f"run {run}: manifest.json: {why}; {cure(state)}", 4)
     from robustssm.figures.sweep_figures import also_drawn, draw_tables
 
     folder = output or run / "figures"
@@ -77,3 +83,5 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
     if output is None:
         also_drawn(folder, files)
     terminal.note(f"{folder}: {len(files)} files drawn")
+    if state.damaged:
+        raise CommandError(f"run {run}: damaged: {damage(state)}; {cure(state)}", 4)

@@ -63,7 +63,7 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
             else "the overview is of summary.csv; no plan says what else there is"
         )
     if state.damaged:
-        raise CommandError(f"run {run}: damaged: {_damaged(state)}; {_cure(state)}", 4)
+        raise CommandError(f"run {run}: damaged: {damage(state)}; {cure(state)}", 4)
 
 
 @click.command()
@@ -109,17 +109,17 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     else:
         terminal.note(f"{output}: {write_report(state, output)} lines written")
     if state.damaged:
-        raise CommandError(f"run {run}: damaged: {_damaged(state)}; {_cure(state)}", 4)
+        raise CommandError(f"run {run}: damaged: {damage(state)}; {cure(state)}", 4)
 
 
-def _damaged(state: "Inspection") -> str:
+def damage(state: "Inspection") -> str:
     """Return the damaged files and why, the first of many, and how many there are."""
     found = [f"{name}: {why}" for name, why in sorted(state.damaged.items())]
     more = f"; and {len(found) - _SHOWN} more, left out as well" if len(found) > _SHOWN else ""
     return f"{'; '.join(found[:_SHOWN])}{more}"
 
 
-def _cure(state: "Inspection") -> str:
+def cure(state: "Inspection") -> str:
     """Return what to do about the damaged files."""
     kinds = {name.partition("/")[0] for name in state.damaged}
     if "plan.parquet" in kinds or "manifest.json" in kinds:

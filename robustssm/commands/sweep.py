@@ -100,6 +100,7 @@ def sweep(
     from robustssm.commands.sweep_watching import watched
     from robustssm.errors import StorageError
     from robustssm.evaluations.results.tables import finish
+    from robustssm.evaluations.sweep.cluster import ClusterError
     from robustssm.evaluations.sweep.plan import default_output
     from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution, run_sweep
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -143,10 +144,10 @@ def sweep(
                 facts = {"chance": plan.task.chance, "length": plan.task.length}
                 partial = plan.limit is not None
                 keep_drawn(tables, run.path / "figures", **facts, partial=partial)
-    except (KeyboardInterrupt, StorageError) as error:
+    except (KeyboardInterrupt, StorageError, ClusterError) as error:
         if watcher.state is None:
             raise
-        stopped = isinstance(error, StorageError)
+        stopped = not isinstance(error, KeyboardInterrupt)
         left = len(run.state(plan.unique).to_compute(retry_failed=True))
         before = len(watcher.state.to_compute(retry_failed=True))
         terminal.note(

@@ -3,6 +3,9 @@
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,11 +31,17 @@ from robustssm.typing import IntArray
 from tests.evaluations.forks import Forks, forks
 from tests.watching import Listener
 
+ROOT = Path(__file__).resolve().parents[2]
 FEW = ("--limit", "20", "--eps", "1")
 
 
 def plan_for(models: str, modes: str) -> Plan:
     return make_plan(resolve(models), Noise("fourier", modes=modes, eps=(0.3, 1.0)))
+
+
+def whole_plan(models: str) -> Plan:
+    """Return the plan of `sweep` for 16 modes."""
+    return make_plan(resolve(models), Noise("fourier", modes="1-16", eps=(0.1, 0.3, 1.0, 3.0)))
 
 
 def result(plan: Plan, folder: Path, execution: Execution | None = None) -> dict[str, bytes]:
@@ -238,6 +247,44 @@ def test_no_such_cluster(
     run.open(plan, [])
     with pytest.raises(error, match=words):
         run_sweep(plan, run, Execution(cluster=address))
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_is_one_line_and_loses_no_cell(models: str, tmp_path: Path) -> None:
+    """The scheduler is killed in the sweep; the command goes on by itself on this machine."""
+    pytest.importorskip("distributed", reason="Dask is not installed: extra [dask]")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    python = [sys.executable, "-m"]
+    place = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
+    run, log = tmp_path / "run", tmp_path / "log"
+    argv = sweep(models, run, "1-16")
+    commands = [
+        ["distributed.cli.dask_scheduler", *place, "--dashboard-address", ":0"],
+        ["distributed.cli.dask_worker", address, "--nworkers", "1", "--nthreads", "1"],
+    ]
+    started = [subprocess.Popen([*python, *words], **quiet) for words in commands]  # type: ignore[call-overload]
+    try:
+        with log.open("w") as stderr:
+            words = [*python, "robustssm.cli", *argv, "--cluster", address]
+            process = subprocess.Popen(words, cwd=ROOT, stdout=stderr, stderr=stderr)
+        started.append(process)
+        while process.poll() is None and len(cells(run)) < 2:
+            time.sleep(0.05)
+        started[0].kill()
+        assert process.wait(300) == 1
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
+    *_, resume, last = log.read_text().strip().splitlines()
+    assert "Traceback" not in log.read_text() and last.startswith("Error: cluster tcp://")
+    assert "its scheduler was lost" in last and "sweep" in resume
+    before = cells(run)
+    assert before and result(whole_plan(models), run) == result(whole_plan(models), tmp_path / "s")
+    assert before.items() <= cells(run).items()
 
 
 def test_orphans_end(models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

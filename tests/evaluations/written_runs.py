@@ -1,6 +1,8 @@
 """Run directories written by hand: outcomes by model and condition, no checkpoint behind them."""
 
 import json
+import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,8 @@ def write_run(
         table += [(True, mode, eps, correct) for (mode, eps), correct in conditions.items()]
         for noisy, mode, eps, correct in table:
             cell = f"{model}{seed}-{noise[:4] if noisy else 'clean'}-{mode}-{eps}"
+            if not re.fullmatch(r"[\w.-]+", cell):
+                cell = sha256(cell.encode()).hexdigest()[:16]
             rows.append(
                 {
                     "cell": cell,
