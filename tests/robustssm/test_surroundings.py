@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pytest
@@ -19,7 +20,7 @@ from tests.evaluations.written_runs import flat, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 # A user's matplotlibrc: no LaTeX is on the machine, and nothing looks as it does elsewhere.
-USERS = {
+USERS: dict[Any, Any] = {
     "text.usetex": True,
     "font.size": 31.0,
     "font.family": "monospace",
