@@ -179,28 +179,18 @@ def _line(part: str, style: str) -> str:
 
 
 def _print_table(table: Table) -> None:
-    import rich.table
+    """Print a table; a terminal's width is kept, elsewhere lines are long."""
     from rich.console import Console
-    from rich.text import Text
 
-    headings, rows = table.texts()
-    title = visible(table.title)
-    shown = rich.table.Table(
-        title=Text(title), title_justify="left", min_width=min(len(title) + 2, 80)
-    )
-    for number, heading in enumerate(headings):
-        left = table.prose or number == 0
-        shown.add_column(
-            Text(heading), justify="left" if left else "right", no_wrap=not table.prose
-        )
-    for row in rows:
-        # As text: a name in brackets is no markup.
-        shown.add_row(*(Text(visible(cell)) for cell in row))
+    from robustssm.commands.table_layout import print_table
+
     file = _results[-1] if _results else None
     console = Console(file=file)
     if not console.is_terminal:
         console = Console(file=file, width=200)
-    console.print(shown)
+    headings, rows = table.texts()
+    one = table.upright and len(table.rows) == 1
+    print_table(console, table.title, headings, rows, prose=table.prose, upright=one)
 
 
 class Advance(Protocol):
