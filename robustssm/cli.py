@@ -17,7 +17,7 @@ from robustssm.commands.converge import converge
 from robustssm.commands.doctor import doctor
 from robustssm.commands.draw import draw
 from robustssm.commands.export import export
-from robustssm.commands.failures import ending
+from robustssm.commands.failures import ending, room_for_libraries
 from robustssm.commands.gain import gain
 from robustssm.commands.import_checkpoint import import_checkpoint
 from robustssm.commands.inspect_checkpoint import inspect_checkpoint
@@ -49,7 +49,7 @@ class Commands(click.Group):
         leaves = list(cmd.commands.values()) if isinstance(cmd, click.Group) else [cmd]
         for leaf in leaves:
             if leaf.callback is not None and not hasattr(leaf, "results_alone"):
-                leaf.callback = results_alone()(leaf.callback)
+                leaf.callback = room_for_libraries()(results_alone()(leaf.callback))
                 leaf.results_alone = True  # type: ignore[attr-defined]
         super().add_command(cmd, name)
 

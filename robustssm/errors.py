@@ -34,9 +34,10 @@ class StorageError(RobustssmError):
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an exception says that memory ran out, that of torch included."""
     text = str(error)
+    signs = ("out of memory", "not enough memory", "allocate memory", "failed to map segment")
+    kinds = RuntimeError | ImportError | OSError  # a library that finds no room is not imported
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(sign in text for sign in ("out of memory", "not enough memory", "allocate memory"))
+        isinstance(error, kinds) and any(sign in text for sign in signs)
     )
 
 

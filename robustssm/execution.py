@@ -42,10 +42,8 @@ def sealed() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop("PYTHONSAFEPATH", None)
-        else:
-            os.environ["PYTHONSAFEPATH"] = before
+        os.environ.pop("PYTHONSAFEPATH")
+        os.environ |= {} if before is None else {"PYTHONSAFEPATH": before}
 
 
 # Set where a signal asked for the end: an exception raised in a destructor or a weak reference's

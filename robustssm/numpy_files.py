@@ -1,17 +1,12 @@
-"""Arrays from .npy and .npz files; shapes are read, and sizes checked, before memory is taken."""
+"""Arrays from .npz files; shapes are read, and sizes checked, before memory is taken."""
 
-import errno
 import math
-import os
 import zipfile
 import zlib
-from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-
-from robustssm.opening import opened, size_of
 
 Array = npt.NDArray[Any]
 # Bytes that a number takes at most once it is read: float64, or int64.
@@ -23,7 +18,6 @@ DAMAGED = (
     *(OSError, ValueError, EOFError, KeyError, TypeError, NotImplementedError, RuntimeError),
     *(SyntaxError, MemoryError, RecursionError, OverflowError, zipfile.BadZipFile, zlib.error),
 )
-_SUFFIX = ".npy"
 
 
 class Arrays:
@@ -37,14 +31,8 @@ class Arrays:
         self._zip = zipfile.ZipFile(file)
         self._most = min(largest, max(UNPACKED, EXPANSION * size))
         self._largest, self._left = largest, self._most
-        self._entries = {
-            entry.filename.removesuffix(_SUFFIX): entry for entry in self._zip.infolist()
-        }
-
-    @property
-    def names(self) -> list[str]:
-        """The names, in the order of the file."""
-        return list(self._entries)
+        self._entries = {one.filename.removesuffix(".npy"): one for one in self._zip.infolist()}
+        self.names = list(self._entries)
 
     def __getitem__(self, name: str) -> Array:
         entry = self._entries[name]
@@ -56,15 +44,16 @@ class Arrays:
             way = "save them without compression (np.savez)"
             if self._most == self._largest:
                 way = "take fewer samples"
+            sizes = [f"{size / 2**30:.1f} GiB" for size in (self._most - self._left, self._most)]
             raise ValueError(
-                f"its arrays take {_spelt(self._most - self._left)} in memory, expected at most "
-                f"{_spelt(self._most)}; {way}"
+                f"its arrays take {sizes[0]} in memory, expected at most {sizes[1]}; {way}"
             )
         held = math.prod(shape) * dtype.itemsize
         if entry.file_size - start != held:
             raise ValueError(f"{name} has {entry.file_size - start} bytes, its header says {held}")
         with self._zip.open(entry) as file:
-            return _array(file)
+            array: Array = np.lib.format.read_array(file, allow_pickle=False)
+            return array
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
@@ -80,34 +69,3 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     if any(type(axis) is not int or axis < 0 for axis in shape):
         raise ValueError("its array has an odd shape")
     return shape, dtype, file.tell()
-
-
-def _array(file: IO[bytes]) -> Array:
-    array: Array = np.lib.format.read_array(file, allow_pickle=False)
-    return array
-
-
-def _spelt(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
-
-
-def read_npy(path: str | os.PathLike[str], largest: int) -> Array:
-    """Return the array of an .npy file; raises one of DAMAGED for what is none, or is too large.
-
-    Parameters
-    ----------
-    path : str or path
-        The file.
-    largest : int
-        Bytes of the array.
-    """
-    with opened(Path(path)) as file:
-        shape, dtype, start = _header(file)
-        held = math.prod(shape) * dtype.itemsize
-        if held > largest:
-            problem = f"its array takes {held} bytes, expected at most {largest}"
-            raise OSError(errno.EFBIG, problem, str(path))
-        if size_of(file) - start < held:
-            raise ValueError(f"it has {size_of(file) - start} bytes, its header says {held}")
-        file.seek(0)
-        return _array(file)

@@ -8,12 +8,7 @@ from pathlib import Path
 
 # Largest text that is read at once: configurations, manifests, baselines, logs.
 LARGEST_TEXT = 256 << 20
-_KINDS = (
-    (stat.S_ISFIFO, "is a pipe"),
-    (stat.S_ISCHR, "is a device"),
-    (stat.S_ISBLK, "is a device"),
-    (stat.S_ISSOCK, "is a socket"),
-)
+_KINDS = {stat.S_IFIFO: "is a pipe", stat.S_IFCHR: "is a device", stat.S_IFBLK: "is a device"}
 # Opening a pipe or a line does not wait for its other end. Windows has none of these.
 _FLAGS = os.O_RDONLY
 for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
@@ -26,11 +21,6 @@ def opened(path: str | os.PathLike[str]) -> BufferedReader:
     Raises OSError, whose strerror says what is wrong, for everything else: pipes, devices, sockets
     and folders, and a file that cannot be opened. What was opened is looked at, not the name, so
     that nobody can put another thing there in between.
-
-    Parameters
-    ----------
-    path : str or path
-        Links are followed.
     """
     if "\0" in os.fspath(path):
         raise OSError(errno.EINVAL, "its name has a NUL character", str(path))
@@ -40,7 +30,7 @@ def opened(path: str | os.PathLike[str]) -> BufferedReader:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
-            kind = next((words for test, words in _KINDS if test(mode)), "is no file")
+            kind = _KINDS.get(stat.S_IFMT(mode), "is no file")
             raise OSError(errno.EINVAL, f"{kind}, expected a regular file", str(path))
         return os.fdopen(descriptor, "rb")
     except BaseException:
@@ -49,43 +39,22 @@ def opened(path: str | os.PathLike[str]) -> BufferedReader:
 
 
 def size_of(file: BufferedReader) -> int:
-    """Return the bytes of an open file.
-
-    Parameters
-    ----------
-    file : file
-        As `opened` returns it.
-    """
+    """Return the bytes of an open file."""
     return os.fstat(file.fileno()).st_size
 
 
 def read_bytes(path: str | os.PathLike[str], largest: int) -> bytes:
-    """Return the bytes of a regular file; OSError if it is none, or larger than `largest`.
-
-    Parameters
-    ----------
-    path : str or path
-        Links are followed.
-    largest : int
-        Bytes that are read.
-    """
+    """Return the bytes of a regular file; OSError if it is none, or larger than `largest`."""
     with opened(path) as file:
         size = size_of(file)
         if size > largest:
             raise OSError(errno.EFBIG, f"has {size} bytes, expected at most {largest}", str(path))
-        return file.read(largest)
+        return file.read(size)  # a larger number would take that much memory first
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     """Return the text of a UTF-8 file without its byte order mark, if it has one.
 
     Raises OSError as `read_bytes`, UnicodeDecodeError if it is no text.
-
-    Parameters
-    ----------
-    path : Path
-        Links are followed.
-    largest : int
-        Bytes that are read.
     """
     return read_bytes(path, largest).decode("utf-8-sig")

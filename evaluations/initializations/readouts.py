@@ -1,14 +1,19 @@
 """Readouts by name: C in HiPPO's coordinates."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from robustssm.errors import ShapeError, UsageError
 from robustssm.hippo import legs
-from robustssm.numpy_files import DAMAGED, read_npy
+from robustssm.numpy_files import DAMAGED
+from robustssm.opening import read_bytes
 from robustssm.plain_text import is_count, number
 from robustssm.typing import FloatArray
+
+# Bytes of a .npy file before its numbers, at most.
+_HEADER = 1 << 16
 
 
 def read_readout(text: str, n: int) -> FloatArray:
@@ -38,14 +43,14 @@ def read_readout(text: str, n: int) -> FloatArray:
             "commas or a .npy file"
         )
     try:
-        C = read_npy(path, 16 * n)
+        C = np.load(io.BytesIO(read_bytes(path, 16 * n + _HEADER)), allow_pickle=False)
     except DAMAGED as reason:
         said = getattr(reason, "strerror", None) or reason
         cause = "does not exist" if not path.exists() else f"cannot be read ({said})"
         raise UsageError(
             f"readout: {text} {cause}, expected a .npy file of {n} real numbers"
         ) from None
-    if C.dtype.kind not in "fiu":
+    if not isinstance(C, np.ndarray) or C.dtype.kind not in "fiu":
         raise UsageError(f"readout: {text} does not hold real numbers, expected {n} of them")
     if C.shape != (n,):
         raise ShapeError(

@@ -14,13 +14,19 @@ from robustssm.file_formats.contents import ContentsError, Limits, shown
 from robustssm.file_formats.plain_values import Plain
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.matrix_files import MAX_ORDER
+from robustssm.json_files import SHARE, TABLE, TEXT, WHOLE, Form, checked, or_none
 from robustssm.networks.network import Architecture
 
 FORMAT = "robustssm-1"
 Shapes = Mapping[str, tuple[int, ...]]
-# What a card may hold: plain values in all, their depth; characters of a text.
+# What a card may hold: plain values in all, their depth.
 _LIMITS = Limits(values=20_000, nesting=10)
-_LONGEST = 1 << 16
+_COUNT: Form = (lambda value: WHOLE[0](value) and value >= 0, "a whole number >= 0")
+_FORMS: dict[str, Form] = {
+    **dict.fromkeys(("architecture", "init_diagnostics", "training", "versions"), TABLE),
+    **dict.fromkeys(("task", "task_hash", "command", "weights_sha256"), TEXT),
+    **{"train_seed": _COUNT, "n_test": _COUNT, "clean_accuracy": or_none(SHARE)},
+}
 # State sizes beyond this take no poles but those of a formula.
 _LARGEST_FORMULA = 1 << 16
 
@@ -81,37 +87,10 @@ def card_of(text: str) -> Card:
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise ContentsError(f"its metadata hold no {FORMAT} card")
     try:
-        card = Card(**content)
-    except TypeError:
-        raise ContentsError(f"its card has other fields than a {FORMAT} card") from None
-    for key, holds in {
-        "architecture": isinstance(card.architecture, dict),
-        "init_diagnostics": _is_table(card.init_diagnostics, (int, float)),
-        "task": _is_text(card.task),
-        "task_hash": _is_text(card.task_hash),
-        "train_seed": type(card.train_seed) is int and 0 <= card.train_seed < 1 << 63,
-        "training": isinstance(card.training, dict),
-        "clean_accuracy": card.clean_accuracy is None or _is_share(card.clean_accuracy),
-        "n_test": type(card.n_test) is int and 0 <= card.n_test < 1 << 63,
-        "command": _is_text(card.command),
-        "weights_sha256": _is_text(card.weights_sha256),
-        "versions": _is_table(card.versions, (str,)),
-    }.items():
-        if not holds:
-            raise ContentsError(f"its card has {key} {shown(repr(getattr(card, key)))}")
-    return card
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST and value.isprintable()
-
-
-def _is_share(value: object) -> bool:
-    return type(value) in (int, float) and 0.0 <= float(str(value)) <= 1.0
-
-
-def _is_table(value: object, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, dict) and all(type(one) in kinds for one in value.values())
+        return Card(**checked(content, _FORMS, set()))
+    except (TypeError, ValueError) as error:
+        said = error if isinstance(error, ValueError) else f"it has not the fields of {FORMAT}"
+        raise ContentsError(f"its card is none: {said}") from None
 
 
 def own_architecture(content: Mapping[str, Any], shapes: Shapes) -> Architecture:

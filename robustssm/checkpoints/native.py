@@ -40,6 +40,8 @@ from robustssm.opening import opened, size_of
 # Bytes of a header, and those of it that are searched for a card.
 _LIMITS = Limits(header_bytes=16 << 20)
 _HEADER = 1 << 20
+# Characters of a reason that a message shows.
+_SHOWN = 400
 # What reading a file, and building a network from what it says, raises.
 _WRONG = (
     *(RobustssmError, ContentsError, safetensors.SafetensorError, OSError, RuntimeError),
@@ -209,7 +211,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         network = _built(card.architecture, shapes)
         network.load_state_dict(tensors, strict=True)
     except _WRONG as error:
-        reason = " ".join(f"{error}".split()) or type(error).__name__
+        reason = " ".join(f"{error}".split())[:_SHOWN] or type(error).__name__
         raise RejectedInputError(f"checkpoint {path}: cannot be read ({reason})") from None
     weights = weights_hash(tensors)
     if weights != card.weights_sha256:

@@ -104,13 +104,7 @@ CODE: dict[str, Any] = {
 
 
 def with_config(command: Any) -> Any:
-    """Add the option that names a configuration file to a command, and the leave to run its code.
-
-    Parameters
-    ----------
-    command : function or click.Command
-        What is decorated.
-    """
+    """Add the option that names a configuration file to a command, and that which allows code."""
     command = click.option("--allow-code", expose_value=False, callback=allow_code, **CODE)(command)
     return click.option(
         "-C",

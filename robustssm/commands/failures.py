@@ -6,6 +6,8 @@ import shlex
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -23,8 +25,30 @@ from robustssm.plain_text import visible
 UNEXPECTED = 70
 # Libraries whose versions a report of an error names.
 _LIBRARIES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "click")
+# Bytes of address space that the libraries take, torch and those that draw among them.
+_LEAST = 1200 << 20
 # Characters of the message of an error that nobody foresaw.
 _SHOWN = 200
+
+
+@contextmanager
+def room_for_libraries() -> Iterator[None]:
+    """Run the body, a command, unless a limit leaves no memory for what it imports.
+
+    Libraries that find no room while they are imported may wait for ever, or end the process.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        yield
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if 0 <= limit < _LEAST:  # -1: none
+        raise RobustssmError(
+            f"memory: this process may have {limit >> 20} MiB (ulimit -v), expected "
+            f"{_LEAST >> 20}, which its libraries alone take; raise the limit"
+        )
+    yield
 
 
 def ending(error: Exception, debug: bool) -> tuple[str, int]:

@@ -12,11 +12,6 @@ def read_strictly(command: click.Command) -> None:
     """Let a command, and those in a group, take numbers in ASCII digits, in tens, below 2^63 only.
 
     click reads them by `int` and `float`, which take 1_0 and the digits of every script.
-
-    Parameters
-    ----------
-    command : click.Command
-        Its options are changed.
     """
     for parameter in command.params:
         parameter.type = _strict(parameter.type)

@@ -21,25 +21,13 @@ def opened_parquet(
     columns: Sequence[str] | None = None,
     largest: int = LARGEST_TABLE,
 ) -> Iterator[pq.ParquetFile]:
-    """Yield a Parquet file whose check sums are verified as its pages are read.
+    """Yield a Parquet file, whose check sums are verified; columns: what will be read, or all.
 
     A few bytes can stand for any number of equal values, so that the file's own size is no bound.
     Raises OSError if it is no regular file, or its columns take more than `largest` bytes;
     pyarrow's errors, which are built-in ones too, if it is damaged.
-
-    Parameters
-    ----------
-    path : str or path
-        The file.
-    columns : sequence of str, optional
-        What will be read; all by default.
-    largest : int
-        Bytes of these columns in memory.
     """
-    with (
-        opened(path) as binary,
-        pq.ParquetFile(binary, page_checksum_verification=True) as file,
-    ):
+    with opened(path) as data, pq.ParquetFile(data, page_checksum_verification=True) as file:
         size = _size(file.metadata, columns)
         if size > largest:
             problem = f"its columns take {size} bytes in memory, expected at most {largest}"

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,17 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "link", 5) == b"12345"
     with pytest.raises(OSError, match="5 bytes, expected at most 4"):
         read_bytes(tmp_path / "file", 4)
+
+
+def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
+    """Whatever may be read of it: a buffer of the largest size would be taken first."""
+    (tmp_path / "small").write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "small", 1 << 40) == b"12345"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_opened_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_forged_cards_are_refused_in_one_line(case: str, tmp_path: Path) -> None
         assert str(path) in str(error)
     else:  # a number that is in the range of its field, or the empty text
         assert loaded.card.to_json() == read_card(path).to_json()
-        assert case in ("tokens 0", "n_test -1") or case.startswith("dt_max 10")
+        assert case.startswith("versions {") or case.startswith("dt_max 10")
 
 
 @pytest.mark.parametrize("init", NAMES)
