@@ -9,7 +9,7 @@ from matplotlib.collections import QuadMesh
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.figures.style import PAGE, footnote, new_figure, save, style
 from robustssm.plain_text import figure_label
 

@@ -18,7 +18,8 @@ from robustssm.evaluations.baselines.baseline import (
     Data,
     Member,
 )
-from robustssm.evaluations.sweep.conditions import CLEAN, Condition
+from robustssm.evaluations.sweep.condition_names import CLEAN
+from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.files import write_atomically
 from robustssm.opening import read_text

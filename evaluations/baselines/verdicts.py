@@ -26,7 +26,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.baselines.baseline import Baseline, Data, Member
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.seed_bands import SeedBand, Seeds, adjusted, fall_p
-from robustssm.evaluations.sweep.conditions import CLEAN, CLEAN_NAMES, CONDITION
+from robustssm.evaluations.sweep.condition_names import CLEAN, CLEAN_NAMES, CONDITION
 from robustssm.typing import FloatArray
 
 MARGIN, ALPHA = 0.02, 0.05

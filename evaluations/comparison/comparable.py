@@ -9,7 +9,7 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.results.cell_reader import Outcomes
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 

@@ -13,7 +13,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
 from robustssm.evaluations.statistics.intervals import student
 from robustssm.evaluations.statistics.replicates import crossed_interval, from_words
 from robustssm.evaluations.statistics.seed_comparison import compare_seeds
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 
 _OF = [*(name for name in CONDITION if name != "mode"), "model", "reference", "quantity"]
 # Means of a ratio or a strength are taken of its logarithm.

@@ -9,7 +9,7 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import Comparable
 from robustssm.evaluations.statistics.strength_curves import log_strength
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.typing import FloatArray, IntArray, Right
 
 # What names a noise: the columns of CONDITION that its modes and strengths share.

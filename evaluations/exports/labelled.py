@@ -8,7 +8,7 @@ import numpy as np
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import finished
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 
 if TYPE_CHECKING:
     import xarray

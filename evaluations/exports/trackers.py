@@ -15,7 +15,7 @@ import pandas as pd
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import worst_row
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.files import finite, new_folder
 
 # What the name of a metric may not hold.

@@ -14,7 +14,7 @@ from robustssm.evaluations.reports.report_rows import DASH, condition, noise_nam
 from robustssm.evaluations.results.inspection import Inspection, model_names
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.results.tables import Tables, read_csv
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 
 # Failed cells that are listed one by one; errors/ has all of them.
 MOST_FAILURES = 200

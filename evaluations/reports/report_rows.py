@@ -9,7 +9,7 @@ import pandas as pd
 from robustssm.evaluations.reports.parts import Table
 from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.tables import ALPHA
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 
 # Single tests that are listed; tests.csv has all of them.
 MOST_TESTS = 30

@@ -10,7 +10,7 @@ from robustssm.evaluations.reports.report_facts import no_pairs
 from robustssm.evaluations.reports.report_rows import noise_name, numbers, overview, pairs
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.results.tables import Tables
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 
 # Rows of each table: half a page at most, however many models.
 MOST_ROWS = 6

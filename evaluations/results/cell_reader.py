@@ -9,7 +9,7 @@ import pandas as pd
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.cell_files import CellDigest
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.run_state import RunState
 from robustssm.typing import FloatArray, IntArray, Right

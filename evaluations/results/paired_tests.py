@@ -10,7 +10,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.results.cell_reader import models
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 from robustssm.evaluations.sweep.cell_files import CellDigest
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 COLUMNS = (

@@ -12,7 +12,7 @@ from robustssm.evaluations.statistics.cross_fit import worst_condition
 from robustssm.evaluations.statistics.intervals import in_words, seed_interval, wilson
 from robustssm.evaluations.statistics.replicates import crossed_interval, from_words
 from robustssm.evaluations.sweep.cell_files import CellDigest
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.typing import FloatArray
 

@@ -13,7 +13,7 @@ from robustssm.evaluations.results.cell_reader import digest_cells
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.paired_tests import paired_tests, verdicts
 from robustssm.evaluations.results.summary import overview, perturbed, summarise
-from robustssm.evaluations.sweep.conditions import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
 

@@ -8,12 +8,7 @@ from typing import Any
 from robustssm.attacks import Attack, Budget
 from robustssm.attacks.expressions import make_budget, parse_expression
 from robustssm.errors import UsageError
-
-# The columns that name a condition in every table; conditions are the same if all of them agree.
-CONDITION = ("noise", "inject", "mode", "mode_unit", "eps", "eps_unit", "clip")
-# Their values for the evaluation of unperturbed samples.
-CLEAN = "clean"
-CLEAN_NAMES: dict[str, Any] = dict(zip(CONDITION, (CLEAN, "", 0.0, "", 0.0, "", ""), strict=True))
+from robustssm.evaluations.sweep.condition_names import CONDITION
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pandas as pd
 
 from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.evaluations.sweep.conditions import CLEAN_NAMES, Condition
+from robustssm.evaluations.sweep.condition_names import CLEAN_NAMES
+from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.tasks import Task
 
 # Raised when the meaning of a stored row changes: old cells are then not taken for new ones.

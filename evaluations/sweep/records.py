@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustssm.evaluations.sweep.conditions import CLEAN_NAMES
+from robustssm.evaluations.sweep.condition_names import CLEAN_NAMES
 from robustssm.evaluations.sweep.run_state import Failure
 from robustssm.evaluations.table_files import sealed
 from robustssm.json_files import (

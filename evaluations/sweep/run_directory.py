@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,13 +17,14 @@ from robustssm.errors import StorageError, UsageError
 from robustssm.evaluations.sweep import cell_files, records
 from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.differences import differences
-from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.run_state import RunState
 from robustssm.evaluations.sweep.stored_cells import NOT_THERE, StoredCells
 from robustssm.evaluations.table_files import parquet_bytes
-from robustssm.execution import versions
 from robustssm.files import locked, write_atomically
 from robustssm.opening import read_text
+
+if TYPE_CHECKING:
+    from robustssm.evaluations.sweep.plan import Plan
 
 _FOLDERS = ("cells", "errors", "figures")
 # In figures/: what the sweep's figures were drawn from, and their names, one per line.
@@ -104,7 +105,7 @@ class RunDirectory(StoredCells):
         limits = self.plan()["limit"]
         return int(limits.iloc[0]) if len(limits) and limits.iloc[0] >= 0 else None
 
-    def check(self, plan: Plan, overwrite: bool = False) -> bool:
+    def check(self, plan: "Plan", overwrite: bool = False) -> bool:
         """Return whether the directory holds anything; UsageError if `plan` may not go there.
 
         A directory whose cells are all in the plan can go on with it, be files renamed or modes
@@ -137,7 +138,7 @@ class RunDirectory(StoredCells):
 
     def open(
         self,
-        plan: Plan,
+        plan: "Plan",
         argv: Sequence[str] = (),
         overwrite: bool = False,
         options: Mapping[str, Any] | None = None,
@@ -147,6 +148,8 @@ class RunDirectory(StoredCells):
         argv, options: of the command, kept in the manifest. Raises as `check`, and StorageError
         where it cannot be written.
         """
+        from robustssm.execution import versions
+
         if self.check(plan, overwrite) and overwrite:
             self._discard()
         manifest = {
