@@ -39,6 +39,7 @@ import pandas as pd
 BLOCK = re.compile(r"(<!-- (?:table|text): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Columns of a text's lines.
 WIDTH = 118
+NOTHING = re.compile(r" \[nan(, nan)?\]")
 WHOLE = re.compile(r"`[^`]+`|\[[^]]+\]")
 
 
@@ -76,7 +77,7 @@ class Data(dict[str, dict[str, Record]]):
 
 def fill(templates: list[str], values: Mapping[str, Any]) -> list[str]:
     """Return the cells that templates make of named values, without brackets around nothing."""
-    return [template.format_map(values).replace(" [nan]", "") for template in templates]
+    return [NOTHING.sub("", template.format_map(values)) for template in templates]
 
 
 def lines(name: str, table: dict[str, Any], frame: pd.DataFrame) -> list[list[str]]:
