@@ -23,8 +23,11 @@ from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.files import write_atomically
 from robustssm.opening import read_text
+from robustssm.plain_text import visible
 
 FORMAT = "robustssm-baseline-1"
+# Characters of a reason that a message shows.
+_SHOWN = 300
 
 
 def to_text(baseline: Baseline) -> str:
@@ -62,7 +65,7 @@ def read_baseline(path: Path) -> Baseline:
     things.
     """
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path), parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise UsageError(
             f"baseline {path}: cannot be read ({error.strerror}); make one by robustssm baseline"
@@ -75,18 +78,27 @@ def read_baseline(path: Path) -> Baseline:
         raise RejectedInputError(
             f"baseline {path}: is no {FORMAT}; make it again by robustssm baseline"
         )
-    if content.get("cell_schema") != SCHEMA:
+    if (schema := content.get("cell_schema")) != SCHEMA:
         raise RejectedInputError(
-            f"baseline {path}: its rows are of schema {content.get('cell_schema')}, this version "
-            f"has {SCHEMA}; sweep again, then make it again by robustssm baseline"
+            f"baseline {path}: its rows are of schema {schema!r:.20}, this version has "
+            f"{SCHEMA}; sweep again, then make it again by robustssm baseline"
         )
     try:
         return _baseline(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error) if isinstance(error, RobustssmError) else repr(error)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        said = visible(str(error) if isinstance(error, RobustssmError) else repr(error))
+        reason = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}..."
         raise RejectedInputError(
             f"baseline {path}: is damaged ({reason}); make it again by robustssm baseline"
         ) from None
+
+
+def _finite(text: str) -> float:
+    """Return a number of JSON; ValueError if it is none that is finite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
 
 
 def _baseline(content: dict[str, Any]) -> Baseline:
