@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from robustssm.evaluations.table_files import write_csv
 from robustssm.plain_text import figure_label
 
 SHEET = Path(__file__).with_name("robustssm.mplstyle")
@@ -207,5 +208,5 @@ def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> li
         figure.savefig(png, metadata={"Software": "robustssm", "Description": about})
         facts = {"Date": None, "Creator": "robustssm", "Description": about or None}
         figure.savefig(svg, metadata=facts)
-    frame.to_csv(csv, index=False)
+    write_csv(csv, frame)
     return [pdf, png, svg, csv]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
+from robustssm.evaluations.table_files import write_csv
 from robustssm.figures.style import Look, label_powers, legend, look, panels, save, style
 
 STEM = "ptd-trade-off"
@@ -118,5 +119,5 @@ def draw_all(rows: pd.DataFrame, folder: Path) -> list[Path]:
         draw(frame, axes)
         paths = save(figure, frame, Path(folder) / STEM, "robustssm ptd --study")
     table = Path(folder) / "study.csv"
-    rows.to_csv(table, index=False)
+    write_csv(table, rows)
     return [*paths, table]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.evaluations.table_files import write_csv
 from robustssm.figures.style import Look, legend, save, seed_dots, style
 
 # Characters of a caption's line on a page's width, and its font size.
@@ -68,7 +69,7 @@ def draw_all(name: str, tables: Tables, folder: Path) -> list[Path]:
         for stem, figure, frame, caption in drawing.drawn(tables):
             if figure is None:
                 paths.append(folder / f"{stem}.csv")
-                frame.to_csv(paths[-1], index=False)
+                write_csv(paths[-1], frame)
                 continue
             if caption:
                 text = textwrap.fill(f"{caption} {command}", LINE)

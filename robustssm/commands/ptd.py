@@ -209,6 +209,7 @@ def _study(
     asked: SharedOptions,
 ) -> None:
     from robustssm.evaluations.initializations.ptd_study import read_matrices, slopes, study
+    from robustssm.evaluations.table_files import write_csv
     from robustssm.figures import trade_off as drawing
 
     folders = output is None or not output.suffix
@@ -228,7 +229,7 @@ def _study(
         )
     fits = slopes(measured)
     drawing.draw_all(measured, folder)
-    fits.to_csv(folder / "slopes.csv", index=False)
+    write_csv(folder / "slopes.csv", fits)
     terminal.note(f"figure and tables: {folder}")
     hidden = ("input_change", "stable", "worst_high", "worst_omega", "rank_one_error")
     rows = _table("kappa against the error of the worst unit readout", measured, hidden)

@@ -73,9 +73,10 @@ def transfer(
         if points is not None:
             import torch
 
+            from robustssm.evaluations.table_files import write_parquet
+
             table = transfer_on_grid.grid_table(result, points, str(where), getattr(torch, dtype))
-            folder.mkdir(parents=True, exist_ok=True)
-            table.to_parquet(folder / "grid.parquet", index=False)
+            write_parquet(folder / "grid.parquet", table)
             advance()
             terminal.note(f"{len(points)} frequencies on {where}: {folder / 'grid.parquet'}")
         if figures:
