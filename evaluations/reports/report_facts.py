@@ -242,9 +242,9 @@ def _missing(state: Inspection) -> list[str]:
 
 def words_of_figure(path: Path) -> str:
     """Return what a figure of the run shows, from the table of its data."""
-    table = read_csv(path.with_suffix(".csv"))
     needed = {"model", "noise", "mode", "eps", "eps_unit", "accuracy"}
-    if table.empty or not needed <= set(table) or table["accuracy"].isna().all():
+    table = read_csv(path.with_suffix(".csv"), needed)
+    if table.empty or table["accuracy"].isna().all():
         return f"Figure {path.stem} of this run; the tables of this page hold its numbers."
     models = ", ".join(dict.fromkeys(map(str, table["model"])))
     several = len(table["mode"].unique()) > 1

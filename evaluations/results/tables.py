@@ -1,5 +1,6 @@
 """From a run's cells to its tables, and back: summary.csv, tests.csv and the overview."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,31 @@ from robustssm.evaluations.results.summary import overview, perturbed, summarise
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
+from robustssm.opening import LARGEST_TEXT, read_bytes
 
 # Level of the verdicts.
 ALPHA = 0.05
 
-# Columns of text; elsewhere an empty field is a missing number.
+# Columns by their kinds; in those of text an empty field is a text.
 _TEXT = (
     *("model", "task", "noise", "inject", "eps_unit", "mode_unit", "cell", "clip", "perturbation"),
-    *("model_a", "model_b", "interval", "by_noise_seed"),
+    *("model_a", "model_b", "interval", "by_noise_seed", "by_seed"),
+)
+_WHOLE = ("train_seed", "seed_a", "seed_b", "n", "a_only", "b_only")
+_NUMBERS = (
+    *("mode", "eps", "accuracy", "ci_low", "ci_high", "clean_accuracy", "delivered_rms"),
+    *("in_band_share", "difference", "p", "p_holm", "p_bh"),
+)
+_TYPES = {name: pa.string() for name in _TEXT} | {name: pa.int64() for name in _WHOLE}
+_TYPES |= {name: pa.float64() for name in _NUMBERS}
+# What the two tables of a sweep always had.
+_SUMMARY = frozenset(
+    {"model", "train_seed", "task", "noise", "inject", "mode", "mode_unit", "eps", "eps_unit"}
+    | {"n", "accuracy", "ci_low", "ci_high", "clean_accuracy", "cell"}
+)
+_TESTS = frozenset(
+    {"model_a", "seed_a", "model_b", "seed_b", "noise", "inject", "mode", "mode_unit", "eps"}
+    | {"eps_unit", "n", "a_only", "b_only", "difference", "p", "p_holm"}
 )
 _ORDER = ["model", "train_seed", *CONDITION]
 # What a row of the plan adds to a row of the summary.
@@ -76,25 +94,31 @@ class Tables:
         return lines
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, needed: Set[str] = frozenset()) -> pd.DataFrame:
     """Return a table that a sweep wrote, numbers to the last bit; empty if there is none.
 
     Parameters
     ----------
     path : Path
-        The file. Text is taken as it stands: a model may be called `NA`.
+        The file. Text is taken as it stands: a model may be called `NA`. One whose numbers are none
+        is no table of a sweep.
+    needed : set of str
+        Columns that it has to have.
     """
     # Arrow parses numbers to the last bit in every version; pandas' default did not always.
-    types = {name: pa.string() for name in _TEXT}
     try:
-        table: pd.DataFrame = csv.read_csv(
-            path,
+        data = read_bytes(path, LARGEST_TEXT)
+        table = csv.read_csv(
+            pa.BufferReader(data),
             parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(column_types=types),
-        ).to_pandas()
-    except (OSError, pa.ArrowInvalid):
+            convert_options=csv.ConvertOptions(column_types=_TYPES),
+        )
+        whole = all(not table[k].null_count for k in _WHOLE if k in table.column_names)
+        known = needed <= {*table.column_names} and len({*table.column_names}) == table.num_columns
+        frame: pd.DataFrame = table.to_pandas() if whole and known else pd.DataFrame()
+    except (OSError, pa.ArrowException, ValueError):
         return pd.DataFrame()
-    return table
+    return frame
 
 
 def read_tables(state: Inspection) -> Tables:
@@ -103,19 +127,18 @@ def read_tables(state: Inspection) -> Tables:
     Parameters
     ----------
     state : Inspection
-        What the run holds. If summary.csv is behind the cells, as during a sweep, it is computed
-        from them; if no plan says what the cells are, summary.csv is taken as it stands.
+        What the run holds. The summary is computed from its cells; if no plan says what these are,
+        summary.csv is taken as it stands.
     """
-    summary = read_csv(state.run.path / "summary.csv")
-    cells = _cells(summary)
-    stale = cells != state.done
+    summary = read_csv(state.run.path / "summary.csv", _SUMMARY)
+    stale = _cells(summary) != state.done
     tests = pd.DataFrame()
     if not stale:
-        tests = read_csv(state.run.path / "tests.csv")
-    elif state.done:
-        summary = summarise(state.run, digest_cells(state.run, state.done))
-    elif state.planned:
-        summary = pd.DataFrame()
+        tests = read_csv(state.run.path / "tests.csv", _TESTS)
+    # The cells have digests, the table has none: it is taken where nothing says what they are.
+    if state.planned:
+        found = digest_cells(state.run, state.done)
+        summary = summarise(state.run, found) if found else pd.DataFrame()
     return Tables(summary, tests, _overview(state, summary), stale)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustssm.evaluations.sweep.condition_names import CLEAN_NAMES
+from robustssm.evaluations.sweep.condition_names import CLEAN, CLEAN_NAMES
 from robustssm.evaluations.sweep.run_state import Failure
 from robustssm.evaluations.table_files import sealed
 from robustssm.json_files import (
@@ -120,6 +120,8 @@ def read_plan(path: Path) -> pd.DataFrame:
     frame = frame.drop_duplicates(ignore_index=True)
     if frame.duplicated(["cell", "model", "train_seed"]).any():
         raise ValueError("it names a cell of a model twice")
+    if frame[frame["noise"] == CLEAN].duplicated(["model", "train_seed"]).any():
+        raise ValueError("it names two clean evaluations of a model")
     if not {*frame["mode_unit"]} <= _MODE_UNITS:
         raise ValueError("its mode_unit is not always one that is known")
     if not all(_CELL.fullmatch(cell) for cell in frame["cell"]):
