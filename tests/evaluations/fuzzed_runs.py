@@ -45,7 +45,7 @@ from tests.evaluations.written_runs import share, write_run
 # Exit codes of an answer, of usage, of rejected input; 1 is for a disk or memory that is full.
 EXPECTED = {0, 2, 4}
 SECONDS = 10
-ODD = [
+ODD: list[Any] = [
     None, True, -1, 0, 1, 2**31, 2**63, 2**64, 10**30, -(10**30), 1e308, 1e-320, float("nan"),
     float("inf"), "", " ", "x" * 5000, "\x00", "\x1b[2J", "\ud800", "../../etc/passwd", "/dev/zero",
     [], [[]], {}, {"a": {}}, [None], "[/red]", "NaN", "1e999", "__import__('os')", [1, "a", None],
