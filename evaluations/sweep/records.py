@@ -100,7 +100,7 @@ def read_plan(path: Path) -> pd.DataFrame:
     lacking = sorted(_ALWAYS - {*names})
     if lacking or len({*names}) < len(names):
         raise ValueError(f"it lacks the columns {', '.join(lacking)}" if lacking else "names twice")
-    if rows > min(_MOST_ROWS, len(data)):
+    if not 1 <= rows <= min(_MOST_ROWS, len(data)):
         raise ValueError(f"it claims {rows} rows in {len(data)} bytes")
     known = [name for name in (*_TEXTS, *_WHOLES, *_NUMBERS) if name in names]
     # Texts as numbers of a dictionary: one that is repeated without end takes no memory yet.
