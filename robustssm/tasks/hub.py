@@ -23,12 +23,22 @@ from robustssm.parquet_files import opened_parquet
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.columns import Column, column, lengths_of, names_of, padded
 from robustssm.tasks.generated import check
-from robustssm.tasks.reading import Array, Source, check_flag, check_limit, check_room, memory
+from robustssm.tasks.reading import (
+    Array,
+    Source,
+    check_flag,
+    check_limit,
+    check_room,
+    memory,
+    within,
+)
 from robustssm.typing import IntArray
 
 _WHO = "hub"
 _ALIASES = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
 LONGEST = 1 << 20
+# What a column may become, padded or as pixels: this many times its bytes, or 4 GiB if it is small.
+_EXPANSION, _SMALL = 256, 4 << 30
 
 
 def hub(
@@ -65,12 +75,13 @@ def hub(
     if not (places == 2).any():
         raise source.rejected("has no test samples")
     chosen = [np.flatnonzero(places == number)[:kept] for number in range(len(SPLITS))]
-    values = column(source, inputs, table.column(inputs).take(np.concatenate(chosen)), grey)
-    if grey and values.image is None:
-        raise UsageError(
-            f"{_WHO} {source.path}: gray=1 is for images, column {inputs!r} holds none"
-        )
-    parts = _parts(values, labels, chosen, max_length)
+    with within(max(_SMALL, _EXPANSION * table.nbytes) if path else memory()):
+        values = column(source, inputs, table.column(inputs).take(np.concatenate(chosen)), grey)
+        if grey and values.image is None:
+            raise UsageError(
+                f"{_WHO} {source.path}: gray=1 is for images, column {inputs!r} holds none"
+            )
+        parts = _parts(values, labels, chosen, max_length)
     if not len(parts[0]):
         # All there is are test samples: they stand in for the training inputs, as in file:.
         parts[0] = parts[2]

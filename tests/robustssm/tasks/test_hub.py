@@ -1,5 +1,6 @@
 """Parquet files by columns, and the hub through a stand-in for its package."""
 
+import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -185,3 +186,19 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UsageError, match=r"pip install 'robustssm\[hub\]'"):
         hub("x", name="org/name")
+
+
+def test_small_files_become_no_gigabytes(tmp_path: Path) -> None:
+    """A thousand images of a kilobyte each are gigabytes of pixels, and so is a long text."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.new("L", (1024, 1024)).save(stream, "PNG")
+    labels = [k % 2 for k in range(1200)]
+    for inputs in ([stream.getvalue()] * 1200, ["x" * (1 << 19), *["y"] * 1199]):
+        path = tmp_path / "samples.parquet"
+        pq.write_table(pa.table({"x": inputs, "label": labels}), path)
+        assert path.stat().st_size < 1 << 20
+        with pytest.raises(UsageError, match=r"the samples take .* GiB, expected at most"):
+            load_task(spec(path))
+        assert len(load_task(spec(path, ":limit=2")).splits["test"]) == 2
