@@ -127,11 +127,8 @@ def _check_columns(schema: pa.Schema) -> None:
     if lacking:
         raise ValueError(f"it lacks the columns {', '.join(lacking)}")
     for name, kind in zip(names, schema.types, strict=True):
-        fits = (
-            pa.types.is_boolean(kind)
-            if name == "correct"
-            else pa.types.is_integer(kind) or (name not in _WHOLE and pa.types.is_floating(kind))
-        )
+        whole = pa.types.is_signed_integer if name in _WHOLE else pa.types.is_floating
+        fits = (pa.types.is_boolean if name == "correct" else whole)(kind)
         if not fits:
             raise ValueError(f"its column {name} is of type {kind}")
 

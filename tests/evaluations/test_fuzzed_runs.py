@@ -12,8 +12,8 @@ from tests.evaluations.fuzzed_runs import make_run, one_input, watch_for_executi
 
 INPUTS = int(os.environ.get("ROBUSTSSM_FUZZ", "60"))
 # Inputs that once ended in a traceback: tables of a sweep whose numbers are none, a plan with two
-# clean evaluations or without a row, infinities in a baseline.
-FOUND = (2000078, 2000096, 2000111, 2000165, 7000513, 7006777)
+# clean evaluations or without a row, infinities in a baseline, a cell of unsigned numbers.
+FOUND = (2000078, 2000096, 2000111, 2000165, 7000513, 7006777, 7007437)
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def write_run(
             )
             ids = np.arange(len(correct)) + changes.get("start", 0)
             outcomes = pd.DataFrame({"sample_id": ids, "correct": correct})
-            outcomes["delivered_rms"], outcomes["in_band_share"] = eps, 1.0
+            outcomes["delivered_rms"], outcomes["in_band_share"] = float(eps), 1.0
             write_parquet(path / "cells" / f"{cell}.parquet", outcomes)
     write_parquet(path / "plan.parquet", pd.DataFrame(rows))
     manifest = {"schema": 3, "task": "t", "task_hash": changes.get("data", "d"), "chance": 0.1,
