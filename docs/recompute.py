@@ -17,6 +17,7 @@ number of a page is printed where the new one differs from it.
 """
 
 import io
+import json
 import re
 import sys
 from pathlib import Path
@@ -90,15 +91,17 @@ def paper(folder: Path, full: bool) -> None:
 def sweeps(runs: tuple[Path, ...]) -> None:
     """Write perturbations.csv, adversaries.csv and resonance.csv from finished sweeps."""
     for path in runs:
+        known = pd.read_csv(DATA / "adversaries.csv", skiprows=1)[["search", "model", "passes"]]
+        searched = findings.adversaries(RunDirectory(path))
+        put("adversaries", ["search", "passes", "model"], known.merge(searched))
+        if json.loads((path / "manifest.json").read_text()).get("partial"):
+            continue  # --limit: the other files are of all samples
         whole = pd.read_csv(path / "summary.csv")
         summary = perturbed(whole)
         key = ["perturbation", "eps", "model"]
         shown = pd.read_csv(DATA / "perturbations.csv", skiprows=1)[key]
         put("perturbations", key, findings.perturbations(summary).merge(shown))
         put("resonance", ["where", "eps", "model"], findings.resonance(whole))
-        known = pd.read_csv(DATA / "adversaries.csv", skiprows=1)[["search", "model", "passes"]]
-        searched = findings.adversaries(RunDirectory(path))
-        put("adversaries", ["search", "passes", "model"], known.merge(searched))
         facts = {"digits n": summary["n"].max(), "digits seeds": summary["train_seed"].nunique()}
         command = "robustssm sweep, as in perturbations.csv and resonance.csv"
         measured(command, facts | findings.differences(summary))

@@ -1,5 +1,6 @@
 """Numbers of docs/data come from what commands have stored, row by row."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,14 @@ def test_sweeps_are_read_by_seed_and_sample(data: Path, tmp_path: Path) -> None:
     assert set(adversaries["source"]) == {data_files.AGAIN}
     facts = read(data, "measured").set_index("quantity")["value"]
     assert (facts["digits n"], facts["digits seeds"]) == (40, 2)
+    # A run of some samples says nothing of all.
+    before = (data / "measured.csv").read_bytes()
+    manifest = run.path / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "partial": True}))
+    summary = pd.read_csv(run.path / "summary.csv").assign(n=7)
+    summary.to_csv(run.path / "summary.csv", index=False)
+    assert CliRunner().invoke(main, ["sweeps", str(run.path)]).exit_code == 0
+    assert (data / "measured.csv").read_bytes() == before
 
 
 def test_resonance_and_differences_are_of_each_seed() -> None:
