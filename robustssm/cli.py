@@ -35,7 +35,6 @@ from robustssm.commands.task import task
 from robustssm.commands.terminal import results_alone
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
-from robustssm.commands.validate import validate
 from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import zoo
 from robustssm.source_date import source_date
@@ -106,7 +105,6 @@ for command in (
     compare,
     baseline,
     check,
-    validate,
     doctor,
     import_checkpoint,
     inspect_checkpoint,

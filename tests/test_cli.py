@@ -16,7 +16,7 @@ from robustssm.cli import main
 COMMANDS = ["sweep", "attack", "worst-mode", "minimal", "diagnose", "radius", "transfer", "ptd",
             "train", "zoo", "zoo build", "zoo verify", "compare", "ls models", "ls runs", "show",
             "report", "export",
-            "validate", "doctor", "baseline", "check"]  # fmt: skip
+            "doctor", "baseline", "check"]  # fmt: skip
 
 
 def call(*arguments: str) -> Result:

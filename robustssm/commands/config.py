@@ -97,15 +97,15 @@ def allow_code(ctx: click.Context, parameter: click.Parameter, allowed: bool) ->
         raise UsageError("\n  ".join(found))
 
 
-CODE: dict[str, Any] = {
-    "help": "Run the Python code of models that the TOML file names (module.py:function).",
-    "is_flag": True,
-}
-
-
 def with_config(command: Any) -> Any:
     """Add the option that names a configuration file to a command, and that which allows code."""
-    command = click.option("--allow-code", expose_value=False, callback=allow_code, **CODE)(command)
+    command = click.option(
+        "--allow-code",
+        is_flag=True,
+        expose_value=False,
+        callback=allow_code,
+        help="Run the Python code of models that the TOML file names (module.py:function).",
+    )(command)
     return click.option(
         "-C",
         "--config",

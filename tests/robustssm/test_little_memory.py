@@ -13,7 +13,6 @@ from tests.source_tree import ROOT
 COMMANDS = (
     ("sweep", "-m", "s4d", "--noise", "fourier", "--modes", "1", "--eps", "0.1", "-j", "1"),
     ("inspect", "s4d"),
-    ("validate", "c.toml"),
     ("doctor",),
     ("transfer", "--n", "64"),
     ("task", "digits"),

@@ -47,7 +47,6 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        ["validate", "c.toml"],
         ["sweep", "-C", "c.toml", "--dry-run"],
         ["sweep", "--config", "c.toml"],
     ],
@@ -70,16 +69,14 @@ def test_nor_one_that_a_variable_names(mark: Path) -> None:
 @pytest.mark.parametrize("key", ["allow-code", "allow_code"])
 def test_nor_does_it_allow_itself(key: str, mark: Path) -> None:
     Path("c.toml").write_text(f"{key} = true\n{NAMED[0]}")
-    for command in (["validate", "c.toml"], ["sweep", "-C", "c.toml", "--dry-run"]):
-        result = CliRunner().invoke(main, command)
-        assert result.exit_code == 2 and "is unknown" in result.stderr and not mark.exists()
+    result = CliRunner().invoke(main, ["sweep", "-C", "c.toml", "--dry-run"])
+    assert result.exit_code == 2 and "is unknown" in result.stderr and not mark.exists()
 
 
 @pytest.mark.parametrize("text", NAMED[:-1])  # the last one names a file that is not there
 @pytest.mark.parametrize(
     "command",
     [
-        ["validate", "c.toml", "--allow-code"],
         ["sweep", "-C", "c.toml", "--allow-code", "--dry-run"],
         ["sweep", "--allow-code", "--dry-run", "-C", "c.toml"],
     ],
@@ -98,7 +95,7 @@ def test_the_command_line_names_it(mark: Path) -> None:
 
 def test_a_configuration_without_code_needs_no_leave(mark: Path) -> None:
     Path("c.toml").write_text('model = ["s4d", "mine.py=evil.safetensors"]\n' + REST)
-    result = CliRunner().invoke(main, ["validate", "c.toml"])
+    result = CliRunner().invoke(main, ["sweep", "-C", "c.toml", "--dry-run"])
     assert "--allow-code" not in result.output and "no such file" in result.stderr
 
 

@@ -124,5 +124,5 @@ def test_numbers_in_toml(text: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_toml(path, "config c.toml")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
-    result = CliRunner().invoke(main, ["validate", str(path)])
+    result = CliRunner().invoke(main, ["sweep", "-C", str(path), "--dry-run"])
     assert result.exit_code == 2 and "Traceback" not in result.output

@@ -315,3 +315,57 @@ def test_closed_stderr_stops_nothing(
     output = str(tmp_path / "run")
     main([*command, "-j", "1", "-o", output, "--no-figures"], standalone_mode=False)
     assert "s4d" in capsys.readouterr().out
+
+
+def of_file(folder: Path, text: str) -> Result:
+    """A dry run of a configuration file, whose paths are relative to its folder."""
+    path = folder / "sweep.toml"
+    path.write_text(text)
+    return CliRunner().invoke(main, ["sweep", "-C", str(path), "--dry-run", "-j", "1"])
+
+
+def listed(result: Result, expected: list[str]) -> None:
+    """Each message stands in a line of its own, and there is no other one."""
+    assert result.exit_code in (2, 4) and result.stdout == ""
+    lines = result.stderr.splitlines()
+    for message in expected:
+        assert sum(message in line for line in lines) == 1, (message, lines)
+    assert len(lines) == len(expected)
+
+
+def test_a_file_with_mistakes_is_told_all_of_them(tmp_path: Path) -> None:
+    """First what no option can take, then what no sweep can be made of."""
+    (tmp_path / "cut.safetensors").write_bytes(zoo_path("s4d", 0).read_bytes()[:1000])
+    start = "model = ['s4d', 's9', 's5/7']\nnoise = ['fourier', 'hum', 'Gabor(mode, 0.5, 0.1)']\n"
+    end = "[checkpoints]\nmine = 'none.safetensors'\ncut = 'cut.safetensors'\n"
+    values = "limit = 0\nepss = 3\nbatch-size = 'big'\neps = '0.1,x'\nomega = 'y'\nrange = '0-1'\n"
+    expected = ["limit = 0: 0 is not in the range", "did you mean 'eps'?", 'batch-size = "big"']
+    expected += ["eps: 'x' is not a number", "omega: 'y' is not a number", "range: '0-1'"]
+    listed(of_file(tmp_path, start + values + end), expected)
+    plans = "modes = '1-400'\ndevice = 'abacus'\n"
+    expected = [
+        *("device: abacus", "model: 's9' is unknown", "has no bundled seed '7'"),
+        *("'hum' is unknown", "Fourier: mode 129 is beyond", "Gabor: mode 129 is beyond"),
+        *("none.safetensors: no such file", "cut.safetensors: truncated"),
+    ]
+    listed(of_file(tmp_path, start + plans + end), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        ("noise = 'fourier'", 2, "model: none is named"),
+        ("model = ['s4d', 's4d/0']\nnoise = 'fourier'", 2, "is named twice"),
+        ("model = 's4d'\nnoise = ['fourier', 'Fourier(mode)']", 2, "repeats"),
+        ("model = 's4d'\nnoise = 'BandNoise(1, 2)'\nphase = 'sine'", 2, "belong to fourier"),
+        ("model = 's4d'\nnoise = 'fourier'\ndata = 'images'", 2, "task: 'images' is unknown"),
+        ("noise = 'fourier'\ncheckpoints = {a = 'none'}", 4, "no such file"),
+        ("model = 's4d'\nnoise = 'fourier'\noutput = 'sweep.toml'", 2, "is a file"),
+        ("model = 's4d'\nnoise = 'fourier'\noutput = '.'", 2, "holds no sweep"),
+        ("model = ", 2, "is no TOML"),
+    ],
+)
+def test_a_file_with_one_mistake(tmp_path: Path, content: str, code: int, message: str) -> None:
+    result = of_file(tmp_path, content)
+    assert result.exit_code == code
+    listed(result, [message])
