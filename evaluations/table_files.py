@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustssm.files import write_atomically
-from robustssm.parquet_files import opened_parquet
+from robustssm.storage.parquet_files import opened_parquet
+from robustssm.storage.writing import write_atomically
 
 COLUMNS = (
     "sample_id",

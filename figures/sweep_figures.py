@@ -9,8 +9,8 @@ from robustssm.errors import UsageError, require_one_of
 from robustssm.evaluations.results.tables import Tables
 from robustssm.evaluations.sweep.run_directory import DRAWN
 from robustssm.figures import heat_maps, robustness, worst_case
-from robustssm.files import write_atomically
-from robustssm.opening import read_text
+from robustssm.storage.opening import read_text
+from robustssm.storage.writing import write_atomically
 
 KINDS = ("robustness", "heat-maps", "differences", "worst-case")
 # Noises of one run that get maps and worst cases; each takes a few seconds.

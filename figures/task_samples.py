@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.figures.style import PAGE, new_figure, style
-from robustssm.files import write_atomically
+from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Split, Task
 
 # Tokens of one more than a byte are texts; 0 is padding.

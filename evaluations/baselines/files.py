@@ -21,9 +21,9 @@ from robustssm.evaluations.baselines.baseline import (
 from robustssm.evaluations.sweep.condition_names import CLEAN
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
-from robustssm.files import write_atomically
-from robustssm.opening import read_text
 from robustssm.plain_text import visible
+from robustssm.storage.opening import read_text
+from robustssm.storage.writing import write_atomically
 
 FORMAT = "robustssm-baseline-1"
 # Characters of a reason that a message shows.

@@ -17,7 +17,7 @@ from robustssm.evaluations.reports.markdown import render
 from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
-from robustssm.files import finite, new_file
+from robustssm.storage.writing import finite, new_file
 
 # Raised when a key of the JSON document changes its meaning.
 SCHEMA = 1

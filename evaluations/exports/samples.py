@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.tables import finished
-from robustssm.files import finite, new_file
+from robustssm.storage.writing import finite, new_file
 
 # Raised when a column changes its meaning.
 SCHEMA = 1

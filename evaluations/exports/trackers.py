@@ -16,7 +16,7 @@ from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import worst_row
 from robustssm.evaluations.results.tables import finished, read_tables, tidy
 from robustssm.evaluations.sweep.condition_names import CONDITION
-from robustssm.files import finite, new_folder
+from robustssm.storage.writing import finite, new_folder
 
 # What the name of a metric may not hold.
 _FOREIGN = re.compile(r"[^\w.\-]+")

@@ -7,9 +7,9 @@ import numpy as np
 
 from robustssm.errors import ShapeError, UsageError
 from robustssm.hippo import legs
-from robustssm.numpy_files import DAMAGED
-from robustssm.opening import read_bytes
 from robustssm.plain_text import is_count, number
+from robustssm.storage.numpy_files import DAMAGED
+from robustssm.storage.opening import read_bytes
 from robustssm.typing import FloatArray
 
 # Bytes of a .npy file before its numbers, at most.

@@ -11,9 +11,9 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.reports.html_curves import Looks, curve_figure
 from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
-from robustssm.files import new_file
-from robustssm.opening import read_bytes
 from robustssm.source_date import source_date
+from robustssm.storage.opening import read_bytes
+from robustssm.storage.writing import new_file
 
 # Bytes of a figure that is put on the page.
 _PICTURE = 64 << 20

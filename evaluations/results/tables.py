@@ -17,7 +17,7 @@ from robustssm.evaluations.results.summary import overview, perturbed, summarise
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
-from robustssm.opening import LARGEST_TEXT, read_bytes
+from robustssm.storage.opening import LARGEST_TEXT, read_bytes
 
 # Level of the verdicts.
 ALPHA = 0.05

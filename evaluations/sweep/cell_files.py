@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from robustssm.evaluations.statistics.cross_fit import halves
 from robustssm.evaluations.table_files import COLUMNS, sealed, sealed_bytes
-from robustssm.opening import read_bytes
+from robustssm.storage.opening import read_bytes
 
 # Bytes of the largest file that is read: some ten million samples.
 MOST_BYTES = 1 << 30

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from robustssm.evaluations.sweep.condition_names import CLEAN, CLEAN_NAMES
 from robustssm.evaluations.sweep.run_state import Failure
 from robustssm.evaluations.table_files import sealed
-from robustssm.json_files import (
+from robustssm.plain_text import one_line, visible
+from robustssm.storage.json_files import (
     ANY_TEXT,
     SHARE,
     TABLE,
@@ -25,8 +26,7 @@ from robustssm.json_files import (
     read_json,
     table_of,
 )
-from robustssm.opening import LARGEST_TEXT, read_bytes
-from robustssm.plain_text import one_line, visible
+from robustssm.storage.opening import LARGEST_TEXT, read_bytes
 
 # What reading a file that nobody vouched for may raise.
 UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)

@@ -20,8 +20,8 @@ from robustssm.evaluations.sweep.differences import differences
 from robustssm.evaluations.sweep.run_state import RunState
 from robustssm.evaluations.sweep.stored_cells import NOT_THERE, StoredCells
 from robustssm.evaluations.table_files import parquet_bytes
-from robustssm.files import locked, write_atomically
-from robustssm.opening import read_text
+from robustssm.storage.opening import read_text
+from robustssm.storage.writing import locked, write_atomically
 
 if TYPE_CHECKING:
     from robustssm.evaluations.sweep.plan import Plan

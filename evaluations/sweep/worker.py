@@ -21,7 +21,7 @@ from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.execution import one_thread, print_to_stderr, repeatable, resolve_device
-from robustssm.files import write_atomically
+from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Task, load_task
 
 # Models and tasks that a worker keeps between its cells.

@@ -14,8 +14,8 @@ from robustssm.file_formats.contents import ContentsError, Limits, shown
 from robustssm.file_formats.plain_values import Plain
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.matrix_files import MAX_ORDER
-from robustssm.json_files import SHARE, TABLE, TEXT, WHOLE, Form, checked, or_none
 from robustssm.networks.network import Architecture
+from robustssm.storage.json_files import SHARE, TABLE, TEXT, WHOLE, Form, checked, or_none
 
 FORMAT = "robustssm-1"
 Shapes = Mapping[str, tuple[int, ...]]

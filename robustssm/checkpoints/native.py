@@ -30,12 +30,12 @@ from robustssm.checkpoints.cards import (
 from robustssm.errors import RejectedInputError, RobustssmError
 from robustssm.file_formats.contents import ContentsError, Limits, shown
 from robustssm.file_formats.safetensors_file import read_header
-from robustssm.files import write_atomically
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.foreign import KIND as SEQUENCE_MODEL
 from robustssm.networks.foreign import Blueprint, SequenceModel
 from robustssm.networks.network import Network, build_network, own_network
-from robustssm.opening import opened, size_of
+from robustssm.storage.opening import opened, size_of
+from robustssm.storage.writing import write_atomically
 
 # Bytes of a header, and those of it that are searched for a card.
 _LIMITS = Limits(header_bytes=16 << 20)

@@ -107,7 +107,7 @@ def _apply(
 
     from robustssm.attacks import Delivered, fingerprint, parse_perturbation
     from robustssm.attacks.base import input_site
-    from robustssm.files import new_file
+    from robustssm.storage.writing import new_file
     from robustssm.tasks import load_task
 
     perturbation, budget = parse_perturbation(text)

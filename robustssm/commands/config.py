@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from robustssm.errors import UsageError, nearest
-from robustssm.files import read_toml
+from robustssm.storage.writing import read_toml
 
 # Keys of a file that are options of no command.
 _CHECKPOINTS = "checkpoints"

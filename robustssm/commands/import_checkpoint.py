@@ -42,8 +42,8 @@ def import_checkpoint(
     from robustssm.checkpoints.model_names import resolve
     from robustssm.checkpoints.native import is_native
     from robustssm.evaluations.sweep.planning import check_fit
-    from robustssm.files import prepare
     from robustssm.networks.inference import accuracy
+    from robustssm.storage.writing import prepare
     from robustssm.tasks import load_task
 
     if is_native(checkpoint):

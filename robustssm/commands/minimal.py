@@ -50,7 +50,7 @@ def minimal(
     from robustssm.evaluations.searches import minimal_strength as searches
     from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.table_files import write_csv
-    from robustssm.files import prepare
+    from robustssm.storage.writing import prepare
 
     asked = SharedOptions(**options)
     attacker, strength = parse_expression(attack)

@@ -46,8 +46,8 @@ def predict(
     import torch
 
     from robustssm.execution import one_thread
-    from robustssm.files import new_file, prepare
     from robustssm.networks.inference import logits
+    from robustssm.storage.writing import new_file, prepare
 
     prepare(output)
     ref = one_model("predict", model, settings)

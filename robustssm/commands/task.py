@@ -42,7 +42,7 @@ def task(
     Exit codes: 0 shown; 2 usage; 4 the files are not what they should be.
     """
     from robustssm.figures.task_samples import chosen, data, save_samples
-    from robustssm.files import prepare
+    from robustssm.storage.writing import prepare
     from robustssm.tasks import load_task
 
     if output is not None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
-from robustssm.files import finite
 from robustssm.plain_text import markdown, visible
+from robustssm.storage.writing import finite
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from robustssm.file_formats.contents import ContentsError, Limits, require, shown
 from robustssm.file_formats.pickle_globals import Global, Made
-from robustssm.opening import opened, size_of
+from robustssm.storage.opening import opened, size_of
 
 # Larger integers are no hyper-parameters, and take long to write in decimals.
 _BITS = 128

@@ -10,7 +10,7 @@ from robustssm.file_formats.folders import read_folder
 from robustssm.file_formats.safetensors_file import read_safetensors
 from robustssm.file_formats.torch_legacy import START, read_legacy
 from robustssm.file_formats.torch_zip import read_zip
-from robustssm.opening import opened, size_of
+from robustssm.storage.opening import opened, size_of
 
 _HEAD = 32
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.files import write_atomically
 from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import Diagonalization
-from robustssm.numpy_files import DAMAGED, Arrays
-from robustssm.opening import read_bytes
+from robustssm.storage.numpy_files import DAMAGED, Arrays
+from robustssm.storage.opening import read_bytes
+from robustssm.storage.writing import write_atomically
 from robustssm.typing import ComplexArray, FloatArray
 
 FOLDER = Path(__file__).parent / "ptd_matrices"

@@ -7,8 +7,8 @@ import numpy as np
 
 from robustssm.errors import RejectedInputError
 from robustssm.file_formats.contents import shown
-from robustssm.numpy_files import DAMAGED, Arrays
-from robustssm.opening import opened, size_of
+from robustssm.storage.numpy_files import DAMAGED, Arrays
+from robustssm.storage.opening import opened, size_of
 from robustssm.tasks.base import Split, Task
 from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, room
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from robustssm.errors import RobustssmError, UsageError
-from robustssm.parquet_files import opened_parquet
+from robustssm.storage.parquet_files import opened_parquet
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.columns import Column, column, lengths_of, names_of, padded
 from robustssm.tasks.generated import check

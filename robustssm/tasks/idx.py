@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.opening import opened
+from robustssm.storage.opening import opened
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.reading import Source, check_flag, check_limit, check_room, published_splits
 from robustssm.typing import IntArray

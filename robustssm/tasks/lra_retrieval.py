@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from robustssm.errors import UsageError, require_one_of
-from robustssm.opening import opened
+from robustssm.storage.opening import opened
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.generated import check
 from robustssm.tasks.lra_text import LONGEST

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from robustssm.errors import RejectedInputError, UsageError, require
-from robustssm.opening import read_bytes
+from robustssm.storage.opening import read_bytes
 from robustssm.tasks.base import SPLITS
 from robustssm.typing import IntArray
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.files import finite, prepare, special, write_atomically
-from robustssm.opening import read_text
+from robustssm.storage.opening import read_text
+from robustssm.storage.writing import finite, prepare, special, write_atomically
 from robustssm.training.loop import EpochRecord
 
 COLUMNS = tuple(field.name for field in fields(EpochRecord))

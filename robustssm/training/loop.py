@@ -24,10 +24,10 @@ from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.native import save_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.execution import one_thread, repeatable, resolve_device, versions
-from robustssm.files import locked, prepare
 from robustssm.hippo.initializations import initialization
 from robustssm.networks.inference import accuracy
 from robustssm.networks.network import Architecture, Network, build_network
+from robustssm.storage.writing import locked, prepare
 from robustssm.tasks import Task, load_task
 from robustssm.training.config import TrainingConfig
 from robustssm.training.state import Average, averaged, moving_average, restore, save_state

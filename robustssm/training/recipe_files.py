@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from robustssm.errors import UsageError, nearest, require
-from robustssm.files import read_toml
 from robustssm.hippo.initializations import parse
 from robustssm.networks.network import Architecture
 from robustssm.plain_text import is_count
+from robustssm.storage.writing import read_toml
 from robustssm.tasks import load_task
 from robustssm.tasks.registry import FILE, TASKS, maker
 from robustssm.training.config import TrainingConfig

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from robustssm.errors import UsageError
 from robustssm.file_formats.contents import ContentsError
 from robustssm.file_formats.safetensors_file import read_header
-from robustssm.files import write_atomically
 from robustssm.networks.network import Network
-from robustssm.opening import opened, size_of
+from robustssm.storage.opening import opened, size_of
+from robustssm.storage.writing import write_atomically
 from robustssm.training.config import TrainingConfig
 
 Average = torch.optim.swa_utils.AveragedModel

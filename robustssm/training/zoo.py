@@ -8,9 +8,9 @@ import joblib
 from robustssm.checkpoints import Card, load_checkpoint
 from robustssm.checkpoints.bundled import SEEDS, zoo_path
 from robustssm.execution import sealed
-from robustssm.files import write_atomically
 from robustssm.hippo.initializations import NAMES
 from robustssm.networks.network import Architecture
+from robustssm.storage.writing import write_atomically
 from robustssm.training.loop import TrainingConfig, train
 
 TASK = "digits"

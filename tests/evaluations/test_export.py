@@ -30,7 +30,7 @@ from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
-from robustssm.files import MARK
+from robustssm.storage.writing import MARK
 
 CYCLES = "Fourier(mode)"
 FOLDERS = ("mlflow", "wandb")

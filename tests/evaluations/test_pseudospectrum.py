@@ -16,10 +16,10 @@ from robustssm.evaluations.initializations import dense_resolvent
 from robustssm.evaluations.initializations import pseudospectrum as evaluation
 from robustssm.evaluations.initializations.dense_resolvent import Dense
 from robustssm.evaluations.initializations.resolvents import Family
-from robustssm.files import finite
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import parse
 from robustssm.hippo.spectrum import spikes
+from robustssm.storage.writing import finite
 from robustssm.typing import ComplexArray, FloatArray
 
 EPS = np.finfo(np.float64).eps

@@ -20,7 +20,7 @@ from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.files import write_atomically
+from robustssm.storage.writing import write_atomically
 from tests.watching import Listener
 
 

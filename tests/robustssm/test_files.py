@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from robustssm.files import write_atomically
+from robustssm.storage.writing import write_atomically
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from robustssm.checkpoints import read_card
 from robustssm.errors import StorageError, UsageError
-from robustssm.files import locked, new_file, new_folder, write_atomically
 from robustssm.networks.network import Architecture
+from robustssm.storage.writing import locked, new_file, new_folder, write_atomically
 from robustssm.tasks import load_task
 from robustssm.training.config import TrainingConfig
 from robustssm.training.loop import train

@@ -17,9 +17,9 @@ from robustssm.evaluations.baselines.files import read_baseline
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.file_formats import read_contents
-from robustssm.files import read_toml
 from robustssm.hippo.matrix_files import load_initialization
-from robustssm.opening import opened, read_bytes
+from robustssm.storage.opening import opened, read_bytes
+from robustssm.storage.writing import read_toml
 from robustssm.tasks import load_task
 from robustssm.training.logs import EpochLog
 

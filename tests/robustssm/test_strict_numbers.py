@@ -16,9 +16,9 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.readouts import read_readout
-from robustssm.files import read_toml
 from robustssm.hippo.initializations import parse
 from robustssm.plain_text import is_count, number, whole
+from robustssm.storage.writing import read_toml
 from robustssm.tasks import load_task
 
 ODD = ("1_0", "٣", "\uff11", "0x10", "0b1", "0o7", "1e", "--1", "+-1", "1 0", "1j", "1l", "²", "Ⅷ")

@@ -9,8 +9,8 @@ import torch
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import StabilityError, UsageError
-from robustssm.files import write_atomically
 from robustssm.networks.network import Architecture, build_network
+from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Split, Task, registry
 from robustssm.training.loop import TrainingConfig, parameter_groups, train
 from tests.conftest import STORED, small_architecture

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from robustssm.errors import StorageError, UsageError
-from robustssm.opening import read_text
+from robustssm.storage.opening import read_text
 
 # Kept in every folder that is written here: the files of the export, one a line. Such a folder may
 # be replaced by another export as long as nobody added to it.

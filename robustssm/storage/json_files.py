@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from robustssm.opening import LARGEST_TEXT, read_bytes
 from robustssm.plain_text import one_line, visible
+from robustssm.storage.opening import LARGEST_TEXT, read_bytes
 
 # Characters of a value in a message.
 _SHOWN = 60

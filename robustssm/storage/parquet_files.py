@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pyarrow.parquet as pq
 
-from robustssm.opening import opened
+from robustssm.storage.opening import opened
 
 # Bytes of the columns that are read from a table of this project: cells, plans, radii.
 LARGEST_TABLE = 2 << 30
