@@ -1,6 +1,7 @@
 """Parquet files, opened: what their columns take in memory is looked at before any is read."""
 
 import errno
+import faulthandler
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,11 +29,33 @@ def opened_parquet(
     pyarrow's errors, which are built-in ones too, if it is damaged.
     """
     with opened(path) as data, pq.ParquetFile(data, page_checksum_verification=True) as file:
+        if not _can_be_walked(file.metadata):
+            raise OSError(errno.EINVAL, "its footer is damaged", str(path))
         size = _size(file.metadata, columns)
         if size > largest:
             problem = f"its columns take {size} bytes in memory, expected at most {largest}"
             raise OSError(errno.EFBIG, problem, str(path))
         yield file
+
+
+def _can_be_walked(metadata: pq.FileMetaData) -> bool:
+    """Return whether what a footer says of each column can be looked at, tried in a fork.
+
+    pyarrow lets an exception of C++ through there, which ends the process: statistics of the wrong
+    length do, for example.
+    """
+    if not hasattr(os, "fork"):  # Windows
+        return True
+    child = os.fork()
+    if child == 0:
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            faulthandler.disable()
+            _size(metadata, None)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _size(metadata: pq.FileMetaData, columns: Sequence[str] | None) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from robustssm.errors import RobustssmError, UsageError
+from robustssm.file_formats.contents import shown
 from robustssm.storage.parquet_files import opened_parquet
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.columns import Column, column, lengths_of, names_of, padded
@@ -37,6 +38,8 @@ from robustssm.typing import IntArray
 _WHO = "hub"
 _ALIASES = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
 LONGEST = 1 << 20
+# Columns that a message names.
+_NAMED = 20
 # What a column may become, padded or as pixels: this many times its bytes, or 4 GiB if it is small.
 _EXPANSION, _SMALL = 256, 4 << 30
 
@@ -146,9 +149,8 @@ def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> 
     """Raise UsageError if a column is missing."""
     missing = [one for one in columns if one not in there]
     if missing:
-        raise UsageError(
-            f"{_WHO} {path}: has no column {missing[0]!r}, expected one of {', '.join(there)}"
-        )
+        known = ", ".join(map(shown, there[:_NAMED])) + (", ..." if len(there) > _NAMED else "")
+        raise UsageError(f"{_WHO} {path}: has no column {missing[0]!r}, expected one of {known}")
 
 
 def _places(source: Source, values: Any) -> IntArray:

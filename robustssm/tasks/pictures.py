@@ -16,6 +16,8 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 _PIXELS = 1 << 20
 _GREY, _COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "CMYK", "YCbCr")
 _PNG = b"\x89PNG"
+# What Pillow raises for damaged bytes.
+_DAMAGED = (OSError, SyntaxError, ValueError, MemoryError, struct.error, zlib.error)
 # The last chunk of a PNG file: its name and check sum.
 _END = b"IEND\xaeB`\x82"
 
@@ -44,7 +46,7 @@ def decoded(content: bytes, gray: bool = False, formats: tuple[str, ...] = FORMA
             values = np.asarray(image.convert(mode))
     except PictureError:
         raise
-    except (OSError, SyntaxError, ValueError, MemoryError, struct.error, zlib.error) as error:
+    except (*_DAMAGED, Image.DecompressionBombError) as error:
         raise PictureError(str(error)) from None
     return values.reshape(rows, columns, -1)
 

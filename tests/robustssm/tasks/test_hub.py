@@ -1,6 +1,7 @@
 """Parquet files by columns, and the hub through a stand-in for its package."""
 
 import io
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm.errors import RejectedInputError, UsageError
+from robustssm.storage import parquet_files
 from robustssm.tasks import load_task
 from robustssm.tasks.hub import hub
 
@@ -202,3 +204,13 @@ def test_small_files_become_no_gigabytes(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"the samples take .* GiB, expected at most"):
             load_task(spec(path))
         assert len(load_task(spec(path, ":limit=2")).splits["test"]) == 2
+
+
+def test_a_footer_that_would_end_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow aborts on some, instead of raising: it is tried where that costs nothing."""
+    path = written(tmp_path, [v.tolist() for v in SERIES])
+    monkeypatch.setattr(parquet_files, "_size", lambda metadata, columns: os.abort())
+    with pytest.raises(RejectedInputError, match="its footer is damaged"):
+        load_task(spec(path))
