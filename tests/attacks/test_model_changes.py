@@ -216,7 +216,7 @@ def test_places_and_units_are_checked() -> None:
         ("model", StepSize(), Budget(1.0, "octaves", "hard", 0.0, 1.0), "drop clip"),
         ("model", Discretization("bilinear"), Budget(0.5, "mix"), "expected 0 or 1"),
         ("input", Fourier(3), octave, "changes of the model"),
-        ("model", StepSize(), Budget(40.0, "octaves"), "smaller eps"),
+        ("model", StepSize(), Budget(1100.0, "octaves"), "smaller eps"),
     ):
         with pytest.raises(UsageError, match=words):
             perturbed_logits(net, x, p, budget, IDS[:2], 0, inject=inject, site=Site())

@@ -194,7 +194,7 @@ def press(menu: int, button: int) -> str:
 def test_the_legend_takes_models_out_and_the_menu_leaves_them_out(tab: Page, path: Path) -> None:
     tab.open(path)
     tab.until(f"{DRAWN} === 6")
-    tab.value(f"Plotly.restyle({PLOT}, {{visible: 'legendonly'}}, [2, 3])")
+    tab.value(f"Plotly.restyle({PLOT}, {{visible: 'legendonly'}}, [3, 4, 5])")
     tab.until(f"{DRAWN} === 4")
     tab.value(press(0, 0))
     tab.until(f"{DRAWN} === 4")

@@ -175,7 +175,7 @@ def test_what_is_not_supported_is_refused_by_name(place: str, option: str, value
         value
     )
     name = "l_output" if "l_output" in str(value) else "mode" if "ragged" in str(value) else option
-    with pytest.raises(UsageError, match=rf"{name}.*name=module\.py:function"):
+    with pytest.raises(UsageError, match=rf"{name}.*module\.py:function"):
         built(held(network_tensors("layer", "R", False), options))
 
 
