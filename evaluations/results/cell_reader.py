@@ -80,9 +80,11 @@ def outcomes(
         )
     first = run.digest(clean.iloc[0])
     noise_seeds = max(1, own["seed"].nunique())
-    noisy = own[(own["noise"] != "clean") & own["cell"].isin(state.done)]
-    whole = noisy.groupby([*CONDITION], sort=False)["cell"].transform("size") == noise_seeds
-    noisy = noisy[whole].sort_values([*CONDITION], kind="stable") if noise_seeds > 1 else noisy
+    # One by one: `isin` would make a table of all cells for each model.
+    noisy = own[(own["noise"] != "clean") & [cell in state.done for cell in own["cell"]]]
+    if noise_seeds > 1:
+        whole = noisy.groupby([*CONDITION], sort=False)["cell"].transform("size") == noise_seeds
+        noisy = noisy[whole].sort_values([*CONDITION], kind="stable")
     correct = np.empty((len(noisy), first.n), dtype=np.bool_)
     for row, cell in enumerate(noisy["cell"]):
         correct[row] = run.digest(cell).correct()
