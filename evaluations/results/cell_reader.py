@@ -80,8 +80,8 @@ def outcomes(
         )
     first = run.digest(clean.iloc[0])
     noise_seeds = max(1, own["seed"].nunique())
-    # One by one: `isin` would make a table of all cells for each model.
-    noisy = own[(own["noise"] != "clean") & [cell in state.done for cell in own["cell"]]]
+    done = np.array([cell in state.done for cell in own["cell"]], dtype=np.bool_)
+    noisy = own[(own["noise"] != "clean").to_numpy() & done]
     if noise_seeds > 1:
         whole = noisy.groupby([*CONDITION], sort=False)["cell"].transform("size") == noise_seeds
         noisy = noisy[whole].sort_values([*CONDITION], kind="stable")
