@@ -24,6 +24,11 @@ def one_line(text: str) -> bool:
     return _CONTROL.search(text) is None
 
 
+def first_line(text: str | None) -> str:
+    """Return the first line of a docstring, without its full stop."""
+    return (text or "").partition("\n")[0].rstrip(".")
+
+
 def visible(text: str, keep: str = "") -> str:
     r"""Return a text with its control characters spelt out, as in \x1b, except those of `keep`."""
 

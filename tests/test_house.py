@@ -57,6 +57,8 @@ WITHOUT_TORCH = (
     "robustssm.evaluations.initializations",
     "robustssm.evaluations.results",
     "robustssm.evaluations.comparison",
+    "robustssm.evaluations.reports",
+    "robustssm.evaluations.exports",
 )
 WITH_TORCH = {
     "robustssm.hippo.transfer_grid",

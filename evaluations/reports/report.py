@@ -49,7 +49,7 @@ def assemble(state: Inspection) -> Report:
         "What was run": [
             Code(command) if command else "The command is not on record.",
             facts.facts(state, plan),
-            facts.noises(plan),
+            facts.noises(state, plan),
         ],
         "What is not known": [
             Items(missing) if missing else "Every planned cell is there; nothing was left out.",

@@ -1,14 +1,11 @@
 """What a report of a run says besides its results: title, question, models, facts, gaps."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from robustssm.attacks.adversaries.table import ADVERSARIES
-from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.evaluations.reports.parts import Table
 from robustssm.evaluations.reports.report_rows import DASH, condition, noise_name, numbers, share
 from robustssm.evaluations.results.inspection import Inspection, model_names
@@ -102,36 +99,19 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
         (str(row.model), str(row.train_seed)): f"{share(row.accuracy)} (n = {row.n})"
         for row in clean.itertuples()
     }
-    known = _architectures()
+    recorded = {
+        m.get("content_hash"): m.get("architecture") for m in state.manifest.get("models") or []
+    }
     rows = [
         (
-            *(str(model), known.get(str(found), _NOT_KNOWN), task, str(seed)),
+            *(str(model), recorded.get(str(found)) or _NOT_KNOWN, task, str(seed)),
             *(accuracy.get((str(model), str(seed)), DASH), str(found)),
         )
         for model, seed, found in models
     ]
     columns = ["model", "architecture", "task", "training seed", "clean accuracy", "content hash"]
-    note = (
-        "Clean accuracy: on the samples of this run, unperturbed. Architectures are those of "
-        "bundled checkpoints with this content hash; of others the run has none on record."
-    )
+    note = "Clean accuracy: on the samples of this run, unperturbed."
     return Table("The checkpoints", columns, rows, note=note)
-
-
-def _architectures() -> dict[str, str]:
-    """Return the bundled checkpoints' architectures in words, from their cards, by content hash."""
-    from robustssm.checkpoints.bundled import FOLDER
-    from robustssm.checkpoints.native import content_hash
-
-    found = {}
-    for path in sorted(FOLDER.glob("*.json")):
-        card = json.loads(path.read_text(encoding="utf-8"))
-        shape = card["architecture"]
-        found[content_hash(card["weights_sha256"], shape)] = (
-            f"{shape['init']}: {shape['layers']} layers, width {shape['d_model']}, state size "
-            f"{shape['n']}, {shape['norm']} norm"
-        )
-    return found
 
 
 def facts(state: Inspection, plan: pd.DataFrame) -> Table:
@@ -160,23 +140,23 @@ def facts(state: Inspection, plan: pd.DataFrame) -> Table:
     return Table("On record", ("what", "value"), rows)
 
 
-def noises(plan: pd.DataFrame) -> Table:
+def noises(state: Inspection, plan: pd.DataFrame) -> Table:
     """Return one row per noise of a plan: what it is, its place, modes, strengths and clipping."""
     columns = ("noise", "what it is", "at", "modes", "eps", "clip")
     if plan.empty:
         return Table("", columns, ())
     keys = [name for name in CONDITION if name in plan and name not in ("mode", "eps")]
+    known: dict[str, str] = state.manifest.get("attacks") or {}
     rows = []
     for values, group in perturbed(plan).groupby(keys, sort=False):
         row = dict(zip(keys, map(str, values), strict=True))
         unit = row["mode_unit"]
         name = str(group["perturbation"].iloc[0]).partition("(")[0]
-        kind = FAMILIES.get(name) or ADVERSARIES.get(name)
-        words = ((kind.__doc__ if kind else "") or "").partition("\n")[0].rstrip(".")
+        words = known.get(name, name)
         modes = f"{numbers(group['mode'])} ({unit})" if unit else DASH
         strengths = f"{numbers(group['eps'])} {row['eps_unit']}"
         clip = row.get("clip", DASH)
-        rows.append((row["noise"], words or name, row["inject"], modes, strengths, clip))
+        rows.append((row["noise"], words, row["inject"], modes, strengths, clip))
     return Table("The noises", columns, rows)
 
 

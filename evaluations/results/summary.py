@@ -14,7 +14,7 @@ from robustssm.evaluations.statistics.replicates import crossed_interval, from_w
 from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.typing import FloatArray
+from robustssm.typing import FloatArray, IntArray
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
 _CROSSFIT = ("acc_worst_crossfit", "ci_low", "ci_high", "lowest_seed", "highest_seed")
@@ -32,14 +32,14 @@ def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFram
 
     cells: digests of those. Rows of noise `clean` are the clean evaluation. If the noise was drawn
     with several seeds, accuracy is the mean over them, `noise_seeds` how many had results,
-    `by_noise_seed` the accuracy of each and `cell` all their cells, as text; ci_low and ci_high,
-    Wilson's of the mean count, are then rather too wide, as a mean varies less than one draw.
+    `by_noise_seed` the accuracy of each (nan: no results) and `cell` all their cells, as text;
+    ci_low and ci_high, Wilson's of the mean count, are then rather too wide, as a mean varies less
+    than one draw.
     """
     plan = run.plan()
     plan = plan[plan["cell"].isin(cells.keys())]
     if plan.empty:
         return pd.DataFrame()
-    replicated = len(set(plan["seed"])) > 1
     found = [cells[cell] for cell in plan["cell"]]
     table = plan[[*_LABELS]].reset_index(drop=True)
     table["n"] = [cell.n for cell in found]
@@ -54,11 +54,15 @@ def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFram
     table["clip"] = plan["clip"].to_numpy()
     table["in_band_share"] = [cell.in_band_share for cell in found]
     table["cell"] = plan["cell"].to_numpy()
-    return _over_noise_seeds(table) if replicated else table
+    names, draw = np.unique(plan["seed"], return_inverse=True)
+    return table if len(names) == 1 else _over_noise_seeds(table, draw)
 
 
-def _over_noise_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model, training seed and condition of rows of single noise seeds."""
+def _over_noise_seeds(table: pd.DataFrame, draw: IntArray) -> pd.DataFrame:
+    """Return one row per model, training seed and condition of rows of single noise seeds.
+
+    draw: the place of each row's noise seed among those of the run.
+    """
     groups = table.groupby([*_LABELS, "mode_unit", "clip"], sort=False, as_index=False)
     first = {name: (name, "first") for name in ("n", "clean_accuracy")}
     mean = {name: (name, "mean") for name in ("accuracy", "in_band_share")}
@@ -69,8 +73,13 @@ def _over_noise_seeds(table: pd.DataFrame) -> pd.DataFrame:
         delivered_rms=("delivered_rms", lambda values: float(np.sqrt((values**2).mean()))),
         cell=("cell", " ".join),
         noise_seeds=("cell", "size"),
-        by_noise_seed=("accuracy", in_words),
     )
+    # A draw has the same place in every row, be some of them missing.
+    draws = np.full((len(whole), draw.max() + 1), np.nan)
+    draws[groups.ngroup(), draw] = table["accuracy"]
+    whole["by_noise_seed"] = [*map(in_words, draws)]
+    clean = whole["noise"] == "clean"
+    whole.loc[clean, "by_noise_seed"] = whole.loc[clean, "accuracy"].map(repr)
     whole["ci_low"], whole["ci_high"] = wilson(whole["accuracy"] * whole["n"], whole["n"])
     return whole[[*table.columns, "noise_seeds", "by_noise_seed"]]
 

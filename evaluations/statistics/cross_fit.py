@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
@@ -82,16 +82,12 @@ def worst_condition(
         sizes.append(int((~choose).sum()))
     accuracy = float(np.mean(np.asarray(right) / np.asarray(sizes)))
     least, tail = float(correct[naive_at].sum()), (1 - CONFIDENCE) / 2
-    low, high = (
-        stats.binomtest(count, len(first), alternative=side).proportion_ci(1 - level)
-        for count, side, level in (
-            (math.floor(least), "greater", tail),
-            (math.ceil(least), "less", tail / len(correct)),
-        )
-    )
+    n, below, above = len(first), math.floor(least), math.ceil(least)
+    low = special.betaincinv(below, n - below + 1, tail) if below > 0 else 0.0
+    high = special.betaincinv(above + 1, n - above, 1 - tail / len(correct)) if above < n else 1.0
     return Worst(
-        float(means[naive_at]), naive_at, accuracy, min(float(low.low), accuracy),
-        max(float(high.high), accuracy), (chosen[0], chosen[1]),
+        float(means[naive_at]), naive_at, accuracy, min(float(low), accuracy),
+        max(float(high), accuracy), (chosen[0], chosen[1]),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from robustssm.errors import UsageError
 from robustssm.typing import FloatArray
@@ -26,7 +26,7 @@ def wilson(
     k, n = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(n, np.float64))
     if not ((k >= 0) & (k <= n) & (n > 0)).all():
         raise UsageError("Wilson interval: expected counts between 0 and n, and n of at least 1")
-    z = stats.norm.ppf(0.5 + confidence / 2)
+    z = special.ndtri(0.5 + confidence / 2)
     share = k / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -55,7 +55,7 @@ def student(values: Iterable[float]) -> tuple[float, float]:
 @cache
 def _quantile(freedom: int) -> float:
     """Return Student's quantile at the upper end of an interval."""
-    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
+    return float(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2))
 
 
 def in_words(values: Iterable[float]) -> str:

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, stats
 
 from robustssm.errors import UsageError
 
@@ -25,7 +25,7 @@ def mcnemar_power(n: int, discordance: float, difference: float, level: float) -
     # The largest smaller count that rejects, -1 if none: ppf is the smallest count whose tail
     # reaches level / 2, the one before is below it.
     edge = stats.binom.ppf(level / 2, k, 0.5)
-    edge = np.where(2 * special.bdtr(edge, k, 0.5) <= level, edge, edge - 1)
+    edge = np.where(2 * stats.binom.cdf(edge, k, 0.5) <= level, edge, edge - 1)
     edge = np.where(k > 0, edge, -1.0)
     share = 0.5 + difference / (2 * discordance) if discordance > 0 else 0.5
     reject = stats.binom.cdf(edge, k, share) + stats.binom.sf(k - edge - 1, k, share)

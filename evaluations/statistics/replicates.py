@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from robustssm.evaluations.statistics.intervals import CONFIDENCE, constant, student
 from robustssm.typing import FloatArray
@@ -12,11 +12,9 @@ from robustssm.typing import FloatArray
 def from_words(texts: Iterable[str]) -> FloatArray:
     """Return the table (training seeds, noise seeds) of texts as `in_words` writes them.
 
-    Columns that not every training seed has are left out; one text per training seed.
+    One text per training seed, all of as many draws; a draw without results is NaN.
     """
-    rows = [[float(value) for value in text.split()] for text in texts]
-    columns = min(map(len, rows))
-    return np.asarray([row[:columns] for row in rows])
+    return np.asarray([[float(value) for value in text.split()] for text in texts])
 
 
 def crossed_interval(values: FloatArray) -> tuple[float, float]:
@@ -28,17 +26,20 @@ def crossed_interval(values: FloatArray) -> tuple[float, float]:
     small. Each part is multiplied by the square of its own quantile of Student, which covers
     whatever the ratio of the two (normal values assumed), where one number of degrees of freedom
     for both, by Satterthwaite, was seen to cover down to .93 of a nominal .95. One column:
-    Student's interval over rows. NaN if there is a single row, or all entries are equal.
+    Student's interval over rows. NaN if there is a single row, all entries are equal, or one is
+    missing (NaN).
 
     Reference: Banerjee, Sankhya 22 (1960), p. 357.
     """
     rows, columns = values.shape
+    if np.isnan(values).any():
+        return float("nan"), float("nan")
     if columns < 2 or rows < 2:
         return student(values.mean(1))
     if constant(values):
         return float("nan"), float("nan")
     parts = np.array([values.mean(1).var(ddof=1) / rows, values.mean(0).var(ddof=1) / columns])
-    quantiles = stats.t.ppf(0.5 + CONFIDENCE / 2, np.array([rows, columns]) - 1)
+    quantiles = special.stdtrit(np.array([rows, columns]) - 1, 0.5 + CONFIDENCE / 2)
     half = np.sqrt((parts * quantiles**2).sum())
     return float(values.mean() - half), float(values.mean() + half)
 
@@ -54,6 +55,6 @@ def spread(values: FloatArray, axis: int) -> tuple[float, float, float]:
     if free < 1:
         return float("nan"), float("nan"), float("nan")
     squares = values.var(axis=axis, ddof=1).mean()
-    tails = stats.chi2.ppf((0.5 + CONFIDENCE / 2, 0.5 - CONFIDENCE / 2), free)
+    tails = special.chdtri(free, (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2))
     low, high = np.sqrt(squares * free / tails)
     return float(np.sqrt(squares)), float(low), float(high)

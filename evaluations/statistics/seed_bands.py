@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.paired import holm
@@ -102,7 +102,7 @@ class Seeds:
         mixture, scale = posterior(), np.sqrt(variances * (1 + 1 / self.count))
 
         def tail(fall: FloatArray) -> FloatArray:
-            return np.asarray(np.sum(mixture * stats.norm.sf(fall[:, None] / scale), axis=1))
+            return np.asarray(np.sum(mixture * special.ndtr(-fall[:, None] / scale), axis=1))
 
         near, far = np.zeros(len(self.centre)), np.full(len(self.centre), np.pi)
         for _ in range(HALVINGS):
@@ -121,9 +121,9 @@ class Seeds:
         scale, freedom = np.sqrt(variance * (1 + 1 / self.count)), self.count - 1
 
         def tail(fall: FloatArray) -> FloatArray:
-            return np.asarray(stats.t.sf(fall / scale, freedom))
+            return np.asarray(special.stdtr(freedom, -fall / scale))
 
-        return _band(self.centre, stats.t.isf(level, freedom) * scale, tail)
+        return _band(self.centre, -special.stdtrit(freedom, level) * scale, tail)
 
 
 def _band(
@@ -140,7 +140,7 @@ def fall_p(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> Float
     before, after: (conditions, samples), which of the same samples are right. 1 if none is lost.
     """
     lost, gained = (before & ~after).sum(-1), (after & ~before).sum(-1)
-    p: FloatArray = stats.binom.sf(lost - 1, lost + gained, 0.5)
+    p: FloatArray = special.bdtrc(lost - 1, lost + gained, 0.5)
     return p
 
 

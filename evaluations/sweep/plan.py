@@ -13,6 +13,7 @@ from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.evaluations.sweep.condition_names import CLEAN_NAMES
 from robustssm.evaluations.sweep.conditions import Condition
+from robustssm.plain_text import first_line
 from robustssm.tasks import Task
 
 # Raised when the meaning of a stored row changes: old cells are then not taken for new ones.
@@ -195,9 +196,17 @@ class Plan:
             "limit": self.limit,
             "device": self.cells[0].device,
             "partial": self.limit is not None,
-            "models": [{"name": str(m.ref), "content_hash": m.content_hash} for m in self.models],
+            "models": [
+                {"name": str(m.ref), "content_hash": m.content_hash, "architecture": m.card.shape}
+                for m in self.models
+            ],
+            "attacks": {kind.__name__: first_line(kind.__doc__) for kind in self._kinds()},
             "cells": len(self.unique),
         }
+
+    def _kinds(self) -> list[type]:
+        kinds = (type(cell.condition.attack) for cell in self.cells if cell.condition)
+        return list(dict.fromkeys(kinds))
 
     def frame(self) -> pd.DataFrame:
         """Return the plan as it is stored: one row per cell."""

@@ -43,7 +43,11 @@ _MANIFEST = {
     "limit": or_none(WHOLE),
     "device": TEXT,
     "partial": TRUTH,
-    "models": list_of(table_of({"name": TEXT, "content_hash": TEXT})),
+    "models": list_of(table_of(dict.fromkeys(("name", "content_hash", "architecture"), TEXT))),
+    "attacks": (
+        lambda value: isinstance(value, dict) and all(map(TEXT[0], value.values())),
+        "a table of texts of one line",
+    ),
     "cells": WHOLE,
     "argv": list_of(ANY_TEXT),
     "options": TABLE,

@@ -71,6 +71,15 @@ class Card:
     weights_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def shape(self) -> str:
+        """The architecture in a line: its kind and what sizes are on the card."""
+        known = self.architecture
+        named = {"layers": "{} layers", "d_model": "width {}", "n": "state size {}"}
+        sizes = [words.format(known[key]) for key, words in named.items() if key in known]
+        kind = next((known[key] for key in ("init", "source", "kind") if key in known), "")
+        return ": ".join(filter(None, (str(kind), ", ".join(sizes))))
+
     def to_json(self) -> str:
         """Return the card as JSON, keys sorted."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True)

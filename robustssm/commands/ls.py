@@ -10,6 +10,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import shared
+from robustssm.plain_text import first_line
 
 
 @click.group()
@@ -95,7 +96,7 @@ def ls_tasks(style: str) -> None:
     from robustssm.tasks.registry import maker, spelling
 
     about = {name: sys.modules[maker(name).__module__].__doc__ for name in TASKS}
-    rows = [{"task": spelling(name), "what": _first_line(about[name])} for name in TASKS]
+    rows = [{"task": spelling(name), "what": first_line(about[name])} for name in TASKS]
     words = "{task}\n    {what}.".format_map
     terminal.show(style, terminal.Table("Tasks", rows, words=words))
 
@@ -197,17 +198,12 @@ def show_attacks(style: str) -> None:
                 "attack": f"{name}({', '.join(shown)})",
                 "at": " or ".join(cls.sites),
                 "unit": cls.unit,
-                "what": _first_line(cls.__doc__),
+                "what": first_line(cls.__doc__),
             }
         )
 
     words = "{attack}\n    {what}. At: {at}; eps: {unit}.".format_map
     terminal.show(style, terminal.Table("attacks", rows, words=words))
-
-
-def _first_line(text: str | None) -> str:
-    """Return the first line of a docstring, without its full stop."""
-    return (text or "").partition("\n")[0].rstrip(".")
 
 
 def size(count: int) -> str:

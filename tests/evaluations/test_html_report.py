@@ -18,6 +18,10 @@ from matplotlib.figure import Figure
 
 pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robustssm[html]'")
 
+from robustssm.attacks import Fourier
+from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
+from robustssm.cli import main
 from robustssm.commands.show import report
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports import html_page
@@ -228,17 +232,16 @@ def test_the_paired_tests_are_those_of_the_run(run: RunDirectory) -> None:
     ]
 
 
-def test_bundled_checkpoints_have_their_architecture(tmp_path: Path) -> None:
-    """The content hash of `s4d/0`, computed by loading it, is the one found by its card."""
-    from robustssm.checkpoints import load_checkpoint
-    from robustssm.checkpoints.bundled import zoo_path
-
-    known = load_checkpoint(zoo_path("s4d", 0))
-    run = write_run(tmp_path / "run", {("m", 0): flat(0.9)}, checkpoint=known.content_hash)
-    cells = document(run).said("td")
-    shape = known.card.architecture
-    expected = f"s4d: {shape['layers']} layers, width {shape['d_model']}, state size {shape['n']}"
-    assert any(cell.startswith(expected) for cell in cells)
+def test_a_run_has_the_architectures_and_noises_on_record(tmp_path: Path) -> None:
+    """Both in words, as the sweep wrote them, so that a report needs no checkpoint."""
+    output = tmp_path / "run"
+    words = "sweep -m s4d/0 --noise fourier --modes 1 --eps 1 --limit 4 --jobs 1 --no-figures -o"
+    assert CliRunner().invoke(main, [*words.split(), str(output)]).exit_code == 0
+    cells = document(RunDirectory(output)).said("td")
+    shape = load_checkpoint(zoo_path("s4d", 0)).card.architecture
+    layers, width, n = (shape[name] for name in ("layers", "d_model", "n"))
+    assert f"s4d: {layers} layers, width {width}, state size {n}" in cells
+    assert (Fourier.__doc__ or "").partition("\n")[0].rstrip(".") in cells
 
 
 def test_equal_runs_and_dates_give_equal_bytes(

@@ -17,8 +17,9 @@ from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.comparison.comparison import Comparison, compare
 from robustssm.evaluations.comparison.variance_components import _rows
 from robustssm.evaluations.exports.labelled import to_xarray
+from robustssm.evaluations.results.cell_reader import digest_cells
 from robustssm.evaluations.results.inspection import inspect
-from robustssm.evaluations.results.summary import over_seeds, perturbed
+from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
 from robustssm.evaluations.results.tables import Tables, finish, read_tables, tidy
 from robustssm.evaluations.statistics.intervals import in_words, student, wilson
 from robustssm.evaluations.statistics.replicates import crossed_interval, from_words, spread
@@ -105,6 +106,23 @@ def test_the_interval_over_seeds_is_crossed(tables: list[Tables]) -> None:
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((max(low, 0), min(high, 1)), abs=1e-14)
     assert row["interval"] == "seeds of training and noise (Student)"
     assert row["noise_seeds"] == DRAWS
+
+
+def test_a_missing_draw_leaves_its_place_empty(runs: list[RunDirectory]) -> None:
+    """Draws of other training seeds keep theirs; what lacks one has no interval over draws."""
+    run = runs[0]
+    plan, cells = run.plan(), digest_cells(run)
+    one = plan[(plan["model"] == "s4d") & (plan["mode"] == 1.0) & (plan["eps"] == 0.3)]
+    gone = one[(one["train_seed"] == 1) & (one["seed"] == 1)]["cell"].item()
+    before = perturbed(summarise(run, cells))
+    after = perturbed(summarise(run, {c: found for c, found in cells.items() if c != gone}))
+    changed = (before["by_noise_seed"] != after["by_noise_seed"]).to_numpy()
+    assert changed.sum() == 1
+    was, now = (from_words(table.loc[changed, "by_noise_seed"])[0] for table in (before, after))
+    assert np.isnan(now[1])
+    assert np.array_equal(np.delete(now, 1), np.delete(was, 1))
+    assert over_seeds(after).iloc[0][["interval"]].tolist() == [""]
+    assert over_seeds(after).iloc[1]["interval"] == over_seeds(before).iloc[1]["interval"]
 
 
 def test_what_stands_in_a_run_is_read_back(runs: list[RunDirectory], tables: list[Tables]) -> None:
