@@ -1,5 +1,6 @@
 """What is done to an input: spectral perturbations with a budget."""
 
+from robustssm.attacks.adversaries import BandPGD, Guided, RandomSearch, Universal
 from robustssm.attacks.base import Attack, Perturbation, Site, Transform
 from robustssm.attacks.budget import Budget, check_eps
 from robustssm.attacks.delivered import Delivered, fingerprint
@@ -26,6 +27,7 @@ __all__ = [
     "FAMILIES",
     "Attack",
     "BandNoise",
+    "BandPGD",
     "BandPass",
     "BandStop",
     "Budget",
@@ -37,6 +39,7 @@ __all__ = [
     "Fourier",
     "Fourier2D",
     "Gabor",
+    "Guided",
     "HighPass",
     "Hum",
     "Impulses",
@@ -47,12 +50,14 @@ __all__ = [
     "Perturbation",
     "PhaseScramble",
     "Quantise",
+    "RandomSearch",
     "Resample",
     "Resonance",
     "Site",
     "StepSize",
     "TimeShift",
     "Transform",
+    "Universal",
     "check_eps",
     "fingerprint",
     "parse_perturbation",

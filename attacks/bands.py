@@ -33,12 +33,9 @@ def waves(cycles: tuple[float, ...], valid: int, device: torch.device) -> tuple[
     return torch.cos(angle), torch.sin(angle) * ~special
 
 
-def written(value: float, who: str) -> float:
+def written(value: float) -> float:
     """Return a frequency as a number with one repr, hence one set of draws: 3.0 is 3."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{who}: {value!r} is not a number") from None
+    number = float(value)
     return int(number) if number.is_integer() else number
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robustssm import philox
 from robustssm.attacks.budget import Budget
+from robustssm.attacks.fields import with_checked_fields
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
@@ -62,8 +63,11 @@ def input_site(task: Task) -> Site:
 
 @dataclass_transform(frozen_default=True)
 def family(cls: type[T]) -> type[T]:
-    """Make a perturbation a frozen dataclass whose repr shows what differs from the defaults."""
-    return dataclass(frozen=True, repr=False)(cls)
+    """Make a perturbation a frozen dataclass whose repr shows what differs from the defaults.
+
+    Its constructor checks the types of its fields.
+    """
+    return with_checked_fields(dataclass(frozen=True, repr=False)(cls))
 
 
 class Attack(ABC):  # noqa: B024

@@ -2,18 +2,18 @@
 
 import ast
 import dataclasses
-import inspect
 import io
 import tokenize
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.base import Attack, Perturbation
 from robustssm.attacks.budget import Budget
+from robustssm.attacks.fields import fits
 from robustssm.attacks.perturbations.table import FAMILIES
-from robustssm.errors import UsageError, require, require_one_of
+from robustssm.errors import UsageError, require_one_of
 from robustssm.plain_text import number, whole
 
 _BUDGET = ("eps", "unit", "clip", "low", "high")
@@ -59,40 +59,7 @@ def parse_expression(
     require_one_of("perturbation:", name, _TABLE)
     fields = {field.name for field in dataclasses.fields(_TABLE[name])}  # type: ignore[arg-type]
     settings = {key: named.pop(key) for key in _BUDGET if key in named and key not in fields}
-    try:
-        arguments = inspect.signature(_TABLE[name]).bind(*positional, **named, **extra).arguments
-    except TypeError as error:
-        raise UsageError(f"perturbation: {text!r} does not fit {name}: {error}") from None
-    for field in dataclasses.fields(_TABLE[name]):  # type: ignore[arg-type]
-        if field.name in arguments:
-            value = arguments[field.name]
-            fits = _fits(value, field.type)
-            require(fits, f"{name}: {field.name}", value, _spelled(field.type))
-    return _TABLE[name](**arguments), settings
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    """Return whether a literal is of a field's type; whole numbers are floats, truths are not."""
-    arguments = get_args(annotation)
-    if get_origin(annotation) is tuple:
-        return isinstance(value, tuple) and all(_fits(v, arguments[0]) for v in value)
-    if arguments:
-        return any(_fits(value, one) for one in arguments)
-    if annotation is float:
-        return type(value) in (int, float)
-    return type(value) is annotation
-
-
-def _spelled(annotation: Any) -> str:
-    """Return a field's type in words."""
-    names = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
-    names[type(None)] = "None"
-    arguments = get_args(annotation)
-    if get_origin(annotation) is tuple:
-        return "a list such as (3, 7)"
-    if arguments:
-        return " or ".join(_spelled(one) for one in arguments)
-    return names.get(annotation, str(annotation))
+    return _TABLE[name](*positional, **named, **extra), settings
 
 
 def make_budget(
@@ -102,7 +69,7 @@ def make_budget(
     unit = attack.default_unit(site or attack.sites[0])
     numbers = [settings[key] for key in ("eps", "low", "high") if key in settings]
     words = [settings[key] for key in ("unit", "clip") if key in settings]
-    if not (all(_fits(v, float) for v in numbers) and all(_fits(w, str) for w in words)):
+    if not (all(fits(v, float) for v in numbers) and all(fits(w, str) for w in words)):
         raise UsageError(f"perturbation: the budget in {text!r} is not made of numbers")
     budget = Budget(**{"unit": unit, "eps": 1.0, **settings})
     attack.check_budget(budget, site or attack.sites[0])

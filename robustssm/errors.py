@@ -19,12 +19,12 @@ class ShapeError(UsageError):
     """An array has a shape that does not fit the others."""
 
 
-class StabilityError(RobustssmError, ArithmeticError):
-    """A system is unstable, or so close to defective that it cannot be diagonalised."""
-
-
 class RejectedInputError(RobustssmError, ValueError):
     """A checkpoint or data file is damaged, foreign or not what its card says (exit code 4)."""
+
+
+class StabilityError(RejectedInputError, ArithmeticError):
+    """A system is unstable, or so close to defective that it cannot be diagonalised."""
 
 
 class StorageError(RobustssmError):

@@ -39,7 +39,7 @@ class Chirp(Wave, Banded):
     def __post_init__(self) -> None:
         self.check_phase()
         for name in ("low", "high"):
-            object.__setattr__(self, name, written(getattr(self, name), self.who))
+            object.__setattr__(self, name, written(getattr(self, name)))
         self.check_word("law", _LAWS)
         self.check(self.low <= self.high, "low", f"at most high, {self.high:g}")
         starts = self.law != "log" or self.low > 0.0

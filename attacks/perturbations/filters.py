@@ -31,7 +31,7 @@ class Filter(Banded, Transform):
     order: int | None
 
     def __post_init__(self) -> None:
-        whole = self.order is None or (type(self.order) is int and self.order >= 1)
+        whole = self.order is None or self.order >= 1
         self.check(whole, "order", "a whole number >= 1, or None for a filter of whole bins")
         low, high = self.edges()
         held = low is None or high is None or low <= high

@@ -46,7 +46,7 @@ class Fourier(Wave):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        object.__setattr__(self, "mode", written(self.mode, self.who))
+        object.__setattr__(self, "mode", written(self.mode))
         if not (self._tried or self.phase_known):
             raise UsageError(
                 f"{self.who}: phase {self.phase!r} is unknown, expected random, cosine, sine, "

@@ -41,7 +41,7 @@ class Gabor(Wave):
     def __post_init__(self) -> None:
         self.check_phase()
         for name in ("mode", "centre", "width"):
-            object.__setattr__(self, name, written(getattr(self, name), self.who))
+            object.__setattr__(self, name, written(getattr(self, name)))
         expected = "a fraction of the length"
         self.check(0.0 <= self.centre <= 1.0, "centre", f"{expected}, 0 to 1")
         self.check(0.0 < self.width <= 1.0, "width", f"{expected}, above 0 and up to 1")

@@ -48,10 +48,6 @@ class Fourier2D(Channelled):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        for name in ("i", "j"):
-            value = getattr(self, name)
-            self.check(isinstance(value, int | float) and value % 1 == 0, name, "a whole bin")
-            object.__setattr__(self, name, int(value))
         self.check_word("convention", _CONVENTIONS)
 
     def _image(self, site: Site) -> tuple[int, int]:

@@ -33,8 +33,7 @@ class Impulses(Channelled):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        whole = isinstance(self.count, int) and self.count >= 1
-        self.check(whole, "count", "a whole number, 1 or more")
+        self.check(self.count >= 1, "count", "a whole number, 1 or more")
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for more impulses than steps."""

@@ -65,7 +65,7 @@ class BandNoise(GaussianNoise, Banded):
     def __post_init__(self) -> None:
         self.check_channels()
         for name in ("low", "high"):
-            object.__setattr__(self, name, written(getattr(self, name), self.who))
+            object.__setattr__(self, name, written(getattr(self, name)))
         self.check(self.low <= self.high, "low", f"at most high, {self.high:g}")
 
     def _bins(self, valid: int, site: Site) -> tuple[int, int]:
@@ -116,7 +116,7 @@ class ColouredNoise(GaussianNoise):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        object.__setattr__(self, "alpha", written(self.alpha, self.who))
+        object.__setattr__(self, "alpha", written(self.alpha))
         self.check(math.isfinite(self.alpha), "alpha", "a finite number")
 
     def check_length(self, L: int, site: Site) -> None:

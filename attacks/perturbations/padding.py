@@ -47,9 +47,7 @@ class NoisePadding(Channelled):
 
     def __post_init__(self) -> None:
         self.check_channels()
-        whole = type(self.steps) is int and 1 <= self.steps <= _MOST
-        self.check(whole, "steps", f"a whole number, 1 to {_MOST}")
-        self.check(type(self.centred) is bool, "centred", "True or False")
+        self.check(1 <= self.steps <= _MOST, "steps", f"a whole number, 1 to {_MOST}")
 
     def extended(self, x: Tensor) -> Tensor:
         """Return x with `steps` rows of zeros appended."""

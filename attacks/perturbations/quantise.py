@@ -31,8 +31,8 @@ class Quantise(Transform):
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        whole = type(self.bits) is int and 1 <= self.bits <= _MOST_BITS
-        self.check(whole, "bits", f"a whole number, 1 to {_MOST_BITS}")
+        held = 1 <= self.bits <= _MOST_BITS
+        self.check(held, "bits", f"a whole number, 1 to {_MOST_BITS}")
         finite = math.isfinite(self.low) and math.isfinite(self.high)
         self.check(finite and self.low < self.high, "low", f"finite and below high, {self.high:g}")
 

@@ -31,7 +31,6 @@ class TimeShift(Transform):
     draw: str = "fixed"
 
     def __post_init__(self) -> None:
-        self.check(type(self.steps) is int, "steps", "a whole number")
         self.check_word("fill", FILLS)
         self.check_word("draw", DRAWS)
 

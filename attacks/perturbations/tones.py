@@ -1,7 +1,6 @@
 """Several sinusoids at once: chosen modes, or the harmonics of a hum."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +9,6 @@ from robustssm.attacks.bands import NOTHING, combine, tone_energy, unit_rms, wav
 from robustssm.attacks.base import Site, family
 from robustssm.attacks.channels import Phased
 from robustssm.attacks.frequencies import cycles_per_sample
-from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 # The columns of so many sinusoids fit into memory: 2 x 1024 x L values.
@@ -40,9 +38,7 @@ class MultiTone(Phased):
 
     def __post_init__(self) -> None:
         self.check_phase()
-        if not isinstance(self.modes, Sequence) or isinstance(self.modes, str):
-            raise UsageError(f"{self.who}: modes {self.modes!r} is no list, expected as in (3, 7)")
-        modes = sorted(written(mode, self.who) for mode in self.modes)
+        modes = sorted(map(written, self.modes))
         distinct = 1 <= len(modes) <= _MOST and len(set(modes)) == len(modes)
         self.check(distinct, "modes", f"1 to {_MOST} distinct modes")
         object.__setattr__(self, "modes", tuple(modes))
@@ -102,11 +98,10 @@ class Hum(Phased):
 
     def __post_init__(self) -> None:
         self.check_phase()
-        object.__setattr__(self, "frequency", written(self.frequency, self.who))
+        object.__setattr__(self, "frequency", written(self.frequency))
         object.__setattr__(self, "decay", float(self.decay))
         held = self.harmonics in range(1, _MOST + 1)
         self.check(held, "harmonics", f"a whole number from 1 to {_MOST}")
-        object.__setattr__(self, "harmonics", int(self.harmonics))
         self.check(math.isfinite(self.decay), "decay", "a finite number")
 
     def _fundamental(self, L: int, site: Site) -> float:

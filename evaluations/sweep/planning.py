@@ -46,7 +46,7 @@ def make_plan(
     refs: Sequence[ModelRef],
     noises: Noise | Sequence[Noise],
     *,
-    task: str | None = None,
+    task: str | Task | None = None,
     seed: int = 0,
     noise_seeds: int = 1,
     limit: int | None = None,
@@ -55,12 +55,12 @@ def make_plan(
 ) -> Plan:
     """Return the plan of a sweep, checked before anything is computed: each noise for every model.
 
-    task: the data; None takes the task on the models' cards, which must agree. seed: of the noise;
-    noise_seeds: replicates of each perturbed cell, with this seed and the next ones. limit: the
-    first so many test samples, None for all. device: `cpu` or `cuda`, whose bits differ. problems:
-    what the caller found wrong before, raised together with what is found here, one line per
-    problem: UsageError if options contradict each other or the models, RejectedInputError if all
-    that is wrong are checkpoints or data that are damaged or do not fit.
+    task: the data, or their name; None takes the task on the models' cards, which must agree.
+    seed: of the noise; noise_seeds: replicates of each perturbed cell, with this seed and the next
+    ones. limit: the first so many test samples, None for all. device: `cpu` or `cuda`, whose bits
+    differ. problems: what the caller found wrong before, raised together with what is found here,
+    one line per problem: UsageError if options contradict each other or the models,
+    RejectedInputError if all that is wrong are checkpoints or data that are damaged or do not fit.
     """
     problems = problems or Problems()
     noises = (noises,) if isinstance(noises, Noise) else tuple(noises)
@@ -123,7 +123,7 @@ def plan_conditions(
 
 
 def _read(
-    refs: Sequence[ModelRef], task: str | None, limit: int | None, problems: Problems
+    refs: Sequence[ModelRef], task: str | Task | None, limit: int | None, problems: Problems
 ) -> tuple[tuple[Model, ...], Task | None, int | None]:
     """Return the models, the data that they fit, and the limit, None if it leaves nothing out."""
     if limit is not None and limit < 1:
@@ -146,7 +146,7 @@ def _read(
     return models, data, limit
 
 
-def _data(models: Sequence[Model], task: str | None) -> Task | None:
+def _data(models: Sequence[Model], task: str | Task | None) -> Task | None:
     """Return the named task, or the one on the models' cards; None if there is no model."""
     unknown = [str(model.ref) for model in models if not model.card.task]
     if task is None and unknown:
@@ -155,7 +155,7 @@ def _data(models: Sequence[Model], task: str | None) -> Task | None:
             "--data, as in --data digits or --data file:samples.npz"
         )
     if task is not None:
-        return load_task(task)
+        return task if isinstance(task, Task) else load_task(task)
     specs = {model.card.task: f"checkpoint {model.ref}" for model in models}
     if len(specs) > 1:
         named = ", ".join(sorted(specs))

@@ -19,7 +19,7 @@ def check_repeats(ref: ModelRef, task: Task) -> None:
     Raises RejectedInputError if its code fails, its logits differ from call to call, or those of a
     sample depend on the others. Checkpoints are not tried: their networks are this project's.
     """
-    if not ref.function:
+    if not ref.runs_code:
         return
     network, split = ref.load().network, task.splits["test"].first(2)
     x = torch.from_numpy(split.inputs)

@@ -85,7 +85,8 @@ def _checkpoint(cell: Cell, device: torch.device) -> Checkpoint:
     kept = [FOLDER / path.name, known / f"{expected}.safetensors"]
 
     def make() -> Checkpoint:
-        elsewhere = None if path.exists() else next((p for p in kept if p.is_file()), None)
+        there = ref.held is not None or path.exists()
+        elsewhere = None if there else next((p for p in kept if p.is_file()), None)
         own = ref if elsewhere is None else ModelRef(ref.label, elsewhere, ref.train_seed)
         checkpoint = own.load()
         if checkpoint.content_hash != expected:

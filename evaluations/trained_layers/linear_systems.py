@@ -32,7 +32,7 @@ import numpy as np
 
 from robustssm.evaluations.suprema import certified
 from robustssm.layers.systems import LinearSystem
-from robustssm.typing import ComplexArray, FloatArray
+from robustssm.typing import Array, ComplexArray, FloatArray
 
 # exp(-300) is zero beside any other mode, and its square does not underflow.
 LOWEST_EXPONENT = -300.0
@@ -63,14 +63,12 @@ def cayley(poles: ComplexArray, step: FloatArray, method: str) -> tuple[ComplexA
     return mu, 2.0 / (1.0 - mu)
 
 
-def gains_in_blocks(
-    gain: Callable[[FloatArray], FloatArray], theta: FloatArray, entries: int
-) -> FloatArray:
-    """Return the gains (c, g) at theta (g,) or (c, g), of which BLOCK / entries at a time."""
+def in_blocks(values: Callable[[FloatArray], Array], theta: FloatArray, entries: int) -> Array:
+    """Return values (..., g) at theta (g,) or (c, g), of which BLOCK / entries at a time."""
     theta = np.atleast_2d(theta)
     size = max(1, BLOCK // entries)
     starts = range(0, theta.shape[1], size)
-    return np.concatenate([gain(theta[:, start : start + size]) for start in starts], axis=1)
+    return np.concatenate([values(theta[:, start : start + size]) for start in starts], axis=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +103,12 @@ class LayerSystem(LinearSystem, ABC):
         return np.where(theta >= np.pi, np.inf, 2.0 * np.tan(0.5 * theta) / step)
 
     @abstractmethod
+    def response(self, theta: FloatArray) -> ComplexArray:
+        """Return H(e^{i theta}), (c, g), for theta (g,) or (c, g); of S5 (p, q, g)."""
+
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return |H(e^{i theta})| (largest singular value), (c, g), for theta (g,) or (c, g)."""
+        return np.abs(self.response(theta))
 
     @abstractmethod
     def peaks(self, rtol: float) -> list[certified.Bracket]:
@@ -129,16 +131,16 @@ class Diagonal(LayerSystem):
         scaled = self.weight / one_plus
         return scaled * (1.0 + mu), self.D[:, 0, 0] + scaled.sum(axis=1).real
 
-    def gain(self, theta: FloatArray) -> FloatArray:
-        """Return |H(e^{i theta})|, (c, g)."""
+    def response(self, theta: FloatArray) -> ComplexArray:
+        """Return H(e^{i theta}), (c, g)."""
         rho, direct = self.residues
 
-        def gain(part: FloatArray) -> FloatArray:
+        def response(part: FloatArray) -> ComplexArray:
             s = 1j * np.tan(0.5 * part)
             value = (rho[:, None] / (s[..., None] - self.mapped[:, None])).sum(axis=2)
-            return np.abs(value + direct[:, None])
+            return value + direct[:, None]
 
-        return gains_in_blocks(gain, theta, rho.size)
+        return in_blocks(response, theta, rho.size)
 
     def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of every channel."""
@@ -166,20 +168,20 @@ class Dense(LayerSystem):
         """kappa_2 of the unit eigenvectors of each A, (c,), as float64 finds it."""
         return np.linalg.cond(np.linalg.eig(self.state_space[0])[1])
 
-    def gain(self, theta: FloatArray) -> FloatArray:
-        """Return |H(e^{i theta})|, (c, g), by Woodbury's formula as the layer's kernel."""
+    def response(self, theta: FloatArray) -> ComplexArray:
+        """Return H(e^{i theta}), (c, g), by Woodbury's formula as the layer's kernel."""
         assert self.P is not None
         B, C, P, dt = self.B[:, :, 0], self.C[:, 0], self.P[0], self.dt[:, None]
         sums = np.stack([C * B, C * P, P.conj() * B, P.conj() * P], axis=1)
 
-        def gain(part: FloatArray) -> FloatArray:
+        def response(part: FloatArray) -> ComplexArray:
             z = np.exp(-1j * part)
             q = 0.5 * dt * (1.0 + z)
             inverse = 1.0 / ((1.0 - z)[:, None] - self.diagonal[:, :, None] * q[:, None])
             CB, CP, PB, PP = np.moveaxis(sums @ inverse, 1, 0)
-            return np.abs(dt * (CB - q * CP * PB / (1.0 + q * PP)) + self.D[:, 0])
+            return dt * (CB - q * CP * PB / (1.0 + q * PP)) + self.D[:, 0]
 
-        return gains_in_blocks(gain, theta, self.diagonal.size)
+        return in_blocks(response, theta, self.diagonal.size)
 
     def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of every channel, from the state space itself."""
@@ -197,6 +199,14 @@ class Mimo(LayerSystem):
         right = (1.0 + mu[0])[:, None] * scaled
         return certified.PoleSum(mu[0], left, right, self.D[0] + (left @ scaled).real)
 
+    def response(self, theta: FloatArray) -> ComplexArray:
+        """Return H(e^{i theta}), (p, q, g)."""
+
+        def response(part: FloatArray) -> ComplexArray:
+            return np.moveaxis(self.pole_sum.transfer(np.tan(0.5 * part[0])), 0, 2)
+
+        return in_blocks(response, theta, self.D.size + self.C.size)
+
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return the largest singular value of H(e^{i theta}), (1, g)."""
 
@@ -204,7 +214,7 @@ class Mimo(LayerSystem):
             H = self.pole_sum.transfer(np.tan(0.5 * part[0]))
             return np.linalg.norm(H, ord=2, axis=(1, 2))[None]
 
-        return gains_in_blocks(gain, theta, self.D.size + self.C.size)
+        return in_blocks(gain, theta, self.D.size + self.C.size)
 
     def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of the layer."""

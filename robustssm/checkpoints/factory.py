@@ -6,11 +6,14 @@ of every channel, is an SSM layer to this project: resonance acts at its input, 
 length, channels), or (batch, channels, length) if the layer has `layout = "bhl"`.
 """
 
+import copy
 import hashlib
 import importlib.util
+import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -84,7 +87,50 @@ def build_module(
     if weights is not None:
         _load_strictly(module, weights, who)
     text = hashlib.sha256(path.read_bytes()).hexdigest()
-    network = FactoryModel(module, {"function": function, "source_sha256": text})
+    return _checkpoint(module, {"function": function, "source_sha256": text}, settings, who)
+
+
+def wrap_module(module: nn.Module, settings: Mapping[str, str]) -> Checkpoint:
+    """Return a copy of a module in memory as a checkpoint; else as `build_module`.
+
+    The content hash covers the weights, the printed form of the module, the plain attributes of
+    its parts (numbers, words, truths), and the text of their classes, as far as Python finds it.
+    """
+    who = f"module {type(module).__name__}"
+    try:
+        copied = copy.deepcopy(module)
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RejectedInputError(f"{who}: cannot be copied ({said}); give its file") from None
+    source = {"function": type(module).__name__, "source_sha256": _code_hash(module)}
+    return _checkpoint(copied, source, settings, who)
+
+
+def _code_hash(module: nn.Module) -> str:
+    """Return a hash of what fixes a module in memory, apart from its weights."""
+    printed = re.sub(" at 0x[0-9a-f]+", "", repr(module))
+    digest, usual = hashlib.sha256(printed.encode()), vars(nn.Module())
+    kinds: dict[type, None] = {}
+    for name, part in module.named_modules():
+        plain = {
+            key: value
+            for key, value in sorted(vars(part).items())
+            if key not in usual and isinstance(value, bool | int | float | str | None)
+        }
+        digest.update(repr((name, type(part).__qualname__, plain)).encode())
+        kinds |= dict.fromkeys(type(part).__mro__)
+    for kind in kinds:
+        if not kind.__module__.startswith(("torch.", "builtins")):
+            with suppress(OSError, TypeError):
+                digest.update(inspect.getsource(kind).encode())
+    return digest.hexdigest()
+
+
+def _checkpoint(
+    module: nn.Module, source: Mapping[str, object], settings: Mapping[str, str], who: str
+) -> Checkpoint:
+    """Return a module as a checkpoint, its inputs standardised as settings say."""
+    network = FactoryModel(module, source)
     options = Overrides(settings, who)
     standard = standardisation(options, network.d_input or 1)
     network.mean, network.std = standard["mean"], standard["std"]

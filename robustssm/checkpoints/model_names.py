@@ -9,7 +9,8 @@ says its training seed. A path may have commas and equals signs where the file e
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robustssm.checkpoints import Checkpoint
@@ -24,7 +25,8 @@ class ModelRef:
     """A model as a user named it: label, file and training seed (None: the card says).
 
     settings: options that the file does not hold, as given by --set. function: of a Python file
-    at `path` that makes the module; weights: file that is loaded into it.
+    at `path` that makes the module; weights: file that is loaded into it. held: the checkpoint
+    itself where it lies in memory, of which each `load` is a copy; then there is no path.
     """
 
     label: str
@@ -33,6 +35,7 @@ class ModelRef:
     settings: tuple[tuple[str, str], ...] = ()
     function: str = ""
     weights: Path | None = None
+    held: Checkpoint | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.label if self.train_seed is None else f"{self.label}/{self.train_seed}"
@@ -44,7 +47,9 @@ class ModelRef:
         UsageError if it does not hold what is needed to evaluate it, or `settings` do not fit.
         """
         settings = dict(self.settings)
-        if self.function:
+        if self.held is not None:
+            checkpoint = deepcopy(self.held)
+        elif self.function:
             from robustssm.checkpoints.factory import build_module
 
             checkpoint = build_module(self.path, self.function, self.weights, settings)
@@ -56,6 +61,11 @@ class ModelRef:
             card = replace(checkpoint.card, train_seed=self.train_seed)
             checkpoint = replace(checkpoint, card=card)
         return checkpoint
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether the network is a module of a user's own code."""
+        return bool(self.function) or self.held is not None
 
     def resolved(self) -> "ModelRef":
         """Return the reference with absolute paths."""
@@ -151,13 +161,21 @@ def _named(name: str) -> list[ModelRef]:
     called, place = _parts(name)
     if not place:
         return _bundled(name)
+    return [_placed(*label_and_seed(called, name), place)]
+
+
+def label_and_seed(called: str, name: str) -> tuple[str, int | None]:
+    """Return the label and training seed of what a model is called, as in `mine/3`.
+
+    name: what the user wrote, for the message. Raises UsageError if the seed is none.
+    """
     label, slash, seed = called.partition("/")
     if slash and not is_count(seed):
         raise UsageError(f"model: {name!r} has training seed {seed!r}, expected as in mine/3=file")
-    return [_placed(label, place, int(seed) if slash else None)]
+    return label, int(seed) if slash else None
 
 
-def _placed(label: str, place: str, train_seed: int | None) -> ModelRef:
+def _placed(label: str, train_seed: int | None, place: str) -> ModelRef:
     """Return the model at a place; without a label it is called by its stem, spelt as names are."""
     path, function, weights = Path(place), "", ""
     if is_code(place):

@@ -15,7 +15,6 @@ from robustssm._version import __version__
 from robustssm.errors import (
     RejectedInputError,
     RobustssmError,
-    StabilityError,
     UsageError,
     out_of_memory,
 )
@@ -57,7 +56,7 @@ def ending(error: Exception, debug: bool) -> tuple[str, int]:
     debug: the traceback is shown, so that no report of an error that nobody foresaw is saved.
     """
     if isinstance(error, RobustssmError):
-        rejected = isinstance(error, RejectedInputError | StabilityError)
+        rejected = isinstance(error, RejectedInputError)
         return str(error), 2 if isinstance(error, UsageError) else 4 if rejected else 1
     if out_of_memory(error):
         return (

@@ -1,6 +1,6 @@
 """Samples of your own, from one `.npz` file: `file:samples.npz`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,14 @@ def arrays(path: Path) -> Task:
     """
     source = Source("data", path)
     content = read_arrays(source, _NAMES[:2], _NAMES[2:])
+    return task_of(source, content, f"file:{path.resolve()}")
+
+
+def task_of(source: Source, content: Mapping[str, Array], spec: str) -> Task:
+    """Return the task of arrays by name, as `arrays` reads them.
+
+    source: of the arrays, for messages; spec: the name of the task. Raises RejectedInputError.
+    """
     inputs = _inputs(source, "inputs", content["inputs"])
     labels = content["labels"]
     if labels.dtype.kind in "US" and labels.ndim == 1:
@@ -65,7 +73,7 @@ def arrays(path: Path) -> Task:
     splits = {"train": train, "validation": test.rows(slice(0)), "test": test}
     tokens = int(inputs.max()) + 1 if inputs.dtype == np.int64 else None
     rate = _rate(source, content["rate"]) if "rate" in content else None
-    return Task(f"file:{path.resolve()}", int(labels.max()) + 1, splits, rate=rate, tokens=tokens)
+    return Task(spec, int(labels.max()) + 1, splits, rate=rate, tokens=tokens)
 
 
 def read_arrays(

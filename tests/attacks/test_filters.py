@@ -138,5 +138,5 @@ def test_fields_are_checked() -> None:
     with pytest.raises(UsageError, match="low <= high"):
         BandPass(5, 4)
     for order in (0, -1, 2.0, True):
-        with pytest.raises(UsageError, match="whole number >= 1"):
+        with pytest.raises(UsageError, match="whole number"):
             LowPass(5, order=order)  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ SITE = Site(image=(8, 8))
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Fourier2D(1.5, 0), "i is 1.5, expected a whole bin"),  # type: ignore[arg-type]
+        (lambda: Fourier2D(1.5, 0), "i is 1.5, expected a whole number"),  # type: ignore[arg-type]
         (lambda: Fourier2D(0, "a"), "j is 'a'"),  # type: ignore[arg-type]
         (lambda: Fourier2D(0, float("inf")), "j is inf"),  # type: ignore[arg-type]
         (lambda: Fourier2D(0, 0, "peak"), "convention 'peak' is unknown"),

@@ -131,7 +131,7 @@ def test_a_channel_has_its_own_noise_or_that_of_all() -> None:
     ("make", "words"),
     [
         (lambda: BandNoise(5, 3), "low is 5, expected at most high, 3"),
-        (lambda: BandNoise(5, "x"), "'x' is not a number"),  # type: ignore[arg-type]
+        (lambda: BandNoise(5, "x"), "high is 'x', expected a number"),  # type: ignore[arg-type]
         (lambda: BandNoise(1, 2, "all"), "channels 'all' is unknown"),
         (lambda: BandNoise(1, 33).check_length(64, Site()), "beyond the Nyquist bin 32"),
         (lambda: BandNoise(-1, 3).check_length(64, Site()), "mode -1"),

@@ -98,7 +98,7 @@ def test_sequences_with_lengths_are_refused() -> None:
 
 def test_fields_are_checked() -> None:
     for steps in (0, -3, 2.5, True):
-        with pytest.raises(UsageError, match="whole number, 1 to"):
+        with pytest.raises(UsageError, match="whole number"):
             NoisePadding(steps)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="True or False"):
         NoisePadding(3, "yes")  # type: ignore[arg-type]

@@ -128,9 +128,9 @@ def test_a_sine_on_one_valid_step_is_refused_and_not_nan(p: Perturbation) -> Non
         (lambda: MultiTone(()), "1 to 1024 distinct"),
         (lambda: MultiTone((3, 3)), "distinct"),
         (lambda: MultiTone(range(2000)), "distinct"),  # type: ignore[arg-type]
-        (lambda: MultiTone(3), "no list"),  # type: ignore[arg-type]
-        (lambda: MultiTone("37"), "no list"),  # type: ignore[arg-type]
-        (lambda: MultiTone(("a",)), "'a' is not a number"),  # type: ignore[arg-type]
+        (lambda: MultiTone(3), "expected a list"),  # type: ignore[arg-type]
+        (lambda: MultiTone("37"), "expected a list"),  # type: ignore[arg-type]
+        (lambda: MultiTone(("a",)), "modes is .'a',., expected a list"),  # type: ignore[arg-type]
         (lambda: MultiTone((3,), "cosin"), "phase is 'cosin', expected random"),
         (lambda: MultiTone((3,), float("nan")), "phase is nan, expected random"),
         (lambda: MultiTone((3,), channels="all"), "channels 'all' is unknown"),
