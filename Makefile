@@ -20,4 +20,4 @@ test:
 	pytest
 
 zoo:
-	robustssm zoo build
+	robustssm models build

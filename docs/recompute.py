@@ -6,7 +6,7 @@
     python -m docs.recompute baselines
     python -m docs.recompute tutorial FOLDER      # where the commands of docs/tutorial.md were run
     python -m docs.recompute calibration RUN...   # the sweeps of the detector in docs/tasks.md
-    python -m docs.recompute study FOLDER         # robustssm ptd --study -n 16,32,64,128,256 -o ...
+    python -m docs.recompute study FOLDER         # robustssm theory ptd --study -n 16,32,64,128,256
     python -m docs.recompute pseudospectrum 64=FILE.csv 256=FILE.csv
     python -m docs.recompute output gain FILE     # a file that is what its command prints
     python -m docs.recompute authors FILE.mat...  # the matrices of the PTD authors
@@ -113,7 +113,7 @@ def tutorial(folder: Path) -> None:
     """Write tutorial.csv from the folder where the commands of the tutorial were run."""
     names = {"value": "value", "ci_low": "low", "ci_high": "high", "p": "p", "n": "n"}
     for run in ("layers", "input"):
-        rows = printed("compare", str(folder / run), "--models", "mine,other")
+        rows = printed("compare", str(folder / run), "--model", "mine,other")
         rows = rows[rows["table"] != "mode"].assign(run=run).rename(columns=names)
         key = ["run", "table", "model", "eps", "quantity"]
         put("tutorial", key, rows.fillna({"eps": 0.0})[[*key, *names.values()]])
@@ -158,7 +158,7 @@ def calibration(runs: tuple[Path, ...]) -> None:
 @main.command()
 @click.argument("table", type=click.Path(path_type=Path))
 def converge(table: Path) -> None:
-    """Write converge.csv, the fits of the errors that `robustssm converge --format csv` printed."""
+    """Write converge.csv, the fits of the errors that `theory converge --format csv` printed."""
     fits = fit(pd.read_csv(table, keep_default_na=False, na_values=[""]).fillna({"status": ""}))
     put("converge", ["init", "quantity"], fits)
 
@@ -207,7 +207,7 @@ def study(folder: Path) -> None:
     for part in ("up to 0.01", "0.01 to 1"):
         name = f"study slope random {part}, n = {fits['n'].max()}"
         found[name] = tuple(last.loc[part, ["slope", "ci_low", "ci_high"]])
-    measured("robustssm ptd --study -n 16,32,64,128,256", found)
+    measured("robustssm theory ptd --study -n 16,32,64,128,256", found)
 
 
 @main.command()
@@ -221,7 +221,7 @@ def pseudospectrum(tables: tuple[str, ...]) -> None:
             f"least sigma_min, n = {n}": 10.0 ** rows.loc["hippo", "min_log10_sigma"],
             f"numerical range of s4ptd, n = {n}": rows.loc["s4ptd", "numerical_abscissa"],
         }
-        measured(f"robustssm pseudospectrum --n {n} --init hippo,s4ptd", found)
+        measured(f"robustssm theory pseudospectrum --n {n} --init hippo,s4ptd", found)
 
 
 def _ptd(matrix: str, *words: str) -> dict[str, Any]:

@@ -84,4 +84,4 @@ def draw_all(result: Rates, folder: Path) -> list[Path]:
             axes[panels].legend(handles, labels, loc="center")
         else:
             figure.legend(handles, labels, loc="outside lower center", ncols=4)
-        return style.save(figure, frame, Path(folder) / "convergence", "robustssm converge")
+        return style.save(figure, frame, Path(folder) / "convergence", "robustssm theory converge")

@@ -132,4 +132,4 @@ def draw_all(task_spec: str, folder: Path, *, sample: int = 0, seed: int = 0) ->
             f"transform; Resonance at dt = {LAYER_DT:g}.",
             fontsize=NOTE,
         )
-        return save(figure, frame, folder / "perturbations", "robustssm attack --gallery")
+        return save(figure, frame, folder / "perturbations", "robustssm perturb --gallery")

@@ -148,4 +148,6 @@ def draw_all(result: PseudospectrumResult, folder: Path) -> list[Path]:
     with style():
         figure, axes = panels(count, columns, height + 0.6, 0.7)
         draw(frame, axes)
-        return save(figure, frame, Path(folder) / "pseudospectrum", "robustssm pseudospectrum")
+        return save(
+            figure, frame, Path(folder) / "pseudospectrum", "robustssm theory pseudospectrum"
+        )

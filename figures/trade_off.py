@@ -117,7 +117,7 @@ def draw_all(rows: pd.DataFrame, folder: Path) -> list[Path]:
     with style():
         figure, axes = panels(frame["n"].nunique(), COLUMNS, HEIGHT, MARGIN)
         draw(frame, axes)
-        paths = save(figure, frame, Path(folder) / STEM, "robustssm ptd --study")
+        paths = save(figure, frame, Path(folder) / STEM, "robustssm theory ptd --study")
     table = Path(folder) / "study.csv"
     write_csv(table, rows)
     return [*paths, table]

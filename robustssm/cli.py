@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from robustssm._version import __version__
-from robustssm.commands.attack import attack
+from robustssm.commands import terminal
 from robustssm.commands.baseline import baseline, check
 from robustssm.commands.common import CommandError
 from robustssm.commands.compare import compare
@@ -17,30 +16,47 @@ from robustssm.commands.converge import converge
 from robustssm.commands.doctor import doctor
 from robustssm.commands.draw import draw
 from robustssm.commands.export import export
-from robustssm.commands.failures import ending, room_for_libraries
+from robustssm.commands.failures import ending, room_for_libraries, versions
 from robustssm.commands.gain import gain
 from robustssm.commands.import_checkpoint import import_checkpoint
 from robustssm.commands.inspect_checkpoint import inspect_checkpoint
+from robustssm.commands.loudness import asked, loudness
 from robustssm.commands.ls import ls
 from robustssm.commands.minimal import diagnose, minimal
+from robustssm.commands.perturb import perturb
 from robustssm.commands.predict import predict
 from robustssm.commands.pseudospectrum import pseudospectrum
 from robustssm.commands.ptd import ptd
 from robustssm.commands.radius import radius
 from robustssm.commands.reproduce import reproduce
+from robustssm.commands.sections import SectionedGroup
 from robustssm.commands.show import report, show
 from robustssm.commands.strict_numbers import read_strictly
 from robustssm.commands.sweep import sweep
-from robustssm.commands.task import task
-from robustssm.commands.terminal import results_alone
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
 from robustssm.commands.worst_mode import worst_mode
-from robustssm.commands.zoo import zoo
+from robustssm.commands.zoo import build_zoo, verify_zoo
 from robustssm.source_date import source_date
 
+# What commands were called before -> what they are called now.
+MOVED = {
+    "attack": "perturb",
+    "minimal": "search minimal",
+    "radius": "search radius",
+    "worst-mode": "search worst-mode",
+    "diagnose": "search diagnose",
+    "converge": "theory converge",
+    "ptd": "theory ptd",
+    "pseudospectrum": "theory pseudospectrum",
+    "import": "models import",
+    "predict": "models predict",
+    "zoo": "models",
+    "task": "ls tasks",
+}
 
-class Commands(click.Group):
+
+class Commands(SectionedGroup):
     """Turns errors into one line and an exit code, and keeps stdout for results."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
@@ -48,84 +64,140 @@ class Commands(click.Group):
         leaves = list(cmd.commands.values()) if isinstance(cmd, click.Group) else [cmd]
         for leaf in leaves:
             if leaf.callback is not None and not hasattr(leaf, "results_alone"):
-                leaf.callback = room_for_libraries()(results_alone()(leaf.callback))
+                leaf.callback = room_for_libraries()(terminal.results_alone()(leaf.callback))
                 leaf.results_alone = True  # type: ignore[attr-defined]
+                leaf.params += loudness()
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Invoke the command."""
         if sys.stderr is None:  # closed by the shell
             sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-        debug = bool(ctx.params.get("debug"))
         try:
             source_date()  # before a library reads a wrong one by itself
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if "unexpected extra argument" not in error.message:
+                raise
+            commas = "several values are separated by commas, as in --eps 0.1,0.3"
+            raise click.UsageError(f"{error.message}; {commas}", error.ctx) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise  # click ends these
         except KeyboardInterrupt:
             click.echo("interrupted; what is finished is kept, the same command goes on", err=True)
             ctx.exit(130)
         except Exception as error:
+            debug = asked("debug")
             if debug:
                 click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
             raise CommandError(*ending(error, debug)) from error
 
 
+def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Print the versions and end."""
+    if wanted and not ctx.resilient_parsing:
+        click.echo("\n".join(versions()))
+        ctx.exit()
+
+
 @click.group(
     cls=Commands,
+    moved=MOVED,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "ROBUSTSSM",
         "show_default": True,
+        "max_content_width": 100,
     },
 )
-@click.version_option(__version__, prog_name="robustssm")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error, as ROBUSTSSM_DEBUG=1.")
-def main(debug: bool) -> None:
-    """What a perturbation at one frequency does to a state-space sequence model.
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the versions of robustssm, Python, torch and CUDA.",
+)
+def main() -> None:
+    """Measure what spectral perturbations do to state-space sequence models.
+
+    Any checkpoint can be measured: bundled ones (s4d), files of S4, S5, DSS and Mamba, and torch
+    modules of your own. `robustssm COMMAND --help` shows the options of a command, with examples.
 
     \b
     Examples:
       robustssm sweep --model s4d,s4ptd --noise fourier --modes 1-64
-      robustssm attack 'BandNoise(1, 16, eps=0.3)' -o noisy.npz
+      robustssm search worst-mode --model s4d --eps 0.3
       robustssm transfer --n 256
-      robustssm converge --init s4d,s4ptd-rank1 --n 4-4096
-      robustssm gain 's4d/*'
-      robustssm inspect s4d
+      robustssm ls models
     """
 
 
-for command in (
-    sweep,
-    ls,
-    show,
-    report,
-    draw,
-    export,
-    compare,
-    baseline,
-    check,
-    doctor,
-    import_checkpoint,
-    inspect_checkpoint,
-    predict,
-    attack,
-    worst_mode,
-    minimal,
-    diagnose,
-    radius,
-    transfer,
-    converge,
-    pseudospectrum,
-    ptd,
-    gain,
-    reproduce,
-    task,
-    train,
-    zoo,
-):
-    read_strictly(command)
-    main.add_command(command)
+def group(name: str, text: str, *commands: click.Command) -> click.Group:
+    """Return a group of commands."""
+    return click.Group(name, commands=commands, help=text)
+
+
+main.params += loudness()
+for title, commands in {
+    "Measure robustness": (
+        sweep,
+        perturb,
+        group(
+            "search",
+            """Search for weak spots and certified radii.
+
+            \b
+            Example:
+              robustssm search worst-mode --model s4d --eps 0.3
+            """,
+            worst_mode,
+            minimal,
+            radius,
+            diagnose,
+        ),
+    ),
+    "Read the results": (show, compare, report, draw, export),
+    "Guard against regressions": (baseline, check),
+    "Checkpoints and layers": (
+        train,
+        inspect_checkpoint,
+        gain,
+        group(
+            "models",
+            """Import, run, verify and rebuild checkpoints.
+
+            \b
+            Example:
+              robustssm models verify --model s4d
+            """,
+            import_checkpoint,
+            predict,
+            verify_zoo,
+            build_zoo,
+        ),
+    ),
+    "Theory of the initialisations": (
+        transfer,
+        group(
+            "theory",
+            """Study convergence, PTD and pseudospectra.
+
+            \b
+            Example:
+              robustssm theory converge --init s4d --n 4-64
+            """,
+            converge,
+            ptd,
+            pseudospectrum,
+        ),
+        reproduce,
+    ),
+    "This installation": (ls, doctor),
+}.items():
+    for command in commands:
+        read_strictly(command)
+    main.add_section(title, commands)
 
 
 if __name__ == "__main__":

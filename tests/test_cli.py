@@ -1,6 +1,7 @@
 """The command line: help, exit codes, clean streams, nothing lost."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,15 +9,14 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
+from robustssm._version import __version__
 from robustssm.checkpoints import load_checkpoint
-from robustssm.cli import main
-
-COMMANDS = ["sweep", "attack", "worst-mode", "minimal", "diagnose", "radius", "transfer", "ptd",
-            "train", "zoo", "zoo build", "zoo verify", "compare", "ls models", "ls runs", "show",
-            "report", "export",
-            "doctor", "baseline", "check"]  # fmt: skip
+from robustssm.cli import MOVED, main
+from robustssm.commands.sections import SectionedCommand, SectionedGroup
 
 
 def call(*arguments: str) -> Result:
@@ -28,13 +28,6 @@ def sweep(models: str, output: Path, *more: str) -> Result:
                 "--jobs", "1", "--no-figures", "--output", str(output), *more)  # fmt: skip
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_help_ends_in_an_example(command: str) -> None:
-    result = call(*command.split(), "--help")
-    assert result.exit_code == 0
-    assert f"robustssm {command}" in result.stdout.partition("Example")[2]
-
-
 def commands(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
     """Yield the words of a command and of all below it."""
     yield words
@@ -43,12 +36,116 @@ def commands(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
             yield from commands(below, *words, name)
 
 
-@pytest.mark.parametrize("words", list(commands(main)), ids=" ".join)
+EVERY = list(commands(main))
+every_command = pytest.mark.parametrize("words", EVERY, ids=" ".join)
+
+
+@every_command
+def test_every_help_ends_in_an_example(words: tuple[str, ...]) -> None:
+    result = call(*words, "--help")
+    assert result.exit_code == 0
+    assert " ".join(["robustssm", *words]) in result.stdout.partition("Example")[2]
+
+
+@every_command
 def test_no_help_is_wider_than_a_terminal(words: tuple[str, ...]) -> None:
     r"""80 columns; `\b` paragraphs are not broken into lines, so that they must fit as they are."""
     result = CliRunner().invoke(main, [*words, "--help"], terminal_width=80)
     assert result.exit_code == 0
     assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
+
+
+@every_command
+def test_short_help_is_a_whole_sentence(words: tuple[str, ...]) -> None:
+    """What a group prints beside the name of a command is its first sentence, not cut."""
+    command: click.Command = main
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    first = (command.help or "").split("\n\n")[0].strip()
+    assert (first.endswith(".") and len(first) < 57) or not words
+    if isinstance(command, click.Group):
+        shown = CliRunner().invoke(main, [*words, "--help"], terminal_width=80).stdout
+        assert "..." not in shown.partition("--help")[2]
+        for name, below in command.commands.items():
+            text = (below.help or "").split("\n\n")[0].strip()
+            assert re.search(rf"^  {name} +{re.escape(text)}$", shown, re.MULTILINE)
+
+
+def test_few_commands_in_six_sections() -> None:
+    assert isinstance(main, SectionedGroup)
+    listed = [name for names in main.sections.values() for name in names]
+    assert sorted(listed) == sorted(main.commands) and len(listed) <= 20
+    assert len(main.sections) == 6
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_a_command_that_moved_is_found_and_named(name: str) -> None:
+    old, new = (call(*words.split(), "--help") for words in (name, MOVED[name]))
+    assert old.exit_code == 0 and old.stdout == new.stdout
+    assert old.stderr == f"robustssm {name} is now: robustssm {MOVED[name]}\n"
+    assert name not in main.commands
+
+
+def test_options_are_spelt_alike() -> None:
+    """One spelling an option, one order of choices, and no bound of 64 bits in a help page."""
+    spelt: dict[str, set[tuple[str, ...]]] = {}
+    for words in EVERY:
+        command: click.Command = main
+        for word in words:
+            assert isinstance(command, click.Group)
+            command = command.commands[word]
+        for option in command.params:
+            if isinstance(option, click.Option):
+                long = next(text for text in option.opts if text.startswith("--"))
+                spelt.setdefault(long, set()).add(tuple(option.opts))
+                if long == "--format":
+                    assert isinstance(option.type, click.Choice)
+                    assert list(option.type.choices) == ["table", "csv", "json", "md"]
+        assert "922337" not in call(*words, "--help").stdout
+    assert {long: found for long, found in spelt.items() if len(found) > 1} == {}
+
+
+def test_sweep_shows_every_option_under_a_title() -> None:
+    sweep = main.commands["sweep"]
+    assert isinstance(sweep, SectionedCommand)
+    titled = [name for names in sweep.sections.values() for name in names]
+    known = {option.name for option in sweep.params}
+    assert set(titled) <= known and known - set(titled) == {"debug"}
+
+
+def test_versions_without_torch() -> None:
+    lines = call("--version").stdout.splitlines()
+    assert lines[0].startswith(f"robustssm {__version__} (") and lines[1].startswith("Python 3")
+    assert lines[2].startswith(f"torch {torch.__version__}, ")
+    assert (f"CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA") in lines[2]
+
+
+def test_quiet_prints_results_alone(tmp_path: Path) -> None:
+    words = ("transfer", "--n", "4", "--no-figures", "--init", "s4,s5", "--grid", "1,10,5", "-o")
+    loud, quiet = call(*words, str(tmp_path / "a")), call(*words, str(tmp_path / "b"), "-q")
+    assert loud.exit_code == quiet.exit_code == 0
+    assert loud.stderr and quiet.stderr == "" and loud.stdout == quiet.stdout
+    assert call("-q", *words, str(tmp_path / "c")).stderr == ""
+    wrong = call("transfer", "-q", "--n", "0")
+    assert wrong.exit_code == 2 and "state size" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        (["sweep", "--model", "s4d,s5p"], {"s4d,s5ptd", "s4d,s5ptd/1", "s4d,s5ptd-rank1"}),
+        (["gain", "s5/"], {"s5/1", "s5/2"}),
+        (["sweep", "--noise", "bandp"], {"BandPGD", "BandPass"}),
+        (["sweep", "--data", "pa"], {"pathfinder", "path-x"}),
+        (["train", "--init", "hip"], set()),
+        (["transfer", "--init", "s4ptd-"], {"s4ptd-rank1", "s4ptd-random"}),
+    ],
+)
+def test_values_are_completed(words: list[str], proposed: set[str]) -> None:
+    found = ShellComplete(main, {}, "robustssm", "_X").get_completions(words[:-1], words[-1])
+    assert proposed <= {item.value for item in found if item.type == "plain"}
+    assert bool(proposed) == (not any(item.type == "file" for item in found))
 
 
 def test_help_imports_no_torch() -> None:
@@ -78,10 +175,21 @@ def test_help_imports_no_torch() -> None:
          "exclude each other"),
         (("transfer", "--n", "0"), 2, "state size"),
         (("transfer", "--n", "8", "--readout", "none.npy"), 2, "readout"),
-        (("ptd", "-n", "x"), 2, "state size: 'x' is not a number"),
-        (("ptd", "-n", "0"), 2, "state size is 0"),
-        (("ptd", "--method", "optimized", "--restarts", "8"), 2, "needs -o"),
-        (("zoo", "verify", "--model", "s9"), 2, "unknown"),
+        (("theory", "ptd", "-n", "x"), 2, "state size: 'x' is not a number"),
+        (("theory", "ptd", "-n", "0"), 2, "state size is 0"),
+        (("theory", "ptd", "--method", "optimized", "--restarts", "8"), 2, "needs -o"),
+        (("models", "verify", "--model", "s9"), 2, "unknown"),
+        (("sweep", "-m", "s4d", "--noise", "fourier", "--eps", "0.1", "0.3"), 2,
+         "separated by commas, as in --eps 0.1,0.3"),
+        (("sweep", "-m", "S4D", "--noise", "fourier"), 2, "did you mean 's4d'?"),
+        (("sweep", "-m", "s4dd", "--noise", "fourier"), 2, "did you mean 's4d'?"),
+        (("sweep", "-m", "s4d", "--noise", "furier"), 2, "did you mean 'Fourier'?"),
+        (("sweep", "-m", "s4d", "--noise", "fourier(3)"), 2, "did you mean 'Fourier'?"),
+        (("sweep", "-m", "s4d", "--noise", "Fourier"), 2, "Fourier(mode"),
+        (("sweep", "-m", "s4d", "--noise", "fourier", "-d", "digit"), 2, "did you mean 'digits'?"),
+        (("transfer", "--init", "s4x"), 2, "did you mean 's4"),
+        (("train", "--init", "s4d", "-o", "a.pt"), 2, "ends in .safetensors"),
+        (("perturb", "Fourier(3, eps=1)", "-o", "a.csv"), 2, "ends in .npz"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_line(
@@ -119,13 +227,13 @@ def test_transfer_json_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_ptd_table(tmp_path: Path) -> None:
-    rows = json.loads(call("ptd", "-n", "16", "--format", "json").stdout)["rows"]
+    rows = json.loads(call("theory", "ptd", "-n", "16", "--format", "json").stdout)["rows"]
     assert {row["init"] for row in rows} >= {"s4ptd", "s4ptd-random", "s4ptd-rank1"}
     assert all(row["max_real"] < -0.25 for row in rows)
 
 
 def test_zoo_verify_measures_the_card() -> None:
-    result = call("zoo", "verify", "--model", "s4d", "--format", "json")
+    result = call("models", "verify", "--model", "s4d", "--format", "json")
     (row,) = json.loads(result.stdout)["models"]
     assert row["clean_accuracy"] == pytest.approx(row["card"], abs=1.5 / 539)
 
@@ -175,8 +283,8 @@ def test_interrupted_training_says_how_to_go_on(
     "arguments",
     [
         ("transfer", "--n", "4", "--no-figures", "--grid", "1,10,5"),
-        ("converge", "--n", "4,8", "--init", "s4d", "--input", "exp"),
-        ("ptd", "--study", "-n", "4"),
+        ("theory", "converge", "--n", "4,8", "--init", "s4d", "--input", "exp"),
+        ("theory", "ptd", "--study", "-n", "4"),
     ],
 )
 def test_output_that_cannot_be_written_is_one_line(

@@ -1,4 +1,4 @@
-"""Strong and weak convergence to HiPPO against the state size: `robustssm converge`.
+"""Strong and weak convergence to HiPPO against the state size: `robustssm theory converge`.
 
 Strong: sup_omega |G_a - G|, a certified bracket. Weak: |(G_a - G) u|_2 for named inputs, by two
 routes, the exact sum of exponentials in time and Parseval's integral in frequency. A rate is the

@@ -1,4 +1,4 @@
-"""Which perturbation buys the least error at a condition number (`robustssm ptd --study`).
+"""Which perturbation buys the least error at a condition number (`robustssm theory ptd --study`).
 
 kappa(V) against sup_omega |x_E(i omega) - x(i omega)|_2, the error of the worst unit readout, for
 the rank-one family, the same clipped, corner, random and optimised perturbations and given

@@ -1,4 +1,4 @@
-"""Perturb-then-diagonalize side by side, and one of them in full (`robustssm ptd`).
+"""Perturb-then-diagonalize side by side, and one of them in full (`robustssm theory ptd`).
 
 A report says what theory promises for the perturbation as well as what it does. Both bounds are
 for stable A + E and eps = |E|_2:

@@ -22,16 +22,15 @@ _WHOLE = 24
 
 
 @click.command()
-@common.shared("runs")
-@common.models_of_runs("--model")
+@common.shared("runs", "models of runs")
 @common.output(required=True, dir_okay=False, help="File to write, JSON.")
 def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> None:
-    """Keep what models did in finished sweeps, to hold later models against (`check`).
+    """Record finished sweeps as a baseline for `check`.
 
     The file holds the conditions, the data's hash, and which samples each model of each training
     seed got right; it needs neither run nor checkpoints afterwards. Equal runs give equal files.
     Give it three training seeds of a model or more if retrained models are to be held against it:
-    one seed says nothing of how much seeds differ. It says the smallest fall that a check will
+    one seed says nothing about variation between seeds. It says the smallest fall that a check will
     find, and with how many seeds it would find enough.
 
     \b
@@ -59,7 +58,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@common.shared("names", "models")
 @common.path_option(
     "--baseline",
     "path",
@@ -69,6 +68,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
 )
 @click.option(
     "--against",
+    metavar="MODEL",
     help="Model of the baseline: s4ptd (all its training seeds), s4ptd/0 (one of them). Default: "
     "the one of MODEL's name, or the only one.",
 )
@@ -91,18 +91,10 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     help="Share of conditions that may have no band, so that no result above chance could fail "
     "there; more: exit 6.",
 )
-@common.output(help="Run directory to keep what is measured in. Default: none, it is thrown away.")
+@common.output(help="Run directory to keep what is measured in. Default: not kept.")
 @common.shared("reuse")
-@click.option("--device", default="cpu", help="cpu, cuda, cuda:1, or auto.")
-@click.option(
-    "-d",
-    "--data",
-    "task",
-    help="The baseline's data. Default: as it says, if these are generated.",
-)
-@common.shared("settings", "jobs", "style", "progress")
+@common.shared("device", "task", "jobs", "style", "progress")
 def check(
-    models: tuple[str, ...],
     path: Path,
     against: str | None,
     margin: float,
@@ -113,7 +105,7 @@ def check(
     device: str,
     **options: Any,
 ) -> None:
-    """Fail where a model's robustness curve fell below a baseline.
+    """Fail if a robustness curve falls below a baseline.
 
     MODEL: s4d, s4d/2, 's4d/*', name=path or a checkpoint file. It sees the samples and noise of
     the baseline, the clean accuracy included. Against one training seed, samples are paired: a
@@ -137,7 +129,6 @@ def check(
     from contextlib import nullcontext
     from tempfile import TemporaryDirectory
 
-    from robustssm.checkpoints.model_names import resolve
     from robustssm.commands.sweep_watching import watched
     from robustssm.evaluations.baselines.files import read_baseline
     from robustssm.evaluations.baselines.regression import checks, plan_check
@@ -146,7 +137,7 @@ def check(
     from robustssm.execution import resolve_device
 
     asked, held = common.SharedOptions(**options), read_baseline(path)
-    refs, kind = resolve(models, asked.settings), resolve_device(device).type
+    refs, kind = asked.refs(), resolve_device(device).type
     plan = plan_check(held, refs, against, kind, asked.task)
     place = TemporaryDirectory() if output is None else nullcontext(output)
     with place as folder:

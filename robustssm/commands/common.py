@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from robustssm.commands import terminal
+from robustssm.commands import completion, terminal
 from robustssm.commands.config import with_config
+from robustssm.commands.parameter_types import SuffixedPath
 from robustssm.errors import UsageError
-from robustssm.plain_text import is_count, number, visible
+from robustssm.plain_text import visible
 
 if TYPE_CHECKING:
     from robustssm.checkpoints.model_names import ModelRef
@@ -22,62 +23,6 @@ if TYPE_CHECKING:
     from robustssm.evaluations.sweep.plan import Plan
 
 Result = TypeVar("Result")
-
-
-class BatchSize(click.types.StringParamType):
-    """A number of samples, or `auto`, which is None."""
-
-    name = "INT|auto"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the number; None for auto."""
-        if value in (None, "auto"):
-            return None
-        if not is_count(str(value)) or int(value) < 1:
-            self.fail(f"{value!r} is not understood, expected auto or 1, 2, ...", param, ctx)
-        return int(value)
-
-
-class Expression(click.types.StringParamType):
-    """An expression, which may have spaces; an environment variable holds several between ;."""
-
-    name = "EXPRESSION"
-    envvar_list_splitter = ";"
-
-
-class Numbers(click.types.StringParamType):
-    """Comma-separated numbers, each once; what: their name in messages."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the numbers as a tuple; raise UsageError if one is none."""
-        if not isinstance(value, str):
-            return value
-        numbers: dict[float, None] = {}
-        for part in value.split(","):
-            try:
-                numbers[number(part)] = None
-            except ValueError:
-                raise UsageError(
-                    f"{self.what}: {part.strip()!r} is not a number, expected as in 0.1,0.3,1"
-                ) from None
-        return tuple(numbers)
-
-
-class Range(click.types.StringParamType):
-    """Two numbers, low and high, as in `0,1`."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return (low, high); raise UsageError if they are none."""
-        if not isinstance(value, str):
-            return value
-        try:
-            low, high = map(number, value.split(","))
-        except ValueError:
-            raise UsageError(f"range: {value!r} is not understood, expected as in 0,1") from None
-        return low, high
 
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -88,8 +33,9 @@ _SET = click.option(
     "settings",
     multiple=True,
     metavar="[NAME:]OPTION=VALUE",
-    help="What a checkpoint from elsewhere does not say itself, as in prenorm=false.",
+    help="Setting missing from an imported checkpoint, such as prenorm=false.",
 )
+UNITS = ("std", "rms", "l2", "linf", "snr-db", "mix", "octaves")
 
 
 def choice(*spelling: str, of: Sequence[str], **settings: Any) -> Callable[[Any], Any]:
@@ -98,26 +44,15 @@ def choice(*spelling: str, of: Sequence[str], **settings: Any) -> Callable[[Any]
 
 
 def path_option(
-    *spelling: str, file_okay: bool = True, dir_okay: bool = True, **settings: Any
+    *spelling: str, file_okay: bool = True, dir_okay: bool = True, suffix: str = "", **settings: Any
 ) -> Callable[[Any], Any]:
-    """Return an option that names a file or a folder."""
-    kind = click.Path(path_type=Path, file_okay=file_okay, dir_okay=dir_okay)
+    """Return an option that names a file or a folder; suffix: what the name has to end in."""
+    kind = SuffixedPath(suffix, file_okay=file_okay, dir_okay=dir_okay)
     return click.option(*spelling, type=kind, **settings)
 
 
 # The option -o, the path of what a command writes.
 output = partial(path_option, "-o", "--output")
-
-
-def models_of_runs(*spelling: str) -> Callable[[Any], Any]:
-    """Return the option that names models of runs."""
-    return click.option(
-        "-m",
-        *spelling,
-        "models",
-        multiple=True,
-        help="Models of the runs: s4d (all its training seeds there), s4d/2. Default: all.",
-    )
 
 
 def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -139,36 +74,72 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
             "--model",
             "models",
             multiple=True,
+            metavar="MODEL[,MODEL]",
+            shell_complete=completion.models,
             help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), a file, "
-            "module.py:function@weights; name= before these.",
+            "module.py:function@weights; name= before any of these names it.",
         ),
         _SET,
     ),
     "settings": _SET,
+    "names": click.argument(
+        "names", nargs=-1, metavar="[MODEL]...", shell_complete=completion.models
+    ),
+    "models of runs": click.option(
+        "-m",
+        "--model",
+        "models",
+        multiple=True,
+        metavar="MODEL[,MODEL]",
+        help="Models of the runs: s4d (all its training seeds), s4d/2. Default: all.",
+    ),
     "task": click.option(
-        "-d", "--data", "task", help="Task, as in digits:side=32. Default: the models' own."
+        "-d",
+        "--data",
+        "task",
+        metavar="TASK",
+        shell_complete=completion.tasks,
+        help="Task, such as digits:side=32 or file:mine.npz. Default: the models' own.",
     ),
     "seed": click.option(
-        "--seed", default=0, type=click.IntRange(0, 2**63 - 1), help="Seed of the noise."
+        "--seed", default=0, type=click.IntRange(0), metavar="SEED", help="Seed of the noise."
     ),
     "limit": click.option(
         "-L",
         "--limit",
         type=click.IntRange(1),
-        help="First so many samples only; marks the result.",
+        metavar="N",
+        help="Use only the first N samples (recorded in the results).",
+    ),
+    "device": click.option(
+        "--device",
+        default="cpu",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1, or auto. Cells of CPU and GPU are kept apart.",
     ),
     "jobs": click.option(
-        "-j", "--jobs", type=click.IntRange(1), help="Processes. Default: all cores."
+        "-j",
+        "--jobs",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Number of processes. Default: one per core.",
     ),
-    "figures": click.option("--figures/--no-figures", default=True),
-    "style": choice("--format", "style", of=("table", "csv", "json", "md")),
-    "progress": choice("--progress", of=("auto", "bar", "plain", "none")),
+    "figures": click.option(
+        "--figures/--no-figures", default=True, help="Draw figures, with their data as CSV."
+    ),
+    "style": choice(
+        "--format", "style", of=("table", "csv", "json", "md"), help="How results are printed."
+    ),
+    "progress": choice(
+        "--progress", of=("auto", "bar", "plain", "none"), help="How progress is shown."
+    ),
     "run": click.argument("run", type=_FOLDER, metavar="RUN"),
     "runs": click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_FOLDER),
     "reuse": click.option(
         "--reuse",
         multiple=True,
         type=_FOLDER,
+        metavar="RUN",
         help="Take finished cells from this run, where weights, data, noise and seed are the same.",
     ),
     "config": with_config,
@@ -184,11 +155,12 @@ def shared(*names: str) -> Callable[[Any], Any]:
 class SharedOptions:
     """The values of the options that `shared` adds, and what commands do with them.
 
-    models, settings: as `checkpoints.model_names.resolve` reads them; task: None for
+    names, models, settings: as `checkpoints.model_names.resolve` reads them; task: None for
     that of the models; seed: of the noise; limit: use the first samples only; jobs: number of
     processes, None for one per core; style, progress: how `terminal` shows results and progress.
     """
 
+    names: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     task: str | None = None
@@ -202,7 +174,16 @@ class SharedOptions:
         """Return the models; those of `default` if none is named."""
         from robustssm.checkpoints.model_names import resolve
 
-        return resolve(self.models or (default,), self.settings)
+        return resolve((*self.names, *self.models) or (default,), self.settings)
+
+    def one_ref(self, who: str) -> "ModelRef":
+        """Return the only model that is named; UsageError if there are several."""
+        refs = self.refs()
+        if len(refs) != 1:
+            raise UsageError(
+                f"{who}: {', '.join(map(str, refs))} are {len(refs)} models, expected one"
+            )
+        return refs[0]
 
     def plan(self, noise: "Noise | Sequence[Noise]") -> "Plan":
         """Return the plan of a sweep, which checks models, task and modes."""
@@ -240,16 +221,6 @@ def _of_worker(work: Callable[..., Result], piece: Sequence[Any], parent: int) -
 
         print_to_stderr()
     return work(*piece)
-
-
-def one_model(who: str, name: str, settings: Sequence[str]) -> "ModelRef":
-    """Return the only model of a name; UsageError if it names several."""
-    from robustssm.checkpoints.model_names import resolve
-
-    refs = resolve(name, settings)
-    if len(refs) != 1:
-        raise UsageError(f"{who}: {name!r} names {len(refs)} models, expected one")
-    return refs[0]
 
 
 def names_in(texts: Sequence[str]) -> list[str]:

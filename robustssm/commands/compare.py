@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustssm.commands import compare_tables, terminal
-from robustssm.commands.common import CommandError, models_of_runs, names_in, shared
+from robustssm.commands.common import CommandError, names_in, shared
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@shared("runs")
-@models_of_runs("--model", "--models")
+@shared("runs", "models of runs")
 @click.option(
     "--reference",
+    metavar="MODEL",
     help="Model that the others are compared with, and errors divided by. Default: the first.",
 )
 @click.option(
@@ -39,7 +39,7 @@ def compare(
     thresholds: tuple[str, ...],
     style: str,
 ) -> None:
-    """Compare models on the perturbed samples of one or more sweeps.
+    """Compare models of finished sweeps, paired by sample.
 
     All models saw the same samples with the same noise, so differences are paired. Runs must agree
     in data, limit and noise seeds. Nothing is computed by a model, and nothing is written.
@@ -49,7 +49,7 @@ def compare(
     \b
     Examples:
       robustssm sweep -m s4d,s4ptd --noise fourier --modes 1-3 -L 100 -o runs/mine
-      robustssm compare runs/mine --models s4d,s4ptd
+      robustssm compare runs/mine --model s4d,s4ptd
       robustssm compare runs/mine --reference s4ptd --format json
       robustssm compare runs/mine --fail-if 'worst_crossfit < 0.02'
 

@@ -1,11 +1,11 @@
-"""`robustssm converge`: strong and weak convergence to HiPPO against the state size."""
+"""`robustssm theory converge`: strong and weak convergence to HiPPO against the state size."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from robustssm.commands import terminal
+from robustssm.commands import completion, terminal
 from robustssm.commands.common import SharedOptions, output, shared
 
 
@@ -13,6 +13,8 @@ from robustssm.commands.common import SharedOptions, output, shared
 @click.option(
     "--init",
     "inits",
+    metavar="INIT[,INIT]",
+    shell_complete=completion.initializations,
     default="s4d,s4ptd-rank1,s4ptd",
     help="Initialisations, with parameters where they have some: s4ptd-rank1:tau=0.05.",
 )
@@ -21,17 +23,20 @@ from robustssm.commands.common import SharedOptions, output, shared
     "--state-size",
     "--n",
     "sizes",
+    metavar="SIZES",
     default="4-4096",
     help="State sizes: LOW-HIGH takes the powers of two between, or a list: 4,6,9.",
 )
 @click.option(
     "--readout",
+    metavar="READOUT",
     default="e0",
     help="C in HiPPO coordinates: e0, e1, .., ones, random:SEED, numbers with commas, a .npy file.",
 )
 @click.option(
     "--input",
     "inputs",
+    metavar="INPUT[,INPUT]",
     help="Inputs of weak convergence: impulse, exp, box, decay:Q, mode:W, spike. Default: all.",
 )
 @output(help="Folder of figures and tables. Default: runs/converge-<readout>.")
@@ -45,7 +50,7 @@ def converge(
     figures: bool,
     **options: Any,
 ) -> None:
-    """Measure how fast each initialisation's transfer function and outputs approach HiPPO's.
+    """Measure how fast initialisations converge to HiPPO.
 
     Strong: the sup over all frequencies of |G_init - G_HiPPO|, certified, rounding included.
     Weak: the L2 error of the output for one input, in the time and in the frequency domain, two
@@ -54,8 +59,8 @@ def converge(
 
     \b
     Examples:
-      robustssm converge --init s4d,s4ptd-rank1,s4ptd --n 4-65536
-      robustssm converge --init s4d --readout 1.7320508075688772,-1
+      robustssm theory converge --init s4d,s4ptd-rank1,s4ptd --n 4-65536
+      robustssm theory converge --init s4d --readout 1.7320508075688772,-1
     """
     from robustssm.evaluations.initializations import convergence
     from robustssm.evaluations.initializations.inputs import DEFAULT

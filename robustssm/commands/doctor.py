@@ -10,9 +10,10 @@ from robustssm.commands.common import CommandError, SharedOptions, nothing_kept,
 
 
 @click.command()
-@shared("models")
+@shared("names", "models")
 @click.option(
     "--device",
+    metavar="DEVICE",
     default="auto",
     help="cpu, cuda, cuda:1, or auto: a GPU is compared with the CPU where there is one.",
 )
@@ -21,13 +22,14 @@ from robustssm.commands.common import CommandError, SharedOptions, nothing_kept,
     default=True,
     help="Full: all test samples in every check, and a small sweep in two processes.",
 )
-@output(default=Path("runs"), help="Where results would go; only looked at.")
+@output(default=Path("runs"), help="Output folder to check for write access.")
 @shared("style", "progress", "config")
 @nothing_kept()
 def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
-    """Test this installation and a model: every check compares two routes to one thing.
+    """Test this installation, and models.
 
-    Convolution with recurrence, gradients with differences, noise with its published vectors, a
+    Each check compares two independent computations:
+    convolution with recurrence, gradients with differences, noise with its published vectors, a
     model with itself in other batches. Without --model, the bundled s4d is tested.
 
     \b

@@ -16,13 +16,20 @@ FIGURES = ("robustness", "heat-maps", "differences", "worst-case", "layer-respon
 @shared("run")
 @click.option(
     "--figures",
+    metavar="FIGURE[,FIGURE]",
     default=",".join(FIGURES[:4]),
     help="Which, with commas; layer-response too, which reads the checkpoints.",
 )
-@click.option("--reference", help="Model from which differences are taken. Default: the first.")
+@click.option(
+    "--reference",
+    metavar="MODEL",
+    help="Model from which differences are taken. Default: the first.",
+)
 @output(file_okay=False, help="Folder. Default: figures/ in the run.")
 def draw(run: Path, figures: str, reference: str | None, output: Path | None) -> None:
-    """Draw the figures of a run again: curves, heat maps, differences, worst cases.
+    """Draw the figures of a run again.
+
+    Curves, heat maps, differences, worst cases.
 
     Nothing is computed but layer-response: each SSM layer's gain at the modes of the sweep, beside
     the loss of accuracy there, with their rank correlation; it is stored as a table first. What

@@ -27,7 +27,9 @@ FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
     help="File to write, new or replaced; mlflow, wandb: a new folder, or an earlier export.",
 )
 def export(run: Path, kind: str, output: Path) -> None:
-    """Export a run: samples, tables, or what experiment trackers read.
+    """Export a run for other programs.
+
+    Samples, tables, or files for experiment trackers.
 
     Equal runs give equal bytes. What is finished is exported; a note says what is missing. The
     folders for MLflow and W&B hold `import.py`, which logs the run where that library is
@@ -40,7 +42,8 @@ def export(run: Path, kind: str, output: Path) -> None:
       robustssm export runs/small --to mlflow -o tracked
 
     Exit codes: 0 written; 1 an optional library is missing; 2 usage, nothing finished, or the
-    output belongs to somebody else; 4 files of the run are damaged: the rest is exported.
+    output exists and was not written by robustssm; 4 files of the run are damaged: the rest is
+    exported.
     """
     from robustssm.evaluations.exports.formats import WRITERS
     from robustssm.evaluations.results.inspection import inspect

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 import sys
 import tempfile
@@ -9,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from robustssm._version import __version__
@@ -23,7 +25,7 @@ from robustssm.plain_text import visible
 # Exit code of an error that nobody foresaw: EX_SOFTWARE of sysexits.h.
 UNEXPECTED = 70
 # Libraries whose versions a report of an error names.
-_LIBRARIES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "click")
+_LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "click")
 # Bytes of address space that the libraries take, torch and those that draw among them.
 _LEAST = 1200 << 20
 # Characters of the message of an error that nobody foresaw.
@@ -90,15 +92,28 @@ def _kept(error: Exception, debug: bool) -> str:
 
 def report(error: Exception) -> str:
     """Return what a report of an error says: the command, versions, the traceback."""
-    system = f"Python {platform.python_version()}, {platform.platform()}"
     lines = [
         f"command: {shlex.join(['robustssm', *sys.argv[1:]])}",
         f"folder: {Path.cwd()}",
-        f"robustssm {__version__}, {system}",
+        *versions(),
         ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES),
         "",
     ]
     return "\n".join(lines) + "\n" + "".join(traceback.format_exception(error))
+
+
+def versions() -> list[str]:
+    """Return lines on robustssm and where it is, Python, torch and its CUDA; imports no torch."""
+    found = find_spec("torch")
+    cuda = ""
+    if found is not None and found.origin:
+        text = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
+        cuda = "".join(re.findall(r"^cuda\b.*= '([\d.]+)'", text, re.MULTILINE))
+    return [
+        f"robustssm {__version__} ({Path(__file__).parents[2]})",
+        f"Python {platform.python_version()}, {platform.platform()}",
+        f"torch {_version('torch')}, {f'CUDA {cuda}' if cuda else 'without CUDA'}",
+    ]
 
 
 def _version(name: str) -> str:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="CHECKPOINT...")
-@shared("settings")
+@shared("names", "models")
 @click.option(
     "--layer",
     "layers",
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 @output(help="Folder of figures and tables. Default: runs/gain-<first model>.")
 @shared("figures", "style", "progress")
 def gain(
-    names: tuple[str, ...],
     layers: tuple[int, ...],
     length: int | None,
     rtol: float,
@@ -52,13 +50,13 @@ def gain(
     figures: bool,
     **options: Any,
 ) -> None:
-    """Measure what the layers of trained checkpoints amplify, and at which frequency.
+    """Certify the largest gain of each trained layer.
 
-    CHECKPOINT is a bundled model (s4d, s4d/1, 's4d/*'), name=path, or the path of a file. The
-    peak gain is certified, rounding included, for poles and residues in float64; the gain over
-    the task's length is a lower bound. omega in rad per unit of a layer's own time, relative to
-    the spike of HiPPO's normal part (325.4 at n = 32); --per channel and csv or json show every
-    measure.
+    What layers amplify, and at which frequency. MODEL is a bundled model (s4d, s4d/1, 's4d/*'),
+    name=path, or the path of a file. The peak gain is certified, rounding included, for poles and
+    residues in float64; the gain over the task's length is a lower bound. omega in rad per unit of
+    a layer's own time, relative to the spike of HiPPO's normal part (325.4 at n = 32); --per
+    channel and csv or json show every measure.
 
     \b
     Examples:
@@ -66,11 +64,10 @@ def gain(
       robustssm gain 's4d/*' 's4/*' --per model --no-figures --format md
       robustssm gain s4d --layer 0 --per channel --format csv
     """
-    from robustssm.checkpoints.model_names import resolve as named
     from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 
     asked = SharedOptions(**options)
-    references = named(names, asked.settings)
+    references = asked.refs()
     models = []
     drawn = len(references) + 1 if figures else 0
     with asked.steps(len(references) + drawn, "gain") as advance:

@@ -1,4 +1,4 @@
-"""`robustssm import`: a checkpoint from elsewhere made into a native file."""
+"""`robustssm models import`: a checkpoint from elsewhere made into a native file."""
 
 from pathlib import Path
 
@@ -11,7 +11,11 @@ from robustssm.errors import UsageError
 
 @click.command("import")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@output(required=True, help="Native file to write (.safetensors), new or replaced.")
+@output(
+    required=True,
+    suffix=".safetensors",
+    help="Native file to write (.safetensors), new or replaced.",
+)
 @shared("settings")
 @click.option(
     "-d", "--data", "task", help="Task that it was trained on; measures the clean accuracy."
@@ -20,16 +24,16 @@ from robustssm.errors import UsageError
 def import_checkpoint(
     checkpoint: Path, output: Path, settings: tuple[str, ...], task: str | None, train_seed: int
 ) -> None:
-    """Convert a checkpoint from elsewhere into a native file, with a card.
+    """Convert a foreign checkpoint into a native file.
 
     CHECKPOINT: a Lightning .ckpt, .pth or state dict of state-spaces/s4 (v2, v3, v4, example.py),
-    of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, a Hugging Face Mamba folder. What the
-    file does not say is asked for by name, and never guessed. Nothing in it is executed.
+    of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, a Hugging Face Mamba folder. Missing
+    settings are requested by name, and never guessed. Nothing in it is executed.
 
     \b
     Examples:
-      robustssm import run/last.ckpt -o mine.safetensors
-      robustssm import ckpt.pth -o own.safetensors --set prenorm=false -d digits
+      robustssm models import run/last.ckpt -o mine.safetensors
+      robustssm models import ckpt.pth -o own.safetensors --set prenorm=false
 
     Exit codes: 0 written; 2 a setting is missing or wrong; 4 the file is rejected.
     """
@@ -54,7 +58,7 @@ def import_checkpoint(
     options = " ".join(f" --set {setting}" for setting in settings)
     card = replace(
         loaded.card,
-        command=f"robustssm import {checkpoint.name} -o {output.name}{options}",
+        command=f"robustssm models import {checkpoint.name} -o {output.name}{options}",
         versions={"robustssm": __version__, "torch": torch.__version__},
     )
     if task is not None:

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import choice, one_model, shared
+from robustssm.commands.common import SharedOptions, shared
 
 # Columns of the table of layers.
 _COLUMNS: tuple[terminal.Column, ...] = (
@@ -31,13 +31,11 @@ in float64, relative to the largest output."""
 
 
 @click.command("inspect")
-@click.argument("checkpoint")
-@shared("settings")
-@choice("--format", "style", of=("table", "md", "csv", "json"))
-def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -> None:
-    """Say what a checkpoint is: format, architecture, spectra, stability, aliasing.
+@shared("names", "models", "style")
+def inspect_checkpoint(**options: Any) -> None:
+    """Describe a checkpoint: spectra, stability, aliasing.
 
-    CHECKPOINT: a file or folder of any format that `import` reads, s4d, s4d/2, name=path, or
+    MODEL: s4d, s4d/2, a file or folder of any format that `models import` reads, name=path, or
     module.py:function.
 
     \b
@@ -51,7 +49,9 @@ def inspect_checkpoint(checkpoint: str, settings: tuple[str, ...], style: str) -
     from robustssm.evaluations.trained_layers.examination import examine
     from robustssm.execution import one_thread
 
-    model = one_model("inspect", checkpoint, settings)
+    asked = SharedOptions(**options)
+    checkpoint, style = ", ".join((*asked.names, *asked.models)), asked.style
+    model = asked.one_ref("inspect")
     with one_thread():
         examined = examine(model.load())
     facts = [{"": key, "value": _shown(v)} for key, v in examined.facts.items() if v is not None]

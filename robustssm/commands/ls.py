@@ -1,6 +1,5 @@
 """`robustssm ls`: the models, noises and tasks there are, and the runs on disk."""
 
-import sys
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import shared
+from robustssm.commands.tasks import tasks
 from robustssm.plain_text import first_line
 
 
@@ -30,10 +30,12 @@ def ls() -> None:
 @ls.command("models")
 @shared("style")
 def ls_models(style: str) -> None:
-    """List the bundled checkpoints, with what their cards say.
+    """List the bundled checkpoints.
+
+    With the facts on their cards.
 
     clean: accuracy on the whole test split; n: state size; hash: of weights and architecture. No
-    checkpoint is run; `robustssm zoo verify` does that.
+    checkpoint is run; `robustssm models verify` does that.
 
     \b
     Examples:
@@ -67,7 +69,9 @@ def ls_models(style: str) -> None:
 @ls.command("noises")
 @shared("style")
 def ls_noises(style: str) -> None:
-    """List perturbations and adversaries: their fields, where they act, the unit of eps.
+    """List perturbations and adversaries.
+
+    With their fields, where they act, and the unit of eps.
 
     `--noise fourier` is short for Fourier(mode), `--noise resonance` for Resonance(omega).
 
@@ -76,35 +80,36 @@ def ls_noises(style: str) -> None:
       robustssm ls noises
       robustssm ls noises --format json
     """
-    show_attacks(style)
+    from dataclasses import MISSING, fields
+
+    from robustssm.attacks.adversaries.table import ADVERSARIES
+    from robustssm.attacks.perturbations.table import FAMILIES
+
+    rows = []
+    for name, cls in {**FAMILIES, **ADVERSARIES}.items():
+        shown = [
+            f.name if f.default is MISSING else f"{f.name}={f.default!r}"
+            for f in fields(cls)  # type: ignore[arg-type]
+        ]
+        rows.append(
+            {
+                "attack": f"{name}({', '.join(shown)})",
+                "at": " or ".join(cls.sites),
+                "unit": cls.unit,
+                "what": first_line(cls.__doc__),
+            }
+        )
+    words = "{attack}\n    {what}. At: {at}; eps: {unit}.".format_map
+    terminal.show(style, terminal.Table("attacks", rows, words=words))
 
 
-@ls.command("tasks")
-@shared("style")
-def ls_tasks(style: str) -> None:
-    """List the tasks and their parameters, those in brackets optional.
-
-    `robustssm task NAME` makes one and says how large it is. Those that ask for a PATH read files
-    of yours; digits comes with scikit-learn, the others are generated.
-
-    \b
-    Examples:
-      robustssm ls tasks
-      robustssm ls tasks --format json
-    """
-    from robustssm.tasks import TASKS
-    from robustssm.tasks.registry import maker, spelling
-
-    about = {name: sys.modules[maker(name).__module__].__doc__ for name in TASKS}
-    rows = [{"task": spelling(name), "what": first_line(about[name])} for name in TASKS]
-    words = "{task}\n    {what}.".format_map
-    terminal.show(style, terminal.Table("Tasks", rows, words=words))
+ls.add_command(tasks)
 
 
 @ls.command("recipes")
 @shared("style")
 def ls_recipes(style: str) -> None:
-    """List the published settings that `robustssm train --recipe` takes, with their tasks.
+    """List published settings for `train --recipe`.
 
     samples: of the whole training split; PATH stands for files of yours, which --data names.
 
@@ -128,7 +133,9 @@ def ls_recipes(style: str) -> None:
 @shared("style")
 @click.pass_context
 def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
-    """List the run directories below FOLDER (default: runs), how far each is and its size.
+    """List the run directories below FOLDER (default: runs).
+
+    With their progress and size.
 
     state: complete, in progress, unfinished, with failures, damaged (`robustssm show` says what
     is), or unreadable, where it may not be read. partial: how many samples a `--limit` left.
@@ -138,7 +145,7 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
       robustssm ls runs
       robustssm ls runs . --format json
 
-    Exit codes: 0 listed, be it that there is none; 2 usage, or no folder of that name.
+    Exit codes: 0 success (also when there are no runs); 2 usage, or no folder of that name.
     """
     from click.core import ParameterSource
 
@@ -178,32 +185,6 @@ def _in_words(row: Mapping[str, Any]) -> str:
     how_far = [row["state"], f"{row['done']} of {row['cells']} cells", *trouble, *partial]
     what = "; ".join(str(row[name]) for name in ("task", "noises", "models") if row[name])
     return f"{row['run']}: {', '.join([*how_far, size(row['bytes'])])}\n    {what or '-'}"
-
-
-def show_attacks(style: str) -> None:
-    """Print every perturbation and adversary: fields with defaults, places, unit of eps."""
-    from dataclasses import MISSING, fields
-
-    from robustssm.attacks.adversaries.table import ADVERSARIES
-    from robustssm.attacks.perturbations.table import FAMILIES
-
-    rows = []
-    for name, cls in {**FAMILIES, **ADVERSARIES}.items():
-        shown = [
-            f.name if f.default is MISSING else f"{f.name}={f.default!r}"
-            for f in fields(cls)  # type: ignore[arg-type]
-        ]
-        rows.append(
-            {
-                "attack": f"{name}({', '.join(shown)})",
-                "at": " or ".join(cls.sites),
-                "unit": cls.unit,
-                "what": first_line(cls.__doc__),
-            }
-        )
-
-    words = "{attack}\n    {what}. At: {at}; eps: {unit}.".format_map
-    terminal.show(style, terminal.Table("attacks", rows, words=words))
 
 
 def size(count: int) -> str:

@@ -1,26 +1,31 @@
-"""`robustssm minimal` and `robustssm diagnose`: smallest strengths, and masked gradients."""
+"""`robustssm search minimal` and `search diagnose`: smallest strengths, and masked gradients."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, nothing_kept, output, shared
+from robustssm.commands import completion, terminal
+from robustssm.commands.common import UNITS, SharedOptions, choice, nothing_kept, output, shared
 from robustssm.errors import UsageError
 
 _OPTIONS = ("models", "task", "seed", "limit", "jobs", "style", "progress")
 
 
 @click.command()
-@click.argument("attack")
+@click.argument("attack", shell_complete=completion.noises)
 @shared(*_OPTIONS)
 @click.option("--from", "first", default=0.01, help="Weakest strength tried.")
 @click.option("--to", "last", default=1.0, help="Strongest strength tried.")
 @click.option("--rungs", default=9, help="Strengths tried, geometric.")
 @click.option("--bisections", default=5, help="Steps of refinement after.")
-@click.option("--eps-unit", "unit", help="Unit of the strengths. Default: the attack's own.")
-@output(help="Rows a sample (.csv).")
+@click.option(
+    "--eps-unit",
+    "unit",
+    type=click.Choice(UNITS),
+    help="Unit of the strengths. Default: the attack's own.",
+)
+@output(suffix=".csv", help="CSV file, one row per sample.")
 @nothing_kept()
 def minimal(
     attack: str,
@@ -32,15 +37,15 @@ def minimal(
     output: Path | None,
     **options: Any,
 ) -> None:
-    """Find the smallest strength of an attack that breaks each sample.
+    """Find the smallest strength that breaks each sample.
 
-    Every rung is tried, since more strength need not harm more; samples that are right again at
-    a larger strength are counted as not monotone.
+    Every rung is tried, since stronger perturbations need not do more harm; samples that are right
+    again at a larger strength are counted as not monotone.
 
     \b
     Examples:
-      robustssm minimal 'Fourier(8)' --model s4d,s4ptd --limit 100
-      robustssm minimal 'BandPGD(1, 64, steps=10)' -m s4d --limit 32 -o eps.csv
+      robustssm search minimal 'Fourier(8)' --model s4d,s4ptd --limit 100
+      robustssm search minimal 'BandPGD(1, 64, steps=10)' -m s4d -L 32 -o eps.csv
     """
     import pandas as pd
 
@@ -81,19 +86,20 @@ def minimal(
 
 @click.command()
 @shared(*_OPTIONS)
-@click.option("--modes", default="1-64", help="Range of DFT bins, as in 1-64.")
-@click.option("--eps", default=0.1, help="Strength.")
-@click.option("--eps-unit", "unit", default="std", help="Unit of eps.")
+@click.option("--modes", default="1-64", metavar="MODES", help="Range of DFT bins, as in 1-64.")
+@click.option("--eps", default=0.1, metavar="EPS", help="Strength.")
+@choice("--eps-unit", "unit", of=UNITS, help="Unit of eps.")
 @nothing_kept()
 def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
-    """Look for signs that gradients mislead, so that gradient attacks say too little.
+    """Look for signs of masked gradients.
 
-    Zero and NaN gradients, random logits, a search without gradients that does better than one
+    Where gradients mislead, gradient attacks overestimate robustness:
+    zero and NaN gradients, random logits, a search without gradients that does better than one
     with them, an attack without limit that does not reach chance.
 
     \b
     Example:
-      robustssm diagnose --model s4d,s4ptd --limit 64
+      robustssm search diagnose --model s4d,s4ptd --limit 64
     """
     from robustssm.attacks import Budget
     from robustssm.attacks.adversaries import BandPGD

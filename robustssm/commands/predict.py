@@ -1,12 +1,12 @@
-"""`robustssm predict`: the logits of any model on arrays of your own."""
+"""`robustssm models predict`: the logits of any model on arrays of your own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import choice, one_model, path_option, shared
+from robustssm.commands.common import SharedOptions, choice, output, path_option, shared
 from robustssm.errors import RejectedInputError
 
 if TYPE_CHECKING:
@@ -14,31 +14,28 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model")
+@shared("names", "models")
 @path_option(
     "--input",
     "source",
     required=True,
     help="An .npz file with `input`: (samples, length, channels), or tokens (samples, length).",
 )
-@path_option(
-    "--output", required=True, help="The .npz file to write, with `output`; new or replaced."
+@output(
+    required=True, suffix=".npz", help="The .npz file to write, with `output`; new or replaced."
 )
 @choice("--precision", of=("float32", "float64"), help="Of the whole network.")
-@shared("settings")
-def predict(
-    model: str, source: Path, output: Path, precision: str, settings: tuple[str, ...]
-) -> None:
-    """Send arrays through a model and save what comes out.
+def predict(source: Path, output: Path, precision: str, **options: Any) -> None:
+    """Run a model on your own arrays.
 
     MODEL: s4d, s4d/2, name=path, a checkpoint's path, or module.py:function. `lengths`
     (samples,) in the input file are used where they are there.
 
     \b
     Examples:
-      robustssm attack 'Fourier(3, eps=0.3)' -o noisy.npz
-      robustssm predict s4d --input noisy.npz --output logits.npz
-      robustssm predict mine.ckpt --set prenorm=false --input x.npz --output y.npz
+      robustssm perturb 'Fourier(3, eps=0.3)' -o noisy.npz
+      robustssm models predict s4d --input noisy.npz -o logits.npz
+      robustssm models predict a.ckpt --set prenorm=false --input x.npz -o y.npz
 
     Exit codes: 0 written; 2 usage; 4 the checkpoint or the input is rejected.
     """
@@ -50,7 +47,7 @@ def predict(
     from robustssm.storage.writing import new_file, prepare
 
     prepare(output)
-    ref = one_model("predict", model, settings)
+    ref = SharedOptions(**options).one_ref("predict")
     values, lengths = read_input(source)
     checkpoint = ref.load()
     network, dtype = checkpoint.network, getattr(torch, precision)
@@ -59,14 +56,14 @@ def predict(
     if network.tokens is not None and values.ndim == 2:
         if values.min() < 0 or values.max() >= network.tokens:
             raise RejectedInputError(
-                f"input {source}: tokens run from {values.min()} to {values.max()}, {model} has 0 "
+                f"input {source}: tokens run from {values.min()} to {values.max()}, {ref} has 0 "
                 f"to {network.tokens - 1}"
             )
         x = network.embed(x)
     channels = network.d_input
     if x.ndim != 3 or (channels is not None and x.shape[2] != channels):
         raise RejectedInputError(
-            f"input {source}: has shape {values.shape}, {model} expects (samples, length, "
+            f"input {source}: has shape {values.shape}, {ref} expects (samples, length, "
             f"{'channels' if channels is None else channels})"
         )
     ends = None if lengths is None else torch.from_numpy(lengths)
@@ -75,7 +72,7 @@ def predict(
     broken = int((~torch.isfinite(result)).sum())
     if broken:
         raise RejectedInputError(
-            f"input {source}: {broken} of {result.numel()} outputs of {model} are not finite; look "
+            f"input {source}: {broken} of {result.numel()} outputs of {ref} are not finite; look "
             "at the input and the checkpoint"
         )
     with new_file(output) as partial, partial.open("wb") as file:

@@ -1,31 +1,36 @@
-"""`robustssm pseudospectrum`: how far from singular zI - M is, over the complex plane."""
+"""`robustssm theory pseudospectrum`: how far from singular zI - M is, over the complex plane."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from robustssm.commands import terminal
+from robustssm.commands import completion, terminal
 from robustssm.commands.common import SharedOptions, names_in, output, shared
 from robustssm.errors import UsageError, require
 from robustssm.plain_text import is_count
 
 
 @click.command()
-@click.option("-n", "--state-size", "--n", "n", default=64, help="State size of every M.")
+@click.option(
+    "-n", "--state-size", "--n", "n", default=64, metavar="SIZE", help="State size of every M."
+)
 @click.option(
     "--init",
     "inits",
+    metavar="INIT[,INIT]",
+    shell_complete=completion.initializations,
     default="hippo,s4d,s4ptd-rank1",
     help="Initialisations: hippo (= s4), s4d, s4ptd-rank1:tau=0.1, s4ptd, s4ptd-random.",
 )
 @click.option(
     "--window",
+    metavar="WINDOW",
     default="low",
     help="low: eigenvalues -1..-n of HiPPO and the imaginary axis; whole: all numerical ranges; "
     "or LEFT,RIGHT,BOTTOM,TOP.",
 )
-@click.option("--grid", default="100x100", help="Points: 100x100, or 100.")
+@click.option("--grid", default="100x100", metavar="POINTS", help="Points: 100x100, or 100.")
 @click.option(
     "--point",
     "points",
@@ -45,19 +50,19 @@ def pseudospectrum(
     figures: bool,
     **options: Any,
 ) -> None:
-    """Compute pseudospectra: log10 sigma_min(zI - M) of HiPPO and of what stands for it.
+    """Compute pseudospectra of HiPPO and its stand-ins.
 
-    sigma_min(zI - M) is the size of the smallest perturbation that makes z an eigenvalue.
-    For hippo, s4d and s4ptd-rank1 it has full relative accuracy, 1e-190 included; for s4ptd
-    and s4ptd-random, dense matrices, values at or below eps |M| are that floor. Abscissae:
-    rightmost real part of the eigenvalues, of the numerical range, and of the
+    In decimal logarithms. sigma_min(zI - M) is the size of the smallest perturbation that makes z
+    an eigenvalue. For hippo, s4d and s4ptd-rank1 it has full relative accuracy, 1e-190 included;
+    for s4ptd and s4ptd-random, dense matrices, values at or below eps |M| are that floor.
+    Abscissae: rightmost real part of the eigenvalues, of the numerical range, and of the
     eps-pseudospectrum (attained, a lower bound). Kreiss constant: a lower bound from the grid.
 
     \b
     Examples:
-      robustssm pseudospectrum --n 64 --init hippo,s4d,s4ptd-rank1
-      robustssm pseudospectrum --n 256 --window -1.5,0.5,-2,2 --grid 101
-      robustssm pseudospectrum --n 64 --init hippo --point -43.96,0
+      robustssm theory pseudospectrum --n 64 --init hippo,s4d,s4ptd-rank1
+      robustssm theory pseudospectrum --n 256 --window -1.5,0.5,-2,2 --grid 101
+      robustssm theory pseudospectrum --n 64 --init hippo --point -43.96,0
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""`robustssm ptd`: make, inspect and compare perturb-then-diagonalize initialisations."""
+"""`robustssm theory ptd`: make, inspect and compare perturb-then-diagonalize initialisations."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import Numbers, SharedOptions, choice, output, path_option, shared
+from robustssm.commands.common import SharedOptions, choice, output, shared
+from robustssm.commands.parameter_types import Numbers
 from robustssm.errors import RejectedInputError, UsageError, require
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner"
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@path_option("--inspect", "inspected", help="The same as FILE.")
-@click.option("-n", "--state-size", "--n", "sizes", default="16,32,64", help="State sizes.")
+@click.option(
+    "-n", "--state-size", "--n", "sizes", default="16,32,64", metavar="SIZES", help="State sizes."
+)
 @choice("--method", of=METHODS, help="Make this one.")
-@click.option("--tau", type=float, help="rank1, clipped: echo of the family, default 0.1.")
+@click.option("--tau", type=float, help="rank1, clipped: parameter tau of the family, default 0.1.")
 @click.option("--size", type=float, help="random, corner: |E|, 2-norm.")
 @click.option("--relative-norm", type=float, help="random, corner: |E| / |A| instead.")
 @click.option(
@@ -36,14 +38,19 @@ METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner"
 @click.option("--steps", type=int, help="minimax: optimise anew, iterations a stage, else 800.")
 @click.option("--seed", default=0, help="random, optimized: seed.")
 @click.option("--restarts", type=int, help="optimized: optimise anew from this many starts.")
-@click.option("--readout", "readouts", default="e0", help="Readouts: e0,ones,random:0.")
+@click.option(
+    "--readout",
+    "readouts",
+    default="e0",
+    metavar="READOUT[,READOUT]",
+    help="Readouts: e0,ones,random:0.",
+)
 @click.option("--study", "studied", is_flag=True, help="kappa against error for every method.")
 @click.option("--matrix", "matrices", multiple=True, help="--study: name=path of .mat or .npz.")
 @output(help="FILE.npz; --study, restarts: a folder.")
 @shared("style", "progress")
 def ptd(
     file: Path | None,
-    inspected: Path | None,
     sizes: str,
     method: str,
     tau: float | None,
@@ -60,19 +67,22 @@ def ptd(
     output: Path | None,
     **options: Any,
 ) -> None:
-    """Make, inspect and compare the perturb-then-diagonalize initialisations of HiPPO-LegS.
+    """Make and compare PTD initialisations.
 
-    With --method one A + E is made, reported and, with -o, saved. With FILE a saved one or a
-    MATLAB file of the PTD authors is reported. With --study all are compared. Else a table.
+    Perturb-then-diagonalize (PTD) of HiPPO-LegS: A + E is diagonalised in place of A.
+
+    With --method one A + E is made, reported and, with -o, saved. With FILE a saved one or a MATLAB
+    file of the PTD authors is reported. With --study all are compared. Otherwise a table is
+    printed.
 
     \b
     Examples:
-      robustssm ptd -n 16,32,64
-      robustssm ptd --method rank1 --tau 0.05 -n 64 -o rank1.npz
-      robustssm ptd rank1.npz --readout e0,ones,random:0
-      robustssm ptd --method minimax --kappa 5 -n 32
-      robustssm ptd --study -n 16,32 --matrix theirs=ptb.mat -o runs/ptd
-      robustssm ptd --method optimized -n 16 --seed 0 --restarts 8 -o matrices
+      robustssm theory ptd -n 16,32,64
+      robustssm theory ptd --method rank1 --tau 0.05 -n 64 -o rank1.npz
+      robustssm theory ptd rank1.npz --readout e0,ones,random:0
+      robustssm theory ptd --method minimax --kappa 5 -n 32
+      robustssm theory ptd --study -n 16,32 --matrix theirs=ptb.mat -o runs/ptd
+      robustssm theory ptd --method optimized -n 16 --restarts 8 -o matrices
     """
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.hippo.legs import check_order
@@ -80,20 +90,19 @@ def ptd(
     asked = SharedOptions(**options)
     if matrices and not studied:
         raise UsageError("ptd: --matrix belongs to --study; give the file alone to inspect it")
-    if sum([bool(file), bool(inspected), studied, method != "all"]) > 1:
-        raise UsageError("ptd: FILE, --inspect, --study and --method exclude one another; keep one")
-    path = file or inspected
+    if sum([bool(file), studied, method != "all"]) > 1:
+        raise UsageError("ptd: FILE, --study and --method exclude one another; keep one")
     settings: dict[str, Any] = {"tau": tau, "size": size, "relative_norm": relative_norm}
     settings |= {"steps": steps, "restarts": restarts}
     foreign = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
-    if path is not None:
+    if file is not None:
         foreign |= {"--kappa": kappas, "--free-input": free_input or None, "-o": output}
     named = [name for name, value in foreign.items() if value is not None]
-    if named and (studied or path is not None):
+    if named and (studied or file is not None):
         what = "--study" if studied else "a file to inspect"
         raise UsageError(f"ptd: {', '.join(named)} does not belong to {what}; leave it out")
-    if path is not None:
-        _inspect(path, readouts, asked.style)
+    if file is not None:
+        _inspect(file, readouts, asked.style)
         return
     orders = [check_order(n, minimum=2) for n in parse_modes(sizes, "state size")]
     targets = kappas or ()

@@ -1,4 +1,4 @@
-"""`robustssm radius`: certified radii against spectral perturbations of the input."""
+"""`robustssm search radius`: certified radii against spectral perturbations of the input."""
 
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from robustssm.errors import UsageError
 
 
 @click.command()
-@shared("models")
+@shared("names", "models")
 @click.option(
     "--modes",
+    metavar="MODES",
     default="all",
     help="DFT bins that a perturbation may use, as in sweep.",
 )
@@ -25,13 +26,13 @@ from robustssm.errors import UsageError
 @click.option(
     "--tolerance",
     default=0.1,
-    help="By how much a radius may fall short of the best these bounds prove.",
+    help="Relative tolerance on the certified radius.",
 )
 @output(
     default=Path("runs/radii"),
     help="Folder of the results; what is there is not computed again.",
 )
-@click.option("--notes", is_flag=True, help="Say which blocks have no Lipschitz constant.")
+@click.option("--notes", is_flag=True, help="List the blocks without a Lipschitz constant.")
 @shared("task", "limit", "jobs", "style", "progress")
 def radius(
     modes: str,
@@ -41,7 +42,9 @@ def radius(
     notes: bool,
     **options: Any,
 ) -> None:
-    """Certify a radius for every test sample: no perturbation below it changes the prediction.
+    """Certify a radius around every test sample.
+
+    No perturbation below it changes the prediction.
 
     Radii are L2 norms of the perturbation, raw units. About 1 s a sample for 3 layers of width 32.
     They are proved in exact arithmetic: of the rounding in float64 only that of convolutions is
@@ -49,8 +52,8 @@ def radius(
 
     \b
     Examples:
-      robustssm radius --model s4d --modes 1-16 --limit 32
-      robustssm radius --model s4d --notes
+      robustssm search radius --model s4d --modes 1-16 --limit 32
+      robustssm search radius --model s4d --notes
     """
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.evaluations.certificates.lipschitz import certificate_notes

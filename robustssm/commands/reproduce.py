@@ -35,7 +35,9 @@ def reproduce(
     figures: bool,
     **options: Any,
 ) -> None:
-    """Reproduce one figure of arXiv 2310.01698, or `all`, and say where the numbers differ.
+    """Reproduce the figures of the PTD paper.
+
+    NAME is a figure of arXiv 2310.01698, or `all`; the numbers are set beside the paper's.
 
     A step that is finished is not run again: after an interruption the same command goes on, and
     a changed setting makes another step. Figures are drawn from the stored tables alone. What the

@@ -32,14 +32,14 @@ WORST = (
 @click.option("--verify", is_flag=True, help="Compare columns, samples and margins as well.")
 @shared("style")
 def show(run: Path, errors: bool, verify: bool, style: str) -> None:
-    """Show a run: what was asked, how far it is, what failed, the overview, how to go on.
+    """Show a run: progress, failures, results.
 
-    Works while a sweep is writing, and without the checkpoints. Checksums find cells that were cut
-    short or changed; --verify finds rows that contradict each other. csv is the overview alone.
-    Worst: each training seed has a worst mode of its own; accuracy there, averaged over seeds.
-    Naive: chosen and read on the same samples. Cross-fitted: chosen on one half, read on the other;
-    `seeds from..to` is of these values, and Student's interval of their mean; that of a single seed
-    is of the true worst mode.
+    And how to resume it. Works while a sweep is writing, and without the checkpoints. Truncated or
+    changed cell files are detected; --verify finds rows that contradict each other. csv is the
+    overview alone. Worst: each training seed has a worst mode of its own; accuracy there, averaged
+    over seeds. Naive: chosen and read on the same samples. Cross-fitted: chosen on one half, read
+    on the other; `seeds from..to` is of these values, and Student's interval of their mean; that of
+    a single seed is of the true worst mode.
 
     \b
     Examples:
@@ -78,7 +78,9 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     help="Write one HTML page instead, figures and interactive curves inside it.",
 )
 def report(run: Path, output: Path | None, html: bool) -> None:
-    """Write a Markdown report of a run that stands alone, or one HTML page.
+    """Write a report of a run, Markdown or one HTML page.
+
+    It is self-contained.
 
     What was run, with hashes and versions; overview with intervals; the worst modes of each model;
     paired verdicts; the figures of the run; what is not known; how to go on. Equal runs give equal

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import BatchSize, CommandError, cores, nothing_kept, output, shared
+from robustssm.commands.common import CommandError, cores, nothing_kept, output, shared
 from robustssm.commands.noise_options import noise_options, read_noises
+from robustssm.commands.parameter_types import BatchSize
+from robustssm.commands.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from robustssm.evaluations.sweep.plan import Plan
@@ -17,7 +19,22 @@ if TYPE_CHECKING:
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 
-@click.command()
+@click.command(
+    cls=SectionedCommand,
+    sections={
+        "What is measured": ("models", "settings", "task", "limit"),
+        "Perturbation": (
+            *("noises", "modes", "mode_unit", "omega", "phase", "channels", "inject", "seed"),
+            "noise_seeds",
+        ),
+        "Strength": ("eps", "eps_unit", "clip", "limits"),
+        "Execution": (
+            *("jobs", "batch_size", "device", "cluster", "reuse", "retry_failed", "fail_fast"),
+            *("overwrite", "dry_run", "config", "allow_code"),
+        ),
+        "Output": ("output", "figures", "style", "progress", "quiet", "verbose"),
+    },
+)
 @shared("models")
 @noise_options
 @click.option(
@@ -25,22 +42,20 @@ if TYPE_CHECKING:
     "--batch-size",
     type=BatchSize(),
     default="auto",
-    help="Samples at a time, or auto; halved where memory runs out. Never changes a result.",
+    metavar="N|auto",
+    help="Batch size; halved when memory runs out. Does not affect results.",
 )
 @click.option(
     "--cluster",
+    metavar="ADDRESS",
     help="Compute by Dask: local:2 (processes), or a scheduler's address, tcp://host:8786.",
 )
-@click.option(
-    "--device",
-    default="cpu",
-    help="cpu, cuda, cuda:1, or auto. Cells of CPU and GPU are kept apart.",
-)
+@shared("device")
 @output(help="Run directory. Default: runs/<task>-<noise>-<hash>.")
 @shared("reuse")
-@click.option("--retry-failed", is_flag=True, help="Compute again what failed before.")
+@click.option("--retry-failed", is_flag=True, help="Compute again the cells that failed before.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
-@click.option("--overwrite", is_flag=True, help="Discard what the directory holds.")
+@click.option("--overwrite", is_flag=True, help="Discard the results in the run directory.")
 @click.option(
     "--figures/--no-figures",
     default=True,
@@ -49,7 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say what would be computed (cells, passes, time, disk, from a probe), and stop.",
+    help="Report what would be computed (cells, passes, time, disk), and stop.",
 )
 @shared("task", "seed")
 @click.option(
@@ -57,7 +72,7 @@ if TYPE_CHECKING:
     default=1,
     type=click.IntRange(1),
     metavar="K",
-    help="Draw each noise K times, with --seed and the next seeds: what varies with the draw.",
+    help="Draw each noise K times, with --seed and the next seeds.",
 )
 @shared("limit", "jobs", "style", "progress", "config")
 def sweep(
@@ -78,9 +93,9 @@ def sweep(
 ) -> None:
     """Measure robustness curves of trained checkpoints.
 
-    Results lie in the run directory: one Parquet file a cell, summary.csv, tests.csv, figures/.
-    A second call computes nothing that is there already; one that was stopped goes on. Cells are
-    known by the content of weights, data and perturbation, not by names.
+    Results are written to the run directory: one Parquet file per cell, summary.csv, tests.csv,
+    figures/. Repeating the command computes only what is missing, so that an interrupted sweep
+    resumes. Cells are identified by the content of weights, data and perturbation, not by names.
 
     \b
     Examples:
@@ -152,7 +167,8 @@ def sweep(
         before = len(watcher.state.to_compute(retry_failed=True))
         terminal.note(
             f"{'stopped' if stopped else 'interrupted'}, {before - left} of {before} cells saved, "
-            f"{left} left; resume with\n  {shlex.join(['robustssm', *sys.argv[1:]])}"
+            f"{left} left; resume with\n  {shlex.join(['robustssm', *sys.argv[1:]])}",
+            always=True,
         )
         if stopped:
             raise

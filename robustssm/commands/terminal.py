@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
+from robustssm.commands.loudness import asked
 from robustssm.plain_text import markdown, visible
 from robustssm.storage.writing import finite
 
@@ -24,9 +25,10 @@ PLAIN_INTERVAL = 30.0
 _results: list[TextIO] = []
 
 
-def note(message: str) -> None:
-    """Print a line on stderr; control characters in it are spelt out."""
-    click.echo(visible(message, keep="\n"), err=True)
+def note(message: str, always: bool = False) -> None:
+    """Print a line on stderr, with --quiet only if `always`; control characters are spelt out."""
+    if always or not asked("quiet"):
+        click.echo(visible(message, keep="\n"), err=True)
 
 
 def say(text: str) -> None:
@@ -202,6 +204,8 @@ class Advance(Protocol):
 
 def _shown_as(mode: str) -> str:
     """Return how progress is shown: `auto` is a bar on a terminal, else plain."""
+    if asked("quiet"):
+        return "none"
     return mode if mode != "auto" else "bar" if sys.stderr.isatty() else "plain"
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from robustssm.commands import terminal
+from robustssm.commands import completion, terminal
 from robustssm.commands.common import choice, output, path_option, shared, with_options
 from robustssm.errors import UsageError
 
 # The options of Architecture and TrainingConfig.
 _SETTINGS = (
-    click.option("-n", "--state-size", "n", default=32),
+    click.option("-n", "--state-size", "--n", "n", default=32, metavar="SIZE"),
     click.option("--d-model", default=32, help="Channels."),
     click.option("--layers", default=3),
     choice("--norm", of=("layer", "batch")),
@@ -28,10 +28,10 @@ _SETTINGS = (
     choice("--pooling", of=("mean", "last")),
     choice("--discretization", of=("default", "zoh", "bilinear"), help="default: bilinear for s4."),
     click.option("--dropout", default=0.1),
-    click.option("--dt-min", default=1e-3, help="Smallest first dt."),
-    click.option("--dt-max", default=1e-1, help="Largest first dt."),
+    click.option("--dt-min", default=1e-3, help="Minimum initial dt."),
+    click.option("--dt-max", default=1e-1, help="Maximum initial dt."),
     click.option("--epochs", default=30),
-    click.option("--batch-size", default=64),
+    click.option("-b", "--batch-size", default=64),
     click.option("--lr", default=1e-2),
     click.option("--ssm-lr", default=1e-3, help="Rate of A, B, P, dt."),
     click.option("--weight-decay", default=0.05),
@@ -50,7 +50,7 @@ _SETTINGS = (
     click.option(
         "--accumulate",
         default=1,
-        help="Parts of a batch that are computed one by one; --norm batch sees a part.",
+        help="Gradient-accumulation steps; batch norm sees one part of a batch at a time.",
     ),
     click.option(
         "--ema",
@@ -67,23 +67,31 @@ _SETTINGS = (
 
 
 @click.command()
-@click.option("--init", required=True, help="Initialisation, as in s4d or s4ptd-rank1:tau=0.05.")
+@click.option(
+    "--init",
+    required=True,
+    metavar="INIT",
+    shell_complete=completion.initializations,
+    help="Initialisation, such as s4d or s4ptd-rank1:tau=0.05.",
+)
 @click.option(
     "-d",
     "--data",
     "task",
     default="digits",
+    metavar="TASK",
+    shell_complete=completion.tasks,
     help="Task; a recipe has its own, and needs it here where files are read.",
 )
 @click.option("--seed", default=0)
-@output(required=True, help="Checkpoint to write (.safetensors).")
+@output(required=True, suffix=".safetensors", help="Checkpoint to write (.safetensors).")
 @click.option(
     "--recipe",
     default="",
     show_default=False,
     metavar="NAME|FILE.toml",
-    help="Published settings, as lra/image: those of the initialisation's family. What else is "
-    "given stands before them.",
+    help="Published settings, as lra/image: those of the initialisation's family. Explicit "
+    "options override the recipe.",
 )
 @click.option(
     "--scale",
@@ -94,10 +102,9 @@ _SETTINGS = (
     "warm-up keeps its share of the run. Layers, state size, batch size and rates stay, and so "
     "does what is given.",
 )
-@path_option("--log", dir_okay=False, help="A line an epoch (.csv or .jsonl).")
+@path_option("--log", dir_okay=False, help="Log with one line per epoch (.csv or .jsonl).")
 @path_option("--tensorboard", file_okay=False, help="Folder of event files.")
-@click.option("--device", default="cpu", help="cpu, cuda, cuda:1, auto: a GPU if any.")
-@shared("progress")
+@shared("device", "progress")
 @with_options(*_SETTINGS)
 @click.pass_context
 def train(
@@ -115,7 +122,7 @@ def train(
     progress: str,
     **options: Any,
 ) -> None:
-    """Train a checkpoint; an interrupted run goes on where it stopped.
+    """Train a checkpoint; an interrupted run resumes.
 
     \b
     Examples:

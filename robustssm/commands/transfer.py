@@ -5,14 +5,18 @@ from typing import Any
 
 import click
 
-from robustssm.commands import terminal
-from robustssm.commands.common import Numbers, SharedOptions, choice, output, shared
+from robustssm.commands import completion, terminal
+from robustssm.commands.common import SharedOptions, choice, output, shared
+from robustssm.commands.parameter_types import Numbers
 
 
 @click.command()
-@click.option("-n", "--state-size", "--n", "n", default=64, help="State size of every system.")
+@click.option(
+    "-n", "--state-size", "--n", "n", default=64, metavar="SIZE", help="State size of every system."
+)
 @click.option(
     "--readout",
+    metavar="READOUT",
     default="e0",
     help="C in HiPPO coordinates: e0, ones, random:SEED, or a .npy file of n numbers.",
 )
@@ -21,10 +25,22 @@ from robustssm.commands.common import Numbers, SharedOptions, choice, output, sh
     type=Numbers("omega"),
     help="Also print G at these frequencies, rad per unit time: 1,20860.2.",
 )
-@click.option("--init", "inits", help="Initialisations. Default: all.")
+@click.option(
+    "--init",
+    "inits",
+    metavar="INIT[,INIT]",
+    shell_complete=completion.initializations,
+    help="Initialisations. Default: all.",
+)
 @output(help="Folder of figures and tables. Default: runs/transfer-n<n>-<readout>.")
-@click.option("--grid", "grid", help="LOW,HIGH,COUNT: also write G on a log grid (grid.parquet).")
-@click.option("--device", default="auto", help="Of the grid: auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--grid",
+    metavar="LOW,HIGH,COUNT",
+    help="Also write G on a log grid of frequencies (grid.parquet).",
+)
+@click.option(
+    "--device", default="auto", metavar="DEVICE", help="Of the grid: auto, cpu, cuda, cuda:1."
+)
 @choice(
     "--dtype",
     of=("complex128", "complex64"),
@@ -43,7 +59,7 @@ def transfer(
     figures: bool,
     **options: Any,
 ) -> None:
-    """Compare the transfer function of every initialisation with HiPPO's.
+    """Compare transfer functions with that of HiPPO.
 
     Sup error (strong), H2 error, and L2 output error for the input e^-t (weak), by closed
     forms where they exist. Frequencies in rad per unit of the system's own time.

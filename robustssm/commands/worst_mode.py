@@ -1,23 +1,25 @@
-"""`robustssm worst-mode`: the worst Fourier mode of a checkpoint, without sweeping them all."""
+"""`robustssm search worst-mode`: the worst Fourier mode without a full sweep."""
 
 from typing import Any
 
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import Numbers, SharedOptions, nothing_kept, shared
+from robustssm.commands.common import SharedOptions, nothing_kept, shared
+from robustssm.commands.parameter_types import Numbers
 from robustssm.errors import UsageError
 
 
 @click.command("worst-mode")
-@shared("models")
-@click.option("--modes", default="all", help="DFT bins, as in sweep.")
+@shared("names", "models")
+@click.option("--modes", default="all", metavar="MODES", help="DFT bins, as in sweep.")
 @click.option("--eps", type=Numbers("eps"), default="0.3,1", help="Strengths in std.")
 @click.option(
     "--part",
     default=20,
     type=click.IntRange(1),
-    help="Use at most one in so many of a full sweep's passes, passes back counted double.",
+    metavar="N",
+    help="Use at most 1/N of a full sweep's passes (backward passes count twice).",
 )
 @click.option(
     "--prior/--no-prior",
@@ -39,15 +41,17 @@ def worst_mode(
     gradients: bool,
     **options: Any,
 ) -> None:
-    """Find the worst Fourier mode by layer response, gradients and successive halving.
+    """Find the worst Fourier mode with few passes.
+
+    By layer response, gradients and successive halving.
 
     The first mode's accuracy is over `samples` test samples, as a sweep of random phases measures
     it: all of them with the default --modes and --part.
 
     \b
     Examples:
-      robustssm worst-mode --model 's4d/*,s4ptd-rank1/*' --eps 0.3
-      robustssm worst-mode --model s4d --modes 1-64 --part 40 --no-prior
+      robustssm search worst-mode --model 's4d/*,s4ptd-rank1/*' --eps 0.3
+      robustssm search worst-mode --model s4d --modes 1-64 --part 40 --no-prior
     """
     from robustssm.attacks import check_eps
     from robustssm.attacks.frequencies import parse_modes

@@ -1,68 +1,56 @@
-"""`robustssm zoo`: the bundled trained checkpoints."""
+"""`robustssm models verify` and `models build`: the bundled trained checkpoints."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import cores, output, shared
+from robustssm.commands.common import SharedOptions, cores, output, shared
 
 
-@click.group()
-def zoo() -> None:
-    """The bundled trained checkpoints.
+@click.command("build")
+@output(
+    default=Path("zoo"),
+    help="Folder to train into; checkpoints in it are not trained again.",
+)
+@shared("names", "models", "jobs", "progress")
+def build_zoo(output: Path, **options: Any) -> None:
+    """Train every bundled checkpoint again.
 
-    \b
-    Example:
-      robustssm zoo verify --model all
-    """
-
-
-@zoo.command("build")
-@output(default=Path("zoo"), help="Folder to train into; what is there is not trained again.")
-@click.option("-m", "--model", "names", help="Names, as in s4d,s5. Default: all twelve.")
-@shared("jobs", "progress")
-def build_zoo(output: Path, names: str | None, jobs: int | None, progress: str) -> None:
-    """Train every bundled checkpoint again: twelve names, three seeds.
+    Twelve names, three seeds.
 
     \b
     Example:
-      robustssm zoo build --model s4d --output zoo
+      robustssm models build --model s4d --output zoo
     """
     from robustssm.checkpoints.bundled import SEEDS
-    from robustssm.checkpoints.model_names import resolve
     from robustssm.hippo.initializations import NAMES
     from robustssm.training.zoo import build
 
-    chosen = tuple(ref.label for ref in resolve(names)) if names else NAMES
-    with terminal.progress(len(chosen) * len(SEEDS), "zoo", progress) as advance:
-        build(output, names=chosen, jobs=jobs or cores(), report=lambda name, card: advance())
+    asked = SharedOptions(**options)
+    names = tuple(dict.fromkeys(ref.label for ref in asked.refs(default=",".join(NAMES))))
+    with asked.steps(len(names) * len(SEEDS), "zoo") as advance:
+        build(output, names=names, jobs=asked.jobs or cores(), report=lambda *_: advance())
 
 
-@zoo.command("verify")
-@click.option(
-    "-m",
-    "--model",
-    "models",
-    default=",".join(("s4d/*", "s4ptd/*")),
-    help="Models to verify, as in 's4d/*,s5/1', or all.",
-)
-@shared("style", "progress")
-def verify_zoo(models: str, style: str, progress: str) -> None:
-    """Check weights against their hashes and measure the clean accuracy on the card.
+@click.command("verify")
+@shared("names", "models", "style", "progress")
+def verify_zoo(**options: Any) -> None:
+    """Check the hashes and accuracies of bundled models.
 
     \b
     Examples:
-      robustssm zoo verify
-      robustssm zoo verify --model all
+      robustssm models verify
+      robustssm models verify 's4d/*,s5/1'
     """
     from robustssm.checkpoints.bundled import verify
-    from robustssm.checkpoints.model_names import resolve
     from robustssm.hippo.initializations import NAMES
 
-    refs = resolve([f"{name}/*" for name in NAMES] if models == "all" else models)
+    asked = SharedOptions(**options)
+    refs = asked.refs(default=",".join(f"{name}/*" for name in NAMES))
     records = []
-    with terminal.progress(len(refs), "verify", progress) as advance:
+    with asked.steps(len(refs), "verify") as advance:
         for ref in refs:
             checkpoint = ref.load()
             records.append(
@@ -82,4 +70,4 @@ def verify_zoo(models: str, style: str, progress: str) -> None:
         ("card", "card", ".4f"),
         ("n", "n", ""),
     ]
-    terminal.show(style, terminal.Table("Zoo", records, columns), content={"models": records})
+    terminal.show(asked.style, terminal.Table("Zoo", records, columns), content={"models": records})

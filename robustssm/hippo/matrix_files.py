@@ -98,7 +98,7 @@ def shipped_orders(method: str = "optimized") -> list[int]:
 
 @lru_cache(maxsize=8)
 def shipped(n: int, method: str = "optimized") -> Stored:
-    """Return the matrix that ships with the package, as `robustssm ptd --method` made it.
+    """Return the matrix that ships with the package, as `robustssm theory ptd --method` made it.
 
     method is `optimized`, or `minimax` with kappa 10 and HiPPO's input matrix. Raises UsageError if
     none ships for this state size.

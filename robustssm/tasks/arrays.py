@@ -15,7 +15,7 @@ from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, room
 _NAMES = ("inputs", "labels", "lengths", "sample_id", "train_inputs", "rate")
 # Other names of an array, by its first.
 _SPELT = {"inputs": ("inputs", "input", "x"), "labels": ("labels", "label", "y")}
-# What `robustssm attack` writes beside these.
+# What `robustssm perturb` writes beside these.
 _ABOUT = ("about", "in_band_share", *(f"delivered_{of}" for of in ("l2", "linf", "rms", "snr_db")))
 
 

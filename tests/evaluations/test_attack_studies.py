@@ -1,4 +1,4 @@
-"""`robustssm minimal` and `robustssm diagnose` on small checkpoints."""
+"""`robustssm search minimal` and `robustssm search diagnose` on small checkpoints."""
 
 import json
 from pathlib import Path
@@ -25,8 +25,8 @@ def test_the_smallest_strength_breaks_and_the_rung_below_does_not(
     checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     path, output = checkpoints["s4d"], tmp_path / "eps.csv"
-    result = call("minimal", "Fourier(2)", "--model", f"m={path}", "--limit", "40", "-j", "1",
-                  "--from", "0.1", "--to", "6.4", "--rungs", "7", "--bisections", "4",
+    result = call("search", "minimal", "Fourier(2)", "--model", f"m={path}", "--limit", "40",
+                  "-j", "1", "--from", "0.1", "--to", "6.4", "--rungs", "7", "--bisections", "4",
                   "-o", str(output), "--format", "json")  # fmt: skip
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout)["rows"]
@@ -65,9 +65,12 @@ def test_the_median_and_its_interval_by_hand() -> None:
 @pytest.mark.parametrize(
     ("arguments", "study"),
     [
-        (("minimal", "Fourier(2)"), "searches.minimal_strength.smallest_strengths"),
-        (("diagnose", "--modes", "1-8"), "searches.gradient_diagnostics.masked_gradients"),
-        (("worst-mode", "--modes", "1-16"), "searches.worst_mode.worst_modes"),
+        (("search", "minimal", "Fourier(2)"), "searches.minimal_strength.smallest_strengths"),
+        (
+            ("search", "diagnose", "--modes", "1-8"),
+            "searches.gradient_diagnostics.masked_gradients",
+        ),
+        (("search", "worst-mode", "--modes", "1-16"), "searches.worst_mode.worst_modes"),
     ],
 )
 def test_what_an_interruption_keeps(
@@ -85,8 +88,8 @@ def test_what_an_interruption_keeps(
 
 
 def test_diagnose(checkpoints: dict[str, Path]) -> None:
-    result = call("diagnose", "--model", f"m={checkpoints['s4d']}", "--modes", "1-8", "--limit",
-                  "12", "-j", "1", "--format", "json")  # fmt: skip
+    result = call("search", "diagnose", "--model", f"m={checkpoints['s4d']}", "--modes", "1-8",
+                  "--limit", "12", "-j", "1", "--format", "json")  # fmt: skip
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout)["rows"]
     assert row["samples"] == 12 and row["zero"] == row["nonfinite"] == row["unrepeatable"] == 0
@@ -95,14 +98,14 @@ def test_diagnose(checkpoints: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("minimal", "Fourier(2, eps=1)"), "which is looked for here"),
-        (("minimal", "Fourier(99)"), "Nyquist bin 32"),
-        (("minimal", "Fourier(2)", "--from", "2"), "from weak to strong"),
-        (("minimal", "Fourier(2)", "--rungs", "0"), "rungs"),
-        (("minimal", "Universal(1, 8)"), "all samples together"),
-        (("diagnose", "--modes", "1,5"), "is no range"),
-        (("diagnose", "--eps", "0"), "changes nothing"),
-        (("diagnose", "--eps-unit", "mix"), "mix"),
+        (("search", "minimal", "Fourier(2, eps=1)"), "which is looked for here"),
+        (("search", "minimal", "Fourier(99)"), "Nyquist bin 32"),
+        (("search", "minimal", "Fourier(2)", "--from", "2"), "from weak to strong"),
+        (("search", "minimal", "Fourier(2)", "--rungs", "0"), "rungs"),
+        (("search", "minimal", "Universal(1, 8)"), "all samples together"),
+        (("search", "diagnose", "--modes", "1,5"), "is no range"),
+        (("search", "diagnose", "--eps", "0"), "changes nothing"),
+        (("search", "diagnose", "--eps-unit", "mix"), "mix"),
     ],
 )
 def test_refusals(checkpoints: dict[str, Path], arguments: tuple[str, ...], words: str) -> None:

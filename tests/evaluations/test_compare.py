@@ -264,15 +264,15 @@ def test_json_is_strict_and_csv_is_one_table(tmp_path: Path) -> None:
 def test_thresholds(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {("a", 0): flat(0.9, 0.7, 0.3), ("b", 0): flat(0.9, 0.8)})
     path = str(run.path)
-    assert call(path, "--models", "a", "--fail-if", "worst < 0.2").exit_code == 0
-    crossed = call(path, "--models", "a", "--fail-if", "worst<.4")
+    assert call(path, "--model", "a", "--fail-if", "worst < 0.2").exit_code == 0
+    crossed = call(path, "--model", "a", "--fail-if", "worst<.4")
     assert crossed.exit_code == 5 and "a: worst is 0.3 (fourier, eps 10 std)" in crossed.stderr
     assert "accuracy at each strength" in crossed.stdout
     assert call(path, "--fail-if", "difference < 0").exit_code == 0
     assert call(path, "--fail-if", "difference > 0.05").exit_code == 5
     # b never falls to half: eps50 is above the strongest, no more is known.
-    assert call(path, "--models", "b", "--fail-if", "eps50 <= 1").exit_code == 0
-    unknown = call(path, "--models", "b", "--fail-if", "eps50 < 1e9")
+    assert call(path, "--model", "b", "--fail-if", "eps50 <= 1").exit_code == 0
+    unknown = call(path, "--model", "b", "--fail-if", "eps50 < 1e9")
     assert unknown.exit_code == 3 and "b: eps50 is above 1 std (fourier)" in unknown.stderr
     wrong = call(path, "--fail-if", "__import__('os') < 1")
     assert wrong.exit_code == 2 and "worst_crossfit" in wrong.stderr

@@ -86,14 +86,14 @@ def test_bad_sizes(text: str) -> None:
 def test_bad_input_is_one_line(arguments: list[str], message: str) -> None:
     if arguments[-1] == "e9":
         arguments = ["--n", "4,8", "--readout", "e9"]
-    found = CliRunner().invoke(main, ["converge", "--no-figures", *arguments])
+    found = CliRunner().invoke(main, ["theory", "converge", "--no-figures", *arguments])
     assert found.exit_code == 2 and message in found.stderr
     assert "Traceback" not in found.stderr and found.stdout == ""
 
 
 @pytest.mark.usefixtures("pdf_only")
 def test_command(tmp_path: object) -> None:
-    arguments = ["converge", "--init", "s4d,s4ptd-rank1:tau=0.5", "--n", "4-32"]
+    arguments = ["theory", "converge", "--init", "s4d,s4ptd-rank1:tau=0.5", "--n", "4-32"]
     found = CliRunner().invoke(main, [*arguments, "--format", "json", "-o", str(tmp_path)])
     assert found.exit_code == 0, found.stderr
     result = json.loads(found.stdout)

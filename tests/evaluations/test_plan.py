@@ -6,7 +6,7 @@ import pytest
 
 from robustssm.attacks import Budget, Resonance
 from robustssm.checkpoints.model_names import resolve
-from robustssm.commands.common import Numbers
+from robustssm.commands.parameter_types import Numbers
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan

@@ -1,4 +1,4 @@
-"""`robustssm radius`: kept in pieces, resumed, and never above a successful attack."""
+"""`robustssm search radius`: kept in pieces, resumed, and never above a successful attack."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ LENGTH = 64
 
 
 def call(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["radius", *arguments])
+    return CliRunner().invoke(main, ["search", "radius", *arguments])
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_a_tone_is_at_its_frequency_and_an_impulse_at_its_step() -> None:
     ],
 )
 def test_bad_requests_are_one_line(arguments: list[str], words: str, tmp_path: Path) -> None:
-    call = ["attack", *arguments, "--time-frequency", str(tmp_path / "maps")]
+    call = ["perturb", *arguments, "--time-frequency", str(tmp_path / "maps")]
     result = CliRunner().invoke(main, call)
     assert result.exit_code == 2 and words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and not (tmp_path / "maps").exists()
@@ -88,7 +88,7 @@ def test_bad_sizes() -> None:
 
 @pytest.mark.usefixtures("pdf_only")
 def test_the_command_draws_the_table_it_writes(tmp_path: Path) -> None:
-    call = ["attack", "Chirp(2, 60, eps=1)", "--time-frequency", str(tmp_path), "--sample", "4"]
+    call = ["perturb", "Chirp(2, 60, eps=1)", "--time-frequency", str(tmp_path), "--sample", "4"]
     assert CliRunner().invoke(main, call).exit_code == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {f"time-frequency.{kind}" for kind in ("pdf", "png", "svg", "csv")}

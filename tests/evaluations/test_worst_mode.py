@@ -18,7 +18,7 @@ MODES = tuple(range(1, 17))
 
 
 def call(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["worst-mode", *arguments])
+    return CliRunner().invoke(main, ["search", "worst-mode", *arguments])
 
 
 def test_the_ranking_measures_what_the_sweep_measures(

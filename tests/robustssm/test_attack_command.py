@@ -1,4 +1,4 @@
-"""`robustssm attack`: what is saved is what was said, and bad input ends in one line."""
+"""`robustssm perturb`: what is saved is what was said, and bad input ends in one line."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ TASK = "digits:side=8"
 
 
 def call(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["attack", *arguments])
+    return CliRunner().invoke(main, ["perturb", *arguments])
 
 
 def test_the_file_holds_the_perturbed_data_and_what_was_delivered(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_equal_commands_give_equal_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("style", ["table", "csv", "json", "md"])
 def test_the_list_names_every_attack(style: str) -> None:
-    result = call("--list", "--format", style)
+    result = CliRunner().invoke(main, ["ls", "noises", "--format", style])
     assert result.exit_code == 0
     for name in {**FAMILIES, **ADVERSARIES}:
         assert f"{name}(" in result.stdout
@@ -81,7 +81,7 @@ def test_the_gallery_shows_every_family_that_acts_on_signals(tmp_path: Path) -> 
     ("arguments", "words"),
     [
         ((), "name one perturbation"),
-        (("Fourier(3, eps=1)", "--list"), "name one perturbation"),
+        (("Fourier(3, eps=1)", "--gallery", "x"), "name one perturbation"),
         (("Fourier(3)",), "add eps="),
         (("Fourier(33, eps=1)",), "Nyquist bin 32 of length-64 inputs"),
         (("Fourier(0, phase='sine', eps=1)",), "zero at every sample"),

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.cli import Commands
-from robustssm.commands.common import Numbers, shared
+from robustssm.commands.common import shared
 from robustssm.commands.config import read_configuration
 from robustssm.commands.noise_options import noise_options
+from robustssm.commands.parameter_types import Numbers
 from robustssm.commands.sweep import sweep, sweep_plan
 from robustssm.errors import UsageError
 

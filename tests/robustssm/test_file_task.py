@@ -166,8 +166,8 @@ def test_what_attack_writes_is_read_back(tmp_path: Path) -> None:
     """The perturbed samples as data of their own, and as the input of predict."""
     noisy, logits = tmp_path / "noisy.npz", tmp_path / "logits.npz"
     for words in (
-        ["attack", "Fourier(3, eps=0.3)", "-L", "20", "-o", str(noisy)],
-        ["predict", "s4d", "--input", str(noisy), "--output", str(logits)],
+        ["perturb", "Fourier(3, eps=0.3)", "-L", "20", "-o", str(noisy)],
+        ["models", "predict", "s4d", "--input", str(noisy), "--output", str(logits)],
         ["sweep", "-m", "s4d", "-d", f"file:{noisy}", "--noise", "fourier", "--modes", "1", "--eps",
          "0.3", "-j", "1", "--no-figures", "-o", str(tmp_path / "run")],
     ):  # fmt: skip

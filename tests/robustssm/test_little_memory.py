@@ -15,7 +15,7 @@ COMMANDS = (
     ("inspect", "s4d"),
     ("doctor",),
     ("transfer", "--n", "64"),
-    ("task", "digits"),
+    ("ls", "tasks", "digits"),
 )
 
 
@@ -47,6 +47,6 @@ def test_zeros_that_unpack_to_gigabytes(tmp_path: Path) -> None:
         inputs=np.zeros((1, 1 << 28), np.uint8), labels=np.zeros(1, np.int64),
     )  # fmt: skip
     assert (tmp_path / "x.npz").stat().st_size < 1 << 20
-    result = limited(tmp_path, 2_000_000, "task", "file:x.npz")
+    result = limited(tmp_path, 2_000_000, "ls", "tasks", "file:x.npz")
     assert result.returncode == 4 and len(result.stderr.splitlines()) == 1, result.stderr
     assert "its arrays take 2.0 GiB in memory" in result.stderr

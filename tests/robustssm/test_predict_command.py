@@ -22,7 +22,7 @@ def test_the_same_logits_as_in_a_sweep(checkpoints: dict[str, Path], tmp_path: P
     np.savez(tmp_path / "x.npz", input=x, label=np.zeros(5))  # others are left unread
     for precision in ("float32", "float64"):
         arguments = ("--input", tmp_path / "x.npz", "--output", tmp_path / "y.npz")
-        result = call("predict", checkpoints["s4d"], *arguments, "--precision", precision)
+        result = call("models", "predict", checkpoints["s4d"], *arguments, "--precision", precision)
         assert result.exit_code == 0, result.output
         network = load_checkpoint(checkpoints["s4d"]).network.to(getattr(torch, precision))
         expected = logits(network, torch.from_numpy(x).to(getattr(torch, precision)))
@@ -45,7 +45,9 @@ def test_bad_input_is_one_line(
 ) -> None:
     np.savez(tmp_path / "x.npz", input=array)
     output = tmp_path / "y.npz"
-    result = call("predict", checkpoints["s4d"], "--input", tmp_path / "x.npz", "--output", output)
+    result = call(
+        "models", "predict", checkpoints["s4d"], "--input", tmp_path / "x.npz", "--output", output
+    )
     assert result.exit_code == 4, result.output
     assert message in " ".join(result.output.split())
     assert not output.exists()

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from robustssm.attacks.frequencies import parse_modes
 from robustssm.cli import Commands
-from robustssm.commands.attack import attack
 from robustssm.commands.export import FORMATS, export
 from robustssm.commands.ls import ls
+from robustssm.commands.perturb import perturb
 from robustssm.commands.show import report, show
 from robustssm.commands.sweep import sweep
 from robustssm.evaluations.exports.formats import WRITERS
@@ -37,7 +37,7 @@ ALL = ["table", "csv", "json", "md"]
 
 def invoke(*arguments: str) -> Result:
     group = Commands("robustssm")
-    for command in (attack, export, ls, report, show, sweep):
+    for command in (export, ls, perturb, report, show, sweep):
         group.add_command(command)
     before = sys.argv
     sys.argv = ["robustssm", *arguments]  # what a sweep puts on record
@@ -291,7 +291,6 @@ def test_every_model_noise_and_task_is_listed() -> None:
     models = rows_of("ls", "models")
     assert {row["model"].partition("/")[0] for row in models} == set(NAMES)
     assert len({row["hash"] for row in models}) == len(models) == 3 * len(NAMES)
-    assert rows_of("ls", "noises") == rows_of("attack", "--list")
     tasks = {row["task"].partition("[")[0].partition(":")[0]: row for row in rows_of("ls", "tasks")}
     assert set(tasks) == set(TASKS)
     assert tasks["digits"]["task"] == "digits[:side=INTEGER]" and tasks["digits"]["what"]

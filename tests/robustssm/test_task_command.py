@@ -1,4 +1,4 @@
-"""`robustssm task`: the card, the samples, the picture, and mistakes in one line."""
+"""`robustssm ls tasks`: the card, the samples, the picture, and mistakes in one line."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from robustssm.cli import Commands
-from robustssm.commands.task import task
+from robustssm.commands.tasks import tasks
 from robustssm.tasks import load_task
 
 
 def run(*arguments: str) -> Result:
     group = Commands("robustssm")
-    group.add_command(task)
-    return CliRunner().invoke(group, ["task", *arguments])
+    group.add_command(tasks)
+    return CliRunner().invoke(group, ["tasks", *arguments])
 
 
 def saved(folder: Path, **arrays: Any) -> str:
@@ -105,7 +105,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     for arguments, code, message in (
         (["cats"], 2, "'cats' is unknown"),
         ([name, "--split", "validation"], 2, "the validation split is empty"),
-        (["digits", "-o", str(tmp_path / "a.pdf")], 2, "expected a .png"),
+        (["digits", "-o", str(tmp_path / "a.pdf")], 2, "ends in .png"),
         (["cifar10"], 2, "folder is not given"),
         ([f"cifar10:folder={tmp_path / 'none'}"], 4, "no such folder"),
     ):

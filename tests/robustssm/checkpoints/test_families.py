@@ -122,7 +122,9 @@ def test_sweeps_at_the_input_and_at_the_layers(
 ) -> None:
     """The native file that `import` makes of a checkpoint has the same cells, byte by byte."""
     path, settings = file
-    imported = call("import", path, "-o", tmp_path / "native.safetensors", *settings, "-d", data)
+    imported = call(
+        "models", "import", path, "-o", tmp_path / "native.safetensors", *settings, "-d", data
+    )
     assert imported.exit_code == 0, imported.output
     for noise, modes in (("fourier", "1,2"), ("resonance", "1")):
         runs: list[Path] = []

@@ -257,20 +257,20 @@ def test_evaluation_changes_nothing() -> None:
 
 def test_a_native_file_keeps_it(tmp_path: Path) -> None:
     folder = written(tmp_path / "model")
-    result = call("import", folder, "-o", tmp_path / "m.safetensors")
+    result = call("models", "import", folder, "-o", tmp_path / "m.safetensors")
     assert result.exit_code == 0, result.output
     np.savez(tmp_path / "x.npz", input=np.array([[3, 1, 4, 1]]))
     outputs = []
     for source in (folder, tmp_path / "m.safetensors"):
         output = tmp_path / "y.npz"
-        found = call("predict", source, "--input", tmp_path / "x.npz", "--output", output)
+        found = call("models", "predict", source, "--input", tmp_path / "x.npz", "--output", output)
         assert found.exit_code == 0, found.output
         with np.load(output) as file:
             outputs.append(file["output"])
     np.testing.assert_array_equal(*outputs)
     wrong = tmp_path / "wrong.npz"
     np.savez(wrong, input=np.array([[V]]))
-    refused = call("predict", folder, "--input", wrong, "--output", tmp_path / "y.npz")
+    refused = call("models", "predict", folder, "--input", wrong, "--output", tmp_path / "y.npz")
     assert refused.exit_code == 4
     shown = call("inspect", folder, "--format", "json")
     assert shown.exit_code == 0, shown.output

@@ -69,7 +69,9 @@ def test_a_task_that_is_asked_for_has_a_bound_too() -> None:
             load_task(spec)
 
 
-@pytest.mark.parametrize("command", ["sweep", "gain", "doctor", "radius", "worst-mode"])
+@pytest.mark.parametrize(
+    "command", ["sweep", "gain", "doctor", "search radius", "search worst-mode"]
+)
 def test_commands_ask(
     command: str,
     checkpoints: dict[str, Path],
@@ -83,13 +85,9 @@ def test_commands_ask(
     for spec in ("file:{pipe}", "listops:train=100000000", "hub:name=a/b:inputs=x"):
         path = tmp_path / "m.safetensors"
         save_checkpoint(path, original.network, replace(original.card, task=named(spec)))
-        arguments = [command, "-m", f"mine={path}"]
+        arguments = [*command.split(), "-m", f"mine={path}"]
         if command == "sweep":
             arguments += ["--noise", "fourier", "--modes", "1", "--eps", "0.1"]
-        if command == "gain":
-            arguments = [command, f"mine={path}"]
-        if command == "diagnose":
-            arguments += ["--modes", "1", "--eps", "0.1"]
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 2, result.output
         assert "--length" in result.stderr or "--data" in result.stderr, result.stderr

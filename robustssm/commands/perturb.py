@@ -1,26 +1,25 @@
-"""`robustssm attack`: one perturbation applied to data, and saved; the list of all of them."""
+"""`robustssm perturb`: one perturbation applied to data, and saved."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from robustssm.commands import terminal
-from robustssm.commands.common import Range, SharedOptions, choice, output, path_option, shared
-from robustssm.commands.ls import show_attacks
+from robustssm.commands import completion, terminal
+from robustssm.commands.common import SharedOptions, choice, output, path_option, shared
+from robustssm.commands.parameter_types import Range
 from robustssm.errors import UsageError
 
 
 @click.command()
-@click.argument("perturbation", required=False)
-@click.option("-d", "--data", "task", default="digits", help="Task.")
-@choice("--split", of=("train", "validation", "test"), default="test")
+@click.argument("perturbation", required=False, shell_complete=completion.noises)
+@shared("task")
+@choice("--split", of=("test", "train", "validation"), help="Which samples.")
 @choice("--clip", of=("none", "hard", "rescale"), help="Keep the data in --range, as in sweep.")
 @click.option(
     "--range", "limits", type=Range(), help="Valid range of the data for --clip, as in 0,1."
 )
-@output(help="File to write (.npz), new or replaced.")
-@click.option("--list", "listing", is_flag=True, help="List perturbations and adversaries.")
+@output(suffix=".npz", help="File to write (.npz), new or replaced.")
 @path_option(
     "--gallery", file_okay=False, help="Draw one sample under every family into this folder."
 )
@@ -30,41 +29,38 @@ from robustssm.errors import UsageError
     file_okay=False,
     help="Draw a test sample's short-time spectra, clean and perturbed, into this folder.",
 )
-@click.option("--sample", default=0, help="Its place in the split.")
+@click.option("--sample", default=0, help="Index in the split of the sample that is drawn.")
 @shared("seed", "limit", "style")
-def attack(
+def perturb(
     perturbation: str | None,
     split: str,
     clip: str,
     limits: tuple[float, float] | None,
     output: Path | None,
-    listing: bool,
     gallery: Path | None,
     maps: Path | None,
     sample: int,
     **options: Any,
 ) -> None:
-    """Apply a perturbation to a task's data, say what was delivered, and save it.
+    """Perturb a task's data, and save them.
 
-    The strength belongs to the expression: eps, with unit std, rms, l2, linf, snr-db or mix. The
+    The delivered strength is reported. The strength belongs to the expression: eps, with unit
+    std, rms, l2, linf, snr-db or mix; `robustssm ls noises` lists what there is. The
     file holds `input` (samples, length, channels), `label`, `sample_id`, `lengths` where samples
     end early, and what was delivered to each sample.
 
     \b
     Examples:
-      robustssm attack 'BandNoise(1, 16, eps=0.3)' -o noisy.npz
-      robustssm attack 'Fourier(20, eps=10, unit="snr-db")' --limit 100
-      robustssm attack 'BandNoise(1, 16, eps=1)' --clip hard --range 0,1 -o x.npz
-      robustssm attack --list
-      robustssm attack --gallery figures
-      robustssm attack 'Chirp(2, 60, eps=1)' --time-frequency figures
+      robustssm perturb 'BandNoise(1, 16, eps=0.3)' -o noisy.npz
+      robustssm perturb 'Fourier(20, eps=10, unit="snr-db")' --limit 100
+      robustssm perturb 'BandNoise(1, 16, eps=1)' --clip hard --range 0,1 -o x.npz
+      robustssm perturb --gallery figures
+      robustssm perturb 'Chirp(2, 60, eps=1)' --time-frequency figures
     """
-    if sum((perturbation is not None, listing, gallery is not None)) != 1:
-        raise UsageError("attack: name one perturbation, or --list, or --gallery; --help shows how")
-    asked = SharedOptions(**options)
-    if listing:
-        show_attacks(asked.style)
-    elif gallery is not None:
+    if (perturbation is None) == (gallery is None):
+        raise UsageError("perturb: name one perturbation, or --gallery; --help shows how")
+    asked = SharedOptions(**{**options, "task": options["task"] or "digits"})
+    if gallery is not None:
         from robustssm.figures.perturbations import draw_all
 
         for path in draw_all(str(asked.task), gallery, seed=asked.seed):
@@ -125,7 +121,7 @@ def _apply(
             f"{perturbation.who}: the worst of several phases needs a model; use sweep"
         )
     task = load_task(str(asked.task))
-    task.values("attack", whole=False)
+    task.values("perturb", whole=False)
     part = task.splits[split_name].first(asked.limit)
     x, site = torch.from_numpy(part.inputs), input_site(task)
     lengths = None if part.lengths is None else torch.from_numpy(part.lengths)

@@ -1,13 +1,15 @@
-"""`robustssm task`: what a task is, and some samples of it."""
+"""`robustssm ls tasks`: the tasks there are, and what one of them is, with samples of it."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands import terminal
-from robustssm.commands.common import choice, output
+from robustssm.commands import completion, terminal
+from robustssm.commands.common import choice, output, shared
 from robustssm.errors import UsageError
+from robustssm.plain_text import first_line
 
 if TYPE_CHECKING:
     from robustssm.tasks import Task
@@ -15,29 +17,34 @@ if TYPE_CHECKING:
 _SPLITS = ("train", "validation", "test")
 
 
-@click.command("task")
-@click.argument("name")
-@click.option("--show", default=5, type=click.IntRange(0, 400), help="Samples.")
+@click.command("tasks")
+@click.argument("name", required=False, shell_complete=completion.tasks)
+@click.option(
+    "--show", default=5, type=click.IntRange(0, 400), metavar="N", help="Number of samples."
+)
 @click.option("--label", type=int, help="Show samples of this class alone.")
-@choice("--split", of=_SPLITS, default="test")
-@output(help="PNG file of the samples: images, series as lines, tokens as text.")
-@choice("--format", "style", of=("table", "json"))
-def task(
-    name: str, show: int, label: int | None, split: str, output: Path | None, style: str
+@choice("--split", of=_SPLITS, default="test", help="Which samples.")
+@output(suffix=".png", help="PNG file of the samples: images, series as lines, tokens as text.")
+@shared("style")
+def tasks(
+    name: str | None, show: int, label: int | None, split: str, output: Path | None, style: str
 ) -> None:
-    """Say what a task is, and show samples of it.
+    """List the tasks, or describe one and show samples.
 
-    NAME: a task with its parameters, as `robustssm ls tasks` spells them, or file:samples.npz.
+    Without NAME: the tasks and their parameters, those in brackets optional; those with PATH read
+    your own files, digits comes with scikit-learn, the others are generated. NAME: a task with
+    its parameters, as they are listed, or file:samples.npz.
     chance: accuracy of the best constant answer; mean, std: of the training inputs, a channel each;
     hash: of all splits.
 
     \b
     Examples:
-      robustssm task digits
-      robustssm task digits:side=32 --show 10 -o digits.png
-      robustssm task pathfinder --show 4 -o pathfinder.png
-      robustssm task pathfinder --show 200 --label 1 -o connected.png
-      robustssm task listops --format json
+      robustssm ls tasks
+      robustssm ls tasks digits
+      robustssm ls tasks digits:side=32 --show 10 -o digits.png
+      robustssm ls tasks pathfinder --show 4 -o pathfinder.png
+      robustssm ls tasks pathfinder --show 200 --label 1 -o connected.png
+      robustssm ls tasks listops --format json
 
     Exit codes: 0 shown; 2 usage; 4 the files are not what they should be.
     """
@@ -45,9 +52,12 @@ def task(
     from robustssm.storage.writing import prepare
     from robustssm.tasks import load_task
 
+    if name is None:
+        _list(style)
+        return
     if output is not None:
-        if output.suffix.lower() != ".png" or not show:
-            raise UsageError(f"task: --output {output} with --show {show}, expected a .png, and 1")
+        if not show:
+            raise UsageError(f"task: --output {output} with --show 0, expected 1 or more")
         prepare(output)
     loaded = load_task(name)
     if show and not len(loaded.splits[split]):
@@ -72,10 +82,21 @@ def task(
         shown = [{key: _shown(row[key]) for key in columns} for row in rows]
         parts.append(terminal.Table(f"First samples, {split}", shown))
     content = {"schema": 1, "task": card, "split": split, "samples": rows}
-    terminal.show(style, *parts, content=content)
+    terminal.show(style, *parts, content=content, rows=rows)
     if output is not None and frame is not None:
         save_samples(loaded, part, frame, output)
         terminal.note(f"written: {output}")
+
+
+def _list(style: str) -> None:
+    """Print every task with its parameters."""
+    from robustssm.tasks import TASKS
+    from robustssm.tasks.registry import maker, spelling
+
+    about = {name: sys.modules[maker(name).__module__].__doc__ for name in TASKS}
+    rows = [{"task": spelling(name), "what": first_line(about[name])} for name in TASKS]
+    words = "{task}\n    {what}.".format_map
+    terminal.show(style, terminal.Table("Tasks", rows, words=words))
 
 
 def _card(loaded: "Task") -> dict[str, Any]:
