@@ -1,22 +1,28 @@
-"""Heat maps of a sweep: accuracy over mode x eps, one panel per model; differences of models."""
+"""Heat maps of a sweep: accuracy over mode x eps, one strip per model; differences of models."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.sweep.condition_names import CONDITION
-from robustssm.figures.style import PAGE, footnote, new_figure, save, style
+from robustssm.figures.style import NOTE, Look, fitting, footnote, new_figure, save, style
 from robustssm.plain_text import figure_label
+from robustssm.typing import FloatArray, IntArray
 
-# Panels of one figure; further models are in the CSV beside it.
+# Strips of one figure; further models are in the CSV beside it.
 MOST_PANELS = 12
-COLUMNS = 3
+# Inches of a strength, and strengths that each have a label.
+ROW, MOST_ROWS = 0.13, 12
 ALPHA = 0.05
+# How opaque cells are whose models are not distinguishable.
+PALE = 0.22
 # What is drawn: its colours.
 COLOURS = {"accuracy": "viridis", "difference": "PuOr"}
 
@@ -61,7 +67,7 @@ def draw(
 ) -> QuadMesh:
     """Draw `column` over mode x eps, one panel per model; cells without a result stay white.
 
-    Where the frame has `told_apart`, cells whose models are not told apart carry a dot.
+    Where the frame has `told_apart`, cells whose models are not told apart are pale.
     """
     modes, strengths = (np.sort(frame[name].unique()) for name in ("mode", "eps"))
     if frame["eps_unit"].iloc[0] == "snr-db":
@@ -75,26 +81,46 @@ def draw(
             rasterized=True,
         )  # fmt: skip
         if "told_apart" in part:
-            unclear = part[~part["told_apart"] & part[column].notna()]
-            x = np.searchsorted(modes, unclear["mode"]) + 0.5
-            order = {eps: row + 0.5 for row, eps in enumerate(strengths)}
-            y = unclear["eps"].map(order)
-            panel.scatter(x, y, s=2.0, color="0.2", linewidths=0)
-        shown = np.unique(np.linspace(0, len(modes) - 1, min(6, len(modes))).round().astype(int))
+            told = part.pivot_table("told_apart", "eps", "mode", dropna=False)
+            clear = told.reindex(index=strengths, columns=modes).to_numpy(dtype=np.float64) == 1.0
+            mesh.set_alpha(np.where(clear, 1.0, PALE))  # type: ignore[arg-type]  # an array as well
+        shown = round_places(modes)
         panel.set_xticks(shown + 0.5, [f"{mode:g}" for mode in modes[shown]])
-        panel.set_yticks(np.arange(len(strengths)) + 0.5, [f"{eps:g}" for eps in strengths])
-        panel.set_title(figure_label(str(model)), fontsize=7.5)
+        rows = np.arange(len(strengths))[:: -(-len(strengths) // MOST_ROWS)]
+        panel.set_yticks(rows + 0.5, [f"{eps:g}" for eps in strengths[rows]])
+        panel.set_title(figure_label(str(model)), pad=2.0)
         panel.grid(visible=False)
     return mesh
+
+
+def round_places(modes: FloatArray) -> IntArray:
+    """Return the places of the modes that are labelled: all of a few, else those at round steps."""
+    most = fitting(16, 0.4)
+    if len(modes) <= most:
+        return np.arange(len(modes))
+    round_ones = MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(modes[0], modes[-1])
+    found = np.flatnonzero(np.isin(modes, [modes[0], *round_ones]))
+    even = np.linspace(0, len(modes) - 1, min(6, most)).round().astype(np.int64)
+    return found if len(found) > 2 else even
 
 
 def draw_maps(
     frame: pd.DataFrame, stem: Path, *, chance: float, noise: str, task: str, partial: bool = False
 ) -> list[Path]:
     """Draw the accuracies of one noise; one colour scale from 0 to 1. Returns the files."""
-    note = f"accuracy under {noise} noise on {task}, n = {frame['n'].iloc[0]} test samples"
-    note += f"; chance is {chance:.3g}; mean over seeds; white: no result"
-    return _page(frame, stem, note, partial, "accuracy", "accuracy", (0.0, 1.0))
+    note = (
+        f"accuracy under {noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, mean over "
+        f"{_seeds(frame)}; chance is {chance:.3g}; white: no result"
+    )
+    return _page(
+        frame, stem, note, partial, "accuracy", "accuracy", {0.0: "", chance: "chance", 1.0: ""}
+    )
+
+
+def _seeds(frame: pd.DataFrame) -> str:
+    """Return the number of training seeds in words."""
+    count = "/".join(map(str, sorted(frame["seeds"].unique()))) if "seeds" in frame else "the"
+    return f"{count} training seed{'' if count == '1' else 's'}"
 
 
 def draw_differences(
@@ -102,18 +128,22 @@ def draw_differences(
 ) -> list[Path]:
     """Draw the differences from a reference; one symmetric scale for all. Returns the files.
 
-    Dots mark the lack of a difference, so that strong colours without them are what was found.
+    Cells are pale unless the models are distinguishable: strong colours are what was found.
     """
     top = np.abs(frame["difference"].to_numpy(dtype=np.float64))
     top = float(top[np.isfinite(top)].max(initial=0.01))
     reference = frame["reference"].iloc[0]
-    note = f"accuracy minus that of {reference} under {noise} noise on {task}, n = "
-    note += (
-        f"{frame['n'].iloc[0]} test samples; dots: not told apart (McNemar exact, Holm-adjusted "
+    note = (
+        f"accuracy minus that of {reference} under {noise} noise on {task}, n = "
+        f"{frame['n'].iloc[0]} test samples, {_seeds(frame)}; pale: not distinguishable (McNemar "
+        f"exact, Holm-adjusted over the sweep: p >= {ALPHA:g}, or seeds disagree on the sign); "
+        "white: no result"
     )
-    note += f"over the sweep: p >= {ALPHA:g}, or seeds disagree on the sign); white: no result"
-    label = f"difference from {reference}"
-    return _page(frame, stem, note, partial, "difference", label, (-top, top))
+    label = f"accuracy minus that of {reference}"
+    models = list(dict.fromkeys(frame["model"]))
+    better = (reference, models[0] if len(models) == 1 else "the other")
+    ends = {end: f"{model} better" for end, model in zip((-top, top), better, strict=True)}
+    return _page(frame, stem, note, partial, "difference", label, ends)
 
 
 def _page(
@@ -123,27 +153,35 @@ def _page(
     partial: bool,
     column: str,
     label: str,
-    limits: tuple[float, float],
+    marks: Mapping[float, str],
 ) -> list[Path]:
+    """Draw a column of a frame; marks: words below values of the scale, its ends among them."""
     models = list(dict.fromkeys(frame["model"]))
     if len(models) > MOST_PANELS:
         note += f"; the first {MOST_PANELS} of {len(models)} models, the CSV has all"
     note += "; PARTIAL: --limit was set" if partial else ""
     drawn = frame[frame["model"].isin(models[:MOST_PANELS])]
     count = min(len(models), MOST_PANELS)
-    columns = min(COLUMNS, count)
-    rows = -(-count // columns)
+    rows = min(frame["eps"].nunique(), MOST_ROWS)
     with style():
-        height = 0.45 + 0.14 * min(frame["eps"].nunique(), 12)
-        figure, axes = new_figure(PAGE, 1.1 + rows * (0.45 + height), columns, rows)
-        mesh = draw(drawn, axes[:count], column, limits, COLOURS[column])
-        for spare in axes[count:]:
-            spare.set_visible(False)
-        for panel in axes[:count:columns]:
-            panel.set_ylabel(figure_label(f"eps ({frame['eps_unit'].iloc[0]})"))
-        for panel in axes[:count]:
-            panel.tick_params(labelsize=6.5)
-        figure.colorbar(mesh, ax=axes, label=figure_label(label), shrink=0.9, pad=0.01)
-        words = f"horizontal: {MODE_LABEL[frame['mode_unit'].iloc[0]]}; {note}"
-        footnote(figure, words)
-        return save(figure, frame, stem, words)
+        height = 1.35 + count * (0.22 + ROW * rows)
+        figure, axes = new_figure(height=height, rows=count, sharex=True)
+        mesh = draw(drawn, axes, column, (min(marks), max(marks)), COLOURS[column])
+        figure.supylabel(figure_label(f"eps ({frame['eps_unit'].iloc[0]})"))
+        axes[-1].set_xlabel(MODE_LABEL[frame["mode_unit"].iloc[0]])
+        where: Look = {"location": "top", "aspect": 40, "shrink": 0.8, "pad": 0.07}
+        bar = figure.colorbar(mesh, ax=axes, label=figure_label(label), **where)
+        below: Look = {
+            "xytext": (0, -2),
+            "textcoords": "offset points",
+            "va": "top",
+            "fontsize": NOTE,
+        }
+        for value, words in marks.items():
+            side = "left" if value == min(marks) else "right" if value == max(marks) else "center"
+            place: Look = {"xycoords": ("data", "axes fraction"), "ha": side}
+            bar.ax.annotate(figure_label(words), (value, 0.0), **place, **below)
+            if side == "center":
+                bar.ax.axvline(value, color="white", linewidth=1.2)
+        footnote(figure, note)
+        return save(figure, frame, stem, note)

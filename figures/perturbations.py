@@ -121,7 +121,7 @@ def draw_all(task_spec: str, folder: Path, *, sample: int = 0, seed: int = 0) ->
             draw(frame[frame["example"] == text], panels, task.image)
             if number in (rows, len(examples)):
                 panels[0].set_xlabel("step", fontsize=NOTE)
-                panels[2].set_xlabel("cycles per sample", fontsize=NOTE)
+                panels[2].set_xlabel("cycles per step", fontsize=NOTE)
         for panel in chain.from_iterable(places[len(examples) :]):
             panel.set_visible(False)
         identity = task.splits["test"].sample_id[sample]

@@ -1,21 +1,32 @@
-"""Robustness curves: accuracy against the mode, one panel per strength; or against the strength."""
+"""Robustness curves: accuracy against the mode, one panel per strength; or against the strength.
+
+Frequencies on a grid are a curve; spikes are points, for nothing is known of what lies between.
+"""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MultipleLocator
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
+from robustssm.figures.points import (
+    DOTTED,
+    draw_points,
+    label_strengths,
+    model_looks,
+    places,
+)
 from robustssm.figures.style import (
+    OMEGA,
+    fitting,
     footnote,
     legend,
-    look,
     new_figure,
     save,
     seed_dots,
@@ -28,19 +39,18 @@ AT = {
     "bin": " at Fourier mode {:g}",
     "spike": " at spike {:g}",
     "omega": " at omega = {:g}",
-    "cycles": " at {:g} cycles per sample",
+    "cycles": " at {:g} cycles per step",
     "hz": " at {:g} Hz",
     "value": " at mode = {:g}",
 }
-# Line styles of models without a look of their own, as on and off lengths.
-SPARE_DASHES = tuple(
-    (0, on_off)
-    for on_off in [(1, 1), (6, 2), (4, 1, 1, 1), (2, 1), (8, 1), (3, 3), (5, 1, 2, 1), (1, 3)]
-)
-SPARE_MARKERS = "PpH*8<>^"
 # Ribbons of more models than this hide each other; the CSV beside the figure has them all.
 MOST_RIBBONS = 6
-DOTTED: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": (0, (1, 2))}
+# Markers of a curve; those of models that coincide take turns.
+MOST_MARKERS = 16
+# Inches of an accuracy of 1, of what stands between panels and of the rest of a figure.
+SCALE, BETWEEN, REST = 1.5, 0.3, 1.0
+# A panel shows at least this range of accuracies.
+LEAST_RANGE = 0.3
 
 
 def data(summary: pd.DataFrame) -> pd.DataFrame:
@@ -48,64 +58,36 @@ def data(summary: pd.DataFrame) -> pd.DataFrame:
     return over_seeds(perturbed(summary))
 
 
-def model_looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return each model's line properties, no two alike among 64; colours are #rrggbb.
+def draw_modes(
+    frame: pd.DataFrame,
+    axes: list[Axes],
+    chance: float,
+    length: int,
+    spikes: Mapping[float, float] | None = None,
+) -> None:
+    """Draw accuracy against the mode, one panel per eps; the clean accuracy stands at the left.
 
-    A bundled name has the same look in every figure; a name without one, or whose look another
-    model of this figure has already (another training seed), takes the next free look.
-    """
-    colours = sns.color_palette("dark", len(SPARE_DASHES)).as_hex()
-    looks: dict[str, dict[str, Any]] = {}
-    taken_spares = 0
-    for model in dict.fromkeys(frame["model"]):
-        chosen = look(model)
-        taken = any(chosen.items() == other.items() for other in looks.values())
-        if "color" not in chosen or taken:
-            turn, k = divmod(taken_spares, len(colours))
-            other = (k + turn) % len(colours)
-            spare = {"linestyle": SPARE_DASHES[other], "marker": SPARE_MARKERS[other]}
-            chosen = {**chosen, "color": colours[k], **spare}
-            taken_spares += 1
-        looks[model] = chosen
-    return looks
-
-
-def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int) -> None:
-    """Draw accuracy against the mode, one panel per eps; thin horizontal lines are clean.
-
-    Ribbons are intervals, dots single training seeds; of many models there are neither.
+    Frequencies are lines with ribbons, spikes points with bars; both are intervals, and dots single
+    training seeds; of many models ribbons and their dots are left out. spikes: omega by number.
     """
     unit = frame["mode_unit"].iloc[0]
-    looks = model_looks(frame)
     modes = np.sort(frame["mode"].unique())
-    panels = list(frame.groupby("eps"))
-    if frame["eps_unit"].iloc[0] == "snr-db":
-        panels.reverse()
-    for panel, (eps, part) in zip(axes, panels, strict=True):
-        for model, line in looks.items():
-            # All modes of the figure, so that one without a result interrupts its curve.
-            group = part[part["model"] == model].set_index("mode").reindex(modes)
-            fine = {"markersize": 3.5, "markeredgewidth": 0}
-            panel.plot(
-                modes, group["accuracy"].to_numpy(), label=figure_label(model), **(line | fine)
-            )
-        for model, group in part.sort_values("mode").groupby("model", sort=False):
-            colour = looks[str(model)]["color"]
-            if np.isfinite(group["clean_accuracy"].iloc[0]):
-                panel.axhline(group["clean_accuracy"].iloc[0], color=colour, linewidth=0.5)
-            if len(looks) <= MOST_RIBBONS:
-                ends = group.set_index("mode").reindex(modes)[["ci_low", "ci_high"]].to_numpy().T
-                panel.fill_between(modes, *ends, color=colour, alpha=0.2, lw=0)
-                seed_dots(panel, group["mode"], group["by_seed"], colour)
-        panel.axhline(chance, **DOTTED)
-        panel.set(ylim=(0, 1.02), ylabel="accuracy")
+    for panel, (eps, part) in zip(axes, strengths(frame), strict=True):
+        if unit == "spike":
+            draw_points(part, panel, "mode", {mode: -k for k, mode in enumerate(modes)}, clean=True)
+        else:
+            _draw_curves(part, panel, modes, model_looks(frame))
+        if lowest(part) <= chance:
+            panel.axhline(chance, **DOTTED)
+        panel.set(ylim=(lowest(part), 1.02), ylabel="accuracy")
+        panel.yaxis.set_major_locator(MultipleLocator(0.2))
         if part["accuracy"].isna().all():
             panel.set_xlim(modes[0] - 0.5, modes[-1] + 0.5)
             panel.text(0.5, 0.5, "no accuracy is known", ha="center", transform=panel.transAxes)
-        label = figure_label(f"eps = {eps:g} {part['eps_unit'].iloc[0]}")
-        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0}
-        place = panel.transAxes
-        panel.text(0.995, 0.17, label, ha="right", transform=place, fontsize=8.5, bbox=paper)
+        panel.set_title(figure_label(f"eps = {eps:g} {part['eps_unit'].iloc[0]}"))
+    if unit == "spike":
+        _label_spikes(axes[-1], modes, spikes or {})
+        return
     axes[-1].set_xlabel(MODE_LABEL[unit])
     if unit == "bin":
         nyquist = length // 2
@@ -113,7 +95,51 @@ def draw_modes(frame: pd.DataFrame, axes: list[Axes], chance: float, length: int
             for panel in axes:
                 panel.axvline(nyquist, color="0.5", linewidth=0.8)
         top = axes[0].secondary_xaxis("top", functions=(_over(length), _over(1.0 / length)))
-        top.set_xlabel("cycles per sample")
+        top.set_xlabel("cycles per step")
+
+
+def strengths(frame: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
+    """Return each eps with its rows, the weakest first."""
+    found = [(float(eps), part) for eps, part in frame.groupby("eps")]
+    return found[::-1] if frame["eps_unit"].iloc[0] == "snr-db" else found
+
+
+def lowest(part: pd.DataFrame) -> float:
+    """Return where the axis of a panel's accuracies begins: below all that is drawn."""
+    values = part[["accuracy", "ci_low"]].to_numpy(dtype=np.float64)
+    low = float(np.nanmin(values)) if np.isfinite(values).any() else 0.0
+    return max(0.0, min(1.0 - LEAST_RANGE, np.floor(10.0 * low - 0.2) / 10.0))
+
+
+def _draw_curves(part: pd.DataFrame, panel: Axes, modes: Any, looks: Mapping[str, Any]) -> None:
+    """Draw one strength as lines over the modes."""
+    clean = modes[0] - 0.04 * (modes[-1] - modes[0])
+    step = 0.012 * (modes[-1] - modes[0])
+    for number, (model, line) in enumerate(looks.items()):
+        # All modes of the figure, so that one without a result interrupts its curve.
+        group = part[part["model"] == model].set_index("mode").reindex(modes)
+        every = -(-len(modes) // MOST_MARKERS)
+        fine = {"markersize": 3.5, "markeredgewidth": 0, "markevery": (number % every, every)}
+        values = group["accuracy"].to_numpy()
+        panel.plot(modes, values, label=figure_label(model), **(line | fine))
+        known = group["clean_accuracy"].dropna()
+        at_left = known.iloc[0] if len(known) else np.nan
+        panel.plot(clean - step * number, at_left, **line | {"markersize": 3.5})
+        if len(looks) <= MOST_RIBBONS:
+            ends = group[["ci_low", "ci_high"]].to_numpy().T
+            panel.fill_between(modes, *ends, color=line["color"], alpha=0.2, lw=0)
+            seed_dots(panel, modes, group["by_seed"].fillna(""), line["color"])
+    panel.axvline(clean + step, color="0.8", linewidth=0.6)
+
+
+def _label_spikes(panel: Axes, modes: Any, spikes: Mapping[float, float]) -> None:
+    """Label the places of spikes by omega and number, or by their numbers alone."""
+    room = fitting(16, 0.4)
+    shown = list(enumerate(modes))[:: -(-len(modes) // room)]
+    labels = [f"{spikes[k]:.4g}\n({k:g})" if k in spikes else f"{k:g}" for _, k in shown]
+    panel.set_xticks([-len(modes), *(-place for place, _ in shown)], ["clean", *labels])
+    known = all(k in spikes for _, k in shown)
+    panel.set_xlabel(f"{OMEGA} of S4D's spike (its number)" if known else MODE_LABEL["spike"])
 
 
 def _over(length: float) -> Callable[[Any], Any]:
@@ -123,59 +149,49 @@ def _over(length: float) -> Callable[[Any], Any]:
 
 def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
     """Draw accuracy against eps at one mode; the clean accuracy stands at the left end."""
-    looks = model_looks(frame)
-    decibels = frame["eps_unit"].iloc[0] == "snr-db"
-    weakest = float(frame["eps"].max() if decibels else frame["eps"].min())
-    clean = weakest + 6.0 if decibels else weakest / 2.5
-    for number, (model, line) in enumerate(looks.items()):
-        group = frame[frame["model"] == model].sort_values("eps")
-        # Intervals that nearly coincide are told apart by a shift.
-        place = number - (len(looks) - 1) / 2
-        factor, step = (1.0, 0.12 * place) if decibels else (1.0 + 0.03 * place, 0.0)
-        accuracy = group["accuracy"].to_numpy()
-        bars = np.abs(group[["ci_low", "ci_high"]].to_numpy().T - accuracy)
-        label = figure_label(model)
-        axes.errorbar(group["eps"] * factor + step, accuracy, bars, capsize=2, label=label, **line)
-        seed_dots(axes, group["eps"] * factor + step, group["by_seed"], line["color"])
-        axes.plot(clean * factor + step, group["clean_accuracy"].iloc[0], **line)
+    unit = frame["eps_unit"].iloc[0]
+    at = places(frame["eps"], unit)
+    draw_points(frame, axes, "eps", at, clean=True)
+    label_strengths(axes, at, unit, clean=True)
     axes.axhline(chance, **DOTTED)
-    if decibels:
-        axes.invert_xaxis()
-    else:
-        axes.set_xscale("log")
-    strengths = sorted(frame["eps"].unique())
-    axes.set_xticks([clean, *strengths], ["clean", *(f"{eps:g}" for eps in strengths)])
-    axes.minorticks_off()
-    unit = figure_label(f"eps ({frame['eps_unit'].iloc[0]})")
-    axes.set(ylim=(0, 1.02), ylabel="accuracy", xlabel=unit)
+    axes.set(ylim=(0, 1.02), ylabel="accuracy")
 
 
 def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
     """Return what is shown: samples, seeds, interval."""
     seeds = sorted(frame["seeds"].unique())
     replicates = (
-        "1 training seed" if seeds == [1] else f"{'/'.join(map(str, seeds))} training seeds"
+        "1 training seed" if seeds == [1] else f"{'/'.join(map(str, seeds))} training seeds (dots)"
     )
     kind = {
         "samples (Wilson)": "95% Wilson intervals",
-        "seeds (Student)": "mean and 95% Student intervals over seeds, dots: single seeds",
+        "seeds (Student)": "mean and 95% Student interval over seeds",
         "": "no interval where the seeds agree",
     }
     intervals = ", ".join(kind[name] for name in frame["interval"].unique())
-    clean = "; thin lines: clean accuracy" if len(frame["mode"].unique()) > 1 else ""
-    many = len(frame["mode"].unique()) > 1 and len(frame["model"].unique()) > MOST_RIBBONS
+    curves = len(frame["mode"].unique()) > 1 and frame["mode_unit"].iloc[0] != "spike"
+    many = curves and len(frame["model"].unique()) > MOST_RIBBONS
     intervals += " (too many to draw: see the CSV)" if many else ""
     limited = "; PARTIAL: --limit was set" if partial else ""
     return (
-        f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, {replicates}, "
-        f"{intervals}{clean}; dotted: chance{limited}"
+        f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, {replicates}; "
+        f"{intervals}; left: clean; dotted: chance{limited}"
     )
 
 
 def draw_all(
-    summary: pd.DataFrame, folder: Path, *, chance: float, length: int, partial: bool
+    summary: pd.DataFrame,
+    folder: Path,
+    *,
+    chance: float,
+    length: int,
+    partial: bool,
+    spikes: Mapping[float, float] | None = None,
 ) -> list[Path]:
-    """Draw a robustness figure a noise into `folder` (PDF, PNG, SVG, CSV); return the files."""
+    """Draw a robustness figure a noise into `folder` (PDF, PNG, SVG, CSV); return the files.
+
+    spikes: omega of each spike by its number, where it is known.
+    """
     frame = data(summary)
     files = []
     for noise, name in figure_names(
@@ -185,16 +201,21 @@ def draw_all(
         note = caption(part, noise, str(summary["task"].iloc[0]), partial)
         with style():
             if len(part["mode"].unique()) > 1:
-                rows = part["eps"].nunique()
-                figure, axes = new_figure(height=1.2 + 1.75 * rows, rows=rows, sharex=True)
-                draw_modes(part, axes, chance, length)
+                # An accuracy of 0.1 is as high in every panel.
+                ranges = [1.02 - lowest(rows) for _, rows in strengths(part)]
+                height = REST + BETWEEN * len(ranges) + SCALE * sum(ranges)
+                options: dict[str, Any] = {"sharex": True, "height_ratios": ranges}
+                figure, axes = new_figure(height=height, rows=len(ranges), **options)
+                draw_modes(part, axes, chance, length, spikes)
             else:
-                figure, axes = new_figure(height=3.8)
+                figure, axes = new_figure(height=3.2)
                 draw_strengths(part, axes[0], chance)
                 unit, mode = part["mode_unit"].iloc[0], part["mode"].iloc[0]
-                title = figure_label(f"{noise}{AT[unit].format(mode)}")
-                axes[0].set_title(title, loc="left")
-            legend(figure, axes[:1], 4, loc="outside upper center")
+                where = AT[unit].format(mode)
+                if unit == "spike" and mode in (spikes or {}):
+                    where += f", ω = {(spikes or {})[mode]:.4g} rad per unit time"
+                axes[0].set_title(figure_label(f"{noise}{where}"))
+            legend(figure, axes[:1], 6)
             footnote(figure, note)
             files += save(figure, part, folder / name, note)
     return files

@@ -6,10 +6,11 @@ a display.
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.style
@@ -25,15 +26,29 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from robustssm.evaluations.table_files import write_csv
 from robustssm.plain_text import figure_label
+from robustssm.storage.writing import new_file, write_atomically
 
 SHEET = Path(__file__).with_name("robustssm.mplstyle")
-# Width of a page in inches.
-PAGE = 6.75
+# Width of a page in inches, and the least one of a panel beside others.
+PAGE, PANEL = 6.75, 1.6
+KINDS = ("pdf", "png", "svg")
 
 Look = dict[str, Any]
 SUPERSCRIPT = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
-# Font size of what stands below a figure.
-NOTE = 6.5
+# Points of what stands below a figure; nothing in a figure is smaller.
+NOTE = 7.0
+OMEGA = "ω (rad per unit time)"
+
+
+class Printing(NamedTuple):
+    """How figures are printed: inches of width, whether captions stand in them, kinds of files."""
+
+    width: float = PAGE
+    captions: bool = True
+    kinds: Sequence[str] = KINDS
+
+
+_printing = ContextVar("printing", default=Printing())  # noqa: B039 (a tuple)
 
 # One look for each kind of model wherever it is drawn: lines have a contrast of at least 3 to 1
 # against white (WCAG 2.2, 1.4.11), and no two share dash and marker. HiPPO is a broad light band
@@ -42,7 +57,7 @@ _LOOKS: dict[str, Look] = {
     "hippo": {"color": "#B8B8B8", "linestyle": "-", "linewidth": 4.5, "marker": "", "zorder": 2.0},
     "s4": {"color": "#949494", "linestyle": "-", "marker": "o", "zorder": 2.5},
     "s4d": {"color": "#D55E00", "linestyle": "-", "marker": "s", "zorder": 3.0},
-    "s5": {"color": "#D55E00", "linestyle": "--", "marker": "D", "zorder": 3.1},
+    "s5": {"color": "#6A3D9A", "linestyle": "--", "marker": "D", "zorder": 3.1},
     "dss": {"color": "#A56A34", "linestyle": "-.", "marker": "d", "zorder": 3.2},
     "s4d-lin": {"color": "#2E8BC0", "linestyle": (0, (1, 1.5)), "marker": "<", "zorder": 2.2},
     "s4d-inv": {"color": "#029E73", "linestyle": "-.", "marker": ">", "zorder": 2.6},
@@ -51,10 +66,9 @@ _LOOKS: dict[str, Look] = {
     "s4ptd-random": {"color": "#B87503", "linestyle": (0, (3, 1, 1, 1)), "marker": "X"},
     "s4ptd-rank1": {"color": "#024A73", "linestyle": "--", "marker": "o", "zorder": 3.6},
 }
-# The colour of the S4 of that matrix; dash and marker of their own.
-_LOOKS["s5ptd"] = {"color": "#CC78BC", "linestyle": (0, (7, 1, 1, 1)), "marker": "p", "zorder": 3.4}
+_LOOKS["s5ptd"] = {"color": "#B0305C", "linestyle": (0, (7, 1, 1, 1)), "marker": "p", "zorder": 3.4}
 _LOOKS["s5ptd-rank1"] = {
-    "color": "#024A73", "linestyle": (0, (2, 1)), "marker": "P", "zorder": 3.7
+    "color": "#007A7A", "linestyle": (0, (2, 1)), "marker": "P", "zorder": 3.7
 }  # fmt: skip
 # Further parameters of a name already drawn: same colour and marker, another dash.
 _DASHES: tuple[Any, ...] = ((0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)), "-")
@@ -83,33 +97,69 @@ def style() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def printed(**changes: Any) -> Iterator[None]:
+    """Draw the figures inside the block with these fields of `Printing`; fonts stay as they are.
+
+    Without captions `save` writes what they say to a text file beside the figure.
+    """
+    token = _printing.set(_printing.get()._replace(**changes))
+    try:
+        yield
+    finally:
+        _printing.reset(token)
+
+
+def fitting(most: int, inches: float = PANEL) -> int:
+    """Return how many panels of at least so many inches fit beside one another, at most `most`."""
+    return max(1, min(most, int(_printing.get().width / inches)))
+
+
 def new_figure(
-    width: float = PAGE, height: float = 3.4, columns: int = 1, rows: int = 1, **options: Any
+    width: float = 0.0, height: float = 3.4, columns: int = 1, rows: int = 1, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of width x height inches and its axes, row by row, `columns` in each.
 
-    options: of `Figure.subplots`, such as which axes are shared. Call it inside `style()`.
+    width: 0 for that of `printed`; options: of `Figure.subplots`, such as which axes are shared.
+    Call it inside `style()`.
     """
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width or _printing.get().width, height))
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
 
 
 def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figure, list[Axes]]:
-    """Return `count` panels, `columns` to a row; inches of height: of a row, extra: of the rest."""
+    """Return `count` panels, at most `columns` to a row, fewer on narrow paper.
+
+    Inches of height: of a row, extra: of the rest.
+    """
+    columns = fitting(min(count, columns))
     rows = math.ceil(count / columns)
-    figure, axes = new_figure(PAGE, extra + height * rows, columns=min(count, columns), rows=rows)
+    figure, axes = new_figure(height=extra + height * rows, columns=columns, rows=rows)
     for empty in axes[count:]:
         empty.remove()
     return figure, axes[:count]
 
 
 def legend(figure: Figure, axes: Iterable[Axes], columns: int, **options: Any) -> None:
-    """Set one legend of all the axes, which names every label once; options: of `Figure.legend`."""
+    """Set one legend of all the axes, which names every label once, in columns that fit.
+
+    options: of `Figure.legend`; it stands outside the axes.
+    """
     named: dict[str, Artist] = {}
     for panel in axes:
         handles, labels = panel.get_legend_handles_labels()
         named |= dict(zip(map(str, labels), handles, strict=True))
+    key(figure, named, columns, **options)
+
+
+def key(figure: Figure, named: Mapping[str, Artist], columns: int, **options: Any) -> None:
+    """Set a legend of these artists by their labels outside the axes, in columns that fit."""
+    longest = max((text_width(figure, label, NOTE) for label in named), default=0.0)
+    # A handle of three ems, its distance from the text, and a column's from the next.
+    column = (longest + 6.5 * NOTE * figure.dpi / 72.0) or 1.0
+    columns = max(1, min(columns, int(figure.bbox.width / column)))
+    options = {"loc": "outside upper center"} | options
     figure.legend(list(named.values()), list(named), ncols=columns, **options)
 
 
@@ -169,44 +219,54 @@ def label_sizes(panel: Axes, sizes: Sequence[int]) -> None:
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """Set what is said of a figure below it, in lines that fit its width."""
-    figure.supxlabel(figure_label(wrapped(text, figure, NOTE)), fontsize=NOTE)
+    """Set what is said of a figure below it, in lines that fit its width, if it has a caption."""
+    if _printing.get().captions:
+        figure.supxlabel(figure_label(wrapped(text, figure, NOTE)), fontsize=NOTE)
 
 
 def wrapped(text: str, figure: Figure, size: float) -> str:
     """Return `text` in lines that fit the width of the figure at a font of `size` points."""
-    renderer, font = FigureCanvasAgg(figure).get_renderer(), FontProperties(size=size)
     text, room = " ".join(text.split()), 0.97 * figure.bbox.width
-
-    def width(line: str) -> float:
-        return float(renderer.get_text_width_height_descent(line, font, False)[0])
-
-    signs = max(8, int(len(text) * room / max(width(text), 1.0)))
+    signs = max(8, int(len(text) * room / max(text_width(figure, text, size), 1.0)))
     while True:
         lines = textwrap.wrap(text, signs)
-        if signs <= 8 or max(map(width, lines), default=0.0) <= room:
+        widths = [text_width(figure, line, size) for line in lines]
+        if signs <= 8 or max(widths, default=0.0) <= room:
             return "\n".join(lines)
         signs -= 1
 
 
+def text_width(figure: Figure, text: str, size: float) -> float:
+    """Return the width in pixels of one line of text at a font of `size` points."""
+    renderer, font = FigureCanvasAgg(figure).get_renderer(), FontProperties(size=size)
+    return float(renderer.get_text_width_height_descent(text, font, False)[0])
+
+
 def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> list[Path]:
-    """Write stem.pdf, stem.png (200 dpi), stem.svg and stem.csv; return the paths.
+    """Write stem.pdf, stem.png (200 dpi), stem.svg and stem.csv, each whole; return the paths.
 
     about: what is said of the figure in the metadata of all three, such as the command that draws
     it. No file has a date, the SVG's salt is fixed and the CSV has 17 digits, so that the same
-    data give the same bytes.
+    data give the same bytes. Other kinds, and stem.txt instead of a caption: see `printed`. Raises
+    StorageError if a file cannot be written.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    pdf, png, svg, csv = (
-        stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".svg", ".csv")
-    )
+    facts: dict[str, dict[str, str | None]] = {
+        "pdf": {"CreationDate": None, "Creator": "robustssm", "Subject": about or None},
+        "png": {"Software": "robustssm", "Description": about},
+        "svg": {"Date": None, "Creator": "robustssm", "Description": about or None},
+    }
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in _printing.get().kinds]
     with style(), mpl.rc_context({"svg.hashsalt": "robustssm"}):
-        facts = {"CreationDate": None, "Creator": "robustssm", "Subject": about or None}
-        figure.savefig(pdf, metadata=facts)
-        # The layout found for the PDF holds for the others; finding it takes as long as drawing.
-        figure.set_layout_engine("none")
-        figure.savefig(png, metadata={"Software": "robustssm", "Description": about})
-        facts = {"Date": None, "Creator": "robustssm", "Description": about or None}
-        figure.savefig(svg, metadata=facts)
-    write_csv(csv, frame)
-    return [pdf, png, svg, csv]
+        for path in paths:
+            kind = path.suffix[1:]
+            with new_file(path) as unfinished:
+                figure.savefig(unfinished, format=kind, metadata=facts[kind])
+            # The layout found for the first holds for the others; finding it takes as long as
+            # drawing.
+            figure.set_layout_engine("none")
+    paths.append(stem.with_name(stem.name + ".csv"))
+    write_csv(paths[-1], frame)
+    if about and not _printing.get().captions:
+        paths.append(stem.with_name(stem.name + ".txt"))
+        write_atomically(paths[-1], f"{about}\n".encode())
+    return paths

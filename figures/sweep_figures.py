@@ -1,7 +1,7 @@
 """The figures of a sweep, from its stored tables alone: curves, heat maps, worst cases."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,15 @@ def draw_tables(
     partial: bool,
     kinds: Sequence[str] = KINDS,
     reference: str | None = None,
+    spikes: Mapping[float, float] | None = None,
 ) -> list[Path]:
     """Draw the figures of a run from its tables into a folder; return the files.
 
     Heat maps need two modes and two strengths, differences two models besides, worst cases two
     modes; what does not apply is left out. chance, length: accuracy of guessing, and steps of a
     sample, as the manifest has them; partial: whether only the first samples were used; kinds: of
-    KINDS; reference: the model from which differences are taken, the first one if None. Raises
-    UsageError for an unknown kind or reference.
+    KINDS; reference: the model from which differences are taken, the first one if None; spikes:
+    omega of each by its number. Raises UsageError for an unknown kind or reference.
     """
     for kind in kinds:
         require_one_of("figures:", kind, KINDS)
@@ -45,7 +46,8 @@ def draw_tables(
     task = str(summary["task"].iloc[0])
     files: list[Path] = []
     if "robustness" in kinds:
-        files += robustness.draw_all(summary, folder, chance=chance, length=length, partial=partial)
+        given: dict[str, Any] = {"length": length, "partial": partial, "spikes": spikes}
+        files += robustness.draw_all(summary, folder, chance=chance, **given)
     frame, worst = heat_maps.data(summary), worst_case.data(tables.overview)
     if frame.empty:
         return files

@@ -126,7 +126,7 @@ def draw_time_frequency(spectra: ShortTimeSpectra, folder: Path, about: str) -> 
             title = "what was added" if name == "added" else name
             panel.set_title(figure_label(title), fontsize=8)
             panel.set_xlabel("step")
-        axes[0].set_ylabel("cycles per sample")
+        axes[0].set_ylabel("cycles per step")
         figure.colorbar(mesh, ax=axes, label="dB", pad=0.01)
         footnote(figure, caption)
         return save(figure, table(spectra), folder / "time-frequency", caption)

@@ -56,7 +56,7 @@ def pdf_only(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = Figure.savefig
 
     def savefig(figure: Figure, path: Path, **options: Any) -> None:
-        if path.suffix == ".pdf":
+        if options["format"] == "pdf":
             draw(figure, path, **options)
         else:
             path.write_text(str(options["metadata"]))

@@ -17,12 +17,22 @@ from robustssm.typing import FloatArray, IntArray, Right
 # What a mode counts, in the words of an axis, by the unit that a plan has on record.
 MODE_LABEL = {
     "bin": "Fourier mode (cycles per sequence)",
-    "spike": "spike of S4D-LegS, counted from the highest frequency",
+    "spike": "spike of S4D (1: the highest frequency)",
     "omega": "omega (rad per unit of the layer's time)",
-    "cycles": "cycles per sample",
+    "cycles": "cycles per step",
     "hz": "frequency (Hz)",
     "value": "what `mode` stands for in the noise",
 }
+
+
+def spike_frequencies(plan: pd.DataFrame) -> dict[float, float]:
+    """Return omega of each spike of a run's plan by its number, where all models have the same."""
+    if plan.empty:
+        return {}
+    rows = plan[plan["mode_unit"] == "spike"]
+    omega = pd.to_numeric(rows["perturbation"].str.extract(r"omega=([^,)]+)")[0], errors="coerce")
+    ends = omega.groupby(rows["mode"]).agg(["min", "max"])
+    return dict(ends["min"][ends["min"] == ends["max"]])
 
 
 @dataclass(frozen=True)

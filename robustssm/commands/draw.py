@@ -1,15 +1,45 @@
 """`robustssm draw`: the figures of a run again, from its stored results."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import CommandError, names_in, output, shared
+from robustssm.commands.common import CommandError, choice, names_in, output, shared, with_options
 from robustssm.commands.show import cure, damage
 
 # As in robustssm.figures.sweep_figures.KINDS, which is heavy to import.
 FIGURES = ("robustness", "heat-maps", "differences", "worst-case", "layer-response")
+
+
+def _print_so(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Draw every figure of the command as an option asks, by the name of a field of `Printing`."""
+    if value:
+        from robustssm.figures.style import printed
+
+        value = value == "screen" if parameter.name == "captions" else value
+        context.with_resource(printed(**{str(parameter.name): value}))
+
+
+_so: dict[str, Any] = {"callback": _print_so, "expose_value": False}
+# How figures are printed: no parameters of a command, whose figures follow them all the same.
+printing = with_options(
+    click.option(
+        "--width",
+        metavar="INCHES",
+        type=click.FloatRange(2.0, 40.0),
+        help="Inches of a figure, 3.3 for a column; text keeps its 7 to 8 pt. Default: 6.75.",
+        **_so,
+    ),
+    choice(
+        "--style",
+        "captions",
+        of=("screen", "paper"),
+        help="paper: captions in text files beside the figures, not below them.",
+        **_so,
+    ),
+)
 
 
 @click.command()
@@ -24,6 +54,15 @@ FIGURES = ("robustness", "heat-maps", "differences", "worst-case", "layer-respon
     "--reference",
     metavar="MODEL",
     help="Model from which differences are taken. Default: the first.",
+)
+@printing
+@click.option(
+    "--format",
+    "kinds",
+    type=click.Choice(["pdf", "png", "svg"]),
+    multiple=True,
+    help="Kind of file, may be repeated. Default: all three.",
+    **_so,
 )
 @output(file_okay=False, help="Folder. Default: figures/ in the run.")
 def draw(run: Path, figures: str, reference: str | None, output: Path | None) -> None:
@@ -40,10 +79,12 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
       robustssm sweep -m s4d --noise fourier --modes 1-2 --eps 0.3,1 -o runs/small
       robustssm draw runs/small
       robustssm draw runs/small --figures heat-maps,layer-response -o drawn
+      robustssm draw runs/small --width 3.3 --style paper --format pdf -o paper
 
     Exit codes: 0 drawn; 2 usage, or nothing to draw; 4 a checkpoint is not that of the run, or
     something in it is damaged, and named.
     """
+    from robustssm.evaluations.results.cell_reader import spike_frequencies
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.results.tables import read_tables
 
@@ -74,6 +115,7 @@ def draw(run: Path, figures: str, reference: str | None, output: Path | None) ->
         partial=state.partial,
         kinds=[kind for kind in kinds if kind != "layer-response"],
         reference=reference,
+        spikes=spike_frequencies(state.run.plan()) if state.planned else None,
     )
     if "layer-response" in kinds:
         from robustssm.evaluations.trained_layers.overlay import overlay

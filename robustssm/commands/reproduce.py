@@ -7,6 +7,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, cores, output, shared
+from robustssm.commands.draw import printing
 from robustssm.errors import UsageError
 
 
@@ -26,6 +27,7 @@ from robustssm.errors import UsageError
     help="Task of recipes that train, instead of digits; `ls tasks` names them.",
 )
 @shared("figures", "jobs", "style", "progress")
+@printing
 def reproduce(
     name: str | None,
     listed: bool,

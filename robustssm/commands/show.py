@@ -101,7 +101,7 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     from robustssm.evaluations.reports.html_page import write_page
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.sweep.run_directory import check_outside
-    from robustssm.figures.robustness import model_looks
+    from robustssm.figures.points import model_looks
 
     state = inspect(run)
     output = output or run / ("report.html" if html else "report.md")

@@ -154,9 +154,11 @@ def sweep(
             )
             tables = finish(run)
             if figures and not tables.overview.empty:
+                from robustssm.evaluations.results.cell_reader import spike_frequencies
                 from robustssm.figures.sweep_figures import keep_drawn
 
-                facts = {"chance": plan.task.chance, "length": plan.task.length}
+                facts: dict[str, Any] = {"chance": plan.task.chance, "length": plan.task.length}
+                facts["spikes"] = spike_frequencies(run.plan())
                 partial = plan.limit is not None
                 keep_drawn(tables, run.path / "figures", **facts, partial=partial)
     except (KeyboardInterrupt, StorageError, ClusterError) as error:

@@ -1,4 +1,4 @@
-"""Heat maps: one scale for all panels, and which cells carry a dot."""
+"""Heat maps: one scale for all strips, which cells are pale, and what the axes say."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from robustssm.figures import heat_maps
+from robustssm.typing import FloatArray
 from tests.source_tree import ROOT
 
 
@@ -48,23 +49,47 @@ def test_pairs_of_seeds_that_disagree_tell_nothing() -> None:
     assert not found["told_apart"].any()
 
 
-def test_dots_mark_the_lack_of_a_difference_and_all_texts_say_so(
+def test_cells_that_are_not_distinguishable_are_pale_and_all_texts_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = heat_maps.differences(frame(), paired(frame(), "a", "b", 1.0), "a")
     panel = Figure().subplots()
     heat_maps.draw(found, [panel], "difference", (-1.0, 1.0), "PuOr")
-    dots = np.asarray(panel.collections[1].get_offsets())
-    unclear = found[found["mode"] < 3.0]
-    # Columns are modes 1 to 3, rows eps 0.5 and 1; a dot lies in the middle of its cell.
-    middle = zip(unclear["mode"] - 0.5, unclear["eps"] * 2.0 - 0.5, strict=True)
-    assert {tuple(dot) for dot in dots.tolist()} == set(middle)
+    # Rows are eps 0.5 and 1, columns modes 1 to 3, of which the last is told apart.
+    expected = [[heat_maps.PALE, heat_maps.PALE, 1.0]] * 2
+    assert np.array_equal(np.asarray(panel.collections[0].get_alpha()), expected)
     said: list[str] = []
     monkeypatch.setattr(heat_maps, "footnote", lambda _, words: said.append(words))
     heat_maps.draw_differences(found, tmp_path / "difference", noise="fourier", task="digits")
-    assert "dots: not told apart" in said[0] and "p >= 0.05" in said[0] and "p <" not in said[0]
+    assert "pale: not distinguishable" in said[0]
+    assert "p >= 0.05" in said[0] and "p <" not in said[0]
+    picture = (tmp_path / "difference.svg").read_text()
+    assert ">a better<" in picture and ">b better<" in picture
+    assert picture.index(">a better<") < picture.index(">b better<")
     gallery = (ROOT / "docs" / "gallery.toml").read_text()
-    assert "dots where the paired tests do not tell the two apart" in gallery
+    assert "pale where the paired tests do not distinguish the two" in gallery
+
+
+def test_the_scale_of_accuracies_marks_chance(tmp_path: Path) -> None:
+    heat_maps.draw_maps(frame(), tmp_path / "map", chance=0.1, noise="fourier", task="digits")
+    assert ">chance<" in (tmp_path / "map.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [
+        (np.arange(1.0, 65.0), [1, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60]),
+        (np.arange(1.0, 7.0), [1, 2, 3, 4, 5, 6]),
+        (np.array([1.0, 2.0, 10.0]), [1, 2, 10]),
+    ],
+)
+def test_labels_are_all_of_a_few_modes_or_round(modes: FloatArray, expected: list[int]) -> None:
+    assert list(modes[heat_maps.round_places(modes)]) == expected
+
+
+def test_modes_without_round_ones_have_even_labels() -> None:
+    shown = heat_maps.round_places(np.arange(0.5, 64.5, 0.61))
+    assert len(shown) == 6 and shown[0] == 0
 
 
 def test_panels_share_a_scale_and_hold_the_values() -> None:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
+from robustssm.evaluations.results.cell_reader import spike_frequencies
 from robustssm.figures import robustness
 from robustssm.hippo.initializations import NAMES
 
@@ -40,14 +41,57 @@ def test_one_panel_a_strength_one_line_a_model() -> None:
     axes = list(Figure().subplots(2, 1))
     robustness.draw_modes(frame, axes, chance=0.1, length=64)
     for panel, eps in zip(axes, (0.1, 1.0), strict=True):
-        assert [text.get_text() for text in panel.texts] == [f"eps = {eps:g} std"]
-        assert panel.get_ylim() == (0, 1.02)
+        assert panel.get_title() == f"eps = {eps:g} std" and not panel.texts
+        lowest = min(frame.loc[frame["eps"] == eps, "ci_low"])
+        assert panel.get_ylim()[0] <= lowest and panel.get_ylim()[1] == 1.02
         curves = [line for line in panel.lines if len(line.get_xdata()) == 3]
         assert len(curves) == 2 and len(panel.collections) == 2  # ribbons
         assert curves[0].get_linestyle() != curves[1].get_linestyle()
         drawn = frame[(frame["eps"] == eps) & (frame["model"] == "s4d")]["accuracy"]
         assert list(curves[0].get_ydata()) == list(drawn)
     assert "cycles per sequence" in axes[-1].get_xlabel()
+
+
+def test_the_clean_accuracy_of_every_model_stands_at_the_left_of_the_first_mode() -> None:
+    frame = robustness.data(summary((1, 2, 3)))
+    axes = list(Figure().subplots(2, 1))
+    robustness.draw_modes(frame, axes, chance=0.1, length=64)
+    for panel in axes:
+        marks = [line for line in panel.lines if len(line.get_xdata()) == 1]
+        assert [float(line.get_ydata()[0]) for line in marks] == [0.97, 0.97]
+        assert len({float(line.get_xdata()[0]) for line in marks}) == 2
+        assert all(float(line.get_xdata()[0]) < 1.0 for line in marks)
+
+
+def test_spikes_are_points_at_places_that_omega_and_number_name() -> None:
+    frame = robustness.data(summary((1, 2, 7)).assign(mode_unit="spike"))
+    axes = list(Figure().subplots(2, 1))
+    spikes = {1.0: 325.426, 2.0: 107.08, 7.0: 19.45}
+    robustness.draw_modes(frame, axes, chance=0.1, length=64, spikes=spikes)
+    labels = [label.get_text() for label in axes[-1].get_xticklabels()]
+    assert labels == ["clean", "325.4\n(1)", "107.1\n(2)", "19.45\n(7)"]
+    assert list(axes[-1].get_xticks()) == [-3, 0, -1, -2]  # omega rises to the right
+    assert "rad per unit time" in axes[-1].get_xlabel()
+    for panel in axes:
+        assert all(
+            line.get_linestyle() == "None" for line in panel.lines if line.get_marker() in "sv"
+        )
+        assert len(panel.containers) == 2  # bars, one set a model
+    robustness.draw_modes(frame, axes, chance=0.1, length=64)
+    labels = [label.get_text() for label in axes[-1].get_xticklabels()]
+    assert labels == ["clean", "1", "2", "7"]
+
+
+def test_frequencies_of_spikes_that_models_do_not_share_are_left_out() -> None:
+    plan = pd.DataFrame(
+        {
+            "mode_unit": ["spike", "spike", "spike", "spike", "bin", "spike"],
+            "mode": [1.0, 1.0, 2.0, 2.0, 1.0, 3.0],
+            "perturbation": ["Resonance(omega=5.5)", "Resonance(omega=5.5)", "Resonance(omega=2)",
+                             "Resonance(omega=3)", "Fourier(mode=1)", "Resonance(omega=x)"],
+        }
+    )  # fmt: skip
+    assert spike_frequencies(plan) == {1.0: 5.5} and spike_frequencies(plan.iloc[:0]) == {}
 
 
 def spread(modes: tuple[int, ...]) -> pd.DataFrame:
@@ -83,7 +127,7 @@ def test_no_two_models_look_alike(tmp_path: Path) -> None:
     table = pd.concat([table[table["model"] == "s4d"].assign(model=name) for name in models])
     axes = list(Figure().subplots(2, 1))
     robustness.draw_modes(robustness.data(table), axes, chance=0.1, length=64)
-    curves = axes[0].lines[: len(models)]
+    curves = [line for line in axes[0].lines if len(line.get_xdata()) == 3][: len(models)]
     looks = {(str(c.get_color()), c.get_marker(), str(c._dash_pattern)) for c in curves}
     assert len(looks) == len(models)
     assert len(robustness.draw_all(table, tmp_path, chance=0.1, length=64, partial=False)) == 4
@@ -99,7 +143,7 @@ def test_the_caption_says_n_seeds_and_interval() -> None:
         "n = 539",
         "3 training seeds",
         "Student",
-        "dots: single seeds",
+        "(dots)",
         "PARTIAL",
         "chance",
     ):

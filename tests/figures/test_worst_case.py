@@ -43,5 +43,6 @@ def test_the_note_counts_the_seeds(tmp_path: Path) -> None:
     single = overview().assign(seeds=1, by_seed="0.55")
     worst_case.draw_worst(single, tmp_path / "single", **facts)
     several, one = ((tmp_path / f"{name}.svg").read_text() for name in ("several", "single"))
-    assert "2 training seeds" in several and "dots: single seeds" in several
+    assert "2 training seeds (dots)" in several
     assert "1 training seed;" in one and "dots" not in one
+    assert "cross-fitted</" in one and "naive</" in one  # lines of the key
