@@ -4,6 +4,7 @@ Nothing here touches pyplot: figures are `matplotlib.figure.Figure` objects, whi
 a display.
 """
 
+import io
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from robustssm.evaluations.table_files import write_csv
 from robustssm.plain_text import figure_label
-from robustssm.storage.writing import new_file, write_atomically
+from robustssm.storage.writing import write_atomically
 
 SHEET = Path(__file__).with_name("robustssm.mplstyle")
 # Width of a page in inches, and the least one of a panel beside others.
@@ -248,7 +249,7 @@ def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> li
     about: what is said of the figure in the metadata of all three, such as the command that draws
     it. No file has a date, the SVG's salt is fixed and the CSV has 17 digits, so that the same
     data give the same bytes. Other kinds, and stem.txt instead of a caption: see `printed`. Raises
-    StorageError if a file cannot be written.
+    OSError, which names the file, if one cannot be written.
     """
     facts: dict[str, dict[str, str | None]] = {
         "pdf": {"CreationDate": None, "Creator": "robustssm", "Subject": about or None},
@@ -259,8 +260,8 @@ def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> li
     with style(), mpl.rc_context({"svg.hashsalt": "robustssm"}):
         for path in paths:
             kind = path.suffix[1:]
-            with new_file(path) as unfinished:
-                figure.savefig(unfinished, format=kind, metadata=facts[kind])
+            figure.savefig(picture := io.BytesIO(), format=kind, metadata=facts[kind])
+            write_atomically(path, picture.getvalue())
             # The layout found for the first holds for the others; finding it takes as long as
             # drawing.
             figure.set_layout_engine("none")

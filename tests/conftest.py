@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +56,11 @@ def pdf_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
     draw = Figure.savefig
 
-    def savefig(figure: Figure, path: Path, **options: Any) -> None:
+    def savefig(figure: Figure, stream: BytesIO, **options: Any) -> None:
         if options["format"] == "pdf":
-            draw(figure, path, **options)
+            draw(figure, stream, **options)
         else:
-            path.write_text(str(options["metadata"]))
+            stream.write(str(options["metadata"]).encode())
 
     monkeypatch.setattr(Figure, "savefig", savefig)
 

@@ -99,7 +99,7 @@ def test_options_are_spelt_alike() -> None:
             if isinstance(option, click.Option):
                 long = next(text for text in option.opts if text.startswith("--"))
                 spelt.setdefault(long, set()).add(tuple(option.opts))
-                if long == "--format":
+                if long == "--format" and words != ("draw",):  # of pictures, not of tables
                     assert isinstance(option.type, click.Choice)
                     assert list(option.type.choices) == ["table", "csv", "json", "md"]
         assert "922337" not in call(*words, "--help").stdout

@@ -1,5 +1,6 @@
 """Figures at the width of a column: no text below 7 points, none beyond the paper."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Figure, list[Text]]]:
             texts.append(text)
         draw(text, renderer)
 
-    def savefig(figure: Figure, path: Path, **options: Any) -> None:
+    def savefig(figure: Figure, stream: BytesIO, **options: Any) -> None:
         figure.canvas.draw()
         texts.clear()
         figure.canvas.draw()
         found.append((figure, [*texts]))
-        path.write_bytes(b"")
 
     monkeypatch.setattr(Text, "draw", drawing)
     monkeypatch.setattr(Figure, "savefig", savefig)
