@@ -4,32 +4,31 @@
     python benchmarks/transfer.py --n 64,256 --frequencies 2000 --budget 2 --format md
 
 C = default_rng(0).standard_normal(n), omega on a log grid from 1e-2 to 1e7, one thread, medians of
-rounds in which every method runs (five times where it is fast). A method too slow for its budget
-is timed on a subset of m frequencies and on one, and continued linearly: marked `*m`. The error is
-the largest relative one at 20 frequencies against Horner's rule with 50 digits (`(m)`: at m). Left
-out, with a line on stderr: what is not installed, or needs a third of its share of the budget for
-one frequency. Then: growth with n, eigenvalues at n = 10^6, and the GPU where there is one.
+rounds in which every method runs in turn. A method too slow for its budget is timed at m of the
+frequencies, in proportion: marked `*m`. The error is the largest relative one at 20 frequencies
+against Horner's rule with 50 digits (`(m)`: at m). Left out, with a line on stderr: what is not
+installed, or has no time for five frequencies.
 """
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
+import mpmath
 import numpy as np
 import scipy.linalg
 import torch
 from timing import output, save
 
-from robustssm.commands.terminal import Column, Table, note, show, written
+from robustssm.commands.terminal import Column, Table, note, show
 from robustssm.execution import one_thread, versions
-from robustssm.hippo import legs, spectrum
+from robustssm.hippo import legs
 from robustssm.hippo.transfer_grid import transfer_grid
 from robustssm.typing import ComplexArray, FloatArray
 
@@ -37,9 +36,7 @@ Response = Callable[[FloatArray], ComplexArray]
 LOW, HIGH = 1e-2, 1e7
 CHECKED = 20
 # Fewest frequencies in a subset.
-PILOT = 5
-# Seconds of one frequency below which a method that fits its budget runs five times a round.
-FAST = 1e-2
+FEWEST = 5
 # Complex entries of the matrices in a batch, 256 MiB.
 BATCH = 1 << 24
 
@@ -125,25 +122,13 @@ def dense(C: FloatArray, library: str) -> Response:
     return response
 
 
-@dataclass
+@dataclass(frozen=True)
 class Method:
-    """A way to the response; power: its cost at one frequency grows like n^power."""
+    """A way to the response; needs: the library that it comes from, if that may be missing."""
 
     label: str
     make: Callable[[FloatArray], Response]
-    power: int = 1
     needs: str = ""
-    # What one frequency took at the last n: (n, seconds).
-    last: tuple[int, float] | None = None
-    times: list[float] = field(default_factory=list)
-    subset: int = 0
-    # Largest relative error, and at how many frequencies.
-    error: float = math.nan
-    checked: int = 0
-
-    def seconds(self) -> float:
-        """Median over the rounds."""
-        return statistics.median(self.times)
 
 
 OURS = Method("hippo.transfer (numpy)", horner)
@@ -152,12 +137,12 @@ METHODS = [
     Method("transfer_grid complex128", grid(torch.complex128)),
     Method("transfer_grid complex64", grid(torch.complex64)),
     Method("S4D-LegS, Horner and phase", normal_part),
-    Method("scipy solve_triangular", triangular, 2),
-    Method("the same, diagonal in place", triangular_in_place, 2),
-    Method("slycot tb05ad NG, NH", hessenberg, 3, "slycot"),
-    Method("python-control sys(jw)", python_control, 3, "control"),
-    Method("torch.linalg.solve batched", lambda C: dense(C, "torch"), 3),
-    Method("numpy.linalg.solve batched", lambda C: dense(C, "numpy"), 3),
+    Method("scipy solve_triangular", triangular),
+    Method("the same, diagonal in place", triangular_in_place),
+    Method("slycot tb05ad NG, NH", hessenberg, "slycot"),
+    Method("python-control sys(jw)", python_control, "control"),
+    Method("torch.linalg.solve batched", lambda C: dense(C, "torch")),
+    Method("numpy.linalg.solve batched", lambda C: dense(C, "numpy")),
 ]
 
 
@@ -173,11 +158,8 @@ def spread(omega: FloatArray, count: int) -> FloatArray:
     return omega[np.linspace(0, len(omega) - 1, count).round().astype(int)]
 
 
-def exact(C: FloatArray, omega: FloatArray) -> tuple[ComplexArray, ComplexArray] | None:
-    """Return G and G / (1 + phi_n) from 50 digits, None where mpmath is not installed."""
-    if find_spec("mpmath") is None:
-        return None
-    mpmath = import_module("mpmath")
+def exact(C: FloatArray, omega: FloatArray) -> tuple[ComplexArray, ComplexArray]:
+    """Return G and G / (1 + phi_n) from 50 digits."""
     values = []
     with mpmath.workdps(50):
         Cb = [mpmath.mpf(c) * mpmath.sqrt(2 * i + 1) for i, c in enumerate(C.tolist())]
@@ -191,79 +173,37 @@ def exact(C: FloatArray, omega: FloatArray) -> tuple[ComplexArray, ComplexArray]
     return G, normal
 
 
-def prepare(
-    method: Method, C: FloatArray, omega: FloatArray, budget: float, repeats: int
-) -> tuple[Response, float] | None:
-    """Set the subset that fits the budget; return the response and the time of one frequency."""
-    # A subset has to take several times as long as one frequency to show what each adds.
-    n, most = len(C), 0.3 * budget / repeats
-    if method.needs and find_spec(method.needs) is None:
-        note(f"n = {n}: {method.label} left out, {method.needs} is not installed")
-        return None
-    if method.last is not None:
-        expected = method.last[1] * (n / method.last[0]) ** method.power
-        if expected > most:
-            note(f"n = {n}: {method.label} left out, about {expected:.0f} s for one frequency")
-            return None
-    response = method.make(C)
-    once = clock(response, omega[:1])
-    if once <= most:
-        # The first call warms caches up.
-        once = min(once, clock(response, omega[:1]))
-    method.last = (n, once)
-    if once > most:
-        note(f"n = {n}: {method.label} left out, {once:.1f} s for one frequency")
-        return None
-    pilot, seconds = PILOT, clock(response, spread(omega, PILOT))
-    while seconds < 0.03 * budget and 10 * pilot <= len(omega):
-        pilot *= 10
-        seconds = clock(response, spread(omega, pilot))
-    # Setup may take nearly all of a call, noise more than that.
-    each = max(seconds - once, 0.02 * seconds) / (pilot - 1)
-    fits = int((budget / repeats - once) / each)
-    method.subset = len(omega) if fits >= len(omega) else max(fits, PILOT)
-    return response, once
-
-
 def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[dict[str, Any]]:
-    """Return a row of the table for each method that runs at this n."""
+    """Return a row of the table for each method that has time for a few frequencies at this n."""
     C = np.random.default_rng(0).standard_normal(n)
-    omega = np.geomspace(LOW, HIGH, frequencies)
-    checked = np.geomspace(LOW, HIGH, CHECKED)
-    reference = exact(C, checked)
-    running = []
+    omega, checked = (np.geomspace(LOW, HIGH, count) for count in (frequencies, CHECKED))
+    G, normal = exact(C, checked)
+    running: list[tuple[Method, Response, FloatArray]] = []
     for method in METHODS:
-        method.times, method.error, method.checked = [], math.nan, 0
-        prepared = prepare(method, C, omega, budget, repeats)
-        if prepared is None:
+        if method.needs and find_spec(method.needs) is None:
+            note(f"n = {n}: {method.label} left out, {method.needs} is not installed")
             continue
-        response, once = prepared
-        running.append((method, response, once))
-        if reference is not None:
-            each = budget / method.subset / repeats
-            some = CHECKED if method.subset == frequencies else min(CHECKED, int(budget / each))
-            at = np.linspace(0, CHECKED - 1, max(2, some)).round().astype(int)
-            truth = reference[1 if method.make is normal_part else 0][at]
-            found = np.abs(response(checked[at]) - truth) / np.abs(truth)
-            method.error, method.checked = float(np.max(found)), len(at)
+        response = method.make(C)
+        once, count = clock(response, omega[:1]), FEWEST  # this first call warms caches, too
+        if once * FEWEST > budget / repeats:
+            note(f"n = {n}: {method.label} left out, {once:.1f} s for one frequency")
+            continue
+        while count < frequencies and clock(response, omega[:count]) < budget / repeats / 4:
+            count = min(frequencies, 4 * count)
+        running.append((method, response, spread(omega, count)))
+    times: dict[str, list[float]] = {method.label: [] for method, _, _ in running}
     for _ in range(repeats):
-        for method, response, once in running:
-            at = spread(omega, method.subset)
-            for _ in range(1 if method.subset < frequencies or once > FAST else 5):
-                seconds = clock(response, at)
-                if method.subset < frequencies:
-                    seconds += (seconds - once) / (len(at) - 1) * (frequencies - len(at))
-                method.times.append(seconds)
-    if not OURS.times:
-        raise click.ClickException(
-            f"--budget is {budget:g} s, too short at n = {n} for {OURS.label}, which the ratios "
-            "are over; give more"
-        )
+        for method, response, at in running:
+            times[method.label].append(clock(response, at) * frequencies / len(at))
+    seconds = {label: statistics.median(several) for label, several in times.items()}
     rows = []
-    for method, _, _ in running:
-        timed = {"seconds": method.seconds(), "timed": method.subset}
-        ratio = {"ratio": method.seconds() / OURS.seconds()}
-        errors = {"error": method.error, "checked": method.checked}
+    for method, response, at in running:
+        truth = normal if method.make is normal_part else G
+        some = slice(None) if len(at) >= CHECKED else slice(len(at))
+        error = float(np.max(np.abs(response(checked[some]) / truth[some] - 1.0)))
+        timed = {"seconds": seconds[method.label], "timed": len(at)}
+        ratio = {"ratio": seconds[method.label] / seconds[OURS.label]}
+        errors = {"error": error, "checked": len(checked[some])}
         rows.append({"n": n, "method": method.label, **timed, **ratio, **errors})
     return rows
 
@@ -277,7 +217,7 @@ def shown(rows: list[dict[str, Any]], frequencies: int) -> Table:
 
     def error(row: Mapping[str, Any]) -> str:
         mark = f" ({row['checked']})" if row["checked"] < CHECKED else ""
-        return f"{row['error']:.0e}{mark}" if row["checked"] else "-"
+        return f"{row['error']:.0e}{mark}"
 
     columns: list[Column] = [
         ("n", "n", ""),
@@ -287,44 +227,6 @@ def shown(rows: list[dict[str, Any]], frequencies: int) -> Table:
         ("max rel error", error, ""),
     ]
     return Table("ratio: time over that of hippo.transfer", rows, columns)
-
-
-def growth(frequencies: int, repeats: int) -> tuple[list[list[str]], float]:
-    """Return rows for n = 10^3, 10^4, 10^5 and the fitted exponent of time in n."""
-    omega = np.geomspace(LOW, HIGH, frequencies)
-    sizes = [10**3, 10**4, 10**5]
-    seconds = []
-    for n in sizes:
-        response = horner(np.random.default_rng(0).standard_normal(n))
-        seconds.append(statistics.median(clock(response, omega) for _ in range(repeats)))
-    slope = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
-    return [[str(n), f"{t:.3g}"] for n, t in zip(sizes, seconds, strict=True)], slope
-
-
-def eigenvalues(n: int) -> str:
-    """Return a line on all eigenvalues of the normal part, checked by |K|_F^2 = 2 sum y^2."""
-    start = time.perf_counter()
-    y = spectrum.spikes(n)
-    seconds = time.perf_counter() - start
-    defect = 2.0 * float(np.sum(y * y)) / ((n**4 - n * (4 * n * n - 1) // 3) / 4) - 1.0
-    return f"all eigenvalues at n = {n}: {seconds:.2f} s, 2 sum y^2 / |K|_F^2 - 1 = {defect:.0e}"
-
-
-def gpu(repeats: int) -> list[list[str]]:
-    """Return rows that compare cuda with the CPU of the same run."""
-    rows = []
-    for n, frequencies in ((1024, 10_000), (1024, 1_000_000)):
-        C = np.random.default_rng(0).standard_normal(n)
-        omega = np.geomspace(LOW, HIGH, frequencies)
-        truth = legs.transfer(C, 1j * omega)
-        cpu = clock(horner(C), omega)
-        for dtype in (torch.complex128, torch.complex64):
-            response = grid(dtype, "cuda")(C)
-            error = np.max(np.abs(response(omega) - truth)) / np.abs(truth).max()
-            seconds = statistics.median(clock(response, omega) for _ in range(repeats))
-            case = [str(n), str(frequencies), str(dtype).removeprefix("torch.")]
-            rows.append([*case, f"{seconds:.3g}", f"{cpu / seconds:.3g}", f"{error:.0e}"])
-    return rows
 
 
 @click.command(help=(__doc__ or "").replace("\n\n    python", "\n\n\b\n    python"))
@@ -338,7 +240,6 @@ def gpu(repeats: int) -> list[list[str]]:
     help="Seconds per method and n.",
 )
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
-@click.option("--largest", default=10**6, show_default=True, help="State size for eigenvalues.")
 @click.option("--format", "style", default="table", type=click.Choice(["table", "md"]))
 @output
 def main(
@@ -346,7 +247,6 @@ def main(
     frequencies: int,
     budget: float,
     repeats: int,
-    largest: int,
     style: str,
     output: Path | None,
 ) -> None:
@@ -368,15 +268,6 @@ def main(
             measured += of_n
         call = f"python benchmarks/transfer.py --frequencies {frequencies} --budget {budget:g}"
         save(output, f"{call}; ratio: to the time of hippo.transfer, in turn, one thread", measured)
-        rows, slope = growth(frequencies, repeats)
-        show(style, written("growth with n", ["n", f"s for {frequencies}"], rows))
-        click.echo(f"hippo.transfer: time ~ n^{slope:.2f}")
-        click.echo(eigenvalues(largest))
-    if torch.cuda.is_available():
-        columns = ["n", "frequencies", "dtype", "s", "CPU / GPU", "error / max"]
-        show(style, written(torch.cuda.get_device_name(), columns, gpu(repeats)))
-    else:
-        note("no GPU here: device against CPU left out")
     note(", ".join(f"{name} {number}" for name, number in versions().items()))
 
 

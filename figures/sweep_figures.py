@@ -8,7 +8,6 @@ from typing import Any
 from robustssm.errors import UsageError, require_one_of
 from robustssm.evaluations.results.tables import Tables
 from robustssm.evaluations.sweep.run_directory import DRAWN
-from robustssm.figures import heat_maps, robustness, worst_case
 from robustssm.storage.opening import read_text
 from robustssm.storage.writing import write_atomically
 
@@ -36,6 +35,9 @@ def draw_tables(
     KINDS; reference: the model from which differences are taken, the first one if None; spikes:
     omega of each by its number. Raises UsageError for an unknown kind or reference.
     """
+    # What draws takes a second to import, which a sweep with its figures there does without.
+    from robustssm.figures import heat_maps, robustness, worst_case
+
     for kind in kinds:
         require_one_of("figures:", kind, KINDS)
     summary = tables.summary

@@ -97,9 +97,10 @@ def benjamini_hochberg(p: FloatArray) -> FloatArray:
     Reference: Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995), equation (1).
     """
     _check(p)
-    from scipy import stats  # takes half a second, which readers of runs do without
-
-    adjusted: FloatArray = stats.false_discovery_control(p) if len(p) else np.empty(0)
+    order = np.argsort(-p, kind="stable")
+    scaled = p[order] * (len(p) / np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(scaled)
+    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(scaled))
     return adjusted
 
 

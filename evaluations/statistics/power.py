@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy import optimize, stats
 
 from robustssm.errors import UsageError
 
@@ -20,6 +19,8 @@ def mcnemar_power(n: int, discordance: float, difference: float, level: float) -
     accuracies, at most the discordance. Exact: the discordant count is binomial, and given it the
     count of one model is.
     """
+    from scipy import stats  # half a second that sweeps with nothing left to compute do without
+
     low, high = (int(k) for k in stats.binom.ppf([_TAIL, 1 - _TAIL], n, discordance))
     k = np.arange(max(low, 0), high + 1, dtype=np.int64)
     # The largest smaller count that rejects, -1 if none: ppf is the smallest count whose tail
@@ -41,6 +42,8 @@ def smallest_difference(n: int, tests: int = 1, discordance: float = 0.1) -> flo
     Found: with probability POWER in that one test. inf if no difference is, too few samples
     for so many tests. Raises UsageError for arguments outside their ranges.
     """
+    from scipy import optimize
+
     if n < 1 or tests < 1 or not 0 <= discordance <= 1:
         raise UsageError(
             f"smallest difference: n {n}, {tests} tests, discordance {discordance:g}; expected "

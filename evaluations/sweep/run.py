@@ -1,5 +1,6 @@
 """The one function that sweeps: what is finished is kept, what fails is on record."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ DEFAULT_BATCH = 1024
 # Cells of a model that a worker is given at a time, at most; and in how many rounds at least.
 _CHUNK = 8
 _ROUNDS = 16
+# Seconds that a sweep may compute in its own process before it starts workers, which take as long
+# to be there; and the steps of a batch up to which its memory is nobody's concern.
+_ALONE = 3.0
+_SMALL = 1 << 19
 # A cell that this many workers died with is computed in a process of its own.
 _STRIKES = 2
 
@@ -29,6 +34,9 @@ class Execution:
     ----------
     jobs : int
         Worker processes on this machine.
+    alone_first : bool
+        Begin in this process, and start workers if it takes longer than they take to be there.
+        Only where batches are small and no code of others is run: what ends the process, ends all.
     cluster : str, optional
         Dask instead: `local:2`, or a scheduler's address.
     batch_size : int
@@ -42,6 +50,7 @@ class Execution:
     """
 
     jobs: int = 1
+    alone_first: bool = False
     cluster: str | None = None
     batch_size: int = DEFAULT_BATCH
     device: str = "cpu"
@@ -145,7 +154,10 @@ def _computed(
     if execution.fail_fast and errors:
         return Swept(state, 0, errors)
     computed = 0
-    for end in _ends(todo, run, execution, watcher.note):
+    small = plan.task.length * min(plan.samples, execution.batch_size) <= _SMALL
+    plain = execution.device == "cpu" and not any(model.ref.function for model in plan.models)
+    alone = execution.alone_first and small and plain
+    for end in _ends(todo, run, execution, watcher.note, alone):
         if end.error:
             errors[end.cell] = end.error
         elif run.has(end.cell):
@@ -174,8 +186,12 @@ def _ends(
     run: RunDirectory,
     execution: Execution,
     notify: Callable[[str], None],
+    alone: bool,
 ) -> Iterator[CellEnd]:
-    """Yield the end of every cell, stored, from the backend that the execution names."""
+    """Yield the end of every cell, stored, from the backend that the execution names.
+
+    alone: whether to begin in this process.
+    """
     # Workers that are kept from an earlier sweep may be in another directory.
     options = WorkOptions(
         execution.batch_size, execution.device, run.path.resolve(), fail_fast=execution.fail_fast
@@ -189,7 +205,11 @@ def _ends(
         for chunk in _chunks(cells, 1):
             yield from run_chunk(chunk, options)
     else:
-        yield from _in_processes(cells, run, options, workers, notify)
+        rest, started = list(cells), time.monotonic()
+        while alone and rest and time.monotonic() - started < _ALONE:
+            yield from run_chunk([rest.pop(0)], options)
+        if rest:
+            yield from _in_processes(rest, run, options, workers, notify)
 
 
 def _in_processes(

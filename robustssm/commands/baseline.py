@@ -142,7 +142,12 @@ def check(
     place = TemporaryDirectory() if output is None else nullcontext(output)
     with place as folder:
         run = RunDirectory(Path(folder))
-        execution = Execution(jobs=asked.jobs or common.cores(), device=device, retry_failed=True)
+        execution = Execution(
+            jobs=asked.jobs or common.cores(),
+            alone_first=asked.jobs is None,
+            device=device,
+            retry_failed=True,
+        )
         others = [RunDirectory(other) for other in reuse]
         try:
             with watched("check", asked.progress, chatty=False) as watcher:

@@ -123,6 +123,7 @@ def sweep(
     plan = sweep_plan(device=device, **options)
     execution = Execution(
         jobs=jobs or cores(),
+        alone_first=jobs is None,
         cluster=cluster,
         batch_size=batch_size or DEFAULT_BATCH,
         device=device,

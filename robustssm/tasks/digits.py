@@ -8,6 +8,8 @@ Source: UCI ML repository, Optical Recognition of Handwritten Digits (Alpaydin a
 """
 
 import hashlib
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 
@@ -29,16 +31,26 @@ def interpolation(source: int, target: int) -> FloatArray:
     return W
 
 
+def _bundled() -> FloatArray:
+    """Return scikit-learn's table: 64 pixels and the label of each image, one a row.
+
+    Its file is read where it lies: importing scikit-learn takes each process half a second.
+    """
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("digits: scikit-learn, which brings the images, is not installed")
+    path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return np.loadtxt(path, delimiter=",")
+
+
 def digits(side: int = DEFAULT_SIDE) -> Task:
     """Return the task; sequences have length side^2, one channel. side: 8 to 64."""
     check("digits", "side", side, 8, 64)
-    from sklearn.datasets import load_digits
-
-    bundled = load_digits()
+    bundled = _bundled()
     W = interpolation(8, side)
-    images = W @ (bundled.images / 16.0) @ W.T
+    images = W @ (bundled[:, :-1].reshape(-1, 8, 8) / 16.0) @ W.T
     inputs = images.reshape(len(images), side * side, 1).astype(np.float32)
-    labels = bundled.target.astype(np.int64)
+    labels = bundled[:, -1].astype(np.int64)
     rank = np.array([hashlib.sha256(f"digits {i}".encode()).digest() for i in range(len(labels))])
     chosen: dict[str, list[IntArray]] = {"train": [], "validation": [], "test": []}
     for label in range(10):

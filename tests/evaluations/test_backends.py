@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,13 +21,15 @@ from robustssm.attacks.base import Site, family
 from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.sweep import cluster
+from robustssm.evaluations.sweep import cluster, worker
+from robustssm.evaluations.sweep import run as run_module
 from robustssm.evaluations.sweep.cluster import ClusterError
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Cell, Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.worker import CellEnd
 from robustssm.typing import IntArray
 from tests.evaluations.forks import Forks, forks
 from tests.watching import Listener
@@ -306,3 +309,47 @@ def test_orphans_end(models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Ended):
         worker.run_chunk(list(plan.cells), options)
     assert cells(run.path) == {}
+
+
+@pytest.mark.parametrize(("seconds", "alone"), [(60.0, 5), (0.0, 0)])
+def test_a_small_sweep_begins_in_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, alone: int
+) -> None:
+    """Workers are given what is left when its time is over, and all of it where they are wanted."""
+    plan = plan_for("s4d", "1,2")
+    given: list[int] = []
+
+    def noted(chunks: Iterable[Sequence[Cell]], *rest: Any) -> Iterator[CellEnd]:
+        for chunk in chunks:
+            given.append(len(chunk))
+            yield from worker.run_chunk(chunk, rest[0])
+
+    monkeypatch.setattr(run_module, "_ALONE", seconds)
+    monkeypatch.setattr(run_module.backends, "processes", noted)
+    first = result(plan, tmp_path / "first", Execution(jobs=2, alone_first=True))
+    assert sum(given) == 5 - alone
+    given.clear()
+    assert result(plan, tmp_path / "second", Execution(jobs=2)) == first
+    assert sum(given) == 5
+
+
+def test_code_of_others_and_large_batches_have_processes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_for("s4d", "1")
+    given: list[Cell] = []
+
+    def noted(chunks: Iterable[Sequence[Cell]], *_: Any) -> Iterator[CellEnd]:
+        given.extend(cell for chunk in chunks for cell in chunk)
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(run_module.backends, "processes", noted)
+    (model,) = plan.models
+    foreign = replace(model, ref=replace(model.ref, function="make"))
+    for k, (other, limit) in enumerate(((replace(plan, models=(foreign,)), 1 << 30), (plan, 1))):
+        monkeypatch.setattr(run_module, "_SMALL", limit)
+        given.clear()
+        with pytest.raises(KeyboardInterrupt):
+            run_sweep(other, RunDirectory(tmp_path / str(k)), Execution(jobs=2, alone_first=True))
+        assert len(given) == 3
