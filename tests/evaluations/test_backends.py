@@ -21,7 +21,7 @@ from robustssm.attacks.base import Site, family
 from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.tables import finish
-from robustssm.evaluations.sweep import cluster, worker
+from robustssm.evaluations.sweep import backends, cluster, worker
 from robustssm.evaluations.sweep import run as run_module
 from robustssm.evaluations.sweep.cluster import ClusterError
 from robustssm.evaluations.sweep.noises import Noise
@@ -325,7 +325,7 @@ def test_a_small_sweep_begins_in_its_own_process(
             yield from worker.run_chunk(chunk, rest[0])
 
     monkeypatch.setattr(run_module, "_ALONE", seconds)
-    monkeypatch.setattr(run_module.backends, "processes", noted)
+    monkeypatch.setattr(backends, "processes", noted)
     first = result(plan, tmp_path / "first", Execution(jobs=2, alone_first=True))
     assert sum(given) == 5 - alone
     given.clear()
@@ -344,7 +344,7 @@ def test_code_of_others_and_large_batches_have_processes_of_their_own(
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(run_module.backends, "processes", noted)
+    monkeypatch.setattr(backends, "processes", noted)
     (model,) = plan.models
     foreign = replace(model, ref=replace(model.ref, function="make"))
     for k, (other, limit) in enumerate(((replace(plan, models=(foreign,)), 1 << 30), (plan, 1))):
