@@ -87,7 +87,7 @@ class LayerNoise:
             number: int, module: nn.Module, arguments: tuple[Tensor, ...]
         ) -> tuple[Tensor, ...]:
             u = arguments[0]
-            turned = getattr(module, "layout", "blh") == "bhl"
+            turned = layers[number].layout == "bhl"
             real = (u.transpose(1, 2) if turned else u)[:count]
             after = self.change(number, real, start)
             if torch.is_grad_enabled():
@@ -95,9 +95,10 @@ class LayerNoise:
             after = after.transpose(1, 2).contiguous() if turned else after
             return (torch.cat([after, u[count:]]), *arguments[1:])
 
+        layers = self.network.ssm_layers()
         handles = [
-            layer.register_forward_pre_hook(partial(hook, number))
-            for number, layer in enumerate(self.network.ssm_layers())
+            layer.hooked.register_forward_pre_hook(partial(hook, number))
+            for number, layer in enumerate(layers)
         ]
         try:
             yield

@@ -12,8 +12,9 @@ from torch import Tensor
 from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError
-from robustssm.networks.network import Network, own_network
-from robustssm.tasks import Split, Task, recorded_task
+from robustssm.networks.classifier import Classifier
+from robustssm.networks.network import Network
+from robustssm.tasks import Split, Task, load_task, recorded_task
 
 PASS, FAIL, NOT_AVAILABLE = "pass", "fail", "not available"
 # Samples of a check that sends them through a network several times, unless all are asked for.
@@ -62,12 +63,16 @@ def judge(
 
 @dataclass(frozen=True)
 class Subject:
-    """A model under test and the task on its card; network: on the CPU, copied to be changed."""
+    """A model under test and its task; network: on the CPU, copied to be changed.
+
+    data: the name of the task, None for that on the model's card.
+    """
 
     ref: ModelRef
     checkpoint: Checkpoint
-    network: Network
+    network: Classifier
     task: Task
+    data: str | None = None
 
     @torch.no_grad()
     def inputs(self, split: Split) -> Tensor:
@@ -75,7 +80,7 @@ class Subject:
         x = torch.from_numpy(split.inputs)
         return x if self.task.tokens is None else self.network.embed(x)
 
-    def copy(self) -> Network:
+    def copy(self) -> Classifier:
         """Return a copy of the network that shares nothing with it, kernels built anew."""
         return copy.deepcopy(self.network)
 
@@ -113,13 +118,16 @@ class Check:
     full: bool = False
 
 
-def read_subject(ref: ModelRef) -> Subject:
-    """Return the model behind a reference with its task; RejectedInputError if damaged."""
+def read_subject(ref: ModelRef, data: str | None = None) -> Subject:
+    """Return the model behind a reference with its task, or `data`; RejectedInputError."""
     checkpoint = ref.load()
-    network = own_network(checkpoint.network, f"doctor {ref}")
-    if network.architecture.bidirectional:
+    network, card = checkpoint.network, checkpoint.card
+    if isinstance(network, Network) and network.architecture.bidirectional:
         raise UsageError(f"doctor {ref}: its layers look ahead, expected causal ones")
-    return Subject(ref, checkpoint, network, recorded_task(checkpoint.card.task, f"doctor {ref}"))
+    if data is None and not card.task:
+        raise UsageError(f"doctor {ref}: does not say its data; name them by --data")
+    task = load_task(data) if data is not None else recorded_task(card.task, f"doctor {ref}")
+    return Subject(ref, checkpoint, network, task, data)
 
 
 def different_rows(a: Tensor, b: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
-from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
+from robustssm.evaluations.doctor.base import NOT_AVAILABLE, Finding, Setting, Subject, judge
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.hippo.initializations import NAMES
 from robustssm.layers import SSMLayer
+from robustssm.networks.classifier import BlockClassifier
 from robustssm.philox import normal_tensor
 
 # Steps of the inputs; samples of them.
@@ -20,10 +22,14 @@ _LENGTH = 256
 _SAMPLES = 2
 
 
-def _layers(setting: Setting) -> dict[str, list[SSMLayer]]:
+def _layers(setting: Setting) -> dict[str, Sequence[SSMLayer]]:
     """Return the layers of every bundled initialisation, and of the models under test."""
-    layers = {name: list(load_checkpoint(zoo_path(name, 0)).network.ssm_layers()) for name in NAMES}
-    return layers | {str(one.ref): one.network.ssm_layers() for one in setting.subjects}
+    layers: dict[str, Sequence[SSMLayer]] = {
+        name: load_checkpoint(zoo_path(name, 0)).network.ssm_layers() for name in NAMES
+    }
+    # What somebody else's layer makes of its input may be more than a system: see `contract`.
+    subjects = (one for one in setting.subjects if isinstance(one.network, BlockClassifier))
+    return layers | {str(one.ref): one.network.ssm_layers() for one in subjects}
 
 
 def noise(*shape: int) -> Tensor:
@@ -78,7 +84,10 @@ def _error(layer: SSMLayer, dtype: torch.dtype) -> float:
 def kernels(setting: Setting, subject: Subject) -> Finding:
     """Count what is not finite in the kernels and outputs of a model's layers."""
     L, broken = subject.task.length, 0
-    for layer in subject.copy().ssm_layers():
+    layers = [layer for layer in subject.copy().ssm_layers() if layer.readable]
+    if not layers:
+        return _unread(subject)
+    for layer in layers:
         for values in (layer.impulse(L), layer(noise(1, L, layer.d).float())):
             broken += int((~torch.isfinite(values)).sum())
     return judge(
@@ -86,13 +95,22 @@ def kernels(setting: Setting, subject: Subject) -> Finding:
         "values that are not finite",
         broken,
         "a stable system has a finite response to a finite input",
-        {"layers": len(subject.network.ssm_layers())},
+        {"layers": len(layers)},
     )
+
+
+def _unread(subject: Subject) -> Finding:
+    """Return that no layer says what system it is."""
+    why = "no layer has a state_space() that returns (A, B, C, D, dt)"
+    return Finding("what is known of the layers' systems", "", None, None, why, NOT_AVAILABLE)
 
 
 def poles(setting: Setting, subject: Subject) -> Finding:
     """Look for poles on the right, and say what share of them is aliased."""
-    systems = [layer_system(layer, subject.task.length) for layer in subject.network.ssm_layers()]
+    layers = [layer for layer in subject.network.ssm_layers() if layer.readable]
+    if not layers:
+        return _unread(subject)
+    systems = [layer_system(layer, subject.task.length) for layer in layers]
     largest = max(float(system.poles.real.max()) for system in systems)
     aliased = ", ".join(f"{system.aliased.mean():.2%}" for system in systems)
     return judge(

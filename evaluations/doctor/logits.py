@@ -15,10 +15,11 @@ from robustssm.evaluations.doctor import base
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
+from robustssm.evaluations.trained_layers.examination import layer_parity
 from robustssm.execution import repeatable
+from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import accuracy as clean_accuracy
 from robustssm.networks.inference import logits
-from robustssm.networks.network import Network
 
 # Batches of a sample alone, of such as leave a rest, and as sweeps have them.
 _BATCHES = (1, 7, 64)
@@ -30,16 +31,32 @@ _OFF = "largest error of the logits, against float64 on the CPU"
 
 
 def _evaluations(
-    subject: base.Subject, network: Network, batch_size: int
+    subject: base.Subject, network: Classifier, batch_size: int
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of cells as sweeps have them: clean, and noise at the input and at layers."""
-    noises = [
-        Noise("fourier", modes=(min(8, subject.task.length // 4),), eps=(0.3,)),
-        Noise("ColouredNoise(1)", eps=(0.3,), inject="layers"),
-    ]
-    plan = make_plan([subject.ref], noises, limit=_LIMIT)
+    noises = [Noise("fourier", modes=(min(8, subject.task.length // 4),), eps=(0.3,))]
+    if network.ssm_layers():
+        noises.append(Noise("ColouredNoise(1)", eps=(0.3,), inject="layers"))
+    plan = make_plan([subject.ref], noises, task=subject.data, limit=_LIMIT)
     for cell in plan.cells:
         yield pd.DataFrame(cell_columns(network, cell, plan.task, batch_size))
+
+
+def contract(setting: base.Setting, subject: base.Subject) -> base.Finding:
+    """Look whether a model fits the data, repeats itself, and is what its layers say."""
+    plan = make_plan([subject.ref], Noise("fourier", modes=(1,), eps=(0.3,)), task=subject.data)
+    layers = subject.copy().ssm_layers()
+    off = [f"{layer_parity(one):.1e}" if one.readable else "not known" for one in layers]
+    return base.judge(
+        "what a model takes and gives, on the first samples, with what sweeps expect",
+        "points that are missed",
+        0.0,
+        "shapes, classes and repetition are as docs/own-modules.md says",
+        {
+            "notes": "; ".join(plan.models[0].notes),
+            "forward off the system that a layer says it is, relative": ", ".join(off),
+        },
+    )
 
 
 def determinism(setting: base.Setting, subject: base.Subject) -> base.Finding:
@@ -142,10 +159,19 @@ def accuracy(setting: base.Setting, subject: base.Subject) -> base.Finding:
     split = task.splits["test"]
     measured = clean_accuracy(subject.network, split)
     same = task.content_hash == card.task_hash
+    if card.clean_accuracy is None:
+        return base.judge(
+            "clean accuracy on the test split with that of the best constant answer",
+            "how far it is below",
+            task.chance - measured,
+            "a model that has learned something is above; are its weights loaded?",
+            {"measured": measured, "chance": task.chance, "n": len(split)},
+            holds=measured > task.chance,
+        )
     return base.judge(
         "clean accuracy on the test split with the model's card",
         "difference",
-        float("nan") if card.clean_accuracy is None else abs(measured - card.clean_accuracy),
+        abs(measured - card.clean_accuracy),
         "one sample: another machine's rounding may flip a tie",
         {
             "measured": measured,

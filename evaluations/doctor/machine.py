@@ -79,7 +79,7 @@ def processes(setting: Setting, subject: Subject) -> Finding:
     """Compare the files of a sweep of ten cells in this process with those of two others."""
     top = min(4, subject.task.length // 2)
     noise = Noise("fourier", modes=tuple(sorted({1, 2, top})), eps=(0.1, 0.3, 1.0))
-    plan = make_plan([subject.ref], noise, limit=40)
+    plan = make_plan([subject.ref], noise, task=subject.data, limit=40)
     with tempfile.TemporaryDirectory() as folder:
         serial, parallel = (
             _files(RunDirectory(Path(folder) / str(jobs)), plan, jobs) for jobs in (1, 2)

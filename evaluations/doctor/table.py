@@ -18,6 +18,7 @@ CHECKS = (
     Check("convolution float64", partial(layers.convolution, dtype=torch.float64)),
     Check("convolution float32", partial(layers.convolution, dtype=torch.float32)),
     Check("gradients", gradients.central_differences),
+    Check("contract", logits.contract, each=True),
     Check("kernels", layers.kernels, each=True),
     Check("poles", layers.poles, each=True),
     Check("clean accuracy", logits.accuracy, each=True),

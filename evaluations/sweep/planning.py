@@ -1,6 +1,7 @@
 """Planning a sweep: models, data and noises are read and checked before anything is computed."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from robustssm.attacks.adversaries import Adversary
 from robustssm.checkpoints.model_names import ModelRef, resolve, split_names
@@ -131,6 +132,9 @@ def _read(
     read = (problems.attempt(read_model, ref) for ref in refs)
     models = tuple(model for model in read if model is not None)
     data = problems.attempt(_data, models, task)
+    if data is not None:
+        fitting = (problems.attempt(_fitting, model, data, task is None) for model in models)
+        models = tuple(fit or model for fit, model in zip(fitting, models, strict=True))
     seen: dict[tuple[str, int], Model] = {}
     for model in models:
         twin = seen.setdefault((model.ref.label, model.train_seed), model)
@@ -139,8 +143,6 @@ def _read(
                 f"model: {twin.ref} and {model.ref} are both {model.ref.label!r} of training seed "
                 f"{model.train_seed}; name one of them otherwise"
             )
-        if data is not None:
-            problems.attempt(_check_model, model, data, task is None)
     if data is not None and limit is not None and limit >= len(data.splits["test"]):
         limit = None
     return models, data, limit
@@ -163,18 +165,27 @@ def _data(models: Sequence[Model], task: str | Task | None) -> Task | None:
     return next((recorded_task(*each) for each in specs.items()), None)
 
 
-def _check_model(model: Model, data: Task, same_data: bool) -> None:
-    """Raise RejectedInputError if a model does not fit the data, or was trained on other ones.
+def _fitting(model: Model, data: Task, same_data: bool) -> Model:
+    """Return a model with what is to be known of it on these data.
 
-    A module of a user's own code is called on the first samples, as `check_repeats` says.
+    A module of a user's own code is called on the first samples, as `check_repeats` says. Raises
+    RejectedInputError if a model does not fit the data, or was trained on other ones than those
+    that its card names.
     """
-    check_fit(str(model.ref), model.card.architecture, model.tokens, data)
-    check_repeats(model.ref, data)
-    if same_data and model.card.task_hash != data.content_hash:
-        raise RejectedInputError(
-            f"checkpoint {model.ref}: was trained on {data.spec} with data hash "
-            f"{model.card.task_hash[:12]}, here it is {data.content_hash[:12]}"
-        )
+    card = model.card
+    check_fit(str(model.ref), card.architecture, model.tokens, data)
+    logits = check_repeats(model.ref, data) or card.architecture["d_output"]
+    notes = []
+    if logits not in (None, data.classes):
+        notes.append(f"tells {logits} classes apart, and the samples are of {data.classes}")
+    if card.task_hash and card.task_hash != data.content_hash:
+        if same_data:
+            raise RejectedInputError(
+                f"checkpoint {model.ref}: was trained on {data.spec} with data hash "
+                f"{card.task_hash[:12]}, here it is {data.content_hash[:12]}"
+            )
+        notes.append(f"was trained on other data, {card.task:.80}")
+    return replace(model, notes=(*model.notes, *notes))
 
 
 def check_fit(

@@ -1,5 +1,7 @@
 """Modules of a user's own code are tried before the first cell: each must repeat itself."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,18 +15,20 @@ from robustssm.tasks import Task
 _OF_BATCH = 1e-3
 
 
-def check_repeats(ref: ModelRef, task: Task) -> None:
+def check_repeats(ref: ModelRef, task: Task) -> int | None:
     """Try a module of a user's own code on the first test samples, twice, and on one alone.
 
-    Raises RejectedInputError if its code fails, its logits differ from call to call, or those of a
-    sample depend on the others. Checkpoints are not tried: their networks are this project's.
+    Returns how many logits it gives; None for a checkpoint, whose network is this project's. Raises
+    RejectedInputError if its code fails, its output is not one logit per class, its logits differ
+    from call to call, or those of a sample depend on the others.
     """
     if not ref.runs_code:
-        return
+        return None
     network, split = ref.load().network, task.splits["test"].first(2)
     x = torch.from_numpy(split.inputs)
     ends = None if split.lengths is None else torch.from_numpy(split.lengths)
-    inputs = x if task.tokens is None else network.embed(x)
+    embed = network.embed if task.tokens is not None else lambda tokens: tokens
+    inputs = _said(ref, x, lambda: embed(x))
 
     def of(count: int) -> Tensor:
         return _called(ref, network, inputs[:count], None if ends is None else ends[:count])
@@ -36,23 +40,34 @@ def check_repeats(ref: ModelRef, task: Task) -> None:
             "expected the same; switch off what draws in its forward, such as a dropout that "
             "eval() does not reach, or a state that it keeps"
         )
+    if once.shape[1] < task.classes:
+        raise RejectedInputError(
+            f"model {ref}: gives {once.shape[1]} logits per sample, expected one for each of the "
+            f"{task.classes} classes of {task.spec}"
+        )
     largest = float(once.abs().max())
     if float((once[:1] - alone).abs().max()) > _OF_BATCH * largest:
         raise RejectedInputError(
             f"model {ref}: its logits of a sample depend on the other samples of the batch, "
             "expected each by itself; normalise by stored statistics, not over the batch"
         )
+    return once.shape[1]
 
 
 def _called(ref: ModelRef, network: nn.Module, x: Tensor, ends: Tensor | None) -> Tensor:
     """Return the logits; RejectedInputError if the module's code raises."""
+    return _said(ref, x, lambda: logits(network, x, lengths=ends))
+
+
+def _said(ref: ModelRef, x: Tensor, call: Callable[[], Tensor]) -> Tensor:
     try:
-        return logits(network, x, lengths=ends)
+        with torch.no_grad():
+            return call()
     except RobustssmError:
         raise
     except Exception as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
+        axes = "samples, length, channels" if x.is_floating_point() else "samples, length"
         raise RejectedInputError(
-            f"model {ref}: its code raised {said} for an input (samples, length, channels) of "
-            f"{tuple(x.shape)}"
+            f"model {ref}: its code raised {said} for an input ({axes}) of {tuple(x.shape)}"
         ) from error

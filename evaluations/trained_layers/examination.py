@@ -62,7 +62,7 @@ def _layer(number: int, layer: SSMLayer) -> dict[str, Any]:
         parity = layer_parity(layer)
     except (RobustssmError, NotImplementedError) as error:
         refused.append(str(error))
-    known = {"layer": number, "kind": type(layer).__name__, "parity": parity}
+    known = {"layer": number, "kind": layer.kind, "parity": parity}
     return {**known, **looks, "refused": refused}
 
 

@@ -242,7 +242,8 @@ def model_gain(
             raise UsageError(f"gain: {label} has no layer {index}, expected 0 to {len(stored) - 1}")
     n = checkpoint.network.state_size
     if not stored or n is None:
-        raise UsageError(f"gain: {label} has no SSM layer of a known state size")
+        orders = ", ".join(str(layer.order) for layer in stored) or "none"
+        raise UsageError(f"gain: {label} has layers of order {orders}, expected one order of all")
     spike = float(spikes(n, 1)[0])
     kappa = checkpoint.card.init_diagnostics.get("kappa")
     systems = {k: layer_system(stored[k], length) for k in layers or range(len(stored))}
@@ -275,7 +276,7 @@ def _notes(
     if any(isinstance(s, Dense) for s in systems):
         unknown = int(table["kappa"].isna().sum())
         large = f"; kappa > {MAX_CONDITION:g} in {unknown} channels, poles uncertain"
-        trained = "S4: kappa and poles are those of the trained matrix"
+        trained = "full state matrices (S4): kappa and poles are those of the trained matrix"
         notes.append(trained + (large if unknown else ""))
     else:
         notes.append("eigenvalues are stored, so that kappa is the initialisation's")

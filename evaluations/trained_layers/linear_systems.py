@@ -108,7 +108,8 @@ class LayerSystem(LinearSystem, ABC):
 
     def gain(self, theta: FloatArray) -> FloatArray:
         """Return |H(e^{i theta})| (largest singular value), (c, g), for theta (g,) or (c, g)."""
-        return np.abs(self.response(theta))
+        H = self.response(theta)
+        return np.abs(H) if H.ndim == 2 else np.linalg.norm(H, ord=2, axis=(0, 1))[None]
 
     @abstractmethod
     def peaks(self, rtol: float) -> list[certified.Bracket]:
@@ -148,6 +149,44 @@ class Diagonal(LayerSystem):
 
 
 class Dense(LayerSystem):
+    """Full state matrices, whose eigenvectors may be bad; by default from Abar of `LinearSystem`.
+
+    With N = I + Abar, M = N^-1 (Abar - I), H = D + C N^-1 B + C (s - M)^-1 (I + M) N^-1 B.
+    """
+
+    @cached_property
+    def state_space(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """The system in s, real: A (c, n, n), B (c, n, q), C (c, p, n) and H(-1), (c, p, q)."""
+        assert self.Abar is not None
+        eye = np.eye(self.Abar.shape[1])
+        C = np.asarray(self.C.real, dtype=np.float64)
+        both = np.concatenate([self.Abar - eye, self.B.real], axis=2)
+        M, B = np.split(np.linalg.solve(eye + self.Abar, both), [len(eye)], axis=2)
+        return M, B + M @ B, C, self.D + C @ B
+
+    @cached_property
+    def condition(self) -> FloatArray:
+        """kappa_2 of the unit eigenvectors of each A, (c,), as float64 finds it."""
+        return np.linalg.cond(np.linalg.eig(self.state_space[0])[1])
+
+    def response(self, theta: FloatArray) -> ComplexArray:
+        """Return H(e^{i theta}), (c, g), or (p, q, g) of one system of all channels."""
+        A, B, C, D = (part[:, None] for part in self.state_space)
+        eye = np.eye(A.shape[-1])
+
+        def response(part: FloatArray) -> ComplexArray:
+            s = 1j * np.tan(0.5 * np.broadcast_to(part, (len(A), part.shape[1])))
+            H = C @ np.linalg.solve(s[..., None, None] * eye - A, B + 0j) + D
+            return H[:, :, 0, 0] if B.shape[-1] == 1 else np.moveaxis(H[0], 0, 2)
+
+        return in_blocks(response, theta, A.size + B.size)
+
+    def peaks(self, rtol: float) -> list[certified.Bracket]:
+        """Return the certified peak gain of every system, from the state space itself."""
+        return certified.peak_gains_dense(*self.state_space, rtol)
+
+
+class Dplr(Dense):
     """S4: A = diag(Lambda) - P P^*, bilinear."""
 
     @cached_property
@@ -163,11 +202,6 @@ class Dense(LayerSystem):
         C = (self.C @ T.conj().T).real
         return M, B + M @ B, C, self.D + C @ B
 
-    @cached_property
-    def condition(self) -> FloatArray:
-        """kappa_2 of the unit eigenvectors of each A, (c,), as float64 finds it."""
-        return np.linalg.cond(np.linalg.eig(self.state_space[0])[1])
-
     def response(self, theta: FloatArray) -> ComplexArray:
         """Return H(e^{i theta}), (c, g), by Woodbury's formula as the layer's kernel."""
         assert self.P is not None
@@ -182,10 +216,6 @@ class Dense(LayerSystem):
             return dt * (CB - q * CP * PB / (1.0 + q * PP)) + self.D[:, 0]
 
         return in_blocks(response, theta, self.diagonal.size)
-
-    def peaks(self, rtol: float) -> list[certified.Bracket]:
-        """Return the certified peak gain of every channel, from the state space itself."""
-        return certified.peak_gains_dense(*self.state_space, rtol)
 
 
 class Mimo(LayerSystem):
@@ -206,15 +236,6 @@ class Mimo(LayerSystem):
             return np.moveaxis(self.pole_sum.transfer(np.tan(0.5 * part[0])), 0, 2)
 
         return in_blocks(response, theta, self.D.size + self.C.size)
-
-    def gain(self, theta: FloatArray) -> FloatArray:
-        """Return the largest singular value of H(e^{i theta}), (1, g)."""
-
-        def gain(part: FloatArray) -> FloatArray:
-            H = self.pole_sum.transfer(np.tan(0.5 * part[0]))
-            return np.linalg.norm(H, ord=2, axis=(1, 2))[None]
-
-        return in_blocks(gain, theta, self.D.size + self.C.size)
 
     def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of the layer."""

@@ -39,6 +39,15 @@ def toeplitz(system: LayerSystem, L: int) -> tuple[tuple[int, ...], Operator, Op
         return _through_states(system, L)
     kernel = system.kernel(L)
     spectrum = np.fft.rfft(kernel, n=2 * L)
+    if kernel.ndim == 3:
+
+        def mixed(u: FloatArray, H: ComplexArray) -> FloatArray:
+            product = np.einsum("pqf,bfq->bfp", H, np.fft.rfft(u, n=2 * L, axis=1))
+            return np.fft.irfft(product, n=2 * L, axis=1)[:, :L]
+
+        turned = spectrum.swapaxes(0, 1)
+        shape = (1, L, len(kernel))
+        return shape, lambda u: mixed(u, spectrum), lambda y: mixed(y[:, ::-1], turned)[:, ::-1]
 
     def apply(u: FloatArray) -> FloatArray:
         return np.fft.irfft(np.fft.rfft(u, n=2 * L) * spectrum, n=2 * L)[..., :L]

@@ -5,7 +5,13 @@ from dataclasses import fields
 import torch
 
 from robustssm.errors import RejectedInputError, require
-from robustssm.evaluations.trained_layers.linear_systems import Dense, Diagonal, LayerSystem, Mimo
+from robustssm.evaluations.trained_layers.linear_systems import (
+    Dense,
+    Diagonal,
+    Dplr,
+    LayerSystem,
+    Mimo,
+)
 from robustssm.layers import SSMLayer
 from robustssm.layers.systems import Spectrum
 from robustssm.typing import FloatArray
@@ -15,7 +21,8 @@ from robustssm.typing import FloatArray
 def layer_system(layer: SSMLayer, L: int) -> LayerSystem:
     """Return a layer as a linear system of which gains and norms can be taken.
 
-    `Mimo` if channels share states, `Dense` beside a low-rank term, else `Diagonal`. L: the length
+    `Mimo` if channels share states, `Dplr` beside a low-rank term, `Dense` of full matrices, else
+    `Diagonal`. L: the length
     in samples, which matters to DSS alone, whose kernel depends on it. The layer is not changed.
     Raises RejectedInputError if a parameter is not finite; UsageError for L < 1, or a layer that
     is not causal, not stable or not of that form.
@@ -27,10 +34,12 @@ def layer_system(layer: SSMLayer, L: int) -> LayerSystem:
     def kernel(length: int) -> FloatArray:
         with torch.no_grad():
             result: FloatArray = layer.impulse(length).double().cpu().numpy().copy()
-        result[:, 0] += system.D[:, 0, 0]
+        result[..., 0] += system.D.reshape(result.shape[:-1])
         return result
 
-    kind = Mimo if layer.mixing() is not None else Dense if system.low_rank else Diagonal
+    kind: type[LayerSystem] = Dplr if system.low_rank else Diagonal
+    if layer.mixing() is not None or system.Abar is not None:
+        kind = Mimo if system.Abar is None else Dense
     return kind(**{f.name: getattr(system, f.name) for f in fields(system)}, kernel=kernel)
 
 
@@ -44,6 +53,6 @@ def _check_finite(layer: SSMLayer) -> None:
     for key, parameter in layer.named_parameters():
         if not parameter.isfinite().all():
             raise RejectedInputError(
-                f"layer {type(layer).__name__}: {key} has NaN or infinite entries, expected "
+                f"layer {layer.kind}: {key} has NaN or infinite entries, expected "
                 "finite numbers; take an intact checkpoint"
             )

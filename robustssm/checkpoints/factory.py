@@ -1,9 +1,8 @@
 """Torch modules of a user's own code: `module.py:function`.
 
 Unlike a checkpoint, such a file is code, and is run. What it returns maps (batch, length,
-channels) to logits (batch, classes). A layer of it with a method `step_size()`, which returns dt
-of every channel, is an SSM layer to this project: resonance acts at its input, of shape (batch,
-length, channels), or (batch, channels, length) if the layer has `layout = "bhl"`.
+channels) to logits (batch, classes). `robustssm.layers.own` says which parts of it are SSM layers;
+docs/own-modules.md is the whole contract.
 """
 
 import copy
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -26,20 +25,28 @@ from robustssm.checkpoints.overrides import Overrides
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import read_contents
 from robustssm.layers.base import SSMLayer
+from robustssm.layers.own import OwnLayer, StateSpace, Steps
 from robustssm.networks.classifier import Classifier
 
 
-class FactoryModel(Classifier):
-    """A module of somebody else; of a tuple that it returns, the first entry is the logits.
+@runtime_checkable
+class WithLogits(Protocol):
+    """An output that holds the logits beside other things."""
 
+    logits: Tensor
+
+
+class FactoryModel(Classifier):
+    """A module of somebody else.
+
+    Of what it returns, the logits are the entry or attribute `logits`, or the first of a tuple.
     source: what is known of the code, for `to_dict`. What it takes and gives is what attributes
-    d_input and d_output of the module say, None if there is none.
+    d_input, d_output and tokens of the module say, None if there is none.
     """
 
     def __init__(self, module: nn.Module, source: Mapping[str, object]) -> None:
-        sizes = [getattr(module, key, None) for key in ("d_input", "d_output")]
-        channels, classes = (size if isinstance(size, int) else None for size in sizes)
-        super().__init__(channels, classes, None)
+        sizes = [getattr(module, key, None) for key in ("d_input", "d_output", "tokens")]
+        super().__init__(*(size if isinstance(size, int) else None for size in sizes))
         self.module, self._source = module, dict(source)
         # Its weights are the module's alone.
         for name in ("mean", "std"):
@@ -51,24 +58,42 @@ class FactoryModel(Classifier):
         given = [self.mean.tolist(), self.std.tolist()]
         return {"kind": "module", **self._source, **sizes, "input": given}
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return what the module makes of tokens (batch, length): (batch, length, channels)."""
+        embed: Any = self.module.embed
+        return cast(Tensor, embed(tokens))
+
+    @property
+    def state_size(self) -> int | None:
+        """Order of the layers; None if one does not say, or they differ."""
+        layers = self.ssm_layers()
+        known = all(layer.readable for layer in layers)
+        return super().state_size if known else None
+
     def ssm_layers(self) -> Sequence[SSMLayer]:
-        """Return the layers that offer a step size."""
-        layers = [
-            part for part in self.module.modules() if callable(getattr(part, "step_size", None))
-        ]
-        return cast(Sequence[SSMLayer], layers)
+        """Return the layers that say what system they are, or their step sizes."""
+        parts = self.module.modules()
+        kinds = (SSMLayer, StateSpace, Steps)
+        found = (part for part in parts if isinstance(part, kinds))
+        return [part if isinstance(part, SSMLayer) else OwnLayer(part) for part in found]
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits (batch, classes); lengths are passed on if there are any."""
         x = (x - self.mean) / self.std
         logits: Any = self.module(x) if lengths is None else self.module(x, lengths=lengths)
-        if isinstance(logits, tuple):
+        if isinstance(logits, Mapping) and "logits" in logits:
+            logits = logits["logits"]
+        elif isinstance(logits, WithLogits):
+            logits = logits.logits
+        elif isinstance(logits, tuple):
             logits = logits[0]
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            steps = isinstance(logits, Tensor) and logits.shape[:2] == x.shape[:2]
+            advice = "; pool over time in it" if steps else ""
             raise UsageError(
                 f"module {type(self.module).__name__}: returned {shape} for input "
-                f"{tuple(x.shape)}, expected logits (batch, classes); pool over time in it"
+                f"{tuple(x.shape)}, expected logits (batch, classes){advice}"
             )
         return logits
 
@@ -87,7 +112,8 @@ def build_module(
     if weights is not None:
         _load_strictly(module, weights, who)
     text = hashlib.sha256(path.read_bytes()).hexdigest()
-    return _checkpoint(module, {"function": function, "source_sha256": text}, settings, who)
+    notes = () if weights else (f"its weights are those that {function}() returns, no @weights.pth",)
+    return _checkpoint(module, {"function": function, "source_sha256": text}, settings, who, notes)
 
 
 def wrap_module(module: nn.Module, settings: Mapping[str, str]) -> Checkpoint:
@@ -127,7 +153,11 @@ def _code_hash(module: nn.Module) -> str:
 
 
 def _checkpoint(
-    module: nn.Module, source: Mapping[str, object], settings: Mapping[str, str], who: str
+    module: nn.Module,
+    source: Mapping[str, object],
+    settings: Mapping[str, str],
+    who: str,
+    notes: tuple[str, ...] = (),
 ) -> Checkpoint:
     """Return a module as a checkpoint, its inputs standardised as settings say."""
     network = FactoryModel(module, source)
@@ -135,13 +165,15 @@ def _checkpoint(
     standard = standardisation(options, network.d_input or 1)
     network.mean, network.std = standard["mean"], standard["std"]
     options.finish()
-    layers = len(network.ssm_layers())
-    note = (
-        f"{layers} layers offer a step size: resonance acts at their inputs"
+    layers = network.ssm_layers()
+    read = sum(layer.readable for layer in layers)
+    said = (
+        f"layers with a step size: {len(layers)}, resonance acts at their inputs; with a "
+        f"state_space() for gain and inspect: {read}"
         if layers
         else "no layer offers a step size (a method step_size()): evaluated at the input only"
     )
-    return unknown_checkpoint(network, {"source": "module"}, (note,))
+    return unknown_checkpoint(network, {"source": "module"}, (said, *notes))
 
 
 def _made(path: Path, function: str, who: str) -> nn.Module:

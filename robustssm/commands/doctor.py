@@ -10,7 +10,7 @@ from robustssm.commands.common import CommandError, SharedOptions, nothing_kept,
 
 
 @click.command()
-@shared("names", "models")
+@shared("names", "models", "task")
 @click.option(
     "--device",
     metavar="DEVICE",
@@ -36,7 +36,7 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
     Examples:
       robustssm doctor
       robustssm doctor --model 's4d/*,s4ptd' --full
-      robustssm doctor --model s5/1 --format json
+      robustssm doctor --model own=net.py:make --data file:samples.npz
 
     Exit codes: 0 no check failed; 2 usage; 4 a check failed, or a checkpoint is rejected.
     """
@@ -48,7 +48,7 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
 
     asked = SharedOptions(**options)
     setting = Setting(
-        tuple(read_subject(ref) for ref in asked.refs(default="s4d")),
+        tuple(read_subject(ref, asked.task) for ref in asked.refs(default="s4d")),
         resolve_device(device),
         full=not quick,
         folder=output,

@@ -54,6 +54,10 @@ class SSMLayer(nn.Module, ABC):
     # The rules of discretisation that the layer can follow, the default first.
     rules: tuple[str, ...] = ("zoh", "bilinear")
     discretization: str
+    # The axes of its input: (batch, length, channels), or `bhl`.
+    layout: str = "blh"
+    # Whether its poles are known.
+    readable: bool = True
     dt: Tensor
     A: Tensor
     B: Tensor
@@ -72,6 +76,16 @@ class SSMLayer(nn.Module, ABC):
         self.d, self.channels, self.bidirectional, self.l_max = d, channels, bidirectional, l_max
         self.d_out = channels * d
         self.D = nn.Parameter(torch.randn(d)) if feedthrough else None
+
+    @property
+    def kind(self) -> str:
+        """The name of its class."""
+        return type(self).__name__
+
+    @property
+    def hooked(self) -> nn.Module:
+        """The module whose input is the layer's: itself, unless it stands for another."""
+        return self
 
     def _hold(self, **shapes: tuple[int, ...]) -> None:
         """Make float64 parameters of the dynamics by their shapes, zero until they are loaded."""

@@ -60,7 +60,8 @@ class LinearSystem(Spectrum):
 
     dt (c,): the geometric mean if the states of a system have steps of their own; B (c, m, q):
     discrete without, continuous with a low-rank term; C (c, p, m); D (c, p, q); by_length: C
-    belongs to kernels of one length only (a DSS kernel normalised over its length).
+    belongs to kernels of one length only (a DSS kernel normalised over its length). Abar (c, m, m):
+    of a full system C (I - Abar / z)^-1 B + D, all real; None for the others.
     """
 
     dt: FloatArray
@@ -68,3 +69,4 @@ class LinearSystem(Spectrum):
     C: ComplexArray
     D: FloatArray
     by_length: bool = False
+    Abar: FloatArray | None = None

@@ -40,8 +40,9 @@ class Classifier(nn.Module, ABC):
 
     @property
     def state_size(self) -> int | None:
-        """Order of the state-space systems in HiPPO's sense, None if not known."""
-        return None
+        """Order of the systems, every conjugate counted; None if layers differ, or without any."""
+        orders = {layer.order for layer in self.ssm_layers()}
+        return orders.pop() if len(orders) == 1 else None
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the embedding of each token (batch, length): (batch, length, channels)."""

@@ -158,12 +158,6 @@ class SequenceModel(BlockClassifier):
         self.final_norm = Norm(final, b.d_model, b.norm_eps)
         self.decoder = nn.Linear(b.d_model, b.d_output) if b.decoder else nn.Identity()
 
-    @property
-    def state_size(self) -> int | None:
-        """Order of the systems, every conjugate counted; None if layers differ."""
-        orders = {layer.order for layer in self.ssm_layers()}
-        return orders.pop() if len(orders) == 1 else None
-
     def to_dict(self) -> dict[str, object]:
         """Return the blueprint, as on a checkpoint's card."""
         return self.blueprint.to_dict()
