@@ -176,7 +176,7 @@ class Dense(LayerSystem):
 
         def response(part: FloatArray) -> ComplexArray:
             s = 1j * np.tan(0.5 * np.broadcast_to(part, (len(A), part.shape[1])))
-            H = C @ np.linalg.solve(s[..., None, None] * eye - A, B + 0j) + D
+            H: Array = C @ np.linalg.solve(s[..., None, None] * eye - A, B + 0j) + D
             return H[:, :, 0, 0] if B.shape[-1] == 1 else np.moveaxis(H[0], 0, 2)
 
         return in_blocks(response, theta, A.size + B.size)

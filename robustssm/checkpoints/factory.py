@@ -112,7 +112,9 @@ def build_module(
     if weights is not None:
         _load_strictly(module, weights, who)
     text = hashlib.sha256(path.read_bytes()).hexdigest()
-    notes = () if weights else (f"its weights are those that {function}() returns, no @weights.pth",)
+    notes = (
+        () if weights else (f"its weights are those that {function}() returns, no @weights.pth",)
+    )
     return _checkpoint(module, {"function": function, "source_sha256": text}, settings, who, notes)
 
 

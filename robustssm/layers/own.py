@@ -25,7 +25,7 @@ from robustssm.layers.diagonal import GeneralDiagonal
 from robustssm.layers.full import FullMatrix
 from robustssm.layers.mimo import GeneralMIMO
 from robustssm.layers.parameters import real_pair
-from robustssm.layers.systems import LinearSystem, Spectrum
+from robustssm.layers.systems import LinearSystem
 from robustssm.typing import Array, FloatArray
 
 # A discrete pole that forgets at once, whose logarithm is finite.
@@ -35,6 +35,10 @@ _EXPECTED = (
     "(d, n, n) of one per channel; D None, a number, (d,) or (d, d); dt a number, one per channel "
     "or per state of a diagonal A, or None"
 )
+
+
+def _of_linear(name: str) -> Any:
+    return lambda self, *arguments: getattr(self.linear, name)(*arguments)
 
 
 @runtime_checkable
@@ -54,7 +58,15 @@ class Steps(Protocol):
 
 
 class OwnLayer(SSMLayer):
-    """A part of somebody else's module that is a `StateSpace`, or has `Steps` alone."""
+    """A part of somebody else's module that is a `StateSpace`, or has `Steps` alone.
+
+    What it is asked about its system `linear` answers.
+    """
+
+    order = property(lambda self: self.linear.order)
+    impulse, mixing, recurrence, spectrum, system = map(
+        _of_linear, ("impulse", "mixing", "recurrence", "spectrum", "system")
+    )
 
     def __init__(self, part: nn.Module) -> None:
         nn.Module.__init__(self)
@@ -93,37 +105,12 @@ class OwnLayer(SSMLayer):
             said = " ".join(f"{type(error).__name__}: {error}".split())
             raise RejectedInputError(f"layer {self.kind}: its {method}() raised {said}") from error
 
-    @property
-    def order(self) -> int:
-        """Order of each system."""
-        return self.linear.order
-
     def step_size(self) -> Tensor:
         """Return dt per channel: what the layer itself says first."""
         if not isinstance(self.part, Steps):
             return self.linear.step_size()
         steps = self._asked("step_size")
         return steps if isinstance(steps, Tensor) else torch.as_tensor(steps, dtype=torch.float64)
-
-    def impulse(self, L: int) -> Tensor:
-        """Return the impulse response of the system."""
-        return self.linear.impulse(L)
-
-    def mixing(self) -> tuple[Tensor, Tensor] | None:
-        """Return B and C of the system, if its channels share states."""
-        return self.linear.mixing()
-
-    def recurrence(self, u: Tensor) -> Tensor:
-        """Return the output of the system, step by step."""
-        return self.linear.recurrence(u)
-
-    def spectrum(self) -> Spectrum:
-        """Return the poles of the system."""
-        return self.linear.spectrum()
-
-    def system(self, L: int) -> LinearSystem:
-        """Return the system."""
-        return self.linear.system(L)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return what a copy of the layer makes of u (batch, length, d), in its own precision."""
@@ -229,6 +216,6 @@ class _FullD(GeneralMIMO):
 def _array(value: Any) -> Array:
     """Return numbers as float64, or complex128 if one is not real."""
     if isinstance(value, Tensor):
-        value = value.detach().cpu().resolve_conj().resolve_neg().numpy()
+        value = value.detach().cpu().to(torch.complex128).resolve_conj().numpy()
     numbers = np.asarray(value).astype(np.complex128)
     return numbers if numbers.imag.any() else numbers.real
