@@ -215,10 +215,11 @@ def test_train_writes_a_checkpoint_that_sweep_takes(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("pdf_only")
 def test_transfer_json_on_the_command_line(tmp_path: Path) -> None:
-    result = call("transfer", "--n", "16", "--format", "json", "--omega", "1,80.9",
+    result = call("transfer", "--n", "16", "--format", "json", "--omega", "1,80.9,1",
                   "--output", str(tmp_path))  # fmt: skip
     content = json.loads(result.stdout)
     assert content["n"] == 16 and content["readout"] == "e0"
+    assert [v["omega"] for v in content["inits"]["hippo"]["values"]] == [1.0, 80.9, 1.0]
     values = content["inits"]["hippo"]["values"]
     # e0 reads 1 / (1 + s).
     assert values[0]["re"] == pytest.approx(0.5, abs=1e-15)

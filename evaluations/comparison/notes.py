@@ -10,9 +10,9 @@ from robustssm.evaluations.statistics.max_statistic import SEED
 from robustssm.evaluations.statistics.seed_comparison import smallest_p
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """Return the lines that belong beside the tables of a comparison."""
-    compared, reference, grids = comparison.compared, comparison.reference, comparison.grids
+def caveats(comparison: Comparison) -> list[str]:
+    """Return the lines that a reader has to know whichever numbers are shown."""
+    compared, grids = comparison.compared, comparison.grids
     lines = []
     if compared.partial:
         lines.append(f"PARTIAL: --limit was set, the first {compared.n} samples only")
@@ -37,6 +37,13 @@ def notes(comparison: Comparison) -> list[str]:
             f"{', '.join(single)}: one training seed; intervals are over the {compared.n} samples "
             "and say nothing about retraining"
         )
+    return lines
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Return the lines that belong beside the tables of a comparison."""
+    compared, reference, grids = comparison.compared, comparison.reference, comparison.grids
+    lines = caveats(comparison)
     lines += [
         f"{k} training seeds: mean and Student's interval over seeds, normal values assumed; none "
         "where the seeds agree"

@@ -139,7 +139,7 @@ class TransferResult:
                 "relative_norm": measure.relative_norm,
             }
             values = np.abs(measure.response.transfer(np.array(self.omega)))
-            row |= {f"|G| at {w:g}": float(v) for w, v in zip(self.omega, values, strict=True)}
+            row |= {f"|G| at {w:.12g}": float(v) for w, v in zip(self.omega, values, strict=True)}
             rows.append(row)
         return pd.DataFrame(rows).astype({"relative_norm": np.float64})
 

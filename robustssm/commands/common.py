@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from robustssm.commands import completion, terminal
+from robustssm.commands import completion
 from robustssm.commands.config import with_config
+from robustssm.commands.loudness import wide
 from robustssm.commands.parameter_types import SuffixedPath
+from robustssm.commands.progress import Advance, progress
 from robustssm.errors import UsageError
 from robustssm.plain_text import visible
 
@@ -133,6 +135,7 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
     "progress": choice(
         "--progress", of=("auto", "bar", "plain", "none"), help="How progress is shown."
     ),
+    "wide": wide,
     "run": click.argument("run", type=_FOLDER, metavar="RUN"),
     "runs": click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_FOLDER),
     "reuse": click.option(
@@ -157,7 +160,7 @@ class SharedOptions:
 
     names, models, settings: as `checkpoints.model_names.resolve` reads them; task: None for
     that of the models; seed: of the noise; limit: use the first samples only; jobs: number of
-    processes, None for one per core; style, progress: how `terminal` shows results and progress.
+    processes, None for one per core; style, progress: how results and progress are shown.
     """
 
     names: tuple[str, ...] = ()
@@ -191,9 +194,9 @@ class SharedOptions:
 
         return make_plan(self.refs(), noise, task=self.task, seed=self.seed, limit=self.limit)
 
-    def steps(self, total: int, what: str) -> AbstractContextManager[terminal.Advance]:
-        """Return `terminal.progress` of `total` pieces of work."""
-        return terminal.progress(total, what, self.progress)
+    def steps(self, total: int, what: str) -> AbstractContextManager[Advance]:
+        """Return `progress` of `total` pieces of work."""
+        return progress(total, what, self.progress)
 
     def each(
         self, work: Callable[..., Result], pieces: Sequence[Sequence[Any]], what: str

@@ -31,20 +31,23 @@ if TYPE_CHECKING:
     "clean, mean, worst, worst_crossfit, auc, eps50, mce, relative_mce; difference, "
     "conditions_differ, conditions_better, conditions_worse (model minus reference). Repeatable.",
 )
-@shared("style")
+@click.option("--full", is_flag=True, help="Print all tables, and how numbers are computed.")
+@shared("wide", "style")
 def compare(
     runs: tuple[Path, ...],
     models: tuple[str, ...],
     reference: str | None,
     thresholds: tuple[str, ...],
+    full: bool,
     style: str,
 ) -> None:
     """Compare models of finished sweeps, paired by sample.
 
     All models saw the same samples with the same noise, so differences are paired. Runs must agree
     in data, limit and noise seeds. Nothing is computed by a model, and nothing is written.
-    Intervals are 95%; with several training seeds the seeds are the replicates. csv is one tidy
-    table.
+    Intervals are 95%; with several training seeds the seeds are the replicates. Printed are the
+    differences from the reference at each strength; --full adds accuracies, whole curves and
+    modes. csv and json always hold all of it.
 
     \b
     Examples:
@@ -67,7 +70,7 @@ def compare(
     compared = gather([RunDirectory(path) for path in runs], names_in(models))
     comparison = compare_models(compared, reference)
     judged = [limit.judge(comparison) for limit in limits]
-    _show(comparison, [str(path) for path in runs], style)
+    _show(comparison, [str(path) for path in runs], style, full)
     failed = [line for lines, _ in judged for line in lines]
     undecided = [line for _, lines in judged for line in lines]
     if failed:
@@ -97,9 +100,9 @@ def _some(lines: Sequence[str]) -> str:
     return f"{'; '.join(lines[:3])}{more}"
 
 
-def _show(comparison: "Comparison", runs: list[str], style: str) -> None:
+def _show(comparison: "Comparison", runs: list[str], style: str, full: bool) -> None:
     """Print a comparison on stdout, as `style` says."""
-    from robustssm.evaluations.comparison.notes import notes
+    from robustssm.evaluations.comparison.notes import caveats, notes
 
     lines = notes(comparison)
     compared = comparison.compared
@@ -120,9 +123,13 @@ def _show(comparison: "Comparison", runs: list[str], style: str) -> None:
         "notes": lines,
     }
     parts: list[terminal.Table | str] = []
-    for table in compare_tables.tables(comparison) if style in ("table", "md") else ():
+    for table in compare_tables.digest(comparison):
+        parts += [terminal.Heading(table.title), table, ""]
+    for table in compare_tables.tables(comparison) if full else ():
         parts += [terminal.Heading(table.title), table, ""] if style == "md" else [table]
-    parts += map(terminal.Item, lines)
+    parts += map(terminal.Item, lines if full else caveats(comparison))
+    if style == "table" and not full:
+        parts.append("--full adds accuracies, whole curves, modes, and how numbers are computed.")
     terminal.show(style, *parts, content=content, rows=_tidy(comparison))
     if style == "csv":
         for line in lines:

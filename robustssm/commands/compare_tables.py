@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from robustssm.commands import terminal
@@ -31,13 +32,72 @@ _LABELS = {
 }
 
 
-def tables(comparison: "Comparison") -> Iterator[terminal.Table]:
-    """Yield the tables that a reader sees, one noise after the other."""
-    partial = " PARTIAL (--limit)" if comparison.compared.partial else ""
+# Of a digest: what a difference at one strength is called.
+_DIGEST = {"acc_worst_crossfit": "worst mode", "acc_mean_over_modes": "accuracy"}
+
+
+def digest(comparison: "Comparison") -> Iterator[terminal.Table]:
+    """Yield a few lines for each noise and model: better or worse than the reference, and where.
+
+    Of models that are not compared: the accuracy at each strength.
+    """
     for grid in comparison.grids:
+        differences = _of(comparison.differences, grid)
+        if differences.empty:
+            yield next(tables(comparison, grid))
+            continue
+        for model, group in differences.groupby("model", sort=False):
+            whole = group[group["train_seed"] == "all"]
+            rows = (
+                whole if len(whole) else group[group["train_seed"] == group["train_seed"].iloc[0]]
+            )
+            title = f"{model} minus {comparison.reference}, {grid.title}, n = {grid.n}"
+            yield _digest(title, rows.to_dict("records"))
+
+
+def _digest(title: str, rows: list[dict[str, Any]]) -> terminal.Table:
+    """Return the lines on one model and noise; rows: its differences from the reference."""
+    names = {row["quantity"] for row in rows}
+    at = next(name for name in _DIGEST if name in names)
+    found = [("clean accuracy", row) for row in rows if row["quantity"] == "acc_clean"]
+    found += [
+        (f"{_DIGEST[at]} at eps {row['eps']:g} {row['eps_unit']}", row)
+        for row in rows
+        if row["quantity"] == at
+    ]
+    lines = []
+    for what, row in found:
+        low, high = row["ci_low"], row["ci_high"]
+        verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+        lines.append((what, _value(row, signed=True), "" if math.isnan(low) else verdict))
+    counts = {row["quantity"].partition("_")[2]: row for row in rows}
+    if "differ" in counts:
+        differ, better, worse = (counts[name] for name in ("differ", "better", "worse"))
+        p = "" if math.isnan(differ["p"]) else f", p = {differ['p']:.2g}"
+        of = f"{differ['value']:g} {' '.join(differ['detail'].split()[:2])}"
+        said = f"better at {better['value']:g}, worse at {worse['value']:g}{p}"
+        lines.append(("conditions that differ", of, said))
+    pads = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
+
+    def words(line: dict[str, str]) -> str:
+        padded = (f"{text:{pad}}" for text, pad in zip(line.values(), pads, strict=True))
+        return f"  {'  '.join(padded)}".rstrip()
+
+    return replace(terminal.written(title, ["", "difference", "verdict"], lines), words=words)
+
+
+def tables(
+    comparison: "Comparison", only: "StrengthGrid | None" = None
+) -> Iterator[terminal.Table]:
+    """Yield the tables that a reader sees, one noise after the other; only: of this one."""
+    partial = " PARTIAL (--limit)" if comparison.compared.partial else ""
+    for grid in comparison.grids if only is None else (only,):
         title = f"{grid.title}, n = {grid.n}{partial}"
         models = _of(comparison.models, grid)
-        yield terminal.written(f"{title}: accuracy at each strength", *_strengths_table(models))
+        accuracies = terminal.written(
+            f"{title}: accuracy at each strength", *_strengths_table(models)
+        )
+        yield replace(accuracies, aside=("of", "worst (naive)", "chosen"))
         yield terminal.written(f"{title}: whole curves", *_curves_table(models))
         parts = _of(comparison.components, grid)
         if len(parts):
@@ -46,7 +106,7 @@ def tables(comparison: "Comparison") -> Iterator[terminal.Table]:
         differences = _of(comparison.differences, grid)
         if len(differences):
             against = f"{title}: model minus {comparison.reference}"
-            yield terminal.written(against, *_pairs_table(differences))
+            yield replace(terminal.written(against, *_pairs_table(differences)), aside=("of", "by"))
             modes = _of(comparison.modes, grid)
             if len(modes) and grid.modes.size > 1:
                 yield terminal.written(

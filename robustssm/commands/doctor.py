@@ -7,6 +7,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, SharedOptions, nothing_kept, output, shared
+from robustssm.commands.loudness import asked
 
 
 @click.command()
@@ -46,15 +47,15 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
     from robustssm.evaluations.doctor.table import planned
     from robustssm.execution import resolve_device
 
-    asked = SharedOptions(**options)
+    shared_options = SharedOptions(**options)
     setting = Setting(
-        tuple(read_subject(ref, asked.task) for ref in asked.refs(default="s4d")),
+        tuple(read_subject(ref, shared_options.task) for ref in shared_options.refs(default="s4d")),
         resolve_device(device),
         full=not quick,
         folder=output,
         threads=torch.get_num_threads(),
     )
-    with asked.steps(len(planned(setting)), "checks") as advance:
+    with shared_options.steps(len(planned(setting)), "checks") as advance:
         findings = examine(setting, lambda finding: advance(failed=finding.verdict == "fail"))
     checks = [finding.to_dict() for finding in findings]
     counts = {v: sum(f.verdict == v for f in findings) for v in ("pass", "fail", "not available")}
@@ -62,8 +63,8 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
         {**row, "facts": ", ".join(f"{k} {v}" for k, v in row["facts"].items())} for row in checks
     ]
     table = terminal.Table("checks", rows, words=_in_words, upright=True)
-    terminal.show(asked.style, table, content={"schema": 1, "checks": checks})
-    if asked.style == "table":
+    terminal.show(shared_options.style, table, content={"schema": 1, "checks": checks})
+    if shared_options.style == "table":
         terminal.say(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if failed:
@@ -72,8 +73,11 @@ def doctor(device: str, quick: bool, output: Path, **options: Any) -> None:
 
 
 def _in_words(row: dict[str, Any]) -> str:
-    """Return a finding in a paragraph."""
+    """Return a finding in a paragraph; in a line if it did not fail and nobody wants details."""
     about = f" of {row['model']}" if row["model"] else ""
+    if row["verdict"] != "fail" and not asked("verbose"):
+        why = f": {row['reason']}" if row["verdict"] != "pass" else ""
+        return f"{row['verdict'].upper()}  {row['check']}{about}{why}"
     lines = [f"{row['verdict'].upper()}  {row['check']}{about}: {row['compared']}", row["reason"]]
     if row["value"] is not None:
         within = f"at most {row['tolerance']:.3g} ({row['reason']})"

@@ -7,6 +7,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
+from robustssm.commands.loudness import asked
 from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     help="What a row of the table is.",
 )
 @output(help="Folder of figures and tables. Default: runs/gain-<first model>.")
-@shared("figures", "style", "progress")
+@shared("figures", "wide", "style", "progress")
 def gain(
     layers: tuple[int, ...],
     length: int | None,
@@ -66,11 +67,11 @@ def gain(
     """
     from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 
-    asked = SharedOptions(**options)
-    references = asked.refs()
+    given = SharedOptions(**options)
+    references = given.refs()
     models = []
     drawn = len(references) + 1 if figures else 0
-    with asked.steps(len(references) + drawn, "gain") as advance:
+    with given.steps(len(references) + drawn, "gain") as advance:
         for ref in references:
             checkpoint = ref.load()
             measured = model_gain(
@@ -90,7 +91,7 @@ def gain(
             folder = output or Path("runs") / f"gain-{str(references[0]).replace('/', '-')}"
             drawing.draw_all(result, folder, report=advance)
             terminal.note(f"figures and their data: {folder}")
-    _show(result, per, asked.style)
+    _show(result, per, given.style)
     notes: dict[str, list[str]] = {}
     for model in models:
         for note in model.notes:
@@ -158,6 +159,14 @@ CHANNEL: tuple[terminal.Column, ...] = (
 )
 
 
+# Headings that --wide alone shows: of channels, and of layers or models.
+ASIDE = (
+    ("dt", "<=", "theta", "aliased", "Q", "dc", "spike pole", "finite", "hankel", "rank"),
+    ("systems", "<=", "ratio q25", "median", "q75", "spike pole", "pole kept", "peak/median",
+     "resonance", "finite", "rank"),
+)  # fmt: skip
+
+
 def _show(result: "GainResult", per: str, style: str) -> None:
     spikes = sorted({model.spike for model in result.models})
     lengths = sorted({model.length for model in result.models})
@@ -168,6 +177,7 @@ def _show(result: "GainResult", per: str, style: str) -> None:
     columns = CHANNEL if per == "channel" else SUMMARY
     if per != "model":
         columns = (("layer", "layer", ""), *columns)
-    table = terminal.Table(title, result.table(per), (("model", "model", ""), *columns))
-    legend = [] if per == "channel" else [LEGEND]
+    columns = (("model", "model", ""), *columns)
+    table = terminal.Table(title, result.table(per), columns, aside=ASIDE[per != "channel"])
+    legend = [LEGEND] if per != "channel" and asked("wide") else []
     terminal.show(style, table, *legend, *result.verdicts(), content=result.to_json(per))

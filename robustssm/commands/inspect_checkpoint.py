@@ -54,9 +54,9 @@ def inspect_checkpoint(**options: Any) -> None:
     model = asked.one_ref("inspect")
     with one_thread():
         examined = examine(model.load())
-    facts = [{"": key, "value": _shown(v)} for key, v in examined.facts.items() if v is not None]
+    facts = {key: _shown(v) for key, v in examined.facts.items() if v is not None}
     layers = list(examined.layers)
-    parts = [terminal.Table(checkpoint, facts)]
+    parts = terminal.facts(checkpoint, facts)
     if layers:
         parts.append(terminal.Table("SSM layers", layers, _COLUMNS))
     content = {"checkpoint": checkpoint, **examined.to_dict()}

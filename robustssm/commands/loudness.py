@@ -3,6 +3,17 @@
 import click
 
 
+def _keep(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Note what is asked for."""
+    if wanted:
+        ctx.meta[f"robustssm.{parameter.name}"] = True
+
+
+wide = click.option(
+    "--wide", is_flag=True, expose_value=False, callback=_keep, help="Show every column."
+)
+
+
 def loudness() -> list[click.Option]:
     """Return the options of every command that say how much it prints."""
     texts = {
@@ -10,14 +21,9 @@ def loudness() -> list[click.Option]:
         "verbose": (["-v", "--verbose"], "Print details as well."),
         "debug": (["--debug"], "Show the traceback of an error, as ROBUSTSSM_DEBUG=1."),
     }
-
-    def keep(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-        if wanted:
-            ctx.meta[f"robustssm.{parameter.name}"] = True
-
     return [
         click.Option(
-            [name, *spelling], is_flag=True, is_eager=True, expose_value=False, callback=keep,
+            [name, *spelling], is_flag=True, is_eager=True, expose_value=False, callback=_keep,
             help=text,
         )
         for name, (spelling, text) in texts.items()
@@ -25,6 +31,6 @@ def loudness() -> list[click.Option]:
 
 
 def asked(name: str) -> bool:
-    """Return whether the command is to be `quiet` or `verbose`, or to show errors in full."""
+    """Return whether an option is given: quiet, verbose, debug or wide."""
     ctx = click.get_current_context(silent=True)
     return ctx is not None and bool(ctx.meta.get(f"robustssm.{name}"))

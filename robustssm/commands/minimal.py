@@ -9,6 +9,40 @@ from robustssm.commands import completion, terminal
 from robustssm.commands.common import UNITS, SharedOptions, choice, nothing_kept, output, shared
 from robustssm.errors import UsageError
 
+# What a reader sees; json and csv have the names of variables.
+_STRENGTHS: tuple[terminal.Column, ...] = (
+    ("model", "model", ""),
+    ("samples", "n", ""),
+    ("right when clean", "right", ""),
+    ("median of the smallest eps", "median_eps", ".4g"),
+    (
+        "95% interval",
+        lambda row: f"[{row['ci_low']:.4g}, {row['ci_high']:.4g}]" if "ci_low" in row else "-",
+        "",
+    ),
+    ("least of all samples", "smallest", ".4g"),
+    ("right again at a larger eps", "not_monotone", ""),
+    ("never broken", "not_found", ""),
+    ("passes per sample", "passes_per_sample", ".4g"),
+)
+_SIGNS: tuple[terminal.Column, ...] = (
+    ("model", "model", ""),
+    ("samples", "samples", ""),
+    ("gradients that are zero", "zero", ""),
+    ("gradients that are tiny", "tiny", ""),
+    ("gradients that are NaN or infinite", "nonfinite", ""),
+    ("samples whose logits do not repeat", "unrepeatable", ""),
+    ("loaded in training mode", lambda row: "yes" if row["was_training"] else "no", ""),
+    ("accuracy, clean", "clean", ".3f"),
+    ("accuracy, attack with gradients", "white", ".3f"),
+    ("accuracy, search without gradients", "black", ".3f"),
+    ("broken by the search alone", "black_only", ""),
+    ("margin lower by the search", "black_lower", ""),
+    ("accuracy, attack without limit", "unlimited", ".3f"),
+    ("its strength", lambda row: f"{row['limit']:g} {row['unit']}", ""),
+    ("accuracy by chance", "chance", ".3f"),
+    ("warnings", "warnings", ""),
+)
 _OPTIONS = ("models", "task", "seed", "limit", "jobs", "style", "progress")
 
 
@@ -81,11 +115,11 @@ def minimal(
         searches.strengths_summary(frame, frame.attrs["passes"], search.unit) for frame in frames
     ]
     title = f"{attacker!r}: smallest eps in {search.unit}"
-    terminal.show(asked.style, terminal.Table(title, rows, upright=True))
+    terminal.show(asked.style, terminal.Table(title, rows, _STRENGTHS, upright=True))
 
 
 @click.command()
-@shared(*_OPTIONS)
+@shared("names", *_OPTIONS)
 @click.option("--modes", default="1-64", metavar="MODES", help="Range of DFT bins, as in 1-64.")
 @click.option("--eps", default=0.1, metavar="EPS", help="Strength.")
 @choice("--eps-unit", "unit", of=UNITS, help="Unit of eps.")
@@ -127,7 +161,7 @@ def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
     lines = [f"{row['model']}: {line}" for row, warnings in results for line in warnings]
     title = f"Gradients, modes {low}-{high}, eps {eps:g} {unit}"
     lines = lines or ["no sign of masked gradients"]
-    terminal.show(asked.style, terminal.Table(title, rows, upright=True), *lines)
+    terminal.show(asked.style, terminal.Table(title, rows, _SIGNS, upright=True), *lines)
     if asked.style in ("csv", "json"):
         for line in lines:
             terminal.note(line)

@@ -31,24 +31,24 @@ class Expression(click.types.StringParamType):
 
 
 class Numbers(click.types.StringParamType):
-    """Comma-separated numbers, each once; what: their name in messages."""
+    """Comma-separated numbers; what: their name in messages; once: repeats are left out."""
 
-    def __init__(self, what: str) -> None:
-        self.what, self.name = what, f"{what}[,{what}]"
+    def __init__(self, what: str, once: bool = True) -> None:
+        self.what, self.name, self.once = what, f"{what}[,{what}]", once
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the numbers as a tuple; raise UsageError if one is none."""
         if not isinstance(value, str):
             return value
-        numbers: dict[float, None] = {}
+        numbers: list[float] = []
         for part in value.split(","):
             try:
-                numbers[number(part)] = None
+                numbers.append(number(part))
             except ValueError:
                 raise UsageError(
                     f"{self.what}: {part.strip()!r} is not a number, expected as in 0.1,0.3,1"
                 ) from None
-        return tuple(numbers)
+        return tuple(dict.fromkeys(numbers) if self.once else numbers)
 
 
 class Range(click.types.StringParamType):

@@ -8,6 +8,7 @@ import click
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, cores, output, shared
 from robustssm.commands.draw import printing
+from robustssm.commands.progress import log
 from robustssm.errors import UsageError
 
 
@@ -79,7 +80,7 @@ def reproduce(
         for one in chosen:
 
             def started(step: str, who: str = one.name) -> None:
-                terminal.log(f"reproduce: {who}, {step}", asked.progress)
+                log(f"reproduce: {who}, {step}", asked.progress)
 
             settings = {**(one.quick if quick else one.full), **changes}
             tables = running.run(

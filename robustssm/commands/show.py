@@ -8,6 +8,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, output, shared
+from robustssm.commands.loudness import asked
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -54,7 +55,7 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
 
     state = inspect(run, verify)
     tables = read_tables(state)
-    parts = _parts(state, tables, style, errors)
+    parts = _parts(state, tables, errors)
     terminal.show(style, *parts, content=_record(state, tables, errors), rows=tables.overview)
     if tables.stale and not tables.summary.empty and style in ("table", "md"):
         terminal.note(
@@ -152,17 +153,9 @@ def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, An
     }
 
 
-def _parts(
-    state: "Inspection", tables: "Tables", style: str, errors: bool
-) -> list[terminal.Table | str]:
+def _parts(state: "Inspection", tables: "Tables", errors: bool) -> list[terminal.Table | str]:
     """Return the tables and lines that `table` and `md` show."""
-    facts, path = _facts(state), str(state.run.path)
-    if style == "md":
-        rows = [{"what": name, "value": value} for name, value in facts.items()]
-        parts: list[terminal.Table | str] = [terminal.Table(path, rows), ""]
-    else:
-        width = max(map(len, facts))
-        parts = [path, *(f"  {name:<{width}}  {value}" for name, value in facts.items()), ""]
+    parts = [*terminal.facts(str(state.run.path), _facts(state)), ""]
     if not tables.summary.empty:
         title = "Clean accuracy" if tables.overview.empty else "Overview"
         mark = " PARTIAL (--limit)" if state.partial else ""
@@ -193,17 +186,20 @@ def _facts(state: "Inspection") -> dict[str, str]:
         "on disk": size(disk_bytes(state.run.path)),
         "command": shlex.join(["robustssm", *argv]) if argv else "none on record",
         "task": content.get("task"),
-        "data hash": str(content.get("task_hash", ""))[:12],
         "samples": f"PARTIAL: the first {limit}" if limit is not None else samples,
         "noise": ", ".join(map(str, content.get("noise") or [])),
         "noise seed": content.get("seed"),
         "noise seeds": content.get("noise_seeds"),
         "device": content.get("device"),
-        "plan": content.get("plan"),
-        "schema": content.get("schema"),
-        "versions": ", ".join(f"{k} {v}" for k, v in sorted(versions.items())),
         "models": ", ".join(models),
     }
+    if asked("verbose"):
+        facts |= {
+            "data hash": str(content.get("task_hash", ""))[:12],
+            "plan": content.get("plan"),
+            "schema": content.get("schema"),
+            "versions": ", ".join(f"{k} {v}" for k, v in sorted(versions.items())),
+        }
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 

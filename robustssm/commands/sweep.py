@@ -11,6 +11,7 @@ from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, cores, nothing_kept, output, shared
 from robustssm.commands.noise_options import noise_options, read_noises
 from robustssm.commands.parameter_types import BatchSize
+from robustssm.commands.progress import duration
 from robustssm.commands.sections import SectionedCommand
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: s
     title = f"dry run of {run.path}: nothing is computed"
     terminal.show(style, terminal.Table(title, [record], upright=True))
     terminal.note(
-        f"about {terminal.duration(seconds)} with {execution.jobs} at a time, "
+        f"about {duration(seconds)} with {execution.jobs} at a time, "
         f"{estimated.disk / 2**20:.3g} MiB"
     )
     for error in estimated.errors:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from robustssm.commands import terminal
+from robustssm.commands.progress import progress
 from robustssm.evaluations.results.paired_tests import pairs
 from robustssm.evaluations.statistics.power import smallest_difference
 from robustssm.evaluations.sweep.plan import Plan
@@ -17,7 +18,7 @@ from robustssm.execution import stopped_by_signals
 class TerminalWatcher(Watcher):
     """Shows progress and notes on stderr; state is what the directory held, None before that.
 
-    name: what is computed, before the bar; progress: as of `terminal.progress`; stack: ends the
+    name: what is computed, before the bar; progress: as of `progress`; stack: ends the
     bar; chatty: whether to say what is computed where, and which differences it can find.
     """
 
@@ -37,7 +38,7 @@ class TerminalWatcher(Watcher):
             planned = len(state.planned)
             self.note(f"{run.path}: {todo} of {planned} cells to compute, {where}{trouble}")
             note_detectable(plan)
-        bar = terminal.progress(todo, self._name, self._progress)
+        bar = progress(todo, self._name, self._progress)
         self._advance = self._stack.enter_context(bar)
 
     def finished(self, cell: str, error: str) -> None:
@@ -70,8 +71,8 @@ def note_detectable(plan: Plan) -> None:
     conditions = len(plan.cells) // len(plan.models) - 1
     tests = max(1, len(compared) * conditions)
     one, all_of_them = (smallest_difference(plan.samples, k) for k in (1, tests))
+    corrected = f" ({all_of_them:.2g} after correcting for {tests} tests)" if tests > 1 else ""
     terminal.note(
-        f"smallest difference of two checkpoints' accuracies found with power 0.8 (n = "
-        f"{plan.samples}, one in ten samples discordant): {one:.3f} in one test, "
-        f"{all_of_them:.3f} among {tests}"
+        f"with {plan.samples} samples, differences below about {one:.2g}{corrected} will probably "
+        "be missed"
     )

@@ -73,8 +73,8 @@ def tasks(
     rows: list[dict[str, Any]] = [] if frame is None else frame.to_dict("records")
     for row in rows:
         row |= {key: int(row[key]) for key in ("sample_id", "label", "steps")}
-    facts = [{"": key, "value": _shown(v)} for key, v in card.items() if v is not None]
-    parts = [terminal.Table(loaded.spec, facts)]
+    facts = {key: _shown(v) for key, v in card.items() if v is not None}
+    parts = terminal.facts(loaded.spec, facts)
     if rows:
         columns = [key for key in rows[0] if key != "start"]
         if loaded.tokens is not None:

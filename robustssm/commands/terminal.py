@@ -2,11 +2,11 @@
 
 import json
 import sys
-import time
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -16,10 +16,7 @@ from robustssm.storage.writing import finite
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Seconds between two plain progress lines, which replace the bar if stderr is no terminal.
-PLAIN_INTERVAL = 30.0
-
+    from rich.console import Console
 
 # Where results go while `results_alone` keeps everything else from there.
 _results: list[TextIO] = []
@@ -71,7 +68,7 @@ class Table:
     own names by default; digits: format of the floats of columns without a format; words: the
     text of a row, which `table` prints instead of a table; upright: a single row is shown as names
     and values, one below the other; prose: cells hold sentences, which stand on the left and are
-    broken into lines.
+    broken into lines; aside: headings that --wide alone shows.
     """
 
     title: str
@@ -81,6 +78,7 @@ class Table:
     words: Callable[[Any], str] | None = None
     upright: bool = False
     prose: bool = False
+    aside: Collection[str] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """Return the rows, one mapping per row."""
@@ -92,6 +90,7 @@ class Table:
         rows = self.records()
         names = dict.fromkeys(name for row in rows for name in row)
         columns = self.columns or [(name, name, "") for name in names]
+        columns = [one for one in columns if one[0] not in self.aside or asked("wide")]
         headings = [heading for heading, _, _ in columns]
         cells = [
             [
@@ -123,6 +122,13 @@ def written(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) 
     """Return a table of texts."""
     columns = [(heading, str(place), "") for place, heading in enumerate(headings)]
     return Table(title, [{str(k): text for k, text in enumerate(row)} for row in rows], columns)
+
+
+def facts(title: str, values: Mapping[str, object]) -> list[Table | str]:
+    """Return a title and a table of names and values, which `table` prints as lines."""
+    form = f"  {{what:{max(map(len, values))}}}  {{value}}"
+    rows = [{"what": name, "value": value} for name, value in values.items()]
+    return [Heading(title), Table(title, rows, words=form.format_map)]
 
 
 def show(
@@ -163,7 +169,7 @@ def show(
 
 
 class Heading(str):
-    """A line above what follows it, in Markdown alone; `table` prints none."""
+    """A line above what follows it, a heading in Markdown."""
 
 
 class Item(str):
@@ -174,109 +180,31 @@ def _line(part: str, style: str) -> str:
     """Return a text as `table` or Markdown prints it: what is data in it stays text."""
     dash = "- " if isinstance(part, Item) else ""
     if style == "table":
-        return dash + part
+        return "\n".join(map(_wrapped, (dash + part).split("\n")))
     if isinstance(part, Heading):
         return f"\n### {markdown(part)}\n"
     return dash + "\n".join(markdown(line) for line in part.split("\n"))
 
 
-def _print_table(table: Table) -> None:
-    """Print a table; a terminal's width is kept, elsewhere lines are long."""
+def _wrapped(line: str) -> str:
+    """Return a sentence in lines of a terminal's width; a line that is indented stays whole."""
+    width = _console().width
+    return line if line.startswith("  ") else textwrap.fill(line, width, break_long_words=False)
+
+
+def _console() -> "Console":
+    """Return the console of results: as wide as the terminal, 200 columns elsewhere."""
     from rich.console import Console
 
+    console = Console(file=_results[-1] if _results else None)
+    return console if console.is_terminal else Console(file=console.file, width=200)
+
+
+def _print_table(table: Table) -> None:
+    """Print a table; a terminal's width is kept, elsewhere lines are long."""
     from robustssm.commands.table_layout import print_table
 
-    file = _results[-1] if _results else None
-    console = Console(file=file)
-    if not console.is_terminal:
-        console = Console(file=file, width=200)
+    console = _console()
     headings, rows = table.texts()
     one = table.upright and len(table.rows) == 1
     print_table(console, table.title, headings, rows, prose=table.prose, upright=one)
-
-
-class Advance(Protocol):
-    """Tells that a piece of work is done or has failed."""
-
-    def __call__(self, failed: bool = False) -> None:
-        """Count one piece."""
-
-
-def _shown_as(mode: str) -> str:
-    """Return how progress is shown: `auto` is a bar on a terminal, else plain."""
-    if asked("quiet"):
-        return "none"
-    return mode if mode != "auto" else "bar" if sys.stderr.isatty() else "plain"
-
-
-def log(message: str, mode: str) -> None:
-    """Print a line of a log on stderr if progress is plain."""
-    if _shown_as(mode) == "plain":
-        note(message)
-
-
-@contextmanager
-def progress(total: int, what: str, mode: str = "auto") -> Iterator[Advance]:
-    """Yield a function to call after each of `total` pieces of work.
-
-    mode: `bar`, `plain` (one line every `PLAIN_INTERVAL`), `none`, or `auto`: a bar on a terminal,
-    plain lines otherwise.
-    """
-    mode = _shown_as(mode)
-    if mode == "none" or total == 0:
-        yield lambda failed=False: None
-        return
-    if mode == "plain":
-        yield _plain(total, what)
-        return
-    from rich import progress as bars
-    from rich.console import Console
-
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeRemainingColumn(),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        failures = 0
-
-        def advance(failed: bool = False) -> None:
-            nonlocal failures
-            failures += failed
-            bar.update(
-                task, advance=1, description=f"{what} [red]{failures} failed" if failures else what
-            )
-
-        yield advance
-
-
-def _plain(total: int, what: str) -> Advance:
-    start = last = time.monotonic()
-    done = failures = 0
-
-    def advance(failed: bool = False) -> None:
-        nonlocal done, failures, last
-        done, failures = done + 1, failures + failed
-        now = time.monotonic()
-        if done == total or now - last >= PLAIN_INTERVAL:
-            last = now
-            rate = done / max(now - start, 1e-9)
-            trouble = f", {failures} failed" if failures else ""
-            end = f"done in {duration(now - start)}"
-            if done < total:
-                end = f"{duration((total - done) / rate)} left"
-            note(f"{what}: {done}/{total} ({done / total:.0%}){trouble}, {rate:.3g}/s, {end}")
-
-    return advance
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: 45 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

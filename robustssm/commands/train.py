@@ -9,6 +9,7 @@ import click
 
 from robustssm.commands import completion, terminal
 from robustssm.commands.common import choice, output, path_option, shared, with_options
+from robustssm.commands.progress import progress as show_progress
 from robustssm.errors import UsageError
 
 # The options of Architecture and TrainingConfig.
@@ -159,7 +160,7 @@ def train(
         seed=seed, device=device, **{k: v for k, v in values.items() if k in of_training}
     )
     command = shlex.join(["robustssm", *sys.argv[1:]])
-    with terminal.progress(config.epochs, "epochs", progress) as advance:
+    with show_progress(config.epochs, "epochs", progress) as advance:
         card = run_training(
             architecture,
             task,

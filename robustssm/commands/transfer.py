@@ -22,7 +22,7 @@ from robustssm.commands.parameter_types import Numbers
 )
 @click.option(
     "--omega",
-    type=Numbers("omega"),
+    type=Numbers("omega", once=False),
     help="Also print G at these frequencies, rad per unit time: 1,20860.2.",
 )
 @click.option(
@@ -46,7 +46,7 @@ from robustssm.commands.parameter_types import Numbers
     of=("complex128", "complex64"),
     help="Of the grid; omega and 1 + tau phi are float64 always.",
 )
-@shared("figures", "style", "progress")
+@shared("figures", "wide", "style", "progress")
 def transfer(
     n: int,
     readout: str,
@@ -106,5 +106,6 @@ def transfer(
             terminal.note(f"{name}: {reason}")
     table = result.table()
     title = f"n = {n}, readout {readout}; omega in rad per unit time"
-    shown = terminal.Table(title, table, terminal.spaced(table))
+    aside = ("h2 error", "max real", "relative norm")
+    shown = terminal.Table(title, table, terminal.spaced(table), aside=aside)
     terminal.show(asked.style, shown, content=result.to_json())

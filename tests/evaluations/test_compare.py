@@ -1,6 +1,7 @@
 """Comparisons: what may be compared, hand-computed tables, the command and its exit codes."""
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -257,8 +258,31 @@ def test_json_is_strict_and_csv_is_one_table(tmp_path: Path) -> None:
     table = pd.read_csv(StringIO(call(str(run.path), "--format", "csv").stdout))
     assert set(table["table"]) == {"model", "difference", "mode"}
     for style in ("table", "md"):
-        shown = call(str(run.path), "--format", style).stdout
+        shown = call(str(run.path), "--format", style, "--full").stdout
         assert "PARTIAL" in shown and "cross-fitted" in shown and "nan" not in shown
+
+
+def test_the_digest_says_who_is_better_and_where(tmp_path: Path) -> None:
+    """The numbers of the tidy table; better or worse where an interval excludes zero."""
+    curves = {("a", 0): flat(0.9, 0.7, 0.3), ("b", 0): flat(0.9, 0.8, 0.9)}
+    run = write_run(tmp_path / "run", curves, {key: share(0.9) for key in curves})
+    lines = call(str(run.path)).stdout.splitlines()
+    assert lines[0] == f"b minus a, fourier at input, n = {N}" and lines[6] == ""
+    table = pd.read_csv(StringIO(call(str(run.path), "--format", "csv").stdout))
+    table = table[(table["table"] == "difference")]
+    for line, eps in zip(lines[2:5], EPS, strict=True):
+        (row,) = table[(table["quantity"] == "acc_worst_crossfit") & (table["eps"] == eps)].to_dict(
+            "records"
+        )
+        word = "better" if row["ci_low"] > 0 else "no difference shown"
+        ends = f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+        said = [f"worst mode at eps {eps:g} std", f"{row['value']:+.3f} {ends}", word]
+        assert re.split(r"  +", line.strip()) == said
+    assert lines[4].endswith("better") and lines[1].startswith("  clean accuracy")
+    differ = table[table["quantity"] == "conditions_differ"]["value"].iloc[0]
+    assert lines[5].startswith("  conditions that differ") and f"{differ:g} of 6" in lines[5]
+    swapped = call(str(run.path), "--reference", "b").stdout.splitlines()
+    assert swapped[0].startswith("a minus b") and swapped[4].endswith("worse")
 
 
 def test_thresholds(tmp_path: Path) -> None:

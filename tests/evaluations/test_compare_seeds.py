@@ -167,7 +167,7 @@ def test_decibels_differ_and_have_no_ratio(tmp_path: Path) -> None:
     # 0.5 lies midway from 0.8 to 0.2, and a quarter from 0.6 to 0.2, of 20 dB.
     assert own == pytest.approx([-10.0, -5.0]) and row["value"] == pytest.approx(-5.0)
     assert row["ci_low"] < -5.0 < row["ci_high"] and row["eps_unit"] == "snr-db"
-    assert "eps50, difference in dB" in call(run).stdout
+    assert "eps50, difference in dB" in call(run, "--full").stdout
     # A difference of decibels is 20 log10 of the ratio of amplitudes, with the sign turned.
     amplitudes = {
         key: {(m, float(10 ** (-snr / 20))): right for (m, snr), right in own.items()}

@@ -263,7 +263,7 @@ def test_command_formats(checkpoints: dict[str, Path]) -> None:
     # The task's own length, 8 x 8 pixels.
     assert content["rows"][0]["layer"] == 1 and content["models"][0]["length"] == 64
     lines = call(*options, "--per", "model", "--format", "md").stdout
-    assert lines.startswith("| model | systems | peak |")
+    assert lines.startswith("| model | peak | at omega | at spike | resolved |")
 
 
 def test_command_takes_the_names_of_the_zoo() -> None:

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.cli import main
-from robustssm.commands import terminal
+from robustssm.commands import progress
+from robustssm.evaluations.statistics.power import smallest_difference
 from robustssm.evaluations.sweep import worker
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.run_directory import DRAWN
@@ -182,15 +183,18 @@ def test_stopped_it_says_how_to_go_on(
 def test_a_log_without_a_terminal_reads_well(
     models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "PLAIN_INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL", 0.0)
     stderr = sweep(models, tmp_path / "run").stderr
     lines = stderr.splitlines()
     assert len(lines) == 2 + 14 + 1 and not any(c in stderr for c in "\r\x1b")
     assert lines[0].endswith("14 of 14 cells to compute, 1 at a time")
-    assert lines[1].startswith("smallest difference") and "(n = 40, " in lines[1]
+    found = [smallest_difference(40, tests) for tests in (1, 6)]
+    about = "with 40 samples, differences below about {:.2g} ({:.2g} after correcting for 6 tests)"
+    assert lines[1] == f"{about.format(*found)} will probably be missed"
     for number, line in enumerate(lines[2:-1], start=1):
         assert line.startswith(f"sweep: {number}/14 ({number / 14:.0%}), ")
-        assert line.endswith(" left" if number < 14 else " s")
+        # The first cells of a sweep come together: no time is foretold before half of 14.
+        assert line.endswith(" s" if number == 14 else " left" if number >= 7 else "/s")
 
 
 @pytest.mark.parametrize(
