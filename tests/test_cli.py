@@ -137,7 +137,7 @@ def test_quiet_prints_results_alone(tmp_path: Path) -> None:
         (["sweep", "--model", "s4d,s5p"], {"s4d,s5ptd", "s4d,s5ptd/1", "s4d,s5ptd-rank1"}),
         (["gain", "s5/"], {"s5/1", "s5/2"}),
         (["sweep", "--noise", "bandp"], {"BandPGD", "BandPass"}),
-        (["sweep", "--data", "pa"], {"pathfinder", "path-x"}),
+        (["sweep", "--data", "d"], {"delayed-copy", "digits"}),
         (["train", "--init", "hip"], set()),
         (["transfer", "--init", "s4ptd-"], {"s4ptd-rank1", "s4ptd-random"}),
     ],

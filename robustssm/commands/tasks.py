@@ -42,8 +42,8 @@ def tasks(
       robustssm ls tasks
       robustssm ls tasks digits
       robustssm ls tasks digits:side=32 --show 10 -o digits.png
-      robustssm ls tasks pathfinder --show 4 -o pathfinder.png
-      robustssm ls tasks pathfinder --show 200 --label 1 -o connected.png
+      robustssm ls tasks digits --show 4 -o digits.png
+      robustssm ls tasks digits --show 200 --label 1 -o ones.png
       robustssm ls tasks listops --format json
 
     Exit codes: 0 shown; 2 usage; 4 the files are not what they should be.

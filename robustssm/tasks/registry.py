@@ -17,8 +17,6 @@ from robustssm.tasks.reading import within
 TASKS: dict[str, str] = {
     "digits": "robustssm.tasks.digits:digits",
     "listops": "robustssm.tasks.listops:listops",
-    "pathfinder": "robustssm.tasks.pathfinder:pathfinder",
-    "path-x": "robustssm.tasks.path_x:path_x",
     "noise-padded": "robustssm.tasks.noise_padded:noise_padded",
     "delayed-copy": "robustssm.tasks.delayed_copy:delayed_copy",
     "frequency-discrimination": (
@@ -37,7 +35,7 @@ TASKS: dict[str, str] = {
 FILE = "file"
 # Tasks that read no files of anybody and fetch none.
 GENERATED = (
-    *("digits", "listops", "pathfinder", "path-x", "noise-padded", "delayed-copy"),
+    *("digits", "listops", "noise-padded", "delayed-copy"),
     "frequency-discrimination",
 )
 # Bytes that the samples of a task may take that a file names.

@@ -143,9 +143,9 @@ def test_a_scale_multiplies_what_it_says_and_nothing_else(tmp_path: Path) -> Non
     ("spec", "samples", "as_given", "expected"),
     [
         ("listops:train=96000:validation=2000", None, False, "listops:train=9600:validation=2000"),
-        ("pathfinder", None, False, "pathfinder:train=8"),
-        ("pathfinder:train=5", None, True, "pathfinder:train=5"),
-        ("pathfinder:side=64", None, True, "pathfinder:side=64:train=8"),
+        ("delayed-copy", None, False, "delayed-copy:train=200"),
+        ("delayed-copy:train=5", None, True, "delayed-copy:train=5"),
+        ("delayed-copy:delay=8", None, True, "delayed-copy:delay=8:train=200"),
         ("cifar10:folder=x:gray=1", 45000, True, "cifar10:folder=x:gray=1:limit=4500"),
         ("cifar10:folder=x", None, False, "cifar10:folder=x"),
         ("cifar10:folder=x:limit=50", 45000, False, "cifar10:folder=x:limit=5"),

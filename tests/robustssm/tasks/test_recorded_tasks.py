@@ -21,7 +21,7 @@ UNASKED = (
     *("file:{pipe}", "file:{folder}/x.npz", "hub:path={pipe}:inputs=x", "hub:name=a/b:inputs=x"),
     *("ucr:path={pipe}", "lra-text:folder=/", "cifar10:folder={folder}", "mnist:folder={folder}"),
     *("noise-padded:task=cifar10+folder=/", "noise-padded:task=file+{pipe}"),
-    *("listops:train=100000000", "pathfinder:train=1000000:side=256", "path-x:train=1000000"),
+    "listops:train=100000000",
     *("delayed-copy:train=100000000", "frequency-discrimination:length=1048576:train=5000"),
     *(
         "noise-padded:pad=1000000",
