@@ -1,7 +1,7 @@
-"""The curves of a run as one plotly figure: a menu of conditions, a legend of models."""
+"""The curves of a run as plotly figures, one per noise: a panel per strength, a line per model."""
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -34,124 +34,149 @@ def web_look(line: Mapping[str, Any]) -> tuple[str, str, str]:
     return str(line["color"]), dash, SYMBOLS.get(line["marker"], "circle")
 
 
-def curve_figure(curves: pd.DataFrame, chance: float | None, looks: Looks) -> dict[str, Any]:
-    """Return the figure for `Plotly.newPlot`: data, layout and options, no NaN, null instead.
+def curve_figures(
+    curves: pd.DataFrame,
+    chance: float | None,
+    looks: Looks,
+    spikes: Mapping[float, float] | None = None,
+) -> list[dict[str, Any]]:
+    """Return a figure per noise: its label, and data and layout for `Plotly.newPlot`; no NaN.
 
-    curves: of `summary.over_seeds`, without the clean evaluation, not empty. Each model has a
-    ribbon (its intervals), a line and dots (its single training seeds, where there are several), in
-    this order; an entry of the menu gives them the values of one noise: over the modes at one
-    strength, or over the strengths if there is one mode. It leaves alone which models the legend
-    shows. looks: of the figures, so that a model is drawn here as it is there.
+    curves: of `summary.over_seeds`, without the clean evaluation, not empty. A panel has one
+    strength over the modes, or all strengths if there is one mode; the page sets them side by side.
+    A model is in each panel a ribbon (its intervals), its clean accuracy, a line and dots (its
+    single training seeds, where there are several); of spikes, whose omega by number is `spikes`,
+    points with bars. looks: of the figures, so that a model is drawn here as it is there.
     """
-    models = list(dict.fromkeys(map(str, curves["model"])))
-    buttons, noises = zip(*_buttons(curves, models), strict=True)
-    # The figure begins with the strongest eps of the first noise.
-    active = noises.count(noises[0]) - 1
-    columns, axis = buttons[active]["args"]
-    traces: list[dict[str, Any]] = []
     lines = looks(curves)
-    for model in models:
-        colour, dash, symbol = web_look(lines[model])
-        name = escape(model, quote=False)
-        common = {"type": "scatter", "name": name, "legendgroup": name}
-        ribbon: dict[str, Any] = {"mode": "lines", "fill": "toself", "fillcolor": colour + "2e"}
-        ribbon |= {"line": {"width": 1, "color": colour + "59"}}
-        traces.append(common | ribbon | {"hoverinfo": "skip", "showlegend": False})
-        line: dict[str, Any] = {"mode": "lines+markers", "hovertemplate": "%{text}<extra></extra>"}
-        line |= {"line": {"color": colour, "dash": dash, "width": WIDTH}}
-        traces.append(common | line | {"marker": {"color": colour, "symbol": symbol}})
-        dots: dict[str, Any] = {"mode": "markers", "showlegend": False}
-        dots |= {"hovertemplate": f"<b>{name}</b><br>one training seed: %{{y:.3f}}<extra></extra>"}
-        edge = {"color": "#ffffff", "width": 0.8}
-        traces.append(common | dots | {"marker": {"color": colour, "size": 6, "line": edge}})
-    for k, trace in enumerate(traces):
-        trace |= {name: column[k] for name, column in columns.items()}
-    above = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
-    menu = above | {"active": active, "pad": {"b": 42}, "buttons": buttons}
-    every = above | {"type": "buttons", "direction": "right", "pad": {"b": 6}}
-    shown = {"all models": True, "none": "legendonly"}
-    every |= {"showactive": False} | {
-        "buttons": [
-            {"label": label, "method": "restyle", "args": [{"visible": visible}]}
-            for label, visible in shown.items()
-        ]
-    }
-    dotted: dict[str, Any] = {"type": "line", "xref": "paper", "x0": 0, "x1": 1}
-    dotted |= {"y0": chance, "y1": chance, "line": {"width": 1, "dash": "dot"}}
-    layout = {
-        "height": 460 + 22 * (len(models) // 3),
-        "margin": {"l": 50, "r": 15, "t": 95, "b": 50},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 13},
-        "hovermode": "closest",
-        "legend": {"orientation": "h", "y": -0.25},
-        "xaxis": {
-            "title": {"text": axis["xaxis.title.text"]},
-            "type": axis["xaxis.type"],
-            "zeroline": False,
-            "automargin": True,
-        },
-        "yaxis": {"zeroline": False, "title": {"text": "accuracy"}, "range": [0, 1.03]},
-        "updatemenus": [menu, every],
-        "shapes": [] if chance is None else [dotted],
-    }
-    options = {"responsive": True, "displayModeBar": False}
-    return {"data": traces, "layout": layout, "config": options}
-
-
-def _buttons(curves: pd.DataFrame, models: list[str]) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield the entries of the menu, weak to strong, and the number of each one's noise."""
     keys = [name for name in _PANEL if name in curves]
-    for number, (values, part) in enumerate(curves.groupby(keys, sort=False)):
+    figures = []
+    for values, part in curves.groupby(keys, sort=False):
         row = dict(zip(keys, map(str, values), strict=True))
-        name = f"{noise_name(row['noise'], row.get('clip', ''))}, at {row['inject']}"
-        unit = row["eps_unit"]
+        label = f"{noise_name(row['noise'], row.get('clip', ''))}, at {row['inject']}"
+        unit, mode_unit = row["eps_unit"], row["mode_unit"]
+        axis: dict[str, Any] = {"type": "linear", "title": MODE_LABEL.get(mode_unit, "mode")}
+        x = "mode"
         if len(part["mode"].unique()) > 1:
-            x, title, log = "mode", MODE_LABEL.get(row["mode_unit"], "mode"), False
-            panels = [(f"{name}, eps {eps:g} {unit}", rows) for eps, rows in part.groupby("eps")]
+            panels = [(f"eps {eps:g} {unit}", rows) for eps, rows in part.groupby("eps")]
+            if unit == "snr-db":
+                panels.reverse()
         else:
+            x, axis["title"] = "eps", f"eps ({unit})"
             # Strengths of one unit span decades; decibels are logarithms already.
-            log = bool(unit != "snr-db" and (part["eps"] > 0).all())
-            at = f", mode {part['mode'].iloc[0]:g}" if row["mode_unit"] else ""
-            x, title, panels = "eps", f"eps ({unit})", [(f"{name}{at}, all strengths", part)]
-        axis = {
-            "xaxis.title.text": "<br>".join(map(escape, textwrap.wrap(title, _LINE))),
-            "xaxis.type": "log" if log else "linear",
-        }
-        for label, rows in panels:
-            columns: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
-            for model in models:
-                for key, values_ in _model(rows[rows["model"] == model], x).items():
-                    columns[key] += values_
-            yield (
-                {"label": escape(label, quote=False), "method": "update", "args": [columns, axis]},
-                number,
-            )
+            if unit != "snr-db" and (part["eps"] > 0).all():
+                axis["type"] = "log"
+            panels = [(f"mode {part['mode'].iloc[0]:g}" if mode_unit else "", part)]
+        if x == "mode" and mode_unit == "spike":
+            order = sorted(part["mode"].unique(), reverse=True)
+            at = spikes or {}
+            names = [f"{at[k]:.4g} ({k:g})" if k in at else f"spike {k:g}" for k in order]
+            axis = {"type": "category", "categoryarray": names, "title": axis["title"]}
+            axis["title"] = "omega of the spike (its number)" if at else axis["title"]
+            kind = pd.CategoricalDtype(names, ordered=True)
+            named = dict(zip(order, names, strict=True))
+            panels = [(t, p.assign(mode=p["mode"].map(named).astype(kind))) for t, p in panels]
+        figures.append({"label": label, **_figure(panels, x, axis, chance, lines)})
+    return figures
 
 
-def _model(rows: pd.DataFrame, x: str) -> dict[str, list[Any]]:
-    """Return x, y and hover texts of a model's ribbon, line and dots."""
+def _figure(
+    panels: list[tuple[str, pd.DataFrame]],
+    x: str,
+    axis: Mapping[str, Any],
+    chance: float | None,
+    looks: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return data and layout of one noise; x: the column along the panels."""
+    title = "<br>".join(map(escape, textwrap.wrap(axis["title"], _LINE)))
+    data: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    shapes: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {}
+    for number, (name, rows) in enumerate(panels):
+        end = str(number + 1) if number else ""
+        within = {"xref": f"x{end} domain", "yref": f"y{end} domain"}
+        notes.append(within | {"text": escape(name), "showarrow": False, "x": 0.0, "y": 1.0})
+        notes[-1] |= {"xanchor": "left", "yanchor": "bottom"}
+        if chance is not None:
+            line = {"width": 1, "dash": "dot"}
+            ends = {"x0": 0, "x1": 1, "y0": chance, "y1": chance, "yref": f"y{end}"}
+            shapes.append(within | ends | {"type": "line", "line": line})
+        layout[f"xaxis{end}"] = {**axis, "title": {"text": title}, "zeroline": False}
+        layout[f"yaxis{end}"] = {"zeroline": False, "range": [0, 1.03]}
+        layout[f"yaxis{end}"] |= {"title": {"text": "accuracy"}}
+        for model in dict.fromkeys(map(str, rows["model"])):
+            first = not any(trace["legendgroup"] == model for trace in data)
+            place = {"xaxis": f"x{end}", "yaxis": f"y{end}", "showlegend": False}
+            own = _traces(rows[rows["model"] == model], x, web_look(looks[model]), axis["type"])
+            for trace in own:
+                group = {"legendgroup": model, "offsetgroup": model}
+                data.append({"type": "scatter", **group} | place | trace)
+                if "text" in trace:  # the line stands for the model in the legend
+                    data[-1]["showlegend"] = first
+    layout |= {"annotations": notes, "shapes": shapes}
+    if axis["type"] == "category":  # models side by side
+        layout |= {"scattermode": "group", "scattergap": 0.4}
+    return {"data": data, "layout": layout}
+
+
+def _traces(
+    rows: pd.DataFrame, x: str, look: tuple[str, str, str], kind: str
+) -> list[dict[str, Any]]:
+    """Return ribbon, clean accuracy, line and dots of a model in a panel."""
+    colour, dash, symbol = look
     rows = rows.sort_values(x, kind="stable")
-    known = rows[rows["ci_low"].notna() & rows["ci_high"].notna()]
-    back = known[::-1]
-    text = [
-        f"<b>{escape(str(row.model), quote=False)}</b><br>{x} {getattr(row, x):g}<br>accuracy "
-        f"{share(row.accuracy)}<br>95% interval {interval(row.ci_low, row.ci_high)}<br>"
-        f"n = {row.n}, seeds: {row.seeds}{row.interval and f', interval over {row.interval}'}"
+    name = escape(str(rows["model"].iloc[0]), quote=False)
+    words = [
+        f"95% interval {interval(row.ci_low, row.ci_high)}<br>n = {row.n}, seeds: {row.seeds}"
+        f"{row.interval and f', interval over {row.interval}'}"
         for row in rows.itertuples()
     ]
+    line: dict[str, Any] = {"x": _values(rows[x]), "y": _values(rows["accuracy"]), "text": words}
+    hover = f"<b>{name}</b><br>{x} %{{x}}<br>accuracy %{{y:.3f}}<br>%{{text}}<extra></extra>"
+    line |= {"mode": "lines+markers", "hovertemplate": hover}
+    line |= {"line": {"color": colour, "dash": dash, "width": WIDTH}}
+    line |= {"marker": {"color": colour, "symbol": symbol, "size": 5}}
+    traces = [line]
+    known = rows[rows["ci_low"].notna() & rows["ci_high"].notna()]
+    if kind in ("category", "log"):
+        above = rows["ci_high"] - rows["accuracy"], rows["accuracy"] - rows["ci_low"]
+        bars = dict(zip(("array", "arrayminus"), map(_values, above), strict=True))
+        line["error_y"] = {"type": "data", "symmetric": False, "thickness": 1, **bars}
+        line["mode"] = "markers" if kind == "category" else line["mode"]
+    elif len(known):
+        back = known[::-1]
+        ends = pd.concat([known["ci_low"], back["ci_high"]])
+        ribbon: dict[str, Any] = {"x": _values(pd.concat([known[x], back[x]])), "y": _values(ends)}
+        ribbon |= {"mode": "lines", "fill": "toself", "fillcolor": colour + "2e"}
+        traces.insert(0, ribbon | {"line": {"width": 0}, "hoverinfo": "skip"})
+    clean = rows["clean_accuracy"].dropna()
+    if len(clean):
+        level: dict[str, Any] = {
+            "x": [line["x"][0], line["x"][-1]],
+            "y": _values(clean.iloc[[0, 0]]),
+        }
+        level |= {"mode": "lines", "line": {"color": colour, "dash": dash, "width": 0.8}}
+        hover = f"<b>{name}</b><br>clean accuracy {share(clean.iloc[0])}<extra></extra>"
+        traces.insert(-1, level | {"hovertemplate": hover})
     seeds = rows.assign(accuracy=rows["by_seed"].map(str.split))[rows["seeds"] > 1]
-    seeds = seeds.explode("accuracy")
-    ends = pd.concat([known["ci_low"], back["ci_high"]])
-    return {
-        "x": [_values(pd.concat([known[x], back[x]])), _values(rows[x]), _values(seeds[x])],
-        "y": [_values(ends), _values(rows["accuracy"]), _values(seeds["accuracy"])],
-        "text": [[], text, []],
-    }
+    if len(seeds):
+        seeds = seeds.explode("accuracy")
+        dots: dict[str, Any] = {
+            "x": _values(seeds[x]),
+            "y": _values(seeds["accuracy"]),
+            "mode": "markers",
+        }
+        edge = {"color": "#ffffff", "width": 0.8}
+        dots |= {"marker": {"color": colour, "size": 6, "line": edge}}
+        hover = f"<b>{name}</b><br>one training seed: %{{y:.3f}}<extra></extra>"
+        traces.append(dots | {"hovertemplate": hover})
+    return [{"name": name, **trace} for trace in traces]
 
 
-def _values(column: pd.Series) -> list[float | None]:
-    """Return numbers to six digits; null if they are not known."""
+def _values(column: pd.Series) -> list[Any]:
+    """Return numbers to six digits, null if they are not known; categories by their names."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(str).to_list()
     values = column.to_numpy(dtype=np.float64)
     return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values]

@@ -35,17 +35,23 @@ def _block(part: Part, base: Path) -> str:
             blocks = [markdown(part.caption), rows, rest, markdown(part.note)]
             return "\n\n".join(block for block in blocks if block)
         case Picture():
-            links = {
-                other.suffix[1:]: quote(Path(os.path.relpath(other.resolve(), base)).as_posix())
-                for other in (part.path.with_suffix(end) for end in (".png", ".pdf", ".csv"))
-                if other.is_file()
-            }
-            others = ", ".join(f"[{kind}]({links[kind]})" for kind in links if kind != "png")
-            return f"![{markdown(part.path.stem)}]({links['png']})" + (
-                f"\n\n{others}" if others else ""
+            found = links(part.path, base)
+            others = ", ".join(f"[{kind}]({where})" for kind, where in found.items())
+            return (
+                f"![{markdown(part.name)}]({found.pop('png')})\n\n{markdown(part.name)}: {others}"
             )
         case _:
             return ""
+
+
+def links(picture: Path, base: Path) -> dict[str, str]:
+    """Return the files of a figure that are there, by kind, as links from a folder."""
+    files = [picture.with_suffix(end) for end in (".png", ".pdf", ".csv")]
+    return {
+        file.suffix[1:]: quote(Path(os.path.relpath(file.resolve(), base)).as_posix())
+        for file in files
+        if file.is_file()
+    }
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -26,6 +26,21 @@ class Table:
         rows = [[row[k] for k in places] for row in self.rows]
         return replace(self, columns=columns, rows=rows, note="")
 
+    def brief(self) -> "Table":
+        """Return the table without the columns whose cells are all the same; the caption has them.
+
+        The first column stays, and so do all columns of a single row, or of two columns.
+        """
+        many = len(self.rows) > 1 and len(self.columns) > 2
+        same = [
+            many and k > 0 and len({row[k] for row in self.rows}) == 1
+            for k in range(len(self.columns))
+        ]
+        found = [f"{n} {self.rows[0][k]}" for k, n in enumerate(self.columns) if same[k]]
+        kept = [name for name, gone in zip(self.columns, same, strict=True) if not gone]
+        words = f" (everywhere: {'; '.join(found)})" if found else ""
+        return replace(self.only(kept), caption=self.caption + words, note=self.note)
+
     def first(self, most: int) -> "Table":
         """Return the table with its first rows alone, which says how many are left out."""
         rest = self.rest + max(0, len(self.rows) - most)
@@ -48,18 +63,23 @@ class Items:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the run as PNG, beside it PDF and CSV, and in words what it shows."""
+    """A figure of the run as PNG, beside it PDF and CSV; its name, and in words what it shows."""
 
     path: Path
+    name: str
     words: str
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The accuracies over the training seeds, drawn where the format can draw them."""
+    """The accuracies over the training seeds, drawn where the format can draw them.
+
+    spikes: omega of each by its number.
+    """
 
     frame: pd.DataFrame
     chance: float | None
+    spikes: Mapping[float, float]
     points: Table
 
 

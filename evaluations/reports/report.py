@@ -6,8 +6,9 @@ import pandas as pd
 
 from robustssm.evaluations.reports import report_facts as facts
 from robustssm.evaluations.reports import report_rows as rows
-from robustssm.evaluations.reports.parts import Code, Curves, Items, Part, Picture, Report
+from robustssm.evaluations.reports.parts import Code, Curves, Items, Part, Report, Table
 from robustssm.evaluations.reports.verdict import verdict
+from robustssm.evaluations.results.cell_reader import spike_frequencies
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.results.tables import read_tables
@@ -27,25 +28,25 @@ def assemble(state: Inspection) -> Report:
     curves = over_seeds(noisy) if len(noisy) else pd.DataFrame()
     chance = state.manifest.get("chance")
     known = float(chance) if isinstance(chance, int | float) else None
-    drawn = [Curves(curves, known, rows.points(curves).first(MOST_POINTS))] if len(curves) else []
-    pictures = [
-        Picture(path, facts.words_of_figure(path))
-        for path in sorted((state.run.path / "figures").glob("*.png"))
-    ]
+    points = rows.points(curves).first(MOST_POINTS).brief()
+    drawn = [Curves(curves, known, spike_frequencies(plan), points)] if len(curves) else []
     missing, nothing = facts.unknown(state), "No perturbed condition has results."
     why = facts.no_pairs(plan, tables)
     command, resume = facts.command(state), state.resume()
     again = "Every cell is there: the same command computes nothing again."
     rest = "The sweep resumes, and computes only what is missing, by this command:"
     sections: dict[str, Sequence[Part]] = {
-        "Models": [facts.cards(state, plan, tables.summary)],
-        "Overview": [rows.overview(tables.overview) if len(noisy) else nothing],
-        "Worst modes": [rows.worst_modes(curves)],
         "Curves": drawn,
-        "Figures": pictures or ["The run holds no figures; a sweep draws them when it ends."],
+        "Figures": facts.pictures(state.run.path / "figures")
+        or ["The run holds no figures; a sweep draws them when it ends."],
+        "Overview": [rows.overview(tables.overview).brief() if len(noisy) else nothing],
+        "Worst modes": [rows.worst_modes(curves).brief()],
         "Paired comparison": (
-            [why] if why else [rows.pairs(tables.tests), rows.single_tests(tables.tests)]
+            [why]
+            if why
+            else [rows.pairs(tables.tests).brief(), rows.single_tests(tables.tests).brief()]
         ),
+        "Models": [facts.cards(state, plan, tables.summary)],
         "What was run": [
             Code(command) if command else "The command is not on record.",
             facts.facts(state, plan),
@@ -60,7 +61,7 @@ def assemble(state: Inspection) -> Report:
     return Report(
         facts.title(state, plan),
         facts.question(state, plan),
-        verdict(plan, tables),
+        [part.brief() if isinstance(part, Table) else part for part in verdict(plan, tables)],
         facts.marks(state),
         facts.counts(state),
         {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from robustssm.evaluations.reports.parts import Table
+from robustssm.evaluations.reports.parts import Picture, Table
 from robustssm.evaluations.reports.report_rows import DASH, condition, noise_name, numbers, share
 from robustssm.evaluations.results.inspection import Inspection, model_names
 from robustssm.evaluations.results.summary import perturbed
@@ -17,9 +17,19 @@ from robustssm.evaluations.sweep.condition_names import CONDITION
 MOST_FAILURES = 200
 # Groups of missing cells that are named; more are counted.
 _NAMED = 10
-# Models that a title spells out.
+# Digits of a hash that a report shows, and models that a title spells out.
+_DIGITS = 12
 _SPELT = 6
 _NOT_KNOWN = "not on record"
+# Figures by how their files begin, in the order of a report, and noises in words.
+_FIGURES = {
+    "robustness": "Accuracy",
+    "worst-case": "Accuracy at the worst mode",
+    "heat-map": "Accuracy by mode and strength",
+    "difference": "Difference of accuracies",
+    "layer-response": "Loss of accuracy, and gain of the layers",
+}
+_WORDS = {"fourier": "a single Fourier mode", "resonance": "a sinusoid in every layer"}
 
 
 def _names(state: Inspection, plan: pd.DataFrame) -> str:
@@ -33,7 +43,8 @@ def _names(state: Inspection, plan: pd.DataFrame) -> str:
 def _noises(state: Inspection, plan: pd.DataFrame) -> str:
     found = perturbed(plan)["noise"] if len(plan) else []
     given = [str(noise) for noise in state.manifest.get("noise") or []]
-    return ", ".join(dict.fromkeys(map(str, found))) or ", ".join(given) or "noise"
+    names = list(dict.fromkeys(map(str, found))) or given or ["noise"]
+    return ", ".join(_WORDS.get(name, name) for name in names)
 
 
 def title(state: Inspection, plan: pd.DataFrame) -> str:
@@ -86,7 +97,7 @@ def command(state: Inspection) -> str:
 
 
 def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table:
-    """Return one row per checkpoint: architecture, task, training seed, clean accuracy, hash."""
+    """Return one row per checkpoint: training seed, clean accuracy, architecture, task, hash."""
     task = str(state.manifest.get("task") or DASH)
     if len(plan):
         columns = ["model", "train_seed", "checkpoint"]
@@ -104,13 +115,16 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
     }
     rows = [
         (
-            *(str(model), recorded.get(str(found)) or _NOT_KNOWN, task, str(seed)),
-            *(accuracy.get((str(model), str(seed)), DASH), str(found)),
+            *(str(model), str(seed), accuracy.get((str(model), str(seed)), DASH)),
+            *(recorded.get(str(found)) or _NOT_KNOWN, task, str(found)[:_DIGITS]),
         )
         for model, seed, found in models
     ]
-    columns = ["model", "architecture", "task", "training seed", "clean accuracy", "content hash"]
-    note = "Clean accuracy: on the samples of this run, unperturbed."
+    columns = ["model", "training seed", "clean accuracy", "architecture", "task", "content hash"]
+    note = (
+        "Clean accuracy: on the samples of this run, unperturbed. Hashes are shortened; "
+        "plan.parquet and manifest.json have all their digits."
+    )
     return Table("The checkpoints", columns, rows, note=note)
 
 
@@ -123,7 +137,7 @@ def facts(state: Inspection, plan: pd.DataFrame) -> Table:
     chance = content.get("chance")
     found: dict[str, Any] = {
         "task": content.get("task"),
-        "data hash": content.get("task_hash"),
+        "data hash": str(content.get("task_hash") or "")[:_DIGITS],
         "sequence length": content.get("length"),
         "classes": content.get("classes"),
         "accuracy of the best constant answer": share(chance) if chance is not None else None,
@@ -220,7 +234,19 @@ def _missing(state: Inspection) -> list[str]:
     return lines
 
 
-def words_of_figure(path: Path) -> str:
+def pictures(folder: Path) -> list[Picture]:
+    """Return the figures in a folder, by name, the kinds in the order of a report."""
+    kinds = list(_FIGURES)
+    found = []
+    for path in sorted(folder.glob("*.png")):
+        kind = next((k for k, start in enumerate(kinds) if path.stem.startswith(start)), len(kinds))
+        tail = path.stem.removeprefix([*kinds, ""][kind]).strip("-")
+        name = f"{_FIGURES[kinds[kind]]}{tail and f', {tail}'}" if kind < len(kinds) else tail
+        found.append((kind, Picture(path, name, _words_of_figure(path))))
+    return [picture for _, picture in sorted(found, key=lambda pair: pair[0])]
+
+
+def _words_of_figure(path: Path) -> str:
     """Return what a figure of the run shows, from the table of its data."""
     needed = {"model", "noise", "mode", "eps", "eps_unit", "accuracy"}
     table = read_csv(path.with_suffix(".csv"), needed)

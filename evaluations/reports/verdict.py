@@ -1,4 +1,4 @@
-"""What a run found at its strongest condition, from its tables alone."""
+"""What a run found where its models differ most, from its tables alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,18 @@ import pandas as pd
 
 from robustssm.evaluations.reports.parts import Part
 from robustssm.evaluations.reports.report_facts import no_pairs
-from robustssm.evaluations.reports.report_rows import noise_name, numbers, overview, pairs
+from robustssm.evaluations.reports.report_rows import (
+    DASH,
+    interval,
+    noise_name,
+    numbers,
+    overview,
+    pairs,
+    share,
+)
+from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.summary import perturbed
-from robustssm.evaluations.results.tables import Tables
+from robustssm.evaluations.results.tables import ALPHA, Tables
 from robustssm.evaluations.sweep.condition_names import CONDITION
 
 # Rows of each table: half a page at most, however many models.
@@ -23,10 +32,11 @@ _PAIRS = ("a", "b", "conditions", "a better", "b better", "opposite signs")
 
 
 def verdict(plan: pd.DataFrame, tables: Tables) -> list[Part]:
-    """Return the verdict: accuracies, paired tests, and what has no result.
+    """Return the verdict: who is better, accuracies, paired tests, and what has no result.
 
-    It is of the first noise of the plan that has results, at the strongest of its eps that has
-    (largest; of decibels smallest). plan: the run's, empty if it has none.
+    It is of the first noise of the plan that has results, at the eps at which the models differ
+    most at their worst modes; of one model, or where all are alike, at the strongest that has
+    results (largest; of decibels smallest). plan: the run's, empty if it has none.
     """
     noisy = perturbed(tables.summary)
     if noisy.empty:
@@ -37,26 +47,66 @@ def verdict(plan: pd.DataFrame, tables: Tables) -> list[Part]:
     for values, group in planned.groupby(keys, sort=False, dropna=False):
         noise = dict(zip(keys, values, strict=True))
         decibels = noise.get("eps_unit") == "snr-db"
-        strengths = sorted(set(group["eps"]), reverse=not decibels)
-        for rank, eps in enumerate(strengths):
-            chosen = noise | {"eps": eps}
-            known = _rows_of(noisy, chosen)
-            if known.empty:
-                without.append(chosen)
-                continue
-            several = rank == 0 and len(strengths) > 1
-            wanted, unit = _rows_of(planned, chosen), chosen.get("mode_unit")
-            words = f" (the strongest of {len(strengths)})" if several else ""
-            modes = f", modes {numbers(wanted['mode'])} ({unit})" if unit else ""
-            accuracies = _rows_of(tables.overview, chosen)
-            accuracies = accuracies.sort_values("acc_mean_over_modes", kind="stable")
-            return [
-                f"Accuracy under {_words(chosen)}{words}{modes}, the lowest first:",
-                overview(accuracies).only(_ACCURACIES).first(MOST_ROWS),
-                *_paired(tables, chosen, planned),
-                *_gaps(without, wanted, known[known["accuracy"].notna()]),
-            ]
+        strengths = [
+            noise | {"eps": eps} for eps in sorted(set(group["eps"]), reverse=not decibels)
+        ]
+        found = [chosen for chosen in strengths if len(_rows_of(noisy, chosen))]
+        without += [chosen for chosen in strengths if chosen not in found]
+        if not found:
+            continue
+        # Of equal spreads the first, that of the strongest.
+        chosen = max(found, key=lambda one: _spread(_rows_of(tables.overview, one)))
+        several = chosen == strengths[0] and len(strengths) > 1
+        wanted, unit = _rows_of(planned, chosen), chosen.get("mode_unit")
+        words = f" (the strongest of {len(strengths)})" if several else ""
+        modes = f", modes {numbers(wanted['mode'])} ({unit})" if unit else ""
+        accuracies = _rows_of(tables.overview, chosen)
+        accuracies = accuracies.sort_values("acc_mean_over_modes", kind="stable")
+        known = _rows_of(noisy, chosen)
+        return [
+            *_answer(accuracies, tables, chosen),
+            f"Accuracy under {_words(chosen)}{words}{modes}, the lowest first:",
+            overview(accuracies).only(_ACCURACIES).first(MOST_ROWS),
+            *_paired(tables, chosen, planned),
+            *_gaps(without, wanted, known[known["accuracy"].notna()]),
+        ]
     return ["No condition of the plan has results yet."]
+
+
+def _spread(accuracies: pd.DataFrame) -> float:
+    """Return the range over models of the accuracy at the worst mode; 0 of one, or if unknown."""
+    worst = accuracies["acc_worst_crossfit"].dropna()
+    return round(float(worst.max() - worst.min()), 9) if len(worst) else 0.0
+
+
+def _answer(accuracies: pd.DataFrame, tables: Tables, chosen: Mapping[str, Any]) -> list[Part]:
+    """Return what the best and the worst model keep, and who wins; nothing if all keep as much."""
+    known = accuracies.dropna(subset=["acc_worst_crossfit"]).sort_values("acc_worst_crossfit")
+    if _spread(known) == 0.0:
+        return []
+    low, high = known.iloc[0], known.iloc[-1]
+    place = "at the worst mode" if low["modes"] > 1 else "there"
+
+    def kept(row: pd.Series) -> str:
+        ends = interval(row["ci_low"], row["ci_high"])
+        clean = f" (clean {share(row['clean_accuracy'])})"
+        return f"{share(row['acc_worst_crossfit'])} {'' if ends == DASH else ends}{clean}"
+
+    lines = [
+        f"The models differ most at eps {chosen['eps']:g} {chosen['eps_unit']}: {place} "
+        f"{high['model']} keeps {kept(high)}, {low['model']} {kept(low)}."
+    ]
+    tests = _rows_of(tables.tests, chosen)
+    pair = {high["model"], low["model"]}
+    if len(tests):
+        tests = tests[tests["model_a"].isin(pair) & tests["model_b"].isin(pair)]
+        for row in verdicts(tests, ALPHA).itertuples():
+            ends = {row.model_a: row.a_better, row.model_b: row.b_better}
+            lines.append(
+                f"Paired tests: of {row.conditions} conditions {high['model']} is better at "
+                f"{ends[high['model']]}, {low['model']} at {ends[low['model']]}."
+            )
+    return [" ".join(lines)]
 
 
 def _rows_of(frame: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """`robustssm report RUN --html`: one page that stands alone, whatever the run holds."""
 
+import base64
+import io
 import json
 import re
 import sys
@@ -8,6 +10,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from PIL import Image
 
 pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robustssm[html]'")
 
@@ -25,7 +29,7 @@ from robustssm.cli import main
 from robustssm.commands.show import report
 from robustssm.errors import UsageError
 from robustssm.evaluations.reports import html_page
-from robustssm.evaluations.reports.html_curves import curve_figure, web_look
+from robustssm.evaluations.reports.html_curves import curve_figures, web_look
 from robustssm.evaluations.results.cell_reader import digest_cells
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.results.paired_tests import paired_tests
@@ -77,8 +81,12 @@ class Document(HTMLParser):
         return " ".join(text for tag, text in self.texts if tag not in ("script", "style"))
 
     def data(self) -> Any:
-        (text,) = [t for tag, t in self.texts if tag == "script" and t.startswith('{"config"')]
+        (text,) = [t for tag, t in self.texts if tag == "script" and t.startswith('[{"data"')]
         return json.loads(text)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines of all models in all panels of all figures."""
+        return [trace for figure in self.data() for trace in figure["data"] if "text" in trace]
 
 
 @pytest.fixture(autouse=True)
@@ -100,10 +108,12 @@ def document(run: RunDirectory) -> Document:
     assert all(b - a <= 1 for a, b in pairwise(levels))
     assert all(a.get("scope") in ("col", "row") for a in found.all("th"))
     assert all(image.get("alt") for image in found.all("img"))
-    for _, attributes in found.tags:
-        for name in ("src", "href"):
-            assert (attributes.get(name) or "data:").startswith("data:")
     ids = [a["id"] for _, a in found.tags if "id" in a]
+    for _, attributes in found.tags:
+        assert (attributes.get("src") or "data:").startswith("data:")
+        link = attributes.get("href") or "data:"
+        inside = link.startswith("data:") or link[1:] in ids
+        assert inside or (run.path / unquote(link)).is_file()
     assert len(ids) == len(set(ids))
     assert not re.search(r"\bnan\b", found.words(), re.IGNORECASE)
     return found
@@ -136,66 +146,83 @@ def run(tmp_path: Path) -> RunDirectory:
 def test_the_curves_are_those_of_the_summary(run: RunDirectory) -> None:
     """Every point, interval and count of `over_seeds` is in the data of the figure, and no more."""
     frame = over_seeds(perturbed(summarise(run, digest_cells(run))))
-    figure = document(run).data()
-    names = [trace["name"] for trace in figure["data"]]
-    assert names == ["a", "a", "a", "b", "b", "b"]
+    found = document(run)
+    (figure,) = found.data()
+    assert figure["label"] == "fourier, at input"
+    names = [note["text"] for note in figure["layout"]["annotations"]]
+    assert names == [f"eps {eps:g} std" for eps in sorted(set(frame["eps"]))]
+    panels = {f"y{k + 1 if k else ''}": name for k, name in enumerate(names)}
     points = {
-        (name, button["label"], x): (y, text)
-        for button in figure["layout"]["updatemenus"][0]["buttons"]
-        for name, *line in zip(
-            names, *(button["args"][0][k] for k in ("x", "y", "text")), strict=True
-        )
-        for x, y, text in zip(*line, strict=False)  # ribbons and dots have no text
+        (line["legendgroup"], panels[line["yaxis"]], x): (y, text)
+        for line in found.lines()
+        for x, y, text in zip(line["x"], line["y"], line["text"], strict=True)
     }
     assert len(points) == len(frame) == 12
     for row in frame.itertuples():
-        y, text = points[row.model, f"fourier, at input, eps {row.eps:g} {row.eps_unit}", row.mode]
+        y, text = points[row.model, f"eps {row.eps:g} {row.eps_unit}", row.mode]
         # The page has six digits.
         assert y == pytest.approx(row.accuracy, rel=1e-5)
         ends = f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" if row.ci_low == row.ci_low else "-"
-        assert f"accuracy {row.accuracy:.3f}<br>95% interval {ends}<br>n = {row.n}, " in text
         kind = ", interval over seeds (Student)" if row.ci_low == row.ci_low else ""
-        assert text.endswith(f"seeds: {row.seeds}{kind}")
+        assert text == f"95% interval {ends}<br>n = {row.n}, seeds: {row.seeds}{kind}"
+        levels = [
+            trace["y"]
+            for trace in figure["data"]
+            if "clean accuracy" in trace.get("hovertemplate", "")
+            and (trace["legendgroup"], panels[trace["yaxis"]])
+            == (row.model, f"eps {row.eps:g} std")
+        ]
+        assert levels == [[pytest.approx(row.clean_accuracy, rel=1e-5)] * 2]
 
 
 def test_single_seeds_are_dots_in_the_colour_of_their_model(run: RunDirectory) -> None:
     """As many at each mode as there are seeds, at the accuracies of the cells; n and k are said."""
     found = document(run)
-    figure, plan = found.data(), run.plan()
-    dots = {
-        trace["name"]: k for k, trace in enumerate(figure["data"]) if trace["mode"] == "markers"
-    }
-    assert list(dots) == ["a", "b"]
-    for button in figure["layout"]["updatemenus"][0]["buttons"]:
-        eps = float(re.findall(r"eps (\S+)", button["label"])[0])
-        for model, k in dots.items():
-            x, y, _ = (button["args"][0][name][k] for name in ("x", "y", "text"))
-            cells = plan[(plan["model"] == model) & (plan["eps"] == eps)]
-            expected = sorted(
-                (row.mode, run.rows(row.cell)["correct"].mean()) for row in cells.itertuples()
-            )
-            assert len(x) == len(expected) == 4
-            np.testing.assert_allclose(sorted(zip(x, y, strict=True)), expected, rtol=1e-5)
-    for model, k in dots.items():
-        line = figure["data"][k - 1]
-        assert (line["name"], line["mode"]) == (model, "lines+markers")
-        assert figure["data"][k]["marker"]["color"] == line["line"]["color"]
-    assert "Dots: single training seeds. n = 40 test samples, k = 2 training" in found.words()
+    (figure,), plan = found.data(), run.plan()
+    dots = [
+        trace for trace in figure["data"] if "one training seed" in trace.get("hovertemplate", "")
+    ]
+    strengths = sorted(set(plan["eps"]) - {0.0})
+    assert [trace["legendgroup"] for trace in dots] == ["a", "b"] * len(strengths)
+    for number, trace in enumerate(dots):
+        eps = strengths[number // 2]
+        cells = plan[(plan["model"] == trace["legendgroup"]) & (plan["eps"] == eps)]
+        expected = sorted(
+            (row.mode, run.rows(row.cell)["correct"].mean()) for row in cells.itertuples()
+        )
+        assert len(trace["x"]) == len(expected) == 4
+        points = sorted(zip(trace["x"], trace["y"], strict=True))
+        np.testing.assert_allclose(points, expected, rtol=1e-5)
+    colours = {line["name"]: line["line"]["color"] for line in found.lines()}
+    assert all(trace["marker"]["color"] == colours[trace["name"]] for trace in dots)
+    assert "Dots: single training seeds." in found.words()
+    assert "n = 40 test samples, k = 2 training" in found.words()
 
 
-def test_the_figure_is_one_that_plotly_knows(run: RunDirectory) -> None:
-    """Plotly's own check of names and values; the strongest eps of the first noise is drawn."""
+def test_the_figures_are_such_that_plotly_knows(tmp_path: Path) -> None:
+    """Plotly's own check of names and values; a model stands once in the legend."""
     import plotly.graph_objects as go
 
-    figure = document(run).data()
-    go.Figure({"data": figure["data"], "layout": figure["layout"]})
-    menu, buttons = figure["layout"]["updatemenus"]
-    assert menu["active"] == 2 and len(menu["buttons"]) == 3 and len(buttons["buttons"]) == 2
-    values, axis = menu["buttons"][2]["args"]
-    for name, columns in values.items():
-        assert [trace[name] for trace in figure["data"]] == columns
-    assert figure["layout"]["xaxis"]["title"]["text"] == axis["xaxis.title.text"]
-    assert [len(button["args"][0]["x"]) for button in menu["buttons"]] == [6, 6, 6]
+    curves = {(m, 0): flat(0.9, 0.8, 0.4) for m in ("a", "b")}
+    for unit in ("bin", "spike"):
+        run = write_run(tmp_path / unit, curves, mode_unit=unit)
+        (figure,) = document(run).data()
+        go.Figure({"data": figure["data"], "layout": figure["layout"]})
+        legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
+        assert legend == ["a", "b"]
+        ribbons = [trace for trace in figure["data"] if trace.get("fill") == "toself"]
+        bars = [trace for trace in figure["data"] if "error_y" in trace]
+        assert (len(ribbons), len(bars)) == ((6, 0) if unit == "bin" else (0, 6))
+
+
+def test_spikes_are_categories_named_by_omega_and_number(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {("a", 0): flat(0.9)}, mode_unit="spike")
+    frame = over_seeds(perturbed(summarise(run, digest_cells(run))))
+    (figure,) = curve_figures(frame, 0.1, model_looks, {1.0: 325.426, 2.0: 107.08})
+    names = ["107.1 (2)", "325.4 (1)"]  # omega rises
+    assert figure["layout"]["xaxis"]["categoryarray"] == names
+    (line, *_) = [trace for trace in figure["data"] if "text" in trace]
+    assert line["x"] == names and line["mode"] == "markers"
 
 
 def test_a_page_says_what_was_run(run: RunDirectory) -> None:
@@ -210,7 +237,9 @@ def test_a_page_says_what_was_run(run: RunDirectory) -> None:
         assert text in words
     plan = run.plan()
     for checkpoint in plan["checkpoint"].unique():
-        assert checkpoint in found.said("td")
+        assert checkpoint[:12] in found.said("td")
+    headings = found.said("h2")
+    assert headings.index("Curves") == 0 and headings.index("Models") > headings.index("Overview")
 
 
 def test_the_paired_tests_are_those_of_the_run(run: RunDirectory) -> None:
@@ -224,13 +253,9 @@ def test_the_paired_tests_are_those_of_the_run(run: RunDirectory) -> None:
     assert "p, Holm" in found.said("th") and "a/0" in found.said("th")
     # 36 of 40 samples are right under a alone: p = 2 / 2^36, exact and two-sided.
     start = found.said("td").index("b/0")
-    assert found.said("td")[start + 4 : start + 9] == [
-        "40",
-        "36",
-        "0",
-        "+0.900",
-        f"{2 / 2**36:.3g}",
-    ]
+    expected = ["36", "+0.900", f"{2 / 2**36:.3g}"]
+    assert found.said("td")[start + 3 : start + 6] == expected
+    assert "noise fourier; n 40; b alone right 0)" in " ".join(found.said("caption"))
 
 
 def test_a_run_has_the_architectures_and_noises_on_record(tmp_path: Path) -> None:
@@ -269,7 +294,9 @@ def test_nothing_of_a_run_becomes_markup(run: RunDirectory) -> None:
     relabel(run, "a", HOSTILE)
     found = document(run)
     assert [tag for tag, _ in found.tags] == plain
-    assert found.data()["data"][0]["name"] == escape(HOSTILE, quote=False)
+    first = found.lines()[0]
+    assert (first["name"], first["legendgroup"]) == (escape(HOSTILE, quote=False), HOSTILE)
+    assert [box["value"] for box in found.all("input")] == [HOSTILE, "b"]
     assert HOSTILE in found.said("th")
 
 
@@ -285,21 +312,20 @@ def test_a_run_of_failures_is_a_page_without_curves(run: RunDirectory) -> None:
         fail(run, cell, "no")
     found = document(run)
     assert "No perturbed condition has results." in found.words()
-    assert found.all("script") == [] and found.said("td").count("no") == len(run.plan())
+    assert len(found.all("script")) == 1 and found.said("td").count("no") == len(run.plan())
 
 
 @pytest.mark.parametrize("models", [1, 12])
 def test_runs_of_one_of_everything_and_of_many(tmp_path: Path, models: int) -> None:
     curves = {(f"m{k}", 0): {(1.0, 0.5): np.ones(1, np.bool_)} for k in range(models)}
-    figure = document(write_run(tmp_path / "run", curves)).data()
-    (button,) = figure["layout"]["updatemenus"][0]["buttons"]
-    ribbons, lines, dots = (figure["data"][k::3] for k in range(3))
-    assert len(ribbons) == len(lines) == models
-    assert all(dot["x"] == dot["y"] == [] for dot in dots)  # one seed is its line
-    assert all(line["x"] == [0.5] and line["y"] == [1.0] for line in lines)
-    # Of one point the ribbon is a bar.
-    assert all(ribbon["x"] == [0.5, 0.5] for ribbon in ribbons)
-    assert button["args"][1] == {"xaxis.title.text": "eps (std)", "xaxis.type": "log"}
+    found = document(write_run(tmp_path / "run", curves))
+    (figure,) = found.data()
+    assert len(found.lines()) == models
+    assert not any("one training seed" in t.get("hovertemplate", "") for t in figure["data"])
+    for line in found.lines():  # of one point the interval is a bar
+        assert line["x"] == [0.5] and line["y"] == [1.0] and line["error_y"]["array"] == [0.0]
+    assert figure["layout"]["xaxis"]["title"] == {"text": "eps (std)"}
+    assert figure["layout"]["xaxis"]["type"] == "log"
 
 
 def test_an_accuracy_that_is_not_a_number_is_a_gap(
@@ -314,8 +340,9 @@ def test_an_accuracy_that_is_not_a_number_is_a_gap(
     assert "NaN" not in html.partition('id="curve-data"')[2].partition("</script>")[0]
     document(run)
     curves = over_seeds(perturbed(summary)).assign(accuracy=np.nan, ci_low=np.nan)
-    ribbon, line, *_ = curve_figure(curves, None, model_looks)["data"]
-    assert line["y"] == [None, None] and ribbon["y"] == []
+    traces = curve_figures(curves, None, model_looks)[0]["data"]
+    assert [trace["y"] for trace in traces if "text" in trace] == [[None, None]] * 6
+    assert not any(trace.get("fill") for trace in traces)
 
 
 def test_figures_are_inside_the_page_and_say_what_they_show(run: RunDirectory) -> None:
@@ -328,9 +355,23 @@ def test_figures_are_inside_the_page_and_say_what_they_show(run: RunDirectory) -
     )
     images = document(run).all("img")
     assert [image["src"] for image in images] == ["data:image/png;base64,cG5n"] * 2
-    assert "Figure other" in (images[0]["alt"] or "")
+    assert "Figure other" in (images[1]["alt"] or "")
     for words in ("against the mode (1-2)", "of a, b", "fourier", "Lowest: 0.4"):
-        assert words in (images[1]["alt"] or "")
+        assert words in (images[0]["alt"] or "")
+    captions = document(run).said("figcaption")
+    assert [text.rstrip(": ") for text in captions] == ["Accuracy", "other"]
+    assert [text for text in document(run).said("a") if text.isupper()] == ["CSV"]
+
+
+def test_a_picture_on_the_page_has_the_pixels_of_the_file(run: RunDirectory) -> None:
+    (run.path / "figures").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (7, 9, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(run.path / "figures" / "robustness.png")
+    (image,) = document(run).all("img")
+    kind, _, text = (image["src"] or "").partition(";base64,")
+    assert kind == "data:image/webp"
+    with Image.open(io.BytesIO(base64.b64decode(text))) as found:
+        assert np.array_equal(np.asarray(found), pixels)
 
 
 def luminance(colour: str) -> float:
@@ -355,7 +396,7 @@ def test_texts_and_lines_stand_out_from_their_background() -> None:
             assert contrast(scheme[text], scheme["paper"]) >= 4.5
         assert contrast(scheme["ink"], scheme["box"]) >= 4.5
         assert contrast(scheme["warn"], scheme["warnbox"]) >= 4.5
-    assert "#curve-plot { background: #fff;" in css
+    assert ".curve-plot { background: #fff; }" in css
     many = [*NAMES, *(f"own{k}" for k in range(64))]
     found = [web_look(line) for line in model_looks(pd.DataFrame({"model": many})).values()]
     assert len(set(found)) == len(many)
@@ -370,7 +411,7 @@ def test_a_model_looks_here_as_in_the_figures(tmp_path: Path) -> None:
     axes = list(Figure().subplots(1, curves["eps"].nunique()))
     draw_modes(curves, axes, 0.1, 40)
     drawn = {line.get_label(): line for line in axes[0].lines if line.get_label() in names}
-    shown = {t["name"]: t for t in document(run).data()["data"] if t["mode"] == "lines+markers"}
+    shown = {line["name"]: line for line in document(run).lines()}
     assert list(shown) == names == list(drawn)
     dashed = {name: trace["line"]["dash"] for name, trace in shown.items()}
     for name, trace in shown.items():

@@ -147,12 +147,34 @@ def test_training_seeds_that_contradict_each_other(tmp_path: Path) -> None:
 
 
 def test_tests_of_other_conditions_do_not_count(tmp_path: Path) -> None:
-    """Told apart at the weaker eps alone: the verdict, of the stronger, says that none is."""
-    run = write_run(
-        tmp_path / "run", {("a", 0): flat(1.0, 0.5, 0.5), ("b", 0): flat(0.0, 0.5, 0.5)}
-    )
+    """Told apart at the weakest eps alone, and there the models differ less than at the next."""
+    curves = {("a", 0): flat(0.9, 0.9, 0.1), ("b", 0): flat(0.6, 0.5, 0.1)}
+    run = write_run(tmp_path / "run", curves)
     finish(run)
+    tests = pd.read_csv(run.path / "tests.csv")
+    tests["p_holm"] = np.where(tests["eps"] == 0.1, 0.01, 1.0)
+    tests.to_csv(run.path / "tests.csv", index=False)
     assert compared(run) == ("2", "0", "0", "0")
+
+
+@pytest.mark.parametrize("better", ["a", "b"])
+def test_the_answer_is_where_the_models_differ_most(tmp_path: Path, better: str) -> None:
+    """Near chance both are alike: the middle eps tells, and who wins there is said first."""
+    curves = {(m, 0): flat(1.0, 0.9 if m == better else 0.3, 0.1) for m in "ab"}
+    run = write_run(tmp_path / "run", curves)
+    finish(run)
+    other = "b" if better == "a" else "a"
+    first = str(parts(run)[0])
+    assert first.startswith(
+        f"The models differ most at eps 1 std: at the worst mode {better} keeps "
+    )
+    row = rows(run, "clean")
+    for model in (better, other):
+        ends = f"{row[model]['worst, cross-fitted']} {row[model]['95% interval']} (clean 1.000)"
+        assert f"{model} keeps {ends}" in first or f"{model} {ends}" in first
+    assert first.endswith(f"of 2 conditions {better} is better at 2, {other} at 0.")
+    assert all(first in page for page in both(run))
+    assert "eps 1 std, modes 1-2 (bin), the lowest first:" in said(run)
 
 
 def test_tests_that_are_lost(tmp_path: Path) -> None:
