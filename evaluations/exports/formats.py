@@ -1,18 +1,14 @@
-"""A run in the formats of others: Parquet, CSV, JSON, netCDF, MLflow, Weights & Biases.
+"""A run in the formats of others: Parquet, CSV, JSON, Markdown.
 
-Equal runs give equal bytes. Files are written beside their names first; a folder that somebody
-else filled is never replaced.
+Equal runs give equal bytes. Files are written beside their names first.
 """
 
-import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from robustssm.evaluations.exports.labelled import to_xarray
 from robustssm.evaluations.exports.samples import write_samples
-from robustssm.evaluations.exports.trackers import MLFLOW, WANDB, write_tracker
 from robustssm.evaluations.reports.markdown import render
 from robustssm.evaluations.reports.report import assemble
 from robustssm.evaluations.results.inspection import Inspection
@@ -77,21 +73,10 @@ def write_report(state: Inspection, output: Path) -> int:
     return text.count("\n")
 
 
-def write_arrays(state: Inspection, output: Path) -> int:
-    """Write `labelled.to_xarray` as netCDF; return the number of conditions."""
-    dataset = to_xarray(state)
-    with new_file(output) as partial:
-        dataset.to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
-    return int(dataset.sizes["condition"])
-
-
 # format -> (writer, what it counts)
 WRITERS: dict[str, tuple[Callable[[Inspection, Path], int], str]] = {
     "parquet": (write_samples, "rows"),
     "csv": (write_summary, "rows"),
     "json": (write_document, "rows"),
     "md": (write_report, "lines"),
-    "xarray": (write_arrays, "conditions"),
-    "mlflow": (functools.partial(write_tracker, script=MLFLOW), "runs"),
-    "wandb": (functools.partial(write_tracker, script=WANDB), "runs"),
 }

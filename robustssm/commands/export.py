@@ -8,7 +8,7 @@ from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, output, shared
 
 # As in robustssm.evaluations.exports.formats.WRITERS, which is heavy to import.
-FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
+FORMATS = ("parquet", "csv", "json", "md")
 
 
 @click.command()
@@ -19,30 +19,22 @@ FORMATS = ("parquet", "csv", "json", "md", "xarray", "mlflow", "wandb")
     required=True,
     type=click.Choice(FORMATS),
     help="parquet: every sample of every cell, one file; csv: the summary; json: all tables in one "
-    "document; md: the report; xarray: samples as netCDF; mlflow, wandb: files, and a script that "
-    "logs them to MLflow or W&B.",
+    "document; md: the report.",
 )
-@output(
-    required=True,
-    help="File to write, new or replaced; mlflow, wandb: a new folder, or an earlier export.",
-)
+@output(required=True, help="File to write, new or replaced.")
 def export(run: Path, kind: str, output: Path) -> None:
     """Export a run for other programs.
 
-    Samples, tables, or files for experiment trackers.
-
-    Equal runs give equal bytes. What is finished is exported; a note says what is missing. The
-    folders for MLflow and W&B hold `import.py`, which logs the run where that library is
-    installed; neither is needed here.
+    Samples, or tables. Equal runs give equal bytes. What is finished is exported; a note says what
+    is missing.
 
     \b
     Examples:
       robustssm sweep -m s4d --noise fourier --modes 1-2 --eps 1 -o runs/small
       robustssm export runs/small --to parquet -o small.parquet
-      robustssm export runs/small --to mlflow -o tracked
+      robustssm export runs/small --to csv -o small.csv
 
-    Exit codes: 0 written; 1 an optional library is missing; 2 usage, nothing finished, or the
-    output exists and was not written by robustssm; 4 files of the run are damaged: the rest is
+    Exit codes: 0 written; 2 usage, or nothing finished; 4 files of the run are damaged: the rest is
     exported.
     """
     from robustssm.evaluations.exports.formats import WRITERS

@@ -4,7 +4,6 @@ import errno
 import math
 import os
 import secrets
-import shutil
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +14,6 @@ from typing import Any
 from robustssm.errors import StorageError, UsageError
 from robustssm.storage.opening import read_text
 
-# Kept in every folder that is written here: the files of the export, one a line. Such a folder may
-# be replaced by another export as long as nobody added to it.
-MARK = ".robustssm-export"
 # A new file of ours: never one that is there, never through a link.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _LOCK = os.O_RDWR | os.O_CREAT
@@ -70,9 +66,8 @@ def _name_beside(path: Path) -> Path:
 
 
 def _moved(partial: Path, path: Path) -> None:
-    """Give a whole file or folder its final name, once it is on the disk, and its entry with it."""
-    for file in [partial / name for name in _files(partial)] if partial.is_dir() else [partial]:
-        _sync(file)
+    """Give a whole file its final name, once it is on the disk, and its entry with it."""
+    _sync(partial)
     partial.replace(path)
     with suppress(OSError):  # some systems do not open folders
         _sync(path.parent)
@@ -117,71 +112,22 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; it is moved to `path` at the end, or removed.
-
-    An empty folder and an earlier export are replaced. Raises UsageError if a file of anybody
-    else lies there, StorageError if nothing can be written.
-    """
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"output {path}: is a file, expected a folder")
-    foreign = _foreign(path)
-    if foreign:
-        raise UsageError(
-            f"output {path}: holds {foreign}, which is of no earlier export; name a new folder, "
-            "nothing was written"
-        )
-    with _storage(path), _beside(path, folder=True) as (path, partial):
-        yield partial
-        (partial / MARK).write_text("".join(f"{name}\n" for name in _files(partial)))
-        if path.is_dir():
-            old = partial.with_suffix(".old")
-            path.replace(old)
-            _moved(partial, path)
-            shutil.rmtree(old)
-        else:
-            _moved(partial, path)
-
-
-def _files(folder: Path) -> list[str]:
-    """Return the files below a folder, relative to it, sorted."""
-    found = (path for path in folder.rglob("*") if not path.is_dir())
-    return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def _foreign(folder: Path) -> str:
-    """Return a file in a folder that no earlier export wrote; empty if there is none."""
-    mark = folder / MARK
-    known = {MARK, *(read_text(mark).splitlines() if mark.is_file() else ())}
-    return next((name for name in _files(folder) if name not in known), "")
-
-
-@contextmanager
-def _beside(path: Path, folder: bool = False) -> Iterator[tuple[Path, Path]]:
-    """Yield the final path, links followed, and a new file or folder of ours beside it.
+def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the final path, links followed, and a new file of ours beside it.
 
     Nobody can foresee its name, and nothing that has it, be it a link, is opened or removed.
     OSError names `path`.
     """
     try:
         whole = path.resolve()
-        if not folder:
-            prepare(path)
-        elif not whole.is_dir():
-            prepare(whole)
+        prepare(path)
         partial = _name_beside(whole)
-        if folder:
-            partial.mkdir()
-        else:
-            os.close(os.open(partial, _NEW, 0o666))
+        os.close(os.open(partial, _NEW, 0o666))
         try:
             yield whole, partial
         finally:
-            if partial.is_dir():
-                shutil.rmtree(partial, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 

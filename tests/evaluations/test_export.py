@@ -1,13 +1,8 @@
 """A run in the formats of others: nothing lost, nothing added, equal bytes for equal runs."""
 
 import json
-import runpy
 import shutil
-import sys
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +16,6 @@ from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.exports import samples
 from robustssm.evaluations.exports.formats import WRITERS, document
-from robustssm.evaluations.exports.labelled import VARIABLES, to_xarray
-from robustssm.evaluations.results.cell_reader import outcomes
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.results.tables import finish, read_csv, read_tables
 from robustssm.evaluations.sweep.noises import Noise
@@ -30,10 +23,8 @@ from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
-from robustssm.storage.writing import MARK
 
 CYCLES = "Fourier(mode)"
-FOLDERS = ("mlflow", "wandb")
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +64,6 @@ def content(path: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", list(WRITERS))
 def test_equal_runs_give_equal_bytes(kind: str, run: Path, copy: Path, tmp_path: Path) -> None:
-    if kind == "xarray":
-        pytest.importorskip("xarray")
     first, second = tmp_path / "one" / "out", tmp_path / "two" / "out"
     assert write(kind, inspect(run), first) > 0
     # The report names the figures' places relative to itself: here there are none.
@@ -148,132 +137,6 @@ def test_the_json_is_strict_and_says_what_the_tables_say(copy: Path, tmp_path: P
     assert len(document(inspect(copy))["overview"]) == len(found["overview"]) > 0
 
 
-def test_the_arrays_are_the_outcomes(copy: Path, tmp_path: Path) -> None:
-    xarray = pytest.importorskip("xarray")
-    state = inspect(copy)
-    model = state.run.plan()["model"].iloc[0]
-    expected = outcomes(state.run, model, 0)
-    write("xarray", state, tmp_path / "run.nc")
-    with xarray.open_dataset(tmp_path / "run.nc", engine="scipy") as data:
-        own = data.sel(model=model, train_seed=0)
-        assert bool(data["done"].all())
-        for row, condition in enumerate(expected.conditions.itertuples()):
-            here = (own["noise"] == condition.noise) & (own["mode"] == condition.mode)
-            one = own.isel(condition=(here & (own["eps"] == condition.eps)).to_numpy())
-            assert np.array_equal(one["correct"].to_numpy()[0], expected.correct[row])
-        clean = own.isel(condition=(own["noise"] == "clean").to_numpy())
-        assert np.array_equal(clean["correct"].to_numpy()[0], expected.clean)
-        assert np.array_equal(data["sample_id"], expected.sample_id)
-        # As the documentation has it: a grid over modes and strengths.
-        curve = data["correct"].where(data["done"]).mean("sample_id", dtype="float64")
-        grid = curve.sel(condition=curve["noise"] == "fourier")
-        grid = grid.set_index(condition=["mode", "eps"]).unstack("condition")  # noqa: PD010 xarray
-        assert grid.sizes["mode"] == grid.sizes["eps"] == 2
-    gone = expected.conditions["cell"].iloc[0]
-    state.run.cell_path(gone).unlink()
-    left = to_xarray(inspect(copy))
-    assert int((~left["done"]).sum()) == 1
-    for name, (_, empty) in VARIABLES.items():
-        values = left[name].to_numpy()[~left["done"].to_numpy()]
-        assert np.array_equal(values, np.full_like(values, empty), equal_nan=empty != empty)
-
-
-def test_without_xarray_one_line_says_what_to_install(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "xarray", None)
-    with pytest.raises(RobustssmError, match=r"pip install 'robustssm\[xarray\]'"):
-        write("xarray", inspect(run), tmp_path / "run.nc")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_script_for_mlflow_logs_the_curves(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert write("mlflow", inspect(run), tmp_path / "out") == 2
-    names: list[str] = []
-    params: dict[str, dict[str, Any]] = {}
-    metrics: dict[str, dict[str, list[tuple[int | None, float]]]] = {}
-
-    def start_run(run_name: str) -> Any:
-        names.append(run_name)
-        metrics[run_name] = {}
-        return nullcontext()
-
-    def log_metrics(values: dict[str, float], step: int | None = None) -> None:
-        for key, value in values.items():
-            metrics[names[-1]].setdefault(key, []).append((step, value))
-
-    fake = SimpleNamespace(
-        set_experiment=lambda name: None,
-        start_run=start_run,
-        log_params=lambda values: params.update({names[-1]: values}),
-        log_metrics=log_metrics,
-    )
-    monkeypatch.setitem(sys.modules, "mlflow", fake)
-    runpy.run_path(str(tmp_path / "out" / "import.py"))
-    summary = read_csv(run / "summary.csv")
-    for model, own in summary.groupby("model"):
-        told = metrics[f"{model}/0"]
-        assert params[f"{model}/0"]["model"] == model and params[f"{model}/0"]["partial"] is True
-        fourier = own[(own["noise"] == "fourier") & (own["eps"] == 0.3)]
-        assert told["fourier/input/eps_0.3_std/accuracy"] == [
-            (row.mode, row.accuracy) for row in fourier.itertuples()
-        ]
-        # Modes that are not whole numbers have their rank as the step.
-        assert told["Fourier_mode/input/eps_1_std/mode"] == [(0, 0.05), (1, 0.11)]
-        assert "BandNoise_1_4/input/eps_1_std/accuracy" in told
-        assert told["clean_accuracy"] == [(None, own["clean_accuracy"].iloc[0])]
-
-
-def test_the_script_for_wandb_logs_every_condition(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write("wandb", inspect(run), tmp_path / "out")
-    logged: dict[str, list[dict[str, Any]]] = {}
-    summaries: dict[str, dict[str, Any]] = {}
-
-    class Run:
-        def __init__(self, name: str) -> None:
-            self.name, self.summary = name, summaries.setdefault(name, {})
-
-        def __enter__(self) -> "Run":
-            return self
-
-        def __exit__(self, *error: object) -> None: ...
-
-        def log(self, row: dict[str, Any]) -> None:
-            logged.setdefault(self.name, []).append(row)
-
-    fake = SimpleNamespace(init=lambda project, name, config: Run(name))
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-    runpy.run_path(str(tmp_path / "out" / "import.py"))
-    summary = read_csv(run / "summary.csv")
-    for model, own in summary[summary["noise"] != "clean"].groupby("model"):
-        rows = {(r["noise"], r["mode"], r["eps"]): r["accuracy"] for r in logged[f"{model}/0"]}
-        assert rows == {(r.noise, r.mode, r.eps): r.accuracy for r in own.itertuples()}
-        assert summaries[f"{model}/0"]["clean_accuracy"] == own["clean_accuracy"].iloc[0]
-
-
-@pytest.mark.parametrize("kind", FOLDERS)
-def test_folders_of_others_are_left_alone(kind: str, run: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"thesis\.txt.*nothing was written"):
-        write(kind, inspect(run), mine)
-    assert content(tmp_path) == {"mine/thesis.txt": b"mine"}
-    write(kind, inspect(run), tmp_path / "own")
-    (tmp_path / "own" / "added").write_text("later")
-    with pytest.raises(UsageError, match="added"):
-        write(kind, inspect(run), tmp_path / "own")
-    (tmp_path / "own" / "added").unlink()
-    write(kind, inspect(run), tmp_path / "own")
-    assert (tmp_path / "own" / MARK).is_file()
-    with pytest.raises(UsageError, match="is a file"):
-        write(kind, inspect(run), mine / "thesis.txt")
-
-
 @pytest.mark.parametrize("kind", list(WRITERS))
 def test_what_fails_leaves_nothing(
     kind: str, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -286,8 +149,6 @@ def test_what_fails_leaves_nothing(
     for name in ("write_text", "write_bytes"):
         monkeypatch.setattr(Path, name, fail)
     monkeypatch.setattr(pq, "ParquetWriter", fail)
-    if kind == "xarray":
-        monkeypatch.setattr(pytest.importorskip("xarray").Dataset, "to_netcdf", fail)
     with pytest.raises(RobustssmError, match="No space left on device"):
         write(kind, state, tmp_path / "out" / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -295,7 +156,7 @@ def test_what_fails_leaves_nothing(
 
 def test_a_run_with_nothing_finished_is_refused(copy: Path, tmp_path: Path) -> None:
     shutil.rmtree(copy / "cells")
-    for kind in set(WRITERS) - {"md", "xarray"}:
+    for kind in set(WRITERS) - {"md"}:
         with pytest.raises(UsageError, match="no finished cell"):
             write(kind, inspect(copy), tmp_path / kind)
         assert not (tmp_path / kind).exists()

@@ -16,7 +16,6 @@ from robustssm.evaluations.baselines.baseline import make_baseline
 from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.comparison.comparison import Comparison, compare
 from robustssm.evaluations.comparison.variance_components import _rows
-from robustssm.evaluations.exports.labelled import to_xarray
 from robustssm.evaluations.results.cell_reader import digest_cells
 from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
@@ -195,15 +194,6 @@ def test_a_baseline_is_of_one_draw(runs: list[RunDirectory]) -> None:
         make_baseline([runs[0]])
     with pytest.raises(UsageError, match=r"noise seed \(0, 1, 2, 0\)"):
         gather(runs[:2])
-
-
-def test_arrays_name_the_draw(runs: list[RunDirectory]) -> None:
-    pytest.importorskip("xarray")
-    data = to_xarray(inspect(runs[0].path))
-    noisy = data.sel(condition=data.noise == "fourier")
-    assert noisy.sizes["condition"] == 4 * DRAWS
-    cube = noisy.set_index(condition=["mode", "eps", "noise_seed"]).unstack("condition")  # noqa: PD010
-    assert cube.sizes["noise_seed"] == DRAWS and bool(cube.done.all())
 
 
 # Crossed intervals.

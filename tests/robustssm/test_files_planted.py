@@ -11,7 +11,7 @@ import pytest
 from robustssm.checkpoints import read_card
 from robustssm.errors import StorageError, UsageError
 from robustssm.networks.network import Architecture
-from robustssm.storage.writing import locked, new_file, new_folder, write_atomically
+from robustssm.storage.writing import locked, new_file, write_atomically
 from robustssm.tasks import load_task
 from robustssm.training.config import TrainingConfig
 from robustssm.training.loop import train
@@ -22,15 +22,9 @@ def _write(path: Path) -> None:
         partial.write_bytes(b"new")
 
 
-def _folder(path: Path) -> None:
-    with new_folder(path) as partial:
-        (partial / "a").write_bytes(b"new")
-
-
 WRITERS: dict[str, Callable[[Path], None]] = {
     "whole": lambda path: write_atomically(path, b"new"),
     "file": _write,
-    "folder": _folder,
 }
 
 

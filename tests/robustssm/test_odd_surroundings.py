@@ -136,31 +136,6 @@ def test_the_time_of_files_is_a_number(
         monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
         with pytest.raises(UsageError, match="expected whole seconds since 1970"):
             source_date()
-        out = tmp_path / "mlruns"
-        one_line(invoke("export", str(run.path), "--to", "mlflow", "-o", str(out)), 2, repr(wrong))
-        assert not out.exists()
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-@pytest.mark.parametrize("there", [True, False])
-@pytest.mark.parametrize("kind", ["mlflow", "wandb"])
-def test_a_folder_may_be_a_link(run: RunDirectory, tmp_path: Path, kind: str, there: bool) -> None:
-    """The link stays one, and leads to what a folder of its name would hold."""
-    link, real, plain = tmp_path / "out", tmp_path / "real", tmp_path / "plain" / "out"
-    if there:
-        real.mkdir()
-    link.symlink_to(real)
-    for output in (link, plain, link):
-        assert invoke("export", str(run.path), "--to", kind, "-o", str(output)).exit_code == 0
-    assert link.is_symlink() and not real.is_symlink()
-    assert files(real) == files(plain) != {}
-    (real / "thesis.txt").write_text("mine")
-    result = invoke("export", str(run.path), "--to", kind, "-o", str(link))
-    one_line(result, 2, "thesis.txt")
-    assert (real / "thesis.txt").read_text() == "mine"
 
 
 def main_to(stream: TextIO, *arguments: str) -> int:

@@ -334,6 +334,3 @@ def test_export_says_what_it_wrote_and_what_is_lacking(
     name = truncate_cell(run)
     result = invoke("export", str(run), "--to", "parquet", "-o", str(out))
     assert result.exit_code == 4 and name in result.stderr and "320 rows" in result.stderr
-    monkeypatch.setitem(sys.modules, "xarray", None)
-    result = invoke("export", str(run), "--to", "xarray", "-o", str(tmp_path / "run.nc"))
-    assert result.exit_code == 1 and "pip install 'robustssm[xarray]'" in result.stderr
