@@ -180,6 +180,13 @@ def sweep(
     reused = len(swept.before.done)
     terminal.note(f"{swept.computed} cells computed, {reused} reused; {run.path}")
     show_sweep(tables, run.path, style, partial=plan.limit is not None)
+    rows = tables.summary.to_dict("records") if plan.limit is None else []
+    below = (row["model"] for row in rows if row["clean_accuracy"] <= plan.task.chance)
+    for name in dict.fromkeys(below):
+        terminal.note(
+            f"{name}: its clean accuracy is no better than that of the best constant answer, "
+            f"{plan.task.chance:.3f}; look at its weights, and at how its inputs are scaled"
+        )
     if swept.errors:
         first = next(iter(swept.errors.values()))
         raise CommandError(

@@ -33,7 +33,7 @@ def tasks(
 
     Without NAME: the tasks and their parameters, those in brackets optional; those with PATH read
     your own files, digits comes with scikit-learn, the others are generated. NAME: a task with
-    its parameters, as they are listed, or file:samples.npz.
+    its parameters, as they are listed, or file:PATH (docs/own-data.md).
     chance: accuracy of the best constant answer; mean, std: of the training inputs, a channel each;
     hash: of all splits.
 
@@ -108,6 +108,7 @@ def _card(loaded: "Task") -> dict[str, Any]:
         "spec": loaded.spec,
         "layout": "tokens" if tokens else "image" if loaded.image else "series",
         "classes": loaded.classes,
+        "names": ", ".join(loaded.names) or None,
         **{name: len(loaded.splits[name]) for name in _SPLITS},
         "length": loaded.length,
         "shortest": min(shortest) if shortest else loaded.length,

@@ -37,7 +37,7 @@ class Arrays:
     def __getitem__(self, name: str) -> Array:
         entry = self._entries[name]
         with self._zip.open(entry) as file:
-            shape, dtype, start = _header(file)
+            shape, dtype, _ = _header(file)
         needed = math.prod(shape) * max(_NUMBER, dtype.itemsize)
         self._left -= needed
         if self._left < 0:
@@ -48,12 +48,21 @@ class Arrays:
             raise ValueError(
                 f"its arrays take {sizes[0]} in memory, expected at most {sizes[1]}; {way}"
             )
-        held = math.prod(shape) * dtype.itemsize
-        if entry.file_size - start != held:
-            raise ValueError(f"{name} has {entry.file_size - start} bytes, its header says {held}")
         with self._zip.open(entry) as file:
-            array: Array = np.lib.format.read_array(file, allow_pickle=False)
-            return array
+            return read_array(file, entry.file_size, self._largest, name)
+
+
+def read_array(file: IO[bytes], size: int, largest: int, name: str = "it") -> Array:
+    """Return the array of an open .npy file of `size` bytes, which may take `largest` in memory."""
+    shape, dtype, start = _header(file)
+    held = math.prod(shape) * dtype.itemsize
+    if size - start != held:
+        raise ValueError(f"{name} has {size - start} bytes, its header says {held}")
+    if math.prod(shape) * _NUMBER > largest:
+        raise ValueError(f"{name} takes more than {largest / 2**30:.1f} GiB; take fewer samples")
+    file.seek(0)
+    array: Array = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:

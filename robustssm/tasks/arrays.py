@@ -1,18 +1,20 @@
-"""Samples of your own, from one `.npz` file: `file:samples.npz`."""
+"""Samples of your own: `file:samples.npz`, and .npy, .csv and .parquet; docs/own-data.md."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from robustssm.errors import RejectedInputError
 from robustssm.file_formats.contents import shown
-from robustssm.storage.numpy_files import DAMAGED, Arrays
+from robustssm.storage.numpy_files import DAMAGED, Arrays, read_array
 from robustssm.storage.opening import opened, size_of
-from robustssm.tasks.base import Split, Task
-from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, room
+from robustssm.tasks.base import SPLITS, Split, Task
+from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, places_of, room
 
-_NAMES = ("inputs", "labels", "lengths", "sample_id", "train_inputs", "rate")
+_NAMES = ("inputs", "labels", "lengths", "sample_id", "rate", "split")
+_TRAIN = ("train_inputs", "train_labels", "train_lengths")
 # Other names of an array, by its first.
 _SPELT = {"inputs": ("inputs", "input", "x"), "labels": ("labels", "label", "y")}
 # What `robustssm perturb` writes beside these.
@@ -20,17 +22,31 @@ _ABOUT = ("about", "in_band_share", *(f"delivered_{of}" for of in ("l2", "linf",
 
 
 def arrays(path: Path) -> Task:
-    """Return the task that a file of arrays holds; all samples of it are test samples.
+    """Return the task that a file holds: arrays, or a table (`tables.table_arrays`).
 
     inputs: (N, L, channels) or (N, L) numbers, or (N, L) integers, which are tokens; labels: (N,)
     integers from 0, or texts, numbered in their order. Other names: input, x; label, y. Optional:
-    lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1); train_inputs, all steps valid,
-    whose standard deviation is the unit of strengths (that of the valid steps of `inputs` else);
-    rate, samples per second. Nothing in the file is executed.
+    lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1); rate, samples per second;
+    split (N,), words, without which all are test samples; then train_inputs, train_labels,
+    train_lengths are training samples, without labels for the unit of strengths alone (that of
+    `inputs` else). Of x.npy the labels are in y.npy. Nothing in a file is executed.
     Raises RejectedInputError.
     """
-    source = Source("data", path)
-    content = read_arrays(source, _NAMES[:2], _NAMES[2:])
+    source, kind = Source("data", path), path.suffix.lower()
+    if kind in (".csv", ".parquet"):
+        from robustssm.tasks.tables import table_arrays
+
+        content = table_arrays(source)
+    elif kind == ".npy":
+        pair = zip(_SPELT["inputs"], _SPELT["labels"], strict=True)
+        ends = [(a, b) for a, b in pair if path.stem.endswith(a)]
+        if not ends:
+            raise source.rejected("expected x.npy, whose labels are in y.npy beside it")
+        labels = path.with_name(path.stem.removesuffix(ends[0][0]) + ends[0][1] + path.suffix)
+        files = {"inputs": path, "labels": labels}
+        content = {name: one_array(Source("data", file)) for name, file in files.items()}
+    else:
+        content = read_arrays(source, _NAMES[:2], (*_NAMES[2:], *_TRAIN))
     return task_of(source, content, f"file:{path.resolve()}")
 
 
@@ -40,40 +56,61 @@ def task_of(source: Source, content: Mapping[str, Array], spec: str) -> Task:
     source: of the arrays, for messages; spec: the name of the task. Raises RejectedInputError.
     """
     inputs = _inputs(source, "inputs", content["inputs"])
-    labels = content["labels"]
-    if labels.dtype.kind in "US" and labels.ndim == 1:
-        labels = np.unique(labels, return_inverse=True)[1]
-    labels = _integers(source, "labels", labels, len(inputs))
-    if labels.min() < 0 or labels.max() >= CLASSES:
-        raise source.rejected(
-            f"labels run from {labels.min()} to {labels.max()}, expected 0, 1, ... below {CLASSES}"
-        )
-    ids = _integers(
-        source, "sample_id", content.get("sample_id", np.arange(len(inputs))), len(inputs)
-    )
-    if len(np.unique(ids)) < len(ids):
-        raise source.rejected("sample_id has a number twice")
-    lengths = None
-    if "lengths" in content:
-        lengths = _integers(source, "lengths", content["lengths"], len(inputs))
-        if lengths.min() < 1 or lengths.max() > inputs.shape[1]:
-            raise source.rejected(
-                f"lengths run from {lengths.min()} to {lengths.max()}, expected 1 to "
-                f"{inputs.shape[1]}"
-            )
-    trained = _inputs(source, "train_inputs", content.get("train_inputs", inputs))
-    if trained.shape[1:] != inputs.shape[1:] or trained.dtype != inputs.dtype:
-        raise source.rejected(
-            f"train_inputs is {trained.dtype} {trained.shape[1:]} per sample, inputs "
-            f"{inputs.dtype} {inputs.shape[1:]}"
-        )
-    test = Split(inputs, labels, ids, lengths)
-    none = np.zeros(len(trained), dtype=np.int64)
-    train = Split(trained, none, none, None if "train_inputs" in content else lengths)
+    given = {name: content[name] for name in ("labels", "train_labels") if name in content}
+    names: tuple[str, ...] = ()
+    if all(values.dtype.kind in "US" and values.ndim == 1 for values in given.values()):
+        words, numbers = np.unique(np.concatenate([*given.values()]), return_inverse=True)
+        ends = np.cumsum([len(values) for values in given.values()])[:-1]
+        given = dict(zip(given, np.split(numbers, ends), strict=True))
+        names = tuple(map(str, words))
+    test = _split(source, inputs, given["labels"], content.get("lengths"))
+    if "sample_id" in content:
+        ids = _integers(source, "sample_id", content["sample_id"], len(inputs))
+        if len(np.unique(ids)) < len(ids):
+            raise source.rejected("sample_id has a number twice")
+        test = replace(test, sample_id=ids)
+    train = replace(test, labels=np.zeros_like(test.labels))
     splits = {"train": train, "validation": test.rows(slice(0)), "test": test}
+    if "split" in content:
+        if len(content["split"]) != len(test):
+            raise source.rejected(f"split has {len(content['split'])} words, expected {len(test)}")
+        places = places_of(source, content["split"])
+        splits = {name: test.rows(places == number) for number, name in enumerate(SPLITS)}
+        splits["train"] = splits["train"] if len(splits["train"]) else train.rows(places == 2)
+    if "train_inputs" in content:
+        values = _inputs(source, "train_inputs", content["train_inputs"])
+        if values.shape[1:] != inputs.shape[1:] or values.dtype != inputs.dtype:
+            raise source.rejected(
+                f"train_inputs is {values.dtype} {values.shape[1:]} per sample, inputs "
+                f"{inputs.dtype} {inputs.shape[1:]}"
+            )
+        labels = given.get("train_labels", np.zeros(len(values), dtype=np.int64))
+        lengths = content.get("train_lengths")
+        splits["train"] = _split(source, values, labels, lengths, "train_", len(inputs))
+    classes = 1 + max(int(split.labels.max()) for split in splits.values() if len(split))
     tokens = int(inputs.max()) + 1 if inputs.dtype == np.int64 else None
     rate = _rate(source, content["rate"]) if "rate" in content else None
-    return Task(spec, int(labels.max()) + 1, splits, rate=rate, tokens=tokens)
+    return Task(spec, max(classes, len(names)), splits, rate=rate, tokens=tokens, names=names)
+
+
+def _split(
+    source: Source, inputs: Array, labels: Array, ends: Array | None, of: str = "", first: int = 0
+) -> Split:
+    """Return samples numbered from `first`; of: what begins the names of their arrays."""
+    labels = _integers(source, f"{of}labels", labels, len(inputs))
+    if labels.min() < 0 or labels.max() >= CLASSES:
+        raise source.rejected(
+            f"{of}labels run from {labels.min()} to {labels.max()}, expected 0, 1, ... below "
+            f"{CLASSES}"
+        )
+    if ends is not None:
+        ends = _integers(source, f"{of}lengths", ends, len(inputs))
+        if ends.min() < 1 or ends.max() > inputs.shape[1]:
+            raise source.rejected(
+                f"{of}lengths run from {ends.min()} to {ends.max()}, expected 1 to "
+                f"{inputs.shape[1]}"
+            )
+    return Split(inputs, labels, first + np.arange(len(inputs)), ends)
 
 
 def read_arrays(
@@ -105,11 +142,23 @@ def read_arrays(
             return {name: arrays[one[0]] for name, one in spelt.items() if one}
     except RejectedInputError:
         raise
-    except FileNotFoundError:
-        raise source.rejected("no such file") from None
     except DAMAGED as error:
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise source.rejected(f"cannot be read as .npz ({said})") from None
+        raise _unreadable(source, error, ".npz") from None
+
+
+def one_array(source: Source) -> Array:
+    """Return the array of an `.npy` file; RejectedInputError."""
+    try:
+        with opened(source.path) as file:
+            return read_array(file, size_of(file), room())
+    except DAMAGED as error:
+        raise _unreadable(source, error, ".npy") from None
+
+
+def _unreadable(source: Source, error: BaseException, kind: str) -> RejectedInputError:
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    missing = isinstance(error, FileNotFoundError)
+    return source.rejected("no such file" if missing else f"cannot be read as {kind} ({said})")
 
 
 def _inputs(source: Source, name: str, values: Array) -> Array:

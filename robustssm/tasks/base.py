@@ -69,6 +69,8 @@ class Task:
         Samples per second.
     tokens : int, optional
         One more than the largest token, if inputs are tokens, which a model embeds.
+    names : tuple of str
+        Names of the classes, empty if they have none.
     """
 
     spec: str
@@ -77,6 +79,7 @@ class Task:
     image: tuple[int, int] | None = None
     rate: float | None = None
     tokens: int | None = None
+    names: tuple[str, ...] = ()
 
     def values(self, who: str, *, whole: bool = True) -> None:
         """Raise UsageError if inputs are tokens, or, if `whole`, samples end early."""

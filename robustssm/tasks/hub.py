@@ -12,6 +12,7 @@ Source: Apache Parquet; Lhoest et al., Datasets: a community library (arXiv 2109
 """
 
 import importlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,23 +21,25 @@ import numpy as np
 
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.file_formats.contents import shown
+from robustssm.storage.opening import opened, size_of
 from robustssm.storage.parquet_files import opened_parquet
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
 from robustssm.tasks.columns import Column, column, lengths_of, names_of, padded
 from robustssm.tasks.generated import check
 from robustssm.tasks.reading import (
+    ALIASES,
     Array,
     Source,
     check_flag,
     check_limit,
     check_room,
     memory,
+    places_of,
     within,
 )
 from robustssm.typing import IntArray
 
 _WHO = "hub"
-_ALIASES = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
 LONGEST = 1 << 20
 # Columns that a message names.
 _NAMED = 20
@@ -56,7 +59,9 @@ def hub(
 ) -> Task:
     """Return the task; inputs (N, L, channels), or tokens (N, L).
 
-    path: a .parquet file, or name: ORG/NAME on the hub, which the package `datasets` fetches;
+    path: a .parquet file, a folder of them (train-0.parquet or train/0.parquet; without such
+    names all are test samples) or of `save_to_disk`; or name: ORG/NAME on the hub, which the
+    package `datasets` fetches;
     inputs, label, split: columns (split of a file only); max_length: sequences are cut after so
     many steps, 0 for none; limit: the first samples of each split, 0 for all, and no other
     input is looked at; gray: 1 for images without their colours. Raises UsageError
@@ -68,15 +73,13 @@ def hub(
     kept, grey = check_limit(_WHO, limit), check_flag(_WHO, "gray", gray)
     source = Source(_WHO, Path(path).expanduser() if path else Path(name))
     if path:
-        table = _read(source, [inputs, label, *([split] if split else [])])
-        places = _places(source, table.column(split)) if split else np.full(table.num_rows, 2)
+        table, places = _read(source, [inputs, label, *([split] if split else [])])
+        places = places_of(source, table.column(split).to_pylist()) if split else places
     else:
         table, places = _fetched(source, [inputs, label])
     if not len(places):
         raise source.rejected("has no rows")
     labels, names = names_of(source, label, table.column(label))
-    if not (places == 2).any():
-        raise source.rejected("has no test samples")
     chosen = [np.flatnonzero(places == number)[:kept] for number in range(len(SPLITS))]
     with within(max(_SMALL, _EXPANSION * table.nbytes) if path else memory()):
         values = column(source, inputs, table.column(inputs).take(np.concatenate(chosen)), grey)
@@ -100,7 +103,8 @@ def hub(
     if values.tokens:
         tokens = 257 if values.text else 1 + max(int(p.inputs.max()) for p in parts if len(p))
     image = values.image if not max_length or max_length >= lengths_of(values)[0] else None
-    return Task(spec_of(_WHO, given, hub), len(names), splits, tokens=tokens, image=image)
+    spec, called = spec_of(_WHO, given, hub), tuple(names)
+    return Task(spec, len(names), splits, tokens=tokens, image=image, names=called)
 
 
 def _parts(
@@ -126,23 +130,53 @@ def _parts(
     return parts
 
 
-def _read(source: Source, columns: list[str]) -> Any:
-    """Return these columns of a Parquet file."""
+def _read(source: Source, columns: list[str]) -> tuple[Any, IntArray]:
+    """Return these columns of a Parquet file, or of the files in a folder, and each row's split."""
     import pyarrow as pa
 
-    try:
-        with opened_parquet(source.path, columns, memory() // 4) as file:
-            _check_columns(source.path, columns, file.schema_arrow.names)
-            table = file.read(columns)
+    folder, room = source.path, memory() // 4
+    tables, words = [], []
+    files = [folder]
+    if folder.is_dir():
+        # `datasets` keeps what it computed in cache-*.arrow.
+        found = (p for p in folder.rglob("*") if p.suffix in (".parquet", ".arrow"))
+        files = sorted(path for path in found if not path.name.startswith("cache-"))
+    for path in files:
+        try:
+            table = _table(path, columns, room)
             table.validate(full=True)
-            return table
-    except RobustssmError:
-        raise
-    except FileNotFoundError:
-        raise source.rejected("no such file") from None
-    except (pa.ArrowException, OSError, MemoryError, ValueError, ArithmeticError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise source.rejected(f"is no whole Parquet file ({said})") from None
+        except RobustssmError:
+            raise
+        except FileNotFoundError:
+            raise source.rejected("no such file") from None
+        except (pa.ArrowException, OSError, MemoryError, ValueError, ArithmeticError) as error:
+            said = getattr(error, "strerror", None) or error
+            whole = Source(_WHO, path)
+            raise whole.rejected(f"is no whole {path.suffix or '.parquet'} file ({said})") from None
+        room -= table.nbytes
+        tables.append(table)
+        inside = path.relative_to(folder).as_posix() if path != folder else ""
+        named = [word for word in re.split("[-_/.]", inside) if word in ALIASES]
+        words += [named[0] if named else ""] * table.num_rows
+    if not tables:
+        raise source.rejected("has no .parquet or .arrow file")
+    table = pa.concat_tables(tables)
+    return table, places_of(source, words) if any(words) else np.full(len(words), 2)
+
+
+def _table(path: Path, columns: list[str], room: int) -> Any:
+    import pyarrow as pa
+
+    if path.suffix == ".arrow":
+        with opened(path) as file:
+            if size_of(file) > room:
+                raise OSError(f"takes {size_of(file)} bytes, expected at most {room}")
+            table = pa.ipc.open_stream(file).read_all()
+        _check_columns(path, columns, table.column_names)
+        return table.select(columns)
+    with opened_parquet(path, columns, room) as file:
+        _check_columns(path, columns, file.schema_arrow.names)
+        return file.read(columns)
 
 
 def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> None:
@@ -151,15 +185,6 @@ def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> 
     if missing:
         known = ", ".join(map(shown, there[:_NAMED])) + (", ..." if len(there) > _NAMED else "")
         raise UsageError(f"{_WHO} {path}: has no column {missing[0]!r}, expected one of {known}")
-
-
-def _places(source: Source, values: Any) -> IntArray:
-    """Return the number of each row's split."""
-    words = values.to_pylist()
-    unknown = [word for word in words if word not in _ALIASES]
-    if unknown:
-        raise source.rejected(f"has the split {unknown[0]!r}, expected {', '.join(_ALIASES)}")
-    return np.array([_ALIASES[word] for word in words], dtype=np.int64)
 
 
 def _fetched(source: Source, columns: list[str]) -> tuple[Any, Array]:
@@ -177,7 +202,7 @@ def _fetched(source: Source, columns: list[str]) -> tuple[Any, Array]:
     except (OSError, ValueError, RuntimeError) as error:
         raise source.rejected(f"cannot be fetched ({error})") from None
     tables, places = [], []
-    for split, number in _ALIASES.items():
+    for split, number in ALIASES.items():
         if split not in dataset:
             continue
         _check_columns(source.path, columns, dataset[split].column_names)
@@ -185,5 +210,5 @@ def _fetched(source: Source, columns: list[str]) -> tuple[Any, Array]:
         tables.append(table)
         places.append(np.full(table.num_rows, number))
     if not tables:
-        raise source.rejected(f"has no split called {', '.join(_ALIASES)}")
+        raise source.rejected(f"has no split called {', '.join(ALIASES)}")
     return pa.concat_tables(tables), np.concatenate(places)

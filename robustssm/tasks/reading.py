@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 LARGEST_FILE = 8 << 30
 # Largest number of classes, and of different tokens: a network has a row of weights for each.
 CLASSES = TOKENS = 1 << 20
+# The words for splits, by the place of each in SPLITS.
+ALIASES = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
 # Samples that are padded at a time.
 _CHUNK = 1024
 # The share of training samples that is held out if no validation split is published.
@@ -152,6 +154,17 @@ class Source:
                 f"labels run from {values.min()} to {values.max()}, expected 0 to {classes - 1}"
             )
         return np.asarray(values, dtype=np.int64)
+
+
+def places_of(source: Source, words: npt.ArrayLike) -> IntArray:
+    """Return the place in SPLITS that each word names; RejectedInputError without test samples."""
+    names, index = np.unique(np.asarray(words, dtype=str), return_inverse=True)
+    unknown = [name for name in names if name not in ALIASES]
+    if unknown or "test" not in names:
+        found = f"has the split {str(unknown[0])!r}" if unknown else "has no test samples"
+        raise source.rejected(f"{found}, expected {', '.join(ALIASES)}")
+    places: IntArray = np.array([ALIASES[name] for name in names])[index]
+    return places
 
 
 def shuffled(count: int) -> IntArray:

@@ -4,6 +4,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -29,6 +30,7 @@ TASKS: dict[str, str] = {
     "lra-retrieval": "robustssm.tasks.lra_retrieval:lra_retrieval",
     "lra-pathfinder": "robustssm.tasks.image_folders:lra_pathfinder",
     "speech-commands": "robustssm.tasks.speech_commands:speech_commands",
+    "audio": "robustssm.tasks.recordings:audio",
     "ucr": "robustssm.tasks.ucr:ucr",
     "hub": "robustssm.tasks.hub:hub",
 }
@@ -40,6 +42,8 @@ GENERATED = (
 )
 # Bytes that the samples of a task may take that a file names.
 RECORDED = 2 << 30
+# Files of a folder whose sizes and times are looked at.
+_WATCHED = 10_000
 # Characters of such a name that a message shows.
 _SHOWN = 80
 _WORDS = {int: "INTEGER", float: "NUMBER", str: "WORD", Path: "PATH"}
@@ -74,14 +78,14 @@ def _parameters(name: str) -> Mapping[str, tuple[type, bool]]:
 def load_task(spec: str) -> Task:
     """Return the task that a name stands for, as in ``digits:side=16``.
 
-    The last few tasks are kept, as long as their files (those directly in a folder) have the same
-    size and time. Raises UsageError if the name or a parameter is unknown, missing or out of range,
+    The last few tasks are kept, as long as their files (10,000 in a folder) have the same size and
+    time. Raises UsageError if the name or a parameter is unknown, missing or out of range,
     RejectedInputError if a file that the name points to is missing or damaged.
 
     Parameters
     ----------
     spec : str
-        A name of `TASKS` with its parameters, or ``file:`` and the path of an ``.npz`` file.
+        A name of `TASKS` with its parameters, or ``file:`` and a path (docs/own-data.md).
     """
     return _load(spec, tuple(_stamps(spec)))
 
@@ -128,7 +132,8 @@ def _stamps(spec: str) -> Iterator[tuple[str, int, int]]:
             path = Path(text).expanduser() if text else None
             if path is None or not path.exists():
                 continue
-            for file in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
+            others = path.parent.glob("*.npy") if path.suffix == ".npy" else path.rglob("*")
+            for file in (path, *sorted(islice(others, _WATCHED))):
                 status = file.stat()
                 yield str(file.resolve()), status.st_mtime_ns, status.st_size
         except (OSError, ValueError, RuntimeError):  # no name of a file, or one nobody may read

@@ -13,9 +13,6 @@ Source: Warden, Speech Commands (arXiv 1804.03209), sections 5 and 7; state-spac
 src/dataloaders/sc.py.
 """
 
-import io
-import struct
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ import numpy.typing as npt
 from robustssm.errors import require
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.reading import Source, check_flag, check_limit, check_room
+from robustssm.tasks.recordings import recording, scaled
 from robustssm.typing import IntArray
 
 _WHO = "speech-commands"
@@ -37,9 +35,6 @@ WORDS = (
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 _LIST_BYTES = 16 << 20
 _HEADER_BYTES = 1 << 16
-# The tag of extensible headers, and the subformat of plain samples in them (RFC 2361, appendix A).
-_EXTENSIBLE = b"\xfe\xff"
-_PCM = b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
 
 
 def speech_commands(
@@ -122,41 +117,15 @@ def _list(source: Source, words: tuple[str, ...]) -> set[str]:
     return {line.strip() for line in text.splitlines() if line.split("/")[0] in words}
 
 
-def _as_pcm(content: bytes) -> bytes:
-    """Return a WAV file whose extensible header, if it says PCM, is the plain one.
-
-    Python reads the extensible one, which ffmpeg and sox write, from version 3.12 on.
-    """
-    place = 12
-    while place + 8 <= len(content):
-        kind, size = struct.unpack_from("<4sI", content, place)
-        start = place + 8
-        if kind == b"fmt " and content[start : start + 2] == _EXTENSIBLE:
-            if content[start + 24 : start + 40] == _PCM:
-                return content[:start] + _PCM[:2] + content[start + 2 :]
-            break
-        place = start + size + size % 2
-    return content
-
-
 def _recording(source: Source, rate: int) -> npt.NDArray[np.float32]:
     """Return the values in [-1, 1) of a WAV file of one channel and 16 bits."""
-    content = _as_pcm(source.content(2 * rate + _HEADER_BYTES))
-    try:
-        with wave.open(io.BytesIO(content)) as file:
-            form = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
-            frames = file.getnframes()
-            data = file.readframes(rate + 1) if form[1:] == (1, 16) else b""
-    except (wave.Error, EOFError, RuntimeError, ValueError, ArithmeticError) as error:
-        problem = error or "cut short"
-        raise source.rejected(f"is no whole WAV file ({problem}); fetch it again") from None
+    found, values = recording(source, 2 * rate + _HEADER_BYTES)
+    form = (found, values[:1].size, 8 * values.itemsize)
     if form != (rate, 1, 16):
         raise source.rejected(
             f"has {form[0]} samples per second, {form[1]} channels, {form[2]} bits, expected "
             f"{rate}, 1, 16"
         )
-    if not 0 < frames <= rate or len(data) != 2 * frames:
-        raise source.rejected(
-            f"has {len(data) // 2} of {frames} samples, expected all, and 1 to {rate}"
-        )
-    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(1 << 15)
+    if len(values) > rate:
+        raise source.rejected(f"has {len(values)} samples, expected 1 to {rate}")
+    return scaled(values)

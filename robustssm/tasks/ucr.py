@@ -80,7 +80,7 @@ def ucr(path: Path, validation: float = 0.1) -> Task:
         raise sources[0].rejected("has too few series to hold some out; give validation=0")
     splits = {"train": whole[0].rows(kept), "validation": whole[0].rows(validating)}
     spec = spec_of(_WHO, {"path": sources[0].path, "validation": validation}, ucr)
-    return Task(spec, len(names), {**splits, "test": whole[1]})
+    return Task(spec, len(names), {**splits, "test": whole[1]}, names=tuple(names))
 
 
 def _classes(source: Source, train: Series, test: Series) -> list[str]:

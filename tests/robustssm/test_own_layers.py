@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -344,6 +345,31 @@ def test_what_is_to_be_known_is_said_before_the_table(folder: Path) -> None:
     assert result.exit_code == 0
     assert "own: tells 6 classes apart, and the samples are of 3" in result.stderr
     assert "own: its weights are those that many() returns" in result.stderr
+    # 30 samples of three classes, and a network that nobody trained.
+    accuracy = pd.read_csv(folder / "r" / "summary.csv")["clean_accuracy"].iloc[0]
+    assert ("no better than that of the best constant answer" in result.stderr) == (
+        accuracy <= 1 / 3
+    )
+    # One that knows the answer is not told so.
+    x = np.eye(3)[np.arange(30) % 3].repeat(16, 0).reshape(30, 16, 3)
+    np.savez(folder / "data.npz", x=x, y=np.arange(30) % 3)
+    (folder / "net.py").write_text(
+        CODE
+        + """
+def knows():
+    net = nn.Linear(3, 3)
+    net.weight.data, net.bias.data = torch.eye(3), torch.zeros(3)
+    return Pool(net)
+class Pool(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+    def forward(self, x):
+        return self.net(x.mean(1))
+"""
+    )
+    result = call("sweep", "-m", f"own={folder}/net.py:knows", *arguments[:-1], folder / "s")
+    assert result.exit_code == 0 and "constant answer" not in result.stderr
 
 
 TOKENS = """
