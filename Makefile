@@ -1,7 +1,7 @@
-.PHONY: install check types test zoo tree
+.PHONY: install check types test zoo tree site
 
 install:
-	pip install -c constraints.txt -e '.[test]'
+	pip install -c constraints.txt -e '.[test,docs]'
 
 check:
 	ruff check .
@@ -21,3 +21,7 @@ test:
 
 zoo:
 	robustssm models build
+
+# The documentation, with a reference of the Python interface and of every option: build/site.
+site: tree
+	mkdocs build --quiet --strict

@@ -29,7 +29,7 @@ def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in STATES.iterdir():
         shutil.copy(path, tmp_path / f"{path.name}.state")
     monkeypatch.chdir(tmp_path)
-    assert len(commands()) == 11
+    assert len(commands()) == 12
     for command in commands():
         words = shlex.split(command)[1:]
         # Drawing takes longer than the rest; test_sweep_command.py holds what is drawn.

@@ -54,7 +54,7 @@ def test_one_line_with_the_path_of_a_report(error: Exception, folder: Path) -> N
     assert str(saved) in line
     text = saved.read_text()
     assert f"raise error\n{type(error).__name__}" in text and "command: robustssm" in text
-    assert re.search(r"^torch \d.*, numpy \d", text, re.MULTILINE)
+    assert re.search(r"^torch \d.*\nnumpy \d", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("error", [TypeError("a"), UsageError("a mistake")])
