@@ -76,7 +76,7 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
 @click.option(
     "--html",
     is_flag=True,
-    help="Write one HTML page instead, figures and interactive curves inside it.",
+    help="Write one HTML page instead, figures and interactive curves inside it; so does -o X.html.",
 )
 def report(run: Path, output: Path | None, html: bool) -> None:
     """Write a report of a run, Markdown or one HTML page.
@@ -93,21 +93,22 @@ def report(run: Path, output: Path | None, html: bool) -> None:
       robustssm sweep -m s4d --noise fourier --modes 1-2 --eps 1 -o runs/small
       robustssm report runs/small
       robustssm report runs/small -o small.md
-      robustssm report runs/small --html
+      robustssm report runs/small -o small.html
 
     Exit codes: 0 written; 2 usage, or no run directory; 4 the run is damaged: the report says what
     is left.
     """
     from robustssm.evaluations.exports.formats import write_report
-    from robustssm.evaluations.reports.html_page import write_page
     from robustssm.evaluations.results.inspection import inspect
     from robustssm.evaluations.sweep.run_directory import check_outside
-    from robustssm.figures.points import model_looks
 
     state = inspect(run)
     output = output or run / ("report.html" if html else "report.md")
     check_outside(output, run)
-    if html:
+    if html or output.suffix.lower() in (".html", ".htm"):
+        from robustssm.evaluations.reports.html_page import write_page
+        from robustssm.figures.points import model_looks
+
         terminal.note(f"{output}: {write_page(state, output, model_looks)} bytes written")
     else:
         terminal.note(f"{output}: {write_report(state, output)} lines written")

@@ -429,7 +429,7 @@ def test_the_command_writes_the_page(run: RunDirectory, tmp_path: Path) -> None:
     text = (run.path / "report.html").read_text(encoding="utf-8")
     assert text == page(inspect(run.path)) and not (run.path / "report.md").exists()
     other = tmp_path / "p.html"
-    assert CliRunner().invoke(report, [str(run.path), "--html", "-o", str(other)]).exit_code == 0
+    assert CliRunner().invoke(report, [str(run.path), "-o", str(other)]).exit_code == 0
     assert other.read_text(encoding="utf-8") == text
 
 
