@@ -76,7 +76,7 @@ def show(run: Path, errors: bool, verify: bool, style: str) -> None:
 @click.option(
     "--html",
     is_flag=True,
-    help="Write one HTML page instead, figures and interactive curves inside it; so does -o X.html.",
+    help="Write one HTML page instead, figures and interactive curves in it; so does -o X.html.",
 )
 def report(run: Path, output: Path | None, html: bool) -> None:
     """Write a report of a run, Markdown or one HTML page.
