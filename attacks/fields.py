@@ -1,8 +1,9 @@
-"""What the fields of a perturbation may be: the types that they are declared with, checked."""
+"""What the fields of what users make may be: the types that they are declared with, checked."""
 
 import dataclasses
 import functools
 import inspect
+from collections.abc import Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
 import numpy as np
@@ -28,7 +29,7 @@ def with_checked_fields(cls: type[T]) -> type[T]:
             expected = f"{cls.__name__}({', '.join(signature.parameters)})"
             apart = "; its strength is given apart, by eps" if "eps" in named else ""
             said = f"what is given does not fit {cls.__name__}: {error}, expected {expected}"
-            raise UsageError(f"perturbation: {said}{apart}") from None
+            raise UsageError(f"{said}{apart}") from None
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
             if field.name in arguments:
                 value = arguments[field.name] = _plain(arguments[field.name])
@@ -43,8 +44,11 @@ def with_checked_fields(cls: type[T]) -> type[T]:
 def fits(value: Any, annotation: Any) -> bool:
     """Return whether a literal is of a field's type; whole numbers are floats, truths are not."""
     arguments = get_args(annotation)
-    if get_origin(annotation) is tuple:
-        return isinstance(value, tuple) and all(fits(v, arguments[0]) for v in value)
+    if get_origin(annotation) in (tuple, Sequence):
+        long = len(value) if isinstance(value, tuple) else -1
+        pair = arguments[-1] is arguments[0]
+        held = long == len(arguments) if len(arguments) > 1 and pair else long >= 0
+        return held and all(fits(v, arguments[0]) for v in value)
     if arguments:
         return any(fits(value, one) for one in arguments)
     if annotation is float:
@@ -64,7 +68,7 @@ def _spelled(annotation: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
     names[type(None)] = "None"
     arguments = get_args(annotation)
-    if get_origin(annotation) is tuple:
+    if get_origin(annotation) in (tuple, Sequence):
         return "a list such as (3, 7)"
     if arguments:
         return " or ".join(_spelled(one) for one in arguments)

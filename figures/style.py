@@ -42,11 +42,15 @@ OMEGA = "ω (rad per unit time)"
 
 
 class Printing(NamedTuple):
-    """How figures are printed: inches of width, whether captions stand in them, kinds of files."""
+    """How figures are printed: inches of width, whether captions stand in them, kinds of files.
+
+    kept: where they are put by their names, instead of being written.
+    """
 
     width: float = PAGE
     captions: bool = True
     kinds: Sequence[str] = KINDS
+    kept: dict[str, Figure] | None = None
 
 
 _printing = ContextVar("printing", default=Printing())  # noqa: B039 (a tuple)
@@ -116,6 +120,15 @@ def fitting(most: int, inches: float = PANEL) -> int:
     return max(1, min(most, int(_printing.get().width / inches)))
 
 
+class Page(Figure):
+    """A figure that shows itself in a notebook, whether or not pyplot is there."""
+
+    def _repr_png_(self) -> bytes:
+        with style():
+            self.savefig(picture := io.BytesIO(), format="png", dpi=110)
+        return picture.getvalue()
+
+
 def new_figure(
     width: float = 0.0, height: float = 3.4, columns: int = 1, rows: int = 1, **options: Any
 ) -> tuple[Figure, list[Axes]]:
@@ -124,7 +137,7 @@ def new_figure(
     width: 0 for that of `printed`; options: of `Figure.subplots`, such as which axes are shared.
     Call it inside `style()`.
     """
-    figure = Figure(figsize=(width or _printing.get().width, height))
+    figure = Page(figsize=(width or _printing.get().width, height))
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
 
@@ -251,6 +264,9 @@ def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> li
     data give the same bytes. Other kinds, and stem.txt instead of a caption: see `printed`. Raises
     OSError, which names the file, if one cannot be written.
     """
+    if (kept := _printing.get().kept) is not None:
+        kept[stem.name] = figure
+        return []
     facts: dict[str, dict[str, str | None]] = {
         "pdf": {"CreationDate": None, "Creator": "robustssm", "Subject": about or None},
         "png": {"Software": "robustssm", "Description": about},

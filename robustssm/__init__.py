@@ -1,47 +1,65 @@
-"""robustssm: what a perturbation at one frequency does to a state-space sequence model."""
+"""robustssm: what a perturbation at one frequency does to a state-space sequence model.
 
-from os import PathLike
-from typing import TYPE_CHECKING
+    import robustssm as rs
+
+    model = rs.load("s4d")
+    run = rs.sweep(["s4d", "s4ptd"], noise="fourier", modes="1-64")
+    run.overview()
+
+Nothing heavy is imported before its first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from robustssm._checkout import find_folders_beside, leave_current_directory
 from robustssm._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from robustssm.checkpoints import Checkpoint
+    from robustssm import attacks
+    from robustssm.api.models import load, wrap
+    from robustssm.api.runs import open_run, sweep
+    from robustssm.api.signals import perturb
+    from robustssm.api.systems import converge, gain, peak_gain, transfer
+    from robustssm.errors import RejectedInputError, UsageError
+
+__all__ = [
+    "RejectedInputError",
+    "UsageError",
+    "__version__",
+    "attacks",
+    "converge",
+    "gain",
+    "load",
+    "open_run",
+    "peak_gain",
+    "perturb",
+    "sweep",
+    "transfer",
+    "wrap",
+]
+# Where each name is defined; a package stands for itself.
+_HOMES = {
+    "attacks": "robustssm.attacks",
+    **dict.fromkeys(("UsageError", "RejectedInputError"), "robustssm.errors"),
+    **dict.fromkeys(("load", "wrap"), "robustssm.api.models"),
+    **dict.fromkeys(("sweep", "open_run"), "robustssm.api.runs"),
+    "perturb": "robustssm.api.signals",
+    **dict.fromkeys(("transfer", "converge", "gain", "peak_gain"), "robustssm.api.systems"),
+}
 
 leave_current_directory()
 find_folders_beside()
 
 
-def load(name_or_path: "str | PathLike[str]", **overrides: object) -> "Checkpoint":
-    """Return a trained network in evaluation mode, with its card, content hash and notes.
+def __getattr__(name: str) -> Any:
+    """Return a name of the interface, imported at its first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'robustssm' has no attribute {name!r}")
+    home = import_module(_HOMES[name])
+    value = globals()[name] = home if home.__name__ == f"robustssm.{name}" else getattr(home, name)
+    return value
 
-    Nothing in a checkpoint is executed.
 
-    Parameters
-    ----------
-    name_or_path : str or path
-        `s4d`, `s4d/2`, a checkpoint file or folder of any known format, `name=path`, or
-        `module.py:function`.
-    **overrides
-        What the file does not say, by the names of the original's options, as in
-        `load("ckpt.pth", prenorm=False)`; nothing is guessed.
-
-    Raises
-    ------
-    UsageError
-        If an override is needed or wrong.
-    RejectedInputError
-        If the file is damaged or in no known layout.
-    """
-    from robustssm.checkpoints.model_names import resolve
-    from robustssm.errors import UsageError
-
-    settings = [
-        f"{key}={str(value).lower() if isinstance(value, bool) else value}"
-        for key, value in overrides.items()
-    ]
-    found = resolve(str(name_or_path), settings)
-    if len(found) != 1:
-        raise UsageError(f"load: {name_or_path} names {len(found)} models, expected one")
-    return found[0].load()
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -70,8 +70,9 @@ def nearest(word: str, allowed: Iterable[str], others: Mapping[str, str] | None 
     return f"{guess}expected one of {', '.join(allowed)}"
 
 
-def require_one_of(what: str, value: str, allowed: Iterable[str]) -> None:
+def require_one_of(what: str, value: object, allowed: Iterable[str]) -> None:
     """Raise UsageError unless a word is among the allowed ones; the message names the nearest."""
     allowed = list(allowed)
-    if value not in allowed:
-        raise UsageError(f"{what} {value!r} is unknown, {nearest(value, allowed)}")
+    if not isinstance(value, str) or value not in allowed:
+        word = value if isinstance(value, str) else ""
+        raise UsageError(f"{what} {value!r:.80} is unknown, {nearest(word, allowed)}")

@@ -18,6 +18,10 @@ PACKAGES = (
 # Modules, and packages with a trailing point, whose public functions and classes users call.
 MODULES = (
     "robustssm.networks.classifier",
+    "robustssm.api.models",
+    "robustssm.api.runs",
+    "robustssm.api.signals",
+    "robustssm.api.systems",
     "robustssm.evaluations.results.tables",
     "robustssm.evaluations.sweep.plan",
     "robustssm.evaluations.sweep.run",

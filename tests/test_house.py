@@ -24,7 +24,7 @@ FLOORS = (
     "layers",
     "networks",
     "checkpoints",
-    "training robustssm",
+    "training",
     # what is done to an input
     "attacks.bands attacks.units attacks.budget attacks.fields attacks.frequencies attacks.base "
     "attacks.channels attacks.delivered",
@@ -42,6 +42,8 @@ FLOORS = (
     "figures",
     "figures.paper",
     # the top
+    "api",
+    "robustssm",
     "commands",
     "cli pytest_plugin __main__",
 )
@@ -93,6 +95,7 @@ WIDE = {
     "robustssm.tasks.frequency_discrimination.frequency_discrimination",
     "robustssm.training.loop.train",
     "robustssm.attacks.injection.perturbed_logits",
+    "robustssm.api.runs.sweep",
 }
 
 

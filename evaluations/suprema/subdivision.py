@@ -52,6 +52,11 @@ class Bracket:
             return 1.0
         return (self.high - self.low) / self.high if self.high else 0.0
 
+    def _repr_html_(self) -> str:
+        cells = (f"<td>{value:.6g}</td>" for value in (self.low, self.high, self.omega))
+        head = "<tr><th>low</th><th>high</th><th>omega</th></tr>"
+        return f"<table>{head}<tr>{''.join(cells)}</tr></table>"
+
 
 class Enclosure(Protocol):
     """A family of functions on bounded intervals, each with values and proved bounds.

@@ -13,6 +13,7 @@ from robustssm.attacks.expressions import (
     parse_expression,
     words_in,
 )
+from robustssm.attacks.fields import with_checked_fields
 from robustssm.attacks.frequencies import FREQUENCY_UNITS, parse_frequencies, parse_modes
 from robustssm.errors import UsageError, require_one_of
 from robustssm.evaluations.sweep.conditions import Condition
@@ -24,6 +25,7 @@ DEFAULT_EPS = (0.1, 0.3, 1.0)
 _LAST_MODE = 64
 
 
+@with_checked_fields
 @dataclass(frozen=True)
 class Noise:
     """One noise of a sweep, with its options.
@@ -39,7 +41,7 @@ class Noise:
     """
 
     name: str
-    modes: str | Sequence[int] | None = None
+    modes: str | Sequence[float] | None = None
     omega: Sequence[float] = ()
     eps: Sequence[float] = DEFAULT_EPS
     eps_unit: str | None = None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.errors import RejectedInputError, RobustssmError
+from robustssm.errors import RejectedInputError, RobustssmError, out_of_memory
 from robustssm.networks.inference import logits
 from robustssm.tasks import Task
 
@@ -31,7 +31,7 @@ def check_repeats(ref: ModelRef, task: Task) -> int | None:
     inputs = _said(ref, x, lambda: embed(x))
 
     def of(count: int) -> Tensor:
-        return _called(ref, network, inputs[:count], None if ends is None else ends[:count])
+        return answers(ref, network, inputs[:count], None if ends is None else ends[:count])
 
     once, again, alone = of(len(x)), of(len(x)), of(1)
     if not torch.equal(once.nan_to_num(), again.nan_to_num()):
@@ -54,8 +54,8 @@ def check_repeats(ref: ModelRef, task: Task) -> int | None:
     return once.shape[1]
 
 
-def _called(ref: ModelRef, network: nn.Module, x: Tensor, ends: Tensor | None) -> Tensor:
-    """Return the logits; RejectedInputError if the module's code raises."""
+def answers(ref: ModelRef, network: nn.Module, x: Tensor, ends: Tensor | None) -> Tensor:
+    """Return the logits; RejectedInputError if the code of a user's module raises."""
     return _said(ref, x, lambda: logits(network, x, lengths=ends))
 
 
@@ -66,6 +66,8 @@ def _said(ref: ModelRef, x: Tensor, call: Callable[[], Tensor]) -> Tensor:
     except RobustssmError:
         raise
     except Exception as error:
+        if not ref.runs_code or out_of_memory(error):
+            raise
         said = " ".join(f"{type(error).__name__}: {error}".split())
         axes = "samples, length, channels" if x.is_floating_point() else "samples, length"
         raise RejectedInputError(

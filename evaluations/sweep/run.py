@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from robustssm.attacks.fields import with_checked_fields
 from robustssm.errors import StorageError, UsageError, require
 from robustssm.evaluations.sweep import backends
 from robustssm.evaluations.sweep.plan import Cell, Plan
@@ -26,6 +27,7 @@ _SMALL = 1 << 19
 _STRIKES = 2
 
 
+@with_checked_fields
 @dataclass(frozen=True)
 class Execution:
     """How a sweep is computed. None of it changes a result.

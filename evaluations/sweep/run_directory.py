@@ -30,8 +30,10 @@ _FOLDERS = ("cells", "errors", "figures")
 # In figures/: what the sweep's figures were drawn from, and their names, one per line.
 DRAWN = ".drawn"
 _LOCK = ".lock"
+# The samples of a sweep of arrays in memory, as a file of `file:` data.
+DATA = "data.npz"
 # What `write_atomically` leaves where it was killed.
-_HALF_WRITTEN = (".plan.parquet.*.part", ".manifest.json.*.part")
+_HALF_WRITTEN = (".plan.parquet.*.part", ".manifest.json.*.part", f".{DATA}.*.part")
 _ID = re.compile("[0-9a-f]{16}")
 _OTHERS = "holds other samples than the other cells"
 _CURE = "name another directory (`robustssm show` says what is left), with --reuse for its cells"
@@ -117,7 +119,7 @@ class RunDirectory(StoredCells):
             return False
         if not (self.path / "manifest.json").is_file():
             # A sweep that was stopped while it made the directory leaves these.
-            begun = (*_FOLDERS, "plan.parquet", _LOCK, *_HALF_WRITTEN)
+            begun = (*_FOLDERS, "plan.parquet", DATA, _LOCK, *_HALF_WRITTEN)
             if all(any(p.match(name) for name in begun) for p in self.path.iterdir()):
                 return True
             raise UsageError(

@@ -81,6 +81,12 @@ def resolve(texts: str | Iterable[str], settings: Sequence[str] = ()) -> list[Mo
     """
     names = split_names([texts] if isinstance(texts, str) else texts)
     models = [model for name in names for model in _named(name)]
+    check_labels(models)
+    return _with_settings(models, settings)
+
+
+def check_labels(models: Sequence[ModelRef]) -> None:
+    """Raise UsageError unless models are named, each once, by labels that a line can hold."""
     if not models:
         raise UsageError("model: none is named, expected as in --model s4d,s4ptd/*")
     labels = [str(model) for model in models]
@@ -89,10 +95,11 @@ def resolve(texts: str | Iterable[str], settings: Sequence[str] = ()) -> list[Mo
             raise UsageError(
                 f"model: {label!r} has a control character in its name; name it by name=path"
             )
+        if not label or label[0] == "/":
+            raise UsageError(f"model: {label!r} has no name")
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise UsageError(f"model: {', '.join(twice)} is named twice; name each model once")
-    return _with_settings(models, settings)
 
 
 def split_names(texts: Iterable[str]) -> list[str]:

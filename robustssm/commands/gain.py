@@ -8,7 +8,6 @@ import click
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
 from robustssm.commands.loudness import asked
-from robustssm.errors import UsageError
 
 if TYPE_CHECKING:
     from robustssm.evaluations.trained_layers.gain import GainResult
@@ -65,26 +64,13 @@ def gain(
       robustssm gain 's4d/*' 's4/*' --per model --no-figures --format md
       robustssm gain s4d --layer 0 --per channel --format csv
     """
-    from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
+    from robustssm.api.systems import gains
 
     given = SharedOptions(**options)
     references = given.refs()
-    models = []
     drawn = len(references) + 1 if figures else 0
     with given.steps(len(references) + drawn, "gain") as advance:
-        for ref in references:
-            checkpoint = ref.load()
-            measured = model_gain(
-                str(ref),
-                checkpoint,
-                length=length or _length(checkpoint.card.task, str(ref)),
-                layers=layers,
-                rtol=rtol,
-                name=ref.label,
-            )
-            models.append(measured)
-            advance()
-        result = GainResult(tuple(models))
+        result = gains(references, length=length, layers=layers, rtol=rtol, advance=advance)
         if figures:
             from robustssm.figures import gain as drawing
 
@@ -93,23 +79,11 @@ def gain(
             terminal.note(f"figures and their data: {folder}")
     _show(result, per, given.style)
     notes: dict[str, list[str]] = {}
-    for model in models:
+    for model in result.models:
         for note in model.notes:
             notes.setdefault(note, []).append(model.label)
     for note, labels in notes.items():
         terminal.note(f"{', '.join(labels)}: {note}")
-
-
-def _length(task: str, label: str) -> int:
-    """Return the length of the task of a model; raise UsageError if the task is not known."""
-    from robustssm.tasks import recorded_task
-
-    if not task:
-        raise UsageError(f"gain: {label} does not say what it was trained on; give --length")
-    try:
-        return recorded_task(task, f"checkpoint {label}").length
-    except UsageError:
-        raise UsageError(f"gain: {label} was trained on {task:.80}; give --length") from None
 
 
 LEGEND = """\

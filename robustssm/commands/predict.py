@@ -1,16 +1,12 @@
 """`robustssm models predict`: the logits of any model on arrays of your own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, choice, output, path_option, shared
-from robustssm.errors import RejectedInputError
-
-if TYPE_CHECKING:
-    from robustssm.tasks.reading import Array
 
 
 @click.command()
@@ -40,58 +36,20 @@ def predict(source: Path, output: Path, precision: str, **options: Any) -> None:
     Exit codes: 0 written; 2 usage; 4 the checkpoint or the input is rejected.
     """
     import numpy as np
-    import torch
 
-    from robustssm.execution import one_thread
-    from robustssm.networks.inference import logits
+    from robustssm.api.models import load_ref
     from robustssm.storage.writing import new_file, prepare
-
-    prepare(output)
-    ref = SharedOptions(**options).one_ref("predict")
-    values, lengths = read_input(source)
-    checkpoint = ref.load()
-    network, dtype = checkpoint.network, getattr(torch, precision)
-    network.to(dtype)
-    x = torch.from_numpy(values)
-    if network.tokens is not None and values.ndim == 2:
-        if values.min() < 0 or values.max() >= network.tokens:
-            raise RejectedInputError(
-                f"input {source}: tokens run from {values.min()} to {values.max()}, {ref} has 0 "
-                f"to {network.tokens - 1}"
-            )
-        x = network.embed(x)
-    channels = network.d_input
-    if x.ndim != 3 or (channels is not None and x.shape[2] != channels):
-        raise RejectedInputError(
-            f"input {source}: has shape {values.shape}, {ref} expects (samples, length, "
-            f"{'channels' if channels is None else channels})"
-        )
-    ends = None if lengths is None else torch.from_numpy(lengths)
-    with one_thread():
-        result = logits(network, x.to(dtype), lengths=ends)
-    broken = int((~torch.isfinite(result)).sum())
-    if broken:
-        raise RejectedInputError(
-            f"input {source}: {broken} of {result.numel()} outputs of {ref} are not finite; look "
-            "at the input and the checkpoint"
-        )
-    with new_file(output) as partial, partial.open("wb") as file:
-        np.savez(file, output=result.numpy())
-    for note in checkpoint.notes:
-        terminal.note(note)
-    terminal.say(f"{output}: output {tuple(result.shape)} {precision}")
-
-
-def read_input(path: Path) -> "tuple[Array, Array | None]":
-    """Return the inputs and `lengths` of an .npz file; `lengths` is None if it has none."""
     from robustssm.tasks.arrays import read_arrays
     from robustssm.tasks.reading import Source
 
-    arrays = read_arrays(Source("input", path), ("inputs",), ("lengths",), strict=False)
-    values, lengths = arrays["inputs"], arrays.get("lengths")
-    if values.dtype.kind not in "fiu" or values.ndim not in (2, 3) or not len(values):
-        raise RejectedInputError(
-            f"input {path}: `inputs` is {values.dtype} {values.shape}, expected numbers (samples, "
-            "length, channels) or integer tokens (samples, length)"
-        )
-    return values, lengths
+    prepare(output)
+    ref = SharedOptions(**options).one_ref("predict")
+    file_of = Source("input", source)
+    arrays = read_arrays(file_of, ("inputs",), ("lengths",), strict=False)
+    checkpoint = load_ref(ref)
+    result = checkpoint.predict(arrays["inputs"], arrays.get("lengths"), precision, file_of)
+    with new_file(output) as partial, partial.open("wb") as file:
+        np.savez(file, output=result)
+    for note in checkpoint.notes:
+        terminal.note(note)
+    terminal.say(f"{output}: output {tuple(result.shape)} {precision}")

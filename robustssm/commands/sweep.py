@@ -112,13 +112,13 @@ def sweep(
     Exit codes: 0 done; 2 usage, or the directory holds another sweep; 3 some cells failed;
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """
+    from robustssm.api.runs import measure
     from robustssm.commands.show import show_sweep
     from robustssm.commands.sweep_watching import watched
     from robustssm.errors import StorageError
-    from robustssm.evaluations.results.tables import finish
     from robustssm.evaluations.sweep.cluster import ClusterError
     from robustssm.evaluations.sweep.plan import default_output
-    from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution, run_sweep
+    from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution
     from robustssm.evaluations.sweep.run_directory import RunDirectory
 
     plan = sweep_plan(device=device, **options)
@@ -144,25 +144,17 @@ def sweep(
         reach(cluster)
     try:
         with watched("sweep", progress) as watcher, run.lock():
-            swept = run_sweep(
+            swept, tables = measure(
                 plan,
                 run,
                 execution,
+                figures=figures,
                 reuse=[RunDirectory(path) for path in reuse],
                 overwrite=overwrite,
                 argv=sys.argv[1:],
                 options=click.get_current_context().params,
                 watcher=watcher,
             )
-            tables = finish(run)
-            if figures and not tables.overview.empty:
-                from robustssm.evaluations.results.cell_reader import spike_frequencies
-                from robustssm.figures.sweep_figures import keep_drawn
-
-                facts: dict[str, Any] = {"chance": plan.task.chance, "length": plan.task.length}
-                facts["spikes"] = spike_frequencies(run.plan())
-                partial = plan.limit is not None
-                keep_drawn(tables, run.path / "figures", **facts, partial=partial)
     except (KeyboardInterrupt, StorageError, ClusterError) as error:
         if watcher.state is None:
             raise

@@ -15,6 +15,7 @@ from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, places_of, r
 
 _NAMES = ("inputs", "labels", "lengths", "sample_id", "rate", "split")
 _TRAIN = ("train_inputs", "train_labels", "train_lengths")
+NAMES = (*_NAMES, *_TRAIN)
 # Other names of an array, by its first.
 _SPELT = {"inputs": ("inputs", "input", "x"), "labels": ("labels", "label", "y")}
 # What `robustssm perturb` writes beside these.
@@ -46,7 +47,7 @@ def arrays(path: Path) -> Task:
         files = {"inputs": path, "labels": labels}
         content = {name: one_array(Source("data", file)) for name, file in files.items()}
     else:
-        content = read_arrays(source, _NAMES[:2], (*_NAMES[2:], *_TRAIN))
+        content = read_arrays(source, NAMES[:2], NAMES[2:])
     return task_of(source, content, f"file:{path.resolve()}")
 
 

@@ -1,0 +1,1 @@
+"""What `import robustssm` offers: models, perturbations, sweeps, runs, transfer functions."""

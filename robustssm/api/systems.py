@@ -1,0 +1,249 @@
+"""Transfer functions: of initialisations, of trained layers, of a user's own systems."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from robustssm.api.arguments import array_of, listed, numbers, whole, words
+from robustssm.api.models import refs_of, task_length
+from robustssm.api.results import Result
+from robustssm.checkpoints.model_names import ModelRef
+from robustssm.errors import StabilityError, UsageError
+from robustssm.evaluations.initializations import convergence
+from robustssm.evaluations.initializations import transfer as transfers
+from robustssm.evaluations.initializations.inputs import DEFAULT
+from robustssm.evaluations.suprema.certified import Bracket, peak_gains, peak_gains_dense
+from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
+from robustssm.hippo.initializations import NAMES
+from robustssm.typing import Array
+
+# Relative defect of conj F(s) = F(conj s) that rounding of residues may leave.
+_REAL = 1e-9
+
+
+def transfer(n: int = 64, inits: Any = NAMES, *, readout: str = "e0", omega: Any = ()) -> Result:
+    """Compare the transfer functions of initialisations with HiPPO's, as `robustssm transfer`.
+
+    Parameters
+    ----------
+    n : int
+        State size.
+    inits : str or list of str
+        Initialisations, with parameters where they have some: `s4ptd-rank1:tau=0.05`.
+    readout : str
+        C in HiPPO's coordinates: `e0`, `ones`, `random:SEED`, numbers with commas, or a .npy file.
+    omega : float or sequence
+        Frequencies of `values`, rad per unit of the system's own time.
+    """
+    from robustssm.figures import transfer as figures
+
+    points = numbers("omega", omega) if listed(omega) else ()
+    names, C = words("initialisation", inits), ",".join(words("readout", readout))
+    found = transfers.transfer(whole("n", n), C, points, names)
+    at = np.array(points)
+    return Result(
+        f"n = {n}, readout {readout}; omega in rad per unit time",
+        found.table(),
+        found,
+        lambda: figures.draw_all(found, Path()),
+        pd.DataFrame(
+            {found.label(k): m.response.transfer(at) for k, m in found.systems.items()},
+            pd.Index(at, name="omega"),
+        ),
+    )
+
+
+def converge(
+    inits: Any = ("s4d", "s4ptd-rank1", "s4ptd"),
+    n: Any = "4-4096",
+    *,
+    readout: str = "e0",
+    inputs: Any = DEFAULT,
+) -> Result:
+    """Measure how fast initialisations approach HiPPO, as `robustssm converge`.
+
+    `frame` has one row per initialisation, quantity and size, `details.fits` the rates.
+
+    Parameters
+    ----------
+    inits, readout
+        As of `transfer`.
+    n : str or sequence of int
+        State sizes: `4-4096` takes the powers of two between.
+    inputs : str or list of str
+        Inputs of weak convergence: impulse, exp, box, decay:Q, mode:W, spike.
+    """
+    from robustssm.figures import convergence as figures
+
+    sizes = n if isinstance(n, str) else ",".join(str(whole("n", k)) for k in listed(n))
+    names, signals = words("initialisation", inits), words("input", inputs)
+    orders, C = convergence.parse_sizes(sizes), ",".join(words("readout", readout))
+    found = convergence.converge(names, orders, signals, C)
+    about = f"Convergence to HiPPO, readout {readout}"
+    return Result(about, found.errors, found, lambda: figures.draw_all(found, Path()))
+
+
+def gain(
+    models: Any,
+    *,
+    layers: Any = (),
+    length: int | None = None,
+    rtol: float = 1e-3,
+    per: str = "layer",
+) -> Result:
+    """Measure what the layers of trained models amplify, and where, as `robustssm gain`.
+
+    Parameters
+    ----------
+    models : str, path, Model, list or dict
+        As of `sweep`.
+    layers : int or sequence of int
+        Layers, from 0; all by default.
+    length : int, optional
+        Samples of the finite-length gain; those of the model's task by default.
+    rtol : float
+        Relative width of the certified brackets.
+    per : str
+        What a row of `frame` is of: `channel`, `layer` or `model`.
+    """
+    from robustssm.figures import gain as figures
+
+    steps = None if length is None else whole("length", length)
+    chosen = tuple(whole("layer", layer, 0) for layer in listed(layers))
+    found = gains(refs_of(models), length=steps, layers=chosen, rtol=numbers("rtol", rtol, 1)[0])
+    about = f"gain of {', '.join(model.label for model in found.models)}"
+    return Result(about, found.table(str(per)), found, lambda: figures.draw_all(found, Path()))
+
+
+def gains(
+    refs: Sequence[ModelRef],
+    *,
+    length: int | None,
+    layers: tuple[int, ...] = (),
+    rtol: float = 1e-3,
+    advance: Callable[[], None] = lambda: None,
+) -> GainResult:
+    """Return the gains of models.
+
+    Parameters
+    ----------
+    refs, length, layers, rtol
+        As of `gain`.
+    advance : callable
+        Called after each model.
+    """
+    models = []
+    for ref in refs:
+        checkpoint, label = ref.load(), str(ref)
+        steps = length or task_length(checkpoint, label, "gain")
+        models.append(
+            model_gain(label, checkpoint, length=steps, layers=layers, rtol=rtol, name=ref.label)
+        )
+        advance()
+    return GainResult(tuple(models))
+
+
+def peak_gain(
+    A: Any = None,
+    B: Any = None,
+    C: Any = None,
+    D: Any = None,
+    dt: float | None = None,
+    *,
+    poles: Any = None,
+    residues: Any = None,
+    rtol: float = 1e-3,
+) -> Bracket:
+    """Return low <= sup |H| <= high of a stable real system, certified: its H-infinity norm.
+
+    Rounding is included: the float64 numbers given are the system. A discrete one is taken to
+    continuous time first, by s = (z - 1) / (z + 1), whose own rounding is not enclosed. `omega`,
+    where low is attained, is in rad per unit time. An unstable system is a RejectedInputError.
+
+    Parameters
+    ----------
+    A, B, C : array
+        State space (n, n), (n, q), (p, n); a vector stands for one input or one output.
+    D : array, optional
+        Feedthrough, (p, q), or a number for one input and output.
+    dt : float, optional
+        Step of a discrete system x[k+1] = A x[k] + B u[k]; by default time is continuous.
+    poles, residues : array
+        Instead of A, B and C: H = D + sum_k residues_k / (s - poles_k), or of z; (m,), every pole
+        beside its conjugate.
+    rtol : float
+        Relative width of the bracket; rounding may leave it wider.
+    """
+    width, step = numbers("rtol", rtol, 1)[0], None if dt is None else numbers("dt", dt, 1)[0]
+    if step is not None and not 0.0 < step < np.inf:
+        raise UsageError(f"peak gain: dt is {step:g}, expected a step above 0, or None")
+    given = {"A": A, "B": B, "C": C, "D": D, "poles": poles, "residues": residues}
+    arrays = {
+        name: array_of(f"peak gain: {name}", value, "fiuc").astype(np.complex128)
+        for name, value in given.items()
+        if value is not None
+    }
+    if not all(X.size and np.isfinite(X).all() for X in arrays.values()):
+        raise UsageError("peak gain: a matrix is empty, or has NaN or infinite entries")
+    direct = arrays.pop("D", np.zeros(1))
+    if arrays.keys() not in ({"A", "B", "C"}, {"poles", "residues"}):
+        raise UsageError("peak gain: give A, B and C, or poles and residues")
+    of = _of_poles if "poles" in arrays else _of_matrices
+    bracket = of(*arrays.values(), direct, step is not None, width)
+    if step is None:
+        return bracket
+    return Bracket(bracket.low, bracket.high, float(2.0 * np.arctan(bracket.omega) / step))
+
+
+def _of_poles(p: Array, r: Array, D: Array, discrete: bool, rtol: float) -> Bracket:
+    """Return the bracket of poles and residues (m,), of s or of z."""
+    if p.ndim != 1 or p.shape != r.shape or D.size != 1:
+        raise UsageError(
+            f"peak gain: poles {p.shape}, residues {r.shape}, D {D.shape}; expected as many "
+            "residues as poles, and one number D"
+        )
+    # A system is real if its values at conjugate points are conjugates.
+    s = 2.0 * np.abs(p).max() * (1.0 + 1j * np.linspace(0.1, 1.0, 5))[:, None] + 1.0
+    terms, mirrored = r / (s - p), r.conj() / (s - p.conj())
+    defect = np.abs((terms - mirrored).sum(1))
+    if D.imag.any() or (defect > _REAL * np.abs(terms).sum(1)).any():
+        raise UsageError("peak gain: is no real system, expected every pole beside its conjugate")
+    if discrete:
+        _check_inside(p)
+        one = 1.0 + p
+        p, r, D = (p - 1.0) / one, 2.0 * r / one**2, D - (r / one).sum()
+    return peak_gains(p[None], r[None], D.real.reshape(1), rtol)[0]
+
+
+def _of_matrices(A: Array, B: Array, C: Array, D: Array, discrete: bool, rtol: float) -> Bracket:
+    """Return the bracket of matrices, continuous or discrete."""
+    if any(X.imag.any() for X in (A, B, C, D)):
+        raise UsageError("peak gain: is no real system; give poles and residues of a complex one")
+    A, B, C, D = np.atleast_2d(A.real), np.atleast_1d(B.real), np.atleast_2d(C.real), D.real
+    B = B[:, None] if B.ndim == 1 else B
+    m, p, q = len(A), len(C), B.shape[1]
+    D = np.full((p, q), D.item()) if D.size == 1 and (p == q == 1 or not D.any()) else D
+    if (A.shape, B.shape, C.shape, D.shape) != ((m, m), (m, q), (p, m), (p, q)):
+        raise UsageError(
+            f"peak gain: A {A.shape}, B {B.shape}, C {C.shape}, D {D.shape}; expected (n, n), "
+            "(n, q), (p, n), (p, q)"
+        )
+    if discrete:
+        _check_inside(np.linalg.eigvals(A))
+        inverse, eye = np.linalg.inv(A + np.eye(m)), np.eye(m)
+        D = D - C @ inverse @ B
+        A, B, C = inverse @ (A - eye), 2.0 * inverse @ B, C @ inverse
+    return peak_gains_dense(A[None], B[None], C[None], D[None], rtol)[0]
+
+
+def _check_inside(poles: Array) -> None:
+    """Raise StabilityError unless the poles of a discrete system lie inside the unit circle."""
+    largest = float(np.abs(poles).max())
+    if largest >= 1.0:
+        raise StabilityError(
+            f"peak gain: a pole has modulus {largest:.6g}, expected < 1; the gain of an unstable "
+            "system has no bound"
+        )
