@@ -125,13 +125,17 @@ class Run:
             write_report(self.state, output)
         return output
 
-    def __repr__(self) -> str:
+    @property
+    def _words(self) -> str:
         counts = ", ".join(f"{name} {count}" for name, count in self.state.counts.items())
-        return f"Run({str(self.path)!r}: {self.state.word}; {counts})"
+        return f"{self.state.word}; {counts}"
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self._words})"
 
     def _repr_html_(self) -> str:
         overview = self.tables.overview
-        return html_table(repr(self), self.tables.summary if overview.empty else overview)
+        return html_table(self._words, self.tables.summary if overview.empty else overview)
 
 
 def open_run(path: "str | PathLike[str]") -> Run:

@@ -30,11 +30,12 @@ from robustssm.attacks.expressions import _TABLE, make_budget, parse_expression,
 from robustssm.checkpoints import load_checkpoint
 from robustssm.cli import main
 from robustssm.commands.config import read_configuration
-from robustssm.commands.predict import read_input
 from robustssm.commands.sweep import sweep
 from robustssm.errors import RejectedInputError, RobustssmError, UsageError
 from robustssm.evaluations.baselines.files import read_baseline, to_text
 from robustssm.tasks import load_task
+from robustssm.tasks.arrays import read_arrays
+from robustssm.tasks.reading import Source
 from tests.robustssm.checkpoints.test_hostile_cards import forge, whole
 
 COUNT = int(os.environ.get("ROBUSTSSM_FUZZ", "300"))
@@ -261,7 +262,7 @@ def test_arrays(tmp_path: Path, bounded: None) -> None:
         try:
             return load_task(f"file:{path}").content_hash
         except RejectedInputError:
-            return read_input(path)
+            return read_arrays(Source("input", path), ("inputs",), ("lengths",), strict=False)
 
     fuzz(make, read)
 

@@ -1,0 +1,63 @@
+"""The code of docs/python.md and of the notebooks runs, and shows what it ends with."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+
+
+def run_cell(code: str, known: dict[str, object]) -> object:
+    """Run a cell; return the value of the expression that it ends with, None without one."""
+    body = ast.parse(code).body
+    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+    exec(compile(ast.Module(body, []), "cell", "exec"), known)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), known) if last else None
+
+
+def test_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 7
+    known: dict[str, object] = {"__name__": "page"}
+    for block in blocks:
+        run_cell(block, known)
+    assert Path("page.md").is_file() and "unknown" in capsys.readouterr().out
+    names = re.findall(r"`(\w+)`", (DOCS / "python.md").read_text().partition("## Models")[0])
+    import robustssm as rs
+
+    assert {*rs.__all__} - {"__version__"} <= {*names}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells run in order; what one ends with has a table or a picture for a notebook."""
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    known: dict[str, object] = {"__name__": "notebook"}
+    settings = dict(mpl.rcParams)
+    for cell in code:
+        shown = run_cell("".join(cell["source"]), known)
+        kinds = [one["output_type"] for one in cell["outputs"]]
+        if shown is None:
+            assert kinds in ([], ["stream"])
+            continue
+        assert kinds == ["execute_result"]
+        data = cell["outputs"][0]["data"]
+        for kind, method in (("text/html", "_repr_html_"), ("image/png", "_repr_png_")):
+            assert (kind in data) == hasattr(shown, method)
+        assert hasattr(shown, "_repr_html_") or hasattr(shown, "_repr_png_")
+    assert dict(mpl.rcParams) == settings
+
+
+def test_there_are_two_notebooks() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["fragile", "transfer"]
