@@ -191,14 +191,14 @@ def _resonances(noise: Noise, n: int | None, model: str) -> list[tuple[float, fl
     modes = "1" if noise.modes is None else noise.modes
     if isinstance(modes, str):
         modes = [k for k in parse_modes(modes, top=n // 2) if modes != "all" or k > 0]
-    wrong = [m for m in modes if not 1 <= m <= n // 2]
+    wrong = [m for m in modes if m not in range(1, n // 2 + 1)]
     if wrong:
         raise UsageError(
             f"resonance: spike {wrong[0]} does not exist at state size {n} of {model}, "
             f"expected 1-{n // 2}"
         )
     frequencies = spikes(n)
-    return [(float(frequencies[m - 1]), float(m), "spike") for m in modes]
+    return [(float(frequencies[int(m) - 1]), float(m), "spike") for m in modes]
 
 
 def _phase(phase: str | float) -> str | float:

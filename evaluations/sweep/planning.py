@@ -11,6 +11,7 @@ from robustssm.evaluations.sweep.noises import Noise, check_options, conditions
 from robustssm.evaluations.sweep.plan import Cell, Model, Plan
 from robustssm.evaluations.sweep.probe import check_repeats
 from robustssm.evaluations.sweep.problems import Problems
+from robustssm.evaluations.sweep.run_directory import ARRAYS
 from robustssm.tasks import Task, load_task, recorded_task
 
 
@@ -212,7 +213,7 @@ def check_fit(
 
 def _fits(classes: object, task: Task) -> bool:
     """Return whether a number of classes fits; samples of a file need not show all of them."""
-    if task.spec.startswith("file:"):
+    if task.spec.startswith("file:") or task.spec == ARRAYS:
         return isinstance(classes, int) and task.classes <= classes
     return classes == task.classes
 

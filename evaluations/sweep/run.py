@@ -157,7 +157,7 @@ def _computed(
         return Swept(state, 0, errors)
     computed = 0
     small = plan.task.length * min(plan.samples, execution.batch_size) <= _SMALL
-    plain = execution.device == "cpu" and not any(model.ref.function for model in plan.models)
+    plain = execution.device == "cpu" and not any(model.ref.runs_code for model in plan.models)
     alone = execution.alone_first and small and plain
     for end in _ends(todo, run, execution, watcher.note, alone):
         if end.error:

@@ -30,8 +30,8 @@ _FOLDERS = ("cells", "errors", "figures")
 # In figures/: what the sweep's figures were drawn from, and their names, one per line.
 DRAWN = ".drawn"
 _LOCK = ".lock"
-# The samples of a sweep of arrays in memory, as a file of `file:` data.
-DATA = "data.npz"
+# The name of data that were arrays in memory, and the file in which a run directory holds them.
+ARRAYS, DATA = "arrays", "data.npz"
 # What `write_atomically` leaves where it was killed.
 _HALF_WRITTEN = (".plan.parquet.*.part", ".manifest.json.*.part", f".{DATA}.*.part")
 _ID = re.compile("[0-9a-f]{16}")

@@ -19,7 +19,7 @@ from robustssm.errors import RejectedInputError, RobustssmError, StorageError, o
 from robustssm.evaluations.sweep.cell_files import cell_bytes
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.plan import Cell
-from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.evaluations.sweep.run_directory import ARRAYS, DATA, RunDirectory
 from robustssm.execution import one_thread, print_to_stderr, repeatable, resolve_device
 from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Task, load_task
@@ -100,11 +100,11 @@ def _checkpoint(cell: Cell, device: torch.device) -> Checkpoint:
     return _kept.get((expected, device), make)
 
 
-def _task(spec: str, expected: str) -> Task:
-    """Return a task, its data checked against the plan."""
+def _task(spec: str, expected: str, run: Path | None) -> Task:
+    """Return a task, its data checked against the plan; ARRAYS lie in the run directory."""
 
     def make() -> Task:
-        task = load_task(spec)
+        task = load_task(f"file:{run / DATA}" if run and spec == ARRAYS else spec)
         if task.content_hash != expected:
             raise RejectedInputError(
                 f"task {spec}: has data hash {task.content_hash[:12]}, the plan says "
@@ -123,7 +123,7 @@ def compute(cell: Cell, options: WorkOptions) -> bytes:
     while True:
         try:
             network = _checkpoint(cell, device).network
-            task = _task(cell.task, cell.task_hash)
+            task = _task(cell.task, cell.task_hash, options.directory)
             return cell_bytes(cell.id, cell_columns(network, cell, task, size))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error) or size == 1:

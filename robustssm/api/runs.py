@@ -26,7 +26,7 @@ from robustssm.evaluations.sweep.noises import DEFAULT_EPS, Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, Swept, run_sweep
-from robustssm.evaluations.sweep.run_directory import DATA, RunDirectory, check_outside
+from robustssm.evaluations.sweep.run_directory import ARRAYS, DATA, RunDirectory, check_outside
 from robustssm.execution import resolve_device
 from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Task
@@ -115,7 +115,7 @@ class Run:
         """Write a self-contained report, `page.html` or Markdown, and return its path."""
         from robustssm.evaluations.exports.formats import write_report
         from robustssm.evaluations.reports.html_page import write_page
-        from robustssm.figures.robustness import model_looks
+        from robustssm.figures.points import model_looks
 
         output = Path(path)
         check_outside(output, self.path)
@@ -220,7 +220,9 @@ def sweep(
     arrays = None if data is None or isinstance(data, str | PathLike | Task) else _named(data)
     task = data if isinstance(data, Task) else None if data is None else str(data)
     if arrays is not None:
-        task = samples(Source("data", MEMORY), spec=f"file:{run.path / DATA}", **arrays)
+        task = samples(Source("data", MEMORY), spec=ARRAYS, **arrays)
+        if execution.cluster:
+            raise UsageError("data: a cluster does not see arrays in memory; name file: data")
     plan = make_plan(
         refs,
         noises,
@@ -234,8 +236,8 @@ def sweep(
     with run.lock():
         if arrays is not None:
             run.check(plan, bool(options.get("overwrite")))
-            file = io.BytesIO()
-            np.savez(file, **{name: array_of(name, v, "fiuU") for name, v in arrays.items()})
+            held: dict[str, Any] = {k: array_of(k, v, "fiuU") for k, v in arrays.items()}
+            np.savez(file := io.BytesIO(), **held)
             write_atomically(run.path / DATA, file.getvalue())
         errors = measure(plan, run, execution, reuse=reuse, **options)[0].errors
     if errors:

@@ -1,6 +1,6 @@
 """Transfer functions: of initialisations, of trained layers, of a user's own systems."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,14 +191,16 @@ def peak_gain(
     direct = arrays.pop("D", np.zeros(1))
     if arrays.keys() not in ({"A", "B", "C"}, {"poles", "residues"}):
         raise UsageError("peak gain: give A, B and C, or poles and residues")
-    of = _of_poles if "poles" in arrays else _of_matrices
-    bracket = of(*arrays.values(), direct, step is not None, width)
+    if "poles" in arrays:
+        bracket = _of_poles(arrays["poles"], arrays["residues"], direct, step, width)
+    else:
+        bracket = _of_matrices(arrays, direct, step, width)
     if step is None:
         return bracket
     return Bracket(bracket.low, bracket.high, float(2.0 * np.arctan(bracket.omega) / step))
 
 
-def _of_poles(p: Array, r: Array, D: Array, discrete: bool, rtol: float) -> Bracket:
+def _of_poles(p: Array, r: Array, D: Array, dt: float | None, rtol: float) -> Bracket:
     """Return the bracket of poles and residues (m,), of s or of z."""
     if p.ndim != 1 or p.shape != r.shape or D.size != 1:
         raise UsageError(
@@ -211,19 +213,19 @@ def _of_poles(p: Array, r: Array, D: Array, discrete: bool, rtol: float) -> Brac
     defect = np.abs((terms - mirrored).sum(1))
     if D.imag.any() or (defect > _REAL * np.abs(terms).sum(1)).any():
         raise UsageError("peak gain: is no real system, expected every pole beside its conjugate")
-    if discrete:
+    if dt is not None:
         _check_inside(p)
         one = 1.0 + p
         p, r, D = (p - 1.0) / one, 2.0 * r / one**2, D - (r / one).sum()
     return peak_gains(p[None], r[None], D.real.reshape(1), rtol)[0]
 
 
-def _of_matrices(A: Array, B: Array, C: Array, D: Array, discrete: bool, rtol: float) -> Bracket:
+def _of_matrices(arrays: Mapping[str, Array], D: Array, dt: float | None, rtol: float) -> Bracket:
     """Return the bracket of matrices, continuous or discrete."""
-    if any(X.imag.any() for X in (A, B, C, D)):
+    if any(X.imag.any() for X in (*arrays.values(), D)):
         raise UsageError("peak gain: is no real system; give poles and residues of a complex one")
-    A, B, C, D = np.atleast_2d(A.real), np.atleast_1d(B.real), np.atleast_2d(C.real), D.real
-    B = B[:, None] if B.ndim == 1 else B
+    A, B, C, D = (np.atleast_1d(X.real) for X in (*arrays.values(), D))
+    A, B, C = np.atleast_2d(A), B[:, None] if B.ndim == 1 else B, np.atleast_2d(C)
     m, p, q = len(A), len(C), B.shape[1]
     D = np.full((p, q), D.item()) if D.size == 1 and (p == q == 1 or not D.any()) else D
     if (A.shape, B.shape, C.shape, D.shape) != ((m, m), (m, q), (p, m), (p, q)):
@@ -231,7 +233,7 @@ def _of_matrices(A: Array, B: Array, C: Array, D: Array, discrete: bool, rtol: f
             f"peak gain: A {A.shape}, B {B.shape}, C {C.shape}, D {D.shape}; expected (n, n), "
             "(n, q), (p, n), (p, q)"
         )
-    if discrete:
+    if dt is not None:
         _check_inside(np.linalg.eigvals(A))
         inverse, eye = np.linalg.inv(A + np.eye(m)), np.eye(m)
         D = D - C @ inverse @ B
