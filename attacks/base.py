@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from robustssm import philox
+from robustssm.arguments import with_checked_fields
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.fields import with_checked_fields
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.tasks import Task
 from robustssm.typing import IntArray

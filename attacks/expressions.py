@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from robustssm.arguments import fits
 from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.base import Attack, Perturbation
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.fields import fits
 from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.errors import UsageError, require_one_of
 from robustssm.plain_text import number, whole

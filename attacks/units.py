@@ -58,7 +58,7 @@ class Unit:
 
     def target(self, eps: float, x: Tensor, who: str, ids: IntArray | None = None) -> Tensor:
         """Return the size that eps stands for in each sample of x, (batch,); ids for messages."""
-        return torch.full((len(x),), eps, dtype=x.dtype, device=x.device)
+        return torch.full((len(x),), float(eps), dtype=x.dtype, device=x.device)
 
     def ladder(self, first: float, last: float, count: int) -> tuple[float, ...]:
         """Return strengths from `first` to `last`, both included, in equal steps of loudness."""

@@ -18,8 +18,7 @@ from robustssm._version import __version__ as __version__
 if TYPE_CHECKING:
     from robustssm import attacks
     from robustssm.api.models import load, wrap
-    from robustssm.api.runs import open_run, sweep
-    from robustssm.api.signals import perturb
+    from robustssm.api.runs import open_run, perturb, sweep
     from robustssm.api.systems import converge, gain, peak_gain, transfer
     from robustssm.errors import RejectedInputError, UsageError
 
@@ -43,8 +42,7 @@ _HOMES = {
     "attacks": "robustssm.attacks",
     **dict.fromkeys(("UsageError", "RejectedInputError"), "robustssm.errors"),
     **dict.fromkeys(("load", "wrap"), "robustssm.api.models"),
-    **dict.fromkeys(("sweep", "open_run"), "robustssm.api.runs"),
-    "perturb": "robustssm.api.signals",
+    **dict.fromkeys(("sweep", "open_run", "perturb"), "robustssm.api.runs"),
     **dict.fromkeys(("transfer", "converge", "gain", "peak_gain"), "robustssm.api.systems"),
 }
 

@@ -18,10 +18,6 @@ PACKAGES = (
 # Modules, and packages with a trailing point, whose public functions and classes users call.
 MODULES = (
     "robustssm.networks.classifier",
-    "robustssm.api.models",
-    "robustssm.api.runs",
-    "robustssm.api.signals",
-    "robustssm.api.systems",
     "robustssm.evaluations.results.tables",
     "robustssm.evaluations.sweep.plan",
     "robustssm.evaluations.sweep.run",
@@ -87,7 +83,7 @@ def exported(package: str) -> list[tuple[str, str]]:
     """Return module and name of what a package's `__all__` hands on, or what it defines itself."""
     names: list[str] = [name for name in definitions(package) if name[0] != "_"]
     homes = dict.fromkeys(names, package)
-    for node in tree(package).body:
+    for node in ast.walk(tree(package)):
         if isinstance(node, ast.ImportFrom) and node.module in modules():
             homes |= {alias.name: node.module for alias in node.names}
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":

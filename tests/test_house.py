@@ -17,7 +17,7 @@ from tests.source_tree import FOLDERS, ROOT, ancestors, imports, modules, nodes,
 # import each other; loose files on one floor may, in no circle.
 FLOORS = (
     # what an SSM is
-    "errors typing _version _checkout execution philox source_date plain_text",
+    "arguments errors typing _version _checkout execution philox source_date plain_text",
     "storage",
     "file_formats",
     "hippo tasks",
@@ -26,7 +26,7 @@ FLOORS = (
     "checkpoints",
     "training",
     # what is done to an input
-    "attacks.bands attacks.units attacks.budget attacks.fields attacks.frequencies attacks.base "
+    "attacks.bands attacks.units attacks.budget attacks.frequencies attacks.base "
     "attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
     "attacks.expressions attacks.injection attacks.augmentation attacks",
@@ -85,7 +85,7 @@ for name in sys.argv[1:]:
 """
 
 # Python files that may lie directly in a folder, __init__.py included.
-LOOSE = {"robustssm": 12, "attacks": 16, "evaluations": 3, "figures": 16}
+LOOSE = {"robustssm": 13, "attacks": 15, "evaluations": 3, "figures": 16}
 # A file longer than this is two files; the exceptions have their reason.
 LONGEST = 300
 LONG: dict[str, str] = {}

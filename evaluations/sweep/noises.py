@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from robustssm.arguments import with_checked_fields
 from robustssm.attacks import Attack, Budget, Resonance, Site, check_eps
 from robustssm.attacks.base import input_site
 from robustssm.attacks.expressions import (
@@ -13,7 +14,6 @@ from robustssm.attacks.expressions import (
     parse_expression,
     words_in,
 )
-from robustssm.attacks.fields import with_checked_fields
 from robustssm.attacks.frequencies import FREQUENCY_UNITS, parse_frequencies, parse_modes
 from robustssm.errors import UsageError, require_one_of
 from robustssm.evaluations.sweep.conditions import Condition
@@ -51,6 +51,10 @@ class Noise:
     channels: str | None = None
     clip: str = "none"
     limits: tuple[float, float] = (-math.inf, math.inf)
+
+    def __post_init__(self) -> None:
+        for name in ("eps", "limits"):  # one repr of a number, hence one cell
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
 
 
 def check_options(noises: Sequence[Noise]) -> None:

@@ -72,7 +72,7 @@ def make_plan(
         problems.add("noise: none is named, expected as in --noise fourier")
     if len(set(names)) < len(names):
         problems.add(f"noise: {', '.join(names)} is named; name each once")
-    if noise_seeds < 1 or seed + noise_seeds > 2**63:
+    if noise_seeds < 1 or seed < 0 or seed + noise_seeds > 2**63:
         problems.add(
             f"noise seeds: {noise_seeds} from {seed}, expected at least 1, each below 2^63"
         )

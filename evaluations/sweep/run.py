@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from robustssm.attacks.fields import with_checked_fields
+from robustssm.arguments import with_checked_fields
 from robustssm.errors import StorageError, UsageError, require
 from robustssm.evaluations.sweep import backends
 from robustssm.evaluations.sweep.plan import Cell, Plan

@@ -67,7 +67,7 @@ def in_blocks(values: Callable[[FloatArray], Array], theta: FloatArray, entries:
     """Return values (..., g) at theta (g,) or (c, g), of which BLOCK / entries at a time."""
     theta = np.atleast_2d(theta)
     size = max(1, BLOCK // entries)
-    starts = range(0, theta.shape[1], size)
+    starts = range(0, max(1, theta.shape[1]), size)
     return np.concatenate([values(theta[:, start : start + size]) for start in starts], axis=-1)
 
 

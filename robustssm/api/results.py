@@ -35,21 +35,7 @@ def drawn(draw: Callable[[], object], name: str | None) -> "Figure":
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """What was measured.
-
-    Parameters
-    ----------
-    about : str
-        What was asked.
-    frame : DataFrame
-        The results, tidy.
-    details : object
-        All that was measured.
-    draw : callable
-        Saves the figures.
-    values : DataFrame
-        Values of transfer functions, complex, by frequency.
-    """
+    """What was measured: `frame`, tidy; `details`, all of it; complex `values` by frequency."""
 
     about: str
     frame: pd.DataFrame

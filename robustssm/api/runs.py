@@ -3,7 +3,7 @@
 import io
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from os import PathLike
@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from robustssm.api.arguments import MEMORY, array_of, listed, numbers, samples, whole, wrong
-from robustssm.api.models import refs_of
+from robustssm.api.models import MEMORY, array_of, refs_of, samples
 from robustssm.api.results import drawn, html_table
-from robustssm.attacks import Attack
+from robustssm.arguments import checked, several, wrong
+from robustssm.attacks import Attack, Perturbation, Site
+from robustssm.attacks.base import input_site
+from robustssm.attacks.expressions import make_budget, parse_expression
 from robustssm.errors import UsageError, require_one_of
 from robustssm.evaluations.results.cell_reader import spike_frequencies
 from robustssm.evaluations.results.inspection import Inspection, inspect
@@ -30,20 +33,14 @@ from robustssm.evaluations.sweep.run_directory import ARRAYS, DATA, RunDirectory
 from robustssm.execution import resolve_device
 from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Task
-from robustssm.tasks.reading import Source
+from robustssm.tasks.reading import Array, Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 class Run:
-    """The results of a sweep, read from its directory once; `open_run` looks again.
-
-    Parameters
-    ----------
-    path : path
-        The run directory.
-    """
+    """The results of a sweep, read from its directory once; `open_run` looks again."""
 
     def __init__(self, path: "str | PathLike[str]") -> None:
         self.path = Path(path)
@@ -76,6 +73,7 @@ class Run:
             write_samples(self.state, Path(folder) / "samples.parquet")
             return pd.read_parquet(Path(folder) / "samples.parquet")
 
+    @checked
     def compare(self, a: str, b: str, *, by_mode: bool = False) -> pd.DataFrame:
         """Return the differences of two models, a minus b, paired by sample, with 95% intervals.
 
@@ -85,7 +83,7 @@ class Run:
         from robustssm.evaluations.comparison.comparable import gather
         from robustssm.evaluations.comparison.comparison import compare
 
-        compared = gather([self.state.run], [str(a), str(b)])
+        compared = gather([self.state.run], [a, b])
         if len(compared.models) < 2:
             raise UsageError(f"compare: {a} and {b} are one model, expected two")
         found = compare(compared, compared.models[-1])
@@ -102,13 +100,13 @@ class Run:
 
         kinds = [kind for kind in KINDS if str(name).startswith(kind.removesuffix("s"))]
         if not kinds:
-            require_one_of("figure:", str(name), KINDS)
+            require_one_of("figure:", name, KINDS)
         if self.tables.overview.empty:
             raise UsageError(f"run {self.path}: has no finished perturbed cell to draw")
         facts = {key: self.state.run.manifest()[key] for key in ("chance", "length")}
         facts["spikes"] = spike_frequencies(self.state.run.plan())
         facts |= {"partial": self.state.partial, "kinds": kinds, "reference": reference}
-        one = None if name in KINDS else str(name)
+        one = None if name in KINDS else name
         return drawn(lambda: draw_tables(self.tables, Path(), **facts), one)
 
     def report(self, path: "str | PathLike[str]") -> Path:
@@ -125,20 +123,17 @@ class Run:
             write_report(self.state, output)
         return output
 
-    @property
-    def _words(self) -> str:
-        counts = ", ".join(f"{name} {count}" for name, count in self.state.counts.items())
-        return f"{self.state.word}; {counts}"
-
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}: {self._words})"
+        counts = ", ".join(f"{name} {count}" for name, count in self.state.counts.items())
+        return f"Run({self.state.word}; {counts})"
 
     def _repr_html_(self) -> str:
         overview = self.tables.overview
-        return html_table(self._words, self.tables.summary if overview.empty else overview)
+        return html_table(repr(self), self.tables.summary if overview.empty else overview)
 
 
-def open_run(path: "str | PathLike[str]") -> Run:
+@checked
+def open_run(path: str | PathLike[str]) -> Run:
     """Return the run in a directory that a sweep wrote, finished or not; nothing is written.
 
     Parameters
@@ -146,19 +141,18 @@ def open_run(path: "str | PathLike[str]") -> Run:
     path : path
         The run directory.
     """
-    if not isinstance(path, str | PathLike):
-        raise wrong("run", path, "the path of a run directory")
     return Run(path)
 
 
+@checked
 def sweep(
     models: Any,
     *,
-    noise: Any = "fourier",
-    modes: Any = None,
-    eps: Any = DEFAULT_EPS,
+    noise: str | Attack | Sequence[str | Attack] = "fourier",
+    modes: str | float | Sequence[float] | None = None,
+    eps: float | Sequence[float] = DEFAULT_EPS,
     data: Any = None,
-    output: "str | PathLike[str] | None" = None,
+    output: str | PathLike[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
     noise_seeds: int = 1,
@@ -191,50 +185,37 @@ def sweep(
     seed, noise_seeds : int
         Seed of the noise, and with how many seeds from there on each noise is drawn.
     **options
-        Fields of `evaluations.sweep.noises.Noise` (eps_unit, inject, clip, ...) and of
-        `evaluations.sweep.run.Execution` (jobs, device, batch_size, ...); overwrite; figures (draw
-        them into the directory); reuse (runs whose cells are taken); watcher (`run.Watcher`).
+        Fields of `sweep.noises.Noise` (eps_unit, inject, clip, ...) and `sweep.run.Execution`
+        (jobs, device, ...) in `robustssm.evaluations`; overwrite; figures (draw them into the
+        directory); reuse (runs whose cells are taken); watcher (a `sweep.run.Watcher`).
     """
     of_noise, of_execution = ({one.name for one in fields(kind)} for kind in (Noise, Execution))
-    allowed = [
-        *sorted(of_noise - {"name"} | of_execution),
-        "figures",
-        "overwrite",
-        "reuse",
-        "watcher",
-    ]
+    allowed = {*of_noise, *of_execution, "figures", "overwrite", "reuse", "watcher"}
     for name in options:
-        require_one_of("sweep: option", name, allowed)
+        require_one_of("sweep: option", name, sorted(allowed))
     given = {key: options.pop(key) for key in [*options] if key in of_noise}
-    given |= {"modes": modes if modes is None or isinstance(modes, str) else listed(modes)}
-    given |= {"eps": numbers("eps", eps)}
-    if "limits" in given:
-        given["limits"] = numbers("limits", given["limits"], 2)
-    noises = [
-        Noise(repr(one) if isinstance(one, Attack) else one, **given) for one in listed(noise)
-    ]
+    given["modes"] = modes if isinstance(modes, str | None) else several(modes)
+    texts = [repr(one) if isinstance(one, Attack) else one for one in several(noise)]
+    noises = [Noise(text, eps=several(eps), **given) for text in texts]
     execution = Execution(**{k: options.pop(k) for k in [*options] if k in of_execution})
     refs = refs_of(models)
     kept = TemporaryDirectory(prefix="robustssm-") if output is None else None
-    run = RunDirectory(Path(kept.name if output is None and kept else str(output)).absolute())
-    arrays = None if data is None or isinstance(data, str | PathLike | Task) else _named(data)
-    task = data if isinstance(data, Task) else None if data is None else str(data)
-    if arrays is not None:
+    run = RunDirectory(Path(kept.name if kept else str(output)).absolute())
+    arrays, task = {}, str(data) if isinstance(data, PathLike) else data
+    if not isinstance(data, str | PathLike | Task | None):
+        pair = isinstance(data, tuple | list) and len(data) == 2
+        arrays = dict(zip(("inputs", "labels"), data, strict=True)) if pair else data
+        if not isinstance(arrays, Mapping) or not {"inputs", "labels"} <= {*arrays}:
+            raise wrong("data", data, "a name, (x, y), or a dict of inputs and labels")
         task = samples(Source("data", MEMORY), spec=ARRAYS, **arrays)
         if execution.cluster:
             raise UsageError("data: a cluster does not see arrays in memory; name file: data")
-    plan = make_plan(
-        refs,
-        noises,
-        task=task,
-        seed=whole("seed", seed, 0),
-        noise_seeds=whole("noise seeds", noise_seeds),
-        limit=None if limit is None else whole("limit", limit),
-        device=resolve_device(execution.device).type,
-    )
-    reuse = [RunDirectory(Path(path)) for path in listed(options.pop("reuse", ()))]
+    device = resolve_device(execution.device).type
+    of = {"task": task, "seed": seed, "noise_seeds": noise_seeds, "limit": limit, "device": device}
+    plan = make_plan(refs, noises, **of)
+    reuse = [RunDirectory(Path(path)) for path in several(options.pop("reuse", []))]
     with run.lock():
-        if arrays is not None:
+        if arrays:
             run.check(plan, bool(options.get("overwrite")))
             held: dict[str, Any] = {k: array_of(k, v, "fiuU") for k, v in arrays.items()}
             np.savez(file := io.BytesIO(), **held)
@@ -250,26 +231,12 @@ def sweep(
     return found
 
 
-def _named(data: Any) -> dict[str, Any]:
-    """Return arrays in memory by name."""
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return dict(zip(("inputs", "labels"), data, strict=True))
-    if not isinstance(data, Mapping) or not {"inputs", "labels"} <= {*data}:
-        raise wrong("data", data, "a name, (x, y), or a dict of inputs and labels")
-    return dict(data)
-
-
 def measure(
     plan: Plan, run: RunDirectory, execution: Execution, *, figures: bool = False, **how: Any
 ) -> tuple[Swept, Tables]:
     """Compute what a run lacks, then write its tables and, if asked for, its figures.
 
-    Parameters
-    ----------
-    plan, run, execution, **how
-        As of `run_sweep`.
-    figures : bool
-        Whether to draw them into the run.
+    how: further arguments of `run_sweep`.
     """
     with run.lock():
         swept = run_sweep(plan, run, execution, **how)
@@ -281,3 +248,52 @@ def measure(
             facts["spikes"] = spike_frequencies(run.plan())
             keep_drawn(tables, run.path / "figures", **facts, partial=plan.limit is not None)
     return swept, tables
+
+
+@checked
+def perturb(
+    x: Any,
+    noise: str | Attack,
+    eps: float | None = None,
+    *,
+    unit: str | None = None,
+    seed: int = 0,
+    sample_id: Any = None,
+    lengths: Any = None,
+    site: Site | None = None,
+) -> Array:
+    """Return x perturbed, shape and dtype as before: what a sweep of x with this seed evaluates.
+
+    Parameters
+    ----------
+    x : array or Tensor
+        Real numbers, (batch, length, channels), or (batch, length) for one channel.
+    noise : Attack or str
+        A perturbation, as in `robustssm.attacks.Fourier(8)`, or its text, which may name eps.
+    eps : float, optional
+        Its strength; transforms are applied whole without one.
+    unit : str, optional
+        `std` (of x, per channel), `rms`, `l2`, `linf`, `snr-db` or `mix`; its own by default.
+    seed : int
+        Seed of the draws.
+    sample_id, lengths : array, optional
+        Numbers that draws depend on (0, 1, ... by default), and valid steps, (batch,).
+    site : Site, optional
+        What is known of the input: `scale`, another std, (channels,); `rate`; `image`.
+    """
+    values, text = array_of("perturb: x", x), noise if isinstance(noise, str) else repr(noise)
+    data = samples(Source("perturb", MEMORY), values, "x", sample_id=sample_id, lengths=lengths)
+    data.values("perturb", whole=False)
+    attack, settings = parse_expression(text)
+    if not isinstance(attack, Perturbation) or len(attack.alternatives()) > 1:
+        raise UsageError(f"{attack.who}: needs a model; use sweep")
+    settings |= {k: v for k, v in {"eps": eps, "unit": unit}.items() if v is not None}
+    if "eps" not in settings and attack.unit != "mix":
+        raise UsageError(f"perturb: {text} has no strength; give eps, as in eps=0.3")
+    budget, split = make_budget(text, settings, attack, "input"), data.splits["test"]
+    flat = values.reshape(split.inputs.shape) if values.dtype.kind == "f" else split.inputs
+    ends = None if split.lengths is None else torch.from_numpy(split.lengths)
+    place, ids = site or input_site(data), split.sample_id
+    before = torch.from_numpy(flat)
+    after = attack.perturb(before, ends, ids, seed, budget=budget, site=place).numpy()
+    return after if values.ndim == 3 else after[:, :, 0]

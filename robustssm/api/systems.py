@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from robustssm.api.arguments import array_of, listed, numbers, whole, words
-from robustssm.api.models import refs_of, task_length
+from robustssm.api.models import array_of, refs_of, task_length
 from robustssm.api.results import Result
+from robustssm.arguments import checked, several
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations import convergence
@@ -24,7 +24,17 @@ from robustssm.typing import Array
 _REAL = 1e-9
 
 
-def transfer(n: int = 64, inits: Any = NAMES, *, readout: str = "e0", omega: Any = ()) -> Result:
+Texts = str | Sequence[str]
+
+
+@checked
+def transfer(
+    n: int = 64,
+    inits: Texts = NAMES,
+    *,
+    readout: str = "e0",
+    omega: float | Sequence[float] = (),
+) -> Result:
     """Compare the transfer functions of initialisations with HiPPO's, as `robustssm transfer`.
 
     Parameters
@@ -40,10 +50,9 @@ def transfer(n: int = 64, inits: Any = NAMES, *, readout: str = "e0", omega: Any
     """
     from robustssm.figures import transfer as figures
 
-    points = numbers("omega", omega) if listed(omega) else ()
-    names, C = words("initialisation", inits), ",".join(words("readout", readout))
-    found = transfers.transfer(whole("n", n), C, points, names)
-    at = np.array(points)
+    points = several(omega)
+    found = transfers.transfer(n, readout, points, _parts(inits))
+    at = np.array(points, np.float64)
     return Result(
         f"n = {n}, readout {readout}; omega in rad per unit time",
         found.table(),
@@ -56,12 +65,13 @@ def transfer(n: int = 64, inits: Any = NAMES, *, readout: str = "e0", omega: Any
     )
 
 
+@checked
 def converge(
-    inits: Any = ("s4d", "s4ptd-rank1", "s4ptd"),
-    n: Any = "4-4096",
+    inits: Texts = ("s4d", "s4ptd-rank1", "s4ptd"),
+    n: str | int | Sequence[int] = "4-4096",
     *,
     readout: str = "e0",
-    inputs: Any = DEFAULT,
+    inputs: Texts = DEFAULT,
 ) -> Result:
     """Measure how fast initialisations approach HiPPO, as `robustssm converge`.
 
@@ -78,18 +88,17 @@ def converge(
     """
     from robustssm.figures import convergence as figures
 
-    sizes = n if isinstance(n, str) else ",".join(str(whole("n", k)) for k in listed(n))
-    names, signals = words("initialisation", inits), words("input", inputs)
-    orders, C = convergence.parse_sizes(sizes), ",".join(words("readout", readout))
-    found = convergence.converge(names, orders, signals, C)
+    sizes = convergence.parse_sizes(",".join(map(str, several(n))))
+    found = convergence.converge(_parts(inits), sizes, _parts(inputs), readout)
     about = f"Convergence to HiPPO, readout {readout}"
     return Result(about, found.errors, found, lambda: figures.draw_all(found, Path()))
 
 
+@checked
 def gain(
     models: Any,
     *,
-    layers: Any = (),
+    layers: int | Sequence[int] = (),
     length: int | None = None,
     rtol: float = 1e-3,
     per: str = "layer",
@@ -111,11 +120,9 @@ def gain(
     """
     from robustssm.figures import gain as figures
 
-    steps = None if length is None else whole("length", length)
-    chosen = tuple(whole("layer", layer, 0) for layer in listed(layers))
-    found = gains(refs_of(models), length=steps, layers=chosen, rtol=numbers("rtol", rtol, 1)[0])
+    found = gains(refs_of(models), length=length, layers=several(layers), rtol=rtol)
     about = f"gain of {', '.join(model.label for model in found.models)}"
-    return Result(about, found.table(str(per)), found, lambda: figures.draw_all(found, Path()))
+    return Result(about, found.table(per), found, lambda: figures.draw_all(found, Path()))
 
 
 def gains(
@@ -126,15 +133,7 @@ def gains(
     rtol: float = 1e-3,
     advance: Callable[[], None] = lambda: None,
 ) -> GainResult:
-    """Return the gains of models.
-
-    Parameters
-    ----------
-    refs, length, layers, rtol
-        As of `gain`.
-    advance : callable
-        Called after each model.
-    """
+    """Return the gains of models; advance: called after each of them."""
     models = []
     for ref in refs:
         checkpoint, label = ref.load(), str(ref)
@@ -146,6 +145,7 @@ def gains(
     return GainResult(tuple(models))
 
 
+@checked
 def peak_gain(
     A: Any = None,
     B: Any = None,
@@ -177,9 +177,8 @@ def peak_gain(
     rtol : float
         Relative width of the bracket; rounding may leave it wider.
     """
-    width, step = numbers("rtol", rtol, 1)[0], None if dt is None else numbers("dt", dt, 1)[0]
-    if step is not None and not 0.0 < step < np.inf:
-        raise UsageError(f"peak gain: dt is {step:g}, expected a step above 0, or None")
+    if dt is not None and not 0.0 < dt < np.inf:
+        raise UsageError(f"peak gain: dt is {dt:g}, expected a step above 0, or None")
     given = {"A": A, "B": B, "C": C, "D": D, "poles": poles, "residues": residues}
     arrays = {
         name: array_of(f"peak gain: {name}", value, "fiuc").astype(np.complex128)
@@ -192,12 +191,12 @@ def peak_gain(
     if arrays.keys() not in ({"A", "B", "C"}, {"poles", "residues"}):
         raise UsageError("peak gain: give A, B and C, or poles and residues")
     if "poles" in arrays:
-        bracket = _of_poles(arrays["poles"], arrays["residues"], direct, step, width)
+        bracket = _of_poles(arrays["poles"], arrays["residues"], direct, dt, rtol)
     else:
-        bracket = _of_matrices(arrays, direct, step, width)
-    if step is None:
+        bracket = _of_matrices(arrays, direct, dt, rtol)
+    if dt is None:
         return bracket
-    return Bracket(bracket.low, bracket.high, float(2.0 * np.arctan(bracket.omega) / step))
+    return Bracket(bracket.low, bracket.high, float(2.0 * np.arctan(bracket.omega) / dt))
 
 
 def _of_poles(p: Array, r: Array, D: Array, dt: float | None, rtol: float) -> Bracket:
@@ -249,3 +248,7 @@ def _check_inside(poles: Array) -> None:
             f"peak gain: a pole has modulus {largest:.6g}, expected < 1; the gain of an unstable "
             "system has no bound"
         )
+
+
+def _parts(texts: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(texts.split(",")) if isinstance(texts, str) else tuple(texts)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def test_every_line_of_the_contract(checkpoints: dict[str, Path], tmp_path: Path
     noise = rs.attacks.Fourier(8)
     z = rs.perturb(x, noise, eps=0.3)
     assert isinstance(z, np.ndarray) and z.shape == x.shape and z.dtype == x.dtype
-    options = {"unit": "std", "seed": 0, "sample_id": None, "lengths": None}
+    options: dict[str, Any] = {"unit": "std", "seed": 0, "sample_id": None, "lengths": None}
     assert np.array_equal(z, rs.perturb(x, "Fourier(8)", eps=0.3, **options))
     assert rs.perturb(x, "BandNoise(1, 16)", eps=0.3).shape == x.shape
 

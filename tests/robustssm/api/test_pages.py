@@ -17,9 +17,12 @@ HTML = ("text/html", "_repr_html_")
 def run_cell(code: str, known: dict[str, object]) -> object:
     """Run a cell; return the value of the expression that it ends with, None without one."""
     body = ast.parse(code).body
-    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
-    exec(compile(ast.Module(body, []), "cell", "exec"), known)
-    return eval(compile(ast.Expression(last.value), "cell", "eval"), known) if last else None
+    last = body[-1]
+    if not isinstance(last, ast.Expr):
+        exec(compile(code, "cell", "exec"), known)
+        return None
+    exec(compile(ast.Module(body[:-1], []), "cell", "exec"), known)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), known)
 
 
 def test_the_page(

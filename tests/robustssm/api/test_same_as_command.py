@@ -3,6 +3,7 @@
 import gc
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,7 @@ def command(*words: object) -> None:
 )
 def test_the_same_cells_to_the_last_byte(
     words: tuple[object, ...],
-    options: dict[str, object],
+    options: dict[str, Any],
     checkpoints: dict[str, Path],
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,7 @@
 """Wrong arguments of the Python interface are one line, of a kind that users can catch."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,6 +53,10 @@ ODD: tuple[Any, ...] = (
         Path("no"),
     ),
 )
+
+WRONG: Any = 3
+WRONG_EPS: Any = "0.3"
+EPS: dict[str, Any] = {"eps": 1}
 
 
 def refused(call: Callable[[], object]) -> str:
@@ -135,7 +140,7 @@ def test_a_sweep_refuses_what_it_cannot_use(odd: Any, monkeypatch: pytest.Monkey
         *("clip", "limits", "wrong"),
     )
     for name in names:
-        refused(lambda name=name: sweep(**{name: odd}))
+        refused(partial(sweep, **{name: odd}))
     refused(lambda: sweep(data=(odd, Y)))
     refused(lambda: sweep(data=(X, odd)))
     refused(lambda: sweep(data={"inputs": X, "labels": Y, "lengths": odd}))
@@ -148,8 +153,8 @@ def test_a_sweep_refuses_what_it_cannot_use(odd: Any, monkeypatch: pytest.Monkey
     [
         (lambda: rs.load("s4f"), "model: 's4f' is unknown, did you mean 's4"),
         (lambda: rs.load("s4d/*"), "names 3 models, expected one"),
-        (lambda: rs.wrap(3), "wrap: got 3, expected a torch.nn.Module"),
-        (lambda: rs.attacks.Fourier(3, eps=1), "its strength is given apart, by eps"),
+        (lambda: rs.wrap(WRONG), "wrap: module is 3, expected Module"),
+        (lambda: rs.attacks.Fourier(3, **EPS), "its strength is given apart, by eps"),
         (lambda: rs.perturb(X, "Fourier(3)"), "has no strength; give eps"),
         (lambda: rs.perturb(X, "BandPGD(1, 4)", 1), "BandPGD: needs a model; use sweep"),
         (lambda: rs.perturb(X, "Fourier(40)", 1), "mode 40 is beyond the Nyquist bin 32"),
@@ -157,7 +162,7 @@ def test_a_sweep_refuses_what_it_cannot_use(odd: Any, monkeypatch: pytest.Monkey
         (lambda: rs.perturb(X * np.nan, "Fourier(3)", 1), "has NaN or infinite entries"),
         (lambda: rs.perturb(X[0, 0], "Fourier(3)", 1), "expected numbers"),
         (lambda: rs.sweep("s4d", mode=3), "option 'mode' is unknown, did you mean"),
-        (lambda: rs.sweep("s4d", eps="0.3"), "eps: got '0.3', expected numbers"),
+        (lambda: rs.sweep("s4d", eps=WRONG_EPS), "eps is '0.3', expected a number or a list"),
         (lambda: rs.sweep("s4d", jobs=0), "jobs is 0, expected at least 1"),
         (lambda: rs.sweep("s4d", data=X), "expected a name, .x, y., or a dict"),
         (lambda: rs.sweep(Mean()), "does not say what it was trained on"),
