@@ -46,7 +46,7 @@ def checked(function: F, who: str = "") -> F:
 
 def with_checked_fields(cls: type[T]) -> type[T]:
     """Return a dataclass whose constructor is `checked`."""
-    cls.__init__ = checked(cls.__init__, cls.__name__)  # type: ignore[assignment]
+    cls.__init__ = checked(cls.__init__, cls.__name__)  # type: ignore[method-assign]
     return cls
 
 

@@ -32,7 +32,7 @@ FLOORS = (
     "attacks.expressions attacks.injection attacks.augmentation attacks",
     # what is measured
     "evaluations evaluations.statistics evaluations.suprema evaluations.table_files",
-    "evaluations.initializations evaluations.calibration",
+    "evaluations.initializations",
     "evaluations.sweep",
     "evaluations.results evaluations.certificates",
     "evaluations.trained_layers evaluations.comparison evaluations.reports",

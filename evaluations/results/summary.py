@@ -192,15 +192,6 @@ def _interval(accuracy: FloatArray, draws: Iterable[str] | None) -> tuple[float,
     return low, high, "" if np.isnan(low) else kind
 
 
-def worst_row(curve: pd.DataFrame) -> pd.Series:
-    """Return the row of the smallest accuracy; where none is known, the first with mode NaN."""
-    if curve["accuracy"].isna().all():
-        first = curve.iloc[0].copy()
-        first["mode"] = np.nan
-        return first
-    return curve.loc[curve["accuracy"].idxmin()]
-
-
 def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[str, Any]:
     """Return what is cross-fitted of the seeds' own worst modes, of one noise and eps.
 

@@ -201,7 +201,8 @@ def sweep(
     refs = refs_of(models)
     kept = TemporaryDirectory(prefix="robustssm-") if output is None else None
     run = RunDirectory(Path(kept.name if kept else str(output)).absolute())
-    arrays, task = {}, str(data) if isinstance(data, PathLike) else data
+    arrays: Any = {}
+    task = str(data) if isinstance(data, PathLike) else data
     if not isinstance(data, str | PathLike | Task | None):
         pair = isinstance(data, tuple | list) and len(data) == 2
         arrays = dict(zip(("inputs", "labels"), data, strict=True)) if pair else data
@@ -210,9 +211,8 @@ def sweep(
         task = samples(Source("data", MEMORY), spec=ARRAYS, **arrays)
         if execution.cluster:
             raise UsageError("data: a cluster does not see arrays in memory; name file: data")
-    device = resolve_device(execution.device).type
-    of = {"task": task, "seed": seed, "noise_seeds": noise_seeds, "limit": limit, "device": device}
-    plan = make_plan(refs, noises, **of)
+    of: dict[str, Any] = {"task": task, "seed": seed, "noise_seeds": noise_seeds, "limit": limit}
+    plan = make_plan(refs, noises, **of, device=resolve_device(execution.device).type)
     reuse = [RunDirectory(Path(path)) for path in several(options.pop("reuse", []))]
     with run.lock():
         if arrays:

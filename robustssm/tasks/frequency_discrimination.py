@@ -4,7 +4,7 @@ Sample: x[t] = amplitude cos(2 pi k t / L + phi) + noise g[t], t = 0 to L - 1, w
 DFT bins, equally spaced from `low` to `high` (rounded to whole bins), g white Gaussian noise of
 variance 1, and phi uniform in [0, 2 pi), or 0 where `phase=known`. The M signals are orthogonal
 and of equal energy, so that what any classifier can reach at most is known in closed form. This
-makes it a task by which the harness itself is checked: `evaluations/calibration/` holds the
+makes it a task by which the harness itself is checked: `tests/evaluations/calibration/` holds the
 optimal detector, and what it loses to noise and to modes that are added.
 
 Source: Proakis and Salehi, Digital Communications (5th edition, 2008), sections 4.4 and 4.5.

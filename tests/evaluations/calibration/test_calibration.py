@@ -10,7 +10,6 @@ from scipy import integrate, stats
 
 from robustssm.checkpoints.model_names import resolve
 from robustssm.errors import UsageError
-from robustssm.evaluations.calibration import detector
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.evaluations.sweep.noises import Noise
@@ -18,6 +17,7 @@ from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.tasks import load_task
+from tests.evaluations.calibration import detector
 from tests.evaluations.calibration.theory import (
     accuracy_in_mode,
     accuracy_in_noise,

@@ -1,6 +1,6 @@
 """The optimal detector of `frequency-discrimination`, as a model of this project.
 
-    robustssm sweep -m best=PATH/evaluations/calibration/detector.py:random_phase \
+    robustssm sweep -m best=tests/evaluations/calibration/detector.py:random_phase \
         -d frequency-discrimination --noise "ColouredNoise(0)" --eps 0,0.5,1,2
 
 Where the task has other parameters than its defaults, write a file of your own that returns
