@@ -1,6 +1,6 @@
 """Models: loaded from any checkpoint, or wrapped from memory; what they answer; their layers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -151,15 +151,16 @@ class Layer:
         return array(self.module.step_size()).copy()
 
     @checked
-    def frequency_response(
-        self, theta: float | Sequence[float], length: int | None = None
-    ) -> ComplexArray:
+    def frequency_response(self, theta: Any, length: int | None = None) -> ComplexArray:
         """Return H(e^{i theta}), (channels, points); of S5 (outputs, inputs, points).
 
         theta: (points,), rad per sample. length: samples, which matter to kernels of DSS alone;
         those of the model's task by default.
         """
-        return self._system(length).response(np.array(several(theta), np.float64))
+        points = np.atleast_1d(array_of("theta", theta)).astype(np.float64)
+        if points.ndim > 1 or not np.isfinite(points).all():
+            raise wrong("theta", theta, "finite frequencies (points,), rad per sample")
+        return self._system(length).response(points)
 
     @checked
     def peak_gain(self, rtol: float = 1e-3, length: int | None = None) -> pd.DataFrame:
