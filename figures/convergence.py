@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.initializations.convergence import STRONG, Rates
 from robustssm.figures import style
+from robustssm.figures.looks import looks
 
 COLUMNS = 3
 PANEL_HEIGHT = 2.1
@@ -46,7 +47,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw one panel per quantity, in the order of the frame."""
     for panel, (quantity, group) in zip(axes, frame.groupby("quantity", sort=False), strict=True):
         systems = group.groupby("init", sort=False)
-        for line, (name, rows) in zip(style.looks(group["init"].unique()), systems, strict=True):
+        for line, (name, rows) in zip(looks(group["init"].unique()), systems, strict=True):
             properties = line | {"markersize": 3}
             panel.loglog(rows["n"], rows["error"], label=str(name), **properties)
             dotted = {"color": "0.25", "linestyle": ":", "linewidth": 0.9, "zorder": 4.5}
@@ -56,32 +57,23 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.set_ylim(lowest, 3.0 * largest)
         panel.set_title(title(str(quantity)))
         sizes = sorted(set(group["n"]))
-        style.label_sizes(panel, sizes[:: -int(np.ceil(len(sizes) / 4))][::-1])
-    for panel in axes[max(0, len(axes) - COLUMNS) :]:
         panel.set_xlabel("state size n")
+        panel.set_ylabel("error against HiPPO")
+        style.label_sizes(panel, sizes[:: -int(np.ceil(len(sizes) / 4))][::-1])
 
 
 def draw_all(result: Rates, folder: Path) -> list[Path]:
     """Write `convergence` to `folder` as pdf, png and csv; return the three paths."""
     frame = data(result)
     panels = frame["quantity"].nunique()
-    rows = int(np.ceil(panels / COLUMNS))
     with style.style():
-        figure, axes = style.new_figure(style.PAGE, PANEL_HEIGHT * rows + 0.7, COLUMNS, rows)
-        draw(frame, axes[:panels])
-        for k in range(0, panels, COLUMNS):
-            axes[k].set_ylabel("error against HiPPO")
-        figure.suptitle(
+        figure, axes = style.panels(panels, COLUMNS, PANEL_HEIGHT, 0.9)
+        draw(frame, axes)
+        style.footnote(
+            figure,
             f"Convergence to HiPPO, readout {result.readout}: sup |G - G_HiPPO| (certified to 1e-9 "
-            "relative)\nand ‖(G - G_HiPPO) u‖₂ (Parseval); dotted: prediction (a bound for the "
-            "sup of tau < 1)",
-            fontsize="medium",
+            "relative) and ‖(G - G_HiPPO) u‖₂ (Parseval); dotted: prediction (a bound for the sup "
+            "of tau < 1)",
         )
-        handles, labels = axes[0].get_legend_handles_labels()
-        for empty in axes[panels:]:
-            empty.set_axis_off()
-        if panels < len(axes):
-            axes[panels].legend(handles, labels, loc="center")
-        else:
-            figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        style.legend(figure, axes)
         return style.save(figure, frame, Path(folder) / "convergence", "robustssm theory converge")

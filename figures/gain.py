@@ -13,10 +13,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 
 from robustssm.evaluations.trained_layers.gain import NEAR, GainResult, ModelGain, summarise
 from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
-from robustssm.figures.style import Look, label_powers, look, new_figure, save, style
+from robustssm.figures.looks import look
+from robustssm.figures.style import Look, footnote, key, label_powers, new_figure, save, style
 from robustssm.plain_text import figure_label
 from robustssm.typing import FloatArray
 
@@ -162,8 +164,11 @@ def draw_peaks(frame: pd.DataFrame, axes: Axes) -> None:
             axes.plot(rows["ratio"].clip(LOWEST_RATIO), height, **mark)
         facts = part.iloc[0]
         low, median, high = (max(float(facts[q]), LOWEST_RATIO) for q in ("q25", "median", "q75"))
-        axes.plot([low, high], [position + 0.42] * 2, "k-", linewidth=1.4, solid_capstyle="butt")
-        axes.plot(median, position + 0.42, "k|", markersize=6)
+        # On the row, above its points, with an edge that sets them off.
+        edge = [Stroke(linewidth=3.2, foreground="white"), Normal()]
+        ends: Look = {"color": "k", "zorder": 4.0, "path_effects": edge}
+        axes.plot([low, high], [position] * 2, linewidth=1.4, solid_capstyle="butt", **ends)
+        axes.plot(median, position, marker="|", markersize=8, **ends)
         share = f"{facts['at_spike']:.0%}"
         axes.annotate(share, (1.01, position), xycoords=("axes fraction", "data"), va="center")
     axes.annotate("at spike", (1.01, -0.75), xycoords=("axes fraction", "data"), va="bottom")
@@ -190,7 +195,7 @@ def draw_all(
             figure, axes = new_figure(height=height, rows=count, sharex=True, sharey=True)
             draw_response(frame, axes)
             title = (
-                f"Responses of the layers of {model.label}, n = {model.n}; dashed: HiPPO's spike, "
+                f"responses of the layers of {model.label}, n = {model.n}; dashed: HiPPO's spike, "
                 f"ω = {model.spike:.5g}"
             )
             _head(figure, title, *axes[0].get_legend_handles_labels())
@@ -207,7 +212,7 @@ def draw_all(
             Line2D([], [], color="k", marker="|", linewidth=1.4)
         ]
         title = (
-            f"Certified peaks, {len(result.models)} checkpoints, {len(frame)} systems; at spike: "
+            f"certified peaks, {len(result.models)} checkpoints, {len(frame)} systems; at spike: "
             f"share within {NEAR:.0%}"
         )
         labels = ["ω dt < π at the spike", "ω dt > π at the spike", "quartiles, median"]
@@ -218,5 +223,5 @@ def draw_all(
 
 
 def _head(figure: Figure, title: str, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-    figure.suptitle(figure_label(title), x=0.01, ha="left", fontsize=8.5)
-    figure.legend(handles, labels, loc="outside lower left", ncols=3)
+    footnote(figure, title)
+    key(figure, dict(zip(labels, handles, strict=True)), 3)

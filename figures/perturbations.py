@@ -86,23 +86,23 @@ def draw(part: pd.DataFrame, axes: Sequence[Axes], image: tuple[int, int] | None
     ended = part["clean"].isna()
     first = max(0, int((~ended).sum()) - STEPS // 2) if ended.any() else STEPS // 2
     window = part[(part["step"] >= first) & (part["step"] < first + STEPS)]
-    curve.plot(window["step"], window["perturbed"], color="C3", linewidth=0.9)
+    curve.plot(window["step"], window["perturbed"], color="C0", linewidth=0.9)
     curve.plot(window["step"], window["clean"], color="0.25", linewidth=0.7, linestyle=(0, (3, 1)))
-    curve.set_title(part["example"].iloc[0], loc="left", fontsize=7)
+    curve.set_title(part["example"].iloc[0], loc="left", fontsize=NOTE)
     rows, columns = image or (1, len(part))
     values = part["perturbed"].to_numpy()
     picture.imshow(values[: len(values) // columns * columns].reshape(-1, columns), cmap="gray",
                    vmin=-0.5, vmax=1.5, aspect="auto" if rows == 1 else "equal")  # fmt: skip
     picture.set(xticks=[], yticks=[])
     bins = part.dropna(subset="cycles")
-    for name, colour, width in (("clean_power", "0.6", 1.6), ("delta_power", "C3", 0.8)):
+    for name, colour, width in (("clean_power", "0.6", 1.6), ("delta_power", "C0", 0.8)):
         # Below this a power is rounding: float32 data of size one.
         level = np.maximum(bins[name], 1e-10)
         spectrum.semilogy(bins["cycles"], level, color=colour, linewidth=width)
     spectrum.set(xlim=(0, 0.5), ylim=(1e-10, 1e3), yticks=[1e-8, 1e-4, 1])
     spectrum.minorticks_off()
     for panel in (curve, spectrum):
-        panel.tick_params(labelsize=5.5, length=2, pad=1)
+        panel.tick_params(length=2, pad=1)
 
 
 def draw_all(task_spec: str, folder: Path, *, sample: int = 0, seed: int = 0) -> list[Path]:

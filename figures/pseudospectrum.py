@@ -2,31 +2,37 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.initializations.pseudospectrum import PseudospectrumResult
-from robustssm.figures.style import PAGE, panels, save, style
+from robustssm.figures.style import (
+    NOTE,
+    PAGE,
+    Look,
+    fitting,
+    footnote,
+    key,
+    panels,
+    save,
+    style,
+)
 from robustssm.typing import FloatArray
 
-# Levels of log10 sigma_min: fine where the matrices differ, coarse in the depths of HiPPO, where
-# the first of these steps is taken that leaves at most so many levels.
-STEPS = (-10.0, -5.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
-DEPTHS, MAX_DEEP = (10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0), 5
-# A level is labelled where its two bands cover this share of a panel; elsewhere lines crowd.
-LABELLED = 0.06
-# Pale enough for black lines, dark enough for the levels to differ in greyscale.
-PALEST, DARKEST = 0.02, 0.62
+# Decades below the largest log10 sigma_min that have shades, and the most levels of these and of
+# the lines in the depths of HiPPO below them.
+SHADED, MOST, DEEP = 5.0, 12, 5
 PANELS_A_ROW = 3
-LABEL_SIZE = 6.0
+# Red is on no scale of these shades.
+EDGE, AXIS = "#FF3B30", "0.6"
 
 
 def data(result: PseudospectrumResult) -> pd.DataFrame:
@@ -52,39 +58,36 @@ def data(result: PseudospectrumResult) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def levels(frame: pd.DataFrame) -> FloatArray:
-    """Return the levels of log10 sigma_min within the frame's range, ascending, two at least."""
+def levels(frame: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
+    """Return levels of log10 sigma_min, ascending in equal steps: shaded ones, and lines below."""
     values = frame["log10_sigma"].to_numpy(dtype=np.float64)
     values = values[np.isfinite(values)]
-    low, high = values.min(), values.max()
-    step = next((d for d in DEPTHS if -low / d <= MAX_DEEP + 1), DEPTHS[-1])
-    deep = -step * np.arange(np.floor(max(0.0, -low) / step), 10.0 / step, -1.0)
-    known = np.unique([*deep, *STEPS])
-    inside = known[(known > low) & (known < high)]
-    return inside if len(inside) > 1 else np.linspace(low, low + max(high - low, 1e-3), 6)[1:-1]
+    low, high = values.min(), max(values.max(), values.min() + 1e-3)
+    shown = max(low, high - SHADED)
+    steps = MaxNLocator(MOST, steps=[1, 2, 2.5, 5, 10]).tick_values(shown, high)
+    deep = MaxNLocator(DEEP, steps=[1, 2, 5, 10]).tick_values(low, shown)
+    steps = steps[(steps > low) & (steps < high)]
+    return steps, deep[(deep > low) & (deep < steps[0])]
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw one initialisation of the frame of `data` on each of `axes`, on one scale."""
-    steps = levels(frame)
-    shades = colormaps["Blues_r"](np.linspace(1.0 - DARKEST, 1.0 - PALEST, len(steps) + 1))
-    look = ListedColormap(list(shades[1:-1])).with_extremes(under=shades[0], over=shades[-1])
-    norm = BoundaryNorm(steps, max(1, len(steps) - 1))
+    steps, deep = levels(frame)
+    look = colormaps["viridis"].resampled(len(steps) + 1)
+    norm = BoundaryNorm(steps, len(steps) + 1, extend="both")
     for panel, (name, rows) in zip(axes, frame.groupby("init", sort=False), strict=True):
         grid = rows[rows["kind"] == "grid"]
         x, y = grid["re"].unique(), grid["im"].unique()
         field = grid["log10_sigma"].to_numpy(dtype=np.float64).reshape(len(y), len(x))
         # At an eigenvalue the field is -inf: drawn as the darkest shade.
-        field = np.maximum(field, 2.0 * min(steps[0], -1.0))
+        field = np.maximum(field, 2.0 * min([*deep, *steps, -1.0]))
         panel.contourf(x, y, field, levels=steps, cmap=look, norm=norm, extend="both")
-        lines = panel.contour(
-            x, y, field, levels=steps, colors="0.15", linewidths=0.5, linestyles="solid"
-        )
-        around = np.concatenate([[-np.inf], steps, [np.inf]])
-        share = np.histogram(field, around)[0] / field.size
-        roomy = steps[share[1:] + share[:-1] > LABELLED]
-        shown = [level for level in roomy if field.min() < level < field.max()]
-        panel.clabel(lines, levels=shown, fontsize=LABEL_SIZE, fmt="%g", inline_spacing=2)
+        thin: Look = {"linewidths": 0.4, "linestyles": "solid"}
+        panel.contour(x, y, field, levels=steps, colors="0.25", **thin)
+        if len(deep):
+            lines = panel.contour(x, y, field, levels=deep, colors="white", **thin)
+            for label in panel.clabel(lines, fontsize=NOTE, fmt="%g") or ():
+                label.set_rotation(0.0)
         _overlay(panel, rows)
         panel.set_xlim(x[0], x[-1])
         panel.set_ylim(y[0], y[-1])
@@ -93,48 +96,40 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.locator_params(axis="x", nbins=4)
         panel.set_title(f"{name}\n{grid['accuracy'].iloc[0]}")
         panel.set_xlabel("Re z (per unit time)")
-        place = panel.get_subplotspec()
-        if place is None or place.is_first_col():
-            panel.set_ylabel("Im z (rad per unit time)")
-    _shared(frame, axes, ScalarMappable(norm, look), steps)
+        panel.set_ylabel("Im z (rad per unit time)")
+    _shared(frame, axes, ScalarMappable(norm, look))
 
 
 def _overlay(panel: Axes, rows: pd.DataFrame) -> None:
     """Draw the imaginary axis, the numerical range and the eigenvalues."""
-    panel.axvline(0.0, color="0.35", linewidth=0.8, linestyle=":")
+    panel.axvline(0.0, color=AXIS, linewidth=0.8, linestyle=":")
     edge = rows[rows["kind"] == "boundary"].drop_duplicates(["re", "im"])
     # A segment, that of a normal matrix, is drawn once, a closed curve to its end.
     edge = pd.concat([edge, edge.iloc[:1]]) if len(edge) > 2 else edge
-    panel.plot(edge["re"], edge["im"], color="#C1272D", linewidth=1.2, linestyle="--")
+    panel.plot(edge["re"], edge["im"], color=EDGE, linewidth=1.2, linestyle="--")
     poles = rows[rows["kind"] == "eigenvalue"]
     panel.plot(poles["re"], poles["im"], color="black", linestyle="", marker=".", markersize=2.5)
 
 
-def _shared(
-    frame: pd.DataFrame, axes: Sequence[Axes], scale: ScalarMappable, steps: FloatArray
-) -> None:
-    """Add what the panels share: title, scale and key."""
+def _shared(frame: pd.DataFrame, axes: Sequence[Axes], scale: ScalarMappable) -> None:
+    """Add what the panels share: caption, scale and key."""
     figure = axes[0].get_figure(root=True)
     assert isinstance(figure, Figure)
-    place: dict[str, Any] = {"fraction": 0.04, "aspect": 30}
-    bar = figure.colorbar(scale, ax=list(axes), extend="both", ticks=steps, **place)
-    bar.ax.set_yticklabels([f"{step:g}" for step in steps])
-    bar.ax.minorticks_off()
-    bar.set_label(r"$\log_{10}\,\sigma_{\min}(zI - M)$")
+    label = r"$\log_{10}\,\sigma_{\min}(zI - M)$"
+    figure.colorbar(scale, ax=list(axes), location="top", aspect=40, shrink=0.8, label=label)
     n, size = frame["n"].iloc[0], frame["grid"].iloc[0]
-    figure.suptitle(
-        f"Pseudospectra, n = {n}, grid {size}: log₁₀ of the smallest perturbation that makes z an "
-        "eigenvalue",
-        fontsize=8.5,
-        x=0.01,
-        ha="left",
+    footnote(
+        figure,
+        f"Pseudospectra, n = {n}, grid {size}: log10 of the smallest perturbation that makes z an "
+        "eigenvalue; white lines: levels below the scale",
     )
-    handles = [
-        Line2D([], [], color="black", linestyle="", marker=".", label="eigenvalues"),
-        Line2D([], [], color="#C1272D", linestyle="--", label="boundary of the numerical range"),
-        Line2D([], [], color="0.35", linestyle=":", label="imaginary axis"),
-    ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    black: Look = {"color": "black", "linestyle": "", "marker": "."}
+    named = {
+        "eigenvalues": Line2D([], [], **black),
+        "boundary of the numerical range": Line2D([], [], color=EDGE, linestyle="--"),
+        "imaginary axis": Line2D([], [], color=AXIS, linestyle=":"),
+    }
+    key(figure, named, 3)
 
 
 def draw_all(result: PseudospectrumResult, folder: Path) -> list[Path]:
@@ -144,9 +139,10 @@ def draw_all(result: PseudospectrumResult, folder: Path) -> list[Path]:
     columns = -(-count // -(-count // PANELS_A_ROW))
     left, right, bottom, top = result.window
     # Panels of equal aspect, neither flat nor taller than the page is wide.
-    height = float(np.clip((PAGE - 1.6) / columns * (top - bottom) / (right - left), 1.6, 4.5))
+    columns = fitting(columns)
+    height = float(np.clip((PAGE - 1.6) / PANELS_A_ROW * (top - bottom) / (right - left), 1.6, 4.5))
     with style():
-        figure, axes = panels(count, columns, height + 0.6, 0.7)
+        figure, axes = panels(count, columns, height + 0.6, 1.7)
         draw(frame, axes)
         return save(
             figure, frame, Path(folder) / "pseudospectrum", "robustssm theory pseudospectrum"

@@ -15,21 +15,15 @@ from matplotlib.ticker import MultipleLocator
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 from robustssm.evaluations.results.summary import over_seeds, perturbed
-from robustssm.figures.points import (
-    DOTTED,
-    draw_points,
-    label_strengths,
-    model_looks,
-    places,
-)
+from robustssm.figures.looks import model_looks, seed_dots
 from robustssm.figures.style import (
     OMEGA,
+    Look,
     fitting,
     footnote,
     legend,
     new_figure,
     save,
-    seed_dots,
     style,
 )
 from robustssm.plain_text import figure_label
@@ -51,6 +45,7 @@ MOST_MARKERS = 16
 SCALE, BETWEEN, REST = 1.5, 0.3, 1.0
 # A panel shows at least this range of accuracies.
 LEAST_RANGE = 0.3
+DOTTED: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": (0, (1, 2))}
 
 
 def data(summary: pd.DataFrame) -> pd.DataFrame:
@@ -145,6 +140,58 @@ def _label_spikes(panel: Axes, modes: Any, spikes: Mapping[float, float]) -> Non
 def _over(length: float) -> Callable[[Any], Any]:
     """Return k -> k / length, for numbers and arrays."""
     return lambda k: np.asarray(k) / length
+
+
+def places(values: Iterable[float], unit: str) -> dict[float, float]:
+    """Return where on a linear axis each strength stands: by its logarithm, decibels falling."""
+    different = sorted(set(values), reverse=unit == "snr-db")
+    if unit == "snr-db":
+        return {value: -value / 6.0 for value in different}
+    return {value: np.log10(value) if different[0] > 0.0 else value for value in different}
+
+
+def draw_points(
+    frame: pd.DataFrame,
+    axes: Axes,
+    column: str,
+    at: Mapping[float, float],
+    *,
+    y: str = "accuracy",
+    clean: bool = False,
+) -> None:
+    """Draw y with its interval at each value of a column, models side by side; strengths joined.
+
+    at: the place of each value; clean: whether the clean accuracy stands at the left end.
+    """
+    looks, order = model_looks(frame), sorted(at.values())
+    gap = float(np.diff(order).min()) if len(order) > 1 else 1.0
+    joined = column == "eps"
+    apart = min(0.06 if joined else 0.16, 0.7 / len(looks))
+    for number, (model, line) in enumerate(looks.items()):
+        line = line if joined else line | {"linestyle": ""}
+        shift = gap * apart * (number - (len(looks) - 1) / 2)
+        group = frame[frame["model"] == model].set_index(column).reindex(list(at))
+        where = np.array(list(at.values())) + shift
+        values = group[y].to_numpy(dtype=np.float64)
+        bars = np.abs(group[["ci_low", "ci_high"]].to_numpy(dtype=np.float64).T - values)
+        thin: Look = {"capsize": 1.5, "elinewidth": 0.9, "label": figure_label(model)}
+        axes.errorbar(where, values, bars, **thin, **line)
+        seed_dots(axes, where, group["by_seed"].fillna(""), line["color"])
+        known = group["clean_accuracy"].dropna()
+        if clean and len(known):
+            axes.plot(order[0] - gap + shift, known.iloc[0], **line)
+    if clean:
+        axes.axvline(order[0] - 0.5 * gap, color="0.8", linewidth=0.6)
+
+
+def label_strengths(axes: Axes, at: Mapping[float, float], unit: str, clean: bool) -> None:
+    """Label the places of strengths, and that of the clean accuracy before them."""
+    order = list(at.values())
+    gap = float(np.diff(order).min()) if len(order) > 1 else 1.0
+    ticks = {"clean": order[0] - gap} if clean else {}
+    ticks |= {f"{eps:g}": place for eps, place in at.items()}
+    axes.set_xticks(list(ticks.values()), list(ticks))
+    axes.set_xlabel(figure_label(f"eps ({unit})"))
 
 
 def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:

@@ -55,42 +55,6 @@ class Printing(NamedTuple):
 
 _printing = ContextVar("printing", default=Printing())  # noqa: B039 (a tuple)
 
-# One look for each kind of model wherever it is drawn: lines have a contrast of at least 3 to 1
-# against white (WCAG 2.2, 1.4.11), and no two share dash and marker. HiPPO is a broad light band
-# under everything, so that what coincides with it lies visibly on top.
-_LOOKS: dict[str, Look] = {
-    "hippo": {"color": "#B8B8B8", "linestyle": "-", "linewidth": 4.5, "marker": "", "zorder": 2.0},
-    "s4": {"color": "#949494", "linestyle": "-", "marker": "o", "zorder": 2.5},
-    "s4d": {"color": "#D55E00", "linestyle": "-", "marker": "s", "zorder": 3.0},
-    "s5": {"color": "#6A3D9A", "linestyle": "--", "marker": "D", "zorder": 3.1},
-    "dss": {"color": "#A56A34", "linestyle": "-.", "marker": "d", "zorder": 3.2},
-    "s4d-lin": {"color": "#2E8BC0", "linestyle": (0, (1, 1.5)), "marker": "<", "zorder": 2.2},
-    "s4d-inv": {"color": "#029E73", "linestyle": "-.", "marker": ">", "zorder": 2.6},
-    "s4d-real": {"color": "#8C7A00", "linestyle": ":", "marker": "h", "zorder": 2.4},
-    "s4ptd": {"color": "#CC78BC", "linestyle": (0, (4, 1.2)), "marker": "v", "zorder": 3.3},
-    "s4ptd-random": {"color": "#B87503", "linestyle": (0, (3, 1, 1, 1)), "marker": "X"},
-    "s4ptd-rank1": {"color": "#024A73", "linestyle": "--", "marker": "o", "zorder": 3.6},
-}
-_LOOKS["s5ptd"] = {"color": "#B0305C", "linestyle": (0, (7, 1, 1, 1)), "marker": "p", "zorder": 3.4}
-_LOOKS["s5ptd-rank1"] = {
-    "color": "#007A7A", "linestyle": (0, (2, 1)), "marker": "P", "zorder": 3.7
-}  # fmt: skip
-# Further parameters of a name already drawn: same colour and marker, another dash.
-_DASHES: tuple[Any, ...] = ((0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)), "-")
-
-
-def look(name: str, repeat: int = 0) -> Look:
-    """Return line properties of an initialisation or bundled model, `s4ptd-rank1:tau=0.05` too.
-
-    repeat counts the earlier lines of the same base name in this figure; a name without a look
-    gets the sheet's next colour.
-    """
-    base = name.replace("/", ":").split(":")[0]
-    chosen: Look = {"linestyle": "-", "marker": ".", "zorder": 2.8} | _LOOKS.get(base, {})
-    if repeat:
-        chosen["linestyle"] = _DASHES[(repeat - 1) % len(_DASHES)]
-    return chosen
-
 
 @contextmanager
 def style() -> Iterator[None]:
@@ -134,16 +98,21 @@ def new_figure(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of width x height inches and its axes, row by row, `columns` in each.
 
-    width: 0 for that of `printed`; options: of `Figure.subplots`, such as which axes are shared.
-    Call it inside `style()`.
+    width: 0 for that of `printed`, on which fewer columns, and so more rows, stand where they do
+    not fit; options: of `Figure.subplots`, such as which axes are shared. Call it inside `style()`.
     """
-    figure = Page(figsize=(width or _printing.get().width, height))
+    count, fit = rows * columns, columns if width else fitting(columns)
+    beside = math.ceil(count / fit)
+    figure = Page(figsize=(width or _printing.get().width, height * beside / rows))
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
+    axes = list(figure.subplots(beside, fit, squeeze=False, **options).ravel())
+    for empty in axes[count:]:
+        empty.remove()
+    return figure, axes[:count]
 
 
 def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figure, list[Axes]]:
-    """Return `count` panels, at most `columns` to a row, fewer on narrow paper.
+    """Return `count` panels, at most `columns` to a row.
 
     Inches of height: of a row, extra: of the rest.
     """
@@ -155,7 +124,7 @@ def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figur
     return figure, axes[:count]
 
 
-def legend(figure: Figure, axes: Iterable[Axes], columns: int, **options: Any) -> None:
+def legend(figure: Figure, axes: Iterable[Axes], columns: int = 6, **options: Any) -> None:
     """Set one legend of all the axes, which names every label once, in columns that fit.
 
     options: of `Figure.legend`; it stands outside the axes.
@@ -167,37 +136,15 @@ def legend(figure: Figure, axes: Iterable[Axes], columns: int, **options: Any) -
     key(figure, named, columns, **options)
 
 
-def key(figure: Figure, named: Mapping[str, Artist], columns: int, **options: Any) -> None:
+def key(figure: Figure, named: Mapping[str, Artist], columns: int = 6, **options: Any) -> None:
     """Set a legend of these artists by their labels outside the axes, in columns that fit."""
     longest = max((text_width(figure, label, NOTE) for label in named), default=0.0)
     # A handle of three ems, its distance from the text, and a column's from the next.
     column = (longest + 6.5 * NOTE * figure.dpi / 72.0) or 1.0
     columns = max(1, min(columns, int(figure.bbox.width / column)))
+    grow(figure, math.ceil(len(named) / columns) - 2)
     options = {"loc": "outside upper center"} | options
     figure.legend(list(named.values()), list(named), ncols=columns, **options)
-
-
-def looks(names: Iterable[object]) -> list[Look]:
-    """Return the look of each name, further parameters of one base name with another dash."""
-    seen: list[str] = []
-    found = []
-    for name in map(str, names):
-        base = name.split(":")[0]
-        found.append(look(name, seen.count(base)))
-        seen.append(base)
-    return found
-
-
-def seed_dots(axes: Axes, x: Iterable[float], by_seed: Iterable[str], colour: Any) -> None:
-    """Draw single training seeds as dots above x, where there are several.
-
-    by_seed: the seeds' values at each x, as text parted by spaces.
-    """
-    values = [np.array(str(text).split(), dtype=np.float64) for text in by_seed]
-    points = [(at, y) for at, own in zip(x, values, strict=True) if len(own) > 1 for y in own]
-    if points:
-        look: Look = {"s": 11.0, "facecolors": colour, "edgecolors": "white", "linewidths": 0.6}
-        axes.scatter(*zip(*points, strict=True), zorder=5.0, **look)
 
 
 def power_of_ten(value: float, _position: object = None) -> str:
@@ -235,12 +182,19 @@ def label_sizes(panel: Axes, sizes: Sequence[int]) -> None:
 def footnote(figure: Figure, text: str) -> None:
     """Set what is said of a figure below it, in lines that fit its width, if it has a caption."""
     if _printing.get().captions:
-        figure.supxlabel(figure_label(wrapped(text, figure, NOTE)), fontsize=NOTE)
+        lines = wrapped(text, figure, NOTE)
+        figure.supxlabel(figure_label(lines), fontsize=NOTE)
+        grow(figure, lines.count("\n") - 1)
 
 
-def wrapped(text: str, figure: Figure, size: float) -> str:
-    """Return `text` in lines that fit the width of the figure at a font of `size` points."""
-    text, room = " ".join(text.split()), 0.97 * figure.bbox.width
+def grow(figure: Figure, lines: int) -> None:
+    """Make a figure higher by so many lines of small print, so that panels keep their size."""
+    figure.set_figheight(figure.get_figheight() + max(0, lines) * 1.3 * NOTE / 72.0)
+
+
+def wrapped(text: str, figure: Figure, size: float, room: float = 0.0) -> str:
+    """Return `text` in lines that fit a width, the figure's if 0, at a font of `size` points."""
+    text, room = " ".join(text.split()), room or 0.97 * figure.bbox.width
     signs = max(8, int(len(text) * room / max(text_width(figure, text, size), 1.0)))
     while True:
         lines = textwrap.wrap(text, signs)
@@ -254,6 +208,22 @@ def text_width(figure: Figure, text: str, size: float) -> float:
     """Return the width in pixels of one line of text at a font of `size` points."""
     renderer, font = FigureCanvasAgg(figure).get_renderer(), FontProperties(size=size)
     return float(renderer.get_text_width_height_descent(text, font, False)[0])
+
+
+def fit_texts(figure: Figure) -> None:
+    """Break titles and labels that are wider than their panel, or than the figure."""
+    known = [figure._suptitle] if figure._suptitle else []  # type: ignore[attr-defined]
+    widths = [0.98 * figure.bbox.width] * len(known)
+    for axes in figure.axes:
+        place = axes.get_subplotspec()
+        share = place.get_gridspec().ncols if place else 1
+        known += [axes.title, axes._left_title, axes.xaxis.label]  # type: ignore[attr-defined]
+        widths += [figure.bbox.width / share - 58.0] * 3
+    for text, room in zip(known, widths, strict=True):
+        words = text.get_text()
+        if "$" not in words:
+            lines = [wrapped(part, figure, text.get_fontsize(), room) for part in words.split("\n")]
+            text.set_text("\n".join(lines))
 
 
 def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> list[Path]:
@@ -273,6 +243,7 @@ def save(figure: Figure, frame: pd.DataFrame, stem: Path, about: str = "") -> li
         "svg": {"Date": None, "Creator": "robustssm", "Description": about or None},
     }
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in _printing.get().kinds]
+    fit_texts(figure)
     with style(), mpl.rc_context({"svg.hashsalt": "robustssm"}):
         for path in paths:
             kind = path.suffix[1:]

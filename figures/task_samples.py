@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from robustssm.figures.style import PAGE, new_figure, style
+from robustssm.figures.style import NOTE, PAGE, new_figure, style
 from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Split, Task
 
@@ -70,19 +70,19 @@ def draw(
         if titles:
             gap = "\n" if task.image is not None and task.tokens is None else ", "
             title = f"sample {row['sample_id']}{gap}label {row['label']}"
-            panel.set_title(title, loc="left", fontsize=7)
+            panel.set_title(title, loc="left", fontsize=NOTE)
         if task.tokens is not None:
             text = row["start"].replace("$", r"\$")
             lines = [text[k : k + _LINE] for k in range(0, len(text), _LINE)][:_LINES]
-            panel.text(0.0, 0.9, "\n".join(lines), va="top", family="monospace", fontsize=6)
+            panel.text(0.0, 0.9, "\n".join(lines), va="top", family="monospace", fontsize=NOTE)
             panel.set_axis_off()
         elif task.image is not None and task.channels in (1, 3):
             _image(panel, x, task.image)
         else:
             panel.plot(x[: row["steps"]], linewidth=0.7)
             panel.set_xlim(0, max(task.length - 1, 1))
-            panel.tick_params(labelsize=5.5, length=2, pad=1)
-            panel.set_xlabel("step", fontsize=6)
+            panel.tick_params(length=2, pad=1)
+            panel.set_xlabel("step")
 
 
 def _image(panel: Axes, x: npt.NDArray[Any], image: tuple[int, int]) -> None:

@@ -124,7 +124,7 @@ def draw_time_frequency(spectra: ShortTimeSpectra, folder: Path, about: str) -> 
             level = 10.0 * np.log10(np.maximum(power / reference, 10.0 ** (-_RANGE / 10.0)))
             mesh = panel.pcolormesh(spectra.steps, spectra.cycles, level, rasterized=True, **shades)
             title = "what was added" if name == "added" else name
-            panel.set_title(figure_label(title), fontsize=8)
+            panel.set_title(figure_label(title))
             panel.set_xlabel("step")
         axes[0].set_ylabel("cycles per step")
         figure.colorbar(mesh, ax=axes, label="dB", pad=0.01)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.table_files import write_csv
-from robustssm.figures.style import Look, label_powers, legend, look, panels, save, style
+from robustssm.figures.looks import look
+from robustssm.figures.style import Look, footnote, label_powers, legend, panels, save, style
 
 STEM = "ptd-trade-off"
 # Panels beside one another.
@@ -76,11 +77,12 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.set_ylabel(r"$\sup_\omega \|x_E(i\omega) - x(i\omega)\|_2$")
     figure = axes[0].get_figure(root=True)
     assert isinstance(figure, Figure)
-    figure.suptitle(
-        "Conditioning bought with error of the worst unit readout, certified to 1e-6 relative.\n"
-        "Line: Pareto front. Hollow at the upper margin: A + E unstable, no error"
+    footnote(
+        figure,
+        "conditioning bought with error of the worst unit readout, certified to 1e-6 relative; "
+        "line: Pareto front; hollow at the upper margin: A + E unstable, no error",
     )
-    legend(figure, axes, 3, loc="outside lower left")
+    legend(figure, axes)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from robustssm.errors import require_one_of
 from robustssm.evaluations.initializations.transfer import HIPPO, TransferResult
 from robustssm.figures import style
+from robustssm.figures.looks import looks
 
 FIGURES = ("transfer", "error", "convergence")
 # Buckets of log omega; each keeps its lowest and highest point, so that no spike is lost.
@@ -25,7 +25,6 @@ DECADES = 7
 HEIGHT = 3.6
 # State sizes labelled on an axis of half a page; beyond, every second one.
 MAX_LABELS = 8
-OMEGA = "ω (rad per unit time)"
 
 
 def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
@@ -78,7 +77,8 @@ def _draw_curves(frame: pd.DataFrame, axes: Axes, column: str) -> None:
         if system != HIPPO:
             line |= {"linewidth": 0.8 if system == "s4d" else 1.2}
         sup, at = rows["sup_error"].iloc[0], rows["sup_omega"].iloc[0]
-        name = f"{label}: {sup:.3g} at ω = {at:.4g}" if errors else label
+        # A label's end in brackets, which names the like of it, stands in the figure of G.
+        name = f"{label.partition(' (=')[0]}: {sup:.3g} at ω = {at:.4g}" if errors else label
         axes.loglog(rows["omega"], rows[column], label=name, **line)
         if errors:
             mark = {"color": chosen["color"], "marker": chosen["marker"], "zorder": 5}
@@ -88,7 +88,7 @@ def _draw_curves(frame: pd.DataFrame, axes: Axes, column: str) -> None:
     grid = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     style.label_powers(axes.xaxis, axes.yaxis)
     axes.set_xlim(LOWEST, float(frame["omega"].max()))
-    axes.set_xlabel(OMEGA)
+    axes.set_xlabel(style.OMEGA)
     axes.axvline(n * n / np.pi, color="0.4", linewidth=0.6, zorder=1.5)
     beside: style.Look = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
     axes.annotate("n²/π", (n * n / np.pi, 0.99), (3, 0), color="0.3", va="top", **beside)
@@ -97,18 +97,16 @@ def _draw_curves(frame: pd.DataFrame, axes: Axes, column: str) -> None:
         axes.set_ylim(largest * 10.0**-DECADES, 10.0 * largest)
         axes.set_ylabel(r"$|G_{\mathrm{init}}(i\omega) - G_{\mathrm{HiPPO}}(i\omega)|$")
         axes.set_title(
-            f"Distance from HiPPO, n = {n}, readout {readout}. Marked: the sup over ω, certified\n"
-            f"to 1e-9 relative; curves on {grid} frequencies, every pole among them"
+            f"Distance from HiPPO, n = {n}, readout {readout}. Marked: the sup over ω, certified "
+            f"to 1e-9 relative (left edge: ω = 0); {grid} frequencies, every pole among them"
         )
-        _legend_below(axes, columns=2)
     else:
         axes.set_ylim(top=3.0 * float(frame["magnitude"].max()))
         axes.set_ylabel("|G(iω)|")
         axes.set_title(
-            f"Transfer functions of the initialisations, n = {n}, readout {readout}\n"
-            f"{grid} frequencies each, every pole and every S4D spike among them"
+            f"Transfer functions of the initialisations, n = {n}, readout {readout}; {grid} "
+            "frequencies each, every pole and every S4D spike among them"
         )
-        axes.legend(loc="lower left")
 
 
 def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
@@ -121,9 +119,8 @@ def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
     readout = frame["readout"].iloc[0]
     strong.set_ylabel(r"$\sup_\omega |G_{\mathrm{init}} - G_{\mathrm{HiPPO}}|$")
     weak.set_ylabel(r"$\|(G_{\mathrm{init}} - G_{\mathrm{HiPPO}})\,u\|_2$, $u = e^{-t}$")
-    strong.set_title(f"Strong: worst frequency, readout {readout}\ncertified to 1e-9 relative")
-    weak.set_title(f"Weak: one smooth input, readout {readout}\nquadrature with resolved poles")
-    _legend_below(strong, columns=3)
+    strong.set_title(f"Strong: worst frequency, readout {readout}, certified to 1e-9 relative")
+    weak.set_title(f"Weak: one smooth input, readout {readout}, quadrature with resolved poles")
 
 
 def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, style.Look]]:
@@ -131,7 +128,7 @@ def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, style.Lo
     return [
         (str(system), str(rows["label"].iloc[0]), rows, chosen)
         for chosen, (system, rows) in zip(
-            style.looks(frame["system"].unique()), frame.groupby("system", sort=False), strict=True
+            looks(frame["system"].unique()), frame.groupby("system", sort=False), strict=True
         )
     ]
 
@@ -140,12 +137,6 @@ def _labelled(sizes: list[int]) -> list[int]:
     """Return the sizes whose labels fit: n, and the powers of two clear of it and each other."""
     powers = [n for n in sizes[:-1] if 1.5 * n < sizes[-1]]
     return [*(powers if len(sizes) <= MAX_LABELS else powers[-2::-2][::-1]), sizes[-1]]
-
-
-def _legend_below(axes: Axes, columns: int) -> None:
-    figure = axes.get_figure(root=True)
-    assert isinstance(figure, Figure)
-    style.legend(figure, [axes], columns, loc="outside lower left")
 
 
 def draw_all(result: TransferResult, folder: Path) -> list[Path]:
@@ -163,5 +154,6 @@ def draw_all(result: TransferResult, folder: Path) -> list[Path]:
                 height=HEIGHT, columns=2 if figure == "convergence" else 1
             )
             draw(frame, axes, figure)
+            style.legend(canvas, axes)
             paths += style.save(canvas, frame, Path(folder) / figure, "robustssm transfer")
     return paths

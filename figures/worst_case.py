@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from robustssm.figures.points import (
+from robustssm.figures.looks import model_looks
+from robustssm.figures.robustness import (
     DOTTED,
     draw_points,
     label_strengths,
-    model_looks,
     places,
 )
 from robustssm.figures.style import footnote, legend, new_figure, save, style

@@ -11,7 +11,7 @@ import pandas as pd
 from robustssm.evaluations.reports.report_rows import interval, noise_name, share
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
 
-# Looks of models as matplotlib has them, by name: `robustssm.figures.points.model_looks`.
+# Looks of models as matplotlib has them, by name: `robustssm.figures.looks.model_looks`.
 Looks = Callable[[pd.DataFrame], Mapping[str, Mapping[str, Any]]]
 # matplotlib's dashes and markers, in plotly's words; other dashes are lengths in line widths.
 DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}

@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.looks import look
 from robustssm.figures.paper.saving import Drawings, Drawn
-from robustssm.figures.style import label_sizes, look, new_figure, panels
+from robustssm.figures.style import label_sizes, legend, new_figure, panels
 
 MARKERS = "os^vDPX"
 
@@ -24,24 +25,17 @@ def draw_errors(frame: pd.DataFrame, axes: Axes) -> None:
         f"Output error of the diagonal system, readout {frame['readout'].iloc[0]}\n"
         "modes under the window exp(-t); spike: the mode at ω₁(n)"
     )
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def draw_outputs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw both outputs in time, one panel per input."""
     for panel, (name, rows) in zip(axes, frame.groupby("input", sort=False), strict=True):
-        panel.plot(
-            rows["t"],
-            rows["diag"],
-            color=look("s4d")["color"],
-            linewidth=0.8,
-            label="diagonal (S4D)",
-        )
+        line = {"color": look("s4d")["color"], "linewidth": 0.8, "label": "diagonal (S4D)"}
+        panel.plot(rows["t"], rows["diag"], **line)
         panel.plot(rows["t"], rows["hippo"], color="black", linestyle="--", label="DPLR (HiPPO)")
         panel.set_title(f"{name}, n = {rows['n'].iloc[0]}, readout {rows['readout'].iloc[0]}")
         panel.set_xlabel("t (the system's own time)")
         panel.set_ylabel("y(t)")
-    axes[0].legend(loc="upper right")
 
 
 def drawn(tables: Tables) -> Drawings:
@@ -49,7 +43,9 @@ def drawn(tables: Tables) -> Drawings:
     errors, outputs = tables["errors"], tables["outputs"]
     figure, axes = new_figure(height=3.2)
     draw_errors(errors, axes[0])
+    legend(figure, axes)
     yield Drawn("appendix-f-errors", figure, errors)
     figure, axes = panels(outputs["input"].nunique(), 2, 2.0, 0.0)
     draw_outputs(outputs, axes)
+    legend(figure, axes)
     yield Drawn("appendix-f-outputs", figure, outputs)

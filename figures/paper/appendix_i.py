@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.figures.paper.saving import Drawings, Drawn
-from robustssm.figures.style import label_powers, label_sizes, new_figure
+from robustssm.figures.style import label_powers, label_sizes, legend, new_figure
 from robustssm.figures.trade_off import LABELS, LOOKS
 
 # The settings whose growth with n is drawn.
@@ -37,7 +37,6 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     left.set_xlabel("|E|₂ / |A|₂")
     left.set_ylabel("κ(V), unit eigenvectors")
     left.set_title(f"n = {n}; unstable ones included")
-    left.legend(loc="lower left")
     dashes = ("-", "--")
     seen: dict[str, int] = {}
     for method, settings in GROWTH:
@@ -54,11 +53,9 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     left.minorticks_off()
     label_powers(left.xaxis, left.yaxis)
     label_sizes(right, sizes)
-    right.set_ylim(top=50.0 * float(frame["kappa"].max()))
     right.set_xlabel("state size n")
     seeds = frame.loc[frame["method"] == "random", "seed"].nunique()
     right.set_title(f"random: geometric mean of {seeds} seed{'s' if seeds > 1 else ''}")
-    right.legend(loc="upper left", ncols=2, fontsize=6.5)
 
 
 def drawn(tables: Tables) -> Drawings:
@@ -66,5 +63,6 @@ def drawn(tables: Tables) -> Drawings:
     frame = tables["rows"].dropna(subset=["kappa"]).reset_index(drop=True)
     figure, axes = new_figure(height=3.6, columns=2)
     draw(frame, axes)
+    legend(figure, axes, 4)
     yield Drawn("appendix-i", figure, frame)
     yield Drawn("appendix-i-slopes", None, tables["slopes"])

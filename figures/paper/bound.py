@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.reproduction import Tables
-from robustssm.figures.paper.saving import Drawings, Drawn, legend_below
-from robustssm.figures.style import label_powers, panels
+from robustssm.figures.paper.saving import Drawings, Drawn
+from robustssm.figures.style import label_powers, legend, panels
 from robustssm.figures.trade_off import LABELS, LOOKS
 
 
@@ -40,5 +40,5 @@ def drawn(tables: Tables) -> Drawings:
     frame = tables["rows"].dropna(subset=["measured"]).reset_index(drop=True)
     figure, axes = panels(frame["n"].nunique(), 2, 2.6, 1.0)
     draw(frame, axes)
-    legend_below(figure, axes, 3)
+    legend(figure, axes, 3)
     yield Drawn("bound", figure, frame)

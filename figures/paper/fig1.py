@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.fig1 import DIAG, HIPPO, LOG, RESOLVED
 from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.looks import look
 from robustssm.figures.paper.saving import Drawings, Drawn
-from robustssm.figures.style import label_powers, look, new_figure
-from robustssm.figures.transfer import OMEGA, extremes
+from robustssm.figures.style import OMEGA, label_powers, legend, new_figure
+from robustssm.figures.transfer import extremes
 
 # Half-widths (1/2 rad per unit time) of the last spike to either side in the right panel.
 WINDOW = 8.0
@@ -74,11 +75,9 @@ def draw(frame: pd.DataFrame, zoom: pd.DataFrame, axes: Sequence[Axes]) -> None:
     left.set_xlabel(OMEGA)
     left.set_ylabel("|G(iω)|")
     left.set_title(f"|G_Diag| (colours), readout {readout}; spikes resolved")
-    left.legend(loc="lower left")
     right.set_xlabel("ω - ω₁ (rad per unit time)")
     right.set_ylim(bottom=0.0)
     right.set_title("Last spike, ω₁ ≈ n²/π; crosses: log grid, n ≥ 64")
-    right.legend(loc="upper right")
 
 
 def drawn(tables: Tables) -> Drawings:
@@ -86,5 +85,6 @@ def drawn(tables: Tables) -> Drawings:
     frame, zoom = data(tables), near(tables)
     figure, axes = new_figure(height=3.6, columns=2)
     draw(frame, zoom, axes)
+    legend(figure, axes)
     yield Drawn("fig1", figure, frame)
     yield Drawn("fig1-last-spikes", None, zoom)

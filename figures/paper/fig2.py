@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from robustssm.evaluations.paper.filter_bank import STEADY
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD
-from robustssm.figures.paper.saving import Drawings, Drawn, legend_below
-from robustssm.figures.style import Look, label_powers, look, new_figure
+from robustssm.figures.looks import look
+from robustssm.figures.paper.saving import Drawings, Drawn
+from robustssm.figures.style import Look, label_powers, legend, new_figure
 
 FREQUENCY = "s (rad per unit time)"
 # Shown of the predicted amplitude over A: what is beyond is cut off, and the caption says so.
@@ -124,7 +125,7 @@ def drawn(tables: Tables) -> Drawings:
     figure, axes = new_figure(height=5.4, columns=2, rows=2)
     draw(fixed, bank, facts, axes)
     text = "dt = sampling step. Bottom left: over all test amplitudes; right: steady state."
-    legend_below(figure, axes)
+    legend(figure, axes, 5)
     yield Drawn("fig2", figure, fixed, caption(fixed, text))
     others = [
         ("S5, dt = sampling step", frame[(frame["steps"] == FIXED) & mixed], facts["spike"]),
@@ -138,6 +139,6 @@ def drawn(tables: Tables) -> Drawings:
         marks = pd.Series({**facts, "spike": spike})
         ratio(left, rows, marks, f"Amplitude, {title}")
         frequency(right, rows, marks, f"Frequency, {title}")
-    legend_below(figure, axes)
+    legend(figure, axes, 5)
     other = pd.concat([rows for _, rows, _ in others], ignore_index=True)
     yield Drawn("fig2-other", figure, other, caption(other, "Other designs, trained networks."))

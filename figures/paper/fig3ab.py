@@ -8,8 +8,9 @@ from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN, mean_accuracies
 from robustssm.evaluations.paper.reproduction import Tables
-from robustssm.figures.paper.saving import Drawings, Drawn, mean_with_band
-from robustssm.figures.style import Look, look, new_figure
+from robustssm.figures.looks import look
+from robustssm.figures.paper.saving import Drawings, Drawn, mean_with_bars
+from robustssm.figures.style import legend, new_figure
 
 
 def data(tables: Tables) -> pd.DataFrame:
@@ -25,7 +26,7 @@ def caption(frame: pd.DataFrame, extra: str = "") -> str:
     seeds = str(low) if low == high else f"{low} to {high}"
     return (
         f"{first['task']}, n = {int(first['n'])} test samples; mean of {seeds} training seeds, "
-        f"95 % Student intervals over seeds, dots: single seeds. {extra}Dotted: chance."
+        f"95 % Student intervals, dots: single seeds. {extra}Dotted: chance."
     )
 
 
@@ -37,23 +38,23 @@ def family(init: str) -> str:
 
 
 def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw accuracy against epoch, one panel per condition, the interval over seeds as a band."""
+    """Draw accuracy against epoch, one panel per condition, intervals over seeds as bars."""
     for panel, (condition, rows) in zip(axes, frame.groupby("condition", sort=False), strict=True):
         for init, line in rows.groupby("init", sort=False):
             line = line.sort_values("epoch")
-            every = max(1, len(line) // 10)
-            chosen: Look = {"linewidth": 1.2, "markersize": 3.0, "markevery": every}
-            chosen |= look(str(init))
-            mean_with_band(panel, line, "epoch", chosen, label=str(init))
+            # About ten of a line have markers, bars and dots.
+            shown = line.iloc[:: max(1, len(line) // 10)]
+            panel.plot(line["epoch"], line["accuracy"], **look(str(init)) | {"marker": ""})
+            points = look(str(init)) | {"linestyle": ""}
+            mean_with_bars(panel, shown, "epoch", points, label=str(init))
         panel.axhline(float(rows["chance"].iloc[0]), color="0.5", linewidth=0.9, linestyle=":")
-        contaminated = f"contaminated, eps = {rows['eps'].iloc[0]:g}"
-        panel.set_title(CLEAN if condition == CLEAN else contaminated)
+        eps = CLEAN if condition == CLEAN else f"eps = {rows['eps'].iloc[0]:g}"
+        panel.set_title(f"{family(str(rows['init'].iloc[0]))}: {eps}")
+        panel.set_xlabel("epochs of training")
+        panel.set_ylabel("test accuracy")
         panel.set_ylim(0.0, 1.0)
         panel.set_xlim(0, int(frame["epoch"].max()))
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    for panel in axes[1:]:
-        panel.tick_params(labelleft=False)
-    axes[0].set_ylabel("test accuracy")
 
 
 def drawn(tables: Tables) -> Drawings:
@@ -63,12 +64,9 @@ def drawn(tables: Tables) -> Drawings:
     families = list(frame.groupby(frame["init"].map(family), sort=False))
     height = 0.8 + 2.5 * len(families)
     figure, axes = new_figure(height=height, columns=panels, rows=len(families))
-    for number, (name, rows) in enumerate(families):
-        line = axes[number * panels : (number + 1) * panels]
-        draw(rows, line)
-        line[0].legend(loc="lower right", title=str(name))
-    for panel in axes[-panels:]:
-        panel.set_xlabel("epochs of training")
+    for number, (_, rows) in enumerate(families):
+        draw(rows, axes[number * panels : (number + 1) * panels])
+    legend(figure, axes)
     omega = float(frame["omega"].iloc[0])
     extra = f"Contamination: amplitude at most eps, {omega:.2f} rad / unit time, every layer. "
     yield Drawn("fig3ab", figure, frame, caption(frame, extra))

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN
 from robustssm.evaluations.paper.fig3c import BEST, UNSTABLE, points
 from robustssm.evaluations.paper.reproduction import Tables
+from robustssm.figures.looks import look
 from robustssm.figures.paper.fig3ab import caption
-from robustssm.figures.paper.saving import Drawings, Drawn, legend_below
-from robustssm.figures.style import Look, label_powers, look, new_figure, seed_dots
+from robustssm.figures.paper.saving import Drawings, Drawn, mean_with_bars
+from robustssm.figures.style import Look, label_powers, legend, new_figure
 
 LINES: Look = {"linewidth": 1.2, "markersize": 4.5}
 CROSS: Look = {"marker": "x", "color": "0.2", "linestyle": "", "markersize": 5.0, "zorder": 5}
@@ -58,12 +59,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         for method, line in rows.groupby("method", sort=False):
             name, label = METHODS[str(method)]
             line = line.sort_values("relative_norm")
-            below = (line["accuracy"] - line["ci_low"]).fillna(0.0)
-            above = (line["ci_high"] - line["accuracy"]).fillna(0.0)
-            chosen: Look = LINES | look(name) | {"capsize": 2.0}
-            x, y = line["relative_norm"], line["accuracy"]
-            panel.errorbar(x, y, yerr=[below, above], label=label, **chosen)
-            seed_dots(panel, x, line["by_seed"], chosen["color"])
+            mean_with_bars(panel, line, "relative_norm", LINES | look(name), label=label)
         edge = rows[(rows["method"] == "rank1") & (rows["parameter"] == 1.0)]
         for row in edge.itertuples():
             panel.annotate("S4D", (row.relative_norm, row.accuracy), **LABEL)
@@ -90,7 +86,6 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     last.set_yscale("log")
     last.set_ylabel("κ(V)")
     last.set_title("conditioning")
-    last.legend(loc="lower left")
     for panel in axes:
         panel.set_xscale("log")
         panel.axvspan(*BEST, color="0.93", zorder=0)
@@ -105,6 +100,6 @@ def drawn(tables: Tables) -> Drawings:
     panels = frame.loc[frame["condition"] != UNSTABLE, "condition"].nunique()
     figure, axes = new_figure(columns=panels + 1)
     draw(frame, axes)
-    legend_below(figure, axes[:1])
+    legend(figure, [axes[0], axes[-1]])
     text = caption(frame[frame["condition"] != UNSTABLE], "Grey: the paper's best range. ")
     yield Drawn("fig3c", figure, frame, text)

@@ -9,8 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from robustssm.evaluations.paper.fig3_accuracy import CLEAN, mean_accuracies
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.evaluations.paper.reviewers_sweep import SPIKE, WHITE, by_frequency
-from robustssm.figures.paper.saving import Drawings, Drawn, legend_below, mean_with_band
-from robustssm.figures.style import Look, label_powers, look, new_figure, panels
+from robustssm.figures.looks import look
+from robustssm.figures.paper.saving import Drawings, Drawn, mean_with_bars
+from robustssm.figures.style import OMEGA, Look, label_powers, legend, new_figure, panels
 
 
 def sweep_data(tables: Tables) -> pd.DataFrame:
@@ -46,11 +47,6 @@ def pairs_data(tables: Tables) -> pd.DataFrame:
     return by_frequency(pd.concat([tables["s5"], tables["random"]], ignore_index=True))
 
 
-def line_look(name: str) -> Look:
-    """Return the look of a model as a thin line; S5's PTD networks are dashed otherwise."""
-    return {"linewidth": 1.1, "markersize": 2.5} | look(name, int(name.startswith("s5ptd")))
-
-
 def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw accuracy against omega: S4's kin left, S5's right, one row per strength."""
     noisy = frame[frame["noise"] != CLEAN]
@@ -62,17 +58,15 @@ def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             for name, rows in strength.groupby("model", sort=False):
                 if str(name).startswith(kin):
                     rows = rows.sort_values("omega")
-                    mean_with_band(panel, rows, "omega", line_look(str(name)), label=str(name))
+                    mean_with_bars(panel, rows, "omega", look(str(name)), label=str(name))
             for peak in peaks:
                 panel.axvline(peak, color="0.7", linewidth=0.6, zorder=1.0)
             panel.set_xscale("log")
             panel.set_ylim(0.0, 1.0)
-            panel.set_title(f"eps = {eps:g}")
-            panel.set_xlabel("omega / (rad per unit time)")
+            panel.set_title(f"{kin.upper()} and PTD, eps = {eps:g}")
+            panel.set_xlabel(OMEGA)
             panel.set_ylabel("test accuracy")
             label_powers(panel.xaxis)
-    for panel in axes[:2]:
-        panel.legend(fontsize=6.0, loc="lower left", ncols=2)
 
 
 def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
@@ -84,14 +78,14 @@ def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             part = part.sort_values("omega")
             color = colours[k % len(colours)]
             chosen: Look = {"color": color, "linewidth": 1.0}
-            mean_with_band(panel, part, "omega", chosen, "difference", f"eps = {eps:g}")
+            mean_with_bars(panel, part, "omega", chosen, "difference", f"eps = {eps:g}")
             said = part[part["says"] != 0]
             panel.plot(said["omega"], said["difference"], "D", color=color, markersize=4.0)
         panel.axhline(0.0, color="0.3", linewidth=0.7)
         panel.set_xscale("log")
         panel.set_ylim(-1.0, 1.0)
         panel.set_title(f"{a} minus {b}")
-        panel.set_xlabel("omega / (rad per unit time)")
+        panel.set_xlabel(OMEGA)
         panel.set_ylabel("accuracy, difference")
         label_powers(panel.xaxis)
 
@@ -100,7 +94,7 @@ def draw_poles(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Draw the frequency of the tracked pole, its way, and the channels near the spike."""
     for name, rows in frame.groupby("init", sort=False):
         rows = rows.sort_values("epoch")
-        chosen = line_look(str(name))
+        chosen = look(str(name))
         start = rows["imag_median"].iloc[0]
         axes[0].plot(rows["epoch"], rows["imag_median"] - start, label=str(name), **chosen)
         color = axes[0].lines[-1].get_color()
@@ -123,14 +117,14 @@ def draw_energy(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     top = frame["omega"].max()
     sinusoids = frame[frame["noise"] != WHITE]
     panels = {
-        f"sinusoid, omega {top:.1f} (spike)": sinusoids[sinusoids["omega"] == top],
-        f"sinusoid, omega {sinusoids['omega'].min():.1f}": sinusoids[sinusoids["omega"] < top],
+        f"sinusoid, ω = {top:.1f} (spike)": sinusoids[sinusoids["omega"] == top],
+        f"sinusoid, ω = {sinusoids['omega'].min():.1f}": sinusoids[sinusoids["omega"] < top],
         "white noise": frame[frame["noise"] == WHITE],
     }
     for panel, (title, part) in zip(axes, panels.items(), strict=True):
         for name, rows in part.groupby("model", sort=False):
             rows = rows.sort_values("amplitude")
-            mean_with_band(panel, rows, "amplitude", line_look(str(name)), label=str(name))
+            mean_with_bars(panel, rows, "amplitude", look(str(name)), label=str(name))
         panel.set_xscale("log")
         panel.minorticks_off()
         amplitudes = sorted(part["amplitude"].unique())
@@ -147,27 +141,28 @@ def drawn(tables: Tables) -> Drawings:
     pairs = pairs_data(tables)
     counted = f"digits, n = {int(sweep['n'].max())} test samples, {int(sweep['seeds'].max())}"
     counted += " training seeds."
-    band = "Bands: 95 % Student intervals over seeds, dots: single seeds."
+    bars = "Bars: 95 % Student intervals, dots: single seeds."
     place = "Added to the input of every SSM layer"
 
     strengths = sweep.loc[sweep["noise"] != CLEAN, "eps"].nunique()
     figure, axes = new_figure(height=0.8 + 2.4 * strengths, columns=2, rows=strengths)
     draw_sweep(sweep, axes)
-    text = f"{place}: a sinusoid of amplitude up to eps. Grey: spikes of S4D. {band} {counted}"
+    legend(figure, axes)
+    text = f"{place}: a sinusoid of amplitude up to eps. Grey: spikes of S4D. {bars} {counted}"
     yield Drawn("reviewers-sweep", figure, sweep, text)
 
     figure, axes = panels(len(pairs[["a", "b"]].drop_duplicates()), 2, 2.2, 0.9)
     draw_pairs(pairs, axes)
-    legend_below(figure, axes[:1])
+    legend(figure, axes)
     text = (
-        f"Difference of accuracies on the same perturbed samples. {band} Diamonds: every "
+        f"Difference of accuracies on the same perturbed samples. {bars} Diamonds: every "
         f"seed's McNemar test, Holm-adjusted p < 0.05, finds the same one better. {counted}"
     )
     yield Drawn("reviewers-pairs", figure, pairs, text)
 
     figure, axes = new_figure(height=3.1, columns=3)
     draw_poles(poles, axes)
-    legend_below(figure, axes[:1])
+    legend(figure, axes)
     text = (
         f"The pole that is nearest to S4D's spike, {poles['omega'].iloc[0]:.2f}, before "
         f"training, of every channel of {int(poles['layers'].max())} layers (S4: of its "
@@ -178,6 +173,6 @@ def drawn(tables: Tables) -> Drawings:
 
     figure, axes = new_figure(height=3.3, columns=3)
     draw_energy(energy, axes)
-    legend_below(figure, axes[:1])
-    text = f"{place}, every sample at the same root mean square. {band} {counted}"
+    legend(figure, axes)
+    text = f"{place}, every sample at the same root mean square. {bars} {counted}"
     yield Drawn("reviewers-energy", figure, energy, text)

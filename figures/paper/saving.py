@@ -1,8 +1,7 @@
-"""What the paper's figures share: how they are found, saved and headed; means with bands."""
+"""What the paper's figures share: how they are found, saved and headed; means with bars."""
 
 import importlib
-import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +12,10 @@ from matplotlib.figure import Figure
 from robustssm.errors import UsageError
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.evaluations.table_files import write_csv
-from robustssm.figures.style import Look, legend, save, seed_dots, style
+from robustssm.figures.looks import seed_dots
+from robustssm.figures.style import Look, footnote, save, style
 
-# Characters of a caption's line on a page's width, and its font size.
-LINE, SMALL = 115, 7.0
+SIDES = ((-1.0, "ci_low"), (1.0, "ci_high"))
 
 
 class Drawn(NamedTuple):
@@ -31,22 +30,17 @@ class Drawn(NamedTuple):
 Drawings = Iterator[Drawn]
 
 
-def mean_with_band(
+def mean_with_bars(
     panel: Axes, rows: pd.DataFrame, x: str, look: Look, y: str = "accuracy", label: str = ""
 ) -> None:
-    """Draw the mean over seeds as a line, its interval as a band; no band if there is none.
+    """Draw the mean over seeds as a line, its interval as bars where there is one; seeds are dots.
 
-    Single seeds are dots.
+    Thin ones: the intervals of few seeds are wide, and as bands would cover one another.
     """
-    (line,) = panel.plot(rows[x], rows[y], label=label, **look)
-    low, high = (rows[end].fillna(rows[y]) for end in ("ci_low", "ci_high"))
+    bars = [(sign * (rows[end] - rows[y])).fillna(0.0) for sign, end in SIDES]
+    thin: Look = {"elinewidth": 0.6, "linewidth": 1.1, "markersize": 3.0, **look}
+    (line, *_) = panel.errorbar(rows[x], rows[y], bars, label=label, **thin)
     seed_dots(panel, rows[x], rows["by_seed"], line.get_color())
-    panel.fill_between(rows[x], low, high, color=line.get_color(), alpha=0.13, linewidth=0.0)
-
-
-def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 5) -> None:
-    """Set one legend of all panels below them."""
-    legend(figure, axes, columns, loc="outside lower center", fontsize=SMALL)
 
 
 def draw_all(name: str, tables: Tables, folder: Path) -> list[Path]:
@@ -72,7 +66,7 @@ def draw_all(name: str, tables: Tables, folder: Path) -> list[Path]:
                 write_csv(paths[-1], frame)
                 continue
             if caption:
-                text = textwrap.fill(f"{caption} {command}", LINE)
-                figure.suptitle(text, fontsize=SMALL, x=0.01, ha="left")
-            paths += save(figure, frame.assign(command=command), folder / stem, command)
+                footnote(figure, f"{caption} {command}")
+            about = f"{caption} {command}".strip()
+            paths += save(figure, frame.assign(command=command), folder / stem, about)
     return paths

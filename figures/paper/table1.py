@@ -4,7 +4,7 @@ from matplotlib.lines import Line2D
 
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.figures.paper.saving import Drawings, Drawn
-from robustssm.figures.style import panels
+from robustssm.figures.style import key, panels
 
 COLUMNS = 3
 GREY, BLUE = "0.35", "#0173B2"
@@ -17,16 +17,17 @@ def drawn(tables: Tables) -> Drawings:
     place = {model: k for k, model in enumerate(models)}
     tasks = list(dict.fromkeys(frame["task"]))
     figure, axes = panels(len(tasks), COLUMNS, 1.75, 1.2)
-    for number, (panel, task) in enumerate(zip(axes, tasks, strict=True)):
+    for panel, task in zip(axes, tasks, strict=True):
         rows = frame[frame["task"] == task]
         y = rows["model"].map(place)
         panel.plot(rows["published"], y, "o", mfc="white", mec=GREY, markersize=4.5)
         panel.plot(rows["measured"], y, "o", color=BLUE, markersize=4.5)
         panel.set_title(task)
-        panel.set_yticks(range(len(models)), models if number % COLUMNS == 0 else [])
+        grid = panel.get_subplotspec()
+        first = grid is not None and grid.is_first_col()
+        panel.set_yticks(range(len(models)), models if first else [])
         panel.set_ylim(-0.6, len(models) - 0.4)
-        if number >= len(tasks) - COLUMNS:
-            panel.set_xlabel("accuracy (%)")
+        panel.set_xlabel("accuracy (%)")
     handles = [
         Line2D([], [], linestyle="", marker="o", mfc="white", mec=GREY),
         Line2D([], [], linestyle="", marker="o", color=BLUE),
@@ -34,5 +35,5 @@ def drawn(tables: Tables) -> Drawings:
     count = int(frame["measured"].notna().sum())
     measured = f"measured by this harness ({count or 'none yet'})"
     labels = ["quoted from publications: one run each, no spread", measured]
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    key(figure, dict(zip(labels, handles, strict=True)), 2)
     yield Drawn("table1", figure, frame)

@@ -113,7 +113,7 @@ class Run:
         """Write a self-contained report, `page.html` or Markdown, and return its path."""
         from robustssm.evaluations.exports.formats import write_report
         from robustssm.evaluations.reports.html_page import write_page
-        from robustssm.figures.points import model_looks
+        from robustssm.figures.looks import model_looks
 
         output = Path(path)
         check_outside(output, self.path)

@@ -107,7 +107,7 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     check_outside(output, run)
     if html or output.suffix.lower() in (".html", ".htm"):
         from robustssm.evaluations.reports.html_page import write_page
-        from robustssm.figures.points import model_looks
+        from robustssm.figures.looks import model_looks
 
         terminal.note(f"{output}: {write_page(state, output, model_looks)} bytes written")
     else:

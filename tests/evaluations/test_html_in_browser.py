@@ -20,7 +20,7 @@ pytest.importorskip("plotly", reason="the page needs plotly: pip install 'robust
 
 from robustssm.evaluations.reports.html_page import write_page
 from robustssm.evaluations.results.inspection import inspect
-from robustssm.figures.points import model_looks
+from robustssm.figures.looks import model_looks
 from tests.evaluations.written_runs import flat, write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -36,9 +36,8 @@ from robustssm.evaluations.results.paired_tests import paired_tests
 from robustssm.evaluations.results.summary import over_seeds, perturbed, summarise
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_parquet
-from robustssm.figures.points import model_looks
+from robustssm.figures.looks import look, model_looks
 from robustssm.figures.robustness import draw_modes
-from robustssm.figures.style import look
 from robustssm.hippo.initializations import NAMES
 from tests.evaluations.written_runs import flat, write_run
 

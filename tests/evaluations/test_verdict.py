@@ -61,7 +61,7 @@ def both(run: RunDirectory) -> list[str]:
     except ImportError:
         return found
     from robustssm.evaluations.reports import html_page
-    from robustssm.figures.points import model_looks
+    from robustssm.figures.looks import model_looks
 
     return [*found, str(markupsafe.Markup(html_page.page(state, model_looks)).unescape())]
 

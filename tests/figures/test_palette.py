@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from robustssm.figures.style import look
+from robustssm.figures.looks import look
 from robustssm.figures.trade_off import LOOKS
 from robustssm.hippo.initializations import NAMES
 from robustssm.typing import FloatArray
@@ -98,5 +98,5 @@ def test_colours_of_models_have_one_home() -> None:
         for node in ast.walk(parsed)
         if isinstance(node, ast.Constant) and node.value in ours
     }
-    assert {name for name, _ in spelt} == {"robustssm.figures.style"}
+    assert {name for name, _ in spelt} == {"robustssm.figures.looks"}
     assert LOOKS["random"]["color"] == look("s4ptd-random")["color"]

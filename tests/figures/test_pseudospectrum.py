@@ -47,17 +47,22 @@ def test_drawing_shows_the_frame(result: PseudospectrumResult) -> None:
         assert axis.get_title(loc="left") == f"{name}\n{known.accuracy}"
         poles = axis.lines[-1]
         np.testing.assert_array_equal(poles.get_xdata(), known.matrix.eigenvalues.real)
-    title = figure.get_suptitle()
-    assert "n = 8" in title and "13 x 9" in title
+    caption = figure.get_supxlabel()
+    assert "n = 8" in caption and "13 x 9" in caption
 
 
 @pytest.mark.parametrize(
     ("low", "high"), [(-1.0, 1.5), (-47.0, 1.5), (-190.0, 2.0), (0.1, 0.2), (1.0, 1.0)]
 )
 def test_levels_lie_inside_and_are_few(low: float, high: float) -> None:
-    steps = levels(pd.DataFrame({"log10_sigma": [low, high, np.nan, -np.inf]}))
-    assert 2 <= len(steps) <= 18 and np.all(np.diff(steps) > 0.0)
+    steps, deep = levels(pd.DataFrame({"log10_sigma": [low, high, np.nan, -np.inf]}))
+    assert 2 <= len(steps) <= 18
     assert low <= steps[0] and steps[-1] <= max(high, low + 1e-3)
+    # Equal steps, whose rounding is that of numbers of size 200; the depths are below.
+    for found in (steps, deep):
+        gaps = np.diff(found)
+        assert np.all(gaps > 0.0) and np.allclose(gaps, gaps[:1], rtol=1e-9)
+    assert len(deep) <= 6 and np.all(deep < steps[0]) and np.all(deep > low)
 
 
 def test_files_are_complete(result: PseudospectrumResult, tmp_path: Path) -> None:

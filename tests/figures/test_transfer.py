@@ -66,7 +66,9 @@ def test_drawing_shows_the_frame(result: TransferResult, figure: str) -> None:
     lines = {line.get_label(): line for line in axes[0].get_lines()}
     column = {"transfer": "magnitude", "error": "error", "convergence": "sup_error"}[figure]
     for system, rows in frame.groupby("system"):
-        (label,) = [k for k in lines if str(k).startswith(rows["label"].iloc[0])]
+        name = rows["label"].iloc[0]
+        short = name.partition(" (=")[0]
+        (label,) = [k for k in lines if k == name or str(k).startswith(f"{short}: ")]
         np.testing.assert_array_equal(
             lines[label].get_ydata(), rows[column].to_numpy(), str(system)
         )
