@@ -177,8 +177,7 @@ def draw_points(
         thin: Look = {"capsize": 1.5, "elinewidth": 0.9, "label": figure_label(model)}
         axes.errorbar(where, values, bars, **thin, **line)
         seed_dots(axes, where, group["by_seed"].fillna(""), line["color"])
-        known = group["clean_accuracy"].dropna()
-        if clean and len(known):
+        if clean and len(known := group["clean_accuracy"].dropna()):
             axes.plot(order[0] - gap + shift, known.iloc[0], **line)
     if clean:
         axes.axvline(order[0] - 0.5 * gap, color="0.8", linewidth=0.6)

@@ -10,6 +10,7 @@ from matplotlib import rcParams
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.transfer import TransferResult, transfer
 from robustssm.figures import style
+from robustssm.figures.looks import look
 from robustssm.figures.transfer import FIGURES, data, draw, draw_all
 from robustssm.hippo import legs
 
@@ -93,7 +94,7 @@ def test_style_is_local_and_embeds_text() -> None:
 
 
 def test_looks_of_one_name_differ_by_their_dash() -> None:
-    first, second = style.look("s4ptd-rank1:tau=0.5"), style.look("s4ptd-rank1:tau=0.1", 1)
+    first, second = look("s4ptd-rank1:tau=0.5"), look("s4ptd-rank1:tau=0.1", 1)
     assert first["color"] == second["color"] and first["linestyle"] != second["linestyle"]
 
 
