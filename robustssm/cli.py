@@ -36,7 +36,7 @@ from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
 from robustssm.commands.worst_mode import worst_mode
-from robustssm.commands.zoo import build_zoo, verify_zoo
+from robustssm.commands.zoo import verify_zoo
 from robustssm.source_date import source_date
 
 # What commands were called before -> what they are called now.
@@ -165,7 +165,7 @@ for title, commands in {
         gain,
         group(
             "models",
-            """Import, run, verify and rebuild checkpoints.
+            """Import, run and verify checkpoints.
 
             \b
             Example:
@@ -174,7 +174,6 @@ for title, commands in {
             import_checkpoint,
             predict,
             verify_zoo,
-            build_zoo,
         ),
     ),
     "Theory of the initialisations": (

@@ -177,7 +177,7 @@ def test_help_imports_no_torch() -> None:
         (("transfer", "--n", "8", "--readout", "none.npy"), 2, "readout"),
         (("theory", "ptd", "-n", "x"), 2, "state size: 'x' is not a number"),
         (("theory", "ptd", "-n", "0"), 2, "state size is 0"),
-        (("theory", "ptd", "--method", "optimized", "--restarts", "8"), 2, "needs -o"),
+        (("theory", "ptd", "--method", "optimized", "--restarts", "8"), 2, "give one -n"),
         (("models", "verify", "--model", "s9"), 2, "unknown"),
         (("sweep", "-m", "s4d", "--noise", "fourier", "--eps", "0.1", "0.3"), 2,
          "separated by commas, as in --eps 0.1,0.3"),

@@ -47,7 +47,7 @@ METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner"
 )
 @click.option("--study", "studied", is_flag=True, help="kappa against error for every method.")
 @click.option("--matrix", "matrices", multiple=True, help="--study: name=path of .mat or .npz.")
-@output(help="FILE.npz; --study, restarts: a folder.")
+@output(help="FILE.npz; --study: a folder.")
 @shared("style", "progress")
 def ptd(
     file: Path | None,
@@ -82,7 +82,7 @@ def ptd(
       robustssm theory ptd rank1.npz --readout e0,ones,random:0
       robustssm theory ptd --method minimax --kappa 5 -n 32
       robustssm theory ptd --study -n 16,32 --matrix theirs=ptb.mat -o runs/ptd
-      robustssm theory ptd --method optimized -n 16 --restarts 8 -o matrices
+      robustssm theory ptd --method optimized -n 16 --restarts 8 -o n16.npz
     """
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.hippo.legs import check_order
@@ -114,9 +114,6 @@ def ptd(
             raise UsageError("ptd: settings and -o belong to one method; add --method or --study")
         _compare(orders, asked.style)
         return
-    if method == "optimized" and (restarts or (output and output.suffix != ".npz")):
-        _optimize(orders, seed, restarts or 8, output, asked)
-        return
     if len(orders) != 1 or len(targets) > 1:
         raise UsageError(
             f"ptd: --method {method} makes one initialisation; give one -n, one --kappa"
@@ -129,7 +126,7 @@ def ptd(
         method,
         orders[0],
         **settings,
-        seed=seed if method == "random" else None,
+        seed=seed if method == "random" or restarts else None,
         kappa=targets[0] if targets else None,
         free_input=free_input or None,
     )
@@ -190,23 +187,6 @@ def _rows(result: "Report") -> list[list[str]]:
         error = "" if bound.measured is None else f"measured {bound.measured:.6g}; "
         rows.append([f"bound {label[bound.name]}", value, error + bound.note])
     return rows
-
-
-def _optimize(
-    orders: list[int], seed: int, restarts: int, output: Path | None, asked: SharedOptions
-) -> None:
-    """Make the paper's E again, n<N>.npz as the shipped files are named."""
-    from robustssm.hippo.matrix_files import save_initialization
-    from robustssm.hippo.ptd_methods import make
-
-    if output is None:
-        raise UsageError("ptd: --restarts needs -o FOLDER to write the matrices to")
-    with asked.steps(len(orders), "optimise") as advance:
-        for n in orders:
-            path = output / f"n{n}.npz"
-            save_initialization(path, make("optimized", n, seed=seed, restarts=restarts))
-            advance()
-            terminal.note(f"wrote {path}")
 
 
 def _study(

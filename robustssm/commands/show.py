@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 _SHOWN = 5
 # What a reader must know of the worst of many modes.
 WORST = (
-    "Both columns are of each training seed's own worst mode, averaged over the seeds. The naive "
-    "one was chosen on the samples it is read on, which biases it downwards; cross-fitted: chosen "
-    "on one half of the samples and read on the other, both ways. The interval of one seed is of "
-    "the true worst mode, that of several of the mean. Whole curves and differences"
+    "Worst, cross-fitted: each training seed's own worst mode, selected on one half of the samples "
+    "and evaluated on the other, both ways; --wide adds the naive value, which is biased "
+    "downwards. The interval of one seed is of the true worst mode, that of several of the mean"
 )
 
 
@@ -31,16 +30,14 @@ WORST = (
 @shared("run")
 @click.option("--errors", is_flag=True, help="Print the traceback of every failed cell.")
 @click.option("--verify", is_flag=True, help="Compare columns, samples and margins as well.")
-@shared("style")
+@shared("wide", "style")
 def show(run: Path, errors: bool, verify: bool, style: str) -> None:
     """Show a run: progress, failures, results.
 
     And how to resume it. Works while a sweep is writing, and without the checkpoints. Truncated or
     changed cell files are detected; --verify finds rows that contradict each other. csv is the
-    overview alone. Worst: each training seed has a worst mode of its own; accuracy there, averaged
-    over seeds. Naive: chosen and read on the same samples. Cross-fitted: chosen on one half, read
-    on the other; `seeds from..to` is of these values, and Student's interval of their mean; that of
-    a single seed is of the true worst mode.
+    overview alone. `seeds
+    from..to` and Student's interval of the mean are of the cross-fitted values.
 
     \b
     Examples:
@@ -220,7 +217,7 @@ def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None
     title = f"{path}" + (" PARTIAL (--limit)" if partial else "")
     lines = []
     if not results.overview.empty and bool((results.overview["modes"] > 1).any()):
-        lines = [f"{WORST}: robustssm compare {shlex.quote(str(path))}"]
+        lines = [f"{WORST}. Who is better: robustssm compare {shlex.quote(str(path))}"]
     content = {"schema": 1, "output": str(path), "partial": partial, **results.to_json()}
     table = results_table(results, title)
     lines += results.verdicts()
@@ -231,7 +228,8 @@ def results_table(results: "Tables", title: str) -> terminal.Table:
     """Return the overview of a run; its clean accuracies if it holds nothing else."""
     if results.overview.empty:
         return terminal.Table(title, results.summary, _CLEAN)
-    return terminal.Table(title, results.overview, overview_columns(results.overview))
+    columns = overview_columns(results.overview)
+    return terminal.Table(title, results.overview, columns, aside=("worst (naive)",))
 
 
 def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
@@ -267,7 +265,7 @@ def _spread(row: dict[str, Any]) -> str:
 _WORST: list[terminal.Column] = [
     ("mean over modes", "acc_mean_over_modes", ".3f"),
     ("worst (naive)", "acc_worst_over_modes", ".3f"),
-    ("at mode", lambda row: row["worst_modes"] if row["mode_unit"] else "-", ""),
+    ("worst mode", lambda row: row["worst_modes"] if row["mode_unit"] else "-", ""),
     ("worst, cross-fitted", "acc_worst_crossfit", ".3f"),
 ]
 _CLEAN: list[terminal.Column] = [

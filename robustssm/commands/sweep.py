@@ -33,7 +33,7 @@ if TYPE_CHECKING:
             *("jobs", "batch_size", "device", "cluster", "reuse", "retry_failed", "fail_fast"),
             *("overwrite", "dry_run", "config", "allow_code"),
         ),
-        "Output": ("output", "figures", "style", "progress", "quiet", "verbose"),
+        "Output": ("output", "figures", "wide", "style", "progress", "quiet", "verbose"),
     },
 )
 @shared("models")
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     metavar="K",
     help="Draw each noise K times, with --seed and the next seeds.",
 )
-@shared("limit", "jobs", "style", "progress", "config")
+@shared("limit", "jobs", "wide", "style", "progress", "config")
 def sweep(
     batch_size: int | None,
     cluster: str | None,

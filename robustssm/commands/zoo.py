@@ -1,37 +1,11 @@
-"""`robustssm models verify` and `models build`: the bundled trained checkpoints."""
+"""`robustssm models verify`: the bundled trained checkpoints."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import SharedOptions, cores, output, shared
-
-
-@click.command("build")
-@output(
-    default=Path("zoo"),
-    help="Folder to train into; checkpoints in it are not trained again.",
-)
-@shared("names", "models", "jobs", "progress")
-def build_zoo(output: Path, **options: Any) -> None:
-    """Train every bundled checkpoint again.
-
-    Twelve names, three seeds.
-
-    \b
-    Example:
-      robustssm models build --model s4d --output zoo
-    """
-    from robustssm.checkpoints.bundled import SEEDS
-    from robustssm.hippo.initializations import NAMES
-    from robustssm.training.zoo import build
-
-    asked = SharedOptions(**options)
-    names = tuple(dict.fromkeys(ref.label for ref in asked.refs(default=",".join(NAMES))))
-    with asked.steps(len(names) * len(SEEDS), "zoo") as advance:
-        build(output, names=names, jobs=asked.jobs or cores(), report=lambda *_: advance())
+from robustssm.commands.common import SharedOptions, shared
 
 
 @click.command("verify")

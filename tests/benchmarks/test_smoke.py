@@ -14,7 +14,6 @@ from tests.source_tree import ROOT
 # The smallest setting of each benchmark, and words that its table has then.
 CASES = {
     "check_errors": ("--trials 1 --jobs 1", "two kinds"),
-    "kernels": ("--length 16 --rounds 1", "s4ptd"),
     "memory": ("--cells 4", "MiB with tables"),
     "noise": ("--samples 2 --length 256 --width 2 --phases 1000 --rounds 1", "Resonance"),
     "sweep": ("zoo 1 --modes 1 --limit 4 --jobs 1", "plain, reference kernels"),

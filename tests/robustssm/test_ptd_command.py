@@ -94,11 +94,12 @@ def test_study(tmp_path: Path) -> None:
     assert "| n |" in call("--study", "-n", "8", "-o", str(folder), "--format", "md").stdout
 
 
-def test_optimised_anew_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_optimised_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimized, "optimize", partial(optimized.optimize, steps=30))
-    result = call("--method", "optimized", "-n", "4", "--restarts", "1", "-o", str(tmp_path))
+    path = tmp_path / "n4.npz"
+    result = call("--method", "optimized", "-n", "4", "--restarts", "1", "-o", str(path))
     assert result.exit_code == 0, result.output
-    stored = load_initialization(tmp_path / "n4.npz")
+    stored = load_initialization(path)
     assert stored.E.shape == (4, 4)
     made_with = {"method": "optimized", "restarts": 1, "seed": 0, "steps": 30}
     assert made_with.items() <= stored.meta.items()
@@ -113,7 +114,7 @@ def test_optimised_anew_into_a_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         (("--method", "rank1"), UsageError),
         (("--method", "rank1", "-n", "8", "-o", "folder"), UsageError),
         (("--method", "rank1", "-n", "8", "--restarts", "2"), UsageError),
-        (("--method", "optimized", "-n", "8", "--restarts", "2"), UsageError),
+        (("--method", "optimized", "-n", "8", "--restarts", "2", "-o", "folder"), UsageError),
         (("--method", "minimax", "-n", "8", "--kappa", "5,10"), UsageError),
         (("--method", "minimax", "-n", "8", "--kappa", "x"), UsageError),
         (("--method", "rank1", "-n", "8", "--readout", "nothing"), UsageError),
