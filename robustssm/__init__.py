@@ -50,8 +50,7 @@ leave_current_directory()
 find_folders_beside()
 
 
-def __getattr__(name: str) -> Any:
-    """Return a name of the interface, imported at its first use (PEP 562)."""
+def __getattr__(name: str) -> Any:  # a name of the interface, imported at its first use (PEP 562)
     if name not in _HOMES:
         raise AttributeError(f"module 'robustssm' has no attribute {name!r}")
     home = import_module(_HOMES[name])

@@ -271,7 +271,7 @@ def perturb(
     noise : Attack or str
         A perturbation, as in `robustssm.attacks.Fourier(8)`, or its text, which may name eps.
     eps : float, optional
-        Its strength; transforms are applied whole without one.
+        Its strength, before that of the text; transforms are applied whole without one.
     unit : str, optional
         `std` (of x, per channel), `rms`, `l2`, `linf`, `snr-db` or `mix`; its own by default.
     seed : int
