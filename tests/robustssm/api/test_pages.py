@@ -1,8 +1,9 @@
-"""The code of docs/python.md and of the notebooks runs, and shows what it ends with."""
+"""The code of README.md, docs/python.md and the notebooks runs, and shows what it ends with."""
 
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
@@ -39,6 +40,19 @@ def test_the_page(
     import robustssm as rs
 
     assert {*rs.__all__} - {"__version__"} <= {*names}
+
+
+def test_the_readme(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(checkpoints["s4d"], "mine.safetensors")
+    shutil.copy(checkpoints["s4ptd-rank1"], "other.safetensors")
+    text = (DOCS.parent / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    known: dict[str, object] = {"__name__": "readme"}
+    run_cell(block, known)
+    assert Path("robustness.pdf").is_file() and not known["run"].errors  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
