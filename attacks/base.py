@@ -70,6 +70,14 @@ def family(cls: type[T]) -> type[T]:
     return with_checked_fields(dataclass(frozen=True, repr=False)(cls))
 
 
+def misfit(name: str, value: object, kind: type) -> str:
+    """Return what a plug-in should be; empty if `value` is a class of that kind and name."""
+    fits = isinstance(value, type) and issubclass(value, kind) and dataclasses.is_dataclass(value)
+    if fits and value.__name__ == name:  # type: ignore[attr-defined]
+        return ""
+    return f"a subclass of {kind.__name__} called {name}, decorated with `family`"
+
+
 class Attack(ABC):  # noqa: B024
     """What perturbations and adversaries share: a name to type, the unit of eps, the places.
 

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import io
 import tokenize
+from collections import ChainMap
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +16,10 @@ from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.errors import UsageError, require_one_of
 from robustssm.plain_text import number, whole
+from robustssm.plugins import Table
 
 _BUDGET = ("eps", "unit", "clip", "low", "high")
-_TABLE: dict[str, type[Attack]] = {**FAMILIES, **ADVERSARIES}
+_TABLE: Mapping[str, type[Attack]] = ChainMap(ADVERSARIES, FAMILIES)  # type: ignore[arg-type]
 # Characters of an expression.
 _LONGEST = 10_000
 _CONSTANTS = {"inf": float("inf"), "nan": float("nan")}
@@ -88,6 +90,12 @@ def counts_frequencies(text: str) -> bool:
     """Return whether the attack of an expression has frequencies in a unit that can be named."""
     fields = dataclasses.fields(_TABLE[_tree(text)[0]])  # type: ignore[arg-type]
     return any(field.name == "frequency_unit" for field in fields)
+
+
+def origin(attack: Attack) -> str:
+    """Return the package and version that an attack comes from; empty if it is built in."""
+    table: Table[Any] = FAMILIES if isinstance(attack, Perturbation) else ADVERSARIES
+    return table.origin(type(attack).__name__)
 
 
 def _wrong(text: str) -> UsageError:

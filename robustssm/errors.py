@@ -4,7 +4,7 @@ A message says who, what was given, what is expected and, where it is not plain,
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 
 class RobustssmError(Exception):
@@ -72,7 +72,7 @@ def nearest(word: str, allowed: Iterable[str], others: Mapping[str, str] | None 
 
 def require_one_of(what: str, value: object, allowed: Iterable[str]) -> None:
     """Raise UsageError unless a word is among the allowed ones; the message names the nearest."""
-    allowed = list(allowed)
+    allowed = allowed if isinstance(allowed, Collection) else list(allowed)
     if not isinstance(value, str) or value not in allowed:
         word = value if isinstance(value, str) else ""
         raise UsageError(f"{what} {value!r:.80} is unknown, {nearest(word, allowed)}")

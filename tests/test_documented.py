@@ -14,6 +14,8 @@ PACKAGES = (
     "robustssm.tasks",
     "robustssm.layers",
     "robustssm.file_formats",
+    "robustssm.plugins",
+    "robustssm.testing",
 )
 # Modules, and packages with a trailing point, whose public functions and classes users call.
 MODULES = (

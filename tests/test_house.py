@@ -18,7 +18,7 @@ from tests.source_tree import FOLDERS, ROOT, ancestors, imports, modules, nodes,
 FLOORS = (
     # what an SSM is
     "arguments errors typing _version _checkout execution philox source_date plain_text",
-    "storage",
+    "storage plugins",
     "file_formats",
     "hippo tasks",
     "layers",
@@ -30,6 +30,7 @@ FLOORS = (
     "attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
     "attacks.expressions attacks.injection attacks.augmentation attacks",
+    "testing",
     # what is measured
     "evaluations evaluations.statistics evaluations.suprema evaluations.table_files",
     "evaluations.initializations",

@@ -1,6 +1,6 @@
-"""The table of perturbation families: a new one enters by its name here."""
+"""The table of perturbation families: a new one enters by its name here, or from a package."""
 
-from robustssm.attacks.base import Perturbation
+from robustssm.attacks.base import Perturbation, misfit
 from robustssm.attacks.perturbations.chirp import Chirp
 from robustssm.attacks.perturbations.filters import BandPass, BandStop, HighPass, LowPass
 from robustssm.attacks.perturbations.fourier import Fourier
@@ -16,31 +16,34 @@ from robustssm.attacks.perturbations.resonance import Resonance
 from robustssm.attacks.perturbations.scramble import PhaseScramble
 from robustssm.attacks.perturbations.shift import TimeShift
 from robustssm.attacks.perturbations.tones import Hum, MultiTone
+from robustssm.plugins import Table
 
-FAMILIES: dict[str, type[Perturbation]] = {
-    cls.__name__: cls
-    for cls in (
-        Fourier,
-        Fourier2D,
-        MultiTone,
-        Hum,
-        Chirp,
-        Gabor,
-        BandNoise,
-        ColouredNoise,
-        Impulses,
-        Dropout,
-        Resonance,
-        LowPass,
-        HighPass,
-        BandPass,
-        BandStop,
-        PhaseScramble,
-        Resample,
-        TimeShift,
-        Quantise,
-        NoisePadding,
-        StepSize,
-        Discretization,
-    )
-}
+_BUILT_IN = (
+    Fourier,
+    Fourier2D,
+    MultiTone,
+    Hum,
+    Chirp,
+    Gabor,
+    BandNoise,
+    ColouredNoise,
+    Impulses,
+    Dropout,
+    Resonance,
+    LowPass,
+    HighPass,
+    BandPass,
+    BandStop,
+    PhaseScramble,
+    Resample,
+    TimeShift,
+    Quantise,
+    NoisePadding,
+    StepSize,
+    Discretization,
+)
+FAMILIES: Table[type[Perturbation]] = Table(
+    "robustssm.perturbations",
+    {cls.__name__: cls for cls in _BUILT_IN},
+    lambda name, value: misfit(name, value, Perturbation),
+)

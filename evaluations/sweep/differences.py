@@ -22,6 +22,7 @@ def differences(
         *_scalar(old, new, "noise_seeds", "number of noise seeds"),
         *_scalar(old, new, "limit", "limit of samples"),
         *_scalar(old, new, "device", "device"),
+        *_scalar(old, new, "plugins", "packages of perturbations"),
         *_models(old_plan, new_plan),
         *_conditions(old_plan, new_plan),
     ]

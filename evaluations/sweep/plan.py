@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from robustssm.attacks.expressions import origin
 from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.evaluations.sweep.condition_names import CLEAN_NAMES
@@ -101,6 +102,7 @@ class Cell:
                 else [None]
             ),
             self.seed if self.condition else None,
+            *filter(None, [origin(self.condition.attack) if self.condition else ""]),
             *([] if self.device == "cpu" else [self.device]),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -201,8 +203,13 @@ class Plan:
                 for m in self.models
             ],
             "attacks": {kind.__name__: first_line(kind.__doc__) for kind in self._kinds()},
+            **self._plugins(),
             "cells": len(self.unique),
         }
+
+    def _plugins(self) -> dict[str, Any]:
+        attacks = {origin(cell.condition.attack) for cell in self.cells if cell.condition}
+        return {"plugins": sorted(attacks - {""})} if attacks - {""} else {}
 
     def _kinds(self) -> list[type]:
         kinds = (type(cell.condition.attack) for cell in self.cells if cell.condition)

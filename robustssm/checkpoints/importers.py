@@ -9,6 +9,7 @@ from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import Checkpoint, is_native, load_checkpoint, unknown_checkpoint
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import Contents, read_contents
+from robustssm.plugins import Table
 
 
 class Importer(NamedTuple):
@@ -19,12 +20,19 @@ class Importer(NamedTuple):
     build: Callable[[Contents, Mapping[str, str]], Imported]
 
 
-IMPORTERS = (
+_BUILT_IN = (
     Importer("state-spaces/s4", state_spaces.recognises, state_spaces.build),
     Importer("DSS", dss.recognises, dss.build),
     Importer("S5", s5.recognises, s5.build),
     Importer("s5-pytorch", s5_pytorch.recognises, s5_pytorch.build),
     Importer("Mamba", mamba.recognises, mamba.build),
+)
+IMPORTERS: Table[Importer] = Table(
+    "robustssm.importers",
+    {one.name: one for one in _BUILT_IN},
+    lambda name, value: (
+        "" if isinstance(value, Importer) and value.name == name else f"an Importer called {name}"
+    ),
 )
 # Names of tensors that are shown if nothing is recognised.
 _SHOWN = 4
@@ -32,15 +40,19 @@ _SHOWN = 4
 
 def importer_of(contents: Contents) -> Importer:
     """Return the importer of what a file holds; RejectedInputError if there is none."""
-    for importer in IMPORTERS:
-        if importer.recognises(contents):
-            return importer
+    broken = []
+    for name in IMPORTERS:
+        try:
+            if IMPORTERS[name].recognises(contents):
+                return IMPORTERS[name]
+        except UsageError as error:
+            broken.append(f"; {error}")
     names = ", ".join(list(contents.tensors)[:_SHOWN]) or "none"
     raise RejectedInputError(
         f"checkpoint {contents.path}: a {contents.container} file with {len(contents.tensors)} "
         f"tensors ({names}, ...) in no layout that is known "
-        f"({', '.join(one.name for one in IMPORTERS)}); load it by your own code, as in "
-        f"name=module.py:function@{contents.path.name}"
+        f"({', '.join(IMPORTERS)}); load it by your own code, as in "
+        f"name=module.py:function@{contents.path.name}{''.join(broken)}"
     )
 
 

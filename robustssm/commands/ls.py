@@ -82,11 +82,17 @@ def ls_noises(style: str) -> None:
     """
     from dataclasses import MISSING, fields
 
+    from robustssm.attacks import Attack
     from robustssm.attacks.adversaries.table import ADVERSARIES
     from robustssm.attacks.perturbations.table import FAMILIES
 
     rows = []
-    for name, cls in {**FAMILIES, **ADVERSARIES}.items():
+    classes: dict[str, type[Attack]] = {}
+    for working, problems in (FAMILIES.working(), ADVERSARIES.working()):
+        classes |= working
+        for line in problems:
+            terminal.note(line)
+    for name, cls in classes.items():
         shown = [
             f.name if f.default is MISSING else f"{f.name}={f.default!r}"
             for f in fields(cls)  # type: ignore[arg-type]

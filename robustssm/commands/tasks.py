@@ -91,10 +91,13 @@ def tasks(
 def _list(style: str) -> None:
     """Print every task with its parameters."""
     from robustssm.tasks import TASKS
-    from robustssm.tasks.registry import maker, spelling
+    from robustssm.tasks.registry import spelling
 
-    about = {name: sys.modules[maker(name).__module__].__doc__ for name in TASKS}
-    rows = [{"task": spelling(name), "what": first_line(about[name])} for name in TASKS]
+    makers, problems = TASKS.working()
+    for line in problems:
+        terminal.note(line)
+    about = {name: sys.modules[maker.__module__].__doc__ for name, maker in makers.items()}
+    rows = [{"task": spelling(name), "what": first_line(about[name])} for name in makers]
     words = "{task}\n    {what}.".format_map
     terminal.show(style, terminal.Table("Tasks", rows, words=words))
 

@@ -1,6 +1,5 @@
 """The table of tasks, and the spelling of their parameters."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -10,12 +9,22 @@ from typing import Any, get_type_hints
 
 from robustssm.errors import UsageError, nearest
 from robustssm.plain_text import number, whole
+from robustssm.plugins import Table
 from robustssm.tasks.base import Task
 from robustssm.tasks.reading import within
 
-# Name -> module:maker. The parameters of a task are its maker's: int, float, str or Path; those
-# without a default have to be given.
-TASKS: dict[str, str] = {
+_WORDS = {int: "INTEGER", float: "NUMBER", str: "WORD", Path: "PATH"}
+
+
+def _misfit(name: str, value: Any) -> str:
+    kinds = get_type_hints(value) if callable(value) else {"": None}
+    fits = all(kind in _WORDS for key, kind in kinds.items() if key != "return")
+    return "" if fits else "a function whose parameters are int, float, str or Path"
+
+
+# Name -> what makes the task, module:maker or from a package. The parameters of a task are its
+# maker's; those without a default have to be given.
+_BUILT_IN = {
     "digits": "robustssm.tasks.digits:digits",
     "listops": "robustssm.tasks.listops:listops",
     "noise-padded": "robustssm.tasks.noise_padded:noise_padded",
@@ -34,6 +43,7 @@ TASKS: dict[str, str] = {
     "ucr": "robustssm.tasks.ucr:ucr",
     "hub": "robustssm.tasks.hub:hub",
 }
+TASKS: Table[Callable[..., Task]] = Table("robustssm.tasks", _BUILT_IN, _misfit)
 FILE = "file"
 # Tasks that read no files of anybody and fetch none.
 GENERATED = (
@@ -46,14 +56,6 @@ RECORDED = 2 << 30
 _WATCHED = 10_000
 # Characters of such a name that a message shows.
 _SHOWN = 80
-_WORDS = {int: "INTEGER", float: "NUMBER", str: "WORD", Path: "PATH"}
-
-
-def maker(name: str) -> Callable[..., Task]:
-    """Return what makes the task of this name."""
-    module, _, function = TASKS[name].partition(":")
-    make: Callable[..., Task] = getattr(importlib.import_module(module), function)
-    return make
 
 
 def spelling(name: str) -> str:
@@ -67,7 +69,7 @@ def spelling(name: str) -> str:
 
 def _parameters(name: str) -> Mapping[str, tuple[type, bool]]:
     """Return the type of each parameter, and whether it has to be given."""
-    function = maker(name)
+    function = TASKS[name]
     kinds = get_type_hints(function)
     return {
         key: (kinds[key], parameter.default is inspect.Parameter.empty)
@@ -143,6 +145,11 @@ def _stamps(spec: str) -> Iterator[tuple[str, int, int]]:
 @lru_cache(maxsize=4)
 def _load(spec: str, stamps: tuple[tuple[str, int, int], ...]) -> Task:
     """Return the task that `spec` names; stamps: what has to be the same to be kept."""
+    return made(spec)
+
+
+def made(spec: str) -> Task:
+    """Return the task that a name stands for, made anew; else as `load_task`."""
     name, *settings = spec.strip().split(":")
     if name == FILE:
         from robustssm.tasks.arrays import arrays
@@ -161,7 +168,7 @@ def _load(spec: str, stamps: tuple[tuple[str, int, int], ...]) -> Task:
     missing = [key for key, (_, asked) in allowed.items() if asked and key not in arguments]
     if missing:
         raise UsageError(f"{name}: {', '.join(missing)} is not given, expected {spelling(name)}")
-    return maker(name)(**arguments)
+    return TASKS[name](**arguments)
 
 
 def _value(name: str, key: str, text: str, kind: type) -> object:

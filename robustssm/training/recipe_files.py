@@ -30,7 +30,7 @@ from robustssm.networks.network import Architecture
 from robustssm.plain_text import is_count
 from robustssm.storage.writing import read_toml
 from robustssm.tasks import load_task
-from robustssm.tasks.registry import FILE, TASKS, maker
+from robustssm.tasks.registry import FILE, TASKS
 from robustssm.training.config import TrainingConfig
 
 FAMILIES = ("s4", "s4d", "s5", "s4ptd", "s5ptd")
@@ -245,7 +245,7 @@ def scaled_task(
     name, *settings = spec.strip().split(":")
     if name == FILE or name not in TASKS:
         return spec, 1.0
-    allowed = inspect.signature(maker(name)).parameters
+    allowed = inspect.signature(TASKS[name]).parameters
     values = dict(setting.partition("=")[::2] for setting in settings)
     key = "train" if "train" in allowed else "limit" if "limit" in allowed else ""
     if not key or (as_given and key in values):

@@ -60,7 +60,7 @@ def test_interpolation_is_linear_and_exact_at_powers_of_two() -> None:
     ],
 )
 def test_bad_specs(spec: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.TASKS, "paths", f"{__name__}:needs_files")
+    monkeypatch.setitem(registry.TASKS._built_in, "paths", f"{__name__}:needs_files")
     with pytest.raises(UsageError, match=message):
         load_task(spec)
 
@@ -71,7 +71,7 @@ def needs_files(folder: Path, rate: float, side: int = 16) -> Task:
 
 
 def test_parameters_are_those_of_the_maker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.TASKS, "paths", f"{__name__}:needs_files")
+    monkeypatch.setitem(registry.TASKS._built_in, "paths", f"{__name__}:needs_files")
     assert registry.spelling("digits") == "digits[:side=INTEGER]"
     assert registry.spelling("paths") == "paths:folder=PATH:rate=NUMBER[:side=INTEGER]"
     assert load_task("paths:rate=0.5:folder=x:side=8").length == 64

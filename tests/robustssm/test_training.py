@@ -137,7 +137,7 @@ def ending(fill: float, tokens: int = 0, classes: int = 2) -> Task:
 def test_what_is_behind_the_end_of_a_sample_teaches_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry.TASKS, "ending", f"{__name__}:ending")
+    monkeypatch.setitem(registry.TASKS._built_in, "ending", f"{__name__}:ending")
     shape = Architecture("s4d", n=4, d_model=4, layers=1, d_output=2)
     found = []
     for fill in ("0", "7"):
@@ -153,7 +153,7 @@ def test_what_is_behind_the_end_of_a_sample_teaches_nothing(
 def test_tasks_without_anything_to_learn(
     option: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry.TASKS, "ending", f"{__name__}:ending")
+    monkeypatch.setitem(registry.TASKS._built_in, "ending", f"{__name__}:ending")
     shape = Architecture("s4d", n=4, d_model=4, layers=1, d_output=2)
     with pytest.raises(UsageError, match=words):
         train(shape, f"ending:fill=0:{option}", TrainingConfig(), tmp_path / "a", command="c")
