@@ -119,14 +119,14 @@ def build_module(
 
 
 def wrap_module(module: nn.Module, settings: Mapping[str, str]) -> Checkpoint:
-    """Return a copy of a module in memory as a checkpoint; else as `build_module`.
+    """Return a copy of a module in memory as a checkpoint, on the CPU; else as `build_module`.
 
     The content hash covers the weights, the printed form of the module, the plain attributes of
     its parts (numbers, words, truths), and the text of their classes, as far as Python finds it.
     """
     who = f"module {type(module).__name__}"
     try:
-        copied = copy.deepcopy(module)
+        copied = copy.deepcopy(module).cpu()
     except Exception as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise RejectedInputError(f"{who}: cannot be copied ({said}); give its file") from None
