@@ -94,14 +94,20 @@ class Page(Figure):
 
 
 def new_figure(
-    width: float = 0.0, height: float = 3.4, columns: int = 1, rows: int = 1, **options: Any
+    width: float = 0.0,
+    height: float = 3.4,
+    columns: int = 1,
+    rows: int = 1,
+    count: int = 0,
+    **options: Any,
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of width x height inches and its axes, row by row, `columns` in each.
 
     width: 0 for that of `printed`, on which fewer columns, and so more rows, stand where they do
-    not fit; options: of `Figure.subplots`, such as which axes are shared. Call it inside `style()`.
+    not fit; count: of the axes, 0 for all; options: of `Figure.subplots`, such as which axes are
+    shared. Call it inside `style()`.
     """
-    count, fit = rows * columns, columns if width else fitting(columns)
+    count, fit = count or rows * columns, columns if width else fitting(columns)
     beside = math.ceil(count / fit)
     figure = Page(figsize=(width or _printing.get().width, height * beside / rows))
     FigureCanvasAgg(figure)
@@ -118,10 +124,7 @@ def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figur
     """
     columns = fitting(min(count, columns))
     rows = math.ceil(count / columns)
-    figure, axes = new_figure(height=extra + height * rows, columns=columns, rows=rows)
-    for empty in axes[count:]:
-        empty.remove()
-    return figure, axes[:count]
+    return new_figure(height=extra + height * rows, columns=columns, rows=rows, count=count)
 
 
 def legend(figure: Figure, axes: Iterable[Axes], columns: int = 6, **options: Any) -> None:

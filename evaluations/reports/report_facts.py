@@ -10,7 +10,7 @@ from robustssm.evaluations.reports.parts import Picture, Table
 from robustssm.evaluations.reports.report_rows import DASH, condition, noise_name, numbers, share
 from robustssm.evaluations.results.inspection import Inspection, model_names
 from robustssm.evaluations.results.summary import perturbed
-from robustssm.evaluations.results.tables import Tables, read_csv
+from robustssm.evaluations.results.tables import Tables
 from robustssm.evaluations.sweep.condition_names import CONDITION
 
 # Failed cells that are listed one by one; errors/ has all of them.
@@ -242,26 +242,9 @@ def pictures(folder: Path) -> list[Picture]:
         kind = next((k for k, start in enumerate(kinds) if path.stem.startswith(start)), len(kinds))
         tail = path.stem.removeprefix([*kinds, ""][kind]).strip("-")
         name = f"{_FIGURES[kinds[kind]]}{tail and f', {tail}'}" if kind < len(kinds) else tail
-        found.append((kind, Picture(path, name, _words_of_figure(path))))
+        words = f"{name or path.stem}; the tables of this page hold its numbers."
+        found.append((kind, Picture(path, name, words)))
     return [picture for _, picture in sorted(found, key=lambda pair: pair[0])]
-
-
-def _words_of_figure(path: Path) -> str:
-    """Return what a figure of the run shows, from the table of its data."""
-    needed = {"model", "noise", "mode", "eps", "eps_unit", "accuracy"}
-    table = read_csv(path.with_suffix(".csv"), needed)
-    if table.empty or table["accuracy"].isna().all():
-        return f"Figure {path.stem} of this run; the tables of this page hold its numbers."
-    models = ", ".join(dict.fromkeys(map(str, table["model"])))
-    several = len(table["mode"].unique()) > 1
-    over = f"the mode ({numbers(table['mode'])})" if several else "the strength eps"
-    low = table.loc[table["accuracy"].idxmin()]
-    where = f"mode {low['mode']:g}, " if several else ""
-    return (
-        f"Accuracy against {over} of {models} under {table['noise'].iloc[0]}, eps "
-        f"{numbers(table['eps'])} {table['eps_unit'].iloc[0]}. Lowest: {low['accuracy']:.3f}, "
-        f"{low['model']}, {where}eps {low['eps']:g}."
-    )
 
 
 def _count(count: int, noun: str) -> str:

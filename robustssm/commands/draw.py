@@ -1,12 +1,13 @@
 """`robustssm draw`: the figures of a run again, from its stored results."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import CommandError, choice, names_in, output, shared, with_options
+from robustssm.commands.common import CommandError, names_in, output, shared, with_options
 from robustssm.commands.show import cure, damage
 
 # As in robustssm.figures.sweep_figures.KINDS, which is heavy to import.
@@ -22,22 +23,20 @@ def _print_so(context: click.Context, parameter: click.Parameter, value: Any) ->
         context.with_resource(printed(**{str(parameter.name): value}))
 
 
-_so: dict[str, Any] = {"callback": _print_so, "expose_value": False}
-# How figures are printed: no parameters of a command, whose figures follow them all the same.
+# Options that are no parameters of a command, whose figures follow them all the same.
+_option = partial(click.option, callback=_print_so, expose_value=False)
 printing = with_options(
-    click.option(
+    _option(
         "--width",
         metavar="INCHES",
         type=click.FloatRange(2.0, 40.0),
         help="Inches of a figure, 3.3 for a column; text keeps its 7 to 8 pt. Default: 6.75.",
-        **_so,
     ),
-    choice(
+    _option(
         "--style",
         "captions",
-        of=("screen", "paper"),
+        type=click.Choice(["screen", "paper"]),
         help="paper: captions in text files beside the figures, not below them.",
-        **_so,
     ),
 )
 
@@ -56,13 +55,12 @@ printing = with_options(
     help="Model from which differences are taken. Default: the first.",
 )
 @printing
-@click.option(
+@_option(
     "--format",
     "kinds",
     type=click.Choice(["pdf", "png", "svg"]),
     multiple=True,
     help="Kind of file, may be repeated. Default: all three.",
-    **_so,
 )
 @output(file_okay=False, help="Folder. Default: figures/ in the run.")
 def draw(run: Path, figures: str, reference: str | None, output: Path | None) -> None:
