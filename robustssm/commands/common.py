@@ -53,8 +53,17 @@ def path_option(
     return click.option(*spelling, type=kind, **settings)
 
 
-# The option -o, the path of what a command writes.
+# The option -o, the path of what a command writes, and those of initialisations.
 output = partial(path_option, "-o", "--output")
+state_size = partial(click.option, "-n", "--state-size", "--n")
+readout_option = partial(click.option, "--readout", default="e0", metavar="READOUT")
+init_option = partial(
+    click.option,
+    "--init",
+    "inits",
+    metavar="INIT[,INIT]",
+    shell_complete=completion.initializations,
+)
 
 
 def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:

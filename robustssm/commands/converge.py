@@ -5,33 +5,20 @@ from typing import Any
 
 import click
 
-from robustssm.commands import completion, terminal
+from robustssm.commands import common, terminal
 from robustssm.commands.common import SharedOptions, output, shared
 
 
 @click.command()
-@click.option(
-    "--init",
-    "inits",
-    metavar="INIT[,INIT]",
-    shell_complete=completion.initializations,
+@common.init_option(
     default="s4d,s4ptd-rank1,s4ptd",
     help="Initialisations, with parameters where they have some: s4ptd-rank1:tau=0.05.",
 )
-@click.option(
-    "-n",
-    "--state-size",
-    "--n",
-    "sizes",
-    metavar="SIZES",
-    default="4-4096",
-    help="State sizes: LOW-HIGH takes the powers of two between, or a list: 4,6,9.",
+@common.state_size(
+    "sizes", default="4-4096", metavar="SIZES", help="Powers of two, or a list: 4,6,9."
 )
-@click.option(
-    "--readout",
-    metavar="READOUT",
-    default="e0",
-    help="C in HiPPO coordinates: e0, e1, .., ones, random:SEED, numbers with commas, a .npy file.",
+@common.readout_option(
+    help="C in HiPPO coordinates: e0, e1, .., ones, random:SEED, numbers, or a .npy file."
 )
 @click.option(
     "--input",

@@ -5,21 +5,15 @@ from typing import Any
 
 import click
 
-from robustssm.commands import completion, terminal
+from robustssm.commands import common, terminal
 from robustssm.commands.common import SharedOptions, names_in, output, shared
 from robustssm.errors import UsageError, require
 from robustssm.plain_text import is_count
 
 
 @click.command()
-@click.option(
-    "-n", "--state-size", "--n", "n", default=64, metavar="SIZE", help="State size of every M."
-)
-@click.option(
-    "--init",
-    "inits",
-    metavar="INIT[,INIT]",
-    shell_complete=completion.initializations,
+@common.state_size("n", default=64, metavar="SIZE", help="State size of every M.")
+@common.init_option(
     default="hippo,s4d,s4ptd-rank1",
     help="Initialisations: hippo (= s4), s4d, s4ptd-rank1:tau=0.1, s4ptd, s4ptd-random.",
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustssm.commands import terminal
+from robustssm.commands import common, terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
 from robustssm.commands.parameter_types import Numbers
 from robustssm.errors import RejectedInputError, UsageError, require
@@ -21,9 +21,7 @@ METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner"
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "-n", "--state-size", "--n", "sizes", default="16,32,64", metavar="SIZES", help="State sizes."
-)
+@common.state_size("sizes", default="16,32,64", metavar="SIZES", help="State sizes.")
 @choice("--method", of=METHODS, help="Make this one.")
 @click.option("--tau", type=float, help="rank1, clipped: parameter tau of the family, default 0.1.")
 @click.option("--size", type=float, help="random, corner: |E|, 2-norm.")

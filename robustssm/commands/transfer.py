@@ -5,33 +5,20 @@ from typing import Any
 
 import click
 
-from robustssm.commands import completion, terminal
+from robustssm.commands import common, terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
 from robustssm.commands.parameter_types import Numbers
 
 
 @click.command()
-@click.option(
-    "-n", "--state-size", "--n", "n", default=64, metavar="SIZE", help="State size of every system."
-)
-@click.option(
-    "--readout",
-    metavar="READOUT",
-    default="e0",
-    help="C in HiPPO coordinates: e0, ones, random:SEED, or a .npy file of n numbers.",
-)
+@common.state_size("n", default=64, metavar="SIZE", help="State size of every system.")
+@common.readout_option(help="C in HiPPO coordinates: e0, ones, random:SEED, or a .npy file.")
 @click.option(
     "--omega",
     type=Numbers("omega", once=False),
     help="Also print G at these frequencies, rad per unit time: 1,20860.2.",
 )
-@click.option(
-    "--init",
-    "inits",
-    metavar="INIT[,INIT]",
-    shell_complete=completion.initializations,
-    help="Initialisations. Default: all.",
-)
+@common.init_option(help="Initialisations. Default: all.")
 @output(help="Folder of figures and tables. Default: runs/transfer-n<n>-<readout>.")
 @click.option(
     "--grid",
