@@ -9,6 +9,7 @@ are divided by their range, so that values lie in [-1, 1). Shorter recordings ar
 import io
 import struct
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,15 @@ from scipy.io import wavfile
 
 from robustssm.tasks.arrays import task_of
 from robustssm.tasks.base import Task, spec_of
-from robustssm.tasks.reading import Array, Source, check_limit, check_room, memory, places_of
+from robustssm.tasks.reading import (
+    Array,
+    Source,
+    check_limit,
+    check_room,
+    memory,
+    places_of,
+    ragged,
+)
 
 _WHO = "audio"
 
@@ -48,13 +57,14 @@ def audio(folder: Path, limit: int = 0) -> Task:
     lengths = np.array([len(values) for values in parts], dtype=np.int64)
     shape = (len(parts), int(lengths.max()), parts[0].shape[1])
     check_room(_WHO, shape, 8, "give limit=100")
-    inputs = np.zeros(shape, dtype=np.float32)
-    for row, values in enumerate(parts):
-        inputs[row, : len(values)] = values
-    labels = np.array([paths[number].parts[-2] for number in chosen.tolist()])
+    inputs = ragged(np.concatenate(parts), lengths, shape[1], np.float32)
+    # Whatever the limit leaves: a class keeps its number.
+    names, labels = np.unique([path.parts[-2] for path in paths], return_inverse=True)
+    labels = labels[chosen]
     content = {"inputs": inputs, "labels": labels, "lengths": lengths, "split": words[chosen]}
     content |= {"sample_id": chosen, "rate": np.array(forms.pop()[0])}
-    return task_of(place, content, spec_of(_WHO, {"folder": folder, "limit": limit}, audio))
+    task = task_of(place, content, spec_of(_WHO, {"folder": folder, "limit": limit}, audio))
+    return replace(task, names=tuple(map(str, names)), classes=len(names))
 
 
 def recording(source: Source, largest: int) -> tuple[int, Array]:

@@ -118,6 +118,9 @@ def test_recordings(tmp_path: Path, kind: Any) -> None:
     test = task.splits["test"]
     assert test.labels.tolist() == [0, 1] and task.splits["train"].labels.tolist() == [0, 1]
     assert test.lengths is not None and test.lengths.tolist() == [31, 30]
+    # A class keeps its number, whatever the limit leaves.
+    few = load_task(f"audio:folder={tmp_path}:limit=1")
+    assert (few.names, few.classes, len(few.splits["test"])) == (("no", "yes"), 2, 1)
     signal, step = expected["test/no/b"]
     np.testing.assert_allclose(test.inputs[0, :31], signal, rtol=1e-6, atol=step)
     assert (test.inputs[1, 30:] == 0.0).all()
