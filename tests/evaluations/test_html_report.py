@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+import zlib
 from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -279,6 +280,13 @@ def test_equal_runs_and_dates_give_equal_bytes(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "9" * 30)
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
         page(inspect(run.path))
+
+
+def test_the_library_is_in_the_page_deflated(run: RunDirectory) -> None:
+    (text,) = re.findall(
+        r'<script id="plotly" type="text/plain">(.*?)</script>', page(inspect(run.path))
+    )
+    assert zlib.decompress(base64.b64decode(text)) == b"/* plotly </script> */"
 
 
 def test_nothing_of_a_run_becomes_markup(run: RunDirectory) -> None:

@@ -38,6 +38,22 @@ def test_the_overlay_reads_the_checkpoints(run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "layer-response.csv").is_file()
 
 
+def test_figures_for_a_column_have_its_width_and_their_captions_beside(
+    run: Path, tmp_path: Path
+) -> None:
+    words = "--figures worst-case --width 3.3 --style paper --format svg --format pdf -o"
+    result = CliRunner().invoke(
+        draw, [str(run), *words.split(), str(tmp_path)], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    names = {f"worst-case.{kind}" for kind in ("svg", "pdf", "csv", "txt")}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    picture = (tmp_path / "worst-case.svg").read_text()
+    assert 'width="237.6pt"' in picture  # 3.3 inches of 72 points
+    caption = (tmp_path / "worst-case.txt").read_text()
+    assert "n = 20 test samples" in caption and "n = 20" not in picture.partition("</metadata>")[2]
+
+
 @pytest.mark.parametrize("words", [["--figures", "pie"], ["--reference", "nobody"]])
 def test_refusals_name_what_was_expected(words: list[str], run: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(draw, [str(run), "-o", str(tmp_path), *words])
