@@ -15,6 +15,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
 
 
+@functools.cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the declared types; of this module, so that workers are sent its name, no cache."""
+    return get_type_hints(function)
+
+
 def checked(function: F, who: str = "") -> F:
     """Return a function that raises UsageError for arguments of other types than declared.
 
@@ -22,7 +28,6 @@ def checked(function: F, who: str = "") -> F:
     typed back. What is declared as Any is left alone. who: its name in messages.
     """
     signature, who = inspect.signature(function), who or function.__name__
-    hints = functools.cache(lambda: get_type_hints(function))
 
     @functools.wraps(function)
     def call(*positional: Any, **named: Any) -> Any:
@@ -34,7 +39,7 @@ def checked(function: F, who: str = "") -> F:
             said = f"what is given does not fit {who}: {error}, expected {who}({names}){apart}"
             raise UsageError(said) from None
         for name, value in bound.arguments.items():
-            kind = hints().get(name, Any)
+            kind = _hints(function).get(name, Any)
             if kind is not Any:
                 bound.arguments[name] = value = _plain(value)
                 if not fits(value, kind):
