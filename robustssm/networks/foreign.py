@@ -38,6 +38,9 @@ _CHOICES = {
     "output": ("none", "linear", "glu", "half-glu1", "half-glu2", "full-glu"),
     "pooling": ("mean", "last", "first", "sum", "none"),
 }
+# Fields that cards of earlier versions lack. A card has them where they are not the default, so
+# that a network which needs none of them keeps its content hash.
+_LATER = ("encoder_norm",)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Blueprint:
     a block, norm and GEGLU. pooling `none`: one output per step. log_softmax: of the logits.
     final_activation: behind a linear output map. mask_padding: inputs of SSM layers behind a
     sample's end are zero. tokens: size of the vocabulary if the encoder is an embedding; then
-    d_input is d_model, and the network takes what `embed` returns.
+    d_input is d_model, and the network takes what `embed` returns. encoder_norm: a norm stands
+    between the encoder and the first block.
     """
 
     source: str
@@ -75,6 +79,7 @@ class Blueprint:
     log_softmax: bool = False
     mask_padding: bool = False
     tokens: int = 0
+    encoder_norm: bool = False
 
     def __post_init__(self) -> None:
         for key, allowed in _CHOICES.items():
@@ -82,7 +87,11 @@ class Blueprint:
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card."""
-        return {"kind": KIND, **asdict(self), "mixers": [dict(one) for one in self.mixers]}
+        content = asdict(self)
+        for key in _LATER:
+            if content[key] == getattr(Blueprint, key):
+                del content[key]
+        return {"kind": KIND, **content, "mixers": [dict(one) for one in self.mixers]}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> "Blueprint":
@@ -153,6 +162,7 @@ class SequenceModel(BlockClassifier):
         self.encoder = nn.Linear(b.d_input, b.d_model) if linear else nn.Identity()
         if b.encoder == "embedding":
             self.embedding = nn.Embedding(b.tokens, b.d_model)
+        self.encoder_norm = Norm(b.norm if b.encoder_norm else "none", b.d_model, b.norm_eps)
         self.blocks = nn.ModuleList(SequenceBlock(b, i) for i in range(len(b.mixers)))
         final = b.norm if b.final_norm else "none"
         self.final_norm = Norm(final, b.d_model, b.norm_eps)
@@ -168,7 +178,7 @@ class SequenceModel(BlockClassifier):
         lengths: valid steps of each sample, (batch,); pooling leaves out what is behind them.
         """
         self.check_input(x)
-        x = self.encoder((x - self.mean) / self.std)
+        x = self.encoder_norm(self.encoder((x - self.mean) / self.std))
         valid = steps_before(lengths, x)
         valid = None if valid is None else valid[..., None]
         for block in self.blocks:

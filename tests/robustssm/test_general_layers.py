@@ -1,5 +1,7 @@
 """Layers of other code bases: kernels by two routes, for any sizes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -127,3 +129,19 @@ def test_a_blueprint_is_that_of_its_card() -> None:
     # Dynamics stay in float64 beside float32 maps.
     assert network.ssm_layers()[0].C.dtype == torch.float64
     assert network.decoder.weight.dtype == torch.float32
+
+
+def test_a_norm_may_stand_behind_the_encoder() -> None:
+    plain = Blueprint("here", 2, 4, 3, ())
+    assert "encoder_norm" not in plain.to_dict()  # as on cards of earlier versions
+    blueprint = replace(plain, encoder_norm=True)
+    assert Blueprint.from_dict(blueprint.to_dict()) == blueprint
+    network, x = SequenceModel(blueprint).eval(), torch.randn(2, 5, 2)
+    norm = network.encoder_norm.norm
+    assert isinstance(norm, torch.nn.LayerNorm)
+    norm.weight.data, norm.bias.data = torch.rand(4), torch.rand(4)
+    u = network.encoder(x)
+    centred = u - u.mean(-1, keepdim=True)
+    z = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    expected = network.decoder((z * norm.weight + norm.bias).mean(1))
+    torch.testing.assert_close(network(x), expected)
