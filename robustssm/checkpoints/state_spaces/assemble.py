@@ -7,11 +7,18 @@ import torch
 from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces import backbone
+from robustssm.checkpoints.state_spaces.frames import EXAMPLE, JACOBIAN
 from robustssm.checkpoints.state_spaces.layers import LayerReader, read_layer
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 from robustssm.file_formats import Contents
+
+_LINEAR_BLOCKS = (
+    "read as the SSM of jacobian-role-in-mamba-robustness: a norm behind the encoder, no "
+    "activation inside a block, as its forward pass has it; pixels in [0, 1], and an image "
+    "(3, H, W) as its view (H W, 3), nothing transposed"
+)
 
 
 def assembled(
@@ -27,8 +34,14 @@ def assembled(
     """
     w = Weights(contents.tensors, contents.path)
     config = _config(contents)
-    if any(name.startswith("s4_layers.") for name in w.names()):
-        parts = _example(w, overrides)
+    if EXAMPLE.fits(w):
+        # example.py: minimal S4D layers, plain residuals; the file does not say `prenorm`.
+        plain = Options({}, overrides)
+        prenorm = overrides.flag("prenorm")
+        parts = EXAMPLE.read(w, lambda one: read_layer(one, plain), prenorm=prenorm)
+    elif JACOBIAN.fits(w):
+        linear = Options({"activation": None}, overrides)
+        parts = JACOBIAN.read(w, lambda one: read_layer(one, linear))
     elif any(name.startswith(("model.layers.", "layers.")) for name in w.names()):
         parts = backbone.BackboneReader(w, config, overrides, layer, names).read()
     else:
@@ -41,40 +54,6 @@ def assembled(
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
     return Imported(network, _notes(contents, config, overrides, parts), family)
-
-
-def _example(w: Weights, overrides: Overrides) -> backbone.Parts:
-    """Return the parts of example.py's classifier: minimal S4D layers, LayerNorm, mean.
-
-    The file does not say `prenorm`, which is asked for. Reference: state-spaces/s4, example.py
-    (class S4Model). Its residuals are plain sums, and no norm follows the last block.
-    """
-    prefix = "s4_layers."
-    names = backbone.block_names(w, prefix)
-    indices = range(len(names))
-    numbered = set(map(str, indices)) == names
-    w.require(numbered, f"{prefix} has blocks {sorted(names)}, expected 0, 1, ...")
-    options = Options({}, overrides)
-    layers = [read_layer(w.scope(f"{prefix}{i}."), options) for i in indices]
-    d = layers[0].d
-    inputs, classes = w.size("encoder.weight", -1), w.size("decoder.weight")
-    tensors = w.affine("encoder", "encoder", d, inputs)
-    tensors |= w.affine("decoder", "decoder", classes, d)
-    for i, layer in enumerate(layers):
-        w.require(layer.d == d, f"{prefix}{i} has {layer.d} features, expected {d}")
-        tensors |= {f"blocks.{i}.{key}": value for key, value in layer.tensors.items()}
-        tensors |= backbone.norm_tensors(
-            w.scope(f"norms.{i}."), "layer", d, f"blocks.{i}.norm.norm."
-        )
-    fields: dict[str, object] = {
-        "d_input": inputs,
-        "d_model": d,
-        "d_output": classes,
-        "mixers": tuple(layer.mixer for layer in layers),
-        "prenorm": overrides.flag("prenorm"),
-        **layers[0].output,
-    }
-    return backbone.Parts(fields, tensors, layers)
 
 
 def _config(contents: Contents) -> Mapping[str, object] | None:
@@ -101,7 +80,9 @@ def _notes(
         told = ", ".join(f"{key}={value}" for key, value in overrides.assumed.items())
         notes.append(f"the file does not say {told}: these are the original's defaults")
     normalised = "input_mean" in overrides or "input_std" in overrides
-    if not normalised and not parts.fields.get("tokens"):
+    if parts.fields.get("encoder_norm"):
+        notes.append(_LINEAR_BLOCKS)
+    elif not normalised and not parts.fields.get("tokens"):
         notes.append("inputs are taken as the original's data loader gave them, normalised")
     dataset, train = ((config or {}).get(key) for key in ("dataset", "train"))
     if isinstance(dataset, Mapping):

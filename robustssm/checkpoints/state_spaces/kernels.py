@@ -202,6 +202,8 @@ class KernelReader:
     def _length(self) -> int:
         """Return the length that C~ belongs to, 0 if C is stored itself."""
         name = self._layout.length
+        if name not in self._w and "L" in self._w:  # between v2 and v3
+            name = "L"
         if name != "omega":
             return int(self._w.take(name, ()).item())
         bins = self._w.size("omega")

@@ -57,19 +57,16 @@ _READ = (
 class Layer:
     """A layer as a block of a SequenceModel takes it.
 
-    mixer: options; tensors: by their names inside a block; output: fields of the blueprint.
+    d: features; mixer: options; tensors: by their names inside a block; output: fields of the
+    blueprint.
     """
 
+    d: int
     mixer: dict[str, object]
     tensors: dict[str, Tensor]
     output: dict[str, str]
     family: str
     version: str
-
-    @property
-    def d(self) -> int:
-        """Features."""
-        return self.tensors["ssm.D"].shape[1]
 
 
 LayerReader = Callable[[Weights, Options], Layer]
@@ -143,7 +140,7 @@ def finished(
         tensors |= weights
     mapped = output["output"] != "none" or channels == 1
     options.require(mapped, "channels", channels, "1 where no linear map follows")
-    return Layer(mixer, tensors, output, kernel.family, version)
+    return Layer(d, mixer, tensors, output, kernel.family, version)
 
 
 def cap(options: Options, name: str) -> int | None:
