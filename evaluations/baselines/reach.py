@@ -1,6 +1,7 @@
 """What a baseline can find: the smallest falls that count, and how many seeds would find more."""
 
 from dataclasses import dataclass, replace
+from itertools import count as count_from
 
 import numpy as np
 
@@ -50,7 +51,20 @@ class Reach:
         if self.open > UNJUDGED * count:
             some = f"{self.enough} seeds of this spread would do" if self.enough else "no number"
             text += f"; more than a share of {UNJUDGED:g}, so that checks will not pass ({some})"
+        if unseen(self.seeds) > ALPHA:
+            safe = next(k for k in count_from(self.seeds) if unseen(k) <= ALPHA)
+            text += f"; where trainings are of two kinds, one collapsing, up to {unseen(self.seeds):.3f}"
+            text += f" of checks err instead of {ALPHA:g} (kept from {safe} seeds on)"
         return text
+
+
+def unseen(seeds: int) -> float:
+    """Return the largest probability that k seeds are of one kind and the next is of the other.
+
+    With q the share of the other kind it is q (1 - q)^k, largest at q = 1 / (k + 1). Such a seed
+    differs from all that the baseline knows: no rule that ever rejects can tell it from a fall.
+    """
+    return (seeds / (seeds + 1)) ** seeds / (seeds + 1)
 
 
 def reach(baseline: Baseline, model: str) -> Reach:

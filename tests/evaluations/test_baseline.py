@@ -20,7 +20,7 @@ from robustssm.evaluations.baselines.baseline import (
     make_baseline,
 )
 from robustssm.evaluations.baselines.files import read_baseline, to_text, write_baseline
-from robustssm.evaluations.baselines.reach import reach
+from robustssm.evaluations.baselines.reach import reach, unseen
 from robustssm.evaluations.baselines.verdicts import (
     FELL,
     HELD,
@@ -311,3 +311,14 @@ def test_names_of_a_baseline(tmp_path: Path) -> None:
         both.against("x")
     with pytest.raises(UsageError, match="under different conditions"):
         both.against("n")
+
+
+def test_the_error_where_trainings_are_of_two_kinds_is_that_of_a_draw() -> None:
+    shares, rng = np.linspace(0, 1, 100_001), np.random.default_rng(0)
+    for k in (2, 3, 7):
+        # The grid is 1e-5 wide, and the function flat at its maximum.
+        assert (shares * (1 - shares) ** k).max() == pytest.approx(unseen(k), abs=1e-9)
+        other = rng.random((100_000, k + 1)) < 1 / (k + 1)
+        share = (~other[:, :k].any(1) & other[:, k]).mean()
+        # Four standard deviations of a share of 100,000 draws.
+        assert share == pytest.approx(unseen(k), abs=4 * math.sqrt(unseen(k) / 100_000))
