@@ -53,8 +53,8 @@ class Reach:
             text += f"; more than a share of {UNJUDGED:g}, so that checks will not pass ({some})"
         if unseen(self.seeds) > ALPHA:
             safe = next(k for k in count_from(self.seeds) if unseen(k) <= ALPHA)
-            text += "; where trainings are of two kinds, one collapsing, up to "
-            text += f"{unseen(self.seeds):.3f} of checks err instead of {ALPHA:g} (kept from {safe} seeds on)"
+            text += f"; where trainings are of two kinds, up to {unseen(self.seeds):.3f} of checks "
+            text += f"err instead of {ALPHA:g} (kept from {safe} seeds on)"
         return text
 
 
