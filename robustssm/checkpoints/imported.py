@@ -11,12 +11,19 @@ from robustssm.checkpoints.weights import Weights
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.foreign import Blueprint, SequenceModel
 
+# What is to be known of a network that compares two documents.
+PAIRS = (
+    "a sample is two documents of equal length, one behind the other: their steps in one sequence, "
+    "all of which count (padding, too); noise at the layers' inputs is drawn once for both"
+)
+
 
 @dataclass(frozen=True)
 class Imported:
     """A network, what a user should know of how it was read, and what kind of SSM it is.
 
-    notes: sentences for people; family: s4, s4d, dss, s5 or mamba, as far as the file tells.
+    notes: sentences for people; family: s4, s4d, dss, s5, lru or mamba, as far as the file
+    tells.
     """
 
     network: Classifier

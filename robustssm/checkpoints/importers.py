@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from robustssm.checkpoints import dss, mamba, s5, s5_pytorch, state_spaces
+from robustssm.checkpoints import dss, lru, mamba, s5, s5_pytorch, state_spaces
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import Checkpoint, is_native, load_checkpoint, unknown_checkpoint
 from robustssm.errors import RejectedInputError, UsageError
@@ -24,6 +24,7 @@ _BUILT_IN = (
     Importer("state-spaces/s4", state_spaces.recognises, state_spaces.build),
     Importer("DSS", dss.recognises, dss.build),
     Importer("S5", s5.recognises, s5.build),
+    Importer("minimal-LRU", lru.recognises, lru.build),
     Importer("s5-pytorch", s5_pytorch.recognises, s5_pytorch.build),
     Importer("Mamba", mamba.recognises, mamba.build),
 )

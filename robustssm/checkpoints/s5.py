@@ -1,10 +1,12 @@
-"""Checkpoints of S5 (lindermanlab/S5, JAX and flax): classifiers and single layers.
+"""Checkpoints of S5 and S5-PTD (JAX and flax): classifiers of sequences or pairs, single layers.
 
 No hyper-parameter is stored. Sizes, the kind of norm and the directions are told by the tensors;
 the rest is asked for by the names of the original's command line, or taken from its defaults if
-the user says so: `defaults=original`. Licence of the original: MIT.
+the user says so: `defaults=original`. S5-PTD has `force_neg` beside these: Re Lambda = -|Re|, after
+the clip if there is one. Licence of the original: MIT.
 
-Reference: arXiv 2208.04933; lindermanlab/S5, s5/ssm.py, s5/layers.py, s5/seq_model.py.
+References: arXiv 2208.04933; lindermanlab/S5, s5/ssm.py, s5/layers.py, s5/seq_model.py;
+AnnanYu/Approximate_Diagonal, S5-PTD/s5/ssm.py.
 """
 
 from collections.abc import Mapping
@@ -12,7 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
+from robustssm.checkpoints.flax_classifier import DATA, classifier, dense, opened
+from robustssm.checkpoints.imported import PAIRS, Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
@@ -20,7 +23,6 @@ from robustssm.file_formats import Contents
 from robustssm.layers.parameters import real_pair
 
 SOURCE = "lindermanlab/S5"
-FACTORY = "load it by your own code: module.py:function@weights"
 # The defaults of the original's command line.
 ORIGINAL = {
     "activation_fn": "half_glu1",
@@ -32,6 +34,8 @@ ORIGINAL = {
 }
 # Largest real part if eigenvalues are clipped.
 _CLIP = -1e-4
+# Steps of the cosine that S5-PTD as released adds to its inputs.
+_COSINE = 1024
 _OUTPUTS = {
     "gelu": "none",
     "half_glu1": "half-glu1",
@@ -49,17 +53,16 @@ def recognises(contents: Contents) -> bool:
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """Return the network of a checkpoint of S5; raises as `state_spaces.build` does."""
     given = _Options(overrides, SOURCE, contents.path)
-    everything = Weights(contents.tensors, contents.path)
-    root = "params/" if any(n.startswith("params/") for n in contents.tensors) else ""
-    w = everything.scope(root)
+    everything, w, statistics = opened(contents)
     if "Lambda_re" in w:
         fields, tensors = lone_layer(*_layer(w, given))
     else:
-        fields, tensors = _classifier(w, everything.scope("batch_stats/encoder/"), given)
+        _check_frame(w, given)
+        fields, tensors = _classifier(w, statistics, given)
     network = sequence_network(SOURCE, fields, tensors, given, everything)
     notes = list(dict.fromkeys(given.notes))
     if "input_mean" not in given and "input_std" not in given:
-        notes.append("inputs are taken as the original's data loader gave them")
+        notes.append(DATA)
     return Imported(network, tuple(notes), "s5")
 
 
@@ -96,18 +99,22 @@ def _layer(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Te
     conj_sym, clip = given.told("conj_sym"), given.told("clip_eigs")
     discretization = given.word("discretization", ("zoh", "bilinear"))
     rescale = given.number("step_rescale", 1.0)
-    allow_unstable = given.flag("allow_unstable", False)
+    unstable = given.flag("allow_unstable", False)
     n, d = w.size("Lambda_re"), w.size("D")
     real = w.take("Lambda_re", (n,))
     real = real.clamp(max=_CLIP) if clip else real
+    # Where other options are missing it is asked for with these, if the signs need it.
+    asked = given.pending and not unstable and bool((real >= 0.0).any())
+    real = -real.abs() if given.flag("force_neg", None if asked else False) else real
     A = torch.complex(real, w.take("Lambda_im", (n,)))
     given.missing()  # What is needed comes first: the checks below depend on it.
     growing = int((real >= 0.0).sum())
     w.require(
-        growing == 0 or allow_unstable,
+        growing == 0 or unstable,
         f"{w.prefix}Lambda_re has {growing} entries of 0 or more (largest "
-        f"{float(real.max()):.3g}), expected a stable system; give --set clip_eigs=true if it "
-        "was trained so, or --set allow_unstable=true",
+        f"{float(real.max()):.3g}), expected a stable system; give --set force_neg=true if "
+        "S5-PTD trained it so, --set clip_eigs=true if it was trained so, or "
+        "--set allow_unstable=true",
     )
     problem = f"{w.prefix}Lambda_re holds an eigenvalue 0, expected none with zoh"
     w.require(discretization != "zoh" or bool((A != 0).all()), problem)
@@ -140,29 +147,43 @@ def mimo_tensors(w: Weights, A: Tensor, C: Tensor, step_scale: float) -> dict[st
     }
 
 
-def _dense(w: Weights, name: str, shape: tuple[int, int] | None = None) -> dict[str, Tensor]:
-    """Return a flax Dense, kernel (in, out), as weight (out, in) and bias."""
-    shape = shape or (*w.shape(f"{name}/kernel"), 0, 0)[:2]  # type: ignore[assignment]
-    assert shape is not None
-    kernel = w.take(f"{name}/kernel", shape)
-    return {"weight": kernel.T.contiguous(), "bias": w.take(f"{name}/bias", (shape[1],))}
+def _check_frame(w: Weights, given: _Options) -> None:
+    """Raise UsageError if the S5 layers are in a network of another code base."""
+    name = next(name for name in w.names() if name.endswith("Lambda_re"))
+    if name.startswith("encoder/layers_") and len(w.shape(name)) == 1:
+        return
+    annotated = len(w.shape(name)) > 1
+    whose = "srush/annotated-s4" if annotated else "a network other than the original's"
+    raise UsageError(
+        f"{given.who}: {name} {list(w.shape(name))} is of {whose}, which is not known here; write "
+        "that network as a torch module in a file of your own, which loads its weights, and give "
+        "-m name=module.py:function"
+    )
+
+
+def _encoder(w: Weights, given: _Options) -> dict[str, Tensor]:
+    """Return the encoder; of 1024 inputs, which S5-PTD may have made of one, as the user says."""
+    encoder = dense(w, "encoder/encoder")
+    if encoder["weight"].shape[1] != _COSINE:
+        return encoder
+    if "d_input" not in given:
+        raise UsageError(
+            f"{given.who}: encoder/encoder/kernel has {_COSINE} rows, which S5-PTD as released "
+            f"makes of one input channel by a cosine of {_COSINE} steps; give --set d_input=1 to "
+            f"add them up (each row sees the same input), or --set d_input={_COSINE} if the data "
+            f"have {_COSINE} channels"
+        )
+    if given.choice("d_input", ("1", str(_COSINE))) == "1":
+        encoder["weight"] = encoder["weight"].sum(1, keepdim=True)
+    return encoder
 
 
 def _classifier(
     w: Weights, statistics: Weights, given: _Options
 ) -> tuple[dict[str, object], dict[str, Tensor]]:
-    """Return the fields and tensors of BatchClassificationModel."""
-    if any(name.startswith(("decoder/layer1", "decoder/layer2")) for name in w.names()):
-        raise UsageError(f"{given.who}: a retrieval model has no counterpart here; {FACTORY}")
-    encoder = _dense(w, "encoder/encoder")
-    d, d_input = encoder["weight"].shape
-    tensors = {f"encoder.{key}": value for key, value in encoder.items()}
-    names = {name.split("/")[1] for name in w.names() if name.startswith("encoder/layers_")}
-    layers = sorted(names, key=lambda name: int(name.rpartition("_")[2]))
-    numbered = bool(layers) and layers == [f"layers_{i}" for i in range(len(layers))]
-    stated = ", ".join(layers) or "none"
-    w.require(numbered, f"has layers {stated}, expected layers_0, layers_1, ...")
-    first = w.scope(f"encoder/{layers[0]}/")
+    """Return the fields and tensors of BatchClassificationModel or RetrievalModel."""
+    encoder = _encoder(w, given)
+    first = w.scope("encoder/layers_0/")
     if "out2/kernel" in first and "out1/kernel" not in first:
         activation = given.word("activation_fn", ("half_glu1", "half_glu2"))
     else:
@@ -170,35 +191,23 @@ def _classifier(
         activation = given.choice("activation_fn", (known,), known=known)
     batch = "layers_0/norm/mean" in statistics
     given.flag("batchnorm", known=batch)
-    prenorm, mode = given.told("prenorm"), given.word("mode", ("pool", "last"))
-    mixers = []
-    for i, name in enumerate(layers):
-        inner, block = w.scope(f"encoder/{name}/"), f"blocks.{i}"
-        mixer, own = _layer(inner.scope("seq/"), given)
-        mixers.append(mixer)
-        channels = own["ssm.D"].shape[1]
-        w.require(channels == d, f"{name} has {channels} channels, expected {d}")
-        tensors |= {f"{block}.{key}": value for key, value in own.items()}
-        tensors[f"{block}.norm.norm.weight"] = inner.take("norm/scale", (d,))
-        tensors[f"{block}.norm.norm.bias"] = inner.take("norm/bias", (d,))
-        if batch:
-            running = statistics.scope(f"{name}/norm/")
-            tensors[f"{block}.norm.norm.running_mean"] = running.take("mean", (d,))
-            tensors[f"{block}.norm.norm.running_var"] = running.take("var", (d,))
-            tensors[f"{block}.norm.norm.num_batches_tracked"] = torch.tensor(0)
-        parts = {"gelu": (), "full_glu": (("out1", "value"), ("out2", "gate"))}
-        for there, here in parts.get(activation, (("out2", "gate"),)):
-            dense = _dense(inner, there, (d, d))
-            tensors |= {f"{block}.output.{here}.{key}": value for key, value in dense.items()}
-    decoder = _dense(w, "decoder")
-    classes, channels = decoder["weight"].shape
-    w.require(channels == d, f"decoder/kernel takes {channels} channels, expected {d}")
-    tensors |= {f"decoder.{key}": value for key, value in decoder.items()}
-    fields: dict[str, object] = {
-        **{"d_input": d_input, "d_model": d, "d_output": classes},
-        **{"mixers": tuple(mixers), "norm": "batch" if batch else "layer"},
-        **{"norm_eps": 1e-5 if batch else 1e-6, "prenorm": prenorm, "residual": "add"},
-        **{"activation": "gelu-tanh", "output": _OUTPUTS[activation]},
-        **{"pooling": _POOLING[mode], "log_softmax": True},
-    }
+    if not batch:
+        given.notes.append(
+            "no running statistics (batch_stats) are in the file: its norms are taken as LayerNorm"
+        )
+    prenorm, modes = given.told("prenorm"), ("pool", "last")
+    if "decoder/layer2/kernel" in w:
+        mode = given.choice("mode", modes, known="pool")
+        given.notes.append(PAIRS)
+    else:
+        mode = given.word("mode", modes)
+    gates = {"gelu": {}, "full_glu": {"value": "out1", "gate": "out2"}}
+    fields, tensors = classifier(
+        w,
+        encoder,
+        ("norm", statistics if batch else None),
+        gates.get(activation, {"gate": "out2"}),
+        lambda layer: _layer(layer, given),
+    )
+    fields |= {"prenorm": prenorm, "output": _OUTPUTS[activation], "pooling": _POOLING[mode]}
     return fields, tensors

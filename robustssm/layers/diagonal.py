@@ -104,12 +104,10 @@ class GeneralDiagonal(KernelLayer):
         """
         A, dt = self.eigenvalues(), self.steps().reshape(self.d, -1)
         CB = self.factor * complex128(self.C).reshape(-1, *A.shape) * complex128(self.B)
-        if self.discretization in ("zoh", "bilinear"):
+        if self.discretization != "dss":
             z, held = discrete_diagonal(A, dt, self.discretization)
             return z, CB * held
         z = A * dt
-        if self.discretization == "impulse":
-            return z, CB
         inward = torch.where(A.real > 0, -z, z)
         x = (torch.exp(L * inward) - 1.0) * complex128(self.divisor)
         reciprocal = x.conj() / (x.real**2 + x.imag**2 + _EPSILON)

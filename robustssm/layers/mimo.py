@@ -2,7 +2,8 @@
 
     x_t = Abar x_{t-1} + Bbar u_t,   y_t = f Re(C x_t) + D u_t,
 
-f = 2 if one of each conjugate pair is stored, else 1. A bidirectional layer runs a second time
+f = 2 if one of each conjugate pair is stored, else 1. By the rule `impulse` Abar = exp(A dt) and
+Bbar = B, a system in discrete time if dt is 1. A bidirectional layer runs a second time
 from the end, x'_t = Abar x'_{t+1} + Bbar u_t, over the same inputs, u_t included, and adds
 f Re(C' x'_t).
 
@@ -45,6 +46,7 @@ class GeneralMIMO(SSMLayer):
     last; D (1, d). factor: 2 if one of each conjugate pair is stored, else 1.
     """
 
+    rules: tuple[str, ...] = ("zoh", "bilinear", "impulse")
     factor = 2
 
     def __init__(
@@ -136,7 +138,7 @@ class GeneralMIMO(SSMLayer):
         return LinearSystem(
             diagonal=doubled(A)[None],
             step=np.tile(step, 2)[None],
-            discretization=self.discretization,
+            discretization="bilinear" if self.discretization == "bilinear" else "zoh",
             dt=array(self.step_size())[:1],
             B=doubled(Bbar.T).T[None],
             C=doubled(C)[None],
@@ -150,6 +152,8 @@ class S5(Trained, GeneralMIMO):
     B = V^-1 B', C = C' V with Gaussian B', C' of variance 1 / fan-in.
     Parameters: log_dt, log_neg_real, imag (m,); B (m, d, 2); C (d, m, 2).
     """
+
+    rules = ("zoh", "bilinear")
 
     def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
         assert init.V is not None and init.V_inv is not None

@@ -33,8 +33,10 @@ _FAST = -700.0
 
 
 def discrete_diagonal(A: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tensor]:
-    """Return (log Abar, Bbar / B) for diagonal A and step dt, `zoh` or `bilinear`."""
+    """Return (log Abar, Bbar / B) for diagonal A and step dt: `zoh`, `bilinear` or `impulse`."""
     z = A * dt
+    if method == "impulse":
+        return z, torch.ones_like(z)
     if method == "zoh":
         # Of poles so fast that sinh overflows, e^z is 0 to the last bit: (e^z - 1) / A is exact.
         fast = z.real < _FAST

@@ -11,10 +11,11 @@ References: state-spaces/s4 (src/models/sequence/backbones, example.py), linderm
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustssm.errors import require_one_of
+from robustssm.errors import ShapeError, require_one_of
 from robustssm.layers import SSMLayer
 from robustssm.layers.diagonal import GeneralDiagonal
 from robustssm.layers.dplr import GeneralDPLR
@@ -37,10 +38,12 @@ _CHOICES = {
     "final_activation": tuple(ACTIVATIONS),
     "output": ("none", "linear", "glu", "half-glu1", "half-glu2", "full-glu"),
     "pooling": ("mean", "last", "first", "sum", "none"),
+    "pair": ("none", "joined", "compared"),
+    "head_activation": tuple(ACTIVATIONS),
 }
 # Fields that cards of earlier versions lack. A card has them where they are not the default, so
 # that a network which needs none of them keeps its content hash.
-_LATER = ("encoder_norm",)
+_LATER = ("encoder_norm", "pair", "head_width", "head_activation")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ class Blueprint:
     sample's end are zero. tokens: size of the vocabulary if the encoder is an embedding; then
     d_input is d_model, and the network takes what `embed` returns. encoder_norm: a norm stands
     between the encoder and the first block.
+    pair: a sample is two documents of equal length, one behind the other, each pooled by itself, to
+    a and b; the decoder takes what a head makes of [a, b] (`joined`: maps to head_width and half of
+    it) or of [a, b, a - b, a b] (`compared`: one map), with head_activation behind each.
     """
 
     source: str
@@ -80,6 +86,9 @@ class Blueprint:
     mask_padding: bool = False
     tokens: int = 0
     encoder_norm: bool = False
+    pair: str = "none"
+    head_width: int = 0
+    head_activation: str = "relu"
 
     def __post_init__(self) -> None:
         for key, allowed in _CHOICES.items():
@@ -106,7 +115,7 @@ class Blueprint:
             if type(value) is not kinds.get(key):
                 raise TypeError(f"its architecture has {key} {value!r:.80}")
         made = cls(mixers=tuple(mixers), **options)  # type: ignore[arg-type]
-        if min(made.feed_forward, made.tokens) < 0 or (made.tokens > 0) != (
+        if min(made.feed_forward, made.tokens, made.head_width) < 0 or (made.tokens > 0) != (
             made.encoder == "embedding"
         ):
             raise TypeError(f"its architecture has {made.tokens} tokens for {made.encoder}")
@@ -166,7 +175,13 @@ class SequenceModel(BlockClassifier):
         self.blocks = nn.ModuleList(SequenceBlock(b, i) for i in range(len(b.mixers)))
         final = b.norm if b.final_norm else "none"
         self.final_norm = Norm(final, b.d_model, b.norm_eps)
-        self.decoder = nn.Linear(b.d_model, b.d_output) if b.decoder else nn.Identity()
+        last = b.d_model
+        if b.pair != "none":
+            hidden = [b.head_width, b.head_width // 2][: 2 if b.pair == "joined" else 1]
+            widths = [(2 if b.pair == "joined" else 4) * last, *hidden]
+            self.head = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
+            last = widths[-1]
+        self.decoder = nn.Linear(last, b.d_output) if b.decoder else nn.Identity()
 
     def to_dict(self) -> dict[str, object]:
         """Return the blueprint, as on a checkpoint's card."""
@@ -178,13 +193,34 @@ class SequenceModel(BlockClassifier):
         lengths: valid steps of each sample, (batch,); pooling leaves out what is behind them.
         """
         self.check_input(x)
-        x = self.encoder_norm(self.encoder((x - self.mean) / self.std))
+        x = (x - self.mean) / self.std
+        if self.blueprint.pair == "none":
+            y = self._pooled(x, lengths)
+        else:
+            if lengths is not None or x.shape[1] % 2:
+                raise ShapeError(
+                    f"network: input has {x.shape[1]} steps{' and lengths' * (lengths is not None)}"
+                    ", expected two documents of equal length, one behind the other, no lengths"
+                )
+            y = self._compared(*(self._pooled(half) for half in x.chunk(2, dim=1)))
+        y = self._decoded(y)
+        return functional.log_softmax(y, dim=-1) if self.blueprint.log_softmax else y
+
+    def _pooled(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the pooled features of standardised inputs."""
+        x = self.encoder_norm(self.encoder(x))
         valid = steps_before(lengths, x)
         valid = None if valid is None else valid[..., None]
         for block in self.blocks:
             x = block(x, valid)
-        y = self._decoded(pooled(self.final_norm(x), lengths, self.blueprint.pooling))
-        return functional.log_softmax(y, dim=-1) if self.blueprint.log_softmax else y
+        return pooled(self.final_norm(x), lengths, self.blueprint.pooling)
+
+    def _compared(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return what the head makes of two documents' features (batch, d_model)."""
+        y = torch.cat([a, b] if self.blueprint.pair == "joined" else [a, b, a - b, a * b], dim=-1)
+        for linear in self.head:
+            y = ACTIVATIONS[self.blueprint.head_activation](linear(y))
+        return y
 
     def _decoded(self, x: Tensor) -> Tensor:
         if x.ndim == 3 or not self.blueprint.decoder:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
+from robustssm.checkpoints.imported import PAIRS, Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces import backbone
 from robustssm.checkpoints.state_spaces.frames import EXAMPLE, JACOBIAN
@@ -84,6 +84,8 @@ def _notes(
         notes.append(_LINEAR_BLOCKS)
     elif not normalised and not parts.fields.get("tokens"):
         notes.append("inputs are taken as the original's data loader gave them, normalised")
+    if parts.fields.get("pair"):
+        notes.append(PAIRS)
     dataset, train = ((config or {}).get(key) for key in ("dataset", "train"))
     if isinstance(dataset, Mapping):
         changes = [key for key in ("permute", "grayscale", "tokenize") if dataset.get(key)]

@@ -4,6 +4,7 @@ Reference: state-spaces/s4, src/tasks/encoders.py and src/tasks/decoders.py.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -72,7 +73,10 @@ def read_decoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
         name, own = named(value)
         missing = name in (None, "id")
         whole = Options(config, overrides, "network")
-        whole.require(missing or name in ("sequence", "nd"), "decoder", value, "sequence or nd")
+        known = missing or name in ("sequence", "nd", "retrieval")
+        whole.require(known, "decoder", value, "sequence, nd or retrieval")
+    if name == "retrieval" or "decoder.0.retrieval.classifier.0.weight" in w:
+        return _retrieval(w, Options(own, overrides, "decoder"), d)
     if missing:
         return {"decoder": False, "d_output": d, "pooling": "none"}, {}
     options = Options(own, overrides, "decoder")
@@ -86,6 +90,32 @@ def read_decoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
     classes = w.size("decoder.0.output_transform.weight")
     fields = {"decoder": True, "d_output": classes, "pooling": mode if pooled else "none"}
     return fields, w.affine("decoder.0.output_transform", "decoder", classes, d)
+
+
+def _retrieval(w: Weights, options: Options, d: int) -> Part:
+    """Return the fields and tensors of a decoder of two documents: nli tells the features."""
+    options.only("mode use_lengths nli activation d_model d_output")
+    head = w.scope("decoder.0.retrieval.classifier.")
+    # Linear maps at even places, activations between.
+    compared = "4.weight" not in head
+    options.overrides.flag("nli", known=compared)
+    said = options.get("nli", True)
+    options.require(not options.known or said == compared, "nli", said, str(compared))
+    activation = options.one_of("activation", ("relu", "gelu"), "relu", ask=True)
+    width = head.size("0.weight")
+    widths = [(4 if compared else 2) * d, width, *(() if compared else (width // 2,))]
+    tensors: dict[str, Tensor] = {}
+    for i, (inputs, outputs) in enumerate(pairwise(widths)):
+        tensors |= head.affine(str(2 * i), f"head.{i}", outputs, inputs)
+    last = str(2 * len(widths) - 2)
+    classes = head.size(f"{last}.weight")
+    tensors |= head.affine(last, "decoder", classes, widths[-1])
+    fields: dict[str, object] = {
+        **{"decoder": True, "d_output": classes, "head_width": width},
+        **{"pair": "compared" if compared else "joined", "head_activation": activation},
+        "pooling": options.word("mode", _POOLINGS, "last", ask=True),
+    }
+    return fields, tensors
 
 
 def _pooled(options: Options, config: Config) -> bool:

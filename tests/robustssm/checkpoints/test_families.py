@@ -21,7 +21,8 @@ from tests.robustssm.checkpoints.kernels import v4_diagonal, v4_dplr
 from tests.robustssm.checkpoints.networks import config, network_tensors
 from tests.robustssm.checkpoints.samples import flax_bytes
 from tests.robustssm.checkpoints.test_dss import layer as dss_layer
-from tests.robustssm.checkpoints.test_s5 import SAID, classifier
+from tests.robustssm.checkpoints.test_lru import classifier as lru_classifier
+from tests.robustssm.checkpoints.test_s5 import SAID, classifier, retrieval
 
 CLASSES = 3
 
@@ -92,12 +93,28 @@ def s5(folder: Path) -> tuple[Path, dict[str, str]]:
     return path, dict(SAID)
 
 
+def lru(folder: Path) -> tuple[Path, dict[str, str]]:
+    pytest.importorskip("msgpack", reason="flax files need msgpack")
+    path = folder / "variables.msgpack"
+    path.write_bytes(flax_bytes(nested(lru_classifier(Draw(5), True))))
+    return path, {"prenorm": "true", "pooling": "mean"}
+
+
+def pair(folder: Path) -> tuple[Path, dict[str, str]]:
+    pytest.importorskip("msgpack", reason="flax files need msgpack")
+    path = folder / "checkpoint_9"
+    path.write_bytes(flax_bytes({**nested(retrieval(Draw(6), True, CLASSES)), "step": 9}))
+    return path, {key: value for key, value in SAID.items() if key != "mode"}
+
+
 FAMILIES: dict[str, Callable[[Path], tuple[Path, dict[str, str]]]] = {
     "s4": s4,
     "s4d": s4d,
     "dss": dss,
     "example": example,
     "s5": s5,
+    "lru": lru,
+    "pair": pair,
 }
 
 

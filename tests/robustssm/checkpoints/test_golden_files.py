@@ -37,6 +37,15 @@ FILES: dict[str, tuple[str, dict[str, object]]] = {
     "mamba_tiny": ("mamba_tiny", {}),
 }
 
+# Of the second set, whose settings stand in a file beside each.
+SECOND = GOLDEN.with_name("golden2")
+OF_SECOND = (
+    "s5ptd_forceneg_bn_prenorm.variables.msgpack",
+    "s5ptd_forceneg_bn_prenorm.checkpoint_4",
+    "lru_bn_prenorm_mean.variables.msgpack",
+    "lru_ln_postnorm_last.variables.msgpack",
+)
+
 
 @pytest.mark.parametrize("name", FILES)
 @torch.no_grad()
@@ -67,3 +76,22 @@ def test_outputs_of_the_original(name: str) -> None:
         line += f", float64 {absolute:.1e} ({relative:.1e})"
         assert relative < 1e-9, line
     print(line)
+
+
+@pytest.mark.parametrize("name", OF_SECOND)
+@torch.no_grad()
+def test_logits_of_the_second_set(name: str) -> None:
+    """float32: 1e-5 of the largest logit; float64: 1e-9."""
+    entry = SECOND / name.partition(".")[0]
+    if not (SECOND / name).exists():
+        pytest.skip(f"reference values {name} are not beside this checkout")
+    said = dict(line.split("=") for line in entry.with_suffix(".set").read_text().split())
+    with np.load(f"{entry}_io.npz") as file:
+        held = {key: file[key] for key in file.files}
+    network, x = robustssm.load(SECOND / name, **said).network, torch.from_numpy(held["input"])
+    for key, allowed in (("logits", 1e-5), ("logits_f64", 1e-9)):
+        relative = float(np.abs(network(x).numpy() - held[key]).max() / np.abs(held[key]).max())
+        print(f"{name} {key}: {relative:.1e}")
+        assert relative < allowed
+        # In float32 the layers' parameters stay what they are, float64.
+        network, x = network.double(), x.double()

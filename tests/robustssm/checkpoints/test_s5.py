@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from robustssm.checkpoints import s5, s5_pytorch
-from robustssm.errors import RejectedInputError, UsageError
+from robustssm.errors import RejectedInputError, ShapeError, UsageError
 from robustssm.file_formats import Contents
 from robustssm.layers.mimo import GeneralMIMO
-from robustssm.networks.foreign import SequenceModel
+from robustssm.networks.foreign import Blueprint, SequenceModel
 from tests.robustssm.checkpoints.foreign import Draw, c128, f64, sigmoid
 from tests.robustssm.checkpoints.foreign import held as file_of
 from tests.robustssm.checkpoints.stored import Stored, entry, error
@@ -114,6 +114,8 @@ def layer_output(
     real = f64(t[f"{prefix}Lambda_re"])
     if told["clip_eigs"] == "true":
         real = np.minimum(real, -1e-4)
+    if told.get("force_neg") == "true":
+        real = -np.abs(real)
     A = real + 1j * f64(t[f"{prefix}Lambda_im"])
     dt = np.exp(f64(t[f"{prefix}log_step"])[:, 0]) * float(told.get("step_rescale", "1"))
     B = c128(t[f"{prefix}B"])
@@ -175,9 +177,8 @@ def dense(t: Mapping[str, Tensor], x: np.ndarray, name: str) -> np.ndarray:
     return x @ f64(t[f"params/{name}/kernel"]) + f64(t[f"params/{name}/bias"])
 
 
-def log_probabilities(
-    t: Mapping[str, Tensor], u: np.ndarray, told: Mapping[str, str]
-) -> np.ndarray:
+def features(t: Mapping[str, Tensor], u: np.ndarray, told: Mapping[str, str]) -> np.ndarray:
+    """What comes out of the last layer, (batch, L, H)."""
     x = dense(t, u, "encoder/encoder")
     for i in range(2):
         prefix = f"encoder/layers_{i}"
@@ -192,6 +193,13 @@ def log_probabilities(
             g = dense(t, g, f"{prefix}/out1") * sigmoid(dense(t, g, f"{prefix}/out2"))
         x = x + g
         x = x if told["prenorm"] == "true" else normed(t, x, f"{prefix}/norm")
+    return x
+
+
+def log_probabilities(
+    t: Mapping[str, Tensor], u: np.ndarray, told: Mapping[str, str]
+) -> np.ndarray:
+    x = features(t, u, told)
     y = dense(t, x.mean(1) if told["mode"] == "pool" else x[:, -1], "decoder")
     return y - np.log(np.exp(y).sum(-1, keepdims=True))
 
@@ -324,17 +332,83 @@ def test_tensors_that_do_not_fit(change: dict[str, Tensor | None], message: str)
 
 def test_growing_states_only_where_asked() -> None:
     held = classifier(Draw(0), "half_glu1", False)
-    held["params/encoder/layers_0/seq/Lambda_re"] = torch.full((P,), 0.1)
-    for told in ({"clip_eigs": "true"}, {"allow_unstable": "true"}):
+    held["params/encoder/layers_0/seq/Lambda_re"] = torch.tensor([0.1, -0.5, 0.7])
+    u, outputs = Draw(1)(2, L, 2).double(), []
+    ways = [{"clip_eigs": "true"}, {"allow_unstable": "true"}, {"force_neg": "true"}]
+    for told in (*ways, {"clip_eigs": "true", "force_neg": "true"}):
         own = {**SAID, **told}
         net = network(s5.build(file_of(held), own)).double()
-        u = Draw(1)(2, L, 2).double()
+        outputs.append(net(u).detach().numpy())
         expected = log_probabilities(held, u.numpy(), own)
-        np.testing.assert_allclose(net(u).detach().numpy(), expected, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(outputs[-1], expected, rtol=0, atol=1e-10)
+    # Three different functions; what is clipped has no sign left that could be flipped.
+    assert min(np.abs(outputs[i] - outputs[j]).max() for i, j in ((0, 1), (0, 2), (1, 2))) > 1e-3
+    assert np.array_equal(outputs[0], outputs[3])
+    for told in (SAID, {**SAID, "force_neg": "false"}):
+        with pytest.raises(RejectedInputError, match=r"2 entries .* give --set force_neg=true"):
+            s5.build(file_of(held), told)
+    with pytest.raises(UsageError, match="--set force_neg=true"):
+        s5.build(file_of(held), {})
+    with pytest.raises(UsageError) as caught:
+        s5.build(file_of(classifier(Draw(0), "half_glu1", False)), {})
+    assert "force_neg" not in str(caught.value)
 
 
-def test_retrieval_is_refused_by_name() -> None:
-    held = classifier(Draw(0), "gelu", False)
-    held["params/decoder/layer1/kernel"] = torch.zeros(4 * H, H)
-    with pytest.raises(UsageError, match="retrieval"):
-        s5.build(file_of(held), {**SAID, "activation_fn": "gelu"})
+def test_a_kernel_that_the_cosine_of_s5_ptd_made() -> None:
+    """1024 rows for one channel: each sees the same input, so that their sum is the encoder."""
+    held = classifier(Draw(0), "half_glu1", False)
+    rows = 0.1 * Draw(12)(1024, H)
+    held["params/encoder/encoder/kernel"] = rows
+    with pytest.raises(UsageError, match=r"1024 rows.*--set d_input=1 .*--set d_input=1024 if"):
+        s5.build(file_of(held), SAID)
+    u = Draw(11)(2, L, 1).double()
+    one = network(s5.build(file_of(held), {**SAID, "d_input": "1"})).double()(u)
+    wide = network(s5.build(file_of(held), {**SAID, "d_input": "1024"})).double()
+    torch.testing.assert_close(one, wide(u.expand(2, L, 1024)), rtol=0, atol=1e-5)
+
+
+def retrieval(draw: Draw, batch: bool, classes: int = 2) -> dict[str, Tensor]:
+    """A network of two documents; its head is small, that exp does not overflow."""
+    held, width = classifier(draw, "half_glu1", batch), 7
+    head = {"layer1/kernel": (4 * H, width), "layer1/bias": (width,)}
+    head |= {"layer2/kernel": (width, classes), "layer2/bias": (classes,)}
+    for name in ("kernel", "bias"):
+        del held[f"params/decoder/{name}"]
+    return held | {f"params/decoder/{key}": 0.02 * draw(*shape) for key, shape in head.items()}
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_two_documents_against_loops(batch: bool) -> None:
+    held = retrieval(Draw(13), batch)
+    told = {key: value for key, value in SAID.items() if key != "mode"}
+    imported = s5.build(file_of(held), told)
+    assert any("two documents" in note for note in imported.notes)
+    u = Draw(15)(3, 2 * L, 2).double()
+    a, b = (features(held, part, SAID).mean(1) for part in np.split(u.numpy(), 2, axis=1))
+    inner = dense(held, np.concatenate([a, b, a - b, a * b], axis=-1), "decoder/layer1")
+    y = dense(held, gelu_tanh(inner), "decoder/layer2")
+    expected = y - np.log(np.exp(y).sum(-1, keepdims=True))
+    net = network(imported).double()
+    np.testing.assert_allclose(net(u).detach().numpy(), expected, rtol=0, atol=1e-11)
+    swapped = net(torch.cat(u.chunk(2, dim=1)[::-1], dim=1))
+    assert float((swapped - net(u)).abs().max()) > 1e-3  # a - b has a sign
+    with pytest.raises(ShapeError, match="expected two documents of equal length"):
+        net(u[:, 1:])
+    with pytest.raises(UsageError, match="mode=last contradicts the file"):
+        s5.build(file_of(held), {**SAID, "mode": "last"})
+    again = Blueprint.from_dict(net.to_dict())
+    assert again == net.blueprint and again.pair == "compared"
+
+
+def test_networks_of_others_are_named() -> None:
+    """annotated-s4 has the names of S5's layers, one matrix per feature, under other places."""
+    held = {
+        "params/encoder/kernel": torch.zeros(1, H),
+        "params/layers_0/seq/Lambda_re": -torch.ones(P, H),
+        "params/layers_0/seq/Lambda_im": torch.ones(P, H),
+    }
+    with pytest.raises(UsageError, match=r"srush/annotated-s4, .*-m name=module\.py:function"):
+        s5.build(file_of(held), {})
+    moved = {f"params/mine{key[6:]}": v for key, v in flax_layer(Draw(0), "params/").items()}
+    with pytest.raises(UsageError, match=r"a network other than the original's"):
+        s5.build(file_of(moved), {})

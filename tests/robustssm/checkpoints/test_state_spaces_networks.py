@@ -1,5 +1,6 @@
 """Networks of state-spaces/s4 against a naive evaluation, and what is refused."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.robustssm.checkpoints.foreign import (
     Draw,
     L,
     f64,
+    gelu,
     held,
 )
 from tests.robustssm.checkpoints.networks import (
@@ -60,6 +62,50 @@ def test_backbones(norm: str, residual: str, mode: str, prenorm: bool) -> None:
     notes = state_spaces.build(held(t, options), {}).notes
     assert any("ema" in note for note in notes)
     assert any("permute" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("nli", "activation", "mode"), [(True, "gelu", "pool"), (False, "relu", "last")]
+)
+@torch.no_grad()
+def test_two_documents(nli: bool, activation: str, mode: str, tmp_path: Path) -> None:
+    """Retrieval: both halves of a sample by themselves, then the head on what they have pooled."""
+    t, width, draw = network_tensors("layer", "R", False), 6, Draw(21)
+    t = {key: value for key, value in t.items() if not key.startswith("decoder.")}
+    widths = [4 * D, width, 2] if nli else [2 * D, width, width // 2, 2]
+    place = "decoder.0.retrieval.classifier."
+    for i, (inputs, outputs) in enumerate(pairwise(widths)):
+        t[f"{place}{2 * i}.weight"], t[f"{place}{2 * i}.bias"] = (
+            draw(outputs, inputs),
+            draw(outputs),
+        )
+    u = torch.randn(3, 2 * L, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    a, b = (
+        pooled(naive(t, "layer", "R", False, part), mode) for part in np.split(u.numpy(), 2, axis=1)
+    )
+    y = np.concatenate([a, b, a - b, a * b] if nli else [a, b], axis=-1)
+    for i in range(len(widths) - 1):
+        y = y @ f64(t[f"{place}{2 * i}.weight"]).T + f64(t[f"{place}{2 * i}.bias"])
+        if i < len(widths) - 2:
+            y = gelu(y) if activation == "gelu" else np.maximum(y, 0.0)
+    options: dict[str, Any] = config("layer", "R", False, mode)
+    options["decoder"] = {"_name_": "retrieval", "mode": mode, "use_lengths": True, "nli": nli}
+    options["decoder"] |= {"activation": activation, "d_model": None}
+    said = {"prenorm": "false", "mode": mode, "residual": "R", "norm": "layer"}
+    with pytest.raises(UsageError, match=r"activation=relu\|gelu"):
+        state_spaces.build(held(t), said)
+    for contents, given in ((held(t, options), {}), (held(t), {**said, "activation": activation})):
+        imported = state_spaces.build(contents, given)
+        assert any("two documents" in note for note in imported.notes)
+        found = imported.network.double()(u).numpy()
+        np.testing.assert_allclose(found, y, rtol=0, atol=1e-10 * np.abs(y).max())
+    options["decoder"]["nli"] = not nli
+    with pytest.raises(UsageError, match="decoder option nli"):
+        state_spaces.build(held(t, options), {})
+    card = Card(imported.network.to_dict(), {}, "", "", 0, {}, None, 0, "test")
+    save_checkpoint(tmp_path / "pair.safetensors", imported.network, card)
+    again = load_checkpoint(tmp_path / "pair.safetensors").network
+    np.testing.assert_array_equal(again.double()(u).numpy(), found)
 
 
 @torch.no_grad()
