@@ -24,6 +24,7 @@ from robustssm.checkpoints.state_spaces.assemble import assembled
 from robustssm.checkpoints.state_spaces.kernels import Kernel, check_stable, pairs
 from robustssm.checkpoints.state_spaces.layers import Layer, cap, feedthrough, finished
 from robustssm.checkpoints.state_spaces.options import Options
+from robustssm.checkpoints.state_spaces.versions import is_kernel
 from robustssm.checkpoints.weights import Weights
 from robustssm.file_formats import Contents
 
@@ -48,7 +49,8 @@ _OPTIONS = (
 def recognises(contents: Contents) -> bool:
     """Return whether the tensors hold a kernel of the original DSS."""
     names = list(contents.tensors)
-    return any(n.endswith("kernel.W") for n in names) and any(n.endswith(_MARKERS) for n in names)
+    weights = any(is_kernel(name, ("kernel.W",)) for name in names)
+    return weights and any(is_kernel(name, _MARKERS) for name in names)
 
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:

@@ -23,7 +23,7 @@ from robustssm.checkpoints.imported import standardisation
 from robustssm.checkpoints.native import Checkpoint, unknown_checkpoint
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.file_formats import read_contents
+from robustssm.file_formats.wrappers import read_network
 from robustssm.layers.base import SSMLayer
 from robustssm.layers.own import OwnLayer, StateSpace, Steps
 from robustssm.networks.classifier import Classifier
@@ -109,12 +109,10 @@ def build_module(
     """
     who = f"module {path}:{function}"
     module = _made(path, function, who)
+    notes: tuple[str, ...] = (f"its weights are those that {function}() returns, no @weights.pth",)
     if weights is not None:
-        _load_strictly(module, weights, who)
+        notes, settings = _load_strictly(module, weights, settings, who)
     text = hashlib.sha256(path.read_bytes()).hexdigest()
-    notes = (
-        () if weights else (f"its weights are those that {function}() returns, no @weights.pth",)
-    )
     return _checkpoint(module, {"function": function, "source_sha256": text}, settings, who, notes)
 
 
@@ -224,9 +222,13 @@ def _beside(folder: str) -> Iterator[None]:
             sys.path.append(folder)
 
 
-def _load_strictly(module: nn.Module, weights: Path, who: str) -> None:
-    """Load a file's tensors; keys and shapes must be the module's own."""
-    tensors, own = read_contents(weights).tensors, module.state_dict()
+def _load_strictly(
+    module: nn.Module, weights: Path, settings: Mapping[str, str], who: str
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Load a file's tensors, keys and shapes the module's own; return notes, other settings."""
+    own = module.state_dict()
+    contents, rest = read_network(weights, settings, lambda c: c.tensors.keys() == own.keys())
+    tensors = contents.tensors
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or extra:
         raise RejectedInputError(
@@ -242,3 +244,4 @@ def _load_strictly(module: nn.Module, weights: Path, who: str) -> None:
         if not torch.isfinite(tensors[key]).all():
             raise RejectedInputError(f"checkpoint {weights}: {key} has NaN or infinite entries")
     module.load_state_dict(tensors, strict=True)
+    return contents.notes, rest

@@ -8,7 +8,8 @@ from robustssm.checkpoints import dss, lru, mamba, s5, s5_pytorch, state_spaces
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import Checkpoint, is_native, load_checkpoint, unknown_checkpoint
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.file_formats import Contents, read_contents
+from robustssm.file_formats import Contents
+from robustssm.file_formats.wrappers import read_network
 from robustssm.plugins import Table
 
 
@@ -41,13 +42,9 @@ _SHOWN = 4
 
 def importer_of(contents: Contents) -> Importer:
     """Return the importer of what a file holds; RejectedInputError if there is none."""
-    broken = []
-    for name in IMPORTERS:
-        try:
-            if IMPORTERS[name].recognises(contents):
-                return IMPORTERS[name]
-        except UsageError as error:
-            broken.append(f"; {error}")
+    importer, broken = _recognised(contents)
+    if importer is not None:
+        return importer
     names = ", ".join(list(contents.tensors)[:_SHOWN]) or "none"
     raise RejectedInputError(
         f"checkpoint {contents.path}: a {contents.container} file with {len(contents.tensors)} "
@@ -55,6 +52,18 @@ def importer_of(contents: Contents) -> Importer:
         f"({', '.join(IMPORTERS)}); load it by your own code, as in "
         f"name=module.py:function@{contents.path.name}{''.join(broken)}"
     )
+
+
+def _recognised(contents: Contents) -> tuple[Importer | None, list[str]]:
+    """Return the importer that recognises what a file holds, and which could not be tried."""
+    broken: list[str] = []
+    for name in IMPORTERS:
+        try:
+            if IMPORTERS[name].recognises(contents):
+                return IMPORTERS[name], broken
+        except UsageError as error:
+            broken.append(f"; {error}")
+    return None, broken
 
 
 def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Checkpoint:
@@ -71,8 +80,8 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
             settled = "its card says all that is needed"
             raise UsageError(f"checkpoint {path}: {settled}; drop --set {', '.join(given)}")
         return load_checkpoint(path)
-    contents = read_contents(path)
+    contents, rest = read_network(path, given, lambda held: _recognised(held)[0] is not None)
     importer = importer_of(contents)
-    imported = importer.build(contents, given)
+    imported = importer.build(contents, rest)
     training = {"source": importer.name, "family": imported.family, "settings": given}
-    return unknown_checkpoint(imported.network, training, imported.notes)
+    return unknown_checkpoint(imported.network, training, (*contents.notes, *imported.notes))

@@ -77,6 +77,8 @@ class Contents:
         Other plain values at the top level, such as epoch, acc, step.
     path : Path
         The file or folder.
+    notes : tuple of str
+        Sentences on what was left out.
     """
 
     container: str
@@ -84,6 +86,7 @@ class Contents:
     options: dict[str, object] = field(default_factory=dict)
     extra: dict[str, object] = field(default_factory=dict)
     path: Path = field(default_factory=Path)
+    notes: tuple[str, ...] = ()
 
 
 def shown(name: object) -> str:

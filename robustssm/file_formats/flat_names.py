@@ -56,3 +56,15 @@ class Flat(Generic[T]):
         if len(self.tensors) >= self.limits.tensors:
             raise ContentsError(f"holds more than {self.limits.tensors} tensors")
         self.tensors[name] = tensor
+
+
+def put(tree: dict[object, object], path: list[str], leaf: object) -> None:
+    """Put a leaf into nested tables; raises ContentsError if its place is taken."""
+    for key in path[:-1]:
+        inner = tree.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ContentsError(f"its metadata name {'.'.join(path)}, within another array")
+        tree = inner
+    if path[-1] in tree:
+        raise ContentsError(f"its metadata name {'.'.join(path)} twice")
+    tree[path[-1]] = leaf

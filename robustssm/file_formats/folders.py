@@ -1,18 +1,25 @@
-"""Folders: Hugging Face models, orbax checkpoints, and a flax checkpoint kept in a folder."""
+"""Folders: models of Hugging Face, accelerate and torch.distributed, orbax and flax checkpoints."""
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
+from robustssm.file_formats.distributed import METADATA as DISTRIBUTED
+from robustssm.file_formats.distributed import read_distributed
 from robustssm.file_formats.orbax import METADATA, read_orbax
 from robustssm.file_formats.plain_values import read_json
 
 CONFIG = "config.json"
-# Weights of a Hugging Face model, in the order in which its own loader takes them.
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+INDEX = ".index.json"
+# Weights of a Hugging Face model, in the order in which its own loader takes them; of accelerate.
+_HUB = ("model.safetensors", "pytorch_model.bin")
+_WEIGHTS = (*_HUB, "pytorch_model_fsdp.bin", "pytorch_model_fsdp_0")
+# Weights of a second model in a folder of accelerate.
+_SECOND = re.compile(r"(pytorch_)?model_\d+\.(safetensors|bin)|pytorch_model_fsdp_[1-9]\d*(\.bin)?")
 _STEP = re.compile(r"checkpoint_\d+")
 _FILES = 100_000
 
@@ -23,9 +30,12 @@ def read_folder(folder: Path, limits: Limits, read_file: ReadFile, inner: bool =
     """Return what a folder holds; raises ContentsError if it is unknown or ambiguous."""
     if (folder / METADATA).is_file():
         return read_orbax(folder, _size(folder, limits), limits)
-    if (folder / CONFIG).is_file():
-        return _read_hugging_face(folder, limits, read_file)
+    if (folder / DISTRIBUTED).is_file():
+        return read_distributed(folder, _size(folder, limits), limits)
     names = sorted(one.name for one in folder.iterdir())
+    places = [name for one in _WEIGHTS for name in (one, f"{one}{INDEX}") if name in names]
+    if places or CONFIG in names:
+        return _read_model(folder, places, limits, read_file)
     steps = [name for name in names if _STEP.fullmatch(name)]
     if len(steps) == 1 and not inner:
         path = folder / steps[0]
@@ -38,27 +48,33 @@ def read_folder(folder: Path, limits: Limits, read_file: ReadFile, inner: bool =
     problem = f"holds orbax checkpoints in {shown(', '.join(parts))}; give the path of one"
     require(not parts, problem)
     raise ContentsError(
-        f"a folder without {CONFIG}, {METADATA} or checkpoint_STEP (it holds "
+        f"a folder without {CONFIG}, {_HUB[0]}, {METADATA} or checkpoint_STEP (it holds "
         f"{shown(', '.join(names)) or 'nothing'}); give the path of the checkpoint in it"
     )
 
 
-def _read_hugging_face(folder: Path, limits: Limits, read_file: ReadFile) -> Contents:
-    """Return a model's tensors, from one file or several, its config.json as options."""
-    options = read_json(folder / CONFIG, limits)
-    for name in _WEIGHTS:
-        index = folder / f"{name}.index.json"
-        if (folder / name).is_file():
-            model = read_file(folder / name, limits)
-            return Contents("huggingface", model.tensors, options, model.extra, folder)
-        if index.is_file():
-            return Contents("huggingface", _sharded(index, limits, read_file), options, {}, folder)
-    raise ContentsError(
-        f"a folder with {CONFIG}, but no {' or '.join(_WEIGHTS)}; fetch the weights too"
-    )
+def _read_model(folder: Path, places: list[str], limits: Limits, read_file: ReadFile) -> Contents:
+    """Return a model's tensors, from the first of the places; options are its config.json."""
+    problem = f"a folder with {CONFIG}, but no {' or '.join(_HUB)}; fetch the weights too"
+    require(bool(places), problem)
+    several = sorted(one.name for one in folder.iterdir() if _SECOND.fullmatch(one.name))
+    problem = f"holds models in {places[0]}, {shown(', '.join(several))}; give the path of one"
+    require(not several, problem)
+    path = folder / places[0]
+    if path.is_dir():
+        model = read_folder(path, limits, read_file, inner=True)
+    else:
+        model = (
+            read_index(path, limits, read_file) if INDEX in path.name else read_file(path, limits)
+        )
+    notes = [f"read from {places[0]}; {one} beside it is not read" for one in places[1:]]
+    model = replace(model, path=folder, notes=(*model.notes, *notes))
+    if not (folder / CONFIG).is_file():
+        return model
+    return replace(model, container="huggingface", options=read_json(folder / CONFIG, limits))
 
 
-def _sharded(index: Path, limits: Limits, read_file: ReadFile) -> dict[str, Tensor]:
+def read_index(index: Path, limits: Limits, read_file: ReadFile) -> Contents:
     """Return the tensors of all shards, each in the shard that the index says."""
     places = read_json(index, limits).get("weight_map")
     if not isinstance(places, dict) or not places:
@@ -88,7 +104,7 @@ def _sharded(index: Path, limits: Limits, read_file: ReadFile) -> dict[str, Tens
             f"({shown(''.join(odd[:1]))}, ...); fetch the folder again",
         )
         tensors |= shard
-    return tensors
+    return Contents("shards", tensors, path=index)
 
 
 def _size(folder: Path, limits: Limits) -> int:

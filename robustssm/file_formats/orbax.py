@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
-from robustssm.file_formats.flat_names import is_name
+from robustssm.file_formats.flat_names import is_name, put
 from robustssm.file_formats.flax_trees import DTYPES, needed, variables
 from robustssm.file_formats.plain_values import read_json
 from robustssm.file_formats.storages import tensor_of
@@ -102,7 +102,7 @@ def read_orbax(folder: Path, size: int, limits: Limits) -> Contents:
     for entry in table.values():
         path = _path(entry)
         if path[0] != "opt_state":
-            _put(tree, path, _Stored(".".join(path)))
+            put(tree, path, _Stored(".".join(path)))
     store = _Store(folder, metadata, size, limits)
     tensors, extra = variables(tree, store, limits)
     return Contents("orbax", tensors, {}, extra, folder)
@@ -117,13 +117,3 @@ def _path(entry: object) -> list[str]:
         if not is_name(name) or "/" in name or "\\" in name or name in ("", ".", ".."):
             raise ContentsError(f"{METADATA} names {shown(name)}, expected the name of an array")
     return path
-
-
-def _put(tree: dict[object, object], path: list[str], leaf: _Stored) -> None:
-    for key in path[:-1]:
-        inner = tree.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise ContentsError(f"{METADATA} names {leaf.name}, within another array")
-        tree = inner
-    require(path[-1] not in tree, f"{METADATA} names {leaf.name} twice")
-    tree[path[-1]] = leaf

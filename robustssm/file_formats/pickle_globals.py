@@ -18,9 +18,10 @@ from robustssm.file_formats.contents import ContentsError, Limits, shown
 from robustssm.file_formats.storages import STORAGE_TYPES, TensorView, tensor_view
 
 # Nodes of omegaconf, dictionaries of argparse and Lightning (hyper-parameters are made of these),
-# data types and arrays of NumPy.
+# data types and arrays of NumPy, and the metadata of distributed checkpoints.
 _HELD = re.compile(
-    r"omegaconf\.\w+\.\w+|argparse\.Namespace|numpy\.dtype|numpy\._?core\.multiarray\._reconstruct|"
+    r"torch\.distributed\.(checkpoint|_shard\.sharded_tensor)\.\w+\.\w+|torch\.serialization\."
+    r"_get_layout|omegaconf\.\w+\.\w+|argparse\.Namespace|numpy\.dtype|numpy\._?core\.multiarray\._reconstruct|"
     r"(pytorch_lightning|lightning_fabric|lightning\.(pytorch|fabric))\.utilities"
     r"\.(parsing|data)\.AttributeDict"
 )
@@ -138,13 +139,13 @@ _PATHS = ("Posix", "Windows")
 
 
 def checked_key(key: object) -> object:
-    """Return a key of a table: a scalar, a name, or a short tuple of scalars.
+    """Return a key of a table: a scalar, a name, an object, or a short tuple of scalars.
 
     Raises ContentsError for others, above all nested tuples, whose hash follows them to any depth.
     """
     keys = key if isinstance(key, tuple) and len(key) <= 8 else (key,)
     for one in keys:
-        allowed = one is None or isinstance(one, str | float | bytes | Global)
+        allowed = one is None or isinstance(one, str | float | bytes | Global | Made)
         if not allowed and not (isinstance(one, int) and one.bit_length() < 64):
             raise ContentsError(
                 "its pickle has a table with keys that are neither names nor numbers"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from robustssm.errors import RejectedInputError
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require
+from robustssm.file_formats.distributed import METADATA
 from robustssm.file_formats.flax_msgpack import read_msgpack
-from robustssm.file_formats.folders import read_folder
+from robustssm.file_formats.folders import INDEX, read_folder, read_index
 from robustssm.file_formats.safetensors_file import read_safetensors
 from robustssm.file_formats.torch_legacy import START, read_legacy
 from robustssm.file_formats.torch_zip import read_zip
@@ -19,10 +20,10 @@ def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B
     """Return what a checkpoint holds, as plain data; nothing in it is executed.
 
     Reads torch files (zip and older), Lightning's among them; safetensors; flax checkpoints of
-    msgpack; folders of orbax, of Hugging Face, and with one flax checkpoint. Tensors are in memory,
-    contiguous, of the file's dtypes. Raises RejectedInputError if the path cannot be read, is
-    damaged, larger than the limits, or would run code; UsageError if a package that the format
-    needs is not installed.
+    msgpack; folders of orbax, of Hugging Face and accelerate, of torch.distributed.checkpoint, and
+    with one flax checkpoint. Tensors are in memory, contiguous, of the file's dtypes. Raises
+    RejectedInputError if the path cannot be read, is damaged, larger than the limits, or would run
+    code; UsageError if a package that the format needs is not installed.
 
     Parameters
     ----------
@@ -32,8 +33,12 @@ def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B
         How much is read.
     """
     try:
+        if path.suffix == ".distcp" or path.name == METADATA:
+            path = path.parent
         if path.is_dir():
             return read_folder(path, limits, read_file)
+        if path.name.endswith(INDEX):
+            return read_index(path, limits, read_file)
         return read_file(path, limits)
     except ContentsError as error:
         problem = " ".join(str(error).split())

@@ -1,5 +1,6 @@
 """Which tensors of a torch file are the network's, and what else it tells."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -7,12 +8,16 @@ from torch import Tensor
 
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import Flat, is_name
-from robustssm.file_formats.pickle_globals import Made
+from robustssm.file_formats.pickle_globals import Global, Made
 from robustssm.file_formats.plain_values import Plain
 from robustssm.file_formats.storages import TensorView
 
+# Beside it, Lightning's state_dict holds averages.
+_CURRENT = "current_model_state"
 # Where training scripts put the state_dict; Lightning's is the first.
-_STATES = ("state_dict", "model_state_dict", "model", "module", "net", "network")
+_STATES = ("state_dict", "model_state_dict", "model", "module", "net", "network", _CURRENT)
+# How averages of the weights are called, alone or in a word.
+AVERAGED = re.compile(r"(?<![A-Za-z])(ema|EMA|swa|SWA|avg|averaged?)(?![a-z])")
 _OPTIONS = ("hyper_parameters", "hparams")
 BIG_ENDIAN = "its numbers are not little-endian; save it again on a usual machine"
 
@@ -22,20 +27,19 @@ def contents(
 ) -> Contents:
     """Return tensors by name, hyper-parameters and other plain values of what a torch file holds.
 
-    The state_dict is the file itself, or stands at its top level under a usual name. Optimizer
-    states, callbacks and the like are left out.
+    The state_dict is the file itself, or stands at its top level under a usual name. Of several,
+    averages among them, each has its place as a prefix. Optimizer states and the like are left out.
     """
     if not isinstance(value, dict):
         kind = value.name if isinstance(value, Made) else value
         raise ContentsError(f"holds {shown(kind)}, expected a state_dict")
-    states = [key for key in _STATES if isinstance(value.get(key), dict) and _tensors(value[key])]
-    one_state = len(states) < 2 or states[0] == "state_dict"
-    held = ", ".join(states)
-    require(one_state, f"holds the states {held}, expected one; save the one that is meant alone")
+    states = _states(value)
     flat = Flat(".", _view, limits, _ONLY_TENSORS)
     if states:
-        rest = {key: one for key, one in value.items() if key != states[0]}
-        flat.take(value[states[0]])
+        rest = {key: one for key, one in value.items() if key not in states}
+        for place, table in states.items():
+            alone = len(states) == 1 and not AVERAGED.search(place)
+            flat.take(table, "" if alone else f"{place}.")
     else:
         rest = {key: one for key, one in value.items() if _is_scalar(one)}
         flat.take({key: one for key, one in value.items() if key not in rest})
@@ -59,6 +63,28 @@ def contents(
                 extra[key] = number
     tensors = {name: tensor(view) for name, view in flat.tensors.items()}
     return Contents("torch", tensors, options, extra, path)
+
+
+def _states(value: Mapping[object, object]) -> dict[str, Mapping[object, object]]:
+    """Return the tables of weights by their places: at the top, and averages in callbacks."""
+    places = {str(key): one for key, one in value.items() if key in _STATES or _averaged(key)}
+    callbacks = value.get("callbacks")
+    for key, state in callbacks.items() if isinstance(callbacks, dict) else ():
+        name = key.name if isinstance(key, Global) else key
+        for inner, one in state.items() if isinstance(state, dict) else ():
+            if _averaged(name) or _averaged(inner):
+                places[f"callbacks.{name}.{inner}"] = one
+    if _CURRENT in places and "state_dict" in places:
+        places["averaged"] = places.pop("state_dict")
+    return {
+        place: table if place in _STATES else {k: v for k, v in table.items() if not _is_scalar(v)}
+        for place, table in places.items()
+        if isinstance(table, dict) and _tensors(table)
+    }
+
+
+def _averaged(key: object) -> bool:
+    return isinstance(key, str) and AVERAGED.search(key) is not None
 
 
 _ONLY_TENSORS = (

@@ -3,7 +3,6 @@
 Reference: pytorch, torch/serialization.py (_save, _load), caffe2/serialize/inline_container.cc.
 """
 
-import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,17 +20,17 @@ _ENCRYPTED = 1
 _DAMAGED = "the zip file is damaged or cut short; fetch or save it again"
 
 
-class _Guarded(io.FileIO):
+class _Guarded:
     """A file that refuses to read much at once: zipfile reads its directory in one piece."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
-        super().__init__(file.fileno(), closefd=False)
-        self._most = most
+        self._read, self._most = file.read, most
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int | None = -1) -> bytes:
         """Return the next bytes; raises ContentsError if they are too many."""
         most = self._most + 1
-        data = super().read(most if size is None or size < 0 else min(size, most))
+        data = self._read(most if size is None or size < 0 else min(size, most))
         if len(data) > self._most:
             raise ContentsError(f"its zip directory takes more than {self._most} bytes")
         return data
@@ -92,6 +91,11 @@ class _Archive:
 
 def read_zip(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
     """Return what a torch zip file holds; raises ContentsError if it is none, or is damaged."""
+    return contents(path, *load_zip(file, size, limits), limits)
+
+
+def load_zip(file: BinaryIO, size: int, limits: Limits) -> tuple[object, Materialiser]:
+    """Return what was saved, and what makes tensors of its views; raises as `read_zip`."""
     archive = _Archive(file, size, limits)
     pickles = [name for name in archive.names if name.split("/")[1:] == ["data.pkl"]]
     kind = "arrays of NumPy" if any(n.endswith(".npy") for n in archive.names) else "no torch"
@@ -114,4 +118,4 @@ def read_zip(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
     def storage(view: StorageView) -> bytearray:
         return archive.read(f"{root}data/{view.key}", view.nbytes)
 
-    return contents(path, value, Materialiser(storage, size, limits), limits)
+    return value, Materialiser(storage, size, limits)

@@ -32,6 +32,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "card": ("m.safetensors", read_card),
     "contents": ("m.bin", read_contents),
     "config.json": ("config.json", lambda path: read_contents(path.parent)),
+    "distributed": (".metadata", lambda path: read_contents(path.parent)),
     "orbax": ("_METADATA", lambda path: read_contents(path.parent)),
     "data": ("x.npz", lambda path: load_task(f"file:{path}")),
     "parquet data": ("x.parquet", lambda path: load_task(f"hub:path={path}:inputs=x")),

@@ -11,7 +11,6 @@ from robustssm.checkpoints.state_spaces.frames import EXAMPLE, JACOBIAN
 from robustssm.checkpoints.state_spaces.layers import LayerReader, read_layer
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
-from robustssm.errors import UsageError
 from robustssm.file_formats import Contents
 
 _LINEAR_BLOCKS = (
@@ -33,7 +32,7 @@ def assembled(
     layer: reads the tensors of one layer; names: what `_name_` of a layer may be.
     """
     w = Weights(contents.tensors, contents.path)
-    config = _config(contents)
+    config = contents.options or None
     if EXAMPLE.fits(w):
         # example.py: minimal S4D layers, plain residuals; the file does not say `prenorm`.
         plain = Options({}, overrides)
@@ -54,19 +53,6 @@ def assembled(
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
     return Imported(network, _notes(contents, config, overrides, parts), family)
-
-
-def _config(contents: Contents) -> Mapping[str, object] | None:
-    """Return the file's hyper-parameters, None if it has none of a network."""
-    config = contents.options
-    if not config:
-        return None
-    if "model" not in config:
-        raise UsageError(
-            f"checkpoint {contents.path}: hyper-parameters hold {', '.join(list(config)[:6])}, "
-            "expected model; take the state_dict alone and give the options by --set"
-        )
-    return config
 
 
 def _notes(

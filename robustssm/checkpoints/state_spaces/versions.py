@@ -4,6 +4,8 @@ References: state-spaces/s4, tags v2, v3.0.0 and v4.x (src/models/sequence/ss/ke
 src/models/sequence/kernels/ssm.py), and its convert_v3_to_v4.py.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from robustssm.checkpoints.weights import Weights
@@ -56,11 +58,18 @@ _LAYOUTS = {
 }
 
 
+# Where layers stand in example.py, in the jacobian study, in a backbone; or at the top.
+_PLACE = re.compile(
+    r"(?:(?:s4_layers|mapping_layers)\.[^.]+\.|(?:model\.)?layers\.[^.]+\.layer\.|)(.*)"
+)
+
+
 def layout_of(layer: Weights) -> Layout | None:
     """Return the layout of a layer's tensors, None if there is none that is known."""
     return next((layout for marker, layout in _LAYOUTS.items() if marker in layer), None)
 
 
-def is_kernel(name: str) -> bool:
-    """Return whether a tensor's name ends like one that tells a layout."""
-    return any(name == marker or name.endswith(f".{marker}") for marker in _LAYOUTS)
+def is_kernel(name: str, markers: Iterable[str] = _LAYOUTS) -> bool:
+    """Return whether a name is a marker's where a network has its layers, or a layer alone."""
+    found = _PLACE.fullmatch(name)
+    return found is not None and found[1] in markers

@@ -136,7 +136,6 @@ def test_nested_tables_are_joined(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"model": state(), "net": state()}, "model, net"),
         ({"epoch": 3}, "no tensors"),
         ([torch.ones(2)], "expected a state_dict"),
         ({"w": torch.ones(2), "optimizer": {"param_groups": [1]}}, "expected tensors only"),

@@ -23,6 +23,7 @@ import torch
 
 from robustssm.errors import RejectedInputError
 from robustssm.file_formats import read_contents
+from tests.robustssm.checkpoints import distributed
 from tests.robustssm.checkpoints.samples import (
     GOLDEN,
     flax_bytes,
@@ -103,6 +104,15 @@ def _samples(folder: Path) -> dict[str, Path]:
     found["five.pt"] = folder / "five.pt"
     hugging_face(folder / "hf")
     found |= {"safetensors": folder / "hf" / "model.safetensors", "hf": folder / "hf"}
+    both = {
+        "state_dict": state(),
+        "ema": {"shadow": state(1)},
+        "callbacks": {"SWA": {"w": state()}},
+    }
+    torch.save(both, folder / "averages.ckpt")
+    found["averages.ckpt"] = folder / "averages.ckpt"
+    pieces = distributed.under("model", dict(state()))
+    found["distributed"] = distributed.write(folder / "distributed", pieces)
     try:
         (folder / "flax").write_bytes(flax_bytes({"step": 3, **variables(), "opt_state": {}}))
         found["flax"] = folder / "flax"
@@ -131,7 +141,9 @@ def _changed(path: Path, target: Path, draw: random.Random) -> Path:
             copy = target / one.relative_to(path)
             copy.parent.mkdir(parents=True, exist_ok=True)
             data = one.read_bytes()
-            copy.write_bytes(_mutated(data, draw) if one == chosen else data)
+            opcodes = one.name == ".metadata" and draw.random() < 0.75
+            mutated = _mutated_opcodes if opcodes else _mutated
+            copy.write_bytes(mutated(data, draw) if one == chosen else data)
         return target
     data = path.read_bytes()
     target.unlink(missing_ok=True)
