@@ -59,7 +59,7 @@ def sequence_network(
     overrides.finish()
     weights.finish()
     network = SequenceModel(Blueprint(source=source, **fields))  # type: ignore[arg-type]
-    network.load_state_dict({**tensors, **standard}, strict=True)
+    network.load_state_dict({**standard, **tensors}, strict=True)
     return network.eval().requires_grad_(False)
 
 

@@ -1,8 +1,7 @@
-"""Checkpoints of Mamba: folders of Hugging Face transformers and of state-spaces/mamba.
+"""Checkpoints of Mamba, Mamba-2 and FalconMamba: folders, and state dicts without config.json.
 
-Nothing is fetched and no code of the folder is run: the network is built from sizes, which must be
-those of the tensors. References: transformers 5, models/mamba; state-spaces/mamba,
-mamba_ssm/models/mixer_seq_simple.py. Licence of both: Apache-2.0.
+References: transformers 5, models/mamba, mamba2 and falcon_mamba; state-spaces/mamba,
+mamba_ssm/models/mixer_seq_simple.py and modules; johnma2006/mamba-minimal, model.py.
 """
 
 import math
@@ -12,139 +11,270 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.imported import Imported, standardisation
+from robustssm.checkpoints.imported import Imported, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
-from robustssm.errors import UsageError, require
+from robustssm.errors import UsageError
 from robustssm.file_formats import Contents
-from robustssm.networks.mamba import CONFIG, MambaModel
+from robustssm.networks.classifier import Classifier
+from robustssm.networks.foreign import mixer
 
-FACTORY = "load it by your own code: module.py:function@weights"
-_EMBEDDINGS = "backbone.embeddings.weight"
-_HEAD = "lm_head.weight"
-_OLD_EMBEDDINGS = "backbone.embedding.weight"
-# Sizes that the shape of a tensor tells, of the first layer or of the whole, and along which axis.
-_SIZES = {
-    "vocab_size": (_EMBEDDINGS, 0),
-    "hidden_size": (_EMBEDDINGS, 1),
-    "state_size": ("mixer.A_log", 1),
-    "conv_kernel": ("mixer.conv1d.weight", 2),
-    "time_step_rank": ("mixer.dt_proj.weight", 1),
+_OWN_CODE = "load it by your own code, module.py:function@weights"
+_FIRST = "layers.0.mixer.A_log"
+_SCORE, _HEAD, _TIED = "score.weight", "lm_head.weight", "tie_word_embeddings"
+_SOURCES = {"mamba": "Mamba", "mamba2": "Mamba-2", "falcon_mamba": "FalconMamba"}
+# What sizes and switches are called by transformers and by state-spaces/mamba.
+_NAMES = {
+    "layers": ("num_hidden_layers", "n_layer"),
+    "d": ("hidden_size", "d_model"),
+    "n": ("state_size", "d_state"),
+    "conv": ("conv_kernel", "d_conv"),
+    "rank": ("time_step_rank", "dt_rank"),
+    "heads": ("num_heads",),
+    "head_dim": ("head_dim", "headdim"),
+    "expand": ("expand",),
+    "bias": ("use_bias", "bias"),
+    "conv_bias": ("use_conv_bias", "conv_bias"),
 }
-# Tokens and the largest relative difference from the recurrence in float64: float32 rounding,
-# 1e-7, over the layers.
-_TRIED, _PARITY = 8, 1e-4
-# Options that have one value in every Mamba that is known here.
-_ONLY = {"use_mambapy": (False, True), "time_step_scale": (1.0,), "rms_norm": (True,)}
+# What an ssm_cfg may hold: what fixes the function, then what training and speed take.
+_CFG = {
+    *(names[-1] for names in _NAMES.values()),
+    *("layer", "d_ssm", "ngroups", "D_has_hdim", "rmsnorm", "norm_before_gate", "dt_limit"),
+    *("dt_min", "dt_max", "dt_init", "dt_scale", "dt_init_floor", "use_fast_path", "conv_init"),
+    *("A_init_range", "chunk_size", "use_mem_eff_path", "sequence_parallel"),
+}
+
+
+class _Said:
+    """What a config.json says, by the names of both code bases; nothing where there is none."""
+
+    def __init__(self, options: Mapping[str, Any], who: str, w: Weights) -> None:
+        cfg = options.get("ssm_cfg") or {}
+        w.require(isinstance(cfg, dict), f"config.json says ssm_cfg = {cfg!r:.80}")
+        self._w, self._options = w, {**options, **cfg}
+        # state-spaces/mamba, not a file of it that transformers wrote again
+        self.original = "d_model" in options and "model_type" not in options
+        layer = self.get("layer", kind=str, default="Mamba1")
+        of_layer = {"Mamba1": "mamba", "Mamba2": "mamba2"}.get(layer, layer)
+        self.kind = of_layer if self.original else self.get("model_type", kind=str)
+        odd = ["layer" if self.original else "model_type"]
+        odd = odd if self.kind not in (None, *_SOURCES) else []
+        odd += [
+            key for key in ("attn_layer_idx", "d_intermediate", "d_ssm") if self._options.get(key)
+        ]
+        silu = self._options.get("hidden_act", "silu") in ("silu", "swish")
+        odd += [*([] if silu else ["hidden_act"]), *sorted(cfg.keys() - _CFG)]
+        if odd:
+            shown = ", ".join(f"{key:.40} is {self._options.get(key)!r:.40}" for key in odd)
+            raise UsageError(f"{who}: {shown} in config.json, which is not supported; {_OWN_CODE}")
+
+    def get(self, *names: str, kind: type, default: Any = None) -> Any:
+        """Return what stands under the first of the names that is there; it has that type."""
+        for name in names:
+            value = self._options.get(name)
+            if value is not None:
+                fits = type(value) in ((int, float) if kind is float else (kind,))
+                self._w.require(fits, f"config.json says {name} = {value!r:.80}")
+                return value
+        return default
+
+    def check(self, sizes: Mapping[str, object]) -> None:
+        """Raise RejectedInputError if other sizes are said than the tensors have."""
+        for size in sizes.keys() & _NAMES.keys():
+            for name in _NAMES[size]:
+                told, own = self._options.get(name), sizes[size]
+                same = told in (own, None) or (size == "rank" and told == "auto")
+                self._w.require(same, f"config.json says {name} = {told!r:.80}, its tensors {own}")
+
+    def limit(self) -> tuple[float, float | None]:
+        """Return the smallest and largest step of Mamba-2; None for no largest."""
+        pair = self.get("dt_limit", "time_step_limit", kind=list, default=[0.0, math.inf])
+        try:
+            low, high = (float(v["__float__"] if isinstance(v, dict) else v) for v in pair)
+        except (TypeError, ValueError, LookupError):
+            low, high = math.nan, math.nan
+        fits = 0.0 <= low <= high and low < math.inf
+        self._w.require(fits, f"config.json says that steps are limited to {pair!r:.80}")
+        return low, None if high == math.inf else high
 
 
 def recognises(contents: Contents) -> bool:
-    """Return whether the tensors are those of a Mamba language model."""
-    names = contents.tensors
-    mixer = any(name.endswith(".mixer.A_log") for name in names)
-    return mixer and (_EMBEDDINGS in names or _OLD_EMBEDDINGS in names)
+    """Return whether the tensors are those of blocks of Mamba."""
+    return any(name.endswith(_FIRST) for name in contents.tensors)
 
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
-    """Return the network of a folder.
+    """Return the network of a folder or state dict.
 
-    Raises RejectedInputError if tensors are missing, left over, mis-shaped or not finite, or
-    its scan differs from the recurrence; UsageError if an option is not supported.
+    Raises RejectedInputError if tensors are missing, left over, mis-shaped or not finite;
+    UsageError if an option is not supported, or is needed.
     """
     given = Overrides(overrides, "Mamba", contents.path)
-    renamed = {_OLD_EMBEDDINGS: _EMBEDDINGS}
-    tensors = {renamed.get(name, name): value for name, value in contents.tensors.items()}
-    w = Weights(tensors, contents.path)
-    config = _config(w, contents.options, given)
-    tied = _tied(contents.options, tensors, w)
-    network = MambaModel(config, meta=True)
-    state: dict[str, Tensor] = {}
-    for name, value in network.lm.state_dict().items():
-        if name == _HEAD and tied and name not in w:  # the embeddings once more
-            state[f"lm.{_HEAD}"] = state[f"lm.{_EMBEDDINGS}"].clone()
-            continue
-        state[f"lm.{name}"] = w.take(name, tuple(value.shape)).float()
-    d = int(str(config["hidden_size"]))
-    state |= standardisation(given, d)
-    given.finish()
-    w.finish()
-    network.load_state_dict(state, strict=True, assign=True)
-    network.eval().requires_grad_(False)
-    _check_scan(network, w)
-    notes = (
+    w = Weights(contents.tensors, contents.path)
+    said = _Said(contents.options, given.who, w)
+    body = w.scope(next(n.removesuffix(_FIRST) for n in w.names() if n.endswith(_FIRST)))
+    named = "embedding.weight" if "embedding.weight" in body else "embeddings.weight"
+    kind = _kind(body.scope("layers.0.mixer."), said, given, named == "embeddings.weight")
+    told = said.get("layer_norm_epsilon", kind=float)
+    eps = given.number("layer_norm_epsilon", 1e-5, known=told, minimum=0.0)
+    table = body.take(named)
+    w.require(table.ndim == 2, f"{body.prefix}{named} has shape {list(table.shape)}")
+    tokens, d = table.shape
+    head = _head(body, w, said, given, kind, named)
+    norm = "layer" if "norm_f.bias" in body else "rms"
+    tensors = {"embedding.weight": table, **_norm(body, "norm_f", "final_norm.norm", d)}
+    mixers: list[dict[str, Any]] = []
+    while f"layers.{len(mixers)}.mixer.A_log" in body:
+        block, here = body.scope(f"layers.{len(mixers)}."), f"blocks.{len(mixers)}."
+        own = block.scope("mixer.")
+        options = mamba2(own, said, given, eps) if kind == "mamba2" else mamba1(own)
+        if kind == "falcon_mamba":
+            options["rms_eps"] = float(said.get("mixer_rms_eps", kind=float, default=1e-6))
+        tensors |= {f"{here}{key}": value for key, value in taken(own, d, options).items()}
+        tensors |= _norm(block, "norm", f"{here}norm.norm", d)
+        mixers.append(options)
+    said.check({**options, "d": d, "layers": len(mixers), "expand": options["inner"] / d})
+    vocabulary = said.get("vocab_size", kind=int, default=tokens)
+    multiple = max(1, said.get("pad_vocab_size_multiple", kind=int, default=1))
+    padded = -(-vocabulary // multiple) * multiple
+    w.require(padded == tokens, f"config.json says vocab_size = {padded}, its tensors {tokens}")
+    fields: dict[str, object] = {
+        **{"tokens": tokens, "d_input": d, "d_model": d, "d_output": len(head["decoder.weight"])},
+        **{"encoder": "embedding", "norm": norm, "norm_eps": eps, "prenorm": True},
+        **{"mixers": tuple(mixers), "activation": "none", "output": "none", "final_norm": True},
+        **{"pooling": "last", "decoder_bias": "decoder.bias" in head},
+    }
+    network = sequence_network(_SOURCES[kind], fields, tensors | head, given, w)
+    notes = [
         "tokens are perturbed at their embeddings; logits are those of the last step",
         "its layers depend on the input: no fixed transfer function, no resonance",
-    )
-    return Imported(network, notes, "mamba")
+    ]
+    if not contents.options:
+        of_kind = {"mamba2": ", dt_limit=(0, inf) and norm_before_gate=false"}
+        of_kind["falcon_mamba"] = " and mixer_rms_eps=1e-06"
+        notes.append(
+            f"without a config.json layer_norm_epsilon={eps:g}{of_kind.get(kind, '')} is assumed; "
+            "give the folder of both if it says otherwise"
+        )
+    return Imported(network, tuple(notes), "mamba")
 
 
-def _tied(options: Mapping[str, Any], tensors: Mapping[str, Tensor], w: Weights) -> bool:
-    """Return whether config.json says that the head is the embeddings; it is, if nothing is said.
+def of_card(config: object, tensors: Mapping[str, Tensor]) -> Classifier:
+    """Return the network of a native file of kind `mamba`, written before 2026-11-30."""
+    standard = {key: value for key, value in tensors.items() if key in ("mean", "std")}
+    held = {key.removeprefix("lm."): v for key, v in tensors.items() if key not in standard}
+    options = {**config, "model_type": "mamba", _TIED: False} if isinstance(config, dict) else {}
+    network = build(Contents("safetensors", held, options), {}).network
+    network.load_state_dict({**network.state_dict(), **standard})
+    return network
 
-    Raises RejectedInputError if the file has another head all the same: which of the two counts
-    depends on the code that loads them.
-    """
-    keys = ("tie_word_embeddings", "tie_embeddings")
-    said = [f"{key} = {options[key]}" for key in keys if key in options]
-    tied = all(bool(options.get(key, True)) for key in keys)
-    if _HEAD in w:
-        same = not tied or torch.equal(tensors[_HEAD], tensors[_EMBEDDINGS])
-        w.require(same, f"config.json says that {_HEAD} is tied, and it differs from {_EMBEDDINGS}")
+
+def mamba1(w: Weights) -> dict[str, Any]:
+    """Return the options of a mixer of Mamba, from the shapes of its tensors."""
+    sizes = {
+        **{"inner": w.size("A_log"), "n": w.size("A_log", 1)},
+        **{"rank": w.size("dt_proj.weight", 1), "conv": w.size("conv1d.weight", 2)},
+    }
+    w.require(min(sizes.values()) > 0, f"{w.prefix}: has no tensors that tell {', '.join(sizes)}")
+    biases = {"bias": "in_proj.bias" in w, "conv_bias": "conv1d.bias" in w}
+    return {"kind": "mamba", **sizes, **biases}
+
+
+def mamba2(w: Weights, said: _Said, given: Overrides, eps: float) -> dict[str, Any]:
+    """Return the options of a mixer of Mamba-2, from its tensors and what is said."""
+    inner, heads, conv = w.size("out_proj.weight", 1), w.size("A_log"), w.size("conv1d.weight", 2)
+    unsaid = 1 if said.original else None if said.kind is None else 8
+    known = said.get("n_groups", "ngroups", kind=int, default=unsaid)
+    groups = int(given.number("ngroups", known=known, minimum=1))
+    shared = w.size("conv1d.weight") - inner
+    fits = min(inner, heads, conv, shared) > 0 and shared % (2 * groups) == 0
+    fits = fits and inner % heads == 0 and heads % groups == 0
+    sizes = f"{inner} inner channels, {heads} heads, {shared} rows of B and C, {groups} groups"
+    given.missing()
+    w.require(fits, f"{w.prefix}: {sizes}, expected groups of equal size")
+    # transformers 4 and Mamba2Simple take one RMS of all channels, mamba_ssm and transformers 5 one
+    # of each group.
+    grouped, whole = "d_ssm/ngroups", "d_ssm"
+    version = said.get("transformers_version", kind=str, default="")
+    new = said.original or version.partition(".")[0] not in ("", *"01234")
+    chosen = grouped
+    if groups > 1 and "norm.weight" in w:
+        chosen = given.choice("group_size", (grouped, whole), known=grouped if new else None)
+    low, high = said.limit()
+    return {
+        **{"kind": "mamba2", "inner": inner, "n": shared // (2 * groups), "heads": heads},
+        **{"groups": groups, "conv": conv, "bias": "in_proj.bias" in w},
+        **{"conv_bias": "conv1d.bias" in w, "dt_limit": [low, high]},
+        "norm_eps": eps if "norm.weight" in w else 0.0,
+        "norm_groups": groups if chosen == grouped else 1,
+        "norm_before_gate": said.original
+        and said.get("norm_before_gate", kind=bool, default=False),
+    }
+
+
+def taken(w: Weights, d: int, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a mixer of these options, by their names in a block."""
+    with torch.device("meta"):
+        shapes = {key: tuple(v.shape) for key, v in mixer(d, options).state_dict().items()}
+    shapes["D"] = (w.size("D"),)  # of each head, or of each channel
+    named = {key: w.take("norm.weight" if key == "norm" else key, shapes[key]) for key in shapes}
+    inner, own = options["inner"], shapes["D"][0]
+    fits = own in (inner, options.get("heads"))
+    w.require(fits, f"{w.prefix}D has length {own}, expected one of each head or channel")
+    named["D"] = named["D"].repeat_interleave(inner // own)
+    return {f"ssm.{key}": value for key, value in named.items()}
+
+
+def _norm(w: Weights, name: str, here: str, d: int) -> dict[str, Tensor]:
+    """Return a norm's weight (d,), and its bias if it has one."""
+    if f"{name}.bias" in w:
+        return w.affine(name, here, d)
+    return {f"{here}.weight": w.take(f"{name}.weight", (d,))}
+
+
+def _kind(first: Weights, said: _Said, given: Overrides, transformers: bool) -> str:
+    """Return which network it is, by the tensors of the first mixer and what is said."""
+    if "dt_bias" in first:
+        kind: str = "mamba2"
+    elif said.kind is None and transformers:
+        # FalconMamba has the same tensors.
+        kind = given.choice("model_type", ("mamba", "falcon_mamba"))
     else:
-        w.require(tied, f"{_HEAD} is missing, expected it, as config.json says {', '.join(said)}")
-    return tied
+        kind = said.kind or "mamba"
+    fits = said.kind in (None, kind)
+    first.require(fits, f"config.json says that it is a {said.kind}, its tensors are a {kind}'s")
+    return kind
 
 
-def _config(w: Weights, options: Mapping[str, Any], given: Overrides) -> dict[str, object]:
-    """Return the sizes and options, all of them checked against the tensors."""
-    who = given.who
-    if not options:
-        raise UsageError(f"{who}: the tensors came without config.json; give the folder of both")
-    kind = options.get("model_type", "mamba")
-    cfg = options.get("ssm_cfg") or {}
-    variant = cfg.get("layer", "Mamba1") if isinstance(cfg, dict) else "Mamba1"
-    if kind != "mamba" or variant != "Mamba1" or options.get("attn_layer_idx"):
-        raise UsageError(f"{who}: is a {kind} ({variant}), expected a Mamba; {FACTORY}")
-    for name, allowed in _ONLY.items():
-        value = options.get(name, allowed[0])
-        require(value in allowed, f"{who}: option {name}", value, str(allowed[0]))
-    config = {key: options.get(key, default) for key, default in CONFIG.items()}
-    activation = config["hidden_act"]
-    require(activation == "silu", f"{who}: hidden_act", activation, f"silu; {FACTORY}")
-    first = {name.rpartition("layers.0.")[2]: w.shape(name) for name in w.names()}
-    layers = sum(name.endswith(".mixer.A_log") for name in w.names())
-    sizes: dict[str, Any] = {"num_hidden_layers": layers}
-    for key, (name, axis) in _SIZES.items():
-        shape = first.get(name, ())
-        w.require(len(shape) > axis, f"has no tensor of the right shape that tells {key}")
-        sizes[key] = shape[axis]
-    inner, hidden = first["mixer.A_log"][0], sizes["hidden_size"]
-    fits = inner % max(1, hidden) == 0
-    w.require(fits, f"{inner} inner channels are no multiple of {hidden}")
-    sizes["expand"] = inner // hidden
-    sizes["use_bias"] = "mixer.in_proj.bias" in first
-    sizes["use_conv_bias"] = "mixer.conv1d.bias" in first
-    said = {"hidden_size": "d_model", "num_hidden_layers": "n_layer"}
-    for key, size in sizes.items():
-        names = [name for name in (key, said.get(key, key)) if name in options]
-        told = options[names[0]] if names else size
-        if key == "time_step_rank" and told == "auto":
-            told = math.ceil(hidden / 16)
-        if key == "vocab_size" and "pad_vocab_size_multiple" in options:
-            multiple = int(str(options["pad_vocab_size_multiple"]))
-            told = -(-int(str(told)) // multiple) * multiple
-        w.require(told == size, f"config.json says {key} = {told}, its tensors {size}")
-    return {**config, **sizes}
-
-
-def _check_scan(network: MambaModel, w: Weights) -> None:
-    from robustssm.networks.mamba_steps import parity
-
-    assert network.tokens is not None
-    tokens = torch.arange(_TRIED)[None] % network.tokens
-    difference = parity(network, network.embed(tokens))
+def _head(
+    body: Weights, w: Weights, said: _Said, given: Overrides, kind: str, named: str
+) -> dict[str, Tensor]:
+    """Return the decoder: a classifier's or a language model's head, or the embeddings again."""
+    d = body.shape(named)[1]
+    if _SCORE in w:
+        weight = w.take(_SCORE, (w.size(_SCORE), d))
+        bias = {"decoder.bias": w.take("score.bias", weight.shape[:1])} if "score.bias" in w else {}
+        return {"decoder.weight": weight, **bias}
+    flags = {key: said.get(key, kind=bool) for key in (_TIED, "tie_embeddings")}
+    told = {key: value for key, value in flags.items() if value is not None}
+    embeddings = body.take(named)
+    if _HEAD in w:
+        head = w.take(_HEAD, embeddings.shape)
+        same = not told or not all(told.values()) or torch.equal(head, embeddings)
+        differs = f"config.json says that {_HEAD} is tied, and it differs from the embeddings"
+        w.require(same, differs)
+        return {"decoder.weight": head}
+    if not body.prefix and _TIED not in given:
+        raise UsageError(
+            f"{given.who}: is a backbone without a head ({_HEAD} or {_SCORE}), so that it has no "
+            f"class scores; --set {_TIED}=true takes its embeddings as the head, or, with a head "
+            f"of your own, {_OWN_CODE}"
+        )
+    known = all(told.values()) if told and body.prefix else None
+    default = True if said.kind in ("mamba", "falcon_mamba") else None
+    tied = given.flag(_TIED, default, known=known)
+    said_so = ", ".join(f"{key} = {value}" for key, value in told.items()) or f"{_TIED} = false"
     w.require(
-        difference <= _PARITY,
-        "the scan of the installed transformers differs from the recurrence by "
-        f"{difference:.1e} of the largest logit, expected at most {_PARITY:g}",
+        tied or given.pending, f"{_HEAD} is missing, expected it, as config.json says {said_so}"
     )
+    return {"decoder.weight": embeddings.clone()}

@@ -18,6 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from robustssm.checkpoints import mamba
 from robustssm.checkpoints.cards import (
     FORMAT,
     Card,
@@ -179,12 +180,6 @@ def _built(architecture: dict[str, object], shapes: Shapes) -> Classifier:
         blueprint = Blueprint.from_dict(architecture)
         check_blocks(len(blueprint.mixers), shapes)
         make: Callable[[], Classifier] = partial(SequenceModel, blueprint)
-    elif kind == "mamba":
-        from robustssm.networks.mamba import MambaModel, read_config
-
-        config = read_config(architecture.get("config"))
-        check_blocks(int(str(config["num_hidden_layers"])), shapes, "lm.backbone.layers.")
-        make = partial(MambaModel, config)
     else:
         raise ContentsError(f"its architecture is of kind {shown(repr(kind))}")
     with torch.device("meta"):  # shapes without numbers
@@ -208,8 +203,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     card, shapes, content = _read(path)
     try:
         tensors = load_tensors(content)
-        network = _built(card.architecture, shapes)
-        network.load_state_dict(tensors, strict=True)
+        if card.architecture.get("kind") == "mamba":
+            network = mamba.of_card(card.architecture.get("config"), tensors)
+        else:
+            network = _built(card.architecture, shapes)
+            network.load_state_dict(tensors, strict=True)
     except _WRONG as error:
         reason = " ".join(f"{error}".split())[:_SHOWN] or type(error).__name__
         raise RejectedInputError(f"checkpoint {path}: cannot be read ({reason})") from None

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from robustssm.errors import ShapeError
 from robustssm.layers.base import SSMLayer
 
+# Products that a decoder makes at a time.
+_PRODUCTS = 1 << 20
+
 
 class Classifier(nn.Module, ABC):
     """A network on raw inputs (batch, length, channels), normalised inside by mean and std.
@@ -71,8 +74,8 @@ class BlockClassifier(Classifier):
         return result
 
     def ssm_layers(self) -> list[SSMLayer]:
-        """Return the SSM layers in order."""
-        return [block.ssm for block in self.blocks]  # type: ignore[misc]
+        """Return the layers that have a step size, in order; selective ones have none."""
+        return [block.ssm for block in self.blocks if isinstance(block.ssm, SSMLayer)]
 
 
 def steps_before(lengths: Tensor | None, x: Tensor) -> Tensor | None:
@@ -123,7 +126,7 @@ def decoded(decoder: nn.Linear, pooled: Tensor) -> Tensor:
     """Return the logits of pooled features (batch, d_model).
 
     A sum over products instead of a matrix product, whose rounding would depend on the number of
-    samples in the batch.
+    samples in the batch; of so many classes at a time that the products take little memory.
 
     Parameters
     ----------
@@ -132,4 +135,7 @@ def decoded(decoder: nn.Linear, pooled: Tensor) -> Tensor:
     pooled : tensor (batch, d_model)
         One vector per sample.
     """
-    return (pooled[:, None, :] * decoder.weight).sum(-1) + decoder.bias
+    classes = max(1, _PRODUCTS // max(1, pooled.numel()))
+    parts = [(pooled[:, None] * part).sum(-1) for part in decoder.weight.split(classes)]
+    logits = torch.cat(parts, -1)
+    return logits if decoder.bias is None else logits + decoder.bias

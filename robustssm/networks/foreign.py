@@ -20,19 +20,22 @@ from robustssm.layers import SSMLayer
 from robustssm.layers.diagonal import GeneralDiagonal
 from robustssm.layers.dplr import GeneralDPLR
 from robustssm.layers.mimo import GeneralMIMO
+from robustssm.layers.selective import Mamba1, Mamba2, Selective
 from robustssm.networks.classifier import BlockClassifier, decoded, pooled, steps_before
 from robustssm.networks.foreign_parts import ACTIVATIONS, GEGLU, Norm, Output, Residual
 
 KIND = "sequence-model"
-MIXERS: dict[str, Callable[..., SSMLayer]] = {
+MIXERS: dict[str, Callable[..., SSMLayer | Selective]] = {
     "diagonal": GeneralDiagonal,
     "dplr": GeneralDPLR,
     "mimo": GeneralMIMO,
+    "mamba": Mamba1,
+    "mamba2": Mamba2,
 }
 
 _CHOICES = {
     "encoder": ("linear", "embedding", "none"),
-    "norm": ("layer", "batch", "group", "instance", "transposed-layer", "none"),
+    "norm": ("layer", "batch", "group", "instance", "transposed-layer", "rms", "none"),
     "residual": ("add", "none", "affine", "highway", "decay", "normalised"),
     "activation": tuple(ACTIVATIONS),
     "final_activation": tuple(ACTIVATIONS),
@@ -43,7 +46,7 @@ _CHOICES = {
 }
 # Fields that cards of earlier versions lack. A card has them where they are not the default, so
 # that a network which needs none of them keeps its content hash.
-_LATER = ("encoder_norm", "pair", "head_width", "head_activation")
+_LATER = ("encoder_norm", "pair", "head_width", "head_activation", "decoder_bias")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Blueprint:
 
     source: the code base, as in `state-spaces/s4 v4`; mixers: options of each SSM layer (see
     `mixer`); d_output: classes (channels if there is no decoder).
-    norm_eps: of layer, batch and group norm. residual `normalised` adds the normed input.
+    norm_eps: of layer, batch, group and RMS norm. residual `normalised` adds the normed input.
     output: what follows the activation g: nothing; linear; GLU of a linear map to 2 d; or S5's
     g sigmoid(W g), x sigmoid(W g), (V g) sigmoid(W g). feed_forward: s5-pytorch's second half of
     a block, norm and GEGLU. pooling `none`: one output per step. log_softmax: of the logits.
@@ -89,6 +92,7 @@ class Blueprint:
     pair: str = "none"
     head_width: int = 0
     head_activation: str = "relu"
+    decoder_bias: bool = True
 
     def __post_init__(self) -> None:
         for key, allowed in _CHOICES.items():
@@ -122,7 +126,7 @@ class Blueprint:
         return made
 
 
-def mixer(d: int, options: Mapping[str, object]) -> SSMLayer:
+def mixer(d: int, options: Mapping[str, object]) -> SSMLayer | Selective:
     """Return an SSM layer of d channels with parameters still to be loaded.
 
     options: `kind`, one of MIXERS, and what its class takes. Raises UsageError for other kinds.
@@ -181,7 +185,8 @@ class SequenceModel(BlockClassifier):
             widths = [(2 if b.pair == "joined" else 4) * last, *hidden]
             self.head = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
             last = widths[-1]
-        self.decoder = nn.Linear(last, b.d_output) if b.decoder else nn.Identity()
+        head = nn.Linear(last, b.d_output, bias=b.decoder_bias) if b.decoder else nn.Identity()
+        self.decoder: nn.Module = head
 
     def to_dict(self) -> dict[str, object]:
         """Return the blueprint, as on a checkpoint's card."""

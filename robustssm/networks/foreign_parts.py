@@ -48,6 +48,7 @@ class Norm(nn.Module):
             "group": lambda: nn.GroupNorm(1, d, eps),
             "instance": lambda: nn.InstanceNorm1d(d, eps),
             "transposed-layer": TransposedLayerNorm,
+            "rms": lambda: nn.RMSNorm(d, eps),
             "none": nn.Identity,
         }
         self.norm: nn.Module = makers[kind]()

@@ -1,11 +1,6 @@
-"""Mamba step by step in float64, and its layers frozen at one step.
+"""Selective layers frozen at one step of one sample.
 
-A mixer with E inner channels and N states, at step t of one sample,
-
-    dt = softplus(W_dt x_dt + b),  h = exp(dt A) h + dt B u,  y = C h + D u,
-
-with B, C and x_dt linear maps of u. Frozen at a step, dt, B and C are constants, and channel e has
-the transfer function
+There dt, B and C are constants, and channel e has the transfer function
 
     H_e(z) = D_e + sum_n C_n dt_e B_n / (1 - exp(dt_e A_en) / z),  z = e^{i theta}.
 
@@ -15,14 +10,15 @@ has another one, and a perturbation of the input moves dt, B and C as well.
 Reference: arXiv 2312.00752, section 3.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from robustssm.networks.mamba import MambaModel
+from robustssm.errors import UsageError
+from robustssm.layers.selective import Selective
+from robustssm.networks.foreign import SequenceBlock, SequenceModel
 
 
 @dataclass(frozen=True)
@@ -48,70 +44,24 @@ class Frozen:
         return H
 
 
-def _norm(norm: Any, x: Tensor) -> Tensor:
-    scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.variance_epsilon)
-    result: Tensor = norm.weight.double() * x * scale
-    return result
-
-
-def _linear(layer: Any, x: Tensor) -> Tensor:
-    bias = None if layer.bias is None else layer.bias.double()
-    return functional.linear(x, layer.weight.double(), bias)
-
-
-def _selective(mixer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return u, gate (batch, L, E), dt (batch, L, E), B and C (batch, L, N) of normed input x."""
-    u, gate = _linear(mixer.in_proj, x).chunk(2, dim=-1)
-    k = mixer.conv1d.weight.shape[-1]
-    bias = None if mixer.conv1d.bias is None else mixer.conv1d.bias.double()
-    weight = mixer.conv1d.weight.double()
-    padded = functional.pad(u.transpose(1, 2), (k - 1, 0))
-    u = functional.conv1d(padded, weight, bias, groups=len(weight)).transpose(1, 2)
-    u = mixer.act(u)
-    n, rank = mixer.A_log.shape[1], mixer.dt_proj.weight.shape[1]
-    steps, B, C = _linear(mixer.x_proj, u).split([rank, n, n], dim=-1)
-    return u, gate, functional.softplus(_linear(mixer.dt_proj, steps)), B, C
-
-
-def _mixed(mixer: Any, x: Tensor) -> Tensor:
-    """Return a mixer's output (batch, L, hidden) of its normed input, step by step."""
-    u, gate, dt, B, C = _selective(mixer, x)
-    A = -torch.exp(mixer.A_log.double())
-    h = torch.zeros(len(u), *A.shape, dtype=torch.float64)
-    outputs = []
-    for t in range(u.shape[1]):
-        step = dt[:, t, :, None]
-        h = torch.exp(step * A) * h + step * B[:, t, None, :] * u[:, t, :, None]
-        outputs.append((h * C[:, t, None, :]).sum(-1))
-    y = torch.stack(outputs, dim=1) + mixer.D.double() * u
-    return _linear(mixer.out_proj, y * mixer.act(gate))
-
-
 @torch.no_grad()
-def recurrence(model: MambaModel, x: Tensor) -> Tensor:
-    """Return the logits (batch, vocabulary) of embeddings x, step by step in float64."""
-    x = (x.double() - model.mean.double()) / model.std.double()
-    for block in model.blocks:
-        x = x + _mixed(block.mixer, _norm(block.norm, x))
-    return _linear(model.lm.lm_head, _norm(model.lm.backbone.norm_f, x)[:, -1])
+def local_system(model: SequenceModel, x: Tensor, layer: int, step: int) -> Frozen:
+    """Return a layer frozen at a step of inputs x (length, d_input), such as embeddings.
 
-
-@torch.no_grad()
-def parity(model: MambaModel, x: Tensor) -> float:
-    """Return the largest difference of scan and recurrence, relative to the largest logit."""
-    expected = recurrence(model, x)
-    return float((model(x).double() - expected).abs().max() / expected.abs().max())
-
-
-@torch.no_grad()
-def local_system(model: MambaModel, x: Tensor, layer: int, step: int) -> Frozen:
-    """Return a layer frozen at a step of embeddings x (length, hidden size); both count from 0."""
-    values = (x.double()[None] - model.mean.double()) / model.std.double()
+    layer, step: count from 0. Raises UsageError if the layer is not a selective one.
+    """
+    model = deepcopy(model).double().eval()
+    y = model.encoder_norm(model.encoder((x.double()[None] - model.mean) / model.std))
     for before in model.blocks[:layer]:
-        values = values + _mixed(before.mixer, _norm(before.norm, values))
-    block: Any = model.blocks[layer]
-    _, _, dt, B, C = _selective(block.mixer, _norm(block.norm, values))
-    A = -torch.exp(block.mixer.A_log.double())
-    dt_e = dt[0, step]
-    weights = dt_e[:, None] * (B[0, step] * C[0, step])
-    return Frozen(torch.exp(dt_e[:, None] * A), weights, block.mixer.D.double(), dt_e)
+        y = before(y)
+    block = model.blocks[layer]
+    assert isinstance(block, SequenceBlock)
+    ssm = block.ssm
+    if not isinstance(ssm, Selective):
+        raise UsageError(f"layer {layer}: is a {type(ssm).__name__}, expected a selective one")
+    s = ssm.select(block.norm(y) if block.prenorm else y)
+    of_head, of_group = ssm.inner // ssm.heads, ssm.inner // ssm.groups
+    dt = s.dt[0, step].repeat_interleave(of_head)[:, None]
+    A = ssm.A.repeat_interleave(of_head, 0)
+    BC = (s.B[0, step] * s.C[0, step]).repeat_interleave(of_group, 0)
+    return Frozen(torch.exp(dt * A).expand_as(BC), dt * BC, ssm.D, dt[:, 0])
