@@ -4,7 +4,6 @@ References: transformers 5, models/mamba, mamba2 and falcon_mamba; state-spaces/
 mamba_ssm/models/mixer_seq_simple.py and modules; johnma2006/mamba-minimal, model.py.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,95 +11,24 @@ import torch
 from torch import Tensor
 
 from robustssm.checkpoints.imported import Imported, sequence_network
+from robustssm.checkpoints.mamba_config import OWN_CODE, SOURCES, Said
 from robustssm.checkpoints.overrides import Overrides
+from robustssm.checkpoints.state_spaces.frames import JACOBIAN
+from robustssm.checkpoints.state_spaces.layers import Layer
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 from robustssm.file_formats import Contents
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.foreign import mixer
 
-_OWN_CODE = "load it by your own code, module.py:function@weights"
-_FIRST = "layers.0.mixer.A_log"
+_FIRST, _S6 = "layers.0.mixer.A_log", "mapping_layers.0.A_log"
 _SCORE, _HEAD, _TIED = "score.weight", "lm_head.weight", "tie_word_embeddings"
-_SOURCES = {"mamba": "Mamba", "mamba2": "Mamba-2", "falcon_mamba": "FalconMamba"}
-# What sizes and switches are called by transformers and by state-spaces/mamba.
-_NAMES = {
-    "layers": ("num_hidden_layers", "n_layer"),
-    "d": ("hidden_size", "d_model"),
-    "n": ("state_size", "d_state"),
-    "conv": ("conv_kernel", "d_conv"),
-    "rank": ("time_step_rank", "dt_rank"),
-    "heads": ("num_heads",),
-    "head_dim": ("head_dim", "headdim"),
-    "expand": ("expand",),
-    "bias": ("use_bias", "bias"),
-    "conv_bias": ("use_conv_bias", "conv_bias"),
-}
-# What an ssm_cfg may hold: what fixes the function, then what training and speed take.
-_CFG = {
-    *(names[-1] for names in _NAMES.values()),
-    *("layer", "d_ssm", "ngroups", "D_has_hdim", "rmsnorm", "norm_before_gate", "dt_limit"),
-    *("dt_min", "dt_max", "dt_init", "dt_scale", "dt_init_floor", "use_fast_path", "conv_init"),
-    *("A_init_range", "chunk_size", "use_mem_eff_path", "sequence_parallel"),
-}
-
-
-class _Said:
-    """What a config.json says, by the names of both code bases; nothing where there is none."""
-
-    def __init__(self, options: Mapping[str, Any], who: str, w: Weights) -> None:
-        cfg = options.get("ssm_cfg") or {}
-        w.require(isinstance(cfg, dict), f"config.json says ssm_cfg = {cfg!r:.80}")
-        self._w, self._options = w, {**options, **cfg}
-        # state-spaces/mamba, not a file of it that transformers wrote again
-        self.original = "d_model" in options and "model_type" not in options
-        layer = self.get("layer", kind=str, default="Mamba1")
-        of_layer = {"Mamba1": "mamba", "Mamba2": "mamba2"}.get(layer, layer)
-        self.kind = of_layer if self.original else self.get("model_type", kind=str)
-        odd = ["layer" if self.original else "model_type"]
-        odd = odd if self.kind not in (None, *_SOURCES) else []
-        odd += [
-            key for key in ("attn_layer_idx", "d_intermediate", "d_ssm") if self._options.get(key)
-        ]
-        silu = self._options.get("hidden_act", "silu") in ("silu", "swish")
-        odd += [*([] if silu else ["hidden_act"]), *sorted(cfg.keys() - _CFG)]
-        if odd:
-            shown = ", ".join(f"{key:.40} is {self._options.get(key)!r:.40}" for key in odd)
-            raise UsageError(f"{who}: {shown} in config.json, which is not supported; {_OWN_CODE}")
-
-    def get(self, *names: str, kind: type, default: Any = None) -> Any:
-        """Return what stands under the first of the names that is there; it has that type."""
-        for name in names:
-            value = self._options.get(name)
-            if value is not None:
-                fits = type(value) in ((int, float) if kind is float else (kind,))
-                self._w.require(fits, f"config.json says {name} = {value!r:.80}")
-                return value
-        return default
-
-    def check(self, sizes: Mapping[str, object]) -> None:
-        """Raise RejectedInputError if other sizes are said than the tensors have."""
-        for size in sizes.keys() & _NAMES.keys():
-            for name in _NAMES[size]:
-                told, own = self._options.get(name), sizes[size]
-                same = told in (own, None) or (size == "rank" and told == "auto")
-                self._w.require(same, f"config.json says {name} = {told!r:.80}, its tensors {own}")
-
-    def limit(self) -> tuple[float, float | None]:
-        """Return the smallest and largest step of Mamba-2; None for no largest."""
-        pair = self.get("dt_limit", "time_step_limit", kind=list, default=[0.0, math.inf])
-        try:
-            low, high = (float(v["__float__"] if isinstance(v, dict) else v) for v in pair)
-        except (TypeError, ValueError, LookupError):
-            low, high = math.nan, math.nan
-        fits = 0.0 <= low <= high and low < math.inf
-        self._w.require(fits, f"config.json says that steps are limited to {pair!r:.80}")
-        return low, None if high == math.inf else high
+_SELECTIVE = "its layers depend on the input: no fixed transfer function, no resonance"
 
 
 def recognises(contents: Contents) -> bool:
     """Return whether the tensors are those of blocks of Mamba."""
-    return any(name.endswith(_FIRST) for name in contents.tensors)
+    return any(name == _S6 or name.endswith(_FIRST) for name in contents.tensors)
 
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
@@ -111,7 +39,9 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """
     given = Overrides(overrides, "Mamba", contents.path)
     w = Weights(contents.tensors, contents.path)
-    said = _Said(contents.options, given.who, w)
+    if _S6 in w:
+        return _s6(w, given)
+    said = Said(contents.options, given.who, w)
     body = w.scope(next(n.removesuffix(_FIRST) for n in w.names() if n.endswith(_FIRST)))
     named = "embedding.weight" if "embedding.weight" in body else "embeddings.weight"
     kind = _kind(body.scope("layers.0.mixer."), said, given, named == "embeddings.weight")
@@ -122,6 +52,11 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     tokens, d = table.shape
     head = _head(body, w, said, given, kind, named)
     norm = "layer" if "norm_f.bias" in body else "rms"
+    if said.original:
+        rms = said.get("rms_norm", kind=bool, default=True)
+        w.require(
+            rms == (norm == "rms"), f"config.json says rms_norm = {rms}, its norms are {norm}"
+        )
     tensors = {"embedding.weight": table, **_norm(body, "norm_f", "final_norm.norm", d)}
     mixers: list[dict[str, Any]] = []
     while f"layers.{len(mixers)}.mixer.A_log" in body:
@@ -133,9 +68,13 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         tensors |= {f"{here}{key}": value for key, value in taken(own, d, options).items()}
         tensors |= _norm(block, "norm", f"{here}norm.norm", d)
         mixers.append(options)
+    if kind == "mamba2":
+        said.check({"head_dim": options["inner"] // options["heads"]})
     said.check({**options, "d": d, "layers": len(mixers), "expand": options["inner"] / d})
     vocabulary = said.get("vocab_size", kind=int, default=tokens)
-    multiple = max(1, said.get("pad_vocab_size_multiple", kind=int, default=1))
+    multiple = max(
+        1, said.get("pad_vocab_size_multiple", kind=int, default=8 if said.original else 1)
+    )
     padded = -(-vocabulary // multiple) * multiple
     w.require(padded == tokens, f"config.json says vocab_size = {padded}, its tensors {tokens}")
     fields: dict[str, object] = {
@@ -144,10 +83,10 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         **{"mixers": tuple(mixers), "activation": "none", "output": "none", "final_norm": True},
         **{"pooling": "last", "decoder_bias": "decoder.bias" in head},
     }
-    network = sequence_network(_SOURCES[kind], fields, tensors | head, given, w)
+    network = sequence_network(SOURCES[kind], fields, tensors | head, given, w)
     notes = [
         "tokens are perturbed at their embeddings; logits are those of the last step",
-        "its layers depend on the input: no fixed transfer function, no resonance",
+        _SELECTIVE,
     ]
     if not contents.options:
         of_kind = {"mamba2": ", dt_limit=(0, inf) and norm_before_gate=false"}
@@ -169,6 +108,24 @@ def of_card(config: object, tensors: Mapping[str, Tensor]) -> Classifier:
     return network
 
 
+def _s6(w: Weights, given: Overrides) -> Imported:
+    """Return a classifier of Mamba's mixers in the frame of the jacobian study."""
+
+    def layer(one: Weights) -> Layer:
+        options, d = mamba1(one), one.size("out_proj.weight")
+        plain = {"activation": "none", "output": "none"}
+        return Layer(d, options, taken(one, d, options), plain, "mamba", "")
+
+    parts = JACOBIAN.read(w, layer)
+    network = sequence_network("S6", parts.fields, parts.tensors, given, w)
+    said = (
+        "read as the S6 of jacobian-role-in-mamba-robustness: a norm behind the encoder and each "
+        "residual, mean over time; pixels in [0, 1], and an image (3, H, W) as its view (H W, 3), "
+        "nothing transposed"
+    )
+    return Imported(network, (said, _SELECTIVE), "mamba")
+
+
 def mamba1(w: Weights) -> dict[str, Any]:
     """Return the options of a mixer of Mamba, from the shapes of its tensors."""
     sizes = {
@@ -180,7 +137,7 @@ def mamba1(w: Weights) -> dict[str, Any]:
     return {"kind": "mamba", **sizes, **biases}
 
 
-def mamba2(w: Weights, said: _Said, given: Overrides, eps: float) -> dict[str, Any]:
+def mamba2(w: Weights, said: Said, given: Overrides, eps: float) -> dict[str, Any]:
     """Return the options of a mixer of Mamba-2, from its tensors and what is said."""
     inner, heads, conv = w.size("out_proj.weight", 1), w.size("A_log"), w.size("conv1d.weight", 2)
     unsaid = 1 if said.original else None if said.kind is None else 8
@@ -192,20 +149,26 @@ def mamba2(w: Weights, said: _Said, given: Overrides, eps: float) -> dict[str, A
     sizes = f"{inner} inner channels, {heads} heads, {shared} rows of B and C, {groups} groups"
     given.missing()
     w.require(fits, f"{w.prefix}: {sizes}, expected groups of equal size")
+    normed = "norm.weight" in w
     # transformers 4 and Mamba2Simple take one RMS of all channels, mamba_ssm and transformers 5 one
     # of each group.
     grouped, whole = "d_ssm/ngroups", "d_ssm"
     version = said.get("transformers_version", kind=str, default="")
     new = said.original or version.partition(".")[0] not in ("", *"01234")
     chosen = grouped
-    if groups > 1 and "norm.weight" in w:
+    if groups > 1 and normed:
         chosen = given.choice("group_size", (grouped, whole), known=grouped if new else None)
-    low, high = said.limit()
+    expected = said.get("rmsnorm", kind=bool, default=normed if said.kind is None else True)
+    w.require(
+        normed == expected,
+        f"{w.prefix}norm.weight is {'there' if normed else 'missing'}, "
+        f"config.json says rmsnorm = {expected}",
+    )
     return {
         **{"kind": "mamba2", "inner": inner, "n": shared // (2 * groups), "heads": heads},
         **{"groups": groups, "conv": conv, "bias": "in_proj.bias" in w},
-        **{"conv_bias": "conv1d.bias" in w, "dt_limit": [low, high]},
-        "norm_eps": eps if "norm.weight" in w else 0.0,
+        **{"conv_bias": "conv1d.bias" in w, "dt_limit": list(said.limit())},
+        "norm_eps": eps if normed else None,
         "norm_groups": groups if chosen == grouped else 1,
         "norm_before_gate": said.original
         and said.get("norm_before_gate", kind=bool, default=False),
@@ -232,7 +195,7 @@ def _norm(w: Weights, name: str, here: str, d: int) -> dict[str, Tensor]:
     return {f"{here}.weight": w.take(f"{name}.weight", (d,))}
 
 
-def _kind(first: Weights, said: _Said, given: Overrides, transformers: bool) -> str:
+def _kind(first: Weights, said: Said, given: Overrides, transformers: bool) -> str:
     """Return which network it is, by the tensors of the first mixer and what is said."""
     if "dt_bias" in first:
         kind: str = "mamba2"
@@ -240,14 +203,14 @@ def _kind(first: Weights, said: _Said, given: Overrides, transformers: bool) -> 
         # FalconMamba has the same tensors.
         kind = given.choice("model_type", ("mamba", "falcon_mamba"))
     else:
-        kind = said.kind or "mamba"
+        kind = "falcon_mamba" if said.kind == "falcon_mamba" else "mamba"
     fits = said.kind in (None, kind)
     first.require(fits, f"config.json says that it is a {said.kind}, its tensors are a {kind}'s")
     return kind
 
 
 def _head(
-    body: Weights, w: Weights, said: _Said, given: Overrides, kind: str, named: str
+    body: Weights, w: Weights, said: Said, given: Overrides, kind: str, named: str
 ) -> dict[str, Tensor]:
     """Return the decoder: a classifier's or a language model's head, or the embeddings again."""
     d = body.shape(named)[1]
@@ -268,7 +231,7 @@ def _head(
         raise UsageError(
             f"{given.who}: is a backbone without a head ({_HEAD} or {_SCORE}), so that it has no "
             f"class scores; --set {_TIED}=true takes its embeddings as the head, or, with a head "
-            f"of your own, {_OWN_CODE}"
+            f"of your own, {OWN_CODE}"
         )
     known = all(told.values()) if told and body.prefix else None
     default = True if said.kind in ("mamba", "falcon_mamba") else None

@@ -117,7 +117,7 @@ class Mamba1(Selective):
     """The mixer of Mamba.
 
     rank: channels that dt is made of; rms_eps: of the RMS that dt (before its last map), B and C
-    are divided by, as in FalconMamba; 0 for none.
+    are divided by, as in FalconMamba; None for none.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Mamba1(Selective):
         conv: int,
         bias: bool = False,
         conv_bias: bool = True,
-        rms_eps: float = 0.0,
+        rms_eps: float | None = None,
     ) -> None:
         ends = {"bias": bias, "conv_bias": conv_bias, "projected": 2 * inner}
         super().__init__(d, inner, n, inner, 1, conv=conv, convolved=inner, **ends)  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ class Mamba1(Selective):
         u, gate = self.in_proj(x).chunk(2, dim=-1)
         u = self.convolve(u)
         parts = self.x_proj(u).split([self.rank, self.n, self.n], dim=-1)
-        if self.rms_eps:
+        if self.rms_eps is not None:
             parts = tuple(rms(part, self.rms_eps) for part in parts)
         dt = functional.softplus(self.dt_proj(parts[0]))
         return Selection(u, gate, dt, parts[1][:, :, None], parts[2][:, :, None])
@@ -189,7 +189,7 @@ class Mamba2(Selective):
     """The mixer of Mamba-2.
 
     dt_limit: smallest and largest step, the largest None for none; norm_eps: of the RMS norm
-    around the gate, 0 for no norm; norm_groups: groups of channels that it is taken in;
+    around the gate, None for no norm; norm_groups: groups of channels that it is taken in;
     norm_before_gate: norm(y) SiLU(gate) in place of norm(y SiLU(gate)).
     """
 
@@ -205,7 +205,7 @@ class Mamba2(Selective):
         bias: bool = False,
         conv_bias: bool = True,
         dt_limit: tuple[float, float | None] = (0.0, None),
-        norm_eps: float = 1e-5,
+        norm_eps: float | None = 1e-5,
         norm_groups: int = 1,
         norm_before_gate: bool = False,
     ) -> None:
@@ -217,7 +217,7 @@ class Mamba2(Selective):
         self.norm_before_gate = norm_before_gate
         self.dt_bias = nn.Parameter(torch.zeros(heads))
         self.A_log = nn.Parameter(torch.zeros(heads))
-        if norm_eps:
+        if norm_eps is not None:
             self.norm = nn.Parameter(torch.ones(inner))
 
     @property
@@ -268,7 +268,7 @@ class Mamba2(Selective):
         """Return the norm of y SiLU(gate), or SiLU(gate) times the norm of y."""
         gate = functional.silu(gate)
         y = y if self.norm_before_gate else y * gate
-        if self.norm_eps:
+        if self.norm_eps is not None:
             grouped = rms(y.unflatten(-1, (self.norm_groups, -1)), self.norm_eps)
             y = grouped.flatten(-2) * self.norm
         return y * gate if self.norm_before_gate else y

@@ -18,6 +18,7 @@ from robustssm.errors import RobustssmError
 from robustssm.file_formats import Contents, read_contents
 from robustssm.networks.foreign import SequenceModel
 from tests.reference import GOLDEN
+from tests.robustssm.checkpoints import selective
 from tests.robustssm.checkpoints.test_families import FAMILIES
 from tests.robustssm.checkpoints.test_golden_files import FILES as GOLDEN_FILES
 
@@ -34,12 +35,18 @@ ODD: tuple[object, ...] = (
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     """Checkpoints of every family, and the reference files where they are."""
-    found = []
+    mambas = (selective.Net(falcon=1e-6), selective.Net(two=True, groups=2, limit=(0.0, 0.5)))
+    found: list[Sample] = []
+    for net in mambas:
+        held, config = selective.tensors(net), selective.transformers_config(net)
+        found.append((Contents("huggingface", held, config), {}))
+        named = selective.original_names(held)
+        found.append((Contents("huggingface", named, selective.original_config(net)), {}))
     for name, make in FAMILIES.items():
         path, settings = make(tmp_path_factory.mktemp(name))
         found.append((read_contents(path), settings))
     for name, (_, given) in GOLDEN_FILES.items():
-        if (GOLDEN / name).exists() and name != "mamba_tiny":  # its network takes seconds to build
+        if (GOLDEN / name).exists():
             settings = {key: str(value).lower() for key, value in given.items()}
             found.append((read_contents(GOLDEN / name), settings))
     return found

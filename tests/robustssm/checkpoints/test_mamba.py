@@ -1,204 +1,168 @@
-"""Mamba: the installed scan against a recurrence of our own, and against stored logits."""
+"""Mamba, Mamba-2 and FalconMamba in every layout, against loops over time."""
 
-import json
-import sys
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
-from safetensors.torch import save_file
 from torch import Tensor
 
-from robustssm.checkpoints import mamba
-from robustssm.checkpoints.native import weights_hash
-from robustssm.cli import main
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.file_formats import Contents, read_contents
-from robustssm.networks.inference import logits
-from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.foreign import Draw
+from tests.robustssm.checkpoints.selective import (
+    TOKENS,
+    D,
+    Held,
+    Net,
+    V,
+    answers,
+    built,
+    logits,
+    off,
+    original_config,
+    original_names,
+    tensors,
+    transformers_config,
+)
 
-pytest.importorskip("transformers", reason="Mamba needs transformers: pip install 'robustssm[hf]'")
 
-V, D, E, N, R, K = 11, 6, 12, 4, 2, 3
-CONFIG: dict[str, object] = {
-    "model_type": "mamba",
-    "vocab_size": V,
-    "hidden_size": D,
-    "state_size": N,
-    "num_hidden_layers": 2,
-    "conv_kernel": K,
-    "expand": 2,
-    "time_step_rank": R,
-    "use_bias": False,
-    "use_conv_bias": True,
-    "hidden_act": "silu",
-    "tie_word_embeddings": True,
+def minimal(held: Held) -> Held:
+    """The names of mamba-minimal, whose head is the embeddings."""
+    named = {name.removeprefix("backbone."): v for name, v in original_names(held).items()}
+    return {**named, "lm_head.weight": named["embedding.weight"].clone()}
+
+
+ORDINARY = {
+    "plain": Net(),
+    "biased": Net(bias=True, conv_bias=False, eps=1e-3),
+    "falcon": Net(falcon=1e-2),
+    "mamba2": Net(two=True),
+    "grouped": Net(two=True, groups=3, norm_groups=3, bias=True, limit=(0.1, 0.9), eps=1e-3),
+    "open above": Net(two=True, groups=2, norm_groups=2, limit=(0.3, np.inf), conv_bias=False),
+    "one head": Net(two=True, heads=1),
+}
+ORIGINAL = {
+    "plain": Net(),
+    "layer norm": Net(layer_norm=True, bias=True),
+    "mamba2": Net(two=True, groups=2, norm_groups=2),
+    "norm before gate": Net(two=True, groups=3, norm_groups=3, norm_before_gate=True),
+    "no norm": Net(two=True, rmsnorm=False, per_channel=True, limit=(0.0, 0.5)),
 }
 
 
-def tensors(seed: int = 0) -> dict[str, Tensor]:
-    draw = Draw(seed)
-    held = {"backbone.embeddings.weight": draw(V, D), "backbone.norm_f.weight": 1 + 0.1 * draw(D)}
-    for i in range(2):
-        own = {
-            "norm.weight": 1 + 0.1 * draw(D),
-            "mixer.A_log": 0.5 * draw(E, N),
-            "mixer.D": draw(E),
-            "mixer.conv1d.weight": draw(E, 1, K),
-            "mixer.conv1d.bias": 0.1 * draw(E),
-            "mixer.in_proj.weight": 0.5 * draw(2 * E, D),
-            "mixer.x_proj.weight": 0.3 * draw(R + 2 * N, E),
-            "mixer.dt_proj.weight": draw(E, R),
-            "mixer.dt_proj.bias": draw(E) - 2,
-            "mixer.out_proj.weight": 0.3 * draw(D, E),
-        }
-        held |= {f"backbone.layers.{i}.{name}": value for name, value in own.items()}
-    return held
+@pytest.mark.parametrize("name", ORDINARY)
+def test_files_of_transformers(name: str) -> None:
+    net = ORDINARY[name]
+    held = tensors(net)
+    found = answers(built(held, transformers_config(net)).network)
+    assert off(found, logits(net, held, TOKENS)) < 1e-12
 
 
-def contents(held: dict[str, Tensor], config: dict[str, object] | None = None) -> Contents:
-    return Contents("huggingface", held, CONFIG if config is None else config, path=Path("model"))
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_files_of_the_original_package(name: str) -> None:
+    """Its vocabulary is padded, and defaults are not in its ssm_cfg."""
+    net = ORIGINAL[name]
+    held = tensors(net)
+    found = answers(built(original_names(held), original_config(net)).network)
+    assert off(found, logits(net, held, TOKENS)) < 1e-12
 
 
-def written(folder: Path) -> Path:
-    """Return a folder as transformers saves it."""
-    folder.mkdir()
-    save_file(tensors(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    return folder
+@pytest.mark.parametrize("flip", ["sign", "residual", "pooling", "D", "step", "postnorm"])
+@pytest.mark.parametrize("net", [Net(), Net(two=True)], ids=["mamba", "mamba2"])
+def test_each_flip_would_be_seen(net: Net, flip: str) -> None:
+    held = tensors(net)
+    found = answers(built(held, transformers_config(net)).network)
+    assert off(found, logits(replace(net, flip=flip), held, TOKENS)) > 1e-3
 
 
-def model(held: dict[str, Tensor] | None = None) -> Any:
-    return mamba.build(contents(held or tensors()), {}).network
+@pytest.mark.parametrize(
+    "change", [{"norm_groups": 1}, {"flip": "gate"}, {"limit": (0.0, np.inf)}], ids=str
+)
+def test_each_reading_of_mamba2_would_be_seen(change: dict[str, Any]) -> None:
+    net = ORDINARY["grouped"]
+    held = tensors(net)
+    found = answers(built(held, transformers_config(net)).network)
+    assert off(found, logits(replace(net, **change), held, TOKENS)) > 1e-3
 
 
-def naive(held: dict[str, Tensor], tokens: np.ndarray) -> np.ndarray:
-    """Logits of the last token of one sequence, a loop over time, in numpy."""
-    t = {name: value.double().numpy() for name, value in held.items()}
-    x = t["backbone.embeddings.weight"][tokens]
-
-    def norm(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return weight * values / np.sqrt((values**2).mean(-1, keepdims=True) + 1e-5)
-
-    def silu(values: np.ndarray) -> np.ndarray:
-        return values / (1 + np.exp(-values))
-
-    for i in range(2):
-        w = {k.removeprefix(f"backbone.layers.{i}."): v for k, v in t.items()}
-        inner = norm(x, w["norm.weight"]) @ w["mixer.in_proj.weight"].T
-        u, gate = inner[:, :E], inner[:, E:]
-        past = np.concatenate([np.zeros((K - 1, E)), u])
-        u = np.stack([
-            (past[step : step + K] * w["mixer.conv1d.weight"][:, 0].T).sum(0)
-            for step in range(len(tokens))
-        ])  # fmt: skip
-        u = silu(u + w["mixer.conv1d.bias"])
-        state, y = np.zeros((E, N)), np.zeros_like(u)
-        for step in range(len(tokens)):
-            row = w["mixer.x_proj.weight"] @ u[step]
-            rank, B, C = row[:R], row[R : R + N], row[R + N :]
-            pre = w["mixer.dt_proj.weight"] @ rank + w["mixer.dt_proj.bias"]
-            dt = np.log1p(np.exp(pre))[:, None]
-            state = np.exp(-dt * np.exp(w["mixer.A_log"])) * state + dt * B * u[step][:, None]
-            y[step] = state @ C + w["mixer.D"] * u[step]
-        x = x + (y * silu(gate)) @ w["mixer.out_proj.weight"].T
-    return norm(x[-1], t["backbone.norm_f.weight"]) @ t["backbone.embeddings.weight"].T
+def test_a_state_dict_without_config() -> None:
+    """Which of two networks of the same tensors it is, and how many groups, is asked."""
+    held, alike = tensors(Net()), "mamba|falcon_mamba"
+    with pytest.raises(UsageError, match=rf"give --set model_type={alike}".replace("|", r"\|")):
+        built(held, None)
+    for net in (Net(), Net(falcon=1e-6)):
+        kind = str(transformers_config(net)["model_type"])
+        imported = built(held, None, model_type=kind)
+        assert off(answers(imported.network), logits(net, held, TOKENS)) < 1e-12
+        assert any("without a config.json layer_norm_epsilon=1e-05" in n for n in imported.notes)
+    own = minimal(held)
+    expected = logits(Net(), {**held, "lm_head.weight": own["embedding.weight"]}, TOKENS)
+    assert off(answers(built(own, None).network), expected) < 1e-12
+    net = Net(two=True, groups=3, norm_groups=3)
+    held = original_names(tensors(net))
+    with pytest.raises(UsageError, match="give --set ngroups=NUMBER"):
+        built(held, None)
+    with pytest.raises(UsageError, match=r"give --set group_size=d_ssm/ngroups\|d_ssm"):
+        built(held, None, ngroups="3")
+    for setting, groups in (("d_ssm/ngroups", 3), ("d_ssm", 1)):
+        network = built(held, None, ngroups="3", group_size=setting).network
+        expected = logits(replace(net, norm_groups=groups), tensors(net), TOKENS)
+        assert off(answers(network), expected) < 1e-12
 
 
-def test_the_reference_logits() -> None:
-    folder, io = GOLDEN / "mamba_tiny", GOLDEN / "mamba_tiny_io.npz"
-    if not io.is_file():
-        pytest.skip("reference values mamba_tiny are not beside this checkout")
-    network: Any = mamba.build(read_contents(folder), {}).network
-    with np.load(io) as file:
-        tokens, expected = torch.from_numpy(file["input_ids"]), file["logits"]
-    for length in (1, 7, tokens.shape[1]):
-        found = network(network.embed(tokens[:, :length])).numpy()
-        difference = np.abs(found - expected[:, length - 1]).max() / np.abs(expected).max()
-        assert difference < 1e-5, f"mamba_tiny: {difference:.1e}"  # as the reference names it
+def test_groups_of_an_older_transformers_are_asked_for() -> None:
+    """transformers 4 took one RMS over all channels, whatever the groups."""
+    net = ORDINARY["grouped"]
+    for version in ("4.44.0", None):
+        config = transformers_config(net, transformers_version=version)
+        with pytest.raises(UsageError, match="give --set group_size="):
+            built(tensors(net), config)
 
 
-def test_three_routes() -> None:
-    from robustssm.networks.mamba_steps import parity, recurrence
-
-    network, held = model(), tensors()
-    tokens = np.array([3, 1, 4, 1, 5, 9, 2, 6])
-    x = network.embed(torch.from_numpy(tokens)[None])
-    expected = naive(held, tokens)
-    # float64 against float64; the network in float32 keeps 6e-8 a step.
-    np.testing.assert_allclose(recurrence(network, x)[0].numpy(), expected, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(network(x)[0].numpy(), expected, rtol=0, atol=1e-4)
-    assert parity(network, x) < 1e-5
-
-
-def test_a_frozen_step_is_the_response_to_an_impulse() -> None:
-    from robustssm.networks.mamba_steps import local_system
-
-    network = model()
-    x = network.embed(torch.tensor([3, 1, 4, 1, 5]))
-    frozen = local_system(network, x, layer=1, step=2)
-    slow = frozen.poles.amax(1) < 0.995  # channels that forget: 0.995^4000 is 2e-9
-    assert 3 <= int(slow.sum()) < E
-    steps = torch.arange(4000)
-    # sum over n of weight pole^l, plus D at l = 0
-    kernel = (frozen.weights[..., None] * frozen.poles[..., None] ** steps).sum(1)
-    kernel[:, 0] += frozen.D
-    theta = torch.linspace(0.0, np.pi, 7, dtype=torch.float64)
-    series = (kernel[:, None] * torch.exp(-1j * theta[:, None] * steps)).sum(-1)
-    torch.testing.assert_close(frozen.transfer(theta)[slow], series[slow], rtol=0, atol=1e-6)
-
-
-def test_padding_never_reaches_a_logit() -> None:
-    network = model()
-    x = network.embed(torch.tensor([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]]))
-    lengths = torch.tensor([6, 4])
-    found = network(x, lengths)
-    other = x.clone()
-    other[1, 4:] = 100.0
-    assert torch.equal(network(other, lengths), found)
-    torch.testing.assert_close(network(x[1:, :4]), found[1:], rtol=0, atol=1e-5)  # float32
-
-
-def test_the_original_package(tmp_path: Path) -> None:
-    held = tensors()
-    held["backbone.embedding.weight"] = held.pop("backbone.embeddings.weight")
-    held["lm_head.weight"] = held["backbone.embedding.weight"].clone()
-    config: dict[str, object] = {
-        **{"d_model": D, "n_layer": 2, "vocab_size": 9, "ssm_cfg": {}, "rms_norm": True},
-        **{"residual_in_fp32": True, "pad_vocab_size_multiple": 11},
-    }
-    network: Any = mamba.build(contents(held, config), {}).network
-    x = network.embed(torch.tensor([[3, 1, 4]]))
-    assert torch.equal(network(x), model()(x))
-
-
-def test_a_head_of_its_own() -> None:
-    """What config.json says is held against the file: neither is guessed from the other."""
-    own, head = tensors(), Draw(7)(V, D)
-    untied = {**CONFIG, "tie_word_embeddings": False}
+def test_heads() -> None:
+    """A head of its own, tied, a classifier's, and none."""
+    net, config = Net(), transformers_config(Net())
+    held, tied = tensors(net), transformers_config(net, tie_word_embeddings=True)
+    bare = {name: value for name, value in held.items() if name != "lm_head.weight"}
+    again = {**held, "lm_head.weight": held["backbone.embeddings.weight"]}
+    assert off(answers(built(bare, tied).network), logits(net, again, TOKENS)) < 1e-12
     with pytest.raises(RejectedInputError, match=r"lm_head\.weight is missing, expected it"):
-        mamba.build(contents(own, untied), {})
+        built(bare, config)
     with pytest.raises(RejectedInputError, match=r"lm_head\.weight is tied, and it differs"):
-        mamba.build(contents(own | {"lm_head.weight": head}), {})
-    network: Any = mamba.build(contents(own | {"lm_head.weight": head}, untied), {}).network
-    assert torch.equal(network.lm.lm_head.weight, head)
+        built(held, tied)
+    for bias in ({}, {"score.bias": Draw(3)(4)}):
+        score = {"score.weight": Draw(2)(4, D), **bias}
+        network = built({**bare, **score}, tied).network
+        plain = {**held, "lm_head.weight": score["score.weight"]}
+        expected = logits(net, plain, TOKENS) + (bias["score.bias"].numpy() if bias else 0.0)
+        assert network.d_output == 4
+        assert off(answers(network), expected) < 1e-7
+    body = {name.removeprefix("backbone."): value for name, value in bare.items()}
+    with pytest.raises(UsageError, match=r"a backbone without a head .* has no class scores"):
+        built(body, tied)
+    network = built(body, tied, tie_word_embeddings="true").network
+    assert off(answers(network), logits(net, again, TOKENS)) < 1e-12
 
 
 @pytest.mark.parametrize(
     ("config", "change", "error", "message"),
     [
-        ({"model_type": "mamba2"}, {}, UsageError, "expected a Mamba"),
+        ({"model_type": "mamba2"}, {}, RejectedInputError, "says that it is a mamba2, its tensors"),
+        ({"model_type": "nemotron_h"}, {}, UsageError, "model_type is 'nemotron_h' in config.json"),
         ({"hidden_act": "relu"}, {}, UsageError, "hidden_act is 'relu'"),
+        ({"ssm_cfg": {"layer": "Mamba3"}, "d_model": D, "model_type": None}, {}, UsageError, "Mam"),
+        ({"ssm_cfg": {"bimamba": True}}, {}, UsageError, "bimamba is True"),
+        ({"attn_layer_idx": [3]}, {}, UsageError, "attn_layer_idx is \\[3\\]"),
         ({"hidden_size": 8}, {}, RejectedInputError, "says hidden_size = 8, its tensors 6"),
         ({"vocab_size": 1 << 40}, {}, RejectedInputError, "says vocab_size"),
+        ({"use_bias": True}, {}, RejectedInputError, "says use_bias = True, its tensors False"),
+        ({"layer_norm_epsilon": "x"}, {}, RejectedInputError, "says layer_norm_epsilon = 'x'"),
         ({}, {"more": torch.zeros(1)}, RejectedInputError, "unexpected more"),
         ({}, {"backbone.layers.1.mixer.D": None}, RejectedInputError, "mixer.D is missing"),
-        ({}, {"backbone.layers.1.mixer.D": torch.zeros(3)}, RejectedInputError, "has shape"),
+        ({}, {"backbone.layers.1.mixer.D": torch.zeros(5)}, RejectedInputError, "D has length 5"),
         ({}, {"backbone.norm_f.weight": torch.full((D,), torch.nan)}, RejectedInputError, "NaN"),
+        ({}, {"backbone.embeddings.weight": torch.zeros(V)}, RejectedInputError, "has shape"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -207,77 +171,25 @@ def test_mistakes_are_one_line(
     error: type[Exception],
     message: str,
 ) -> None:
-    held = {name: v for name, v in {**tensors(), **change}.items() if v is not None}
+    net = Net()
+    held = {name: v for name, v in {**tensors(net), **change}.items() if v is not None}
+    said = {k: v for k, v in transformers_config(net, **config).items() if v is not None}
     with pytest.raises(error, match=message) as caught:
-        mamba.build(contents(held, {**CONFIG, **config}), {})
+        built(held, said)
     assert "\n" not in str(caught.value)
 
 
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def test_a_sweep_over_tokens(tmp_path: Path) -> None:
-    """Perturbed at the embeddings; padding is never perturbed; the model stays as it was."""
-    folder = written(tmp_path / "model")
-    generator = np.random.default_rng(0)
-    tokens, lengths = generator.integers(0, V, (12, 16)), generator.integers(5, 17, 12)
-    labels = generator.integers(0, V, 12)
-    arguments = ["sweep", "-m", f"lm={folder}", "--noise", "fourier", "--modes", "1,2", "-j", "1"]
-    arguments += ["--eps", "0.5", "--format", "json", "--no-figures"]
-    found = []
-    for number in range(2):
-        behind = np.arange(16) >= lengths[:, None]
-        own = np.where(behind, (tokens + number) % V, tokens)
-        path = tmp_path / f"{number}.npz"
-        np.savez(path, inputs=own, labels=labels, lengths=lengths, train_inputs=tokens)
-        result = call(*arguments, "-d", f"file:{path}", "-o", tmp_path / f"run{number}")
-        assert result.exit_code == 0, result.output
-        cells = sorted((tmp_path / f"run{number}" / "cells").iterdir())
-        assert len(cells) == 3
-        rows = json.loads(result.stdout)
-        found.append([(r["mode"], r["accuracy"]) for r in rows["rows"]] if "rows" in rows else rows)
-    resonance = call(
-        *("sweep", "-m", f"lm={folder}", "-d", f"file:{tmp_path / '0.npz'}"),
-        *("--noise", "resonance", "--omega", "20", "-o", tmp_path / "none"),
-    )
-    assert resonance.exit_code == 2
-    assert "has none with a step size" in " ".join(resonance.output.split())
-
-
-def test_evaluation_changes_nothing() -> None:
-    network = model()
-    before = weights_hash(network.state_dict())
-    x = network.embed(torch.tensor([[3, 1, 4]] * 70))
-    found = logits(network, x)
-    assert weights_hash(network.state_dict()) == before
-    # Matrix products may round their last rows in another order: float32.
-    torch.testing.assert_close(found, found[:1].expand_as(found), rtol=0, atol=1e-5)
-
-
-def test_a_native_file_keeps_it(tmp_path: Path) -> None:
-    folder = written(tmp_path / "model")
-    result = call("models", "import", folder, "-o", tmp_path / "m.safetensors")
-    assert result.exit_code == 0, result.output
-    np.savez(tmp_path / "x.npz", input=np.array([[3, 1, 4, 1]]))
-    outputs = []
-    for source in (folder, tmp_path / "m.safetensors"):
-        output = tmp_path / "y.npz"
-        found = call("models", "predict", source, "--input", tmp_path / "x.npz", "--output", output)
-        assert found.exit_code == 0, found.output
-        with np.load(output) as file:
-            outputs.append(file["output"])
-    np.testing.assert_array_equal(*outputs)
-    wrong = tmp_path / "wrong.npz"
-    np.savez(wrong, input=np.array([[V]]))
-    refused = call("models", "predict", folder, "--input", wrong, "--output", tmp_path / "y.npz")
-    assert refused.exit_code == 4
-    shown = call("inspect", folder, "--format", "json")
-    assert shown.exit_code == 0, shown.output
-    assert json.loads(shown.stdout)["vocabulary"] == V
-
-
-def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UsageError, match=r"pip install 'robustssm\[hf\]'"):
-        model()
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"n_groups": 5}, "5 groups, expected groups of equal size"),
+        ({"num_heads": 3}, "says num_heads = 3, its tensors 6"),
+        ({"head_dim": 3}, "says head_dim = 3, its tensors 2"),
+        ({"time_step_limit": [0.5, 0.1]}, "steps are limited to"),
+        ({"time_step_limit": [0.5]}, "steps are limited to"),
+    ],
+)
+def test_mistakes_of_mamba2(config: dict[str, object], message: str) -> None:
+    net = Net(two=True)
+    with pytest.raises(RejectedInputError, match=message):
+        built(tensors(net), transformers_config(net, **config))
