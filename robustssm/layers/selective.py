@@ -13,8 +13,9 @@ state-spaces/mamba, mamba_ssm/modules; transformers, models/falcon_mamba (RMS of
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,44 +41,70 @@ class Selection(NamedTuple):
     C: Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What both mixers have: E, n, taps of the causal convolution, and where there are biases."""
+
+    inner: int
+    n: int
+    conv: int
+    bias: bool = False
+    conv_bias: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options1(Options):
+    """What a mixer of Mamba has: channels that dt is made of, and FalconMamba's norm.
+
+    rms_eps: of the RMS that B, C, and dt before its last map, are divided by; None for none.
+    """
+
+    rank: int
+    rms_eps: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options2(Options):
+    """What a mixer of Mamba-2 has: H, G, and the norm at the gate.
+
+    dt_limit: smallest and largest step, the largest None for none; norm_eps: of the RMS norm,
+    None for no norm; norm_groups: groups of channels that it is taken in; norm_before_gate:
+    norm(y) SiLU(gate) in place of norm(y SiLU(gate)).
+    """
+
+    heads: int
+    groups: int
+    dt_limit: Sequence[float | None] = (0.0, None)
+    norm_eps: float | None = 1e-5
+    norm_groups: int = 1
+    norm_before_gate: bool = False
+
+
 class Selective(nn.Module, ABC):
     """A mixer (batch, length, d) -> (batch, length, d) with parameters still to be loaded.
 
     Parameters
     ----------
-    d, inner, n : int
-        Channels, inner channels, and states of each.
+    d : int
+        Channels.
+    o : Options
+        What fixes its function.
     heads, groups : int
-        Step sizes per step; rows of B and C per step.
-    conv : int
-        Taps of the causal convolution.
+        H and G.
     convolved, projected : int
         Channels that are convolved, and those of the first map.
-    bias, conv_bias : bool
-        Whether the maps at both ends, and the convolution, have a bias.
     """
 
     def __init__(
-        self,
-        d: int,
-        inner: int,
-        n: int,
-        heads: int,
-        groups: int,
-        *,
-        conv: int,
-        convolved: int,
-        projected: int,
-        bias: bool,
-        conv_bias: bool,
+        self, d: int, o: Options, *, heads: int, groups: int, convolved: int, projected: int
     ) -> None:
         super().__init__()
         self.d = self.d_out = d
-        self.inner, self.n, self.heads, self.groups = inner, n, heads, groups
-        self.in_proj = nn.Linear(d, projected, bias=bias)
-        self.conv1d = nn.Conv1d(convolved, convolved, conv, groups=convolved, bias=conv_bias)
-        self.D = nn.Parameter(torch.zeros(inner))
-        self.out_proj = nn.Linear(inner, d, bias=bias)
+        self.inner, self.n, self.heads, self.groups = o.inner, o.n, heads, groups
+        self.in_proj = nn.Linear(d, projected, bias=o.bias)
+        self.conv1d = nn.Conv1d(convolved, convolved, o.conv, groups=convolved, bias=o.conv_bias)
+        self.D = nn.Parameter(torch.zeros(o.inner))
+        self.out_proj = nn.Linear(o.inner, d, bias=o.bias)
 
     @property
     @abstractmethod
@@ -114,30 +141,14 @@ class Selective(nn.Module, ABC):
 
 
 class Mamba1(Selective):
-    """The mixer of Mamba.
+    """The mixer of Mamba, and of FalconMamba; options: those of `Options1`."""
 
-    rank: channels that dt is made of; rms_eps: of the RMS that dt (before its last map), B and C
-    are divided by, as in FalconMamba; None for none.
-    """
-
-    def __init__(
-        self,
-        d: int,
-        *,
-        inner: int,
-        n: int,
-        rank: int,
-        conv: int,
-        bias: bool = False,
-        conv_bias: bool = True,
-        rms_eps: float | None = None,
-    ) -> None:
-        ends = {"bias": bias, "conv_bias": conv_bias, "projected": 2 * inner}
-        super().__init__(d, inner, n, inner, 1, conv=conv, convolved=inner, **ends)  # type: ignore[arg-type]
-        self.rank, self.rms_eps = rank, rms_eps
-        self.x_proj = nn.Linear(inner, rank + 2 * n, bias=False)
-        self.dt_proj = nn.Linear(rank, inner)
-        self.A_log = nn.Parameter(torch.zeros(inner, n))
+    def __init__(self, d: int, **options: Any) -> None:
+        o = self.o = Options1(**options)
+        super().__init__(d, o, heads=o.inner, groups=1, convolved=o.inner, projected=2 * o.inner)
+        self.x_proj = nn.Linear(o.inner, o.rank + 2 * o.n, bias=False)
+        self.dt_proj = nn.Linear(o.rank, o.inner)
+        self.A_log = nn.Parameter(torch.zeros(o.inner, o.n))
 
     @property
     def A(self) -> Tensor:
@@ -148,9 +159,9 @@ class Mamba1(Selective):
         """Return what the mixer makes of x (batch, L, d)."""
         u, gate = self.in_proj(x).chunk(2, dim=-1)
         u = self.convolve(u)
-        parts = self.x_proj(u).split([self.rank, self.n, self.n], dim=-1)
-        if self.rms_eps is not None:
-            parts = tuple(rms(part, self.rms_eps) for part in parts)
+        parts = self.x_proj(u).split([self.o.rank, self.n, self.n], dim=-1)
+        if self.o.rms_eps is not None:
+            parts = [rms(part, self.o.rms_eps) for part in parts]
         dt = functional.softplus(self.dt_proj(parts[0]))
         return Selection(u, gate, dt, parts[1][:, :, None], parts[2][:, :, None])
 
@@ -186,39 +197,17 @@ class Mamba1(Selective):
 
 
 class Mamba2(Selective):
-    """The mixer of Mamba-2.
+    """The mixer of Mamba-2; options: those of `Options2`."""
 
-    dt_limit: smallest and largest step, the largest None for none; norm_eps: of the RMS norm
-    around the gate, None for no norm; norm_groups: groups of channels that it is taken in;
-    norm_before_gate: norm(y) SiLU(gate) in place of norm(y SiLU(gate)).
-    """
-
-    def __init__(
-        self,
-        d: int,
-        *,
-        inner: int,
-        n: int,
-        heads: int,
-        groups: int,
-        conv: int,
-        bias: bool = False,
-        conv_bias: bool = True,
-        dt_limit: tuple[float, float | None] = (0.0, None),
-        norm_eps: float | None = 1e-5,
-        norm_groups: int = 1,
-        norm_before_gate: bool = False,
-    ) -> None:
-        convolved = inner + 2 * groups * n
-        sizes = {"convolved": convolved, "projected": inner + convolved + heads, "conv": conv}
-        super().__init__(d, inner, n, heads, groups, bias=bias, conv_bias=conv_bias, **sizes)
-        self.low, self.high = dt_limit
-        self.norm_eps, self.norm_groups = norm_eps, norm_groups
-        self.norm_before_gate = norm_before_gate
-        self.dt_bias = nn.Parameter(torch.zeros(heads))
-        self.A_log = nn.Parameter(torch.zeros(heads))
-        if norm_eps is not None:
-            self.norm = nn.Parameter(torch.ones(inner))
+    def __init__(self, d: int, **options: Any) -> None:
+        o = self.o = Options2(**options)
+        convolved = o.inner + 2 * o.groups * o.n
+        sizes = {"convolved": convolved, "projected": o.inner + convolved + o.heads}
+        super().__init__(d, o, heads=o.heads, groups=o.groups, **sizes)
+        self.dt_bias = nn.Parameter(torch.zeros(o.heads))
+        self.A_log = nn.Parameter(torch.zeros(o.heads))
+        if o.norm_eps is not None:
+            self.norm = nn.Parameter(torch.ones(o.inner))
 
     @property
     def A(self) -> Tensor:
@@ -231,7 +220,7 @@ class Mamba2(Selective):
         gate, inner, dt = self.in_proj(x).split(sizes, dim=-1)
         shared = self.groups * self.n
         u, B, C = self.convolve(inner).split([self.inner, shared, shared], dim=-1)
-        dt = functional.softplus(dt + self.dt_bias).clamp(self.low, self.high)
+        dt = functional.softplus(dt + self.dt_bias).clamp(*self.o.dt_limit)
         B, C = (part.unflatten(-1, (self.groups, self.n)) for part in (B, C))
         return Selection(u, gate, dt, B, C)
 
@@ -267,11 +256,11 @@ class Mamba2(Selective):
     def gated(self, y: Tensor, gate: Tensor) -> Tensor:
         """Return the norm of y SiLU(gate), or SiLU(gate) times the norm of y."""
         gate = functional.silu(gate)
-        y = y if self.norm_before_gate else y * gate
-        if self.norm_eps is not None:
-            grouped = rms(y.unflatten(-1, (self.norm_groups, -1)), self.norm_eps)
+        y = y if self.o.norm_before_gate else y * gate
+        if self.o.norm_eps is not None:
+            grouped = rms(y.unflatten(-1, (self.o.norm_groups, -1)), self.o.norm_eps)
             y = grouped.flatten(-2) * self.norm
-        return y * gate if self.norm_before_gate else y
+        return y * gate if self.o.norm_before_gate else y
 
 
 def rms(x: Tensor, eps: float) -> Tensor:
