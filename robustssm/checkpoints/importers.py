@@ -1,6 +1,7 @@
 """Checkpoints of any format: recognised by what a file holds, never by its name."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,9 +43,13 @@ _SHOWN = 4
 
 def importer_of(contents: Contents) -> Importer:
     """Return the importer of what a file holds; RejectedInputError if there is none."""
-    importer, broken = _recognised(contents)
-    if importer is not None:
-        return importer
+    broken = []
+    for name in IMPORTERS:
+        try:
+            if IMPORTERS[name].recognises(contents):
+                return IMPORTERS[name]
+        except UsageError as error:
+            broken.append(f"; {error}")
     names = ", ".join(list(contents.tensors)[:_SHOWN]) or "none"
     raise RejectedInputError(
         f"checkpoint {contents.path}: a {contents.container} file with {len(contents.tensors)} "
@@ -54,16 +59,10 @@ def importer_of(contents: Contents) -> Importer:
     )
 
 
-def _recognised(contents: Contents) -> tuple[Importer | None, list[str]]:
-    """Return the importer that recognises what a file holds, and which could not be tried."""
-    broken: list[str] = []
-    for name in IMPORTERS:
-        try:
-            if IMPORTERS[name].recognises(contents):
-                return IMPORTERS[name], broken
-        except UsageError as error:
-            broken.append(f"; {error}")
-    return None, broken
+def _known(contents: Contents) -> bool:
+    with suppress(RejectedInputError):
+        return bool(importer_of(contents))
+    return False
 
 
 def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Checkpoint:
@@ -80,7 +79,7 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
             settled = "its card says all that is needed"
             raise UsageError(f"checkpoint {path}: {settled}; drop --set {', '.join(given)}")
         return load_checkpoint(path)
-    contents, rest = read_network(path, given, lambda held: _recognised(held)[0] is not None)
+    contents, rest = read_network(path, given, _known)
     importer = importer_of(contents)
     imported = importer.build(contents, rest)
     training = {"source": importer.name, "family": imported.family, "settings": given}

@@ -6,7 +6,9 @@ torch/distributed/checkpoint/metadata.py and filesystem.py.
 
 import io
 import math
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,112 +16,92 @@ from torch import Tensor
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import put
 from robustssm.file_formats.flax_trees import DTYPES
-from robustssm.file_formats.pickle_globals import Global, Made
+from robustssm.file_formats.pickle_globals import Made
 from robustssm.file_formats.restricted_pickle import Machine
 from robustssm.file_formats.state_dicts import contents
-from robustssm.file_formats.storages import Materialiser, StorageView, TensorView, tensor_view
+from robustssm.file_formats.storages import Materialiser, StorageView, counts, tensor_view
 from robustssm.file_formats.torch_zip import load_zip
-from robustssm.storage.opening import opened, size_of
+from robustssm.storage.opening import opened, read_bytes, size_of
 
 METADATA = ".metadata"
-_DAMAGED = f"its {METADATA} is damaged or of another version; copy the whole folder"
+# What reading other things than the metadata that torch writes comes to.
+_WRONG = (AttributeError, LookupError, TypeError, ValueError, RuntimeError, OverflowError)
+_COPY = "copy the whole folder"
 
 
 def read_distributed(folder: Path, size: int, limits: Limits) -> Contents:
     """Return what such a folder of `size` bytes holds; ContentsError if it is damaged."""
-    with opened(folder / METADATA) as file:
-        length = size_of(file)
-        problem = f"{METADATA} has {length} bytes, allowed are {limits.pickle_bytes}"
-        require(length <= limits.pickle_bytes, problem)
-        top = _fields(Machine(file.read(length), limits).load(), "Metadata")
-    shapes, places = top.get("state_dict_metadata"), top.get("storage_data")
-    paths = top.get("planner_data")
-    paths = paths if isinstance(paths, dict) else {}
-    if not isinstance(shapes, dict) or not isinstance(places, dict):
-        raise ContentsError(_DAMAGED)
-    store = _Store(folder, limits)
-    for index, place in places.items():
-        store.add(_fields(index, "MetadataIndex"), _fields(place, "_StorageInfo"))
-    tree: dict[object, object] = {}
-    for name, entry in shapes.items():
-        if isinstance(entry, Made) and entry.name.endswith(".BytesStorageMetadata"):
-            continue  # numbers and the like, each a pickle
-        view = store.view(name, _fields(entry, "TensorStorageMetadata"))
-        path = paths.get(name, (name,))
-        if isinstance(path, tuple) and all(isinstance(one, str) for one in path) and path:
-            put(tree, list(path), view)
-    return contents(folder, tree, Materialiser(store.read, size, limits), limits)
+    data = read_bytes(folder / METADATA, limits.pickle_bytes)
+    try:
+        top = _fields(Machine(data, limits).load(), "Metadata")
+        store = _Store(folder, top, limits)
+        tensor = Materialiser(store.read, size, limits)
+        return contents(folder, store.tree, tensor, limits)
+    except _WRONG as error:
+        raise ContentsError(f"its {METADATA} is damaged or of another version; {_COPY}") from error
 
 
-def _fields(value: object, kind: str) -> dict[object, object]:
+def _fields(value: Any, kind: str) -> dict[Any, Any]:
     """Return the fields of what the pickle makes of a class of this name."""
-    if not isinstance(value, Made) or value.name.rpartition(".")[2] != kind or not value.attributes:
-        raise ContentsError(_DAMAGED)
+    if not isinstance(value, Made) or value.name.rpartition(".")[2] != kind:
+        raise TypeError(f"no {kind}")
     return value.attributes[0]
 
 
 class _Store:
-    """The pieces of each tensor: where in it they belong, and where in the files they lie."""
+    """The tensors as the metadata describe them, in tables, and the pieces to read them from."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, top: dict[Any, Any], limits: Limits) -> None:
         self._folder, self._limits = folder, limits
-        self._pieces: dict[object, list[tuple[object, dict[object, object]]]] = {}
+        self._pieces: dict[str, list[tuple[Any, dict[Any, Any]]]] = defaultdict(list)
+        for index, place in top["storage_data"].items():
+            at = _fields(index, "MetadataIndex")
+            self._pieces[at["fqn"]].append((at.get("offset"), _fields(place, "_StorageInfo")))
+        self.tree: dict[object, object] = {}
         self._sizes: dict[str, tuple[int, ...]] = {}
-
-    def add(self, index: dict[object, object], place: dict[object, object]) -> None:
-        """Add a piece, by its entry in the metadata."""
-        name = index.get("fqn")
-        require(isinstance(name, str), _DAMAGED)
-        self._pieces.setdefault(name, []).append((index.get("offset"), place))
-
-    def view(self, name: object, entry: dict[object, object]) -> TensorView:
-        """Return a tensor as its entry describes it."""
-        properties, size = entry.get("properties"), entry.get("size")
-        state = properties.state if isinstance(properties, Made) else None
-        kind = state[0] if isinstance(state, tuple) and state else None
-        dtype = DTYPES.get(kind.name.removeprefix("torch.")) if isinstance(kind, Global) else None
-        if not isinstance(name, str) or not isinstance(size, tuple) or dtype is None:
-            raise ContentsError(_DAMAGED)
-        require(all(type(n) is int and 0 <= n <= self._limits.elements for n in size), _DAMAGED)
-        self._sizes[name] = size
-        stride = tuple(math.prod(size[axis + 1 :]) for axis in range(len(size)))
-        storage = StorageView(name, dtype, math.prod(size))
-        return tensor_view(self._limits, storage, 0, size, stride, False, None)
+        for name, entry in top["state_dict_metadata"].items():
+            if not entry.name.endswith(".BytesStorageMetadata"):  # numbers, each a pickle
+                fields = _fields(entry, "TensorStorageMetadata")
+                dtype = DTYPES[fields["properties"].state[0].name.removeprefix("torch.")]
+                size = self._sizes[name] = fields["size"]
+                require(counts(*size), f"{shown(name)} has an odd shape; {_COPY}")
+                stride = tuple(min(math.prod(size[i + 1 :]), 1 << 62) for i in range(len(size)))
+                storage = StorageView(name, dtype, math.prod(size))
+                view = tensor_view(limits, storage, 0, size, stride, False, None)
+                put(
+                    self.tree,
+                    list(map(str, (top.get("planner_data") or {}).get(name, [name]))),
+                    view,
+                )
 
     def read(self, storage: StorageView) -> bytearray:
         """Return a tensor's bytes, every entry from one piece."""
-        size = self._sizes[storage.key]
-        whole, taken = torch.empty(size, dtype=storage.dtype), torch.zeros(size, dtype=torch.bool)
-        for offset, place in self._pieces.get(storage.key, []):
-            piece = self._piece(place)
-            at = offset if isinstance(offset, tuple) else (0,) * len(size)
-            fits = len(at) == len(size) == piece.ndim and piece.dtype == storage.dtype
-            require(fits and all(type(start) is int and start >= 0 for start in at), _DAMAGED)
-            region = tuple(slice(a, a + n) for a, n in zip(at, piece.shape, strict=True))
-            fits = taken[region].shape == piece.shape and not bool(taken[region].any())
-            require(fits, f"pieces of {shown(storage.key)} overlap or do not fit; {_DAMAGED}")
+        name = shown(storage.key)
+        whole = torch.empty(self._sizes[storage.key], dtype=storage.dtype)
+        taken = torch.zeros(whole.shape, dtype=torch.bool)
+        for offset, place in self._pieces[storage.key]:
+            piece, start = self._piece(place), offset or (0,) * whole.ndim
+            ends = zip(start, piece.shape, strict=True)
+            region = tuple(slice(a, a + n) for a, n in ends)
+            fits = counts(*start) and whole[region].shape == piece.shape
+            fits = fits and piece.dtype == whole.dtype and not bool(taken[region].any())
+            require(fits, f"pieces of {name} overlap or do not fit; {_COPY}")
             whole[region], taken[region] = piece, True
-        problem = f"a piece of {shown(storage.key)} is missing; copy the whole folder"
-        require(bool(taken.all()), problem)
+        require(bool(taken.all()), f"a piece of {name} is missing; {_COPY}")
         return bytearray(whole.reshape(-1).view(torch.uint8).numpy().tobytes())
 
-    def _piece(self, place: dict[object, object]) -> Tensor:
-        name, start, length = (place.get(key) for key in ("relative_path", "offset", "length"))
-        if not isinstance(name, str) or Path(name).name != name or not name.isprintable():
-            raise ContentsError(f"{METADATA} names {shown(name)}, expected a file of the folder")
-        require(
-            not place.get("transform_descriptors"), f"{shown(name)} is compressed; save it as is"
-        )
-        path = self._folder / name
-        require(path.is_file(), f"{shown(name)} is missing; copy the whole folder")
-        with opened(path) as file:
-            size = size_of(file)
-            if type(start) is not int or type(length) is not int or start < 0 or length < 0:
-                raise ContentsError(_DAMAGED)
-            require(start + length <= size, f"{shown(name)} is cut short; copy the whole folder")
+    def _piece(self, place: dict[Any, Any]) -> Tensor:
+        name, start, length = (place[key] for key in ("relative_path", "offset", "length"))
+        inside = Path(name).name == name and name.isprintable()
+        require(inside, f"{METADATA} names {shown(name)}, expected a file of the folder")
+        require((self._folder / name).is_file(), f"{shown(name)} is missing; {_COPY}")
+        packed = bool(place.get("transform_descriptors"))
+        require(not packed, f"{shown(name)} is compressed; save it without")
+        with opened(self._folder / name) as file:
+            whole = counts(start, length) and start + length <= size_of(file)
+            require(whole, f"{shown(name)} is cut short or damaged; {_COPY}")
             file.seek(start)
             data = io.BytesIO(file.read(length))
+        value: Any
         value, tensor = load_zip(data, length, self._limits)
-        if not isinstance(value, TensorView):
-            raise ContentsError(_DAMAGED)
         return tensor(value)

@@ -58,7 +58,7 @@ class TensorView:
         return math.prod(self.size)
 
 
-def _counts(*values: object) -> bool:
+def counts(*values: object) -> bool:
     """Return whether values are counts: integers from 0 on that fit 63 bits."""
     return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
@@ -69,7 +69,7 @@ def storage_view(identity: object) -> StorageView:
         raise ContentsError("its pickle refers to something else than a storage; save it again")
     _, kind, key, _, numel, *view = identity
     dtype = getattr(kind, "dtype", None)  # of a Global
-    if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not _counts(numel):
+    if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not counts(numel):
         raise ContentsError(
             "its pickle refers to a storage of no known type or size; save it again"
         )
@@ -95,7 +95,7 @@ def tensor_view(
         raise ContentsError("its pickle makes a tensor of no storage or no shape; save it again")
     if not isinstance(stride, tuple) or len(stride) != len(size) or len(size) > _DIMENSIONS:
         raise ContentsError("its pickle makes a tensor whose shape and strides differ in length")
-    if not isinstance(offset, int) or not _counts(offset, *size, *stride):
+    if not isinstance(offset, int) or not counts(offset, *size, *stride):
         raise ContentsError(
             "its pickle makes a tensor of negative offset, shape or stride; save it again"
         )
