@@ -12,6 +12,7 @@ from robustssm.evaluations.sweep.plan import Cell, Model, Plan
 from robustssm.evaluations.sweep.probe import check_repeats
 from robustssm.evaluations.sweep.problems import Problems
 from robustssm.evaluations.sweep.run_directory import ARRAYS
+from robustssm.networks.foreign import KIND, Blueprint
 from robustssm.tasks import Task, load_task, recorded_task
 
 
@@ -192,7 +193,7 @@ def _fitting(model: Model, data: Task, same_data: bool) -> Model:
 def check_fit(
     model: str, architecture: Mapping[str, object], vocabulary: int | None, task: Task
 ) -> None:
-    """Raise RejectedInputError if a model's inputs or classes are not those of the task.
+    """Raise RejectedInputError if a model's inputs, steps or classes are not those of the task.
 
     architecture: as on its card, with d_input and d_output (None if not known); vocabulary:
     how many tokens it embeds, None if it takes values.
@@ -209,6 +210,13 @@ def check_fit(
             f"checkpoint {model}: maps {channels} channels to {classes} classes, task {task.spec} "
             f"has {task.channels} and {task.classes}"
         )
+    if architecture.get("kind") == KIND:
+        ends = [split.lengths for split in task.splits.values() if split.lengths is not None]
+        shortest = min((int(one.min()) for one in ends if len(one)), default=task.length)
+        try:
+            Blueprint.from_dict(architecture).check_steps(task.length, shortest)
+        except UsageError as error:
+            raise RejectedInputError(f"checkpoint {model}: {error}") from None
 
 
 def _fits(classes: object, task: Task) -> bool:

@@ -206,7 +206,7 @@ def load(name_or_path: str | PathLike[str], **overrides: object) -> Model:
         `module.py:function`.
     **overrides
         What the file does not say, by the names of the original's options, as in
-        `load("ckpt.pth", prenorm=False)`; nothing is guessed.
+        `load("ckpt.pth", script="example.py", prenorm=False)`; what is assumed is in `notes`.
     """
     found = resolve(str(name_or_path), [f"{key}={text}" for key, text in _texts(overrides)])
     if len(found) != 1:

@@ -18,6 +18,8 @@ from robustssm.networks.network import Architecture
 from robustssm.storage.json_files import SHARE, TABLE, TEXT, WHOLE, Form, checked, or_none
 
 FORMAT = "robustssm-1"
+# What scripts call the accuracy that they store beside the weights: in percent, or a share.
+STORED_ACCURACY = "acc"
 Shapes = Mapping[str, tuple[int, ...]]
 # What a card may hold: plain values in all, their depth.
 _LIMITS = Limits(values=20_000, nesting=10)
@@ -79,6 +81,17 @@ class Card:
         sizes = [words.format(known[key]) for key, words in named.items() if key in known]
         kind = next((known[key] for key in ("init", "source", "kind") if key in known), "")
         return ": ".join(filter(None, (str(kind), ", ".join(sizes))))
+
+    def against_stored(self, measured: float | None) -> str:
+        """Return how a measured accuracy lies to the one that a file stored; empty without both."""
+        stored = self.training.get(STORED_ACCURACY)
+        if not isinstance(stored, int | float) or measured is None or math.isnan(measured):
+            return ""
+        apart = abs(measured - (stored / 100.0 if stored > 1.0 else stored))
+        return (
+            f"clean accuracy {measured:.4f}, {STORED_ACCURACY}={stored:g} in the file: "
+            f"{apart:.4f} apart"
+        )
 
     def to_json(self) -> str:
         """Return the card as JSON, keys sorted."""

@@ -1,11 +1,13 @@
 """Checkpoints of any format: recognised by what a file holds, never by its name."""
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from robustssm.checkpoints import dss, lru, mamba, s5, s5_pytorch, state_spaces
+from robustssm.checkpoints.cards import STORED_ACCURACY
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import Checkpoint, is_native, load_checkpoint, unknown_checkpoint
 from robustssm.errors import RejectedInputError, UsageError
@@ -69,9 +71,9 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
     """Return the checkpoint at `path`, of this project or of a code base that is known.
 
     settings: what the file does not say, by the names of the original's options. Nothing in the
-    file is executed, and nothing is guessed. Raises RejectedInputError if the file is damaged,
-    altered or in no known layout, UsageError if a setting is needed, unknown or contradicts
-    the file.
+    file is executed. What it does not say and no setting tells is asked for, or is the original's
+    default and in the notes. Raises RejectedInputError if the file is damaged, altered or in no
+    known layout, UsageError if a setting is needed, unknown or contradicts the file.
     """
     given = dict(settings or {})
     if is_native(path):
@@ -83,4 +85,11 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
     importer = importer_of(contents)
     imported = importer.build(contents, rest)
     training = {"source": importer.name, "family": imported.family, "settings": given}
-    return unknown_checkpoint(imported.network, training, (*contents.notes, *imported.notes))
+    notes = (*contents.notes, *imported.notes)
+    stored = contents.extra.get(STORED_ACCURACY)
+    if isinstance(stored, int | float) and math.isfinite(stored):
+        training[STORED_ACCURACY] = stored
+        epoch = contents.extra.get("epoch")
+        when = f" after epoch {epoch}" if isinstance(epoch, int) else ""
+        notes = (*notes, f"the file says {STORED_ACCURACY}={stored:g}{when}")
+    return unknown_checkpoint(imported.network, training, notes)

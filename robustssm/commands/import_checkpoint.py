@@ -28,7 +28,7 @@ def import_checkpoint(
 
     CHECKPOINT: a Lightning .ckpt, .pth or state dict of state-spaces/s4 (v2, v3, v4, example.py),
     of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, a Hugging Face Mamba folder. Missing
-    settings are requested by name, and never guessed. Nothing in it is executed.
+    settings are requested by name; what is assumed is noted. Nothing in it is executed.
 
     \b
     Examples:
@@ -73,7 +73,7 @@ def import_checkpoint(
             n_test=len(data.splits["test"]),
         )
     save_checkpoint(output, loaded.network, card)
-    for note in loaded.notes:
+    for note in filter(None, (*loaded.notes, card.against_stored(card.clean_accuracy))):
         terminal.note(note)
     clean = "" if card.clean_accuracy is None else f", clean accuracy {card.clean_accuracy:.4f}"
     source = card.training["source"]

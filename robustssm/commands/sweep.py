@@ -179,6 +179,11 @@ def sweep(
             f"{name}: its clean accuracy is no better than that of the best constant answer, "
             f"{plan.task.chance:.3f}; look at its weights, and at how its inputs are scaled"
         )
+    clean = {(row["model"], row["train_seed"]): row["clean_accuracy"] for row in rows}
+    for model in plan.models if clean else ():
+        measured = clean.get((model.ref.label, model.train_seed))
+        if compared := model.card.against_stored(measured):
+            terminal.note(f"{model.ref}: {compared}")
     if swept.errors:
         first = next(iter(swept.errors.values()))
         raise CommandError(

@@ -244,6 +244,10 @@ class KernelLayer(SSMLayer):
         count = self.channels
         require(count == 1, f"{what}: the number of channels", count, "1; take kernels")
 
+    def filtered(self, spectrum: Tensor, L: int) -> Tensor:
+        """Return the kernels' spectrum (channels, d, bins) as it acts on inputs of length L."""
+        return spectrum
+
     def impulse(self, L: int) -> Tensor:
         """Return the kernel (d, L), float64, zero behind l_max; UsageError if there are several."""
         self.check_causal("impulse response", 0)
@@ -272,7 +276,7 @@ class KernelLayer(SSMLayer):
         if self.bidirectional:
             ahead, behind = k.chunk(2)
             k = nn.functional.pad(ahead, (0, L)) + nn.functional.pad(behind.flip(-1), (L, 0))
-        spectrum = torch.fft.rfft(k, n=n)
+        spectrum = self.filtered(torch.fft.rfft(k, n=n), L)
 
         def convolve(u: Tensor) -> Tensor:
             product = torch.fft.rfft(u.transpose(1, 2), n=n)[:, None] * spectrum

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustssm.errors import ShapeError, require_one_of
+from robustssm.errors import ShapeError, UsageError, require, require_one_of
 from robustssm.layers import SSMLayer
+from robustssm.layers.by_length import Hope, Sobolev, check_steps
 from robustssm.layers.diagonal import GeneralDiagonal
 from robustssm.layers.dplr import GeneralDPLR
 from robustssm.layers.mimo import GeneralMIMO
@@ -31,6 +32,8 @@ MIXERS: dict[str, Callable[..., SSMLayer | Selective]] = {
     "mimo": GeneralMIMO,
     "mamba": Mamba1,
     "mamba2": Mamba2,
+    "hope": Hope,
+    "sobolev": Sobolev,
 }
 
 _CHOICES = {
@@ -46,7 +49,15 @@ _CHOICES = {
 }
 # Fields that cards of earlier versions lack. A card has them where they are not the default, so
 # that a network which needs none of them keeps its content hash.
-_LATER = ("encoder_norm", "pair", "head_width", "head_activation", "decoder_bias")
+_LATER = (
+    "encoder_norm",
+    "pair",
+    "head_width",
+    "head_activation",
+    "decoder_bias",
+    "mirrored",
+    "pool_from",
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class Blueprint:
     pair: a sample is two documents of equal length, one behind the other, each pooled by itself, to
     a and b; the decoder takes what a head makes of [a, b] (`joined`: maps to head_width and half of
     it) or of [a, b, a - b, a b] (`compared`: one map), with head_activation behind each.
+    mirrored: what the encoder gives is followed by itself, reversed in time. pool_from: steps that
+    pooling leaves out at the start.
     """
 
     source: str
@@ -93,6 +106,8 @@ class Blueprint:
     head_width: int = 0
     head_activation: str = "relu"
     decoder_bias: bool = True
+    mirrored: bool = False
+    pool_from: int = 0
 
     def __post_init__(self) -> None:
         for key, allowed in _CHOICES.items():
@@ -119,11 +134,25 @@ class Blueprint:
             if type(value) is not kinds.get(key):
                 raise TypeError(f"its architecture has {key} {value!r:.80}")
         made = cls(mixers=tuple(mixers), **options)  # type: ignore[arg-type]
-        if min(made.feed_forward, made.tokens, made.head_width) < 0 or (made.tokens > 0) != (
-            made.encoder == "embedding"
-        ):
+        if min(made.feed_forward, made.tokens, made.head_width, made.pool_from) < 0 or (
+            made.tokens > 0
+        ) != (made.encoder == "embedding"):
             raise TypeError(f"its architecture has {made.tokens} tokens for {made.encoder}")
         return made
+
+    def check_steps(self, L: int, shortest: int) -> None:
+        """Raise UsageError unless the network takes samples of `shortest` to L steps."""
+        by_length = any(one.get("kind") == "hope" for one in self.mixers)
+        if shortest < L and (self.mirrored or by_length):
+            raise UsageError(
+                f"network: samples end after {shortest} to {L} steps, expected one length of all, "
+                "on which its layers depend; cut the samples to that of the shortest"
+            )
+        if by_length and not self.mirrored:
+            check_steps(L)
+        steps, start = 2 * L if self.mirrored else shortest, self.pool_from
+        fits = steps > start or not start
+        require(fits, "network: number of steps", steps, f"above {start}, from where on it pools")
 
 
 def mixer(d: int, options: Mapping[str, object]) -> SSMLayer | Selective:
@@ -213,12 +242,17 @@ class SequenceModel(BlockClassifier):
 
     def _pooled(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the pooled features of standardised inputs."""
+        b = self.blueprint
+        b.check_steps(x.shape[1], x.shape[1] if lengths is None else int(lengths.min()))
         x = self.encoder_norm(self.encoder(x))
+        if b.mirrored:
+            x, lengths = torch.cat([x, x.flip(1)], dim=1), None
         valid = steps_before(lengths, x)
         valid = None if valid is None else valid[..., None]
         for block in self.blocks:
             x = block(x, valid)
-        return pooled(self.final_norm(x), lengths, self.blueprint.pooling)
+        ends = None if lengths is None else lengths - b.pool_from
+        return pooled(self.final_norm(x)[:, b.pool_from :], ends, b.pooling)
 
     def _compared(self, a: Tensor, b: Tensor) -> Tensor:
         """Return what the head makes of two documents' features (batch, d_model)."""

@@ -99,7 +99,7 @@ def called(
             whole = torch.cat([rows, rows.new_zeros((missing, *rows.shape[1:]))])
             ends: tuple[Tensor, ...] = ()
             if lengths is not None:
-                ends = (torch.cat([lengths[part], lengths.new_ones(missing)]),)
+                ends = (torch.cat([lengths[part], lengths.new_full((missing,), x.shape[1])]),)
             with around(part):
                 outputs.append(network(whole, *ends)[: len(rows)])
             _restore(network, before)

@@ -10,6 +10,7 @@ from robustssm.checkpoints.state_spaces import backbone
 from robustssm.checkpoints.state_spaces.frames import EXAMPLE, JACOBIAN
 from robustssm.checkpoints.state_spaces.layers import LayerReader, read_layer
 from robustssm.checkpoints.state_spaces.options import Options
+from robustssm.checkpoints.state_spaces.scripts import SCRIPTS, read_script
 from robustssm.checkpoints.weights import Weights
 from robustssm.file_formats import Contents
 
@@ -27,17 +28,14 @@ def assembled(
     layer: LayerReader,
     names: Sequence[str],
 ) -> Imported:
-    """Return the network of a file: a backbone, example.py's classifier, or one layer.
+    """Return the network of a file: a backbone, the classifier of a script, or one layer.
 
     layer: reads the tensors of one layer; names: what `_name_` of a layer may be.
     """
     w = Weights(contents.tensors, contents.path)
     config = contents.options or None
     if EXAMPLE.fits(w):
-        # example.py: minimal S4D layers, plain residuals; the file does not say `prenorm`.
-        plain = Options({}, overrides)
-        prenorm = overrides.flag("prenorm")
-        parts = EXAMPLE.read(w, lambda one: read_layer(one, plain), prenorm=prenorm)
+        parts = read_script(w, overrides, layer)
     elif JACOBIAN.fits(w):
         linear = Options({"activation": None}, overrides)
         parts = JACOBIAN.read(w, lambda one: read_layer(one, linear))
@@ -49,6 +47,8 @@ def assembled(
         parts = backbone.Parts({**fields, "mask_padding": True, **one.output}, tensors, [one])
     version = parts.layers[0].version
     origin = source if source.endswith(version) else f"{source} {version}"
+    if parts.script not in ("", "example.py"):
+        origin = parts.script
     network = sequence_network(origin, parts.fields, parts.tensors, overrides, w)
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
@@ -62,9 +62,20 @@ def _notes(
     parts: backbone.Parts,
 ) -> tuple[str, ...]:
     notes = []
+    script, tensors = parts.script, contents.tensors
     if overrides.assumed:
-        told = ", ".join(f"{key}={value}" for key, value in overrides.assumed.items())
-        notes.append(f"the file does not say {told}: these are the original's defaults")
+        told = ", ".join(map(_spelt, overrides.assumed.items()))
+        whose = f"taken as in {script}" if script else "these are the original's defaults"
+        notes.append(f"the file does not say {told}: {whose}; --set says otherwise")
+    kernel = f"{EXAMPLE.layers}0.kernel."
+    if f"{kernel}log_A_real" in tensors:
+        saved = tensors[f"{kernel}log_A_real"].dtype
+        double = saved == torch.float64 != tensors[f"{kernel}C"].dtype
+        if double != SCRIPTS[script].doubles:
+            kind = str(saved).removeprefix("torch.")
+            notes.append(f"log_A_real is {kind}, which {script} does not save; is it that script?")
+    if parts.layers[0].version.startswith("v4 of"):
+        notes.append("kernel.B is not in the file: C holds it, and all modes count twice")
     normalised = "input_mean" in overrides or "input_std" in overrides
     if parts.fields.get("encoder_norm"):
         notes.append(_LINEAR_BLOCKS)
@@ -79,7 +90,7 @@ def _notes(
             notes.append(f"its data loader was set to {', '.join(changes)}")
     if isinstance(train, Mapping) and train.get("ema"):
         notes.append("trained with ema: the averaged weights are with the optimizer and not read")
-    if any(tensor.dtype == torch.float64 for tensor in contents.tensors.values()):
+    if any(v.dtype == torch.float64 for key, v in tensors.items() if ".kernel." not in key):
         notes.append("linear maps and norms are rounded from float64 to float32")
     growing = [i for i, one in enumerate(parts.layers) if _grows(one.mixer, one.tensors)]
     if growing:
@@ -88,6 +99,13 @@ def _notes(
             "kernels run backwards from the input's end, as in the original"
         )
     return tuple(notes)
+
+
+def _spelt(option: tuple[str, object]) -> str:
+    """Return an option as a --set has it, and what it means where its name does not tell."""
+    name, value = option
+    text = f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+    return f"{text} (A = -e^a + i {name} b, as in s4d.py)" if name == "imag_sign" else text
 
 
 def _grows(mixer: Mapping[str, object], tensors: Mapping[str, torch.Tensor]) -> bool:

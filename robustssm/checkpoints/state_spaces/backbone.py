@@ -35,11 +35,15 @@ _MODEL = (
 
 @dataclass
 class Parts:
-    """The fields of a blueprint and the tensors of its network, as they are gathered."""
+    """The fields of a blueprint and the tensors of its network, as they are gathered.
+
+    script: the program that saved them, if there is no other source.
+    """
 
     fields: dict[str, object] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
+    script: str = ""
 
 
 class BackboneReader:
@@ -182,14 +186,8 @@ class BackboneReader:
         if options.known:
             kind = options.one_of("norm", _NORMS, None)
             transposed = transposed or bool(self._model.get("transposed"))
-        elif transposed:
-            kind = "layer"
-        elif "running_mean" in first:
-            kind = "batch"
-        elif "weight" in first:
-            kind = options.one_of("norm", ("layer", "group"), None, ask=True)
         else:
-            kind = options.one_of("norm", ("none", "instance"), None, ask=True)
+            kind = "layer" if transposed else stored_norm(first, options)
         kind = "transposed-layer" if kind == "layer" and transposed else kind
         for i in range(len(parts.layers)):
             scope = self._w.scope(f"{self._root}layers.{i}.norm.norm.")
@@ -203,6 +201,15 @@ class BackboneReader:
 def block_names(w: Weights, prefix: str) -> set[str]:
     """Return what the names of tensors have between the prefix and the next point."""
     return {n.removeprefix(prefix).split(".")[0] for n in w.names() if n.startswith(prefix)}
+
+
+def stored_norm(first: Weights, options: Options, default: str | None = None) -> str:
+    """Return the kind of norm that the first one's tensors leave; default: of one with a weight."""
+    if "running_mean" in first:
+        return options.overrides.choice("norm", ("batch",), known="batch")
+    if "weight" in first:
+        return options.one_of("norm", ("layer", "group"), default)
+    return options.one_of("norm", ("none", "instance"), None)
 
 
 def norm_tensors(w: Weights, kind: str, d: int, own: str) -> dict[str, Tensor]:

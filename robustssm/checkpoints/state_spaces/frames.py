@@ -44,7 +44,7 @@ class Frame:
         if self.first_norm:
             norms[f"{self.first_norm}."] = "encoder_norm.norm."
         for there, here in norms.items():
-            tensors |= norm_tensors(w.scope(there), "layer", d, here)
+            tensors |= norm_tensors(w.scope(there), str(fields.get("norm", "layer")), d, here)
         for i, one in enumerate(layers):
             w.require(one.d == d, f"{self.layers}{i} has {one.d} features, expected {d}")
             w.require(one.output == layers[0].output, f"{self.layers}{i} has another output map")

@@ -62,22 +62,31 @@ class KernelReader:
     ) -> None:
         self._w, self._layout, self._options = layer.scope(layout.prefix), layout, options
         self._d, self._kernels = d, kernels
+        self._new = layout.version.startswith("v4")
 
     def read(self) -> Kernel:
         """Return the kernel; RejectedInputError if it is unstable and may not be."""
         if self._layout.minimal:
-            return self._minimal()
+            return self._minimal() if self._layout.real else self._markov()
         return self._dplr() if self._layout.low_rank else self._diagonal()
 
     def _minimal(self) -> Kernel:
         shape = self._d, self._width("log_A_real")
         dt = torch.exp(self._w.take("log_dt", shape[:1]))
         real = -torch.exp(self._w.take("log_A_real", shape))
-        A = torch.complex(real, self._w.take("A_imag", shape))
+        A = torch.complex(real, self._options.imag_sign() * self._w.take("A_imag", shape))
         C = self._w.complex("C", *shape)[None]
+        B = self._w.complex("B", *shape) if "B" in self._w else torch.ones_like(A)
         check_stable(self._w, self._options, real)
-        tensors = {"dt": dt, "A": A, "B": torch.ones_like(A), "C": C}
+        tensors = {"dt": dt, "A": A, "B": B, "C": C}
         return Kernel({"kind": "diagonal", "n": shape[1]}, pairs(tensors), "s4d")
+
+    def _markov(self) -> Kernel:
+        """Return the kernel of HOPE."""
+        rows, n = 2 * self._d, self._width("H")
+        dt = torch.exp(self._w.take("log_dt", (rows,)))
+        tensors = {"dt": dt, "H": self._w.complex("H", rows, n)}
+        return Kernel({"kind": "hope", "n": n}, pairs(tensors), "hope")
 
     def _diagonal(self) -> Kernel:
         o = self._options
@@ -85,14 +94,20 @@ class KernelReader:
         A, n = self._eigenvalues(real)
         systems = len(A)
         shapes = [(1, systems, n), (systems, n)] if real else [(1, systems, n, 2), (systems, n, 2)]
-        B = self._w.take("B", *(shapes if self._layout.version == "v4" else shapes[::-1]))
-        B = B.reshape(shapes[1])
+        if self._layout.folded:
+            states = o.get("d_state")
+            problem = f"{self._w.prefix}B is missing, expected it beside {n} modes of {states}"
+            self._w.require(states in (None, n), problem)
+            B = torch.tensor([1.0, 0.0], dtype=torch.float64).repeat(systems, n, 1)
+        else:
+            B = self._w.take("B", *(shapes if self._new else shapes[::-1])).reshape(shapes[1])
         C = self._w.take("C", (self._kernels, self._d, *shapes[1][1:]))
         B, C = (
             torch.complex(v, torch.zeros_like(v)) if real else torch.view_as_complex(v)
             for v in (B, C)
         )
-        disc = o.one_of("disc", ("zoh", "bilinear", "dss"), self._layout.disc, ask=True)
+        ask = not self._layout.folded
+        disc = o.one_of("disc", ("zoh", "bilinear", "dss"), self._layout.disc, ask)
         dt = self._steps(n)
         A, B = spread(A, self._d), spread(B, self._d)
         C = C * self._inside_band(A, dt)
@@ -171,13 +186,13 @@ class KernelReader:
         if real:
             return torch.complex(-negative, torch.zeros_like(negative)), n
         imag = self._w.take(layout.imag, (systems, n))
-        if layout.version == "v4" and layout.imag_sign < 0:
+        if self._new and layout.imag_sign < 0:
             imag = self._options.word("imag_transform", _TRANSFORMS, "none")(imag)
         return torch.complex(-negative, layout.imag_sign * imag), n
 
     def _steps(self, n: int) -> Tensor:
         """Return dt, (d, 1) or (d, n)."""
-        if self._layout.version != "v4":
+        if not self._new:
             return torch.exp(self._w.take("log_dt", (self._d,)))[:, None]
         shape = self._w.shape("inv_dt")
         wide = (self._d, n) if len(shape) == 2 and shape[1] != 1 else (self._d, 1)

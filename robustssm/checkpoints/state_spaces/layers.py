@@ -33,6 +33,8 @@ _REFUSED: dict[str, tuple[object, ...]] = {
     "mult_act": ("id", "identity", "linear", "none"),
     "layer": ("fftconv",),
 }
+# Versions in which a GLU follows, whatever a config says.
+_GATED = ("minimal", "HOPE", "v4 of S4-PTD", "v4 of FreqBias")
 # Directions of weight norm, and their lengths.
 _NORMED = {
     "weight_v": "weight_g",
@@ -44,7 +46,7 @@ _WITHOUT_EFFECT = (
     "trainable d_state d_model rank n_ssm tie_state hurwitz init init_args measure measure_args "
     "dt_min dt_max dt_tie deterministic backend keops gate_act real_tolerance is_real H N "
     "length_correction use_state B_init C_init scaling imag_scale real_scale random_real "
-    "random_imag normalize diagonal"
+    "random_imag normalize diagonal freqscale lr_s"
 )
 _READ = (
     "activation final_act postact channels bidirectional swap_channels l_max mode kernel disc "
@@ -90,12 +92,18 @@ def read_layer(w: Weights, options: Options) -> Layer:
         tensors = "nplr or dplr" if layout.low_rank else "diag or s4d"
         options.require(fits, name, mode, f"{tensors}, as the tensors have it")
     kernels = 1 if layout.minimal else w.size(f"{layout.prefix}C")
-    D = feedthrough(w, options, layout.feedthrough, kernels)
+    if layout.minimal and "kernel.B" in w and "D" not in w:
+        D = torch.zeros(1, w.size("kernel.C"), dtype=torch.float64)
+    else:
+        D = feedthrough(w, options, layout.feedthrough, kernels)
     kernel = KernelReader(w, layout, options, D.shape[1], kernels).read()
+    if layout.folded and "layer.s" in w:
+        kernel.options["kind"] = "sobolev"
+        kernel.tensors["s"] = w.take("layer.s", D.shape)
     dead = {f"{layout.prefix}{name}" for name in layout.dead}
     w.ignore(lambda name: name in dead)
     # v2 lengthens its kernel to that of the input, whatever l_max is.
-    l_max = None if layout.version in ("v2", "minimal") else cap(options, "l_max")
+    l_max = None if layout.version == "v2" or layout.minimal else cap(options, "l_max")
     return finished(w, options, kernel, D, l_max, layout.version)
 
 
@@ -124,13 +132,15 @@ def finished(
 ) -> Layer:
     """Return a layer: its kernel, D, what follows them, and the kernel's longest length."""
     channels, d = D.shape
-    both = len(kernel.tensors["C"]) == 2 * channels
-    mixer = {**kernel.options, "channels": channels, "bidirectional": both, "l_max": l_max}
+    mixer = dict(kernel.options)
+    if "C" in kernel.tensors:
+        both = len(kernel.tensors["C"]) == 2 * channels
+        mixer |= {"channels": channels, "bidirectional": both, "l_max": l_max}
     tensors = {f"ssm.{key}": value for key, value in kernel.tensors.items()} | {"ssm.D": D}
     output = {"activation": "none", "output": "none", "final_activation": "none"}
     # A layer of v3 may be the SSM alone.
     if options.get("linear") is not True:
-        if version == "minimal":
+        if version in ("minimal", "HOPE"):
             output["activation"] = "gelu"
         else:
             output["activation"] = options.word("activation", ACTIVATIONS, "gelu")
@@ -177,7 +187,7 @@ def _output(
     d, channels = sizes
     inside = next((n for n in ("output_linear.0.", "output_linear.") if _rows(w, n)), None)
     doubled = inside is not None and _rows(w, inside) == 2 * d
-    final = "glu" if version == "minimal" else _final(options, version, inside, doubled)
+    final = "glu" if version in _GATED else _final(options, version, inside, doubled)
     if final is None:
         problem = f"{w.prefix}{inside}weight is there, expected none (final_act null)"
         w.require(inside is None, problem)

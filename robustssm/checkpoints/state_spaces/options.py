@@ -15,13 +15,24 @@ class Options:
 
     config: what the file says, None if it holds weights only. An option that it leaves out has
     the original's default. Without a config, options with a default take it, which
-    `overrides.assumed` tells, and the others are asked for by name.
+    `overrides.assumed` tells, and the others are asked for by name. imag_sign, which no config
+    has, is the default of that option.
     """
 
     def __init__(
-        self, config: Mapping[str, object] | None, overrides: Overrides, part: str = "layer"
+        self,
+        config: Mapping[str, object] | None,
+        overrides: Overrides,
+        part: str = "layer",
+        imag_sign: str = "1",
     ) -> None:
         self.config, self.overrides, self._part = config, overrides, part
+        self._imag_sign = imag_sign
+
+    def imag_sign(self) -> float:
+        """Return the sign of Im A in terms of what the file of a minimal layer holds."""
+        unsaid = Options(None, self.overrides)
+        return unsaid.word("imag_sign", {"1": 1.0, "-1": -1.0}, self._imag_sign)
 
     @property
     def known(self) -> bool:

@@ -1,7 +1,8 @@
-"""Names and conventions of state-space kernels in the versions of state-spaces/s4.
+"""Names and conventions of state-space kernels in the versions and forks of state-spaces/s4.
 
 References: state-spaces/s4, tags v2, v3.0.0 and v4.x (src/models/sequence/ss/kernel.py,
-src/models/sequence/kernels/ssm.py), and its convert_v3_to_v4.py.
+src/models/sequence/kernels/ssm.py), and its convert_v3_to_v4.py; AnnanYu/Approximate_Diagonal,
+S4-PTD; AnnanYu/FreqBiasSSM; AnnanYu/HOPE-SSM.
 """
 
 import re
@@ -17,7 +18,8 @@ class Layout:
 
     prefix: of the kernel; feedthrough: name of D; real, imag: of A's parts; imag_sign: of Im A
     in terms of `imag`; length: tensor that tells the length of C~; low_rank: DPLR.
-    minimal: one kernel per feature, B = 1, C (d, n, 2). w: A is stored as (S, n, 2) itself.
+    minimal: one kernel per feature, C (d, n, 2), B the same or 1. w: A is stored as (S, n, 2)
+    itself. folded: C holds B, and all N modes are stored, not one of each conjugate pair.
     disc: discretisation if a config does not say. relu_offset: added by `relu` to -Re A.
     """
 
@@ -34,16 +36,19 @@ class Layout:
     real_option: str = "real_type"
     relu_offset: float = 1e-4
     minimal: bool = False
+    folded: bool = False
 
 
 _V4 = Layout("v4", "layer.kernel.", "layer.D", "inv_A_real", "A_imag")
 _V4_DIAGONAL = replace(_V4, dead=("A",), disc="bilinear")
 _V4_NEW = replace(_V4, real="A_real", imag_sign=-1.0, real_option="real_transform")
+_S4_PTD = replace(_V4_NEW, version="v4 of S4-PTD", folded=True)
+_FREQBIAS = replace(_S4_PTD, version="v4 of FreqBias")
 _OLD = Layout("v2", "kernel.kernel.", "D", "log_w_real", "w_imag", low_rank=True)
 _V2 = replace(_OLD, length="omega", dead=("z",))
 _V3_DIAGONAL = replace(_V4_DIAGONAL, version="v3", prefix=_OLD.prefix, feedthrough="D")
 
-# Told apart by the tensor that follows each; the first that is there counts.
+# Distinguished by the tensor in front of each; the first that is there counts.
 _LAYOUTS = {
     "layer.kernel.P": replace(_V4_NEW, low_rank=True, length="l_kernel"),
     "layer.kernel.inv_A_real": _V4_DIAGONAL,
@@ -55,6 +60,7 @@ _LAYOUTS = {
     "kernel.kernel.log_w_real": _V2,
     "kernel.kernel.w": replace(_V2, real="w", imag="w"),
     "kernel.log_A_real": Layout("minimal", "kernel.", "D", "log_A_real", "A_imag", minimal=True),
+    "kernel.H": Layout("HOPE", "kernel.", "D", "", "", minimal=True),
 }
 
 
@@ -66,7 +72,10 @@ _PLACE = re.compile(
 
 def layout_of(layer: Weights) -> Layout | None:
     """Return the layout of a layer's tensors, None if there is none that is known."""
-    return next((layout for marker, layout in _LAYOUTS.items() if marker in layer), None)
+    layout = next((layout for marker, layout in _LAYOUTS.items() if marker in layer), None)
+    if layout is _V4_NEW and "layer.kernel.B" not in layer:
+        return _FREQBIAS if "layer.s" in layer else _S4_PTD
+    return layout
 
 
 def is_kernel(name: str, markers: Iterable[str] = _LAYOUTS) -> bool:

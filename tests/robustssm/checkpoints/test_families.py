@@ -20,6 +20,7 @@ from tests.robustssm.checkpoints.foreign import D, Draw, L, minimal_layer
 from tests.robustssm.checkpoints.kernels import v4_diagonal, v4_dplr
 from tests.robustssm.checkpoints.networks import config, network_tensors
 from tests.robustssm.checkpoints.samples import flax_bytes
+from tests.robustssm.checkpoints.scripts import fork_layer, fork_options, script_tensors
 from tests.robustssm.checkpoints.test_dss import layer as dss_layer
 from tests.robustssm.checkpoints.test_lru import classifier as lru_classifier
 from tests.robustssm.checkpoints.test_s5 import SAID, classifier, retrieval
@@ -79,7 +80,23 @@ def example(folder: Path) -> tuple[Path, dict[str, str]]:
         tensors |= minimal_layer(draw, f"s4_layers.{i}.")
         tensors |= {f"norms.{i}.weight": draw(D), f"norms.{i}.bias": draw(D)}
     torch.save({"model": tensors, "acc": 80.0, "epoch": 7}, folder / "ckpt.pth")
-    return folder / "ckpt.pth", {"prenorm": "true"}
+    return folder / "ckpt.pth", {"script": "example.py", "prenorm": "true"}
+
+
+def script(kind: str, settings: dict[str, str]) -> Callable[[Path], tuple[Path, dict[str, str]]]:
+    """A file of a script of the PTD authors."""
+
+    def write(folder: Path) -> tuple[Path, dict[str, str]]:
+        torch.save({"model": script_tensors(kind), "acc": 0.5, "epoch": 7}, folder / "ckpt.pth")
+        return folder / "ckpt.pth", {"prenorm": "false", **settings}
+
+    return write
+
+
+def fork(weighted: bool) -> Callable[[Path], tuple[Path, dict[str, str]]]:
+    """A Lightning file of S4-PTD or FreqBias, bidirectional as theirs are."""
+    kernel = fork_layer(2, True, weighted)
+    return lambda folder: (backbone(folder, kernel, fork_options(True)), {})
 
 
 def s5(folder: Path) -> tuple[Path, dict[str, str]]:
@@ -115,14 +132,32 @@ FAMILIES: dict[str, Callable[[Path], tuple[Path, dict[str, str]]]] = {
     "s5": s5,
     "lru": lru,
     "pair": pair,
+    "ablation": script("minimal", {"script": "S4-PTD/ablation.py"}),
+    "robustness": script("B", {}),
+}
+# Layers that are not causal.
+LOOKING_AHEAD = {
+    "s4ptd": fork(False),
+    "freqbias": fork(True),
+    "run_cifar": script("H", {"script": "run_cifar.py"}),
+    "noisycifar_hope": script("H", {"script": "noisycifar_HOPE.py", "pool_from": "8"}),
 }
 
 
-@pytest.fixture(params=FAMILIES)
+def written(path: Path, settings: dict[str, str]) -> tuple[Path, list[str]]:
+    return path, [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture(params=[*FAMILIES, *LOOKING_AHEAD])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]]:
     """A checkpoint, and the --set options that it needs."""
-    path, settings = FAMILIES[request.param](tmp_path)
-    return path, [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    return written(*(FAMILIES | LOOKING_AHEAD)[request.param](tmp_path))
+
+
+@pytest.fixture(params=FAMILIES)
+def causal(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]]:
+    """The same of layers that are systems."""
+    return written(*FAMILIES[request.param](tmp_path))
 
 
 @pytest.fixture
@@ -174,8 +209,8 @@ def test_evaluation_never_changes_it(file: tuple[Path, list[str]]) -> None:
     assert robustssm.load(path, **given).content_hash == checkpoint.content_hash
 
 
-def test_inspect_knows_its_spectrum(file: tuple[Path, list[str]]) -> None:
-    path, settings = file
+def test_inspect_knows_its_spectrum(causal: tuple[Path, list[str]]) -> None:
+    path, settings = causal
     result = call("inspect", path, *settings, "--format", "json")
     assert result.exit_code == 0, result.output
     for layer in json.loads(result.stdout)["layers"]:
@@ -184,8 +219,8 @@ def test_inspect_knows_its_spectrum(file: tuple[Path, list[str]]) -> None:
         assert layer["parity"] < 1e-11
 
 
-def test_gain_knows_its_layers(file: tuple[Path, list[str]]) -> None:
-    path, settings = file
+def test_gain_knows_its_layers(causal: tuple[Path, list[str]]) -> None:
+    path, settings = causal
     result = call(
         *("gain", f"mine={path}", *settings, "--length", L, "--no-figures", "--format", "json")
     )
@@ -194,13 +229,56 @@ def test_gain_knows_its_layers(file: tuple[Path, list[str]]) -> None:
     assert rows and all(np.isfinite(row["gain_low"]) for row in rows)
 
 
+@pytest.mark.parametrize("name", ["freqbias", "run_cifar", "noisycifar_hope"])
+def test_what_depends_on_the_length_is_told_by_inspect_and_gain(name: str, tmp_path: Path) -> None:
+    path, settings = written(*LOOKING_AHEAD[name](tmp_path))
+    shown = call("inspect", path, *settings, "--format", "json")
+    assert shown.exit_code == 0, shown.output
+    for layer in json.loads(shown.stdout)["layers"]:
+        assert "number of steps" in "".join(layer["refused"]) and layer["parity"] is None
+    result = call("gain", f"mine={path}", *settings, "--length", L, "--no-figures")
+    assert result.exit_code == 2, result.output
+    (line,) = result.output.strip().splitlines()
+    assert "depends on the number of steps and looks ahead" in line and "take sweep" in line
+
+
+def test_steps_that_a_network_does_not_take_are_refused_before_the_sweep(tmp_path: Path) -> None:
+    draw, path = np.random.default_rng(0), tmp_path / "odd.npz"
+    np.savez(path, inputs=draw.normal(size=(6, 9, 2)), labels=draw.integers(0, CLASSES, 6))
+    sweep = ("--noise", "fourier", "--modes", "1", "-d", f"file:{path}", "-o", tmp_path / "run")
+    for kind, of, message in (
+        ("H", {"script": "noisycifar_HOPE.py", "pool_from": "4"}, "9, expected an even one"),
+        ("minimal", {"script": "noisycifar_S4D.py"}, "9, expected above 1024, from where on it"),
+    ):
+        file, settings = written(*script(kind, of)(tmp_path))
+        result = call("sweep", "-m", f"mine={file}", *settings, *sweep)
+        assert result.exit_code == 4 and message in result.output, result.output
+
+
+def test_a_stored_accuracy_is_shown_and_compared(data: str, tmp_path: Path) -> None:
+    path, settings = written(*FAMILIES["ablation"](tmp_path))
+    shown = call("inspect", path, *settings)
+    assert "the file says acc=0.5 after epoch 7" in shown.output
+    native = tmp_path / "native.safetensors"
+    imported = call("models", "import", path, "-o", native, *settings, "-d", data)
+    clean = robustssm.load(native).card.clean_accuracy
+    assert clean is not None
+    told = f"clean accuracy {clean:.4f}, acc=0.5 in the file: {abs(clean - 0.5):.4f} apart"
+    assert told in imported.output
+    arguments = ("--noise", "fourier", "--modes", "1", "-d", data, "-j", "1", "--no-figures")
+    for model, of in ((native, []), (path, settings)):
+        result = call("sweep", "-m", f"mine={model}", *of, *arguments, "-o", tmp_path / model.stem)
+        assert f"mine: {told}" in result.output, result.output
+
+
 def test_renamed_and_changed(tmp_path: Path) -> None:
     path, settings = example(tmp_path)
     original = robustssm.load(path, **settings).content_hash
     moved = path.with_name("elsewhere.bin")
     path.rename(moved)
     assert robustssm.load(moved, **settings).content_hash == original
-    assert robustssm.load(moved, prenorm=False).content_hash != original
+    other = {**settings, "prenorm": "false"}
+    assert robustssm.load(moved, **other).content_hash != original
     whole = torch.load(moved, weights_only=True)
     whole["model"]["decoder.bias"].view(torch.int32)[0] ^= 1
     torch.save(whole, moved)
@@ -212,7 +290,7 @@ def test_a_file_of_nobody(tmp_path: Path) -> None:
     with pytest.raises(RejectedInputError, match="in no layout that is known"):
         robustssm.load(tmp_path / "other.safetensors")
     path, _ = example(tmp_path)
-    with pytest.raises(UsageError, match="give --set prenorm=true"):
+    with pytest.raises(UsageError, match=r"give --set script=example\.py.* --set prenorm=true"):
         robustssm.load(path)
     refused = call("sweep", "-m", f"mine={path}", "--noise", "fourier")
     assert refused.exit_code == 2

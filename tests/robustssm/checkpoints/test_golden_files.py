@@ -8,9 +8,10 @@ import robustssm
 from tests.reference import GOLDEN
 
 S5 = {"defaults": "original"}
+EXAMPLE = {"script": "example.py"}
 FILES: dict[str, tuple[str, dict[str, object]]] = {
-    "example_s4model_prenorm.pth": ("example_s4model_prenorm", {"prenorm": True}),
-    "example_s4model_postnorm.pth": ("example_s4model_postnorm", {"prenorm": False}),
+    "example_s4model_prenorm.pth": ("example_s4model_prenorm", {**EXAMPLE, "prenorm": True}),
+    "example_s4model_postnorm.pth": ("example_s4model_postnorm", {**EXAMPLE, "prenorm": False}),
     **{
         f"{name}.ckpt": (name, {})
         for name in (
@@ -45,6 +46,44 @@ OF_SECOND = (
     "lru_bn_prenorm_mean.variables.msgpack",
     "lru_ln_postnorm_last.variables.msgpack",
 )
+
+
+# Files of the second set, with what they do not say beside them.
+GOLDEN2 = GOLDEN.parent / "golden2"
+FILES2 = (
+    "hope_noisycifar_hope_postnorm.pth",
+    "hope_noisycifar_s4d_postnorm.pth",
+    "hope_run_cifar_prenorm.pth",
+    "pl_freqbias_cifar_postnorm_layer.ckpt",
+    "pl_ptd_cifar_postnorm_layer.ckpt",
+    "pl_ptd_imdb_prenorm_batch.ckpt",
+    "ptd_ablation_postnorm.pth",
+    "ptd_robustness_postnorm.pth",
+)
+
+
+@pytest.mark.parametrize("name", FILES2)
+@torch.no_grad()
+def test_outputs_of_the_original_with_the_settings_beside_them(name: str) -> None:
+    """1e-9 of the largest logit in float64, 1e-5 in float32."""
+    stem = name.partition(".")[0]
+    io, settings = GOLDEN2 / f"{stem}_io.npz", GOLDEN2 / f"{stem}.set"
+    if not io.is_file():
+        pytest.skip(f"reference values {name} are not beside this checkout")
+    said = dict(line.split("=", 1) for line in settings.read_text().split())
+    network = robustssm.load(GOLDEN2 / name, **said).network
+    with np.load(io) as file:
+        held = {key: file[key] for key in file.files}
+    x, line = torch.from_numpy(held["input"]), name
+    for bits, key, most in ((32, "logits", 1e-5), (64, "logits_f64", 1e-9)):
+        network = network.double() if bits == 64 else network
+        dtype = network.mean.dtype
+        u = network.embed(x) if network.tokens is not None else x.to(dtype)
+        absolute = float(np.abs(network(u).numpy() - held[key]).max())
+        relative = absolute / float(np.abs(held[key]).max())
+        line += f"{':' if bits == 32 else ','} float{bits} {absolute:.1e} ({relative:.1e})"
+        assert relative < most, line
+    print(line)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -67,7 +67,8 @@ def test_lightning_checkpoints_give_the_logits_of_the_original(name: str) -> Non
 def test_example_gives_the_logits_of_the_original(norm: str) -> None:
     contents = read(GOLDEN / f"example_s4model_{norm}.pth")
     stored = entry(f"example_s4model_{norm}_io.npz")
-    print(compare(built(contents, {"prenorm": str(norm == "prenorm").lower()}), stored))
+    settings = {"script": "example.py", "prenorm": str(norm == "prenorm").lower()}
+    print(compare(built(contents, settings), stored))
 
 
 @pytest.mark.parametrize("name", LAYERS)
