@@ -257,7 +257,11 @@ def authors(files: tuple[Path, ...]) -> None:
 # Beginnings of names of reference files -> what made them.
 ORIGINS = {
     "example": "example.py",
+    "pl_freqbias": "FreqBias, Lightning",
+    "pl_ptd": "S4-PTD, Lightning",
     "pl_": "v4, Lightning",
+    "ptd_": "S4-PTD",
+    "hope_": "HOPE-SSM",
     "v2": "v2",
     "v3": "v3",
     "s5_classifier": "S5, flax",

@@ -27,13 +27,14 @@ def import_checkpoint(
     """Convert a foreign checkpoint into a native file.
 
     CHECKPOINT: a Lightning .ckpt, .pth or state dict of state-spaces/s4 (v2, v3, v4, example.py),
-    of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, a Hugging Face Mamba folder. Missing
-    settings are requested by name; what is assumed is noted. Nothing in it is executed.
+    S4-PTD, HOPE or FreqBias, of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, a Hugging Face
+    Mamba folder. Missing settings are requested by name; what is assumed is noted. Nothing in it is
+    executed.
 
     \b
     Examples:
       robustssm models import run/last.ckpt -o mine.safetensors
-      robustssm models import ckpt.pth -o own.safetensors --set prenorm=false
+      robustssm models import ckpt.pth -o own.safetensors --set script=example.py --set prenorm=true
 
     Exit codes: 0 written; 2 a setting is missing or wrong; 4 the file is rejected.
     """

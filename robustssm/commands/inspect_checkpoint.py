@@ -42,7 +42,7 @@ def inspect_checkpoint(**options: Any) -> None:
     Examples:
       robustssm inspect s4d
       robustssm inspect run/last.ckpt --format json
-      robustssm inspect ckpt.pth --set prenorm=false
+      robustssm inspect ckpt.pth --set script=example.py --set prenorm=false
 
     Exit codes: 0 shown; 2 a setting is missing or wrong; 4 the file is rejected.
     """

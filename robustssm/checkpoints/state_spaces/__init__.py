@@ -1,5 +1,7 @@
 """Checkpoints of state-spaces/s4: S4 and S4D networks of v2 to v4, example.py, single layers.
 
+Its forks are read as well: S4-PTD, HOPE and FreqBias.
+
 Licence of the original: Apache-2.0. Nothing of it is imported: its weights are evaluated by this
 project's own layers.
 """
