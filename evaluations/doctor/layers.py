@@ -29,7 +29,8 @@ def _layers(setting: Setting) -> dict[str, Sequence[SSMLayer]]:
     }
     # What somebody else's layer makes of its input may be more than a system: see `contract`.
     subjects = (one for one in setting.subjects if isinstance(one.network, BlockClassifier))
-    return layers | {str(one.ref): one.network.ssm_layers() for one in subjects}
+    read = {str(s.ref): [one for one in s.network.ssm_layers() if one.readable] for s in subjects}
+    return layers | {name: found for name, found in read.items() if found}
 
 
 def noise(*shape: int) -> Tensor:

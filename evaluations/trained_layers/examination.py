@@ -63,7 +63,7 @@ def _layer(number: int, layer: SSMLayer) -> dict[str, Any]:
     except (RobustssmError, NotImplementedError) as error:
         refused.append(str(error))
     known = {"layer": number, "kind": layer.kind, "parity": parity}
-    return {**known, **looks, "refused": refused}
+    return {**known, **looks, "refused": [*dict.fromkeys(refused)]}
 
 
 @torch.no_grad()

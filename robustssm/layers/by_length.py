@@ -23,7 +23,6 @@ from torch import Tensor
 from robustssm.errors import UsageError, require
 from robustssm.layers.base import SSMLayer, complex128
 from robustssm.layers.diagonal import GeneralDiagonal
-from robustssm.layers.systems import LinearSystem, Spectrum
 
 
 class _ByLength(SSMLayer):
@@ -34,8 +33,8 @@ class _ByLength(SSMLayer):
     def not_causal(self, what: str) -> UsageError:
         """Return the error of who needs a causal layer."""
         return UsageError(
-            f"{what}: the response of a {self.kind} layer depends on the number of steps and looks "
-            "ahead, expected a causal system; take sweep, attack or predict, which run it as it is"
+            f"layer {self.kind}: its response depends on the number of steps and looks ahead, "
+            "expected a causal system; take sweep or predict, which run it as it is"
         )
 
     def check_causal(self, what: str, L: int) -> None:
@@ -89,21 +88,11 @@ class Hope(_ByLength):
 
         return convolve
 
-    def impulse(self, L: int) -> Tensor:
-        """Raise UsageError: there is no causal impulse response."""
-        raise self.not_causal("impulse response")
+    def _refuse(self, *_: Any) -> Any:
+        """Raise UsageError: Markov parameters on a circle have no poles, steps or system."""
+        raise self.not_causal("")
 
-    def recurrence(self, u: Tensor) -> Tensor:
-        """Raise UsageError: there is no recurrence."""
-        raise self.not_causal("recurrence")
-
-    def spectrum(self) -> Spectrum:
-        """Raise UsageError: Markov parameters have no poles."""
-        raise self.not_causal("spectrum")
-
-    def system(self, L: int) -> LinearSystem:
-        """Raise UsageError: there is no causal system."""
-        raise self.not_causal(f"layer {self.kind}")
+    impulse = recurrence = spectrum = system = _refuse
 
 
 class Sobolev(_ByLength, GeneralDiagonal):

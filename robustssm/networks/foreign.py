@@ -152,7 +152,7 @@ class Blueprint:
             check_steps(L)
         steps, start = 2 * L if self.mirrored else shortest, self.pool_from
         fits = steps > start or not start
-        require(fits, "network: number of steps", steps, f"above {start}, from where on it pools")
+        require(fits, "network: number of steps", steps, f"above {start}, its pool_from")
 
 
 def mixer(d: int, options: Mapping[str, object]) -> SSMLayer | Selective:

@@ -74,8 +74,11 @@ def _notes(
         if double != SCRIPTS[script].doubles:
             kind = str(saved).removeprefix("torch.")
             notes.append(f"log_A_real is {kind}, which {script} does not save; is it that script?")
-    if parts.layers[0].version.startswith("v4 of"):
-        notes.append("kernel.B is not in the file: C holds it, and all modes count twice")
+    fork = parts.layers[0].version.partition("v4 of ")[2]
+    if fork:
+        notes.append(f"kernel.B is not in the file: as in {fork} C holds it, all modes count twice")
+    if fork == "FreqBias":
+        notes.append("its filters depend on the number of steps, padding included")
     normalised = "input_mean" in overrides or "input_std" in overrides
     if parts.fields.get("encoder_norm"):
         notes.append(_LINEAR_BLOCKS)

@@ -248,7 +248,7 @@ def test_steps_that_a_network_does_not_take_are_refused_before_the_sweep(tmp_pat
     sweep = ("--noise", "fourier", "--modes", "1", "-d", f"file:{path}", "-o", tmp_path / "run")
     for kind, of, message in (
         ("H", {"script": "noisycifar_HOPE.py", "pool_from": "4"}, "9, expected an even one"),
-        ("minimal", {"script": "noisycifar_S4D.py"}, "9, expected above 1024, from where on it"),
+        ("minimal", {"script": "noisycifar_S4D.py"}, "9, expected above 1024, its pool_from"),
     ):
         file, settings = written(*script(kind, of)(tmp_path))
         result = call("sweep", "-m", f"mine={file}", *settings, *sweep)

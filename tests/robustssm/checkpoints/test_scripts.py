@@ -70,7 +70,7 @@ def test_the_last_half_of_noisy_cifar_is_pooled(script: str) -> None:
     features = kept[0][:, 1024:].mean(1).numpy()
     expected = features @ f64(t["decoder.weight"]).T + f64(t["decoder.bias"])
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12, atol=1e-12)
-    with pytest.raises(UsageError, match="steps is 1024, expected above 1024, from where on"):
+    with pytest.raises(UsageError, match="steps is 1024, expected above 1024, its pool_from"):
         network(samples(1024))
 
 
