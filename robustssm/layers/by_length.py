@@ -30,16 +30,12 @@ class _ByLength(SSMLayer):
 
     readable = False
 
-    def not_causal(self, what: str) -> UsageError:
-        """Return the error of who needs a causal layer."""
-        return UsageError(
+    def check_causal(self, *_: Any, **__: Any) -> Any:
+        """Raise UsageError: it is no system of poles, steps and impulse responses."""
+        raise UsageError(
             f"layer {self.kind}: its response depends on the number of steps and looks ahead, "
             "expected a causal system; take sweep or predict, which run it as it is"
         )
-
-    def check_causal(self, what: str, L: int) -> None:
-        """Raise UsageError."""
-        raise self.not_causal(what)
 
 
 class Hope(_ByLength):
@@ -88,11 +84,7 @@ class Hope(_ByLength):
 
         return convolve
 
-    def _refuse(self, *_: Any) -> Any:
-        """Raise UsageError: Markov parameters on a circle have no poles, steps or system."""
-        raise self.not_causal("")
-
-    impulse = recurrence = spectrum = system = _refuse
+    impulse = recurrence = spectrum = system = _ByLength.check_causal
 
 
 class Sobolev(_ByLength, GeneralDiagonal):

@@ -108,7 +108,7 @@ def _spelt(option: tuple[str, object]) -> str:
     """Return an option as a --set has it, and what it means where its name does not tell."""
     name, value = option
     text = f"{name}={str(value).lower() if isinstance(value, bool) else value}"
-    return f"{text} (A = -e^a + i {name} b, as in s4d.py)" if name == "imag_sign" else text
+    return f"{text} (A = -e^a + i {name} b; s4d.py 1, S4-PTD -1)" if name == "imag_sign" else text
 
 
 def _grows(mixer: Mapping[str, object], tensors: Mapping[str, torch.Tensor]) -> bool:

@@ -74,7 +74,9 @@ class KernelReader:
         shape = self._d, self._width("log_A_real")
         dt = torch.exp(self._w.take("log_dt", shape[:1]))
         real = -torch.exp(self._w.take("log_A_real", shape))
-        A = torch.complex(real, self._options.imag_sign() * self._w.take("A_imag", shape))
+        # models/s4/s4d.py stores no B, S4-PTD's scripts that do take the other sign.
+        sign = self._options.imag_sign("-1" if "B" in self._w else "1")
+        A = torch.complex(real, sign * self._w.take("A_imag", shape))
         C = self._w.complex("C", *shape)[None]
         B = self._w.complex("B", *shape) if "B" in self._w else torch.ones_like(A)
         check_stable(self._w, self._options, real)

@@ -15,8 +15,8 @@ class Options:
 
     config: what the file says, None if it holds weights only. An option that it leaves out has
     the original's default. Without a config, options with a default take it, which
-    `overrides.assumed` tells, and the others are asked for by name. imag_sign, which no config
-    has, is the default of that option.
+    `overrides.assumed` tells, and the others are asked for by name. imag_sign: default of that
+    option, which no config has, if the source is known.
     """
 
     def __init__(
@@ -24,15 +24,15 @@ class Options:
         config: Mapping[str, object] | None,
         overrides: Overrides,
         part: str = "layer",
-        imag_sign: str = "1",
+        imag_sign: str = "",
     ) -> None:
         self.config, self.overrides, self._part = config, overrides, part
         self._imag_sign = imag_sign
 
-    def imag_sign(self) -> float:
+    def imag_sign(self, default: str) -> float:
         """Return the sign of Im A in terms of what the file of a minimal layer holds."""
         unsaid = Options(None, self.overrides)
-        return unsaid.word("imag_sign", {"1": 1.0, "-1": -1.0}, self._imag_sign)
+        return unsaid.word("imag_sign", {"1": 1.0, "-1": -1.0}, self._imag_sign or default)
 
     @property
     def known(self) -> bool:

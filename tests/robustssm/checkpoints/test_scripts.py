@@ -152,6 +152,7 @@ def test_a_minimal_layer_alone_or_in_a_backbone_says_which_sign_it_took() -> Non
     plus, minus = built(held(layer)), built(held(mirrored), {"imag_sign": "-1"})
     assert torch.equal(plus(u), minus(u))
     assert not torch.allclose(plus(u), built(held(layer), {"imag_sign": "-1"})(u))
+    assert "imag_sign=-1" in notes_of({**layer, "kernel.B": Draw(6)(D, N, 2)}, {})
     t, options = network_tensors("layer", "R", True), config("layer", "R", True, "pool")
     assert "imag_sign=1" in notes_of(t, {}, options)
     assert "imag_sign" not in notes_of(t, {"imag_sign": "-1"}, options)
