@@ -84,7 +84,8 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
     contents, rest = read_network(path, given, _known)
     importer = importer_of(contents)
     imported = importer.build(contents, rest)
-    training = {"source": importer.name, "family": imported.family, "settings": given}
+    training: dict[str, object] = {"source": importer.name, "family": imported.family}
+    training["settings"] = given
     notes = (*contents.notes, *imported.notes)
     stored = contents.extra.get(STORED_ACCURACY)
     if isinstance(stored, int | float) and math.isfinite(stored):

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints import state_spaces
-from robustssm.checkpoints.native import Card, load_checkpoint, save_checkpoint
+from robustssm.checkpoints import Card, load_checkpoint, save_checkpoint, state_spaces
 from robustssm.errors import RejectedInputError, UsageError
 from tests.robustssm.checkpoints.foreign import D, Draw, L, N, f64, held, minimal_layer
 from tests.robustssm.checkpoints.networks import built, config, network_tensors, normed
