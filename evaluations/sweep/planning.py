@@ -12,6 +12,7 @@ from robustssm.evaluations.sweep.plan import Cell, Model, Plan
 from robustssm.evaluations.sweep.probe import check_repeats
 from robustssm.evaluations.sweep.problems import Problems
 from robustssm.evaluations.sweep.run_directory import ARRAYS
+from robustssm.networks.classifier import TAKES_TOKENS
 from robustssm.networks.foreign import KIND, Blueprint
 from robustssm.tasks import Task, load_task, recorded_task
 
@@ -200,9 +201,12 @@ def check_fit(
     """
     channels, classes = (architecture[key] for key in ("d_input", "d_output"))
     if task.tokens is not None and task.tokens > (vocabulary or 0):
-        takes = f"{channels} channels of values" if vocabulary is None else f"{vocabulary} tokens"
+        values = "values" if channels is None else f"{channels} channels of values"
+        takes = values if vocabulary is None else f"{vocabulary} tokens"
+        own = architecture.get("kind") == "module" and vocabulary is None
         raise RejectedInputError(
             f"checkpoint {model}: takes {takes}, task {task.spec} has tokens 0 to {task.tokens - 1}"
+            f"{TAKES_TOKENS if own else ''}"
         )
     own = task.channels if task.tokens is None else channels
     if channels not in (None, own) or (classes is not None and not _fits(classes, task)):

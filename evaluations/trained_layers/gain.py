@@ -241,8 +241,13 @@ def model_gain(
         if not 0 <= index < len(stored):
             raise UsageError(f"gain: {label} has no layer {index}, expected 0 to {len(stored) - 1}")
     n = checkpoint.network.state_size
-    if not stored or n is None:
-        orders = ", ".join(str(layer.order) for layer in stored) or "none"
+    if not stored:
+        raise UsageError(
+            f"gain: {label} has no layer with a transfer function: selective layers (Mamba) have "
+            "none, and layers of your own need a method state_space()"
+        )
+    if n is None:
+        orders = ", ".join(str(layer.order) for layer in stored)
         raise UsageError(f"gain: {label} has layers of order {orders}, expected one order of all")
     spike = float(spikes(n, 1)[0])
     kappa = checkpoint.card.init_diagnostics.get("kappa")

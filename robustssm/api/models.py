@@ -23,6 +23,7 @@ from robustssm.evaluations.trained_layers.linear_systems import LayerSystem
 from robustssm.evaluations.trained_layers.reading import layer_spectrum, layer_system
 from robustssm.execution import one_thread
 from robustssm.layers.base import SSMLayer, array
+from robustssm.networks.classifier import TAKES_TOKENS
 from robustssm.tasks import Task, recorded_task
 from robustssm.tasks.arrays import NAMES, task_of
 from robustssm.tasks.reading import Array, Source
@@ -102,6 +103,7 @@ class Model(Checkpoint):
             raise source.rejected(
                 f"has shape {values.shape}, {self.ref} expects (samples, length, "
                 f"{network.d_input or 'channels'})"
+                f"{TAKES_TOKENS if inputs.ndim == 2 and self.ref.runs_code else ''}"
             )
         with one_thread():
             result = answers(self.ref, network, inputs.to(dtype), ends)

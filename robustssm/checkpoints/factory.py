@@ -60,8 +60,25 @@ class FactoryModel(Classifier):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return what the module makes of tokens (batch, length): (batch, length, channels)."""
-        embed: Any = self.module.embed
-        return cast(Tensor, embed(tokens))
+        who, embed = f"module {type(self.module).__name__}", getattr(self.module, "embed", None)
+        if not callable(embed):
+            raise UsageError(
+                f"{who}: has the attribute tokens and no method embed(tokens); give it one that "
+                "returns (batch, length, channels), which its forward takes"
+            )
+        try:
+            x = embed(tokens)
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise RejectedInputError(f"{who}: its embed raised {said}") from error
+        fits = isinstance(x, Tensor) and x.is_floating_point() and x.ndim == 3
+        if not fits or x.shape[:2] != tokens.shape:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise UsageError(
+                f"{who}: its embed returned {got} for tokens {tuple(tokens.shape)}, expected "
+                "floats (batch, length, channels)"
+            )
+        return cast(Tensor, x)
 
     @property
     def state_size(self) -> int | None:
@@ -243,5 +260,8 @@ def _load_strictly(
             )
         if not torch.isfinite(tensors[key]).all():
             raise RejectedInputError(f"checkpoint {weights}: {key} has NaN or infinite entries")
+    for own_tensor in (*module.parameters(), *module.buffers()):
+        if 0 in own_tensor.stride():  # an expanded view cannot be written to
+            own_tensor.data = own_tensor.data.clone()
     module.load_state_dict(tensors, strict=True)
     return contents.notes, rest

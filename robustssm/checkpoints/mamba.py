@@ -21,14 +21,14 @@ from robustssm.file_formats import Contents
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.foreign import mixer
 
-_FIRST, _S6 = "layers.0.mixer.A_log", "mapping_layers.0.A_log"
+_BACKBONE, _FIRST, _S6 = "backbone.", "layers.0.mixer.A_log", "mapping_layers.0.A_log"
 _SCORE, _HEAD, _TIED = "score.weight", "lm_head.weight", "tie_word_embeddings"
 _SELECTIVE = "its layers depend on the input: no fixed transfer function, no resonance"
 
 
 def recognises(contents: Contents) -> bool:
     """Return whether the tensors are those of blocks of Mamba."""
-    return any(name == _S6 or name.endswith(_FIRST) for name in contents.tensors)
+    return any(name in contents.tensors for name in (_FIRST, f"{_BACKBONE}{_FIRST}", _S6))
 
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
@@ -42,7 +42,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     if _S6 in w:
         return _s6(w, given)
     said = Said(contents.options, given.who, w)
-    body = w.scope(next(n.removesuffix(_FIRST) for n in w.names() if n.endswith(_FIRST)))
+    body = w.scope("" if _FIRST in w else _BACKBONE)
     named = "embedding.weight" if "embedding.weight" in body else "embeddings.weight"
     kind = _kind(body.scope("layers.0.mixer."), said, given, named == "embeddings.weight")
     told = said.get("layer_norm_epsilon", kind=float)

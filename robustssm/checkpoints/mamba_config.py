@@ -7,7 +7,7 @@ from typing import Any
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 
-OWN_CODE = "load it by your own code, module.py:function@weights"
+OWN_CODE = "load it by your own code, as in name=module.py:function@weights"
 # What transformers calls the networks that are known here, and what they are.
 SOURCES = {"mamba": "Mamba", "mamba2": "Mamba-2", "falcon_mamba": "FalconMamba"}
 # What sizes and switches are called by transformers and by state-spaces/mamba.

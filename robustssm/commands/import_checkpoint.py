@@ -55,6 +55,11 @@ def import_checkpoint(
         raise UsageError(f"import: {checkpoint} is a native file already; use it as it is")
     prepare(output)
     (ref,) = resolve(str(checkpoint), settings)
+    if ref.runs_code:
+        raise UsageError(
+            f"import: {checkpoint} is code, which no native file holds; use it as it is, "
+            "module.py:function@weights"
+        )
     loaded = replace(ref, train_seed=train_seed).load()
     options = " ".join(f" --set {setting}" for setting in settings)
     card = replace(

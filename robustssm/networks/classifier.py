@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from robustssm.errors import ShapeError
 from robustssm.layers.base import SSMLayer
 
+# What a module of a user's own code needs for tokens; docs/own-modules.md.
+TAKES_TOKENS = (
+    "; a module of your own takes tokens by an attribute tokens, the size of its vocabulary, and a "
+    "method embed(tokens) that returns what its forward takes"
+)
 # Products that a decoder makes at a time.
 _PRODUCTS = 1 << 20
 
