@@ -203,10 +203,10 @@ def check_fit(
     if task.tokens is not None and task.tokens > (vocabulary or 0):
         values = "values" if channels is None else f"{channels} channels of values"
         takes = values if vocabulary is None else f"{vocabulary} tokens"
-        own = architecture.get("kind") == "module" and vocabulary is None
+        lacks = architecture.get("kind") == "module" and vocabulary is None
         raise RejectedInputError(
             f"checkpoint {model}: takes {takes}, task {task.spec} has tokens 0 to {task.tokens - 1}"
-            f"{TAKES_TOKENS if own else ''}"
+            f"{TAKES_TOKENS if lacks else ''}"
         )
     own = task.channels if task.tokens is None else channels
     if channels not in (None, own) or (classes is not None and not _fits(classes, task)):
