@@ -15,7 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
-from robustssm.evaluations.trained_layers.gain import NEAR, GainResult, ModelGain, summarise
+from robustssm.evaluations.trained_layers.gain import (
+    NEAR,
+    WHOLE,
+    GainResult,
+    ModelGain,
+    summarise,
+)
 from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
 from robustssm.figures.looks import look
 from robustssm.figures.style import Look, footnote, key, label_powers, new_figure, save, style
@@ -52,7 +58,8 @@ def response_data(model: ModelGain) -> pd.DataFrame:
     """
     parts = []
     for index, system in model.systems.items():
-        own = model.channels[model.channels["layer"] == index]
+        whole = model.channels["direction"].isin(WHOLE)
+        own = model.channels[whole & (model.channels["layer"] == index)]
         theta = _grid(system, LOWEST_RATIO * model.spike, own["theta"].to_numpy())
         omega = system.omega(theta, system.dt[:, None])
         gain = system.gain(theta)
@@ -66,7 +73,8 @@ def response_data(model: ModelGain) -> pd.DataFrame:
         peaks = own[["layer", "channel", "omega"]].assign(kind="peak", gain=own["gain_low"])
         parts.append(peaks)
     frame = pd.concat(parts, ignore_index=True)
-    mimo = any(isinstance(system, Mimo) for system in model.systems.values())
+    every = [one for system in model.systems.values() for one in system.directions.values()]
+    mimo = any(isinstance(one, Mimo) for one in every)
     bilinear = next(iter(model.systems.values())).discretization == "bilinear"
     frame = frame.assign(spike=model.spike, mimo=mimo, bilinear=bilinear)
     return frame.assign(model=model.label).reset_index(drop=True)
@@ -139,7 +147,7 @@ def peaks_data(result: GainResult) -> pd.DataFrame:
     that coincide; q25, median, q75 and at_spike (share within 10 %) of the name and layer.
     """
     columns = ["model", "name", "layer", "channel", "spike", "spike_aliased"]
-    frame = result.channels
+    frame = result.channels[result.channels["direction"].isin(WHOLE)]
     frame = frame[columns].assign(ratio=frame["omega_over_spike"])
     parts = []
     for _, part in frame.groupby(["name", "layer"], sort=False):

@@ -13,7 +13,6 @@ from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError
 from robustssm.networks.classifier import Classifier
-from robustssm.networks.network import Network
 from robustssm.tasks import Split, Task, load_task, recorded_task
 
 PASS, FAIL, NOT_AVAILABLE = "pass", "fail", "not available"
@@ -122,8 +121,6 @@ def read_subject(ref: ModelRef, data: str | None = None) -> Subject:
     """Return the model behind a reference with its task, or `data`; RejectedInputError."""
     checkpoint = ref.load()
     network, card = checkpoint.network, checkpoint.card
-    if isinstance(network, Network) and network.architecture.bidirectional:
-        raise UsageError(f"doctor {ref}: its layers look ahead, expected causal ones")
     if data is None and not card.task:
         raise UsageError(f"doctor {ref}: does not say its data; name them by --data")
     task = load_task(data) if data is not None else recorded_task(card.task, f"doctor {ref}")

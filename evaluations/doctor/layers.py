@@ -88,8 +88,8 @@ def kernels(setting: Setting, subject: Subject) -> Finding:
     layers = [layer for layer in subject.copy().ssm_layers() if layer.readable]
     if not layers:
         return _unread(subject)
-    for layer in layers:
-        for values in (layer.impulse(L), layer(noise(1, L, layer.d).float())):
+    for one in (way for layer in layers for way in layer.one_way()):
+        for values in (one.impulse(L), one(noise(1, L, one.d).float())):
             broken += int((~torch.isfinite(values)).sum())
     return judge(
         f"kernels and outputs of every layer over {L} steps with finite numbers",

@@ -11,13 +11,14 @@ AB13DD, and evaluation with 60 digits.
 import numpy as np
 
 from robustssm.errors import ShapeError, UsageError
-from robustssm.evaluations.suprema.expansions import Systems
-from robustssm.evaluations.suprema.pole_sums import PoleSum, PoleSums, check_stable
+from robustssm.evaluations.suprema.expansions import Sums, Systems
+from robustssm.evaluations.suprema.pole_sums import PoleSums, check_stable
 from robustssm.evaluations.suprema.state_spaces import StateSpaces
 from robustssm.evaluations.suprema.subdivision import Bracket, supremum
 from robustssm.typing import Array, ComplexArray, FloatArray, IntArray
 
-__all__ = ["Bracket", "PoleSum", "peak_gain", "peak_gains", "peak_gains_dense"]
+Family = PoleSums | StateSpaces
+__all__ = ["Bracket", "Family", "PoleSums", "StateSpaces", "peak_gains", "peak_gains_dense"]
 
 
 def exponents(moduli: FloatArray, poles: Array, D: FloatArray) -> IntArray:
@@ -61,41 +62,35 @@ def on_two_charts(
     return [Bracket(*map(float, ends)) for ends in zip(low, high, omega, strict=True)]
 
 
-def of_pole_sums(
-    poles: ComplexArray, left: Array, right: Array, D: FloatArray, rtol: float
-) -> list[Bracket]:
-    """Return the brackets of pole sums: poles (c, m), left (c, p, m), right (c, m, q)."""
-    moduli = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=2)
-    scale = exponents(moduli, poles, D)
-    factor = -scale[:, None, None]
-    systems = PoleSums(poles, scaled(left, factor), right, scaled(D, factor))
-    return on_two_charts(systems, poles, scale, rtol)
+def brackets(ahead: Family, rtol: float, behind: Family | None = None) -> list[Bracket]:
+    """Return the brackets of sup_omega |F(i omega)|_2 (largest singular value), gap <= rtol.
 
-
-def scaled(X: Array, exponent: IntArray) -> Array:
-    """Return X 2^exponent, exactly unless it underflows."""
-    if np.iscomplexobj(X):
-        result: Array = np.ldexp(X.real, exponent) + 1j * np.ldexp(X.imag, exponent)
-        return result
-    return np.asarray(np.ldexp(X, exponent))
-
-
-def peak_gain(system: PoleSum, rtol: float = 1e-3) -> Bracket:
-    """Return the bracket of sup_omega |F(i omega)|_2 (largest singular value), gap <= rtol.
-
-    omega in rad per unit time, >= 0; infinite if F's peak is its feedthrough. The gap is larger
-    if rounding, or the budget of intervals, does not let it be rtol.
+    Of each stable real system F (c,), or of F(s) + G(-s) where G is `behind`: poles of G(-s) lie on
+    the right of the axis, and expansions on the axis do not ask on which side. omega in rad per
+    unit time, >= 0; infinite if the peak is the feedthrough. The gap is larger if rounding, or the
+    budget of intervals, does not let it be rtol. Raises UsageError (NaN), StabilityError; that
+    matrices are stable is found from their computed eigenvalues, that no pole lies on the axis is
+    proved.
     """
-    left, right, D = system.left, system.right, system.D
-    if D.shape[1] > D.shape[0]:
-        left, right, D = right.T, left.T, D.T
-    return of_pole_sums(system.poles[None], left[None], right[None], D[None], rtol)[0]
+    families = [ahead] if behind is None else [ahead, behind]
+    for one in families:
+        check_stable(one.poles, one.moduli, one.D)
+    poles, moduli, D = (
+        np.concatenate([getattr(one, key) for one in families], axis=1)
+        for key in ("poles", "moduli", "D")
+    )
+    scale = exponents(moduli, poles, D)
+    systems: Systems = ahead.turned(-scale, 1.0)
+    if behind is not None:
+        systems = Sums(systems, behind.turned(-scale, -1.0))
+    # Probing the poles' frequencies is cheap for pole sums alone.
+    return on_two_charts(systems, poles, scale, rtol, probe=isinstance(ahead, PoleSums))
 
 
 def peak_gains(
     poles: ComplexArray, residues: Array, D: FloatArray, rtol: float = 1e-3
 ) -> list[Bracket]:
-    """Return `peak_gain` of many SISO systems at once: poles, residues (c, m), D (c,)."""
+    """Return the brackets of SISO systems by poles and residues (c, m), D (c,)."""
     if poles.shape != residues.shape or D.shape != poles.shape[:1]:
         raise ShapeError(
             f"peak gain: poles {poles.shape}, residues {residues.shape}, D {D.shape}; expected "
@@ -103,18 +98,16 @@ def peak_gains(
         )
     if not len(poles):
         return []
-    check_stable(poles, residues, D)
     one = np.ones((*poles.shape, 1))
-    return of_pole_sums(poles, residues[:, None], one, D[:, None, None], rtol)
+    return brackets(PoleSums(poles, residues[:, None], one, D[:, None, None]), rtol)
 
 
 def peak_gains_dense(
     A: FloatArray, B: FloatArray, C: FloatArray, D: FloatArray, rtol: float = 1e-3
 ) -> list[Bracket]:
-    """Return `peak_gain` of many real systems in state space, whose eigenvectors may be bad.
+    """Return the brackets of systems in state space, whose eigenvectors may be bad.
 
-    A (c, m, m), B (c, m, q), C (c, p, m), D (c, p, q). Raises as `PoleSum`; that A is stable is
-    found from its computed eigenvalues, that none lies on the axis is proved.
+    A (c, m, m), B (c, m, q), C (c, p, m), D (c, p, q).
     """
     c, m = A.shape[:2]
     p, q = D.shape[1:]
@@ -125,10 +118,4 @@ def peak_gains_dense(
         )
     if not np.isfinite(A).all():
         raise UsageError("peak gain: A has NaN or infinite entries, expected numbers")
-    poles = np.linalg.eigvals(A)
-    check_stable(poles, B, C, D)
-    moduli = np.linalg.norm(B, axis=(1, 2)) * np.linalg.norm(C, axis=(1, 2))
-    scale = exponents(np.broadcast_to(moduli[:, None], poles.shape), poles, D)
-    factor = -scale[:, None, None]
-    systems = StateSpaces(A, B, scaled(C, factor), scaled(D, factor))
-    return on_two_charts(systems, poles, scale, rtol, probe=False)
+    return brackets(StateSpaces(A, B, C, D), rtol)

@@ -16,13 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from robustssm.evaluations.suprema.subdivision import (
+    MARGIN,
     U,
     blocks,
     gram_bound,
     middle,
     polynomial_bound,
 )
-from robustssm.typing import BoolArray, ComplexArray, FloatArray, IntArray
+from robustssm.typing import Array, BoolArray, ComplexArray, FloatArray, IntArray
 
 # Taylor terms: at q = 1/4 the remainder is 6e-8 of the terms' moduli, at 1/8 1e-11. For matrices,
 # where a product costs p q m and 1e-3 is asked for, fewer.
@@ -31,6 +32,14 @@ TERMS, MATRIX_TERMS = 12, 5
 LARGEST_RATIO = 0.7
 # What underflows is below this in F, in systems scaled to |l_k| |r_k| <= |Re lambda_k|.
 UNDERFLOW = 1e-150
+
+
+def ldexp(X: Array, exponent: IntArray) -> Array:
+    """Return X 2^exponent, exactly unless it underflows."""
+    if np.iscomplexobj(X):
+        result: Array = np.ldexp(X.real, exponent) + 1j * np.ldexp(X.imag, exponent)
+        return result
+    return np.asarray(np.ldexp(X, exponent))
 
 
 class Expansion(NamedTuple):
@@ -135,3 +144,24 @@ class Systems(ABC):
             else:
                 result[part] = (np.sqrt(gram_bound(P)) + rest) * (1.0 + 4.0 * U)
         return result, rounding
+
+
+class Sums(Systems):
+    """The sums of two families of systems."""
+
+    def __init__(self, first: Systems, second: Systems) -> None:
+        self._families = first, second
+        self.count, self.inputs = first.count, first.inputs
+
+    @property
+    def size(self) -> int:
+        """Complex numbers that one interval takes."""
+        return sum(family.size for family in self._families)
+
+    def expand(self, row: IntArray, low: FloatArray, high: FloatArray, terms: int) -> Expansion:
+        """Return the sums of both expansions; a sum is rounded by u of itself."""
+        a, b = (family.expand(row, low, high, terms) for family in self._families)
+        P: ComplexArray = a.coefficients + b.coefficients
+        added = MARGIN * U * np.sum(np.linalg.norm(P, axis=(2, 3)), axis=1)
+        rounding = (a.rounding + b.rounding + added) * (1.0 + 4.0 * U)
+        return Expansion(P, (a.tail + b.tail) * (1.0 + 2.0 * U), rounding)

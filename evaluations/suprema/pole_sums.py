@@ -11,52 +11,22 @@ in the j-th coefficient (a complex quotient 12 u, a product 3 u), a sum of m ter
 (N. J. Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002, sections 3.1 and 3.6).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from robustssm.errors import ShapeError, StabilityError, UsageError
+from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.suprema.expansions import (
     LARGEST_RATIO,
     MATRIX_TERMS,
     UNDERFLOW,
     Expansion,
     Systems,
+    ldexp,
 )
 from robustssm.evaluations.suprema.subdivision import MARGIN, U
 from robustssm.typing import Array, ComplexArray, FloatArray, IntArray
 
 # Poles have moduli within (1 / LARGEST, LARGEST), and real parts below -NEAREST.
 LARGEST, NEAREST = 1e100, 1e-150
-
-
-@dataclass(frozen=True)
-class PoleSum:
-    """A real system F(s) = D + sum_k left[:, k] right[k, :] / (s - poles[k]).
-
-    poles (m,), Re < 0, all of them, closed under conjugation; left (p, m), right (m, q),
-    D (p, q). Raises ShapeError, UsageError (NaN), StabilityError.
-    """
-
-    poles: ComplexArray
-    left: Array
-    right: Array
-    D: FloatArray
-
-    def __post_init__(self) -> None:
-        m, p, q = len(self.poles), len(self.left), self.right.shape[-1]
-        if (self.left.shape, self.right.shape, self.D.shape) != ((p, m), (m, q), (p, q)):
-            raise ShapeError(
-                f"pole sum: {m} poles, left {self.left.shape}, right {self.right.shape}, D "
-                f"{self.D.shape}; expected (p, {m}), ({m}, q), (p, q)"
-            )
-        check_stable(self.poles, self.left, self.right, self.D)
-
-    def transfer(self, omega: FloatArray) -> ComplexArray:
-        """Return F(i omega), shape (len(omega), p, q)."""
-        weight = 1.0 / (1j * np.asarray(omega, dtype=np.float64)[:, None] - self.poles)
-        result: ComplexArray = (self.left * weight[:, None, :]) @ self.right + self.D
-        return result
 
 
 def check_stable(poles: Array, *arrays: np.ndarray) -> None:
@@ -89,6 +59,11 @@ class PoleSums(Systems):
         # One input: residues (c, m, p), summed as they are.
         self.residues = left.swapaxes(1, 2) * right if self.inputs == 1 else None
 
+    def turned(self, exponent: IntArray, sign: float) -> "PoleSums":
+        """Return 2^exponent (c,) F(sign s), sign +-1."""
+        left, D = (ldexp(X, exponent[:, None, None]) for X in (self.left, self.D))
+        return PoleSums(sign * self.poles, sign * left, self.right, D)
+
     @property
     def size(self) -> int:
         """Complex numbers that one interval takes."""
@@ -112,7 +87,7 @@ class PoleSums(Systems):
         ratio = h * np.abs(slope) * modulus
         far = ratio.max(axis=1, initial=0.0) > LARGEST_RATIO
         # |d| > |Re lambda| in omega; in sigma, which ends at 1 / 2 |lambda|, |d| >= 1 / 2.
-        floor = np.where(turned, 0.49, -poles.real)
+        floor = np.where(turned, 0.49, np.abs(poles.real))
         crude = np.sum(moduli / np.maximum((1.0 - ratio) / modulus, floor), axis=1)
         ratio = np.minimum(ratio, LARGEST_RATIO)
         term = moduli * modulus / (1.0 - ratio)

@@ -3,6 +3,8 @@
 The residual of the computed polynomial bounds what is cut off and what is rounded alike.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from robustssm.evaluations.suprema.expansions import (
@@ -10,6 +12,7 @@ from robustssm.evaluations.suprema.expansions import (
     UNDERFLOW,
     Expansion,
     Systems,
+    ldexp,
 )
 from robustssm.evaluations.suprema.subdivision import MARGIN, U
 from robustssm.typing import Array, ComplexArray, FloatArray, IntArray
@@ -21,6 +24,21 @@ class StateSpaces(Systems):
     def __init__(self, A: FloatArray, B: FloatArray, C: FloatArray, D: FloatArray) -> None:
         self.A, self.B, self.C, self.D = A, B, C, D
         self.count, self.inputs = len(A), D.shape[2]
+
+    @cached_property
+    def poles(self) -> ComplexArray:
+        """The eigenvalues of A as float64 finds them, (c, m)."""
+        return np.linalg.eigvals(self.A) + 0j
+
+    @property
+    def moduli(self) -> FloatArray:
+        """|B| |C|, (c, m), the same for every pole."""
+        return np.broadcast_to((frobenius(self.B) * frobenius(self.C))[:, None], self.A.shape[:2])
+
+    def turned(self, exponent: IntArray, sign: float) -> "StateSpaces":
+        """Return 2^exponent (c,) F(sign s), sign +-1."""
+        C, D = (ldexp(X, exponent[:, None, None]) for X in (self.C, self.D))
+        return StateSpaces(sign * self.A, sign * self.B, C, D)
 
     @property
     def size(self) -> int:

@@ -26,6 +26,8 @@ MEDIAN_POINTS = 1024
 NEAR, UNMOVED, HALF_WIDTH = 0.1, 0.05, 0.5
 # A Hankel singular value above this share of the largest counts for the epsilon-rank.
 RANK_TOLERANCE = 1e-3
+# Directions that are the whole layer.
+WHOLE = ("causal", "both")
 # Beyond this float64 does not know a condition number.
 MAX_CONDITION = 1e12
 
@@ -58,7 +60,11 @@ class GainResult:
 
     @property
     def channels(self) -> pd.DataFrame:
-        """One row per channel (S5: a layer) of every model."""
+        """One row per channel (S5: a layer) of every model.
+
+        direction: `causal`, or of a layer that runs both ways in time `both`, the two-sided
+        convolution, and `forward` and `backward`, each by itself.
+        """
         return pd.concat([model.channels for model in self.models], ignore_index=True)
 
     def table(self, per: str) -> pd.DataFrame:
@@ -69,13 +75,15 @@ class GainResult:
         if per == "channel":
             return frame
         keys = ["model", "layer"] if per == "layer" else ["model"]
+        keys += ["direction"] if (frame["direction"] != "causal").any() else []
         groups = frame.groupby(keys, sort=False)
         return pd.DataFrame([dict(zip(keys, key, strict=True)) | summarise(g) for key, g in groups])
 
     def verdicts(self) -> list[str]:
         """Return one line per model name over its seeds: where the peaks are, against the spike."""
         lines = []
-        for name, part in self.channels.groupby("name", sort=False):
+        whole = self.channels[self.channels["direction"].isin(WHOLE)]
+        for name, part in whole.groupby("name", sort=False):
             pooled = summarise(part)
             shares = [summarise(g)["near_spike"] for _, g in part.groupby("model", sort=False)]
             resolved = pooled["near_spike_resolved"]
@@ -185,7 +193,7 @@ def channel_gains(
     finite, converged = finite_gain(system, L, theta)
     hankel = hankel_singular_values(system)
     known = np.full(len(theta), kappa)
-    if isinstance(system, Dense):
+    if system.condition is not None:
         known = np.where(system.condition > MAX_CONDITION, np.nan, system.condition)
     return pd.DataFrame(
         {
@@ -254,12 +262,13 @@ def model_gain(
     systems = {k: layer_system(stored[k], length) for k in layers or range(len(stored))}
     frames = []
     of_seeds = name or label
-    for index, system in systems.items():
+    every = [(k, *one) for k, system in systems.items() for one in system.directions.items()]
+    for index, direction, system in every:
         gains = channel_gains(system, n, length, rtol, np.nan if kappa is None else kappa)
-        first = pd.DataFrame({"model": label, "name": of_seeds, "layer": index}, gains.index)
-        frames.append(first.join(gains))
+        about = {"model": label, "name": of_seeds, "layer": index, "direction": direction}
+        frames.append(pd.DataFrame(about, gains.index).join(gains))
     table = pd.concat(frames, ignore_index=True)
-    notes = _notes(list(systems.values()), table, length, rtol)
+    notes = _notes([system for _, _, system in every], table, length, rtol)
     content = checkpoint.content_hash
     return ModelGain(label, of_seeds, content, n, spike, kappa, length, systems, table, notes)
 

@@ -15,7 +15,6 @@ the linearisation's part. Where a block normalises first (prenorm), r is up to t
 import numpy as np
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.trained_layers.linear_systems import Mimo
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.networks.network import Network
 from robustssm.typing import FloatArray
@@ -35,9 +34,9 @@ def input_response(network: Network, L: int, modes: FloatArray | None = None) ->
         )
     system, theta = layer_system(network.ssm_layers()[0], L), 2.0 * np.pi * bins / L
     W = network.input_weight.detach().double().cpu().numpy()
-    if isinstance(system, Mimo):
-        H = system.pole_sum.transfer(np.tan(0.5 * theta))
-        response: FloatArray = np.linalg.norm(H @ W, axis=(1, 2))
+    H = system.response(theta)
+    if H.ndim == 3:
+        response: FloatArray = np.linalg.norm(np.moveaxis(H, 2, 0) @ W, axis=(1, 2))
         return response
-    squares = (np.linalg.norm(W, axis=1)[:, None] * system.gain(theta)) ** 2
+    squares = (np.linalg.norm(W, axis=1)[:, None] * np.abs(H)) ** 2
     return np.sqrt(squares.sum(0))

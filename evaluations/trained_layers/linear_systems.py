@@ -112,8 +112,22 @@ class LayerSystem(LinearSystem, ABC):
         return np.abs(H) if H.ndim == 2 else np.linalg.norm(H, ord=2, axis=(0, 1))[None]
 
     @abstractmethod
+    def family(self, lag: int = 0) -> certified.Family:
+        """Return z^-lag (H - D) + D, lag 0 or 1, as systems in s = i tan(theta / 2)."""
+
     def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of every system; omega there is tan(theta / 2)."""
+        return certified.brackets(self.family(), rtol)
+
+    @property
+    def directions(self) -> "dict[str, LayerSystem]":
+        """The systems that a layer is made of, the whole of it first."""
+        return {"causal": self}
+
+    @property
+    def condition(self) -> FloatArray | None:
+        """kappa_2 of the unit eigenvectors of full matrices, (c,); None if poles are stored."""
+        return None
 
 
 class Diagonal(LayerSystem):
@@ -127,10 +141,16 @@ class Diagonal(LayerSystem):
     @cached_property
     def residues(self) -> tuple[ComplexArray, FloatArray]:
         """The residues rho (c, m), and H(-1) (c,), the value at infinite s."""
+        sums = self.family()
+        return sums.left[:, 0], sums.D[:, 0, 0]
+
+    def family(self, lag: int = 0) -> certified.PoleSums:
+        """Return the pole sums: with a = (1 + mu) / (1 - mu), rho a^-lag."""
         mu, one_plus = cayley(self.poles, self.step, self.discretization)
-        # 2 a w / (1 + a)^2 with a = (1 + mu) / (1 - mu).
-        scaled = self.weight / one_plus
-        return scaled * (1.0 + mu), self.D[:, 0, 0] + scaled.sum(axis=1).real
+        scaled, sign = self.weight / one_plus, 1.0 - 2.0 * lag
+        D = self.D + sign * scaled.sum(axis=1).real[:, None, None]
+        one = np.ones((*mu.shape, 1))
+        return certified.PoleSums(mu, (scaled * (1.0 + sign * mu))[:, None], one, D)
 
     def response(self, theta: FloatArray) -> ComplexArray:
         """Return H(e^{i theta}), (c, g)."""
@@ -143,26 +163,34 @@ class Diagonal(LayerSystem):
 
         return in_blocks(response, theta, rho.size)
 
-    def peaks(self, rtol: float) -> list[certified.Bracket]:
-        """Return the certified peak gain of every channel."""
-        return certified.peak_gains(self.mapped, *self.residues, rtol)
-
 
 class Dense(LayerSystem):
     """Full state matrices, whose eigenvectors may be bad; by default from Abar of `LinearSystem`.
 
-    With N = I + Abar, M = N^-1 (Abar - I), H = D + C N^-1 B + C (s - M)^-1 (I + M) N^-1 B.
+    With N = I + Abar, M = N^-1 (Abar - I), H = D + C N^-1 B + C (s - M)^-1 (I + M) N^-1 B. A step
+    later, z^-1 (H - D) = -C N^-1 B + C (s - M)^-1 (I - M) N^-1 B.
     """
 
     @cached_property
     def state_space(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """The system in s, real: A (c, n, n), B (c, n, q), C (c, p, n) and H(-1), (c, p, q)."""
+        one = self.family()
+        return one.A, one.B, one.C, one.D
+
+    def family(self, lag: int = 0) -> certified.StateSpaces:
+        """Return the state spaces."""
+        (M, B, C), sign = self.matrices, 1.0 - 2.0 * lag
+        return certified.StateSpaces(M, B + sign * (M @ B), C, self.D + sign * (C @ B))
+
+    @cached_property
+    def matrices(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """M, N^-1 B and C, real."""
         assert self.Abar is not None
         eye = np.eye(self.Abar.shape[1])
         C = np.asarray(self.C.real, dtype=np.float64)
         both = np.concatenate([self.Abar - eye, self.B.real], axis=2)
         M, B = np.split(np.linalg.solve(eye + self.Abar, both), [len(eye)], axis=2)
-        return M, B + M @ B, C, self.D + C @ B
+        return M, B, C
 
     @cached_property
     def condition(self) -> FloatArray:
@@ -181,17 +209,13 @@ class Dense(LayerSystem):
 
         return in_blocks(response, theta, A.size + B.size)
 
-    def peaks(self, rtol: float) -> list[certified.Bracket]:
-        """Return the certified peak gain of every system, from the state space itself."""
-        return certified.peak_gains_dense(*self.state_space, rtol)
-
 
 class Dplr(Dense):
     """S4: A = diag(Lambda) - P P^*, bilinear."""
 
     @cached_property
-    def state_space(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """M, (dt/2) (I + M) B, C and H(-1), real: (c, n, n), (c, n, 1), (c, 1, n), (c, 1, 1)."""
+    def matrices(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """M, (dt/2) B and C, real: (c, n, n), (c, n, 1), (c, 1, n)."""
         half = self.diagonal.shape[1] // 2
         eye = np.eye(half)
         # Rows sqrt2 (Re, Im) of a conjugate pair: unitary.
@@ -200,7 +224,7 @@ class Dplr(Dense):
         M = (T @ (step * self.A) @ T.conj().T).real
         B = (T @ (step * self.B)).real
         C = (self.C @ T.conj().T).real
-        return M, B + M @ B, C, self.D + C @ B
+        return M, B, C
 
     def response(self, theta: FloatArray) -> ComplexArray:
         """Return H(e^{i theta}), (c, g), by Woodbury's formula as the layer's kernel."""
@@ -222,21 +246,23 @@ class Mimo(LayerSystem):
     """S5: one system of all channels; the first half of its poles is stored."""
 
     @cached_property
-    def pole_sum(self) -> certified.PoleSum:
+    def pole_sum(self) -> certified.PoleSums:
         """The system in s."""
+        return self.family()
+
+    def family(self, lag: int = 0) -> certified.PoleSums:
+        """Return the pole sum."""
         mu, one_plus = cayley(self.poles, self.step, self.discretization)
-        left, scaled = self.C[0], self.B[0] / one_plus[0][:, None]
-        right = (1.0 + mu[0])[:, None] * scaled
-        return certified.PoleSum(mu[0], left, right, self.D[0] + (left @ scaled).real)
+        scaled, sign = self.B / one_plus[..., None], 1.0 - 2.0 * lag
+        right, D = (1.0 + sign * mu)[..., None] * scaled, sign * (self.C @ scaled).real
+        return certified.PoleSums(mu, self.C, right, self.D + D)
 
     def response(self, theta: FloatArray) -> ComplexArray:
         """Return H(e^{i theta}), (p, q, g)."""
 
         def response(part: FloatArray) -> ComplexArray:
-            return np.moveaxis(self.pole_sum.transfer(np.tan(0.5 * part[0])), 0, 2)
+            weight = 1.0 / (1j * np.tan(0.5 * part[0])[:, None] - self.mapped)
+            F = self.pole_sum
+            return np.moveaxis((F.left * weight[:, None]) @ F.right[0] + F.D, 0, 2)
 
         return in_blocks(response, theta, self.D.size + self.C.size)
-
-    def peaks(self, rtol: float) -> list[certified.Bracket]:
-        """Return the certified peak gain of the layer."""
-        return [certified.peak_gain(self.pole_sum, rtol)]

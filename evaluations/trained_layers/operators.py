@@ -21,6 +21,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from robustssm.errors import require
 from robustssm.evaluations.trained_layers.linear_systems import Dense, Diagonal, LayerSystem, Mimo
+from robustssm.evaluations.trained_layers.two_sided import TwoSided
 from robustssm.typing import ComplexArray, FloatArray
 
 # Lanczos steps at most: the sigmas of a flat response crowd like 1 / L^2 below the peak.
@@ -35,6 +36,8 @@ Operator = Callable[[FloatArray], FloatArray]
 
 def toeplitz(system: LayerSystem, L: int) -> tuple[tuple[int, ...], Operator, Operator]:
     """Return the shape of inputs, (c, L) or of S5 (1, L, d), their causal map and its adjoint."""
+    if isinstance(system, TwoSided):
+        return _both_ways(system, L)
     if isinstance(system, Mimo):
         return _through_states(system, L)
     kernel = system.kernel(L)
@@ -53,6 +56,26 @@ def toeplitz(system: LayerSystem, L: int) -> tuple[tuple[int, ...], Operator, Op
         return np.fft.irfft(np.fft.rfft(u, n=2 * L) * spectrum, n=2 * L)[..., :L]
 
     return kernel.shape, apply, lambda y: apply(y[..., ::-1])[..., ::-1]
+
+
+def _both_ways(system: TwoSided, L: int) -> tuple[tuple[int, ...], Operator, Operator]:
+    """Return the map T u + S R T' R u, R the reversal of time and S the shift by the lag."""
+    shape, apply, adjoint = toeplitz(system.ahead, L)
+    _, behind, turned = toeplitz(system.behind, L)
+    # Steps of outputs, and of inputs of the other direction: u_t does not enter through it.
+    early, late = slice(0, L - system.lag), slice(system.lag, L)
+
+    def forward(u: FloatArray) -> FloatArray:
+        y = apply(u)
+        y[:, early] += behind(u[:, ::-1])[:, ::-1][:, late]
+        return y
+
+    def back(y: FloatArray) -> FloatArray:
+        moved = np.zeros_like(y)
+        moved[:, late] = y[:, early]
+        return adjoint(y) + turned(moved[:, ::-1])[:, ::-1]
+
+    return shape, forward, back
 
 
 def _through_states(system: Mimo, L: int) -> tuple[tuple[int, ...], Operator, Operator]:
@@ -163,19 +186,23 @@ def gramians(system: LayerSystem) -> tuple[ComplexArray, ComplexArray]:
         return P, P.conj()
     assert isinstance(system, Mimo)
     F = system.pole_sum
-    outputs, inputs = np.linalg.norm(F.left, axis=0), np.linalg.norm(F.right, axis=1)
+    left, right = F.left[0], F.right[0]
+    outputs, inputs = np.linalg.norm(left, axis=0), np.linalg.norm(right, axis=1)
     used = (outputs > 0.0) & (inputs > 0.0)
     scale = np.sqrt(np.where(used, outputs, 1.0) / np.where(used, inputs, 1.0))
-    right, left = F.right * scale[:, None], F.left / scale
+    right, left = right * scale[:, None], left / scale
     return right @ right.conj().T * cauchy, left.conj().T @ left * cauchy.conj()
 
 
 def hankel_singular_values(system: LayerSystem) -> FloatArray:
-    """Return the Hankel singular values, descending, (c, m).
+    """Return the Hankel singular values, descending, (c, m); of both directions those of each.
 
     sigma = singular values of Q^1/2 P^1/2, roots by eigh with negative rounding set to zero:
     accurate to about 1e-8 of the largest, not to that of each.
     """
+    if isinstance(system, TwoSided):
+        both = np.hstack([hankel_singular_values(one) for one in (system.ahead, system.behind)])
+        return -np.sort(-both, axis=1)
     roots = []
     for gramian in gramians(system):
         values, vectors = np.linalg.eigh(0.5 * (gramian + gramian.conj().swapaxes(1, 2)))

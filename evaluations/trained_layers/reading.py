@@ -12,6 +12,7 @@ from robustssm.evaluations.trained_layers.linear_systems import (
     LayerSystem,
     Mimo,
 )
+from robustssm.evaluations.trained_layers.two_sided import TwoSided
 from robustssm.layers import SSMLayer
 from robustssm.layers.systems import Spectrum
 from robustssm.typing import FloatArray
@@ -22,13 +23,19 @@ def layer_system(layer: SSMLayer, L: int) -> LayerSystem:
     """Return a layer as a linear system of which gains and norms can be taken.
 
     `Mimo` if channels share states, `Dplr` beside a low-rank term, `Dense` of full matrices, else
-    `Diagonal`. L: the length
-    in samples, which matters to DSS alone, whose kernel depends on it. The layer is not changed.
-    Raises RejectedInputError if a parameter is not finite; UsageError for L < 1, or a layer that
-    is not causal, not stable or not of that form.
+    `Diagonal`; `TwoSided` of two of them if the layer runs both ways. L: the length in samples,
+    which matters to DSS alone, whose kernel depends on it. The layer is not changed. Raises
+    RejectedInputError if a parameter is not finite; UsageError for L < 1, or a layer that is not
+    stable or not of that form.
     """
     require(L >= 1, "layer: length", L, "at least 1")
     _check_finite(layer)
+    ahead, *behind = (_one_way(one, L) for one in layer.one_way())
+    return TwoSided.of(ahead, behind[0], layer.lag) if behind else ahead
+
+
+def _one_way(layer: SSMLayer, L: int) -> LayerSystem:
+    """Return a causal layer as a linear system."""
     system = layer.system(L)
 
     def kernel(length: int) -> FloatArray:

@@ -58,7 +58,8 @@ def sequence_network(
         standard = standardisation(overrides, d_input)
     overrides.finish()
     weights.finish()
-    network = SequenceModel(Blueprint(source=source, **fields))  # type: ignore[arg-type]
+    with torch.random.fork_rng(devices=[]):
+        network = SequenceModel(Blueprint(source=source, **fields))  # type: ignore[arg-type]
     network.load_state_dict({**standard, **tensors}, strict=True)
     return network.eval().requires_grad_(False)
 

@@ -185,7 +185,8 @@ def _built(architecture: dict[str, object], shapes: Shapes) -> Classifier:
     with torch.device("meta"):  # shapes without numbers
         expected = make().state_dict()
     check_shapes({name: tuple(value.shape) for name, value in expected.items()}, shapes)
-    return make()
+    with torch.random.fork_rng(devices=[]):
+        return make()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

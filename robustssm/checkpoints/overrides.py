@@ -23,15 +23,25 @@ class Overrides:
     Each reader takes `known`, what the file says (then an option given must be the same), and
     `default`, what holds if nobody says anything. Without either the option is needed:
     the reader returns a stand-in of its type, and `missing` raises for all of them at once.
-    assumed: the originals' defaults that importers took because nobody said anything.
+    originals: the original's defaults, taken if the user gives `defaults=original`; assumed: the
+    originals' defaults that importers took because nobody said anything.
     """
 
-    def __init__(self, given: Mapping[str, str], importer: str, path: object = "") -> None:
+    def __init__(
+        self,
+        given: Mapping[str, str],
+        importer: str,
+        path: object = "",
+        originals: Mapping[str, str] | None = None,
+    ) -> None:
         self._given = dict(given)
         self.who = f"checkpoint {path}: {importer}" if str(path) else importer
         self.assumed: dict[str, object] = {}
         self._asked: set[str] = set()
         self._missing: dict[str, str] = {}
+        self._originals: Mapping[str, str] = {}
+        if originals and self.choice("defaults", ("none", "original"), "none") == "original":
+            self._originals = originals
 
     def __contains__(self, name: str) -> bool:
         return name in self._given
@@ -137,6 +147,8 @@ class Overrides:
                 f"{self.who}: {name}={self._given[name]} contradicts the file, which says "
                 f"{str(known).lower() if isinstance(known, bool) else known}; drop --set {name}"
             )
+        if name in self._originals and known is None and given is None:
+            default = self.assumed[name] = parsed(self._originals[name])
         for value in (known, given, default):
             if value is not None:
                 return value

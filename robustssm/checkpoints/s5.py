@@ -26,11 +26,11 @@ SOURCE = "lindermanlab/S5"
 # The defaults of the original's command line.
 ORIGINAL = {
     "activation_fn": "half_glu1",
-    "prenorm": True,
+    "prenorm": "true",
     "mode": "pool",
     "discretization": "zoh",
-    "conj_sym": True,
-    "clip_eigs": False,
+    "conj_sym": "true",
+    "clip_eigs": "false",
 }
 # Largest real part if eigenvalues are clipped.
 _CLIP = -1e-4
@@ -52,7 +52,7 @@ def recognises(contents: Contents) -> bool:
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """Return the network of a checkpoint of S5; raises as `state_spaces.build` does."""
-    given = _Options(overrides, SOURCE, contents.path)
+    given = Overrides(overrides, SOURCE, contents.path, ORIGINAL)
     everything, w, statistics = opened(contents)
     if "Lambda_re" in w:
         fields, tensors = lone_layer(*_layer(w, given))
@@ -60,44 +60,23 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         _check_frame(w, given)
         fields, tensors = _classifier(w, statistics, given)
     network = sequence_network(SOURCE, fields, tensors, given, everything)
-    notes = list(dict.fromkeys(given.notes))
+    notes = [
+        f"{name} is not in the file: {value}, the original's default"
+        for name, value in given.assumed.items()
+    ]
+    if fields["norm"] == "layer":
+        notes.append("no running statistics (batch_stats) are in the file: norms are LayerNorm")
+    if "pair" in fields:
+        notes.append(PAIRS)
     if "input_mean" not in given and "input_std" not in given:
         notes.append(DATA)
     return Imported(network, tuple(notes), "s5")
 
 
-class _Options(Overrides):
-    """The overrides, with the original's defaults if the user asks for them."""
-
-    def __init__(self, given: Mapping[str, str], importer: str, path: object) -> None:
-        super().__init__(given, importer, path)
-        self.notes: list[str] = []
-        self._original = self.choice("defaults", ("none", "original"), "none") == "original"
-
-    def original(self, name: str) -> object:
-        """Return the original's default of an option, None if nobody asked for it."""
-        if not self._original:
-            return None
-        if name not in self:
-            default = f"{ORIGINAL[name]}, the original's default"
-            self.notes.append(f"{name} is not in the file: {default}")
-        return ORIGINAL[name]
-
-    def told(self, name: str) -> bool:
-        """Return a truth value that the file does not hold."""
-        default = self.original(name)
-        return self.flag(name, None if default is None else bool(default))
-
-    def word(self, name: str, allowed: tuple[str, ...]) -> str:
-        """Return a word that the file does not hold."""
-        default = self.original(name)
-        return self.choice(name, allowed, None if default is None else str(default))
-
-
-def _layer(w: Weights, given: _Options) -> tuple[dict[str, object], dict[str, Tensor]]:
+def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Return a mixer's options and tensors."""
-    conj_sym, clip = given.told("conj_sym"), given.told("clip_eigs")
-    discretization = given.word("discretization", ("zoh", "bilinear"))
+    conj_sym, clip = given.flag("conj_sym"), given.flag("clip_eigs")
+    discretization = given.choice("discretization", ("zoh", "bilinear"))
     rescale = given.number("step_rescale", 1.0)
     unstable = given.flag("allow_unstable", False)
     n, d = w.size("Lambda_re"), w.size("D")
@@ -147,7 +126,7 @@ def mimo_tensors(w: Weights, A: Tensor, C: Tensor, step_scale: float) -> dict[st
     }
 
 
-def _check_frame(w: Weights, given: _Options) -> None:
+def _check_frame(w: Weights, given: Overrides) -> None:
     """Raise UsageError if the S5 layers are in a network of another code base."""
     name = next(name for name in w.names() if name.endswith("Lambda_re"))
     if name.startswith("encoder/layers_") and len(w.shape(name)) == 1:
@@ -161,7 +140,7 @@ def _check_frame(w: Weights, given: _Options) -> None:
     )
 
 
-def _encoder(w: Weights, given: _Options) -> dict[str, Tensor]:
+def _encoder(w: Weights, given: Overrides) -> dict[str, Tensor]:
     """Return the encoder; of 1024 inputs, which S5-PTD may have made of one, as the user says."""
     encoder = dense(w, "encoder/encoder")
     if encoder["weight"].shape[1] != _COSINE:
@@ -169,9 +148,8 @@ def _encoder(w: Weights, given: _Options) -> dict[str, Tensor]:
     if "d_input" not in given:
         raise UsageError(
             f"{given.who}: encoder/encoder/kernel has {_COSINE} rows, which S5-PTD as released "
-            f"makes of one input channel by a cosine of {_COSINE} steps; give --set d_input=1 to "
-            f"add them up (each row sees the same input), or --set d_input={_COSINE} if the data "
-            f"have {_COSINE} channels"
+            "makes of one input channel by a cosine; give --set d_input=1 to add them up (each "
+            f"sees the same input), or --set d_input={_COSINE} for data of so many channels"
         )
     if given.choice("d_input", ("1", str(_COSINE))) == "1":
         encoder["weight"] = encoder["weight"].sum(1, keepdim=True)
@@ -179,28 +157,20 @@ def _encoder(w: Weights, given: _Options) -> dict[str, Tensor]:
 
 
 def _classifier(
-    w: Weights, statistics: Weights, given: _Options
+    w: Weights, statistics: Weights, given: Overrides
 ) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Return the fields and tensors of BatchClassificationModel or RetrievalModel."""
     encoder = _encoder(w, given)
     first = w.scope("encoder/layers_0/")
     if "out2/kernel" in first and "out1/kernel" not in first:
-        activation = given.word("activation_fn", ("half_glu1", "half_glu2"))
+        activation = given.choice("activation_fn", ("half_glu1", "half_glu2"))
     else:
         known = "full_glu" if "out2/kernel" in first else "gelu"
         activation = given.choice("activation_fn", (known,), known=known)
     batch = "layers_0/norm/mean" in statistics
     given.flag("batchnorm", known=batch)
-    if not batch:
-        given.notes.append(
-            "no running statistics (batch_stats) are in the file: its norms are taken as LayerNorm"
-        )
-    prenorm, modes = given.told("prenorm"), ("pool", "last")
-    if "decoder/layer2/kernel" in w:
-        mode = given.choice("mode", modes, known="pool")
-        given.notes.append(PAIRS)
-    else:
-        mode = given.word("mode", modes)
+    pooled = "pool" if "decoder/layer2/kernel" in w else None
+    prenorm, mode = given.flag("prenorm"), given.choice("mode", ("pool", "last"), known=pooled)
     gates = {"gelu": {}, "full_glu": {"value": "out1", "gate": "out2"}}
     fields, tensors = classifier(
         w,

@@ -87,6 +87,7 @@ def gain(
 
 
 LEGEND = """\
+direction: of a layer that runs both ways in time both, its two-sided convolution, and each alone.
 peak, <=, at omega: the largest certified gain of a system. ratio: omega_peak / omega_spike.
 Shares of systems: at spike: peak within 10% of the spike; resolved: the same of those with
 dt omega_spike < pi; spike pole: the pole nearest to the peak is within 10% of the spike, aliased
@@ -148,10 +149,12 @@ def _show(result: "GainResult", per: str, style: str) -> None:
         f"spike: omega = {', '.join(f'{w:.6g}' for w in spikes)} rad per unit time; finite: "
         f"{', '.join(map(str, lengths))} samples"
     )
-    columns = CHANNEL if per == "channel" else SUMMARY
+    columns, rows = CHANNEL if per == "channel" else SUMMARY, result.table(per)
+    if "direction" in rows and (rows["direction"] != "causal").any():
+        columns = (("direction", "direction", ""), *columns)
     if per != "model":
         columns = (("layer", "layer", ""), *columns)
     columns = (("model", "model", ""), *columns)
-    table = terminal.Table(title, result.table(per), columns, aside=ASIDE[per != "channel"])
+    table = terminal.Table(title, rows, columns, aside=ASIDE[per != "channel"])
     legend = [LEGEND] if per != "channel" and asked("wide") else []
     terminal.show(style, table, *legend, *result.verdicts(), content=result.to_json(per))

@@ -1,5 +1,6 @@
 """What every SSM layer is: a linear map in time with a step size per channel."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -58,6 +59,8 @@ class SSMLayer(nn.Module, ABC):
     layout: str = "blh"
     # Whether its poles are known.
     readable: bool = True
+    # Steps by which a direction that runs backwards is ahead of the present one: 0, u_t enters it.
+    lag: int = 0
     dt: Tensor
     A: Tensor
     B: Tensor
@@ -117,10 +120,7 @@ class SSMLayer(nn.Module, ABC):
 
     @abstractmethod
     def system(self, L: int) -> LinearSystem:
-        """Return the layer as a linear system; the length L matters to kernels of DSS alone.
-
-        Raises UsageError if the layer is not causal, not stable or not of that form.
-        """
+        """Return a causal, stable layer as a linear system, else UsageError; L matters to DSS."""
 
     def _built(self, L: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         """Return the convolution of inputs of length L in the precision `dtype`."""
@@ -152,16 +152,32 @@ class SSMLayer(nn.Module, ABC):
         """
         return operator(u)
 
+    def one_way(self) -> "tuple[SSMLayer, ...]":
+        """Return the causal layers of which it is made: itself, or one per direction.
+
+        The second one runs in reversed time and has no D. The halves of C are theirs.
+        """
+        if not self.bidirectional:
+            return (self,)
+        made = copy.deepcopy(self), copy.deepcopy(self)
+        for layer, C in zip(made, self.C.detach().chunk(2), strict=True):
+            layer.bidirectional, layer.C = False, nn.Parameter(C.clone(), requires_grad=False)
+        made[1].D = None
+        return made
+
+    def both_ways(self, u: Tensor) -> Tensor:
+        """Return the output by the recurrences of both directions."""
+        ahead, behind = self.one_way()
+        y = behind.recurrence(u.flip(1)).flip(1)
+        return ahead.recurrence(u) + nn.functional.pad(y, (0, 0, 0, self.lag))[:, self.lag :]
+
     def kernel_length(self, L: int) -> int:
         """Return how many samples of the kernel an input of length L meets."""
         return L if self.l_max is None else min(L, self.l_max)
 
     def not_causal(self, what: str) -> UsageError:
         """Return the error of who needs a causal layer."""
-        return UsageError(
-            f"{what}: the layer is bidirectional and not causal, expected a causal one; only "
-            "forward runs both ways"
-        )
+        return UsageError(f"{what}: the layer runs both ways and is not causal; take gain for it")
 
     def check_causal(self, what: str, L: int) -> None:
         """Raise UsageError if the layer looks ahead, or l_max cuts its kernel at length L."""
@@ -175,15 +191,12 @@ class SSMLayer(nn.Module, ABC):
 
     def feedthroughs(self) -> FloatArray:
         """Return D of the first channel per feature, (d,), zero if the layer has none."""
-        if self.D is None:
-            return np.zeros(self.d)
-        return array(self.D).reshape(-1)[: self.d]
+        return np.zeros(self.d) if self.D is None else array(self.D).reshape(-1)[: self.d]
 
     def feed_through(self, u: Tensor, y: Tensor) -> Tensor:
         """Return y + D u, D (channels, d) or (d,); y if the layer has no D."""
-        if self.D is None:
-            return y
-        return y + (u[:, :, None, :] * self.D.to(u.dtype)).flatten(2)
+        D = self.D
+        return y if D is None else y + (u[:, :, None, :] * D.to(u.dtype)).flatten(2)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the convolution of u (batch, length, d) with the layer.
@@ -223,6 +236,8 @@ class KernelLayer(SSMLayer):
     Reference: state-spaces/s4, src/models/sequence/kernels/fftconv.py (class FFTConv).
     """
 
+    lag = 1
+
     @property
     def directions(self) -> int:
         """Kernels per channel and feature: 2 if the layer is bidirectional."""
@@ -256,10 +271,9 @@ class KernelLayer(SSMLayer):
         return nn.functional.pad(k, (0, L - k.shape[1]))
 
     def recurrence(self, u: Tensor) -> Tensor:
-        """Return the same output as `forward`, step by step through the state.
-
-        Raises UsageError if the layer is bidirectional or l_max cuts the kernel.
-        """
+        """Return what `forward` does, step by step; UsageError if l_max cuts the kernel."""
+        if self.bidirectional:
+            return self.both_ways(u)
         L = u.shape[1]
         self.check_causal("recurrence", L)
         advance, Bbar, C = self.states(L)

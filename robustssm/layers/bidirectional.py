@@ -1,5 +1,9 @@
 """Two causal layers of one kind, one of which runs backwards in time."""
 
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,9 +40,18 @@ class Bidirectional(SSMLayer):
         """Raise UsageError: there is no causal impulse response."""
         raise self.not_causal("impulse response")
 
+    def one_way(self) -> tuple[SSMLayer, ...]:
+        """Return the two layers."""
+        return self.ahead, self.behind
+
     def spectrum(self) -> Spectrum:
-        """Raise UsageError: the two directions have poles of their own."""
-        raise self.not_causal("spectrum")
+        """Return the poles of the systems of both directions, 2 c of them."""
+        one, two = (way.spectrum() for way in self.one_way())
+        arrays = {key: v for key, v in vars(one).items() if isinstance(v, np.ndarray)}
+        both: dict[str, Any] = {
+            key: np.concatenate([v, getattr(two, key)], v.ndim - 2) for key, v in arrays.items()
+        }
+        return replace(one, **both)
 
     def system(self, L: int) -> LinearSystem:
         """Raise UsageError: there is no causal system."""
@@ -46,7 +59,7 @@ class Bidirectional(SSMLayer):
 
     def recurrence(self, u: Tensor) -> Tensor:
         """Return the same output as `forward`, step by step, both ways."""
-        return self.ahead.recurrence(u) + self.behind.recurrence(u.flip(1)).flip(1)
+        return self.both_ways(u)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return both directions' outputs for u (batch, length, channels), added."""

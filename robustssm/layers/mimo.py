@@ -104,18 +104,16 @@ class GeneralMIMO(SSMLayer):
 
     def recurrence(self, u: Tensor) -> Tensor:
         """Return the same output as `forward`, step by step, both ways if bidirectional."""
+        if self.bidirectional:
+            return self.both_ways(u)
         log_Abar, Bbar = self.discrete()
-        Abar, y = torch.exp(log_Abar), torch.zeros_like(u, dtype=torch.float64)
-        for direction, C in enumerate(self.readouts()):
-            steps = u.flip(1) if direction else u
-            x = torch.zeros(u.shape[0], len(Abar), dtype=torch.complex128, device=u.device)
-            outputs = []
-            for t in range(u.shape[1]):
-                x = Abar * x + steps[:, t].to(x.dtype) @ Bbar.T
-                outputs.append(self.factor * (x @ C.T).real)
-            run = torch.stack(outputs, dim=1)
-            y = y + (run.flip(1) if direction else run)
-        return self.feed_through(u, y.to(u.dtype))
+        Abar, C = torch.exp(log_Abar), complex128(self.C)
+        x = torch.zeros(u.shape[0], len(Abar), dtype=torch.complex128, device=u.device)
+        outputs = []
+        for t in range(u.shape[1]):
+            x = Abar * x + u[:, t].to(x.dtype) @ Bbar.T
+            outputs.append(self.factor * (x @ C.T).real)
+        return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
 
     def _built(self, L: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         return fft_convolution(self.impulse(L), dtype)

@@ -236,7 +236,10 @@ class SequenceModel(BlockClassifier):
                     f"network: input has {x.shape[1]} steps{' and lengths' * (lengths is not None)}"
                     ", expected two documents of equal length, one behind the other, no lengths"
                 )
-            y = self._compared(*(self._pooled(half) for half in x.chunk(2, dim=1)))
+            a, b = (self._pooled(half) for half in x.chunk(2, dim=1))
+            y = torch.cat([a, b] if self.blueprint.pair == "joined" else [a, b, a - b, a * b], -1)
+            for linear in self.head:
+                y = ACTIVATIONS[self.blueprint.head_activation](linear(y))
         y = self._decoded(y)
         return functional.log_softmax(y, dim=-1) if self.blueprint.log_softmax else y
 
@@ -253,13 +256,6 @@ class SequenceModel(BlockClassifier):
             x = block(x, valid)
         ends = None if lengths is None else lengths - b.pool_from
         return pooled(self.final_norm(x)[:, b.pool_from :], ends, b.pooling)
-
-    def _compared(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return what the head makes of two documents' features (batch, d_model)."""
-        y = torch.cat([a, b] if self.blueprint.pair == "joined" else [a, b, a - b, a * b], dim=-1)
-        for linear in self.head:
-            y = ACTIVATIONS[self.blueprint.head_activation](linear(y))
-        return y
 
     def _decoded(self, x: Tensor) -> Tensor:
         if x.ndim == 3 or not self.blueprint.decoder:

@@ -12,10 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustssm.errors import StabilityError
 from robustssm.evaluations.initializations.certified_error import certified_error
 from robustssm.evaluations.initializations.responses import Response, damped, paired, response
 from robustssm.evaluations.suprema import subdivision
-from robustssm.evaluations.suprema.certified import Bracket, peak_gains, peak_gains_dense
+from robustssm.evaluations.suprema.certified import (
+    Bracket,
+    PoleSums,
+    brackets,
+    peak_gains,
+    peak_gains_dense,
+)
 from robustssm.hippo.initializations import parse
 from robustssm.typing import ComplexArray
 
@@ -94,6 +101,27 @@ def test_the_truth_is_inside(kind: str, seed: int, rtol: float) -> None:
     starts = sorted({0.0, *map(float, poles.imag)}, key=lambda omega: gain(poles, r, D, omega))
     assert climbed(poles, r, D, starts[-1]) <= found.high
     assert abs(D) <= found.high
+
+
+@given(seed=st.integers(0, 2**32), rtol=st.sampled_from([1e-3, 1e-9]))
+@settings(max_examples=15, deadline=None)
+def test_the_truth_is_inside_with_poles_on_both_sides(seed: int, rtol: float) -> None:
+    """Of F(s) + G(-s): what runs backwards in time has its poles on the other side."""
+    poles, r, D = system("near the axis" if seed % 2 else "plain", seed)
+    behind = np.random.default_rng(seed).random(len(poles)) < 0.5
+    families = []
+    for part, direct in ((~behind, D), (behind, 0.0)):
+        both, left = (np.concatenate([X, X.conj()])[None] for X in (poles[part], r[part]))
+        one = np.ones((1, both.shape[1], 1))
+        families.append(PoleSums(both, left[:, None], one, np.full((1, 1, 1), direct)))
+    found = brackets(families[0], rtol, families[1])[0]
+    poles, r = np.where(behind, -poles, poles), np.where(behind, -r, r)
+    assert found.low <= gain(poles, r, D, found.omega) * (1.0 + 4e-16)
+    starts = sorted({0.0, *map(float, np.abs(poles.imag))}, key=lambda w: gain(poles, r, D, w))
+    assert climbed(poles, r, D, starts[-1]) <= found.high
+    if behind.any():
+        with pytest.raises(StabilityError, match="expected < 0"):
+            brackets(families[0], rtol, families[1].turned(np.zeros(1, dtype=int), -1.0))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.native import load_checkpoint, save_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.time_operators import time_operator
-from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.hippo.initializations import NAMES
 from robustssm.networks.inference import accuracy, logits, programmed
 from robustssm.networks.network import Architecture, Network, build_network
@@ -125,7 +124,7 @@ def test_what_needs_a_causal_layer_says_so() -> None:
     with pytest.raises(UsageError, match="not causal"):
         layer.impulse(8)
     with pytest.raises(UsageError, match="not causal"):
-        layer_system(layer, 8)
+        layer.system(8)
     with pytest.raises(UsageError, match="not causal"):
         time_operator(layer, 8)
 

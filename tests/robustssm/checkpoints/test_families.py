@@ -199,6 +199,9 @@ def test_evaluation_never_changes_it(file: tuple[Path, list[str]]) -> None:
     checkpoint = robustssm.load(path, **given)
     network = checkpoint.network
     before = weights_hash(network.state_dict())
+    state = torch.get_rng_state()
+    robustssm.load(path, **given)
+    assert torch.equal(torch.get_rng_state(), state)
     x = Draw(3)(5, L, 2)
     with torch.no_grad():
         first = network(x)

@@ -359,7 +359,7 @@ def test_a_kernel_that_the_cosine_of_s5_ptd_made() -> None:
     held = classifier(Draw(0), "half_glu1", False)
     rows = 0.1 * Draw(12)(1024, H)
     held["params/encoder/encoder/kernel"] = rows
-    with pytest.raises(UsageError, match=r"1024 rows.*--set d_input=1 .*--set d_input=1024 if"):
+    with pytest.raises(UsageError, match=r"1024 rows.*--set d_input=1 .*--set d_input=1024 for"):
         s5.build(file_of(held), SAID)
     u = Draw(11)(2, L, 1).double()
     one = network(s5.build(file_of(held), {**SAID, "d_input": "1"})).double()(u)
