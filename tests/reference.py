@@ -9,7 +9,8 @@ import pytest
 from robustssm.hippo import legs
 from robustssm.typing import FloatArray
 
-GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
+_SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+GOLDEN, GOLDEN2, CASES = (_SHARED / name for name in ("golden", "golden2", "cases"))
 
 
 def normal_part(n: int) -> FloatArray:

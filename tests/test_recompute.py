@@ -128,21 +128,21 @@ def test_a_run_that_is_not_finished_leaves_the_numbers(data: Path, tmp_path: Pat
 def test_checkpoints_are_read_from_the_lines_of_the_tests(data: Path) -> None:
     """Files loaded another way are left out; the largest errors are of whole networks alone."""
     (data / "checkpoints.csv").write_text(
-        "# pytest -s\nfile,what,float32,relative32,float64,relative64\n"
+        "# pytest -s\nfile,what,settings,float32,relative32,float64,relative64\n"
     )
     lines = (
-        "..v3_a.ckpt: float32 1.0e-07 (2.0e-07), float64 3.0e-16 (4.0e-16)\n.\n"
+        "..v3_a.ckpt [rate=2 disc=zoh]: float32 1.0e-07 (2.0e-07), float64 3.0e-16 (4.0e-16)\n.\n"
         ".v3_a_io.npz: float32 9.0e-07 (9.0e-07)\n"
         ".s4d_layer.npz: float32 5.0e-06 (6.0e-06)\n"
     )
     result = CliRunner().invoke(main, ["checkpoints"], input=lines, catch_exceptions=False)
     assert result.exit_code == 0
     found = read(data, "checkpoints")
-    assert found[["file", "what"]].to_numpy().tolist() == [
-        ["v3_a.ckpt", "v3"],
-        ["s4d_layer.npz", "one layer"],
+    assert found[["file", "what", "settings"]].to_numpy().tolist() == [
+        ["v3_a.ckpt", "v3", "rate=2 disc=zoh"],
+        ["s4d_layer.npz", "one layer", "-"],
     ]
-    assert found.iloc[0, 2:].tolist() == [1e-7, 2e-7, 3e-16, 4e-16]
+    assert found.iloc[0, 3:].tolist() == [1e-7, 2e-7, 3e-16, 4e-16]
     facts = read(data, "measured").set_index("quantity")["value"]
     assert (facts["checkpoint files"], facts["checkpoints float32"]) == (1, 2e-7)
 

@@ -17,10 +17,9 @@ from robustssm.checkpoints.importers import importer_of
 from robustssm.errors import RobustssmError
 from robustssm.file_formats import Contents, read_contents
 from robustssm.networks.foreign import SequenceModel
-from tests.reference import GOLDEN
 from tests.robustssm.checkpoints import selective
 from tests.robustssm.checkpoints.test_families import FAMILIES
-from tests.robustssm.checkpoints.test_golden_files import FILES as GOLDEN_FILES
+from tests.robustssm.checkpoints.test_golden_files import FOUND, settings_of
 
 FILES = int(os.environ.get("ROBUSTSSM_FUZZ", "400"))
 Sample = tuple[Contents, dict[str, str]]
@@ -45,11 +44,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     for name, make in FAMILIES.items():
         path, settings = make(tmp_path_factory.mktemp(name))
         found.append((read_contents(path), settings))
-    for name, (_, given) in GOLDEN_FILES.items():
-        if (GOLDEN / name).exists():
-            settings = {key: str(value).lower() for key, value in given.items()}
-            found.append((read_contents(GOLDEN / name), settings))
-    return found
+    plain = (path for path in FOUND if path.parent.name != "prefixes")  # taken off before
+    return [*found, *((read_contents(path), dict(settings_of(path))) for path in plain)]
 
 
 def _changed_tensor(tensors: dict[str, Tensor], draw: random.Random) -> None:
@@ -140,6 +136,6 @@ def test_mutated_files(samples: list[Sample]) -> None:
         assert isinstance(network, SequenceModel)
         if network.tokens is None:
             with torch.no_grad():
-                network(torch.zeros(2, 8, network.d_input))
+                network(torch.zeros(2, 8 + network.blueprint.pool_from, network.d_input))
     assert all(outcomes.values())
     print(outcomes)
