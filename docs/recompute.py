@@ -254,47 +254,18 @@ def authors(files: tuple[Path, ...]) -> None:
     put("authors", ["matrix", "n"], pd.DataFrame(rows).sort_values("n"))
 
 
-# Beginnings of names of reference files -> what made them.
-ORIGINS = {
-    "example": "example.py",
-    "pl_ptd": "S4-PTD, Lightning",
-    "ptd_lra": "S4-PTD, Lightning",
-    "pl_freqbias": "FreqBiasSSM, Lightning",
-    "pl_": "v4, Lightning",
-    "highway": "v4, Lightning",
-    "v2": "v2",
-    "v3": "v3",
-    "ptd_": "S4-PTD, scripts",
-    "hope_": "HOPE-SSM",
-    "noisycifar": "HOPE-SSM",
-    "s5_classifier": "S5, flax",
-    "s5ptd": "S5-PTD, flax",
-    "s5pt": "s5-pytorch",
-    "lru_layer": "one layer",
-    "lru": "minimal-LRU, flax",
-    "mamba2": "transformers, Mamba-2",
-    "falcon": "transformers, FalconMamba",
-    "mamba": "transformers, Mamba",
-    "jr_": "Jacobian study",
-    "compiled": "example.py, torch.compile",
-    "dataparallel": "example.py, DataParallel",
-    "swa": "example.py, AveragedModel",
-    "user_lightning": "example.py in a LightningModule",
-    "": "one layer",
-}
-
-
 @main.command()
 @click.argument("lines", type=click.File(), default="-")
 def checkpoints(lines: TextIO) -> None:
     """Write checkpoints.csv from what `pytest -s -k original` prints."""
-    error = r"float(32|64) (\S+) \(([^)]+)\)"
+    error, line = (
+        r"float(32|64) (\S+) \(([^)]+)\)",
+        r"([^\s.]\S*?)(?: \[(.*?)\] <(.*?)>)?: (float\d.*)",
+    )
     rows = []
-    found_lines = re.findall(r"([^\s.]\S*?)(?: \[(.*?)\])?: (float\d\d .*)", lines.read())
-    for name, settings, rest in found_lines:
+    for name, settings, source, rest in re.findall(line, lines.read()):
         if not name.endswith("_io.npz"):  # a file that is loaded another way as well
-            what = next(ORIGINS[k] for k in ORIGINS if name.startswith(k))
-            row = {"file": name, "what": what, "settings": settings or "-"}
+            row = {"file": name, "what": source or "one layer", "settings": settings or "-"}
             for bits, absolute, relative in re.findall(error, rest):
                 row |= {f"float{bits}": float(absolute), f"relative{bits}": float(relative)}
             rows.append(row)

@@ -131,7 +131,8 @@ def test_checkpoints_are_read_from_the_lines_of_the_tests(data: Path) -> None:
         "# pytest -s\nfile,what,settings,float32,relative32,float64,relative64\n"
     )
     lines = (
-        "..v3_a.ckpt [rate=2 disc=zoh]: float32 1.0e-07 (2.0e-07), float64 3.0e-16 (4.0e-16)\n.\n"
+        "..v3_a.ckpt [rate=2 disc=zoh] <of v3>: "
+        "float32 1.0e-07 (2.0e-07), float64 3.0e-16 (4.0e-16)\n.\n"
         ".v3_a_io.npz: float32 9.0e-07 (9.0e-07)\n"
         ".s4d_layer.npz: float32 5.0e-06 (6.0e-06)\n"
     )
@@ -139,7 +140,7 @@ def test_checkpoints_are_read_from_the_lines_of_the_tests(data: Path) -> None:
     assert result.exit_code == 0
     found = read(data, "checkpoints")
     assert found[["file", "what", "settings"]].to_numpy().tolist() == [
-        ["v3_a.ckpt", "v3", "rate=2 disc=zoh"],
+        ["v3_a.ckpt", "of v3", "rate=2 disc=zoh"],
         ["s4d_layer.npz", "one layer", "-"],
     ]
     assert found.iloc[0, 3:].tolist() == [1e-7, 2e-7, 3e-16, 4e-16]

@@ -94,7 +94,7 @@ def test_outputs_of_the_original(path: Path) -> None:
     x = x if network.tokens is None else network.embed(x)
     steps = held[kind].ndim == 3 and network(x[:1]).ndim == 2
     said = " ".join(f"{key}={value}" for key, value in settings.items())
-    line = f"{path.name}{f' [{said}]' if said else ''}:"
+    line = f"{path.name} [{said}] <{network.to_dict()['source']}>:"
     for bits, name, tolerance in ((32, kind, 1e-5), (64, f"{kind}_f64", 1e-9)):
         skipped = FLOAT64_ALONE if bits == 32 else NO_FLOAT64
         if name not in held or path.name.startswith(skipped):
