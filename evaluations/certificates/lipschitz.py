@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustssm.errors import UsageError, require
 from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
-from robustssm.layers import DSS, S4, S4D, S5
+from robustssm.layers import DSS, S4, S4D, S5, SSMLayer
 from robustssm.networks.network import Block, Network, Normalisation
 
 # GELU' = Phi(z) + z p(z) is largest at z = sqrt 2, where GELU'' = (2 - z^2) p(z) = 0.
@@ -47,8 +47,9 @@ def check(network: Network) -> None:
             f"certificate: the model is a {type(network).__name__}, expected a robustssm Network"
         )
     for number, block in enumerate(network.blocks):
-        if type(block) is not Block or type(block.ssm) not in FAMILIES:
-            part = block.ssm if type(block) is Block else block
+        part = block.ssm if type(block) is Block else block
+        ways = part.one_way() if isinstance(part, SSMLayer) else (part,)
+        if not {type(way) for way in ways} <= set(FAMILIES):
             raise UsageError(
                 f"certificate: block {number} is a {type(part).__name__}, expected an SSM layer "
                 "S4, S4D, DSS or S5 followed by GELU and GLU"

@@ -1,8 +1,8 @@
 """SSM layers as operators on L steps: norms, and bounds of what goes through them.
 
-A causal convolution on L samples is a block of the circulant matrix of order 2L of its kernel
-padded with zeros, so that its norm is at most the largest singular value of the kernel's discrete
-Fourier transform of length 2L.
+A convolution on L samples is a block of the circulant matrix of order 2L of its kernel, lags -L + 1
+to L - 1, padded with zeros, so that its norm is at most the largest singular value of the kernel's
+discrete Fourier transform of length 2L.
 
 Reference: Boettcher and Grudsky, Spectral Properties of Banded Toeplitz Matrices (2005), chapter 1.
 """
@@ -25,9 +25,10 @@ EPSILON = torch.finfo(torch.float64).eps
 
 @dataclass(frozen=True)
 class TimeOperator:
-    """A causal time-invariant map on L steps, D included.
+    """A time-invariant map on L steps, D included.
 
-    kernel: (L, d) if channels do not mix, else (L, d, d), output channel before input channel.
+    kernel: (K, d) if channels do not mix, else (K, d, d), output channel before input channel, at
+    lags -early to L - 1: early is 0 if the map is causal, else L - 1.
     norm: an upper bound of the operator's norm in L2. gains (d,) or (d, d): a matrix G with
     |output| <= |G input| in L2, G applied at every step: diagonal if channels do not mix.
     """
@@ -35,20 +36,28 @@ class TimeOperator:
     kernel: Tensor
     norm: float
     gains: Tensor
+    early: int = 0
+
+    def _summed(self, K: Tensor) -> Tensor:
+        """Return the sums (L, ...) of K (K, ...) over the lags that each step's output meets."""
+        total = K[self.early :].cumsum(0)
+        if self.early:
+            total[:-1] += K[: self.early].flip(0).cumsum(0).flip(0)
+        return total
 
     @cached_property
     def step_reach(self) -> Tensor:
         """A bound of the norm of the rows of all channels at each step, (L,)."""
         if self.kernel.ndim == 2:
             return self.reach.amax(1)
-        gram = (self.kernel @ self.kernel.mT).cumsum(0)
+        gram = self._summed(self.kernel @ self.kernel.mT)
         return torch.linalg.eigvalsh(gram)[:, -1].clamp(min=0.0).sqrt()
 
     @cached_property
     def reach(self) -> Tensor:
         """The l2 norm of each output's row of the operator, (L, d)."""
         square = self.kernel**2 if self.kernel.ndim == 2 else (self.kernel**2).sum(2)
-        return square.cumsum(0).sqrt()
+        return self._summed(square).sqrt()
 
     @property
     def _order(self) -> int:
@@ -76,7 +85,8 @@ class TimeOperator:
         forward = torch.fft.rfft(bound, n=self._order, dim=0)
         mixed = spectrum.ndim > forward.ndim
         product = (spectrum @ forward[..., None])[..., 0] if mixed else spectrum * forward
-        return torch.fft.irfft(product, n=self._order, dim=0)[: len(bound)].clamp(min=0.0)
+        whole = torch.fft.irfft(product, n=self._order, dim=0)
+        return whole[self.early : self.early + len(bound)].clamp(min=0.0)
 
     def magnitudes(self, bound: Tensor) -> Tensor:
         """Return bounds (L, d) of the outputs' entries, given bounds (L, d) of the inputs'."""
@@ -112,22 +122,28 @@ class TimeOperator:
 
 @torch.no_grad()
 def time_operator(layer: SSMLayer, L: int) -> TimeOperator:
-    """Return a float64 layer as an operator on L steps; UsageError if it looks ahead."""
-    layer.check_causal("time operator", L)
-    impulses = torch.zeros(layer.d, L, layer.d, dtype=torch.float64)
-    channels = torch.arange(layer.d)
-    impulses[channels, 0, channels] = 1.0
-    kernel = layer(impulses).permute(1, 2, 0).contiguous()
+    """Return a float64 layer as an operator on L steps; UsageError if l_max cuts its kernel."""
+    for way in layer.one_way():
+        way.check_causal("time operator", L)
+    channels, early = torch.arange(layer.d), L - 1 if layer.bidirectional else 0
+
+    def responses(at: int) -> Tensor:
+        impulses = torch.zeros(layer.d, L, layer.d, dtype=torch.float64)
+        impulses[channels, at, channels] = 1.0
+        result: Tensor = layer(impulses).permute(1, 2, 0)
+        return result
+
+    kernel = torch.cat([responses(L - 1)[:early], responses(0)]).contiguous()
     diagonal = kernel.diagonal(dim1=1, dim2=2)
     if torch.equal(kernel, torch.diag_embed(diagonal)):
         kernel = diagonal.contiguous()
     spectrum = torch.fft.rfft(kernel, n=2 * L, dim=0)
     if kernel.ndim == 3:
         norm = torch.linalg.matrix_norm(spectrum, 2).max()
-        return TimeOperator(kernel, float(norm), norm.expand(layer.d))
+        return TimeOperator(kernel, float(norm), norm.expand(layer.d), early)
     gains = spectrum.abs().amax(0)
     if L <= LONGEST_DENSE:
         lag = torch.arange(L)[:, None] - torch.arange(L)
-        matrix = kernel.T[:, lag.clamp(min=0)] * (lag >= 0)
+        matrix = kernel.T[:, (lag + early).clamp(min=0)] * (lag >= -early)
         gains = gains.minimum(torch.linalg.matrix_norm(matrix, 2))
-    return TimeOperator(kernel, float(gains.max()), gains)
+    return TimeOperator(kernel, float(gains.max()), gains, early)

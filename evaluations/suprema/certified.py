@@ -10,15 +10,14 @@ AB13DD, and evaluation with 60 digits.
 
 import numpy as np
 
-from robustssm.errors import ShapeError, UsageError
 from robustssm.evaluations.suprema.expansions import Sums, Systems
 from robustssm.evaluations.suprema.pole_sums import PoleSums, check_stable
 from robustssm.evaluations.suprema.state_spaces import StateSpaces
 from robustssm.evaluations.suprema.subdivision import Bracket, supremum
-from robustssm.typing import Array, ComplexArray, FloatArray, IntArray
+from robustssm.typing import Array, FloatArray, IntArray
 
 Family = PoleSums | StateSpaces
-__all__ = ["Bracket", "Family", "PoleSums", "StateSpaces", "peak_gains", "peak_gains_dense"]
+__all__ = ["Bracket", "Family", "PoleSums", "StateSpaces", "brackets"]
 
 
 def exponents(moduli: FloatArray, poles: Array, D: FloatArray) -> IntArray:
@@ -31,35 +30,6 @@ def exponents(moduli: FloatArray, poles: Array, D: FloatArray) -> IntArray:
     largest = np.abs(D).max(axis=(1, 2))
     result = np.maximum(size, np.where(largest > 0.0, np.frexp(largest)[1], -4096))
     return np.where(result > -4096, result, 0)
-
-
-def on_two_charts(
-    systems: Systems, poles: Array, scale: IntArray, rtol: float, probe: bool = True
-) -> list[Bracket]:
-    """Return the brackets of 2^scale times the systems (c,), whose poles are (c, m).
-
-    The charts meet at twice the largest pole, beyond which no pole is near. probe: look at the
-    frequencies of the poles first, which is cheap for pole sums alone.
-    """
-    count, m = poles.shape
-    moduli = np.abs(poles)
-    far = 2.0 * moduli.max(axis=1, initial=1.0 if not m else 0.0)
-    near = 0.5 * moduli.min(axis=1) if m else 0.5 * far
-    zeros = np.zeros(count)
-    row = np.arange(3 * count) - count * (np.arange(3 * count) >= count)
-    low = np.concatenate([zeros, near, zeros])
-    # Rounded up, so that the charts overlap.
-    high = np.concatenate([near, far, np.nextafter(1.0 / far, np.inf)])
-    of, mode = np.nonzero((poles.imag >= 0.0) & probe)
-    probes = (of, of, poles.imag[of, mode])
-    best, bound, source, at = supremum(systems, row, row % count, low, high, rtol, probes)
-    with np.errstate(divide="ignore", over="ignore"):
-        omega = np.where(source < count, at, 1.0 / at)
-        low, high = np.ldexp(best, scale), np.ldexp(bound, scale)
-    # Below 1e-300 numbers are subnormal, and rounded; above all doubles, low stays one.
-    low = np.where(low < 1e-300, np.nextafter(low, 0.0), np.minimum(low, np.finfo(float).max))
-    high = np.where((high < 1e-300) & (bound > 0.0), np.nextafter(high, np.inf), high)
-    return [Bracket(*map(float, ends)) for ends in zip(low, high, omega, strict=True)]
 
 
 def brackets(ahead: Family, rtol: float, behind: Family | None = None) -> list[Bracket]:
@@ -83,39 +53,24 @@ def brackets(ahead: Family, rtol: float, behind: Family | None = None) -> list[B
     systems: Systems = ahead.turned(-scale, 1.0)
     if behind is not None:
         systems = Sums(systems, behind.turned(-scale, -1.0))
-    # Probing the poles' frequencies is cheap for pole sums alone.
-    return on_two_charts(systems, poles, scale, rtol, probe=isinstance(ahead, PoleSums))
-
-
-def peak_gains(
-    poles: ComplexArray, residues: Array, D: FloatArray, rtol: float = 1e-3
-) -> list[Bracket]:
-    """Return the brackets of SISO systems by poles and residues (c, m), D (c,)."""
-    if poles.shape != residues.shape or D.shape != poles.shape[:1]:
-        raise ShapeError(
-            f"peak gain: poles {poles.shape}, residues {residues.shape}, D {D.shape}; expected "
-            "(c, m), (c, m), (c,)"
-        )
-    if not len(poles):
-        return []
-    one = np.ones((*poles.shape, 1))
-    return brackets(PoleSums(poles, residues[:, None], one, D[:, None, None]), rtol)
-
-
-def peak_gains_dense(
-    A: FloatArray, B: FloatArray, C: FloatArray, D: FloatArray, rtol: float = 1e-3
-) -> list[Bracket]:
-    """Return the brackets of systems in state space, whose eigenvectors may be bad.
-
-    A (c, m, m), B (c, m, q), C (c, p, m), D (c, p, q).
-    """
-    c, m = A.shape[:2]
-    p, q = D.shape[1:]
-    if (A.shape, B.shape, C.shape) != ((c, m, m), (c, m, q), (c, p, m)):
-        raise ShapeError(
-            f"peak gain: A {A.shape}, B {B.shape}, C {C.shape}, D {D.shape}; expected (c, m, m), "
-            "(c, m, q), (c, p, m), (c, p, q)"
-        )
-    if not np.isfinite(A).all():
-        raise UsageError("peak gain: A has NaN or infinite entries, expected numbers")
-    return brackets(StateSpaces(A, B, C, D), rtol)
+    # The charts meet at twice the largest pole, beyond which no pole is near.
+    count, m = poles.shape
+    size = np.abs(poles)
+    far = 2.0 * size.max(axis=1, initial=1.0 if not m else 0.0)
+    near = 0.5 * size.min(axis=1) if m else 0.5 * far
+    zeros = np.zeros(count)
+    row = np.arange(3 * count) - count * (np.arange(3 * count) >= count)
+    low = np.concatenate([zeros, near, zeros])
+    # Rounded up, so that the charts overlap.
+    high = np.concatenate([near, far, np.nextafter(1.0 / far, np.inf)])
+    # To look at the poles' frequencies first is cheap for pole sums alone.
+    of, mode = np.nonzero((poles.imag >= 0.0) & isinstance(ahead, PoleSums))
+    probes = (of, of, poles.imag[of, mode])
+    best, bound, source, at = supremum(systems, row, row % count, low, high, rtol, probes)
+    with np.errstate(divide="ignore", over="ignore"):
+        omega = np.where(source < count, at, 1.0 / at)
+        low, high = np.ldexp(best, scale), np.ldexp(bound, scale)
+    # Below 1e-300 numbers are subnormal, and rounded; above all doubles, low stays one.
+    low = np.where(low < 1e-300, np.nextafter(low, 0.0), np.minimum(low, np.finfo(float).max))
+    high = np.where((high < 1e-300) & (bound > 0.0), np.nextafter(high, np.inf), high)
+    return [Bracket(*map(float, ends)) for ends in zip(low, high, omega, strict=True)]

@@ -27,8 +27,9 @@ class StateSpaces(Systems):
 
     @cached_property
     def poles(self) -> ComplexArray:
-        """The eigenvalues of A as float64 finds them, (c, m)."""
-        return np.linalg.eigvals(self.A) + 0j
+        """The eigenvalues of A as float64 finds them, (c, m); NaN if A holds such."""
+        finite = np.isfinite(self.A).all()
+        return np.linalg.eigvals(self.A) + 0j if finite else np.full(self.A.shape[:2], np.nan + 0j)
 
     @property
     def moduli(self) -> FloatArray:

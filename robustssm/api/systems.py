@@ -15,7 +15,7 @@ from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.initializations import convergence
 from robustssm.evaluations.initializations import transfer as transfers
 from robustssm.evaluations.initializations.inputs import DEFAULT
-from robustssm.evaluations.suprema.certified import Bracket, peak_gains, peak_gains_dense
+from robustssm.evaluations.suprema.certified import Bracket, PoleSums, StateSpaces, brackets
 from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 from robustssm.hippo.initializations import NAMES
 from robustssm.typing import Array
@@ -216,7 +216,8 @@ def _of_poles(p: Array, r: Array, D: Array, dt: float | None, rtol: float) -> Br
         _check_inside(p)
         one = 1.0 + p
         p, r, D = (p - 1.0) / one, 2.0 * r / one**2, D - (r / one).sum()
-    return peak_gains(p[None], r[None], D.real.reshape(1), rtol)[0]
+    sums = PoleSums(p[None], r[None, None], np.ones((1, len(p), 1)), D.real.reshape(1, 1, 1))
+    return brackets(sums, rtol)[0]
 
 
 def _of_matrices(arrays: Mapping[str, Array], D: Array, dt: float | None, rtol: float) -> Bracket:
@@ -237,7 +238,7 @@ def _of_matrices(arrays: Mapping[str, Array], D: Array, dt: float | None, rtol: 
         inverse, eye = np.linalg.inv(A + np.eye(m)), np.eye(m)
         D = D - C @ inverse @ B
         A, B, C = inverse @ (A - eye), 2.0 * inverse @ B, C @ inverse
-    return peak_gains_dense(A[None], B[None], C[None], D[None], rtol)[0]
+    return brackets(StateSpaces(A[None], B[None], C[None], D[None]), rtol)[0]
 
 
 def _check_inside(poles: Array) -> None:

@@ -78,10 +78,6 @@ class GeneralMIMO(SSMLayer):
         log_Abar, held = discrete_diagonal(self.eigenvalues(), self.steps(), self.discretization)
         return log_Abar, complex128(self.B) * held[:, None]
 
-    def readouts(self) -> tuple[Tensor, ...]:
-        """Return C of each direction, (d, n), complex128."""
-        return complex128(self.C).split(self.d)
-
     def impulse(self, L: int) -> Tensor:
         """Return Abar^l, shape (n, L), complex128."""
         rates = self.discrete()[0]
@@ -90,14 +86,14 @@ class GeneralMIMO(SSMLayer):
     def mixing(self) -> tuple[Tensor, Tensor]:
         """Return Bbar (n, d) and f C / 2 (d, n), complex128, of y = 2 Re C (impulse * B u)."""
         self.check_causal("one mixing matrix", 0)
-        return self.discrete()[1], 0.5 * self.factor * self.readouts()[0]
+        return self.discrete()[1], 0.5 * self.factor * complex128(self.C)
 
     def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the output without D u, in the precision of u (batch, length, channels)."""
         Bbar = self.discrete()[1]
         v = torch.complex(u @ Bbar.real.T.to(u.dtype), u @ Bbar.imag.T.to(u.dtype))
         outputs = []
-        for direction, C in enumerate(self.readouts()):
+        for direction, C in enumerate(complex128(self.C).split(self.d)):
             x = operator(v.flip(1)).flip(1) if direction else operator(v)
             outputs.append(x.real @ C.real.T.to(u.dtype) - x.imag @ C.imag.T.to(u.dtype))
         return self.factor * sum(outputs[1:], outputs[0])

@@ -6,13 +6,12 @@ import slycot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustssm.errors import ShapeError, StabilityError, UsageError
+from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.suprema.certified import (
     Bracket,
     PoleSums,
+    StateSpaces,
     brackets,
-    peak_gains,
-    peak_gains_dense,
 )
 from robustssm.evaluations.suprema.subdivision import gram_bound, polynomial_bound
 from robustssm.typing import Array, ComplexArray, FloatArray
@@ -90,16 +89,15 @@ def test_bracket_holds_the_norm_of_slicot(pairs: int, p: int, q: int, rtol: floa
 def test_dense_route(p: int, q: int) -> None:
     systems = [random_system(seed, 8, p, q) for seed in range(4)]
     A, B, C, D = (np.stack(part) for part in zip(*map(real_form, systems), strict=True))
-    for system, found in zip(systems, peak_gains_dense(A, B, C, D, 1e-6), strict=True):
+    for system, found in zip(systems, brackets(StateSpaces(A, B, C, D), 1e-6), strict=True):
         assert_holds(found, slicot_norm(*real_form(system)), 1e-6)
 
 
 def test_batch_equals_one_by_one() -> None:
     systems = [random_system(seed, 6, 1, 1) for seed in range(5)]
-    residues = np.stack([s.left[0, 0] * s.right[0, :, 0] for s in systems])
-    D = np.array([s.D[0, 0, 0] for s in systems])
-    batch = peak_gains(np.stack([s.poles[0] for s in systems]), residues, D, 1e-6)
-    for system, found in zip(systems, batch, strict=True):
+    letters = ("poles", "left", "right", "D")
+    batch = PoleSums(*(np.concatenate([getattr(s, k) for s in systems]) for k in letters))
+    for system, found in zip(systems, brackets(batch, 1e-6), strict=True):
         assert_holds(found, slicot_norm(*real_form(system)), 1e-6)
 
 
@@ -164,18 +162,15 @@ def test_polynomial_bounds_hold(seed: int, scale: float) -> None:
 
 def test_bad_systems() -> None:
     one = np.ones((1, 1))
-    assert peak_gains(np.zeros((0, 2), complex), np.zeros((0, 2)), np.zeros(0)) == []
     with pytest.raises(UsageError, match="1e-100"):
-        peak_gains(np.array([[-1e-120 + 0j]]), one, np.zeros(1))
+        peak_gain(pole_sum(np.array([-1e-120 + 0j]), one, one, one))
     with pytest.raises(StabilityError, match=r"Re = 0, expected < 0"):
         peak_gain(pole_sum(np.array([1j]), one, one, one))
     with pytest.raises(UsageError, match="NaN"):
         peak_gain(pole_sum(np.array([-1.0 + 0j]), one * np.nan, one, one))
     with pytest.raises(UsageError, match="rtol"):
         peak_gain(pole_sum(np.array([-1.0 + 0j]), one, one, one), 0.0)
-    with pytest.raises(ShapeError, match="expected"):
-        peak_gains(np.array([[-1.0 + 0j]]), np.ones((1, 2)), np.zeros(1))
-    with pytest.raises(StabilityError, match="unstable"):
-        peak_gains_dense(
-            np.eye(2)[None], np.ones((1, 2, 1)), np.ones((1, 1, 2)), np.zeros((1, 1, 1))
-        )
+    for A, error in ((np.eye(2), StabilityError), (np.full((2, 2), np.nan), UsageError)):
+        with pytest.raises(error, match=r"unstable|NaN"):
+            two = np.ones((1, 2, 1))
+            brackets(StateSpaces(A[None], two, two.swapaxes(1, 2), np.zeros((1, 1, 1))), 1e-3)

@@ -57,6 +57,10 @@ OPTIONS: tuple[dict[str, object], ...] = (
 )
 CASES = [("s4d", options) for options in OPTIONS] + [(name, {}) for name in FAMILIES]
 CASES += [("s5", {"prenorm": True, "residual": True, "feedthrough": True})]
+CASES += [
+    ("s4d", {"bidirectional": True, "residual": True, "feedthrough": True}),
+    ("s5", {"bidirectional": True, "prenorm": True}),
+]
 
 
 def spent(at: Tangent, r: float) -> tuple[float, float, float]:
@@ -219,12 +223,15 @@ def test_fill_solves_its_linear_programme(seed: int, k: int, budget: float) -> N
     assert float(found) == pytest.approx(best, abs=1e-7)
 
 
+@pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_operators_bound_what_the_dense_matrix_does(name: str) -> None:
-    layer = double_copy(make(name, {"feedthrough": True})).ssm_layers()[0]
+def test_operators_bound_what_the_dense_matrix_does(name: str, both: bool) -> None:
+    network = make(name, {"feedthrough": True, "bidirectional": both})
+    layer = double_copy(network).ssm_layers()[0]
     operator = time_operator(layer, L)
     K = operator.kernel if operator.kernel.ndim == 3 else torch.diag_embed(operator.kernel)
-    rows = [[K[i - j] if i >= j else torch.zeros(D, D) for j in range(L)] for i in range(L)]
+    none, early = torch.zeros(D, D), operator.early
+    rows = [[K[i - j + early] if i >= j - early else none for j in range(L)] for i in range(L)]
     dense = torch.cat([torch.cat(row, 1) for row in rows]).double()
     u = torch.randn(L, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.allclose((dense @ u.flatten()).reshape(L, D), layer(u[None])[0], atol=ROUNDING)
@@ -233,7 +240,7 @@ def test_operators_bound_what_the_dense_matrix_does(name: str) -> None:
     if operator.kernel.ndim == 2:
         assert operator.norm == pytest.approx(norm, rel=ROUNDING)
         one = operator.kernel[:, 1].numpy()
-        matrix = toeplitz(one, np.zeros(L))
+        matrix = toeplitz(one[early:], one[early::-1] if both else np.zeros(L))
         assert float(operator.gains[1]) == pytest.approx(np.linalg.norm(matrix, 2), rel=ROUNDING)
     entries = (dense.abs() @ u.abs().flatten()).reshape(L, D)
     assert torch.allclose(operator.magnitudes(u.abs()), entries, atol=ROUNDING)

@@ -19,9 +19,8 @@ from robustssm.evaluations.suprema import subdivision
 from robustssm.evaluations.suprema.certified import (
     Bracket,
     PoleSums,
+    StateSpaces,
     brackets,
-    peak_gains,
-    peak_gains_dense,
 )
 from robustssm.hippo.initializations import parse
 from robustssm.typing import ComplexArray
@@ -73,7 +72,8 @@ def gain(poles: ComplexArray, r: ComplexArray, D: float, omega: float) -> mpmath
 
 def bracket(poles: ComplexArray, r: ComplexArray, D: float, rtol: float) -> Bracket:
     both, residues = (np.concatenate([X, X.conj()])[None] for X in (poles, r))
-    return peak_gains(both, residues, np.array([D]), rtol)[0]
+    one = np.ones((1, both.shape[1], 1))
+    return brackets(PoleSums(both, residues[:, None], one, np.full((1, 1, 1), D)), rtol)[0]
 
 
 def climbed(poles: ComplexArray, r: ComplexArray, D: float, start: float) -> mpmath.mpf:
@@ -169,7 +169,7 @@ def test_a_matrix_next_to_a_defective_one() -> None:
     m, decay = 6, 0.05
     A = -decay * np.eye(m) + np.eye(m, k=1)
     B, C = np.eye(m)[:, -1:], np.eye(m)[:1]
-    found = peak_gains_dense(A[None], B[None], C[None], np.zeros((1, 1, 1)), 1e-6)[0]
+    found = brackets(StateSpaces(A[None], B[None], C[None], np.zeros((1, 1, 1))), 1e-6)[0]
     # F = 1 / (s + decay)^6, largest at 0, with decay as the double that it is.
     with mpmath.workdps(60):
         assert found.low <= mpmath.mpf(decay) ** -m <= found.high

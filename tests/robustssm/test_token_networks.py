@@ -10,7 +10,6 @@ import torch
 from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.native import load_checkpoint, save_checkpoint
 from robustssm.errors import UsageError
-from robustssm.evaluations.certificates.time_operators import time_operator
 from robustssm.hippo.initializations import NAMES
 from robustssm.networks.inference import accuracy, logits, programmed
 from robustssm.networks.network import Architecture, Network, build_network
@@ -125,8 +124,6 @@ def test_what_needs_a_causal_layer_says_so() -> None:
         layer.impulse(8)
     with pytest.raises(UsageError, match="not causal"):
         layer.system(8)
-    with pytest.raises(UsageError, match="not causal"):
-        time_operator(layer, 8)
 
 
 def test_later_fields_leave_older_architectures_as_they_were() -> None:
