@@ -60,11 +60,7 @@ class GainResult:
 
     @property
     def channels(self) -> pd.DataFrame:
-        """One row per channel (S5: a layer) of every model.
-
-        direction: `causal`, or of a layer that runs both ways in time `both`, the two-sided
-        convolution, and `forward` and `backward`, each by itself.
-        """
+        """One row per channel (S5: layer) and direction: causal; both, forward and backward."""
         return pd.concat([model.channels for model in self.models], ignore_index=True)
 
     def table(self, per: str) -> pd.DataFrame:
@@ -269,8 +265,8 @@ def model_gain(
         frames.append(pd.DataFrame(about, gains.index).join(gains))
     table = pd.concat(frames, ignore_index=True)
     notes = _notes([system for _, _, system in every], table, length, rtol)
-    content = checkpoint.content_hash
-    return ModelGain(label, of_seeds, content, n, spike, kappa, length, systems, table, notes)
+    facts = checkpoint.content_hash, n, spike, kappa, length
+    return ModelGain(label, of_seeds, *facts, systems, table, notes)
 
 
 def _notes(
