@@ -155,9 +155,9 @@ def own_architecture(content: Mapping[str, Any], shapes: Shapes) -> Architecture
     return made
 
 
-def check_blocks(count: int, shapes: Shapes, prefix: str = "blocks.") -> None:
+def check_blocks(count: int, shapes: Shapes) -> None:
     """Raise ContentsError unless the tensors are those of so many blocks."""
-    numbers = {name.removeprefix(prefix).partition(".")[0] for name in shapes if prefix in name}
+    numbers = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
     if count != len(numbers):
         raise ContentsError(f"its card says {count} layers, its tensors are of {len(numbers)}")
 

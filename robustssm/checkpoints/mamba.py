@@ -50,13 +50,10 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     table = body.take(named)
     w.require(table.ndim == 2, f"{body.prefix}{named} has shape {list(table.shape)}")
     tokens, d = table.shape
-    head = _head(body, w, said, given, kind, named)
+    head = _head(body, w, said, given, named)
     norm = "layer" if "norm_f.bias" in body else "rms"
-    if said.original:
-        rms = said.get("rms_norm", kind=bool, default=True)
-        w.require(
-            rms == (norm == "rms"), f"config.json says rms_norm = {rms}, its norms are {norm}"
-        )
+    rms = said.get("rms_norm", kind=bool, default=True) if said.original else norm == "rms"
+    w.require(rms == (norm == "rms"), f"config.json says rms_norm = {rms}, its norms are {norm}")
     tensors = {"embedding.weight": table, **_norm(body, "norm_f", "final_norm.norm", d)}
     mixers: list[dict[str, Any]] = []
     while f"layers.{len(mixers)}.mixer.A_log" in body:
@@ -68,13 +65,11 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         tensors |= {f"{here}{key}": value for key, value in taken(own, d, options).items()}
         tensors |= _norm(block, "norm", f"{here}norm.norm", d)
         mixers.append(options)
-    if kind == "mamba2":
-        said.check({"head_dim": options["inner"] // options["heads"]})
-    said.check({**options, "d": d, "layers": len(mixers), "expand": options["inner"] / d})
+    inner, heads = options["inner"], options.get("heads", 1)
+    sizes = {"d": d, "layers": len(mixers), "expand": inner / d, "head_dim": inner // heads}
+    said.check({**options, **sizes})
     vocabulary = said.get("vocab_size", kind=int, default=tokens)
-    multiple = max(
-        1, said.get("pad_vocab_size_multiple", kind=int, default=8 if said.original else 1)
-    )
+    multiple = said.get("pad_vocab_size_multiple", kind=int, default=8 if said.original else 1) or 1
     padded = -(-vocabulary // multiple) * multiple
     w.require(padded == tokens, f"config.json says vocab_size = {padded}, its tensors {tokens}")
     fields: dict[str, object] = {
@@ -89,11 +84,10 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         _SELECTIVE,
     ]
     if not contents.options:
-        of_kind = {"mamba2": ", dt_limit=(0, inf) and norm_before_gate=false"}
-        of_kind["falcon_mamba"] = " and mixer_rms_eps=1e-06"
         notes.append(
-            f"without a config.json layer_norm_epsilon={eps:g}{of_kind.get(kind, '')} is assumed; "
-            "give the folder of both if it says otherwise"
+            f"without a config.json layer_norm_epsilon={eps:g}, and where they count mixer_rms_eps="
+            "1e-06, dt_limit=(0, inf), norm_before_gate=false are assumed; give the folder of both "
+            "if it says otherwise"
         )
     return Imported(network, tuple(notes), "mamba")
 
@@ -209,9 +203,7 @@ def _kind(first: Weights, said: Said, given: Overrides, transformers: bool) -> s
     return kind
 
 
-def _head(
-    body: Weights, w: Weights, said: Said, given: Overrides, kind: str, named: str
-) -> dict[str, Tensor]:
+def _head(body: Weights, w: Weights, said: Said, given: Overrides, named: str) -> dict[str, Tensor]:
     """Return the decoder: a classifier's or a language model's head, or the embeddings again."""
     d = body.shape(named)[1]
     if _SCORE in w:

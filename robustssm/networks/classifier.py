@@ -38,11 +38,11 @@ class Classifier(nn.Module, ABC):
         self.register_buffer("mean", torch.zeros(d_input or 1))
         self.register_buffer("std", torch.ones(d_input or 1))
 
-    def check_input(self, x: Tensor, kind: str = "") -> None:
-        """Raise ShapeError unless x is (batch, length, d_input); kind: its name in the message."""
+    def check_input(self, x: Tensor) -> None:
+        """Raise ShapeError unless x is (batch, length, d_input)."""
         if x.ndim != 3 or x.shape[2] != self.d_input:
             raise ShapeError(
-                f"network: input has shape {tuple(x.shape)}, expected {kind}(batch, length, "
+                f"network: input has shape {tuple(x.shape)}, expected (batch, length, "
                 f"{self.d_input})"
             )
 

@@ -36,11 +36,9 @@ class Frozen:
     def transfer(self, theta: Tensor) -> Tensor:
         """Return H (E, g), complex128, at theta (g,) in rad per sample."""
         back = torch.polar(torch.ones_like(theta.double()), -theta.double())
-        H = torch.empty((len(self.D), len(theta)), dtype=torch.complex128)
-        for start in range(0, len(theta), 64):  # frequencies at a time: memory stays bounded
-            part = back[start : start + 64]
-            terms = self.weights[..., None] / (1.0 - self.poles[..., None] * part)
-            H[:, start : start + 64] = terms.sum(1) + self.D[:, None]
+        H = self.D[:, None].to(torch.complex128)
+        for pole, weight in zip(self.poles.T, self.weights.T, strict=True):
+            H = H + weight[:, None] / (1.0 - pole[:, None] * back)
         return H
 
 
@@ -60,7 +58,7 @@ def local_system(model: SequenceModel, x: Tensor, layer: int, step: int) -> Froz
     if not isinstance(ssm, Selective):
         raise UsageError(f"layer {layer}: is a {type(ssm).__name__}, expected a selective one")
     s = ssm.select(block.norm(y) if block.prenorm else y)
-    of_head, of_group = ssm.inner // ssm.heads, ssm.inner // ssm.groups
+    of_head, of_group = ssm.o.inner // ssm.heads, ssm.o.inner // ssm.o.groups
     dt = s.dt[0, step].repeat_interleave(of_head)[:, None]
     A = ssm.A.repeat_interleave(of_head, 0)
     BC = (s.B[0, step] * s.C[0, step]).repeat_interleave(of_group, 0)
