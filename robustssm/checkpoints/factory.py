@@ -23,7 +23,8 @@ from robustssm.checkpoints.imported import standardisation
 from robustssm.checkpoints.native import Checkpoint, unknown_checkpoint
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.file_formats.wrappers import read_network
+from robustssm.file_formats import read_contents
+from robustssm.file_formats.wrappers import one_network
 from robustssm.layers.base import SSMLayer
 from robustssm.layers.own import OwnLayer, StateSpace, Steps
 from robustssm.networks.classifier import Classifier
@@ -244,7 +245,8 @@ def _load_strictly(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Load a file's tensors, keys and shapes the module's own; return notes, other settings."""
     own = module.state_dict()
-    contents, rest = read_network(weights, settings, lambda c: c.tensors.keys() == own.keys())
+    held = read_contents(weights)
+    contents, rest = one_network(held, settings, lambda c: c.tensors.keys() == own.keys())
     tensors = contents.tensors
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or extra:

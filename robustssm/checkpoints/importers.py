@@ -11,8 +11,8 @@ from robustssm.checkpoints.cards import STORED_ACCURACY
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import Checkpoint, is_native, load_checkpoint, unknown_checkpoint
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.file_formats import Contents
-from robustssm.file_formats.wrappers import read_network
+from robustssm.file_formats import Contents, read_contents
+from robustssm.file_formats.wrappers import one_network
 from robustssm.plugins import Table
 
 
@@ -61,7 +61,8 @@ def importer_of(contents: Contents) -> Importer:
     )
 
 
-def _known(contents: Contents) -> bool:
+def known(contents: Contents) -> bool:
+    """Return whether there is an importer of what a file holds."""
     with suppress(RejectedInputError):
         return bool(importer_of(contents))
     return False
@@ -81,7 +82,7 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
             settled = "its card says all that is needed"
             raise UsageError(f"checkpoint {path}: {settled}; drop --set {', '.join(given)}")
         return load_checkpoint(path)
-    contents, rest = read_network(path, given, _known)
+    contents, rest = one_network(read_contents(path), given, known)
     importer = importer_of(contents)
     imported = importer.build(contents, rest)
     training: dict[str, object] = {"source": importer.name, "family": imported.family}

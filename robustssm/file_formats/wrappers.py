@@ -8,14 +8,12 @@ everything lies is taken off; where a choice is left, it is asked for.
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from robustssm.errors import UsageError
 from robustssm.file_formats.contents import Contents, shown
-from robustssm.file_formats.recognise import read_contents
 from robustssm.file_formats.state_dicts import AVERAGED
 
 Known = Callable[[Contents], bool]
@@ -27,16 +25,16 @@ _COUNT = "n_averaged"
 _DEPTH, _SHOWN = 8, 4
 
 
-def read_network(
-    path: Path, settings: Mapping[str, str], known: Known
+def one_network(
+    contents: Contents, settings: Mapping[str, str], known: Known
 ) -> tuple[Contents, dict[str, str]]:
     """Return what a file holds of one network, and the settings that are for its importer.
 
     settings: of them, `prefix`, or else `weights` (ema or model), are for the file itself; known:
     whether tensors are in a layout that can be read. Raises UsageError where a choice is left or
-    is none of those there are, else as `read_contents`.
+    is none of those there are.
     """
-    rest, contents = dict(settings), read_contents(path)
+    rest = dict(settings)
     if "prefix" in rest:
         return taken(contents, rest.pop("prefix")), rest
     return unwrapped(contents, known, rest.pop("weights", None)), rest

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustssm.checkpoints.importers import importer_of
+from robustssm.checkpoints.importers import importer_of, known
 from robustssm.errors import RobustssmError
 from robustssm.file_formats import Contents, read_contents
+from robustssm.file_formats.wrappers import one_network
 from robustssm.networks.foreign import SequenceModel
 from tests.robustssm.checkpoints import selective
 from tests.robustssm.checkpoints.test_families import FAMILIES
@@ -111,7 +112,26 @@ def _mutated(sample: Sample, draw: random.Random) -> Sample:
             given[key] = draw.choice(("true", "false", "none", "", "1", "nan", "pool", "zoh"))
         else:
             given[draw.choice(("prenorm", "mode", "disc", "rate", "allow_unstable", "x"))] = "1"
+        if draw.random() < 0.1:
+            given[draw.choice(("prefix", "weights"))] = draw.choice(("", "net.", "ema", "model"))
+    for _ in range(draw.choice((0, 0, 1, 2))):
+        tensors = _wrapped(tensors, draw)
     return Contents(contents.container, tensors, options, path=Path("file")), given
+
+
+def _wrapped(tensors: dict[str, Tensor], draw: random.Random) -> dict[str, Tensor]:
+    """Return tensors under a prefix, all or some of them, or twice."""
+    prefix = draw.choice(("module.", "net.", "ema.", "_orig_mod.", "a" * 40 + ".", ".", "params/"))
+    under = {f"{prefix}{name}": value for name, value in tensors.items()}
+    match draw.randrange(4):
+        case 0:
+            return {**tensors, **under}
+        case 1:
+            some = draw.choice(list(under) or [""])
+            return {name: value for name, value in under.items() if name != some}
+        case 2:
+            return {"n_averaged": torch.tensor(2), **under}
+    return under
 
 
 def test_the_samples_are_networks(samples: list[Sample]) -> None:
@@ -125,6 +145,7 @@ def test_mutated_files(samples: list[Sample]) -> None:
         draw = random.Random(number)
         contents, settings = _mutated(samples[number % len(samples)], draw)
         try:
+            contents, settings = one_network(contents, settings, known)
             network = importer_of(contents).build(contents, settings).network
         except RobustssmError as error:
             outcomes["refused"] += 1
