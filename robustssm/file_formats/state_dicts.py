@@ -15,7 +15,10 @@ from robustssm.file_formats.storages import TensorView
 # Beside it, Lightning's state_dict holds averages.
 _CURRENT = "current_model_state"
 # Where training scripts put the state_dict; Lightning's is the first.
-_STATES = ("state_dict", "model_state_dict", "model", "module", "net", "network", _CURRENT)
+_STATES = (
+    *("state_dict", "model_state_dict", "net_state_dict", "network_state_dict", "model_state"),
+    *("model", "module", "net", "network", "params", "weights", _CURRENT),
+)
 # How averages of the weights are called, alone or in a word.
 AVERAGED = re.compile(r"(?<![A-Za-z])(ema|EMA|swa|SWA|avg|averaged?)(?![a-z])")
 _OPTIONS = ("hyper_parameters", "hparams")

@@ -18,7 +18,7 @@ from tests.robustssm.checkpoints.foreign import D, Draw, minimal_layer
 from tests.robustssm.checkpoints.networks import config, network_tensors
 from tests.robustssm.checkpoints.samples import saved
 
-SET = {"prenorm": "true"}
+SET = {"script": "example.py", "prenorm": "true"}
 Wrap = Callable[[dict[str, Tensor]], dict[str, object]]
 
 
@@ -82,7 +82,7 @@ def test_the_backbone_of_a_lightning_file_is_no_prefix(tmp_path: Path) -> None:
         "hyper_parameters": config("layer", "R", True, "pool"),
     }
     plain = open_checkpoint(saved(tmp_path / "a.ckpt", content))
-    assert plain.notes[0].startswith("inputs")
+    assert not any("prefix" in note for note in plain.notes)
     behind = {**content, "state_dict": under("module.", network_tensors("layer", "R", True))}
     found = open_checkpoint(saved(tmp_path / "b.ckpt", behind))
     assert found.content_hash == plain.content_hash
@@ -92,6 +92,7 @@ def test_the_backbone_of_a_lightning_file_is_no_prefix(tmp_path: Path) -> None:
 BESIDE: dict[str, Wrap] = {
     "two tables": lambda t: {"model": t, "model_ema": example(1)},
     "named ema": lambda t: {"model": under("module.", t), "ema": under("module.", example(1))},
+    "params": lambda t: {"params": t, "params_ema": example(1)},
     "timm": lambda t: {"state_dict": t, "state_dict_ema": example(1)},
     "with other things": lambda t: {
         "state_dict": t,
