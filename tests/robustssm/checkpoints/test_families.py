@@ -140,7 +140,7 @@ LOOKING_AHEAD = {
     "s4ptd": fork(False),
     "freqbias": fork(True),
     "run_cifar": script("H", {"script": "run_cifar.py"}),
-    "noisycifar_hope": script("H", {"script": "noisycifar_HOPE.py", "pool_from": "8"}),
+    "noisycifar_hope": script("H", {"script": "noisycifar_HOPE.py", "pool_from": "4"}),
 }
 
 

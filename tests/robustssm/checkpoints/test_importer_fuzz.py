@@ -19,7 +19,7 @@ from robustssm.file_formats import Contents, read_contents
 from robustssm.file_formats.wrappers import one_network
 from robustssm.networks.foreign import SequenceModel
 from tests.robustssm.checkpoints import selective
-from tests.robustssm.checkpoints.test_families import FAMILIES
+from tests.robustssm.checkpoints.test_families import FAMILIES, LOOKING_AHEAD
 from tests.robustssm.checkpoints.test_golden_files import FOUND, settings_of
 
 FILES = int(os.environ.get("ROBUSTSSM_FUZZ", "400"))
@@ -42,7 +42,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
         found.append((Contents("huggingface", held, config), {}))
         named = selective.original_names(held)
         found.append((Contents("huggingface", named, selective.original_config(net)), {}))
-    for name, make in FAMILIES.items():
+    for name, make in (FAMILIES | LOOKING_AHEAD).items():
         path, settings = make(tmp_path_factory.mktemp(name))
         found.append((read_contents(path), settings))
     plain = (path for path in FOUND if path.parent.name != "prefixes")  # taken off before
