@@ -134,10 +134,10 @@ FAMILIES: dict[str, Callable[[Path], tuple[Path, dict[str, str]]]] = {
     "pair": pair,
     "ablation": script("minimal", {"script": "S4-PTD/ablation.py"}),
     "robustness": script("B", {}),
-}
-# Layers that are not causal.
-LOOKING_AHEAD = {
     "s4ptd": fork(False),
+}
+# Layers that are evaluated forward only.
+LOOKING_AHEAD = {
     "freqbias": fork(True),
     "run_cifar": script("H", {"script": "run_cifar.py"}),
     "noisycifar_hope": script("H", {"script": "noisycifar_HOPE.py", "pool_from": "4"}),
