@@ -250,12 +250,12 @@ def model_gain(
             f"gain: {label} has no layer with a transfer function: selective layers (Mamba) have "
             "none, and layers of your own need a method state_space()"
         )
+    systems = {k: layer_system(stored[k], length) for k in layers or range(len(stored))}
     if n is None:
         orders = ", ".join(str(layer.order) for layer in stored)
         raise UsageError(f"gain: {label} has layers of order {orders}, expected one order of all")
     spike = float(spikes(n, 1)[0])
     kappa = checkpoint.card.init_diagnostics.get("kappa")
-    systems = {k: layer_system(stored[k], length) for k in layers or range(len(stored))}
     frames = []
     of_seeds = name or label
     every = [(k, *one) for k, system in systems.items() for one in system.directions.items()]

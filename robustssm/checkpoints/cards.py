@@ -88,10 +88,7 @@ class Card:
         if not isinstance(stored, int | float) or measured is None or math.isnan(measured):
             return ""
         apart = abs(measured - (stored / 100.0 if stored > 1.0 else stored))
-        return (
-            f"clean accuracy {measured:.4f}, {STORED_ACCURACY}={stored:g} in the file: "
-            f"{apart:.4f} apart"
-        )
+        return f"clean accuracy {measured:.4f}, acc={stored:g} in the file: {apart:.4f} apart"
 
     def to_json(self) -> str:
         """Return the card as JSON, keys sorted."""

@@ -91,7 +91,6 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
     stored = contents.extra.get(STORED_ACCURACY)
     if isinstance(stored, int | float) and math.isfinite(stored):
         training[STORED_ACCURACY] = stored
-        epoch = contents.extra.get("epoch")
-        when = f" after epoch {epoch}" if isinstance(epoch, int) else ""
-        notes = (*notes, f"the file says {STORED_ACCURACY}={stored:g}{when}")
+        epoch = contents.extra.get("epoch", "unknown")
+        notes = (*notes, f"the file says acc={stored:g}, epoch={epoch!s:.20}")
     return unknown_checkpoint(imported.network, training, notes)

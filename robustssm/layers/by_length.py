@@ -53,8 +53,8 @@ class Hope(_ByLength):
 
     @property
     def order(self) -> int:
-        """Markov parameters."""
-        return self.H.shape[1]
+        """0: Markov parameters have no state."""
+        return 0
 
     def step_size(self) -> Tensor:
         """Return the geometric mean of both steps per feature, (d,), float64."""
@@ -68,7 +68,7 @@ class Hope(_ByLength):
         dt, H = self.steps()[:, None], complex128(self.H)
         back = torch.exp(-2j * torch.atan2(torch.sin(half), dt * torch.cos(half)))
         G = torch.zeros_like(back)
-        for k in reversed(range(self.order)):
+        for k in reversed(range(H.shape[1])):
             G = (G + H[:, k, None]) * back
         ahead, behind = G.chunk(2)
         return torch.cat([ahead, behind.flip(-1)], dim=-1)

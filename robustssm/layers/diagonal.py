@@ -52,12 +52,14 @@ class GeneralDiagonal(KernelLayer):
 
     Parameters, float64: dt (d,), or (d, n) if steps is `state`; A, B (d, n, 2);
     C (directions channels, d, n, 2); D (channels, d); divisor (d, n, 2) for `dss` only.
-    factor: 2 if one of each conjugate pair is stored, else 1.
+    factor: 2 if one of each conjugate pair is stored, else 1. conjugates: whether both are, though
+    factor is 2, as in S4-PTD: then they are the state of the original, and are counted once.
     """
 
     rules: tuple[str, ...] = DISCRETIZATIONS
     divisor: Tensor
     factor = 2
+    conjugates = False
     # Whether the kernel depends on its length.
     by_length = False
 
@@ -72,11 +74,12 @@ class GeneralDiagonal(KernelLayer):
         discretization: str = "zoh",
         factor: int = 2,
         steps: str = "channel",
+        conjugates: bool = False,
     ) -> None:
         super().__init__(d, channels=channels, bidirectional=bidirectional, l_max=l_max)
         require_one_of("diagonal layer: discretization", discretization, DISCRETIZATIONS)
         require_one_of("diagonal layer: steps", steps, ("channel", "state"))
-        self.discretization, self.factor = discretization, factor
+        self.discretization, self.factor, self.conjugates = discretization, factor, conjugates
         self._hold(
             dt=(d,) if steps == "channel" else (d, n),
             A=(d, n, 2),
@@ -89,9 +92,11 @@ class GeneralDiagonal(KernelLayer):
 
     @property
     def order(self) -> int:
-        """Twice the stored modes, but for real ones."""
-        n = self.B.shape[-2]
-        return n if bool((self.eigenvalues().imag == 0.0).all()) else 2 * n
+        """Twice the stored modes, unless these are real or have their conjugates with them."""
+        return self.B.shape[-2] * (1 if self.conjugates or not self._oscillates() else 2)
+
+    def _oscillates(self) -> bool:
+        return bool((self.eigenvalues().imag != 0.0).any())
 
     def step_size(self) -> Tensor:
         """Return dt per feature, (d,), float64; the geometric mean if states differ."""
@@ -140,9 +145,11 @@ class GeneralDiagonal(KernelLayer):
         return lambda x: Abar * x, torch.ones_like(z.real), weights
 
     def spectrum(self) -> Spectrum:
-        """Return the poles, every conjugate among them unless all are real."""
+        """Return the poles, `order` of them: every conjugate among them unless all are real."""
+        return self._spectrum(self.order > self.B.shape[-2])
+
+    def _spectrum(self, whole: bool) -> Spectrum:
         A = self.eigenvalues()
-        whole = self.order == 2 * A.shape[1]
         poles = doubled(A) if whole else A.detach().cpu().numpy()
         step = np.broadcast_to(array(self.steps()).reshape(self.d, -1), A.shape)
         step = np.concatenate([step, step], axis=1) if whole else step
@@ -153,10 +160,10 @@ class GeneralDiagonal(KernelLayer):
         name = f"layer {type(self).__name__}"
         self.check_causal(name, L)
         self.check_single(name)
-        spectrum, weights = self.spectrum(), 0.5 * self.modes(L)[1][0]
+        whole = self._oscillates()
+        spectrum, weights = self._spectrum(whole), 0.5 * self.modes(L)[1][0]
         if bool((spectrum.poles.real >= 0.0).any()):
             raise UsageError(f"{name}: has poles with Re >= 0, expected a stable system")
-        whole = spectrum.poles.shape[1] > weights.shape[1]
         C = doubled(weights) if whole else 2.0 * array(weights.real) + 0j
         return LinearSystem(
             diagonal=spectrum.poles,

@@ -48,9 +48,9 @@ class Classifier(nn.Module, ABC):
 
     @property
     def state_size(self) -> int | None:
-        """Order of the systems, every conjugate counted; None if layers differ, or without any."""
+        """Order of the systems, every conjugate counted; None if layers differ or have no state."""
         orders = {layer.order for layer in self.ssm_layers()}
-        return orders.pop() if len(orders) == 1 else None
+        return (orders.pop() or None) if len(orders) == 1 else None
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the embedding of each token (batch, length): (batch, length, channels)."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from robustssm.checkpoints.overrides import Overrides
-from robustssm.checkpoints.state_spaces.options import FACTORY, Options
+from robustssm.checkpoints.state_spaces.options import FACTORY, Config, Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 
@@ -17,8 +17,7 @@ _POOLINGS = {"pool": "mean", "last": "last", "first": "first", "sum": "sum"}
 # Data sets of one label per sequence: there the original's l_output is 0.
 _CLASSIFICATION = ("mnist", "cifar", "sc", "imdb", "listops", "pathfinder", "bidmc")
 
-# Hyper-parameters of a file, None if it has none; fields of a blueprint and tensors.
-Config = Mapping[str, object] | None
+# Fields of a blueprint and tensors.
 Part = tuple[dict[str, object], dict[str, Tensor]]
 
 

@@ -126,6 +126,7 @@ class KernelReader:
             "discretization": disc,
             "factor": 1 if disc == "dss" else 2,
             "steps": "channel" if dt.shape[1] == 1 else "state",
+            **({"conjugates": True} if self._layout.folded else {}),
         }
         return Kernel(options, pairs(tensors), "dss" if disc == "dss" else "s4d")
 

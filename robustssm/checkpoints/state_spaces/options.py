@@ -7,6 +7,8 @@ from robustssm.checkpoints.overrides import Overrides
 from robustssm.errors import UsageError
 
 T = TypeVar("T")
+# Hyper-parameters of a file, None if it has none.
+Config = Mapping[str, object] | None
 FACTORY = "load it by your own code, as in module.py:function"
 
 
@@ -20,11 +22,7 @@ class Options:
     """
 
     def __init__(
-        self,
-        config: Mapping[str, object] | None,
-        overrides: Overrides,
-        part: str = "layer",
-        imag_sign: str = "",
+        self, config: Config, overrides: Overrides, part: str = "layer", imag_sign: str = ""
     ) -> None:
         self.config, self.overrides, self._part = config, overrides, part
         self._imag_sign = imag_sign

@@ -16,7 +16,7 @@ import robustssm
 from robustssm.checkpoints.native import weights_hash
 from robustssm.cli import main
 from robustssm.errors import RejectedInputError, UsageError
-from tests.robustssm.checkpoints.foreign import D, Draw, L, minimal_layer
+from tests.robustssm.checkpoints.foreign import D, Draw, L, N, minimal_layer
 from tests.robustssm.checkpoints.kernels import v4_diagonal, v4_dplr
 from tests.robustssm.checkpoints.networks import config, network_tensors
 from tests.robustssm.checkpoints.samples import flax_bytes
@@ -178,9 +178,11 @@ def test_sweeps_at_the_input_and_at_the_layers(
         "models", "import", path, "-o", tmp_path / "native.safetensors", *settings, "-d", data
     )
     assert imported.exit_code == 0, imported.output
-    for noise, modes in (("fourier", "1,2"), ("resonance", "1")):
+    known = robustssm.load(tmp_path / "native.safetensors").network.state_size
+    spikes = ("--modes", "1") if known else ("--omega", "5")  # HOPE has no state
+    for noise, *modes in (("fourier", "--modes", "1,2"), ("resonance", *spikes)):
         runs: list[Path] = []
-        arguments = ["--noise", noise, "--modes", modes, "--eps", "0.5", "-j", "1", "-d", data]
+        arguments = ["--noise", noise, *modes, "--eps", "0.5", "-j", "1", "-d", data]
         for name, own in ((path, settings), (tmp_path / "native.safetensors", [])):
             runs.append(tmp_path / f"{noise}-{len(runs)}")
             model = ("-m", f"mine={name}", *own)
@@ -239,6 +241,9 @@ def test_what_depends_on_the_length_is_told_by_inspect_and_gain(name: str, tmp_p
     assert shown.exit_code == 0, shown.output
     for layer in json.loads(shown.stdout)["layers"]:
         assert "number of steps" in "".join(layer["refused"]) and layer["parity"] is None
+    assert (
+        robustssm.load(path, **dict(t.split("=") for t in settings[1::2])).network.state_size
+    ) == (N if name == "freqbias" else None)
     result = call("gain", f"mine={path}", *settings, "--length", L, "--no-figures")
     assert result.exit_code == 2, result.output
     (line,) = result.output.strip().splitlines()

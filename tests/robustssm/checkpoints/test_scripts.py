@@ -10,6 +10,8 @@ from torch import Tensor
 
 from robustssm.checkpoints import Card, load_checkpoint, save_checkpoint, state_spaces
 from robustssm.errors import RejectedInputError, UsageError
+from robustssm.evaluations.trained_layers.reading import layer_system
+from robustssm.layers.base import KernelLayer
 from tests.robustssm.checkpoints.foreign import D, Draw, L, N, f64, held, minimal_layer
 from tests.robustssm.checkpoints.networks import built, config, network_tensors, normed
 from tests.robustssm.checkpoints.scripts import (
@@ -199,6 +201,21 @@ def test_a_fork_is_v4_with_a_B_of_one() -> None:
     t |= {f"model.layers.{i}.layer.{k}": v for i in range(2) for k, v in layer.items()}
     with pytest.raises(RejectedInputError, match="B is missing, expected it beside 4 modes of 8"):
         built(held(t, options))
+
+
+@torch.no_grad()
+def test_modes_of_a_fork_are_the_state_of_its_original() -> None:
+    """Spikes are counted at its size; its response is that of its kernel, a sum of 2 N poles."""
+    layer = fork_layer(2, False, False)
+    network = built(held(layer), {"dt_transform": "softplus"})
+    assert network.state_size == N
+    ssm, theta = network.ssm_layers()[0], np.linspace(0.0, np.pi, 7)
+    assert isinstance(ssm, KernelLayer) and ssm.spectrum().poles.shape == (D, N)
+    K = ssm.kernels(4096)[0].numpy()
+    expected = K @ np.exp(-1j * np.outer(np.arange(4096), theta)) + f64(layer["layer.D"]).T
+    found = layer_system(ssm, L).response(theta)
+    # What is left of the kernel after 4096 steps, slowest mode exp(-4096 dt |Re A|), and rounding.
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_filters_of_freqbias_need_their_whole_kernel() -> None:
