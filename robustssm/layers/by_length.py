@@ -22,7 +22,7 @@ from torch import Tensor
 
 from robustssm.errors import UsageError, require
 from robustssm.layers.base import SSMLayer, complex128
-from robustssm.layers.diagonal import GeneralDiagonal
+from robustssm.layers.diagonal import PairedDiagonal
 
 
 class _ByLength(SSMLayer):
@@ -87,7 +87,7 @@ class Hope(_ByLength):
     impulse = recurrence = spectrum = system = _ByLength.check_causal
 
 
-class Sobolev(_ByLength, GeneralDiagonal):
+class Sobolev(_ByLength, PairedDiagonal):
     """A diagonal layer whose output FreqBias filters; s (channels, d) beside its parameters."""
 
     s: Tensor

@@ -52,14 +52,14 @@ class GeneralDiagonal(KernelLayer):
 
     Parameters, float64: dt (d,), or (d, n) if steps is `state`; A, B (d, n, 2);
     C (directions channels, d, n, 2); D (channels, d); divisor (d, n, 2) for `dss` only.
-    factor: 2 if one of each conjugate pair is stored, else 1. conjugates: whether both are, though
-    factor is 2, as in S4-PTD: then they are the state of the original, and are counted once.
+    factor: 2 if one of each conjugate pair is stored, else 1.
     """
 
     rules: tuple[str, ...] = DISCRETIZATIONS
     divisor: Tensor
     factor = 2
-    conjugates = False
+    # Whether the modes have their conjugates with them though factor is 2.
+    paired = False
     # Whether the kernel depends on its length.
     by_length = False
 
@@ -74,12 +74,11 @@ class GeneralDiagonal(KernelLayer):
         discretization: str = "zoh",
         factor: int = 2,
         steps: str = "channel",
-        conjugates: bool = False,
     ) -> None:
         super().__init__(d, channels=channels, bidirectional=bidirectional, l_max=l_max)
         require_one_of("diagonal layer: discretization", discretization, DISCRETIZATIONS)
         require_one_of("diagonal layer: steps", steps, ("channel", "state"))
-        self.discretization, self.factor, self.conjugates = discretization, factor, conjugates
+        self.discretization, self.factor = discretization, factor
         self._hold(
             dt=(d,) if steps == "channel" else (d, n),
             A=(d, n, 2),
@@ -93,7 +92,7 @@ class GeneralDiagonal(KernelLayer):
     @property
     def order(self) -> int:
         """Twice the stored modes, unless these are real or have their conjugates with them."""
-        return self.B.shape[-2] * (1 if self.conjugates or not self._oscillates() else 2)
+        return self.B.shape[-2] * (1 if self.paired or not self._oscillates() else 2)
 
     def _oscillates(self) -> bool:
         return bool((self.eigenvalues().imag != 0.0).any())
@@ -175,6 +174,12 @@ class GeneralDiagonal(KernelLayer):
             D=self.feedthroughs()[:, None, None],
             by_length=self.by_length,
         )
+
+
+class PairedDiagonal(GeneralDiagonal):
+    """The layer of S4-PTD: all N modes of its state are stored, and counted once."""
+
+    paired = True
 
 
 class S4D(Trained, GeneralDiagonal):

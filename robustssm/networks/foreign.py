@@ -18,7 +18,7 @@ from torch.nn import functional
 from robustssm.errors import ShapeError, UsageError, require, require_one_of
 from robustssm.layers import SSMLayer
 from robustssm.layers.by_length import Hope, Sobolev, check_steps
-from robustssm.layers.diagonal import GeneralDiagonal
+from robustssm.layers.diagonal import GeneralDiagonal, PairedDiagonal
 from robustssm.layers.dplr import GeneralDPLR
 from robustssm.layers.mimo import GeneralMIMO
 from robustssm.layers.selective import Mamba1, Mamba2, Selective
@@ -28,6 +28,7 @@ from robustssm.networks.foreign_parts import ACTIVATIONS, GEGLU, Norm, Output, R
 KIND = "sequence-model"
 MIXERS: dict[str, Callable[..., SSMLayer | Selective]] = {
     "diagonal": GeneralDiagonal,
+    "paired": PairedDiagonal,
     "dplr": GeneralDPLR,
     "mimo": GeneralMIMO,
     "mamba": Mamba1,

@@ -121,12 +121,11 @@ class KernelReader:
         if disc == "dss":
             tensors["divisor"] = A
         options: dict[str, object] = {
-            "kind": "diagonal",
+            "kind": "paired" if self._layout.folded else "diagonal",
             "n": n,
             "discretization": disc,
             "factor": 1 if disc == "dss" else 2,
             "steps": "channel" if dt.shape[1] == 1 else "state",
-            **({"conjugates": True} if self._layout.folded else {}),
         }
         return Kernel(options, pairs(tensors), "dss" if disc == "dss" else "s4d")
 

@@ -241,9 +241,8 @@ def test_what_depends_on_the_length_is_told_by_inspect_and_gain(name: str, tmp_p
     assert shown.exit_code == 0, shown.output
     for layer in json.loads(shown.stdout)["layers"]:
         assert "number of steps" in "".join(layer["refused"]) and layer["parity"] is None
-    assert (
-        robustssm.load(path, **dict(t.split("=") for t in settings[1::2])).network.state_size
-    ) == (N if name == "freqbias" else None)
+    given = dict(text.split("=") for text in settings[1::2])
+    assert robustssm.load(path, **given).network.state_size == (N if name == "freqbias" else None)
     result = call("gain", f"mine={path}", *settings, "--length", L, "--no-figures")
     assert result.exit_code == 2, result.output
     (line,) = result.output.strip().splitlines()
@@ -266,7 +265,7 @@ def test_steps_that_a_network_does_not_take_are_refused_before_the_sweep(tmp_pat
 def test_a_stored_accuracy_is_shown_and_compared(data: str, tmp_path: Path) -> None:
     path, settings = written(*FAMILIES["ablation"](tmp_path))
     shown = call("inspect", path, *settings)
-    assert "the file says acc=0.5 after epoch 7" in shown.output
+    assert "the file says acc=0.5, epoch=7" in shown.output
     native = tmp_path / "native.safetensors"
     imported = call("models", "import", path, "-o", native, *settings, "-d", data)
     clean = robustssm.load(native).card.clean_accuracy
