@@ -210,7 +210,7 @@ def test_damaged_files_are_rejected(change: str) -> None:
         ("model", "norm", "power"),
         ("model", "residual", {"_name_": "A", "gamma": 0.5}),
         ("", "encoder", "position"),
-        ("", "decoder", "retrieval"),
+        ("", "decoder", "pack"),
         ("", "decoder", {"_name_": "sequence", "mode": "ragged"}),
         ("", "decoder", {"_name_": "sequence", "l_output": 5}),
     ],
