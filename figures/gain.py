@@ -15,13 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
-from robustssm.evaluations.trained_layers.gain import (
-    NEAR,
-    WHOLE,
-    GainResult,
-    ModelGain,
-    summarise,
-)
+from robustssm.evaluations.trained_layers.gain import NEAR, GainResult, ModelGain, summarise
 from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
 from robustssm.figures.looks import look
 from robustssm.figures.style import Look, footnote, key, label_powers, new_figure, save, style
@@ -58,8 +52,8 @@ def response_data(model: ModelGain) -> pd.DataFrame:
     """
     parts = []
     for index, system in model.systems.items():
-        whole = model.channels["direction"].isin(WHOLE)
-        own = model.channels[whole & (model.channels["layer"] == index)]
+        whole = GainResult((model,)).whole
+        own = whole[whole["layer"] == index]
         theta = _grid(system, LOWEST_RATIO * model.spike, own["theta"].to_numpy())
         omega = system.omega(theta, system.dt[:, None])
         gain = system.gain(theta)
@@ -147,7 +141,7 @@ def peaks_data(result: GainResult) -> pd.DataFrame:
     that coincide; q25, median, q75 and at_spike (share within 10 %) of the name and layer.
     """
     columns = ["model", "name", "layer", "channel", "spike", "spike_aliased"]
-    frame = result.channels[result.channels["direction"].isin(WHOLE)]
+    frame = result.whole
     frame = frame[columns].assign(ratio=frame["omega_over_spike"])
     parts = []
     for _, part in frame.groupby(["name", "layer"], sort=False):

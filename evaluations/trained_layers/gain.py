@@ -26,8 +26,6 @@ MEDIAN_POINTS = 1024
 NEAR, UNMOVED, HALF_WIDTH = 0.1, 0.05, 0.5
 # A Hankel singular value above this share of the largest counts for the epsilon-rank.
 RANK_TOLERANCE = 1e-3
-# Directions that are the whole layer.
-WHOLE = ("causal", "both")
 # Beyond this float64 does not know a condition number.
 MAX_CONDITION = 1e12
 
@@ -63,6 +61,11 @@ class GainResult:
         """One row per channel (S5: layer) and direction: causal; both, forward and backward."""
         return pd.concat([model.channels for model in self.models], ignore_index=True)
 
+    @property
+    def whole(self) -> pd.DataFrame:
+        """The rows of `channels` of whole layers, whatever their directions."""
+        return self.channels[self.channels["direction"].isin(("causal", "both"))]
+
     def table(self, per: str) -> pd.DataFrame:
         """Return rows per `channel`, `layer` or `model`."""
         if per not in PER:
@@ -78,8 +81,7 @@ class GainResult:
     def verdicts(self) -> list[str]:
         """Return one line per model name over its seeds: where the peaks are, against the spike."""
         lines = []
-        whole = self.channels[self.channels["direction"].isin(WHOLE)]
-        for name, part in whole.groupby("name", sort=False):
+        for name, part in self.whole.groupby("name", sort=False):
             pooled = summarise(part)
             shares = [summarise(g)["near_spike"] for _, g in part.groupby("model", sort=False)]
             resolved = pooled["near_spike_resolved"]

@@ -138,12 +138,6 @@ class Diagonal(LayerSystem):
         """The weights w, (c, m)."""
         return self.B[:, :, 0] * self.C[:, 0]
 
-    @cached_property
-    def residues(self) -> tuple[ComplexArray, FloatArray]:
-        """The residues rho (c, m), and H(-1) (c,), the value at infinite s."""
-        sums = self.family()
-        return sums.left[:, 0], sums.D[:, 0, 0]
-
     def family(self, lag: int = 0) -> certified.PoleSums:
         """Return the pole sums: with a = (1 + mu) / (1 - mu), rho a^-lag."""
         mu, one_plus = cayley(self.poles, self.step, self.discretization)
@@ -154,7 +148,9 @@ class Diagonal(LayerSystem):
 
     def response(self, theta: FloatArray) -> ComplexArray:
         """Return H(e^{i theta}), (c, g)."""
-        rho, direct = self.residues
+        sums = self.family()
+        # The residues rho (c, m), and H(-1) (c,), the value at infinite s.
+        rho, direct = sums.left[:, 0], sums.D[:, 0, 0]
 
         def response(part: FloatArray) -> ComplexArray:
             s = 1j * np.tan(0.5 * part)
@@ -170,12 +166,6 @@ class Dense(LayerSystem):
     With N = I + Abar, M = N^-1 (Abar - I), H = D + C N^-1 B + C (s - M)^-1 (I + M) N^-1 B. A step
     later, z^-1 (H - D) = -C N^-1 B + C (s - M)^-1 (I - M) N^-1 B.
     """
-
-    @cached_property
-    def state_space(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """The system in s, real: A (c, n, n), B (c, n, q), C (c, p, n) and H(-1), (c, p, q)."""
-        one = self.family()
-        return one.A, one.B, one.C, one.D
 
     def family(self, lag: int = 0) -> certified.StateSpaces:
         """Return the state spaces."""
@@ -195,11 +185,12 @@ class Dense(LayerSystem):
     @cached_property
     def condition(self) -> FloatArray:
         """kappa_2 of the unit eigenvectors of each A, (c,), as float64 finds it."""
-        return np.linalg.cond(np.linalg.eig(self.state_space[0])[1])
+        return np.linalg.cond(np.linalg.eig(self.matrices[0])[1])
 
     def response(self, theta: FloatArray) -> ComplexArray:
         """Return H(e^{i theta}), (c, g), or (p, q, g) of one system of all channels."""
-        A, B, C, D = (part[:, None] for part in self.state_space)
+        one = self.family()
+        A, B, C, D = (part[:, None] for part in (one.A, one.B, one.C, one.D))
         eye = np.eye(A.shape[-1])
 
         def response(part: FloatArray) -> ComplexArray:
@@ -245,11 +236,6 @@ class Dplr(Dense):
 class Mimo(LayerSystem):
     """S5: one system of all channels; the first half of its poles is stored."""
 
-    @cached_property
-    def pole_sum(self) -> certified.PoleSums:
-        """The system in s."""
-        return self.family()
-
     def family(self, lag: int = 0) -> certified.PoleSums:
         """Return the pole sum."""
         mu, one_plus = cayley(self.poles, self.step, self.discretization)
@@ -259,10 +245,10 @@ class Mimo(LayerSystem):
 
     def response(self, theta: FloatArray) -> ComplexArray:
         """Return H(e^{i theta}), (p, q, g)."""
+        F = self.family()
 
         def response(part: FloatArray) -> ComplexArray:
-            weight = 1.0 / (1j * np.tan(0.5 * part[0])[:, None] - self.mapped)
-            F = self.pole_sum
+            weight = 1.0 / (1j * np.tan(0.5 * part[0])[:, None] - F.poles)
             return np.moveaxis((F.left * weight[:, None]) @ F.right[0] + F.D, 0, 2)
 
         return in_blocks(response, theta, self.D.size + self.C.size)

@@ -20,7 +20,8 @@ import numpy as np
 from scipy.linalg import solve_continuous_lyapunov
 
 from robustssm.errors import require
-from robustssm.evaluations.trained_layers.linear_systems import Dense, Diagonal, LayerSystem, Mimo
+from robustssm.evaluations.suprema.certified import StateSpaces
+from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, Mimo
 from robustssm.evaluations.trained_layers.two_sided import TwoSided
 from robustssm.typing import ComplexArray, FloatArray
 
@@ -173,25 +174,18 @@ def gramians(system: LayerSystem) -> tuple[ComplexArray, ComplexArray]:
     equal input and output norms; Lyapunov's equation for S4. The same as those of the discrete
     system x_{t+1} = Abar x_t + Bbar u_t, y_t = C Abar x_t + (C Bbar + D) u_t up to a basis.
     """
-    if isinstance(system, Dense):
-        M, B, C, _ = system.state_space
-        reached = [solve_continuous_lyapunov(A, -b @ b.T) for A, b in zip(M, B, strict=True)]
-        seen = [solve_continuous_lyapunov(A.T, -c.T @ c) for A, c in zip(M, C, strict=True)]
+    F = system.family()
+    if isinstance(F, StateSpaces):
+        reached = [solve_continuous_lyapunov(A, -b @ b.T) for A, b in zip(F.A, F.B, strict=True)]
+        seen = [solve_continuous_lyapunov(A.T, -c.T @ c) for A, c in zip(F.A, F.C, strict=True)]
         return np.stack(reached), np.stack(seen)
-    mu = system.mapped
-    cauchy = -1.0 / (mu[:, :, None] + mu[:, None].conj())
-    if isinstance(system, Diagonal):
-        b = np.sqrt(system.residues[0])
-        P = b[:, :, None] * b[:, None].conj() * cauchy
-        return P, P.conj()
-    assert isinstance(system, Mimo)
-    F = system.pole_sum
-    left, right = F.left[0], F.right[0]
-    outputs, inputs = np.linalg.norm(left, axis=0), np.linalg.norm(right, axis=1)
+    cauchy = -1.0 / (F.poles[:, :, None] + F.poles[:, None].conj())
+    outputs, inputs = np.linalg.norm(F.left, axis=1), np.linalg.norm(F.right, axis=2)
     used = (outputs > 0.0) & (inputs > 0.0)
     scale = np.sqrt(np.where(used, outputs, 1.0) / np.where(used, inputs, 1.0))
-    right, left = right * scale[:, None], left / scale
-    return right @ right.conj().T * cauchy, left.conj().T @ left * cauchy.conj()
+    right, left = F.right * scale[..., None], F.left / scale[:, None]
+    P, Q = right @ right.conj().swapaxes(1, 2), left.conj().swapaxes(1, 2) @ left
+    return P * cauchy, Q * cauchy.conj()
 
 
 def hankel_singular_values(system: LayerSystem) -> FloatArray:

@@ -72,9 +72,8 @@ def classifier(
     if "decoder/layer2/kernel" in w:
         hidden = dense(w, "decoder/layer1", 4 * d)
         tensors |= {f"head.0.{key}": value for key, value in hidden.items()}
-        fields |= {"pair": "compared", "head_width": len(hidden["bias"])}
-        fields |= {"head_activation": "gelu-tanh"}
         d, last = len(hidden["bias"]), "decoder/layer2"
+        fields |= {"pair": "compared", "head_width": d, "head_activation": "gelu-tanh"}
     decoder = dense(w, last, d)
     tensors |= {f"decoder.{key}": value for key, value in decoder.items()}
     fields |= {

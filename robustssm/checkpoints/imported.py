@@ -13,8 +13,8 @@ from robustssm.networks.foreign import Blueprint, SequenceModel
 
 # What is to be known of a network that compares two documents.
 PAIRS = (
-    "a sample is two documents of equal length, one behind the other: their steps in one sequence, "
-    "all of which count (padding, too); noise at the layers' inputs is drawn once for both"
+    "a sample is two documents of equal length, one behind the other; padding counts as steps, and "
+    "noise at the layers' inputs is drawn once for both"
 )
 
 

@@ -35,10 +35,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """
     given = Overrides(overrides, SOURCE, contents.path)
     everything, w, statistics = opened(contents)
-    notes = [
-        "a system in discrete time, without a step size: frequencies are per sample, and HiPPO's "
-        "spikes (of resonance, gain) mean nothing to it"
-    ]
+    notes = ["discrete time, no step size: frequencies are per sample, HiPPO's spikes mean nothing"]
     if "nu_log" in w:
         fields, tensors = lone_layer(*_layer(w))
     else:

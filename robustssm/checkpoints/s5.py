@@ -57,7 +57,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     if "Lambda_re" in w:
         fields, tensors = lone_layer(*_layer(w, given))
     else:
-        _check_frame(w, given)
+        _check_frame(w)
         fields, tensors = _classifier(w, statistics, given)
     network = sequence_network(SOURCE, fields, tensors, given, everything)
     notes = [
@@ -90,10 +90,9 @@ def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, T
     growing = int((real >= 0.0).sum())
     w.require(
         growing == 0 or unstable,
-        f"{w.prefix}Lambda_re has {growing} entries of 0 or more (largest "
-        f"{float(real.max()):.3g}), expected a stable system; give --set force_neg=true if "
-        "S5-PTD trained it so, --set clip_eigs=true if it was trained so, or "
-        "--set allow_unstable=true",
+        f"{w.prefix}Lambda_re has {growing} entries of 0 or more (largest {real.max():.3g}), "
+        "expected a stable system; give --set force_neg=true if S5-PTD trained it so, "
+        "--set clip_eigs=true if it was trained so, or --set allow_unstable=true",
     )
     problem = f"{w.prefix}Lambda_re holds an eigenvalue 0, expected none with zoh"
     w.require(discretization != "zoh" or bool((A != 0).all()), problem)
@@ -126,17 +125,16 @@ def mimo_tensors(w: Weights, A: Tensor, C: Tensor, step_scale: float) -> dict[st
     }
 
 
-def _check_frame(w: Weights, given: Overrides) -> None:
-    """Raise UsageError if the S5 layers are in a network of another code base."""
+def _check_frame(w: Weights) -> None:
+    """Raise RejectedInputError if the layers are in a network of another code base."""
     name = next(name for name in w.names() if name.endswith("Lambda_re"))
-    if name.startswith("encoder/layers_") and len(w.shape(name)) == 1:
-        return
-    annotated = len(w.shape(name)) > 1
-    whose = "srush/annotated-s4" if annotated else "a network other than the original's"
-    raise UsageError(
-        f"{given.who}: {name} {list(w.shape(name))} is of {whose}, which is not known here; write "
-        "that network as a torch module in a file of your own, which loads its weights, and give "
-        "-m name=module.py:function"
+    single = len(w.shape(name)) == 1
+    whose = "a code base that is not known" if single else "srush/annotated-s4"
+    w.require(
+        single and name.startswith("encoder/layers_"),
+        f"a network of {whose} ({name} {list(w.shape(name))}), which is not read here; write its "
+        "forward pass as a torch module that loads its weights, and give name=module.py:function "
+        "as the model",
     )
 
 

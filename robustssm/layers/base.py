@@ -175,14 +175,10 @@ class SSMLayer(nn.Module, ABC):
         """Return how many samples of the kernel an input of length L meets."""
         return L if self.l_max is None else min(L, self.l_max)
 
-    def not_causal(self, what: str) -> UsageError:
-        """Return the error of who needs a causal layer."""
-        return UsageError(f"{what}: the layer runs both ways and is not causal; take gain for it")
-
     def check_causal(self, what: str, L: int) -> None:
         """Raise UsageError if the layer looks ahead, or l_max cuts its kernel at length L."""
         if self.bidirectional:
-            raise self.not_causal(what)
+            raise UsageError(f"{what}: the layer runs both ways, not causal; take gain for it")
         if self.kernel_length(L) < L:
             raise UsageError(
                 f"{what}: the kernel ends after l_max = {self.l_max} steps and the input has {L}; "
@@ -237,11 +233,6 @@ class KernelLayer(SSMLayer):
     """
 
     lag = 1
-
-    @property
-    def directions(self) -> int:
-        """Kernels per channel and feature: 2 if the layer is bidirectional."""
-        return 2 if self.bidirectional else 1
 
     @abstractmethod
     def kernels(self, L: int) -> Tensor:

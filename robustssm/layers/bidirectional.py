@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustssm.layers.base import SSMLayer
-from robustssm.layers.systems import LinearSystem, Spectrum
+from robustssm.layers.systems import Spectrum
 
 
 class Bidirectional(SSMLayer):
@@ -36,9 +36,13 @@ class Bidirectional(SSMLayer):
         """Return dt per channel of the layer that runs ahead, shape (channels,), float64."""
         return self.ahead.step_size()
 
-    def impulse(self, L: int) -> Tensor:
+    def impulse(self, L: int) -> Any:
         """Raise UsageError: there is no causal impulse response."""
-        raise self.not_causal("impulse response")
+        self.check_causal("impulse response", L)
+
+    def system(self, L: int) -> Any:
+        """Raise UsageError: there is no causal system."""
+        self.check_causal("linear system", L)
 
     def one_way(self) -> tuple[SSMLayer, ...]:
         """Return the two layers."""
@@ -52,10 +56,6 @@ class Bidirectional(SSMLayer):
             key: np.concatenate([v, getattr(two, key)], v.ndim - 2) for key, v in arrays.items()
         }
         return replace(one, **both)
-
-    def system(self, L: int) -> LinearSystem:
-        """Raise UsageError: there is no causal system."""
-        raise self.not_causal("linear system")
 
     def recurrence(self, u: Tensor) -> Tensor:
         """Return the same output as `forward`, step by step, both ways."""

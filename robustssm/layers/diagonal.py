@@ -83,7 +83,7 @@ class GeneralDiagonal(KernelLayer):
             dt=(d,) if steps == "channel" else (d, n),
             A=(d, n, 2),
             B=(d, n, 2),
-            C=(self.directions * channels, d, n, 2),
+            C=((1 + bidirectional) * channels, d, n, 2),
             D=(channels, d),
             **({"divisor": (d, n, 2)} if discretization == "dss" else {}),
         )

@@ -60,7 +60,7 @@ class GeneralDPLR(KernelLayer):
             B=(d, n, 2),
             P=(rank, d, n, 2),
             Q=(rank, d, n, 2),
-            C=(self.directions * channels, d, n, 2),
+            C=((1 + bidirectional) * channels, d, n, 2),
             D=(channels, d),
         )
 

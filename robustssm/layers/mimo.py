@@ -24,21 +24,6 @@ from robustssm.layers.parameters import Trained, discrete_diagonal, doubled, rea
 from robustssm.layers.systems import LinearSystem, Spectrum
 
 
-def fft_convolution(kernel: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Return u -> causal convolution with a complex kernel (k, L), by FFT of length 2L.
-
-    u has shape (batch, L, k) and is complex; so is the result. dtype: the real precision.
-    """
-    L = kernel.shape[1]
-    spectrum = torch.fft.fft(kernel.to(dtype.to_complex()), n=2 * L)
-
-    def convolve(u: Tensor) -> Tensor:
-        product = torch.fft.fft(u.transpose(1, 2), n=2 * L) * spectrum
-        return torch.fft.ifft(product, n=2 * L)[..., :L].transpose(1, 2)
-
-    return convolve
-
-
 class GeneralMIMO(SSMLayer):
     """One diagonal system from d channels to d channels.
 
@@ -112,7 +97,13 @@ class GeneralMIMO(SSMLayer):
         return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
 
     def _built(self, L: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        return fft_convolution(self.impulse(L), dtype)
+        spectrum = torch.fft.fft(self.impulse(L).to(dtype.to_complex()), n=2 * L)
+
+        def convolve(u: Tensor) -> Tensor:
+            product = torch.fft.fft(u.transpose(1, 2), n=2 * L) * spectrum
+            return torch.fft.ifft(product, n=2 * L)[..., :L].transpose(1, 2)
+
+        return convolve
 
     def spectrum(self) -> Spectrum:
         """Return the poles of the one system, every conjugate among them if pairs are stored."""

@@ -10,7 +10,6 @@ from robustssm.hippo import legs
 from robustssm.hippo.initializations import NAMES, initialization
 from robustssm.layers import LAYERS, S4, S4D, SSMLayer
 from robustssm.layers.diagonal import exponential_sums
-from robustssm.layers.mimo import fft_convolution
 from tests.reference import normal_part
 
 CASES = [(name, "default") for name in (*NAMES, "dss:kernel=exp")]
@@ -70,20 +69,6 @@ def test_fresh_layers_are_the_discretised_hippo_systems(name: str) -> None:
         dense = [(Cd @ np.linalg.matrix_power(Abar, step) @ Bbar).item() for step in range(L)]
         # Parameters are float32: 1e-7 relative, times the sum of |C_k B_k| over the kernel.
         np.testing.assert_allclose(kernel[h], dense, atol=2e-6 * np.abs(stored).sum() * n)
-
-
-@torch.no_grad()
-def test_fft_convolution_is_the_sum() -> None:
-    generator = torch.Generator().manual_seed(0)
-    for L in (1, 2, 17, 64):
-        kernel = torch.randn(3, L, dtype=torch.complex128, generator=generator)
-        u = torch.randn(2, L, 3, dtype=torch.complex128, generator=generator)
-        plain = torch.zeros_like(u)
-        for lag in range(L):
-            plain[:, lag:] += kernel[:, lag] * u[:, : L - lag]
-        # FFT of length 2L in float64: log2(2L) roundings of sums of size sqrt(L).
-        convolved = fft_convolution(kernel, torch.float64)(u)
-        torch.testing.assert_close(convolved, plain, rtol=0, atol=1e-13)
 
 
 def test_exponential_sums_are_the_plain_sum() -> None:
