@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 import robustssm
+from robustssm.checkpoints import s5
 from robustssm.cli import main
 from robustssm.evaluations.trained_layers.examination import layer_parity
 from robustssm.evaluations.trained_layers.gain import channel_gains
@@ -24,6 +25,8 @@ from robustssm.networks.network import Architecture, build_network
 from robustssm.typing import ComplexArray, FloatArray
 from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.foreign import Draw
+from tests.robustssm.checkpoints.stored import entry
+from tests.robustssm.checkpoints.test_s5 import LAYER, flax
 
 D, N = 3, 4
 # Kernels of the layers below have decayed to 1e-13 by then: |a| <= exp(-0.01).
@@ -174,3 +177,16 @@ def test_the_command_on_the_network_of_the_original() -> None:
     assert inspected.exit_code == 0, inspected.output
     for row in json.loads(inspected.stdout)["layers"]:
         assert row["parity"] < 1e-11 and not row["refused"]
+
+
+@torch.no_grad()
+def test_the_layer_of_s5() -> None:
+    stored = entry("s5_ssm_conjsym_bidir_blocks2.npz")
+    layer = s5.build(flax(stored), LAYER).network.double().ssm_layers()[0]
+    bracket, n = layer_system(layer, 64).peaks(1e-6)[0], 1 << 13
+    u = torch.zeros(layer.d, n, layer.d, dtype=torch.float64)
+    u[torch.arange(layer.d), n // 2, torch.arange(layer.d)] = 1.0
+    spectrum = np.fft.rfft(layer(u).permute(2, 0, 1).numpy())
+    top = np.linalg.norm(np.moveaxis(spectrum, 2, 0), 2, axis=(1, 2)).max()
+    # Between two bins of the transform the peak may be higher than at them.
+    assert 0.99 * bracket.low <= top <= bracket.high * (1.0 + 1e-9)

@@ -32,15 +32,6 @@ SETTINGS: dict[str, dict[str, str]] = {
 FLOAT64_ALONE = ("jr_ssm_",)
 NO_FLOAT64 = ("mamba_tiny",)  # parts of it ran in float32
 
-# Of the second set, whose settings stand in a file beside each.
-SECOND = GOLDEN.with_name("golden2")
-OF_SECOND = (
-    "s5ptd_forceneg_bn_prenorm.variables.msgpack",
-    "s5ptd_forceneg_bn_prenorm.checkpoint_4",
-    "lru_bn_prenorm_mean.variables.msgpack",
-    "lru_ln_postnorm_last.variables.msgpack",
-)
-
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder that have outputs beside them."""
