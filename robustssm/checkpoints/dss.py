@@ -67,7 +67,10 @@ def read_layer(w: Weights, options: Options) -> Layer:
     kernels = w.size("kernel.W")
     D = feedthrough(w, options, "D", kernels)
     kernel = _kernel(w.scope("kernel."), options, D.shape[1], kernels)
-    return finished(w, options, kernel, D, cap(options, "max_kernel_length"), "dss")
+    formula = (
+        f"Lambda from {', '.join(n for n in w.names() if 'Lambda' in n)}, shared, D u is added"
+    )
+    return finished(w, options, kernel, D, cap(options, "max_kernel_length"), "dss", formula)
 
 
 def _eigenvalues(w: Weights, options: Options) -> tuple[Tensor, str]:

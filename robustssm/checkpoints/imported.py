@@ -23,12 +23,38 @@ class Imported:
     """A network, what a user should know of how it was read, and what kind of SSM it is.
 
     notes: sentences for people; family: s4, s4d, dss, s5, lru or mamba, as far as the file
-    tells.
+    tells. formula: what the tensors of a layer mean, in their own names.
     """
 
     network: Classifier
     notes: tuple[str, ...]
     family: str
+    formula: str = ""
+
+    @property
+    def reading(self) -> str:
+        """How the file was read, whatever of it the file tells: what another script may mean.
+
+        A network that computes something else differs in one of these, or in a tensor.
+        """
+        if not isinstance(self.network, SequenceModel):
+            return ""
+        b = self.network.blueprint
+        places = ["before each block" if b.prenorm else "behind each block"]
+        places += ["behind the encoder"] * b.encoder_norm + ["at the end"] * b.final_norm
+        steps = f" of steps from {b.pool_from}" if b.pool_from else ""
+        said = {
+            "norm": f"{b.norm} (eps {b.norm_eps:g}) {', '.join(places)}"
+            if b.norm != "none"
+            else "none",
+            "residual": b.residual,
+            "activation": b.activation,
+            "output": b.output,
+            "pooling": f"{b.pooling}{steps}",
+        }
+        parts = ", ".join(f"{key} {value}" for key, value in said.items())
+        mirrored = "; x is followed by x reversed" if b.mirrored else ""
+        return f"read as {b.source}: {self.formula or 'its own layers'}; {parts}{mirrored}"
 
 
 def standardisation(overrides: Overrides, channels: int) -> dict[str, Tensor]:

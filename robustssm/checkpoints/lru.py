@@ -20,6 +20,7 @@ from robustssm.checkpoints.weights import Weights
 from robustssm.file_formats import Contents
 
 SOURCE = "NicolasZucchet/minimal-LRU"
+_FORMULA = "lambda = exp(-exp(nu_log) + i exp(theta_log)), B exp(gamma_log), y = Re(C x) + D u"
 
 
 def recognises(contents: Contents) -> bool:
@@ -56,7 +57,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     network = sequence_network(SOURCE, fields, tensors, given, everything)
     if "input_mean" not in given and "input_std" not in given:
         notes.append(DATA)
-    return Imported(network, tuple(notes), "lru")
+    return Imported(network, tuple(notes), "lru", _FORMULA)
 
 
 def _layer(w: Weights) -> Part:

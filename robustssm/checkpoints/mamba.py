@@ -13,7 +13,7 @@ from torch import Tensor
 from robustssm.checkpoints.imported import Imported, sequence_network
 from robustssm.checkpoints.mamba_config import OWN_CODE, SOURCES, Said
 from robustssm.checkpoints.overrides import Overrides
-from robustssm.checkpoints.state_spaces.frames import JACOBIAN
+from robustssm.checkpoints.state_spaces.frames import JACOBIAN, JACOBIAN_NOTE
 from robustssm.checkpoints.state_spaces.layers import Layer
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
@@ -23,6 +23,7 @@ from robustssm.networks.foreign import mixer
 
 _BACKBONE, _FIRST, _S6 = "backbone.", "layers.0.mixer.A_log", "mapping_layers.0.A_log"
 _SCORE, _HEAD, _TIED = "score.weight", "lm_head.weight", "tie_word_embeddings"
+_FORMULA = "A = -exp(A_log), dt = softplus of its projection and bias, D x is added"
 _SELECTIVE = "its layers depend on the input: no fixed transfer function, no resonance"
 
 
@@ -89,7 +90,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
             "1e-06, dt_limit=(0, inf), norm_before_gate=false are assumed; give the folder of both "
             "if it says otherwise"
         )
-    return Imported(network, tuple(notes), "mamba")
+    return Imported(network, tuple(notes), "mamba", _FORMULA)
 
 
 def of_card(config: object, tensors: Mapping[str, Tensor]) -> Classifier:
@@ -108,16 +109,11 @@ def _s6(w: Weights, given: Overrides) -> Imported:
     def layer(one: Weights) -> Layer:
         options, d = mamba1(one), one.size("out_proj.weight")
         plain = {"activation": "none", "output": "none"}
-        return Layer(d, options, taken(one, d, options), plain, "mamba", "")
+        return Layer(d, options, taken(one, d, options), plain, "mamba", "", _FORMULA)
 
     parts = JACOBIAN.read(w, layer)
     network = sequence_network("S6", parts.fields, parts.tensors, given, w)
-    said = (
-        "read as the S6 of jacobian-role-in-mamba-robustness: a norm behind the encoder and each "
-        "residual, mean over time; pixels in [0, 1], and an image (3, H, W) as its view (H W, 3), "
-        "nothing transposed"
-    )
-    return Imported(network, (said, _SELECTIVE), "mamba")
+    return Imported(network, (JACOBIAN_NOTE, _SELECTIVE), "mamba", _FORMULA)
 
 
 def mamba1(w: Weights) -> dict[str, Any]:

@@ -70,7 +70,16 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         notes.append(PAIRS)
     if "input_mean" not in given and "input_std" not in given:
         notes.append(DATA)
-    return Imported(network, tuple(notes), "s5")
+    return Imported(network, tuple(notes), "s5", _formula(given))
+
+
+def _formula(given: Overrides) -> str:
+    real = f"min(Lambda_re, {_CLIP:g})" if given.flag("clip_eigs") else "Lambda_re"
+    real = f"-|{real}|" if given.flag("force_neg", False) else real
+    rescale, factor = given.number("step_rescale", 1.0), 2 if given.flag("conj_sym") else 1
+    return (
+        f"Lambda = {real} + i Lambda_im, dt = {rescale:g} exp(log_step), y = {factor} Re(C x) + D u"
+    )
 
 
 def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, Tensor]]:

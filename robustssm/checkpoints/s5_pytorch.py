@@ -45,7 +45,8 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         tensors["blocks.0.feed_forward.outer.weight"] = w.take("ff_dec.weight", (d, hidden))
     network = sequence_network(SOURCE, fields, tensors, given, w)
     notes = () if "step_scale" in given else ("step_scale is taken as 1, which no file says",)
-    return Imported(network, notes, "s5")
+    formula = "Lambda as it stands, dt = step_scale exp(log_step), y = Re(C x) + D u"
+    return Imported(network, notes, "s5", formula)
 
 
 def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, Tensor]]:

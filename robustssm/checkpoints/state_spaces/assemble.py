@@ -7,18 +7,12 @@ import torch
 from robustssm.checkpoints.imported import PAIRS, Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces import backbone
-from robustssm.checkpoints.state_spaces.frames import EXAMPLE, JACOBIAN
+from robustssm.checkpoints.state_spaces.frames import EXAMPLE, JACOBIAN, JACOBIAN_NOTE
 from robustssm.checkpoints.state_spaces.layers import LayerReader, read_layer
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.state_spaces.scripts import SCRIPTS, read_script
 from robustssm.checkpoints.weights import Weights
 from robustssm.file_formats import Contents
-
-_LINEAR_BLOCKS = (
-    "read as the SSM of jacobian-role-in-mamba-robustness: a norm behind the encoder, no "
-    "activation inside a block, as its forward pass has it; pixels in [0, 1], and an image "
-    "(3, H, W) as its view (H W, 3), nothing transposed"
-)
 
 
 def assembled(
@@ -52,7 +46,8 @@ def assembled(
     network = sequence_network(origin, parts.fields, parts.tensors, overrides, w)
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
-    return Imported(network, _notes(contents, config, overrides, parts), family)
+    notes = _notes(contents, config, overrides, parts)
+    return Imported(network, notes, family, parts.layers[0].formula)
 
 
 def _notes(
@@ -81,7 +76,7 @@ def _notes(
         notes.append("its filters depend on the number of steps, padding included")
     normalised = "input_mean" in overrides or "input_std" in overrides
     if parts.fields.get("encoder_norm"):
-        notes.append(_LINEAR_BLOCKS)
+        notes.append(JACOBIAN_NOTE)
     elif not normalised and not parts.fields.get("tokens"):
         notes.append("inputs are taken as the original's data loader gave them, normalised")
     if parts.fields.get("pair"):

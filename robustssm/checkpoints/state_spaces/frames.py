@@ -58,3 +58,7 @@ class Frame:
 EXAMPLE = Frame("s4_layers.")
 # Of both the SSM and the S6 classifiers; a norm follows each residual, as the script says.
 JACOBIAN = Frame("mapping_layers.", "input", "output", "post_norm")
+JACOBIAN_NOTE = (
+    "as the forward passes of jacobian-role-in-mamba-robustness have it, whatever its options say: "
+    "pixels in [0, 1], and an image (3, H, W) as its view (H W, 3), nothing transposed"
+)

@@ -40,11 +40,12 @@ _ROUNDING = 1e-12
 
 
 class Kernel(NamedTuple):
-    """A mixer's options and tensors, without D, and what its options were taken to be."""
+    """A mixer's options and tensors, without D; imag_sign: as asked for, 0 as of its layout."""
 
     options: dict[str, object]
     tensors: dict[str, Tensor]
     family: str
+    imag_sign: float = 0.0
 
 
 def spread(x: Tensor, d: int, dim: int = 0) -> Tensor:
@@ -81,7 +82,7 @@ class KernelReader:
         B = self._w.complex("B", *shape) if "B" in self._w else torch.ones_like(A)
         check_stable(self._w, self._options, real)
         tensors = {"dt": dt, "A": A, "B": B, "C": C}
-        return Kernel({"kind": "diagonal", "n": shape[1]}, pairs(tensors), "s4d")
+        return Kernel({"kind": "diagonal", "n": shape[1]}, pairs(tensors), "s4d", sign)
 
     def _markov(self) -> Kernel:
         """Return the kernel of HOPE."""

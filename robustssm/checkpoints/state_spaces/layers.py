@@ -69,6 +69,7 @@ class Layer:
     output: dict[str, str]
     family: str
     version: str
+    formula: str
 
 
 LayerReader = Callable[[Weights, Options], Layer]
@@ -104,7 +105,8 @@ def read_layer(w: Weights, options: Options) -> Layer:
     w.ignore(lambda name: name in dead)
     # v2 lengthens its kernel to that of the input, whatever l_max is.
     l_max = None if layout.version == "v2" or layout.minimal else cap(options, "l_max")
-    return finished(w, options, kernel, D, l_max, layout.version)
+    formula = layout.formula(kernel.imag_sign or layout.imag_sign, layout.feedthrough in w)
+    return finished(w, options, kernel, D, l_max, layout.version, formula)
 
 
 def feedthrough(w: Weights, options: Options, name: str, kernels: int) -> Tensor:
@@ -128,7 +130,13 @@ def feedthrough(w: Weights, options: Options, name: str, kernels: int) -> Tensor
 
 
 def finished(
-    w: Weights, options: Options, kernel: Kernel, D: Tensor, l_max: int | None, version: str
+    w: Weights,
+    options: Options,
+    kernel: Kernel,
+    D: Tensor,
+    l_max: int | None,
+    version: str,
+    formula: str,
 ) -> Layer:
     """Return a layer: its kernel, D, what follows them, and the kernel's longest length."""
     channels, d = D.shape
@@ -150,7 +158,7 @@ def finished(
         tensors |= weights
     mapped = output["output"] != "none" or channels == 1
     options.require(mapped, "channels", channels, "1 where no linear map follows")
-    return Layer(d, mixer, tensors, output, kernel.family, version)
+    return Layer(d, mixer, tensors, output, kernel.family, version, formula)
 
 
 def cap(options: Options, name: str) -> int | None:

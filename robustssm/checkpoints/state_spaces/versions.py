@@ -38,6 +38,15 @@ class Layout:
     minimal: bool = False
     folded: bool = False
 
+    def formula(self, sign: float, feedthrough: bool) -> str:
+        """Return what the tensors mean; f: exp, or what the options of a configuration say."""
+        f = "f" if self.version.startswith(("v3", "v4")) else "exp"
+        A = f"A = -{f}({self.real}) {'+' if sign > 0 else '-'} i {self.imag}"
+        if self.real == self.imag:
+            A = f"A = {self.real}" if self.real else "Markov parameters H"
+        dt = "f(inv_dt)" if self.version.startswith("v4") else "exp(log_dt)"
+        return f"{A}, dt = {dt}, {'D u is added' if feedthrough else 'no D'}"
+
 
 _V4 = Layout("v4", "layer.kernel.", "layer.D", "inv_A_real", "A_imag")
 _V4_DIAGONAL = replace(_V4, dead=("A",), disc="bilinear")
