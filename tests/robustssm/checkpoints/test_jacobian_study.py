@@ -89,7 +89,7 @@ def test_blocks_are_linear_but_for_their_norms(length: int, classes: int, steps:
     expected = naive(t, u.numpy())
     # Linear maps were rounded to float32 and are theirs, so only float64 rounding is left.
     assert np.abs(found - expected).max() < 1e-9 * np.abs(expected).max()
-    assert "no activation inside a block" in imported.notes[0]
+    assert "activation none" in imported.reading and "pixels in [0, 1]" in imported.notes[0]
     assert isinstance(imported.network, SequenceModel)
     assert imported.network.ssm_layers()[0].order == 2 * N
 
