@@ -223,7 +223,7 @@ def test_s6_classifiers() -> None:
     with torch.no_grad():
         assert off(imported.network.double()(u)[0].numpy(), expected) < 1e-12
     assert imported.network.ssm_layers() == []
-    assert "a norm behind the encoder" in imported.notes[0]
+    assert "pixels in [0, 1]" in imported.notes[0]
 
 
 @torch.no_grad()
