@@ -109,9 +109,9 @@ LAYOUTS: dict[str, tuple[Make, tuple[str, str, str, str, str, str]]] = {
     "noisycifar": (
         LOOKING_AHEAD["noisycifar_hope"],
         ("script", "dt = exp(log_dt)", "D u is added", "residual add",
-         "pooling mean of steps from 8", "prenorm"),
+         "pooling mean of steps from 4", "prenorm"),
     ),
-    "s4ptd": (LOOKING_AHEAD["s4ptd"], (*V4, *BACKBONE)),
+    "s4ptd": (FAMILIES["s4ptd"], (*V4, *BACKBONE)),
     "freqbias": (LOOKING_AHEAD["freqbias"], (*V4, *BACKBONE)),
     "one minimal layer": (
         saved(minimal_layer(Draw(1))), (*MINIMAL, "residual none", "pooling none", "norm none")
