@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 # Numbers of one array that a scan holds at a time, so that they stay in a cache; and steps of
 # Mamba-2 that are multiplied as matrices. Neither depends on the samples.
-_HELD, _BLOCK = 1 << 18, 32
+_HELD, _BLOCK = 1 << 17, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +143,14 @@ class Mamba1(Selective):
     def scan(self, s: Selection) -> Tensor:
         """Return C h of every step, (batch, L, E), step by step."""
         A = self.A.T.contiguous()
+        samples = max(1, _HELD // (4 * A.numel()))
+        if len(s.u) > samples:
+            return torch.cat(
+                [
+                    self.scan(Selection(*part))
+                    for part in zip(*(v.split(samples) for v in s), strict=True)
+                ]
+            )
         h = s.u.new_zeros(len(s.u), *A.shape)
         # Time first: what one step needs lies together.
         rows = [v.transpose(0, 1) for v in (s.dt, s.dt * s.u, s.B[:, :, 0], s.C[:, :, 0])]
