@@ -67,8 +67,7 @@ def response_data(model: ModelGain) -> pd.DataFrame:
         peaks = own[["layer", "channel", "omega"]].assign(kind="peak", gain=own["gain_low"])
         parts.append(peaks)
     frame = pd.concat(parts, ignore_index=True)
-    every = [one for system in model.systems.values() for one in system.directions.values()]
-    mimo = any(isinstance(one, Mimo) for one in every)
+    mimo = any(isinstance(getattr(s, "ahead", s), Mimo) for s in model.systems.values())
     bilinear = next(iter(model.systems.values())).discretization == "bilinear"
     frame = frame.assign(spike=model.spike, mimo=mimo, bilinear=bilinear)
     return frame.assign(model=model.label).reset_index(drop=True)

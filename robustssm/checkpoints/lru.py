@@ -29,11 +29,7 @@ def recognises(contents: Contents) -> bool:
 
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
-    """Return the network of a checkpoint of minimal-LRU; errors as of `state_spaces.build`.
-
-    A file with running statistics says its norm; `prenorm`, `pooling`, and without them `norm`,
-    are asked for by the original's names.
-    """
+    """Return the network of a checkpoint of minimal-LRU; raises as `state_spaces.build` does."""
     given = Overrides(overrides, SOURCE, contents.path)
     everything, w, statistics = opened(contents)
     notes = ["discrete time, no step size: frequencies are per sample, HiPPO's spikes mean nothing"]

@@ -42,7 +42,6 @@ _OUTPUTS = {
     "half_glu2": "half-glu2",
     "full_glu": "full-glu",
 }
-_POOLING = {"pool": "mean", "last": "last"}
 
 
 def recognises(contents: Contents) -> bool:
@@ -186,5 +185,9 @@ def _classifier(
         gates.get(activation, {"gate": "out2"}),
         lambda layer: _layer(layer, given),
     )
-    fields |= {"prenorm": prenorm, "output": _OUTPUTS[activation], "pooling": _POOLING[mode]}
+    fields |= {
+        "prenorm": prenorm,
+        "output": _OUTPUTS[activation],
+        "pooling": mode.replace("pool", "mean"),
+    }
     return fields, tensors

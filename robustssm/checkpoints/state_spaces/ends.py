@@ -109,12 +109,11 @@ def _retrieval(w: Weights, options: Options, d: int) -> Part:
     last = str(2 * len(widths) - 2)
     classes = head.size(f"{last}.weight")
     tensors |= head.affine(last, "decoder", classes, widths[-1])
-    fields: dict[str, object] = {
+    return {
         **{"decoder": True, "d_output": classes, "head_width": width},
         **{"pair": "compared" if compared else "joined", "head_activation": activation},
         "pooling": options.word("mode", _POOLINGS, "last", ask=True),
-    }
-    return fields, tensors
+    }, tensors
 
 
 def _pooled(options: Options, config: Config) -> bool:
