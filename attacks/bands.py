@@ -10,14 +10,15 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from robustssm.attacks.units import largest, norms
 from robustssm.errors import UsageError
 
 # Frequencies that differ by less are the same DFT bin.
 _SLACK = 1e-9
 # A wave of amplitude 1 that should vanish keeps less than this of it, by rounding of its angle.
 NOTHING = 1e-12
-# What a DFT and its inverse leave behind, relative to the signal: 1e-16 log2 L, with room.
-_ROUNDING = 1e-13
+# What a DFT and its inverse leave behind, relative to the signal: eps log2 L, with room.
+_ROUNDING = {torch.float64: 1e-13, torch.float32: 5e-6}
 
 
 @lru_cache(maxsize=2)
@@ -33,6 +34,54 @@ def waves(cycles: tuple[float, ...], valid: int, device: torch.device) -> tuple[
     return torch.cos(angle), torch.sin(angle) * ~special
 
 
+class Direction:
+    """Directions written out, (batch, valid, channels)."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def sizes(self) -> tuple[Tensor, Tensor]:
+        """Return Euclidean norms and largest moduli, each (batch,), float64."""
+        return norms(self.values), largest(self.values)
+
+    def add_to(self, x: Tensor, factor: Tensor) -> None:
+        """Add the directions times factor (batch,) to x, in place."""
+        x.addcmul_(self.values.to(x.dtype), factor.to(x.dtype)[:, None, None])
+
+
+class Sum(Direction):
+    """Directions that are sums of k waves, not written out.
+
+    Parameters
+    ----------
+    rows : Tensor
+        The waves, (k, channels or 1, valid).
+    weights : Tensor
+        (k, batch, channels), float64.
+    norms, peaks : Tensor
+        Euclidean norms and largest moduli, (batch,), float64.
+    """
+
+    def __init__(self, rows: Tensor, weights: Tensor, norms: Tensor, peaks: Tensor) -> None:
+        self._rows, self._weights, self._sizes = rows, weights, (norms, peaks)
+
+    def part(self, samples: slice) -> "Sum":
+        """Return the sums of some of the samples."""
+        norms, peaks = (size[samples] for size in self._sizes)
+        return Sum(self._rows, self._weights[:, samples], norms, peaks)
+
+    def sizes(self) -> tuple[Tensor, Tensor]:
+        """Return Euclidean norms and largest moduli, in closed form."""
+        return self._sizes
+
+    def add_to(self, x: Tensor, factor: Tensor) -> None:
+        """Add the sums times factor to x, in place, a wave at a time."""
+        signal = x.permute(2, 0, 1)
+        weights = (self._weights * factor[:, None]).to(x.dtype).mT
+        for row, weight in zip(self._rows, weights, strict=True):
+            signal.addcmul_(weight[..., None], row[:, None])
+
+
 def written(value: float) -> float:
     """Return a frequency as a number with one repr, hence one set of draws: 3.0 is 3."""
     number = float(value)
@@ -44,48 +93,34 @@ def unit_rms(wave: Tensor) -> Tensor:
 
     Channels that are zero up to rounding become zero.
     """
-    rms = wave.square().mean(1, keepdim=True).sqrt()
+    rms = torch.linalg.vector_norm(wave, dim=1, keepdim=True) / math.sqrt(wave.shape[1])
     return wave / torch.where(rms > NOTHING, rms, torch.inf)
 
 
-def combine(columns: Tensor, weights: Tensor) -> Tensor:
-    """Return the sums of columns (valid, k) with weights (batch, k, channels).
+def combine(rows: Tensor, weights: Tensor) -> Tensor:
+    """Return the sums of rows (k, valid) with weights (batch, k, channels).
 
-    (batch, valid, channels). Each product and each sum is rounded by itself: a sample's bits do
-    not depend on its batch, as they would in a matrix product.
+    (batch, valid, channels), steps contiguous. Each product and each sum is rounded by itself: a
+    sample's bits do not depend on its batch, as they would in a matrix product.
     """
-    shape = (len(weights), len(columns), weights.shape[2])
-    total, term = torch.zeros(shape, dtype=weights.dtype, device=weights.device), None
-    for column, weight in zip(columns.unbind(1), weights.unbind(1), strict=True):
-        term = torch.mul(column[:, None], weight[:, None, :], out=term)
-        total += term
-    return total
+    columns = weights.to(rows.dtype).mT.unbind(2)
+    total = columns[0][..., None] * rows[0]
+    for row, column in zip(rows[1:], columns[1:], strict=True):
+        total.addcmul_(column[..., None], row)
+    return total.mT
 
 
-def span_energy(delta: Tensor, columns: Tensor) -> Tensor:
-    """Return delta's (batch, valid, channels) energy in the span of any columns (valid, k)."""
-    return _energy(delta, _span(columns))
-
-
-def tone_energy(delta: Tensor, cycles: tuple[float, ...]) -> Tensor:
-    """Return the energy of delta (batch, valid, channels) in sinusoids of the frequencies."""
-    return _energy(delta, _tones(cycles, delta.shape[1], delta.device))
-
-
-def _span(columns: Tensor) -> Tensor:
+def span(columns: Tensor) -> Tensor:
     """Return rows (k, valid) that are orthonormal, or zero, and span columns (valid, k)."""
     U, sigma, _ = torch.linalg.svd(columns, full_matrices=False)
     return (U * (sigma > 1e-9 * sigma[:1])).T.contiguous()
 
 
-@lru_cache(maxsize=2)
-def _tones(cycles: tuple[float, ...], valid: int, device: torch.device) -> Tensor:
-    return _span(torch.cat(waves(cycles, valid, device), dim=1))
-
-
-def _energy(delta: Tensor, basis: Tensor) -> Tensor:
+def span_energy(delta: Tensor, basis: Tensor) -> Tensor:
+    """Return delta's (batch, valid, channels) energy in the span of orthonormal rows."""
     # One product per sample: rounded alike in every batch.
-    return torch.matmul(basis, delta).square().sum((1, 2))
+    each = basis.to(delta.dtype).expand(len(delta), *basis.shape)
+    return torch.bmm(each, delta).double().square().sum((1, 2))
 
 
 def inside(valid: int, low: float, high: float, like: Tensor) -> Tensor:
@@ -97,12 +132,19 @@ def inside(valid: int, low: float, high: float, like: Tensor) -> Tensor:
 def band_energy(delta: Tensor, low: float, high: float) -> Tensor:
     """Return the energy of delta (batch, valid, channels) in DFT bins in [low, high]."""
     L = delta.shape[1]
-    power = torch.fft.rfft(delta, dim=1).abs().square().sum(2) / L
-    weight = torch.full((power.shape[1],), 2.0, dtype=power.dtype, device=power.device)
-    weight[0] = 1.0
+    weight = 2.0 * inside(L, low, high, delta).to(delta.dtype)
+    weight[0] /= 2.0
     if L % 2 == 0:
-        weight[-1] = 1.0
-    return (power * weight * inside(L, low, high, delta)).sum(1)
+        weight[-1] /= 2.0
+    bins = slice(*band_slice(weight > 0.0))
+    power = torch.view_as_real(spectrum(delta)[..., bins]).square().sum(3)
+    return (power * weight[bins]).sum(2).double().sum(1) / L
+
+
+def band_slice(mask: Tensor) -> tuple[int, int]:
+    """Return the first bin of a band that a mask tells, and the one after its last."""
+    bins = torch.nonzero(mask)[:, 0]
+    return (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 0)
 
 
 def fourier_basis(L: int, modes: Sequence[int]) -> Tensor:
@@ -138,7 +180,10 @@ def spectrum(x: Tensor) -> Tensor:
 
 
 def signal(X: Tensor, valid: int) -> Tensor:
-    """Return the signal (batch, valid, channels) of a spectrum (batch, channels, bins)."""
+    """Return the signal (batch, valid, channels) of a spectrum (batch, channels, bins).
+
+    Steps are contiguous.
+    """
     return torch.fft.irfft(pairwise(X), n=valid)[: len(X)].transpose(1, 2)
 
 
@@ -147,5 +192,6 @@ def above_rounding(part: Tensor, x: Tensor) -> Tensor:
 
     No budget then scales rounding up to a perturbation.
     """
-    size, whole = (torch.linalg.vector_norm(a, dim=(1, 2), keepdim=True) for a in (part, x))
-    return part * (size > _ROUNDING * whole)
+    size, whole = norms(part), norms(x)
+    above = size > _ROUNDING[x.dtype] * whole
+    return part if bool(above.all()) else part * above[:, None, None]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, replace
 from typing import ClassVar, TypeVar, dataclass_transform, final
 
@@ -12,15 +12,15 @@ from torch import Tensor
 
 from robustssm import philox
 from robustssm.arguments import with_checked_fields
+from robustssm.attacks.bands import Direction, Sum
+from robustssm.attacks.blocks import blocks, finite
 from robustssm.attacks.budget import Budget
+from robustssm.attacks.units import norms
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
 
 T = TypeVar("T")
-# Values perturbed at a time: what a processor's cache holds in float64; and rows.
-BLOCK_VALUES = 1 << 18
-BLOCK_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Attack(ABC):  # noqa: B024
             )
         if site.name not in self.sites:
             raise UsageError(f"{self.who}: acts at {' or '.join(self.sites)}, not at {site.name!r}")
-        if not _finite(x):
+        if not finite(x):
             raise UsageError(f"{self.who}: the input holds NaN or infinite values")
         if lengths is not None:
             low, high = int(lengths.min()), int(lengths.max())
@@ -165,7 +165,7 @@ class Attack(ABC):  # noqa: B024
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy of delta (batch, valid, channels) in the named band, else all of it."""
-        return delta.square().sum((1, 2))
+        return norms(delta).square()
 
     def extended(self, x: Tensor) -> Tensor:
         """Return x with the steps that this appends, still empty; usually x itself."""
@@ -178,11 +178,14 @@ class Perturbation(Attack):
     Subclasses are decorated with `family`, write `direction`, and may narrow `in_band`. They see
     valid steps only. standardised: whether the direction is in standard deviations of each
     channel when eps is; fills: whether a direction is brought to eps exactly, or only bounded by
-    it in `unit`.
+    it in `unit`; exact: whether it needs float64 inside a network as well; confined: whether a
+    direction lies in the named band but for rounding.
     """
 
     standardised: ClassVar[bool] = True
     fills: ClassVar[bool] = True
+    exact: ClassVar[bool] = False
+    confined: ClassVar[bool] = False
 
     @final
     @torch.no_grad()
@@ -199,9 +202,9 @@ class Perturbation(Attack):
         """Return x perturbed within the budget; x itself if that is nothing.
 
         x: (batch, length, channels), real floating point; lengths: (batch,) valid steps or None;
-        sample_id: (batch,). Padding is never touched, arithmetic is float64. The shape stays,
-        unless a perturbation appends steps (`extended`). Raises UsageError for what cannot
-        be done, naming who, what was given and what was expected.
+        sample_id: (batch,). Padding is never touched; arithmetic is float64 at the input, and x's
+        own at layers. The shape stays, unless a perturbation appends steps (`extended`). Raises
+        UsageError for what cannot be done, naming who, what was given and what was expected.
         """
         self.check_input(x, lengths, site)
         if budget.nothing:
@@ -211,71 +214,82 @@ class Perturbation(Attack):
         site = replace(site, length=x.shape[1])
         after = torch.empty_like(x) if lengths is None else x.clone()
         for rows, real, valid in blocks(lengths, x):
-            part, own = x[rows, :valid].double(), ids[rows.cpu().numpy()]
-            delta = self.direction(part, own, seed, site).expand_as(part)
-            if budget.unit == "std" and self.standardised and site.scale is not None:
-                delta = delta * site.scale
-            if self.fills or budget.unit != self.unit:
-                delta = budget.scaled(part, delta, site.scale, self.who, own)
-            else:
-                delta = budget.eps * delta
-            result = budget.clipped(part, delta, site.scale, self.who)
-            after[rows[:real], :valid] = result[:real].to(x.dtype)
-        if not _finite(after):
-            raise UsageError(
-                f"{self.who}: eps = {budget.eps:g} {budget.unit} leaves values that "
-                f"{str(x.dtype).removeprefix('torch.')} cannot hold; use a smaller one"
-            )
+            own = ids[rows.cpu().numpy()]
+            result = self.block(x[rows, :valid], own, seed, budget, site)
+            after[rows[:real], :valid] = result[:real]
+        self.check_result(x, after, budget)
         return after
+
+    @final
+    @torch.no_grad()
+    def block(self, x: Tensor, ids: IntArray, seed: int, budget: Budget, site: Site) -> Tensor:
+        """Return samples of one length (batch, valid, channels) perturbed; nothing is checked.
+
+        A sample's bits depend on the shape and the strides of x.
+        """
+        part = x.double() if self.exact or site.layer is None else x
+        delta = self.direction(part, ids, seed, site).to(part.dtype).expand_as(part)
+        if budget.unit == "std" and self.standardised and site.scale is not None:
+            delta = delta * site.scale
+        if self.fills or budget.unit != self.unit:
+            delta = budget.scaled(part, delta, site.scale, self.who, ids)
+        else:
+            delta = budget.eps * delta
+        return budget.clipped(part, delta, site.scale, self.who).to(x.dtype)
+
+    def written(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Direction:
+        """Return the directions at a layer, written out."""
+        part = x.double() if self.exact else x
+        return Direction(self.direction(part, ids, seed, site).to(part.dtype).expand_as(part))
+
+    def sums(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Sum | None:
+        """Return the directions as sums of waves, if they do not depend on x but on its shape.
+
+        Only of a perturbation that is confined.
+        """
+        return None
+
+    @final
+    def check_result(self, x: Tensor, after: Tensor, budget: Budget) -> None:
+        """Raise UsageError if what became of x, or of signals with norms x, is not finite."""
+        if finite(after):
+            return
+        if not finite(x):
+            raise UsageError(f"{self.who}: the input holds NaN or infinite values")
+        raise UsageError(
+            f"{self.who}: eps = {budget.eps:g} {budget.unit} leaves values that "
+            f"{str(after.dtype).removeprefix('torch.')} cannot hold; use a smaller one"
+        )
 
     @abstractmethod
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return a float64 direction of any size, broadcastable to x (batch, valid, channels)."""
+        """Return a direction of any size, broadcastable to x (batch, valid, channels).
+
+        In float64, or in x's dtype.
+        """
 
     def alternatives(self) -> "tuple[Perturbation, ...]":
         """Return the perturbations of which a sample suffers the worst; usually this one alone."""
         return (self,)
 
-    def draws(
-        self, count: int, x: Tensor, ids: IntArray, seed: int, site: Site, normal: bool = False
-    ) -> Tensor:
-        """Return draws (batch, count) on x's device: uniform in [0, 1), or standard normal."""
-        draw = philox.normal_tensor if normal else philox.uniform_tensor
-        return draw(f"{seed}|{self!r}|{site.layer}", ids, count, x.device)
+    def draws(self, count: int, x: Tensor, ids: IntArray, seed: int, site: Site) -> Tensor:
+        """Return draws (batch, count), uniform in [0, 1), float64, on x's device."""
+        return philox.uniform_tensor(f"{seed}|{self!r}|{site.layer}", ids, count, x.device)
 
 
 class Transform(Perturbation):
-    """x -> T(x). eps in `mix` is the share x + eps (T(x) - x); other units scale T(x) - x."""
+    """x -> T(x). eps in `mix` is the share x + eps (T(x) - x); other units scale T(x) - x.
+
+    Subclasses write `transform`, or `direction` itself.
+    """
 
     unit: ClassVar[str] = "mix"
     standardised: ClassVar[bool] = False
 
-    @abstractmethod
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return T(x) of x (batch, valid, channels), float64, same shape."""
+        """Return T(x) of x (batch, valid, channels), of the same shape."""
+        return x + self.direction(x, sample_id, seed, site)
 
-    @final
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return T(x) - x."""
         return self.transform(x, sample_id, seed, site) - x
-
-
-def _finite(x: Tensor) -> bool:
-    """Return whether all values are finite; the extremes of x tell, in one pass without a copy."""
-    return x.numel() == 0 or all(bool(torch.isfinite(end)) for end in torch.aminmax(x))
-
-
-def blocks(lengths: Tensor | None, x: Tensor) -> Iterator[tuple[Tensor, int, int]]:
-    """Yield (rows, number of real rows, valid steps): samples of one length, a few at a time.
-
-    The last row is repeated to fill a block: arithmetic on constant shapes rounds a sample alike
-    whatever its batch is.
-    """
-    size = min(BLOCK_ROWS, max(1, BLOCK_VALUES // (x.shape[1] * x.shape[2])))
-    every = torch.arange(len(x))
-    valid = [x.shape[1]] if lengths is None else torch.unique(lengths.cpu()).tolist()
-    for length in valid:
-        own = every if lengths is None else every[lengths.cpu() == length]
-        for rows in own.split(size) if len(own) else ():
-            missing = rows[-1:].expand(size - len(rows))
-            yield torch.cat([rows, missing]).to(x.device), len(rows), int(length)

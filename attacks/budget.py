@@ -100,13 +100,19 @@ class Budget:
         """Return direction (batch, length, channels) with each sample at the size wanted for x."""
         if self.unit == "mix":
             return self.eps * direction
-        size = self.norm.size(direction, scale)
+        factor = self.factor(x, self.norm.size(direction, scale), who, ids)
+        return direction * factor.to(direction.dtype)[:, None, None]
+
+    def factor(self, x: Tensor, size: Tensor, who: str, ids: IntArray | None = None) -> Tensor:
+        """Return what brings directions of given sizes (batch,) to the size wanted for x."""
+        if self.unit == "mix":
+            return torch.full_like(size, self.eps)
         if bool((size == 0.0).any()):
             raise UsageError(
                 f"{who}: is the zero vector for {which(size, ids)}, which no eps in {self.unit} "
                 "can scale; change its parameters"
             )
-        return direction * (self.target(x, who, ids) / size)[:, None, None]
+        return self.target(x, who, ids) / size
 
     def clipped(self, x: Tensor, delta: Tensor, scale: Tensor | None, who: str) -> Tensor:
         """Return x + delta, kept in [low, high] as `clip` says; x (batch, length, channels)."""
@@ -121,7 +127,7 @@ class Budget:
                 "data's own range"
             )
         if self.clip == "rescale" and self.unit != "mix":
-            delta = delta * self._factor(x, delta, scale)[:, None, None]
+            delta = delta * self._factor(x, delta, scale).to(x.dtype)[:, None, None]
         return (x + delta).clamp(self.low, self.high)
 
     def _factor(self, x: Tensor, delta: Tensor, scale: Tensor | None) -> Tensor:
@@ -138,7 +144,8 @@ class Budget:
         high = low * 2.0**20
 
         def delivered(factor: Tensor) -> Tensor:
-            moved = (x + delta * factor[:, None, None]).clamp(self.low, self.high) - x
+            changed = x + delta * factor.to(x.dtype)[:, None, None]
+            moved = changed.clamp(self.low, self.high) - x
             return self.norm.size(moved, scale)
 
         for _ in range(_STEPS):

@@ -3,13 +3,23 @@
 import dataclasses
 import math
 from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from robustssm import philox
-from robustssm.attacks.bands import band_energy, span_energy, unit_rms
+from robustssm.attacks.bands import (
+    NOTHING,
+    Sum,
+    band_energy,
+    combine,
+    span,
+    span_energy,
+    unit_rms,
+)
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
@@ -64,20 +74,39 @@ class Channelled(Perturbation):
         """Return what the choice of the one channel depends on."""
         return self
 
-    def channel_draws(
-        self, count: int, x: Tensor, ids: IntArray, seed: int, site: Site, normal: bool = False
-    ) -> Tensor:
+    def channel_draws(self, count: int, x: Tensor, ids: IntArray, seed: int, site: Site) -> Tensor:
         """Return draws as `draws` does, (batch, count, channels or 1)."""
         k = x.shape[2] if self.channels == "independent" else 1
-        return self.draws(count * k, x, ids, seed, site, normal).view(len(x), count, k)
+        return self.draws(count * k, x, ids, seed, site).view(len(x), count, k)
+
+    def dense_draws(
+        self, count: int, x: Tensor, ids: IntArray, seed: int, site: Site, normal: bool = False
+    ) -> Tensor:
+        """Return draws for noise with about as many of them as values, uniform or normal.
+
+        (batch, channels or 1, count), of x's dtype; an even count if normal. At layers, where they
+        are many, they are `philox.dense_tensor`'s.
+        """
+        if site.layer is None:
+            draws = self.channel_draws(count, x, ids, seed, site)
+            flat = philox.normal(draws.flatten(1)).view_as(draws) if normal else draws
+            return flat.mT.contiguous()
+        k = x.shape[2] if self.channels == "independent" else 1
+        draws = philox.dense_tensor(f"{seed}|{self!r}|{site.layer}", ids, count * k, x.device)
+        return (philox.normal(draws) if normal else draws).view(len(x), k, count).to(x.dtype)
 
     def spread(self, wave: Tensor, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return wave (batch, valid, channels or 1) on the channels that the policy names."""
+        carries = self._carries(x, sample_id, seed, site)
+        return wave if carries is None else (wave.mT * carries[..., None]).mT
+
+    def _carries(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor | None:
+        """Return which channels carry the wave, (batch, channels); None for all."""
         if self.channels != "one" or x.shape[2] == 1:
-            return wave
+            return None
         stream = f"{seed}|{self._carrier()!r}|{site.layer}|channel"
         chosen = (philox.uniform_tensor(stream, sample_id, 1, x.device) * x.shape[2]).long()
-        return wave * (torch.arange(x.shape[2], device=x.device) == chosen)[:, None, :]
+        return torch.arange(x.shape[2], device=x.device) == chosen
 
 
 class Phased(Channelled):
@@ -124,20 +153,93 @@ class Phased(Channelled):
         return torch.full((len(x), count, 1), value, dtype=torch.float64, device=x.device)
 
 
-class Wave(Phased):
-    """One wave cos(angle + phase); subclasses write `pair`."""
+class Waves(Phased):
+    """A sum of waves cos(angle + phase); subclasses write `pair`, and may weigh the waves."""
+
+    confined: ClassVar[bool] = True
 
     @abstractmethod
-    def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the one wave at phase 0 and its quadrature, each (valid, 1), on like's device."""
+    def pair(self, valid: int, site: Site, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the waves at phase 0 and their quadratures, each (valid, waves), float64."""
+
+    def weights(self, phase: Tensor, means: Tensor) -> Tensor:
+        """Return weights of waves and quadratures, (batch, 2 waves, channels), given the phases.
+
+        Here each wave gets root mean square 1. means: the mean squares of waves and of
+        quadratures, and of their products, (3, waves).
+        """
+        return torch.cat(_unit(torch.cos(phase), -torch.sin(phase), means), dim=1)
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return the wave with root mean square 1 in every channel that has it."""
-        cosine, sine = self.pair(x.shape[1], site, x)
-        phase = self.phases(1, x, sample_id, seed, site)
-        wave = unit_rms(torch.cos(phase) * cosine - torch.sin(phase) * sine)
+        """Return the sum with root mean square 1 in every channel that has it."""
+        kept = _kept(self, x, site)
+        phase = self.phases(kept.means.shape[1], x, sample_id, seed, site)
+        wave = unit_rms(combine(kept.rows, self.weights(phase, kept.means)))
         return self.spread(wave, x, sample_id, seed, site)
 
+    def sums(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Sum | None:
+        """Return the directions as sums, of a single wave without an envelope."""
+        kept = _kept(self, x, site)
+        if kept.angles is None:
+            return None
+        weights = self.weights(self.phases(1, x, ids, seed, site), kept.means)
+        parts = _unit(weights[:, :1], weights[:, 1:], kept.means)
+        carries = self._carries(x, ids, seed, site)
+        shape = len(ids), x.shape[2]
+        a, b = (
+            (part[:, 0] if carries is None else part[:, 0] * carries).expand(shape)
+            for part in parts
+        )
+        energies = x.shape[1] * ((a != 0.0) | (b != 0.0)).double()
+        # a cos t + b sin t is largest in modulus at the angle t that is nearest to that of (a, b).
+        angle = torch.remainder(torch.atan2(b, a), math.pi)
+        above = torch.searchsorted(kept.angles, angle).clamp(1, len(kept.angles) - 1)
+        gap = torch.minimum(kept.angles[above] - angle, angle - kept.angles[above - 1])
+        peaks = torch.hypot(a, b) * torch.cos(gap)
+        return Sum(kept.rows[:, None], torch.stack([a, b]), energies.sum(1).sqrt(), peaks.amax(1))
+
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in the span of the wave and its quadrature."""
-        return span_energy(delta, torch.cat(self.pair(delta.shape[1], site, delta), dim=1))
+        """Return the energy in the span of the waves and their quadratures."""
+        return span_energy(delta, _kept(self, delta, site).span)
+
+
+def _unit(a: Tensor, b: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a and b (batch, waves, channels) at which a cosine + b sine has root mean square 1.
+
+    Zeros where it vanishes.
+    """
+    cc, ss, cs = means[..., None]
+    square = a.square() * cc + b.square() * ss + 2.0 * a * b * cs
+    size = torch.where(square > NOTHING**2, square, torch.inf).sqrt()
+    return a / size, b / size
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Waves and quadratures as rows (2 waves, valid), their means as in `weights`, their span.
+
+    angles: of a single wave without an envelope, ascending modulo pi, and one more at each end.
+    """
+
+    rows: Tensor
+    means: Tensor
+    span: Tensor
+    angles: Tensor | None
+
+
+def _kept(waves: Waves, x: Tensor, site: Site) -> _Kept:
+    # Nothing else of a site matters, and there are no tensors in it.
+    shape = Site(length=site.length, rate=site.rate)
+    return _made(waves, x.shape[1], shape, x.dtype, x.device)
+
+
+@lru_cache(maxsize=2)
+def _made(waves: Waves, valid: int, site: Site, dtype: torch.dtype, device: torch.device) -> _Kept:
+    cosine, sine = waves.pair(valid, site, device)
+    columns, angles = torch.cat([cosine, sine], dim=1), None
+    means = torch.stack([cosine.square(), sine.square(), cosine * sine]).mean(1)
+    level = bool(((cosine.square() + sine.square() - 1.0).abs() < NOTHING).all())
+    if level and cosine.shape[1] == 1:
+        inner = torch.remainder(torch.atan2(sine, cosine), math.pi).flatten().sort().values
+        angles = torch.cat([inner[-1:] - math.pi, inner, inner[:1] + math.pi])
+    return _Kept(columns.T.to(dtype).contiguous(), means, span(columns).to(dtype), angles)

@@ -1,12 +1,18 @@
-"""What reached each sample: measured from the signals themselves, after clipping and rounding."""
+"""What reached each sample: measured from the signals, after clipping and rounding.
+
+What is added to layers' inputs in place is measured before rounding.
+"""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from robustssm.attacks.base import Attack, Site, blocks
+from robustssm.attacks.base import Attack, Site
+from robustssm.attacks.blocks import blocks
+from robustssm.attacks.units import largest, norms
 from robustssm.typing import FloatArray, IntArray
 
 
@@ -38,20 +44,23 @@ class Delivered:
     ) -> None:
         """Book after - before, (batch, length, channels), of a site; first: the first sample."""
         before = attack.extended(before) if after.shape != before.shape else before
-        L = before.shape[1]
-        site = Site(site.layer, site.scale, site.dt, L, site.rate, site.image)
+        site = replace(site, length=before.shape[1])
         for rows, real, valid in blocks(lengths, before):
-            index = first + rows[:real].cpu().numpy()
             x = before[rows, :valid].double()
             delta = after[rows, :valid].double() - x
-            energy, signal = (part.square().sum((1, 2)) for part in (delta, x))
-            measured = energy, signal, attack.in_band(delta, site), delta.abs().amax((1, 2))
-            energy, signal, in_band, largest = torch.stack(measured)[:, :real].cpu().numpy()
-            self.energy[index] += energy
-            self.signal[index] += signal
-            self.in_band[index] += in_band
-            self.largest[index] = np.maximum(self.largest[index], largest)
-            self.count[index] += valid * delta.shape[2]
+            energy, signal = (norms(part).square() for part in (delta, x))
+            measured = torch.stack([energy, signal, attack.in_band(delta, site), largest(delta)])
+            index = first + rows[:real].cpu().numpy()
+            self.book(index, measured[:, :real], valid * delta.shape[2])
+
+    def book(self, index: IntArray, measured: Tensor, count: int) -> None:
+        """Book what `Perturbation.add` returns for the samples `index`, of `count` values each."""
+        energy, signal, in_band, largest = measured.cpu().numpy()
+        self.energy[index] += energy
+        self.signal[index] += signal
+        self.in_band[index] += in_band
+        self.largest[index] = np.maximum(self.largest[index], largest)
+        self.count[index] += count
 
     @property
     def l2(self) -> FloatArray:
@@ -75,9 +84,9 @@ class Delivered:
 
     @property
     def share(self) -> FloatArray:
-        """Share of energy in the named band, 1 if nothing was added."""
+        """Share of energy in the named band, 1 if nothing was added; rounding gives no more."""
         safe = np.where(self.energy > 0.0, self.energy, 1.0)
-        return np.where(self.energy > 0.0, self.in_band / safe, 1.0)
+        return np.where(self.energy > 0.0, np.minimum(self.in_band / safe, 1.0), 1.0)
 
 
 def fingerprint(x: Tensor, sample_id: IntArray) -> str:

@@ -2,22 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustssm.attacks.bands import Direction, Sum
 from robustssm.attacks.base import Perturbation, Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.delivered import Delivered
 from robustssm.attacks.perturbations.model_changes import ModelChange
+from robustssm.attacks.units import norms
 from robustssm.errors import UsageError
 from robustssm.networks import inference
 from robustssm.networks.classifier import Classifier
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
+
+# Blocks of samples whose waves are drawn at a time.
+_AHEAD = 8
 
 
 @torch.no_grad()
@@ -64,7 +69,69 @@ class LayerNoise:
         ]
 
     def change(self, number: int, u: Tensor, start: int) -> Tensor:
-        """Return a layer's input u (samples, length, channels) perturbed; start: first sample."""
+        """Return a layer's input in a program perturbed, in place if possible.
+
+        Rows of u (rows, length, channels) beyond the samples repeat the last one.
+        """
+        real = min(len(u), len(self.sample_id) - start)
+        if self.lengths is not None or self.budget.clip != "none":
+            return self._some(number, u[:real], start)
+        site = replace(self.sites[number], length=u.shape[1])
+        if start == 0:
+            self.perturbation.check_input(u, None, site)
+        ids = self._repeated(start, len(u))
+        first = start % (_AHEAD * len(u))
+        if first == 0:
+            every = self._repeated(start, _AHEAD * len(u))
+            like = u[:1].expand(len(every), -1, -1)
+            self._sums[number] = self.perturbation.sums(like, every, self.seed, site)
+        sums = self._sums[number]
+        if sums is None:
+            direction: Direction = self.perturbation.written(u, ids, self.seed, site)
+        else:
+            direction = sums.part(slice(first, first + len(u)))
+        measured = self._add(u, direction, ids, site)
+        if self.delivered is not None:
+            self.delivered.book(start + np.arange(real), measured[:, :real], u[0].numel())
+        return u
+
+    @torch.no_grad()
+    def _add(self, x: Tensor, direction: Direction, ids: IntArray, site: Site) -> Tensor:
+        """Bring directions to the budget and add them to a layer's input x, in place.
+
+        Without a range, for samples of one length. Returns of each sample the energy of what was
+        added, that of x before, what lies in the named band, and the largest modulus of what was
+        added, (4, batch), before rounding to x's dtype.
+        """
+        p, signal = self.perturbation, norms(x)
+        size, most = direction.sizes()
+        if p.fills or self.budget.unit != p.unit:
+            own = self.budget.norm.of(size, most, x[0].numel())
+            factor = self.budget.factor(x, own, p.who, ids)
+        else:
+            factor = torch.full_like(size, self.budget.eps)
+        inside = size.square()
+        if not p.confined:
+            inside = p.in_band(direction.values, site).double()
+        direction.add_to(x, factor)
+        most = most * factor
+        # A norm bounds each of its values.
+        if not bool((most + signal < torch.finfo(x.dtype).max).all()):
+            p.check_result(signal, x, self.budget)
+        power = factor.square()
+        return torch.stack([size.square() * power, signal.square(), inside * power, most])
+
+    @cached_property
+    def _sums(self) -> dict[int, Sum | None]:
+        """The directions of the next blocks at each layer, if they are sums of waves."""
+        return {}
+
+    def _repeated(self, start: int, count: int) -> IntArray:
+        """Return the ids of `count` samples from a first one on, the last one repeated."""
+        return self.sample_id[np.arange(start, start + count).clip(max=len(self.sample_id) - 1)]
+
+    def _some(self, number: int, u: Tensor, start: int) -> Tensor:
+        """Return the input u (samples, length, channels) of a layer perturbed."""
         part, site = slice(start, start + len(u)), self.sites[number]
         lengths = None if self.lengths is None else self.lengths[part]
         after = self.perturbation.perturb(
@@ -89,7 +156,7 @@ class LayerNoise:
             u = arguments[0]
             turned = layers[number].layout == "bhl"
             real = (u.transpose(1, 2) if turned else u)[:count]
-            after = self.change(number, real, start)
+            after = self._some(number, real, start)
             if torch.is_grad_enabled():
                 after = real + (after - real).detach()
             after = after.transpose(1, 2).contiguous() if turned else after

@@ -54,11 +54,15 @@ class Unit:
 
     def size(self, delta: Tensor, scale: Tensor | None) -> Tensor:
         """Return the size of each sample of delta (batch, length, channels); scale: as `scale`."""
-        return torch.linalg.vector_norm(delta, dim=(1, 2)) / math.sqrt(self.values(delta))
+        return norms(delta) / math.sqrt(self.values(delta))
+
+    def of(self, norm: Tensor, largest: Tensor, values: int) -> Tensor:
+        """Return sizes at which nothing is divided by, from Euclidean norms and largest moduli."""
+        return largest if self.box else norm / math.sqrt(values)
 
     def target(self, eps: float, x: Tensor, who: str, ids: IntArray | None = None) -> Tensor:
         """Return the size that eps stands for in each sample of x, (batch,); ids for messages."""
-        return torch.full((len(x),), float(eps), dtype=x.dtype, device=x.device)
+        return torch.full((len(x),), float(eps), dtype=torch.float64, device=x.device)
 
     def ladder(self, first: float, last: float, count: int) -> tuple[float, ...]:
         """Return strengths from `first` to `last`, both included, in equal steps of loudness."""
@@ -111,6 +115,10 @@ class _L2(Unit):
         """Return 1: squares are summed."""
         return 1
 
+    def of(self, norm: Tensor, largest: Tensor, values: int) -> Tensor:
+        """Return the norms."""
+        return norm
+
 
 class _LInf(Unit):
     name = "linf"
@@ -118,7 +126,7 @@ class _LInf(Unit):
 
     def size(self, delta: Tensor, scale: Tensor | None) -> Tensor:
         """Return the largest modulus."""
-        return delta.abs().amax((1, 2))
+        return largest(delta)
 
 
 class _Decibels(Unit):
@@ -177,6 +185,16 @@ class _Octaves(Unit):
 UNITS: dict[str, Unit] = {
     unit.name: unit for unit in (_Std(), Unit(), _L2(), _LInf(), _Decibels(), _Mix(), _Octaves())
 }
+
+
+def norms(x: Tensor) -> Tensor:
+    """Return the Euclidean norm of each sample of x (batch, length, channels), in float64."""
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(x, dim=1).double(), dim=1)
+
+
+def largest(x: Tensor) -> Tensor:
+    """Return the largest modulus of each sample of x (batch, length, channels), in float64."""
+    return torch.maximum(x.amax(1), -x.amin(1)).amax(1).double()
 
 
 def which(size: Tensor, ids: IntArray | None) -> str:

@@ -26,7 +26,7 @@ FLOORS = (
     "checkpoints",
     "training",
     # what is done to an input
-    "attacks.bands attacks.units attacks.budget attacks.frequencies attacks.base "
+    "attacks.bands attacks.blocks attacks.units attacks.budget attacks.frequencies attacks.base "
     "attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
     "attacks.expressions attacks.injection attacks.augmentation attacks",

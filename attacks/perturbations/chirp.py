@@ -8,13 +8,13 @@ from torch import Tensor
 
 from robustssm.attacks.bands import waves, written
 from robustssm.attacks.base import Site, family
-from robustssm.attacks.channels import Banded, Wave
+from robustssm.attacks.channels import Banded, Waves
 
 _LAWS = ("linear", "log")
 
 
 @family
-class Chirp(Wave, Banded):
+class Chirp(Waves, Banded):
     """A sinusoid whose frequency runs from low at the first valid step to high at the last.
 
     Every channel has the same root mean square. T is the last valid step.
@@ -51,12 +51,12 @@ class Chirp(Wave, Banded):
         if low == high:
             self.check_sine(low, f"frequency {self.low:g}", L)
 
-    def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+    def pair(self, valid: int, site: Site, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return cosine and sine of the sweep's angle, each (valid, 1)."""
         low, high = self.band(site)
         if low == high:
-            return waves((low,), valid, like.device)
-        t = torch.arange(valid, dtype=torch.float64, device=like.device)[:, None]
+            return waves((low,), valid, device)
+        t = torch.arange(valid, dtype=torch.float64, device=device)[:, None]
         T = max(valid - 1, 1)
         if self.law == "linear":
             turns = t * (low + 0.5 * (high - low) * t / T)

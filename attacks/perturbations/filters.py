@@ -15,6 +15,7 @@ from torch import Tensor
 from robustssm.attacks.bands import above_rounding, inside, signal, spectrum
 from robustssm.attacks.base import Site, Transform, family
 from robustssm.attacks.channels import Banded
+from robustssm.attacks.units import norms
 from robustssm.errors import UsageError, require
 from robustssm.typing import IntArray
 
@@ -69,15 +70,15 @@ class Filter(Banded, Transform):
         log_power = 2.0 * self.order * torch.log(detuning)
         return torch.sigmoid(log_power if self.keeps else -log_power)
 
-    def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return x without what is removed."""
-        removed = signal(spectrum(x) * self.loss(x.shape[1], site, x), x.shape[1])
-        return x - above_rounding(removed, x)
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return what is removed, with a minus."""
+        loss = self.loss(x.shape[1], site, x).to(x.dtype)
+        return above_rounding(signal(spectrum(x).mul_(-loss), x.shape[1]), x)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in the stop band; all of it if whole bins are removed."""
         energy = super().in_band(delta, site)
-        return delta.square().sum((1, 2)) - energy if self.keeps else energy
+        return norms(delta).square() - energy if self.keeps else energy
 
 
 @family

@@ -7,11 +7,12 @@ in one dimension and with the phase drawn instead of the sign.
 import math
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import tone_energy, waves, written
+from robustssm.attacks.bands import waves, written
 from robustssm.attacks.base import Perturbation, Site, family
-from robustssm.attacks.channels import Wave
+from robustssm.attacks.channels import Waves
 from robustssm.attacks.frequencies import cycles_per_sample
 from robustssm.errors import UsageError
 from robustssm.plain_text import is_count
@@ -21,7 +22,7 @@ _MOST_PHASES = 1024
 
 
 @family
-class Fourier(Wave):
+class Fourier(Waves):
     """cos(2 pi f t + phase), every channel at the same root mean square.
 
     If the sequence ends before L the frequency stays, and the scale is that of the valid part.
@@ -86,10 +87,6 @@ class Fourier(Wave):
             raise UsageError(f"{self.who}: phase {self.phase} needs a model; use its alternatives")
         return super().direction(x, sample_id, seed, site)
 
-    def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+    def pair(self, valid: int, site: Site, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return cosine and sine of the frequency."""
-        return waves((self.cycles(site),), valid, like.device)
-
-    def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in sinusoids of this frequency."""
-        return tone_energy(delta, (self.cycles(site),))
+        return waves((self.cycles(site),), valid, device)

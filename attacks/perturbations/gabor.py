@@ -8,12 +8,12 @@ from torch import Tensor
 
 from robustssm.attacks.bands import waves, written
 from robustssm.attacks.base import Site, family
-from robustssm.attacks.channels import Wave
+from robustssm.attacks.channels import Waves
 from robustssm.attacks.frequencies import cycles_per_sample
 
 
 @family
-class Gabor(Wave):
+class Gabor(Waves):
     """exp(-(u - centre)^2 / (2 width^2)) cos(2 pi f t + phase), u = (t + 1/2) / valid steps.
 
     Every channel has the same root mean square over the whole valid part: narrow envelopes are
@@ -53,10 +53,10 @@ class Gabor(Wave):
         """Raise UsageError for a mode beyond Nyquist, or one that vanishes at every sample."""
         self.check_sine(self._cycles(L, site), f"mode {self.mode:g}", L)
 
-    def pair(self, valid: int, site: Site, like: Tensor) -> tuple[Tensor, Tensor]:
+    def pair(self, valid: int, site: Site, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the atom at phase 0 and its quadrature, each (valid, 1)."""
-        cosine, sine = waves((self._cycles(site.length, site),), valid, like.device)
-        t = torch.arange(valid, dtype=torch.float64, device=like.device)[:, None]
+        cosine, sine = waves((self._cycles(site.length, site),), valid, device)
+        t = torch.arange(valid, dtype=torch.float64, device=device)[:, None]
         distance = ((t + 0.5) / valid - self.centre).abs()
         nearest = distance.min()
         # Relative to the nearest step, so that no envelope underflows as a whole.

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,21 @@ from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
 _FILLS = ("mean", "hold")
+
+
+def lowest(draws: Tensor, count: int) -> Tensor:
+    """Return where the `count` lowest of draws (batch, channels, steps) are, the first if equal."""
+    if draws.device.type == "cpu":
+        ordered = torch.from_numpy(np.partition(draws.numpy(), count - 1, axis=2))
+        bound = ordered[..., count - 1 : count]
+    else:
+        bound = draws.kthvalue(count, dim=2, keepdim=True).values
+    below = draws <= bound
+    if bool((below.sum(2) > count).any()):
+        equal = draws == bound
+        left = count - (draws < bound).sum(2, keepdim=True)
+        below &= ~equal | (equal.cumsum(2) <= left)
+    return below
 
 
 @family
@@ -42,13 +58,11 @@ class Impulses(Channelled):
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return impulses of height 1: at the steps whose draws rank lowest."""
         self.check_length(x.shape[1], site)
-        draws = self.channel_draws(x.shape[1], x, sample_id, seed, site)
+        draws = self.dense_draws(x.shape[1], x, sample_id, seed, site)
         # The first bit of a draw is the sign, the others rank.
-        rank = torch.remainder(2.0 * draws, 1.0)
-        steps = rank.topk(self.count, dim=1, largest=False).indices
-        sign = torch.where(draws.gather(1, steps) < 0.5, -1.0, 1.0).to(draws.dtype)
-        wave = torch.zeros_like(draws).scatter_(1, steps, sign)
-        return self.spread(wave, x, sample_id, seed, site)
+        sign = torch.sign(draws - 0.5)
+        hit = lowest(torch.frac(2.0 * draws), self.count)
+        return self.spread((sign * hit).mT, x, sample_id, seed, site)
 
 
 @family
@@ -94,15 +108,14 @@ class Dropout(Transform, Channelled):
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return x with the steps whose draws rank lowest replaced."""
         self.check_length(x.shape[1], site)
-        draws = self.channel_draws(x.shape[1], x, sample_id, seed, site)
-        steps = draws.topk(self._lost(x.shape[1]), dim=1, largest=False).indices
-        lost = torch.zeros_like(draws).scatter_(1, steps, 1.0)
-        lost = self.spread(lost, x, sample_id, seed, site) > 0.0
+        draws = self.dense_draws(x.shape[1], x, sample_id, seed, site)
+        lost = self.spread(lowest(draws, self._lost(x.shape[1])).mT, x, sample_id, seed, site).mT
+        rows = x.mT
         if self.fill == "mean":
-            return torch.where(lost, x.mean(1, keepdim=True), x)
+            return torch.where(lost, rows.mean(2, keepdim=True), rows).mT
         if self.fill == "hold":
-            t = torch.arange(x.shape[1], device=x.device)[None, :, None]
-            last = torch.where(lost, -1, t).cummax(1).values
-            first = (~lost).byte().argmax(1, keepdim=True)
-            return x.gather(1, torch.where(last < 0, first, last).expand_as(x))
-        return torch.where(lost, float(self.fill), x)
+            t = torch.arange(x.shape[1], device=x.device)
+            last = torch.where(lost, -1, t).cummax(2).values
+            first = (~lost).byte().argmax(2, keepdim=True)
+            return rows.gather(2, torch.where(last < 0, first, last).expand_as(rows)).mT
+        return torch.where(lost, float(self.fill), rows).mT

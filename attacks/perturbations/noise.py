@@ -2,15 +2,15 @@
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import inside, written
+from robustssm.attacks.bands import inside, signal, written
 from robustssm.attacks.base import Site, family
 from robustssm.attacks.channels import Banded, Channelled
 from robustssm.errors import UsageError, require
-from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
 
@@ -29,17 +29,15 @@ class GaussianNoise(Channelled):
         Two draws per bin. The real bins 0 and valid/2 have all of their power in one of the two.
         """
         valid, count = x.shape[1], len(weights)
-        draws = self.channel_draws(2 * count, x, sample_id, seed, site, normal=True)
+        draws = self.dense_draws(2 * count, x, sample_id, seed, site, normal=True)
         k = torch.arange(first, first + count, device=x.device)
-        real = (2 * k % valid == 0).double()[:, None]
-        weights = weights[:, None]
-        shape = (len(x), valid // 2 + 1, draws.shape[2])
-        X = torch.zeros(shape, dtype=torch.complex128, device=x.device)
-        band = X[:, first : first + count]
-        torch.mul(draws[:, 0::2], torch.sqrt(1.0 + real) * weights, out=band.real)
-        torch.mul(draws[:, 1::2], (1.0 - real) * weights, out=band.imag)
+        real = (2 * k % valid == 0).double()
         # White noise of variance 1 for weights 1: every bin then has |X|^2 = valid on average.
-        return torch.fft.irfft(padded(X), n=valid, dim=1)[: len(x)] * math.sqrt(valid / 2.0)
+        weights = weights * math.sqrt(valid / 2.0)
+        both = torch.stack([torch.sqrt(1.0 + real) * weights, (1.0 - real) * weights], dim=1)
+        band = torch.view_as_complex(draws.unflatten(2, (count, 2)) * both.to(x.dtype))
+        behind = valid // 2 + 1 - first - count
+        return signal(torch.nn.functional.pad(band, (first, behind)), valid)
 
 
 @family
@@ -61,6 +59,8 @@ class BandNoise(GaussianNoise, Banded):
     high: float
     channels: str = "independent"
     frequency_unit: str = "bin"
+
+    confined: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.check_channels()

@@ -1,6 +1,7 @@
 """Values kept on few bits, as a converter or an image file does."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ class Quantise(Transform):
     bits: int
     low: float = 0.0
     high: float = 1.0
+
+    exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         held = 1 <= self.bits <= _MOST_BITS

@@ -49,17 +49,18 @@ class Resample(Transform):
         batch, L, channels = x.shape
         if self.factor == 1.0:
             return x
-        rows = spectrum(torch.cat([x, x.flip(1)], dim=1))[..., :L].flatten(0, 1)
+        signals = x.mT
+        rows = spectrum(torch.cat([signals, signals.flip(2)], dim=2).mT)[..., :L].flatten(0, 1)
         k = torch.arange(L, dtype=torch.float64, device=x.device)
         weight = torch.where(k == 0, 0.5, 1.0).double() / L
         # Frequency k / 2L becomes factor k / 2L, at most 1/2.
-        rows = rows * (weight * (k * self.factor <= L * (1.0 + 1e-12)))
+        rows = rows * (weight * (k * self.factor <= L * (1.0 + 1e-12))).to(x.dtype)
         y = torch.cat([self._read(part, L) for part in rows.split(max(2, _BLOCK // (2 * L)))])
-        y = y.view(batch, channels, L).transpose(1, 2)
+        y = y.view(batch, channels, L)
         last = min(L - 1, math.floor((L - 1) / self.factor * (1.0 + 1e-12)))
         if self.fill == "edge":
-            return y[:, torch.arange(L, device=x.device).clamp(max=last)]
-        return y * (k <= last)[:, None]
+            return y[..., torch.arange(L, device=x.device).clamp(max=last)].mT
+        return (y * (k <= last)).mT
 
     def _read(self, rows: Tensor, L: int) -> Tensor:
         """Return Re sum_k rows[:, k] exp(i pi factor k t / L) for t < L; rows (n, L) complex.
@@ -68,7 +69,7 @@ class Resample(Transform):
         """
         k = torch.arange(L, dtype=torch.float64, device=rows.device)
         half = 0.5 * math.pi * torch.remainder(k.square() * (self.factor / L), 4.0)
-        chirp = torch.polar(torch.ones_like(half), half)
+        chirp = torch.polar(torch.ones_like(half), half).to(rows.dtype)
         kernel = torch.cat([chirp.conj(), chirp.new_zeros(1), chirp.conj()[1:].flip(0)])
         padded = pairwise((rows * chirp)[:, None])
         product = torch.fft.fft(padded, n=2 * L) * torch.fft.fft(kernel)

@@ -8,11 +8,13 @@ Reference: arXiv 2310.01698, section 5.2, and the authors' released robustness s
 """
 
 import math
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from robustssm.attacks.bands import Sum
 from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.typing import IntArray
 
@@ -40,25 +42,41 @@ class Resonance(Perturbation):
     unit: ClassVar[str] = "linf"
     sites: ClassVar[tuple[str, ...]] = ("layers",)
     fills: ClassVar[bool] = False
+    confined: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         held = math.isfinite(self.omega) and self.omega >= 0.0
         self.check(held, "omega", "a finite frequency >= 0")
         object.__setattr__(self, "omega", float(f"{self.omega:.{DIGITS}g}"))
 
-    def _wave(self, valid: int, site: Site) -> Tensor:
-        """Return cos(omega dt_h t), shape (valid, channels)."""
+    def _wave(self, like: Tensor, site: Site) -> Tensor:
+        """Return cos(omega dt_h t), shape (channels, valid), for signals like (batch, valid, _)."""
         assert site.dt is not None
-        t = torch.arange(valid, dtype=torch.float64, device=site.dt.device)
-        return torch.cos(self.omega * torch.outer(t, site.dt))
+        dt = tuple(site.dt.tolist())
+        return _kept_wave(self.omega, dt, like.shape[1], like.dtype, like.device)
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return r cos(omega dt_h t)."""
-        r = self.draws(x.shape[2], x, sample_id, seed, site)
-        return r[:, None, :] * self._wave(x.shape[1], site)
+        r = self.draws(x.shape[2], x, sample_id, seed, site).to(x.dtype)
+        return (r[..., None] * self._wave(x, site)).mT
+
+    def sums(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Sum:
+        """Return the directions as sums of one wave in each channel."""
+        r, wave = self.draws(x.shape[2], x, ids, seed, site), self._wave(x, site)
+        square, peak = wave.double().square().sum(1), wave.abs().amax(1).double()
+        return Sum(wave[None], r[None], (r.square() * square).sum(1).sqrt(), (r * peak).amax(1))
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy of the projection on each channel's sinusoid."""
-        wave = self._wave(delta.shape[1], site)
-        coefficient = torch.einsum("btc,tc->bc", delta, wave)
-        return (coefficient.square() / wave.square().sum(0)).sum(1)
+        wave = self._wave(delta, site)
+        coefficient = (delta.mT * wave).sum(2).double()
+        return (coefficient.square() / wave.double().square().sum(1)).sum(1)
+
+
+@lru_cache(maxsize=16)
+def _kept_wave(
+    omega: float, dt: tuple[float, ...], valid: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    t = torch.arange(valid, dtype=torch.float64, device=device)
+    steps = torch.tensor(dt, dtype=torch.float64, device=device)
+    return torch.cos(omega * torch.outer(steps, t)).to(dtype)

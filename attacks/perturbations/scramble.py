@@ -6,6 +6,7 @@ References: Theiler et al., Testing for nonlinearity in time series, Physica D 5
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -39,6 +40,8 @@ class PhaseScramble(Channelled, Banded, Transform):
     channels: str = "independent"
     frequency_unit: str = "bin"
 
+    confined: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         self.check_channels()
         self.check(self.high is None or self.low <= self.high, "low", f"at most high, {self.high}")
@@ -63,14 +66,14 @@ class PhaseScramble(Channelled, Banded, Transform):
             mask[-1] = False
         return torch.nonzero(mask)[:, 0]
 
-    def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return x with other phases."""
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return what other phases change."""
         bins = self._free(x.shape[1], site, x)
-        draws = self.channel_draws(len(bins), x, sample_id, seed, site)
-        phase = 2.0 * math.pi * draws.transpose(1, 2)
+        first, count = int(bins[0]), len(bins)
+        phase = 2.0 * math.pi * self.dense_draws(count, x, sample_id, seed, site)
         X = spectrum(x)
-        change = torch.zeros_like(X)
         turn = torch.complex(torch.cos(phase) - 1.0, torch.sin(phase))
-        change[..., bins] = X[..., bins] * turn
-        part = self.spread(signal(change, x.shape[1]), x, sample_id, seed, site)
-        return x + above_rounding(part, x)
+        change = X[..., first : first + count] * turn
+        behind = X.shape[2] - first - count
+        part = signal(torch.nn.functional.pad(change, (first, behind)), x.shape[1])
+        return above_rounding(self.spread(part, x, sample_id, seed, site), x)

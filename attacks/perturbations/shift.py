@@ -50,5 +50,5 @@ class TimeShift(Transform):
         t = torch.arange(valid, device=x.device) - delay
         inside = (t >= 0) & (t < valid)
         t = t.remainder(valid) if self.fill == "wrap" else t.clamp(0, valid - 1)
-        y = x.gather(1, t[..., None].expand(batch, valid, channels))
-        return y * inside[..., None] if self.fill == "zero" else y
+        y = x.mT.gather(2, t[:, None].expand(batch, channels, valid))
+        return (y * inside[:, None] if self.fill == "zero" else y).mT

@@ -5,11 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from robustssm.attacks.bands import NOTHING, combine, tone_energy, unit_rms, waves, written
+from robustssm.attacks.bands import waves, written
 from robustssm.attacks.base import Site, family
-from robustssm.attacks.channels import Phased
+from robustssm.attacks.channels import Waves
 from robustssm.attacks.frequencies import cycles_per_sample
-from robustssm.typing import IntArray
 
 # The columns of so many sinusoids fit into memory: 2 x 1024 x L values.
 _MOST = 1024
@@ -18,7 +17,7 @@ _SLACK = 1e-9
 
 
 @family
-class MultiTone(Phased):
+class MultiTone(Waves):
     """Several modes, each of the same root mean square, in every channel at the same total.
 
     If the sequence ends before L the frequencies stay, and the scale is that of the valid part.
@@ -52,25 +51,13 @@ class MultiTone(Phased):
         for mode, f in zip(self.modes, self._cycles(L, site), strict=True):
             self.check_sine(f, f"mode {mode:g}", L)
 
-    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return the sum of the modes with root mean square 1 in every channel that has it."""
-        cosine, sine = waves(self._cycles(site.length, site), x.shape[1], x.device)
-        phase = self.phases(len(self.modes), x, sample_id, seed, site)
-        a, b = torch.cos(phase), -torch.sin(phase)
-        # The mean square of a cosine + b sine, from those of its parts.
-        cc, ss, cs = cosine.square().mean(0), sine.square().mean(0), (cosine * sine).mean(0)
-        square = a.square() * cc[:, None] + b.square() * ss[:, None] + 2.0 * a * b * cs[:, None]
-        size = torch.where(square > NOTHING**2, square, torch.inf).sqrt()
-        wave = combine(torch.cat([cosine, sine], dim=1), torch.cat([a / size, b / size], dim=1))
-        return self.spread(unit_rms(wave), x, sample_id, seed, site)
-
-    def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in sinusoids of the modes' frequencies."""
-        return tone_energy(delta, self._cycles(site.length, site))
+    def pair(self, valid: int, site: Site, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines of the modes."""
+        return waves(self._cycles(site.length, site), valid, device)
 
 
 @family
-class Hum(Phased):
+class Hum(Waves):
     """A fundamental and its harmonics h = 1..H, amplitudes h^-decay: mains hum, in hertz.
 
     Harmonics beyond Nyquist are left out. Every channel has the same root mean square, over the
@@ -119,19 +106,14 @@ class Hum(Phased):
         """Raise UsageError for a fundamental at 0, beyond Nyquist, or zero at every sample."""
         self.check_sine(self._fundamental(L, site), f"frequency {self.frequency:g}", L)
 
-    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
-        """Return the hum with root mean square 1 in every channel that has it."""
-        cycles = self.cycles(site)
-        cosine, sine = waves(cycles, x.shape[1], x.device)
-        phase = self.phases(len(cycles), x, sample_id, seed, site)
-        h = torch.arange(1, len(cycles) + 1, dtype=torch.float64, device=x.device)
-        # The largest amplitude is 1, whatever the sign of decay.
-        largest = 0.0 if self.decay >= 0.0 else -self.decay * math.log(len(cycles))
-        amplitude = torch.exp(-self.decay * torch.log(h) - largest)[:, None]
-        weights = torch.cat([amplitude * torch.cos(phase), -amplitude * torch.sin(phase)], dim=1)
-        wave = unit_rms(combine(torch.cat([cosine, sine], dim=1), weights))
-        return self.spread(wave, x, sample_id, seed, site)
+    def pair(self, valid: int, site: Site, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines of the fundamental and the harmonics."""
+        return waves(self.cycles(site), valid, device)
 
-    def in_band(self, delta: Tensor, site: Site) -> Tensor:
-        """Return the energy in sinusoids of the fundamental's and the harmonics' frequencies."""
-        return tone_energy(delta, self.cycles(site))
+    def weights(self, phase: Tensor, means: Tensor) -> Tensor:
+        """Return weights with the harmonics' amplitudes, of which the largest is 1."""
+        count = phase.shape[1]
+        h = torch.arange(1, count + 1, dtype=torch.float64, device=phase.device)
+        largest = 0.0 if self.decay >= 0.0 else -self.decay * math.log(count)
+        amplitude = torch.exp(-self.decay * torch.log(h) - largest)[:, None]
+        return torch.cat([amplitude * torch.cos(phase), -amplitude * torch.sin(phase)], dim=1)

@@ -2,7 +2,7 @@
 
 A program is the network at one length: kernels and their spectra are computed once, then every
 block of rows goes through the same operations on the same shapes, whatever the batch. What does
-not fill a block is filled up with zeros.
+not fill a block is filled up with copies of the last sample.
 """
 
 import threading
@@ -23,8 +23,8 @@ _VALUES, _VALUES_ELSEWHERE = 1 << 18, 1 << 23
 # More rows would gain little, and cost much where there are few samples.
 _MOST_ROWS, _MOST_ROWS_ELSEWHERE = 64, 256
 
-# (number of an SSM layer, its input (samples, length, channels), number of the first sample) ->
-# what the layer gets in its place.
+# (number of an SSM layer, its input (rows, length, channels), number of the first sample) -> what
+# the layer gets in its place, for the samples among the rows or for all. It may write to the input.
 Change = Callable[[int, Tensor, int], Tensor]
 
 
@@ -178,7 +178,7 @@ class Program:
         stream = work.stream
         values = work.x[..., : self.length]
         values[:, : len(x)] = x.permute(2, 0, 1)
-        values[:, len(x) :] = 0.0
+        values[:, len(x) :] = x[-1].T[:, None]
         values.sub_(self._mean).div_(self._std)
         if self._encodes:
             inputs = work.x[..., : self.steps]
@@ -192,8 +192,10 @@ class Program:
             before = stream
             if change is not None:
                 before = stream.clone() if a.residual and not a.prenorm else stream
-                seen = u[:, : len(x), : self.length]
-                seen.copy_(change(number, seen.permute(1, 2, 0), start).permute(2, 0, 1))
+                seen = u[..., : self.length].permute(1, 2, 0)
+                after = change(number, seen, start)
+                if after is not seen:
+                    seen[: len(after)] = after
             encoded = number == 0 and not self._encodes
             convolution(u, work.x if encoded else work.padded, y)
             torch.ops.aten.gelu_(y)

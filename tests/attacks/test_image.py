@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robustssm.attacks import Budget, Fourier2D, Site
-from robustssm.attacks.bands import span_energy
+from robustssm.attacks.bands import span, span_energy
 from robustssm.errors import UsageError
 
 SHAPES = [(8, 8), (7, 9), (6, 5)]
@@ -88,7 +88,7 @@ def test_energy_in_the_two_bins_is_that_of_the_projection(i: int, j: int) -> Non
     angle = 2.0 * np.pi * (i * row + j * column) / 8.0
     columns = torch.from_numpy(np.stack([np.cos(angle), np.sin(angle)], axis=1))
     found = Fourier2D(i, j).in_band(delta, Site(length=64, image=(8, 8)))
-    torch.testing.assert_close(found, span_energy(delta, columns), rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(found, span_energy(delta, span(columns)), rtol=1e-12, atol=0.0)
 
 
 def test_a_mode_along_the_rows_is_the_same_in_all_of_them() -> None:

@@ -124,8 +124,10 @@ def test_the_energy_lies_in_the_named_band(case: Case, L: int, dtype: torch.dtyp
         after = perturbed(case, x, site, lengths=lengths)
         delivered.add(x, after, case.perturbation, site, lengths)
         assert delivered.share.min() >= case.share
-        # Energies are sums of squares: a share above one would be an error of the accounting.
-        assert delivered.share.max() <= 1.0 + 1e-9
+        # Energies are sums of squares: more than all would be an error of the accounting. At layers
+        # the sums over steps are in the signal's dtype.
+        slack = 1e-9 if site.layer is None else 30.0 * torch.finfo(dtype).eps
+        assert (delivered.in_band <= (1.0 + slack) * delivered.energy).all()
 
 
 @every_case

@@ -109,7 +109,7 @@ def test_bits_do_not_depend_on_the_size_of_the_batch(p: Perturbation, channels: 
 def test_combine_is_a_matrix_product() -> None:
     rng = np.random.default_rng(0)
     columns, weights = rng.standard_normal((9, 5)), rng.standard_normal((4, 5, 3))
-    found = combine(torch.from_numpy(columns), torch.from_numpy(weights)).numpy()
+    found = combine(torch.from_numpy(columns.T), torch.from_numpy(weights)).numpy()
     np.testing.assert_allclose(found, columns @ weights, atol=1e-14)
 
 
