@@ -119,8 +119,7 @@ def span(columns: Tensor) -> Tensor:
 def span_energy(delta: Tensor, basis: Tensor) -> Tensor:
     """Return delta's (batch, valid, channels) energy in the span of orthonormal rows."""
     # One product per sample: rounded alike in every batch.
-    each = basis.to(delta.dtype).expand(len(delta), *basis.shape)
-    return torch.bmm(each, delta).double().square().sum((1, 2))
+    return torch.matmul(basis, delta).square().sum((1, 2))
 
 
 def inside(valid: int, low: float, high: float, like: Tensor) -> Tensor:
@@ -132,19 +131,12 @@ def inside(valid: int, low: float, high: float, like: Tensor) -> Tensor:
 def band_energy(delta: Tensor, low: float, high: float) -> Tensor:
     """Return the energy of delta (batch, valid, channels) in DFT bins in [low, high]."""
     L = delta.shape[1]
-    weight = 2.0 * inside(L, low, high, delta).to(delta.dtype)
-    weight[0] /= 2.0
+    power = torch.fft.rfft(delta, dim=1).abs().square().sum(2) / L
+    weight = torch.full((power.shape[1],), 2.0, dtype=power.dtype, device=power.device)
+    weight[0] = 1.0
     if L % 2 == 0:
-        weight[-1] /= 2.0
-    bins = slice(*band_slice(weight > 0.0))
-    power = torch.view_as_real(spectrum(delta)[..., bins]).square().sum(3)
-    return (power * weight[bins]).sum(2).double().sum(1) / L
-
-
-def band_slice(mask: Tensor) -> tuple[int, int]:
-    """Return the first bin of a band that a mask tells, and the one after its last."""
-    bins = torch.nonzero(mask)[:, 0]
-    return (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 0)
+        weight[-1] = 1.0
+    return (power * weight * inside(L, low, high, delta)).sum(1)
 
 
 def fourier_basis(L: int, modes: Sequence[int]) -> Tensor:

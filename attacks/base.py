@@ -15,7 +15,7 @@ from robustssm.arguments import with_checked_fields
 from robustssm.attacks.bands import Direction, Sum
 from robustssm.attacks.blocks import blocks, finite
 from robustssm.attacks.budget import Budget
-from robustssm.attacks.units import norms
+from robustssm.attacks.units import energies
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
@@ -165,7 +165,7 @@ class Attack(ABC):  # noqa: B024
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy of delta (batch, valid, channels) in the named band, else all of it."""
-        return norms(delta).square()
+        return energies(delta)
 
     def extended(self, x: Tensor) -> Tensor:
         """Return x with the steps that this appends, still empty; usually x itself."""

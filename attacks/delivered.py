@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustssm.attacks.base import Attack, Site
 from robustssm.attacks.blocks import blocks
-from robustssm.attacks.units import largest, norms
+from robustssm.attacks.units import energies, largest
 from robustssm.typing import FloatArray, IntArray
 
 
@@ -48,7 +48,7 @@ class Delivered:
         for rows, real, valid in blocks(lengths, before):
             x = before[rows, :valid].double()
             delta = after[rows, :valid].double() - x
-            energy, signal = (norms(part).square() for part in (delta, x))
+            energy, signal = energies(delta), energies(x)
             measured = torch.stack([energy, signal, attack.in_band(delta, site), largest(delta)])
             index = first + rows[:real].cpu().numpy()
             self.book(index, measured[:, :real], valid * delta.shape[2])

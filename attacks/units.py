@@ -188,8 +188,18 @@ UNITS: dict[str, Unit] = {
 
 
 def norms(x: Tensor) -> Tensor:
-    """Return the Euclidean norm of each sample of x (batch, length, channels), in float64."""
+    """Return the Euclidean norm of each sample of x (batch, length, channels), in float64.
+
+    The channels of float32 are summed in float64.
+    """
+    if x.dtype == torch.float64:
+        return torch.linalg.vector_norm(x, dim=(1, 2))
     return torch.linalg.vector_norm(torch.linalg.vector_norm(x, dim=1).double(), dim=1)
+
+
+def energies(x: Tensor) -> Tensor:
+    """Return the sum of squares of each sample of x (batch, length, channels), in float64."""
+    return x.square().sum((1, 2)) if x.dtype == torch.float64 else norms(x).square()
 
 
 def largest(x: Tensor) -> Tensor:

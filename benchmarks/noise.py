@@ -1,37 +1,40 @@
-"""Noise generation against the forward pass that it feeds, as a ratio; and a million phases.
+"""Cells with noise over the bare passes, every family; and a million phases.
 
     python benchmarks/noise.py
 
-S4D, 3 layers of width 128, 64 samples of length 1024, one thread, float32; medians of 7 in turn.
-`input`: a perturbation of the input (one channel) over the whole forward pass. `layer`: of one
-layer's input (128 channels) over that layer's block alone (SSM, GELU, GLU, norm), for the families
-that act there. In brackets the same with the account of what was delivered. The kernels are kept,
-as in evaluation. The peer of the phases is one Philox generator per sample, numpy's.
+S4D of two sizes, one thread, float32, processor time in turn: logits of samples with noise at the
+input, or at the inputs of all layers, with the account of what was delivered, over the logits of
+the same samples alone. Medians of the ratios, in brackets ratios of the least times. The kernels
+are kept, as in evaluation. The peer of the phases is one Philox generator per sample, numpy's.
 """
 
 import math
+import statistics
+import time
 from functools import partial
 
 import click
 import numpy as np
 import torch
-from timing import Work, medians
+from timing import Work, in_turn, medians
 
-from robustssm.attacks import Budget, Delivered, Perturbation, Site, parse_perturbation
+from robustssm.attacks import Budget, Perturbation, Site, parse_perturbation, perturbed_logits
 from robustssm.commands.terminal import show, written
 from robustssm.execution import one_thread
 from robustssm.figures.perturbations import EXAMPLES
-from robustssm.networks.network import Architecture, build_network
+from robustssm.networks.inference import logits
+from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.philox import uniform_tensor
 
 
-def applied(perturbation: Perturbation, x: torch.Tensor, site: Site, account: bool) -> None:
-    """Perturb x, and book what was delivered if `account` is set."""
-    unit = perturbation.default_unit(site.name)
+def cell(network: Network, x: torch.Tensor, inject: str, perturbation: Perturbation) -> None:
+    """Compute what a cell computes, the account of what was delivered included."""
+    unit = perturbation.default_unit(inject)
+    side = math.isqrt(x.shape[1])
+    site = Site(scale=torch.ones(1, dtype=torch.float64), image=(side, side))
     budget = Budget(1.0 if unit == "mix" else 0.3, unit)
-    after = perturbation.perturb(x, None, np.arange(len(x)), 0, budget=budget, site=site)
-    if account:
-        Delivered(len(x)).add(x, after, perturbation, site)
+    ids = np.arange(len(x))
+    perturbed_logits(network, x, perturbation, budget, ids, 0, inject=inject, site=site)
 
 
 def phases(count: int, rounds: int) -> None:
@@ -51,43 +54,42 @@ def phases(count: int, rounds: int) -> None:
         click.echo(f"{count} phases of {name}: {milliseconds:.1f} ms")
 
 
+NETWORKS = {
+    "zoo: width 32, 3 layers, length 256": (Architecture("s4d", d_model=32), 256, 128),
+    "wide: width 128, 4 layers, length 1024": (Architecture("s4d", d_model=128, layers=4), 1024, 8),
+}
+
+
 @click.command(help=__doc__)
-@click.option("--samples", default=64, show_default=True)
-@click.option("--length", default=1024, show_default=True, help="The square of an integer.")
-@click.option("--width", default=128, show_default=True)
 @click.option("--phases", "count", default=1_000_000, show_default=True)
 @click.option("--rounds", default=7, show_default=True)
-def main(samples: int, length: int, width: int, count: int, rounds: int) -> None:
+def main(count: int, rounds: int) -> None:
     """Print one row per family."""
+    perturbations = [parse_perturbation(text)[0] for text in EXAMPLES]
     with one_thread(), torch.no_grad():
         phases(count, rounds)
-        network = build_network(Architecture("s4d", d_model=width)).eval()
-        x = torch.rand(samples, length, 1, generator=torch.Generator().manual_seed(0))
-        u = torch.randn(samples, length, width, generator=torch.Generator().manual_seed(1))
-        passes = {"input": partial(network, x), "layer": partial(network.blocks[0], u)}
-        base = medians(passes, rounds)
-        click.echo(f"forward {base['input']:.0f} ms, one block {base['layer']:.0f} ms")
-        side = math.isqrt(length)
-        at_input = Site(scale=torch.ones(1, dtype=torch.float64), image=(side, side))
-        at_layer = Site(layer=0, dt=network.ssm_layers()[0].step_size())
-        rows = []
-        for text in EXAMPLES:
-            perturbation = parse_perturbation(text)[0]
-            cells = [repr(perturbation)]
-            for site, signal in ((at_input, x), (at_layer, u)):
-                if site.name not in perturbation.sites:
-                    cells += ["-", "-"]
-                    continue
-                pieces = {
-                    str(account): partial(applied, perturbation, signal, site, account)
-                    for account in (False, True)
-                }
-                bare, booked = medians(pieces, rounds).values()
-                whole = base["input" if site is at_input else "layer"]
-                cells += [f"{bare:.1f}", f"{bare / whole:.1%} [{booked / whole:.1%}]"]
-            rows.append(cells)
-    columns = ["family", "input ms", "of forward", "layer ms", "of block"]
-    show("table", written("noise over the pass that it feeds", columns, rows))
+        for title, (architecture, length, samples) in NETWORKS.items():
+            network = build_network(architecture).eval()
+            x = torch.rand(samples, length, 1, generator=torch.Generator().manual_seed(0))
+            pieces: dict[tuple[str, str], Work] = {("bare", ""): partial(logits, network, x)}
+            for perturbation in perturbations:
+                for inject in {"input", "layers"} & set(perturbation.sites):
+                    work = partial(cell, network, x, inject, perturbation)
+                    pieces[repr(perturbation), inject] = work
+            times = in_turn(pieces, rounds, clock=time.process_time)
+            bare = times["bare", ""]
+            rows = []
+            for name in map(repr, perturbations):
+                cells = [name]
+                for inject in ("input", "layers"):
+                    taken = times.get((name, inject), [])
+                    ratios = [own / base for own, base in zip(taken, bare, strict=False)]
+                    least = min(taken, default=math.nan) / min(bare)
+                    shown = f"{statistics.median(ratios):.2f} ({least:.2f})" if ratios else "-"
+                    cells.append(shown)
+                rows.append(cells)
+            columns = ["over the bare pass (of minima)", "at the input", "at all layers"]
+            show("table", written(title, columns, rows))
 
 
 if __name__ == "__main__":

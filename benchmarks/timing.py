@@ -4,14 +4,16 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import pandas as pd
 
+Name = TypeVar("Name", bound=Hashable)
 Work = Callable[[], object]
 output = click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write."
@@ -27,13 +29,13 @@ def save(path: Path | None, comment: str, rows: Sequence[Mapping[str, object]]) 
 
 
 def in_turn(
-    pieces: Mapping[str, Work],
+    pieces: Mapping[Name, Work],
     rounds: int,
     warm: int = 1,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, list[float]]:
+) -> dict[Name, list[float]]:
     """Return each piece's seconds in each round; the `warm` rounds before fill caches alone."""
-    times: dict[str, list[float]] = {name: [] for name in pieces}
+    times: dict[Name, list[float]] = {name: [] for name in pieces}
     for number in range(-warm, rounds):
         for name, piece in pieces.items():
             start = clock()

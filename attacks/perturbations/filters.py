@@ -15,7 +15,7 @@ from torch import Tensor
 from robustssm.attacks.bands import above_rounding, inside, signal, spectrum
 from robustssm.attacks.base import Site, Transform, family
 from robustssm.attacks.channels import Banded
-from robustssm.attacks.units import norms
+from robustssm.attacks.units import energies
 from robustssm.errors import UsageError, require
 from robustssm.typing import IntArray
 
@@ -78,7 +78,7 @@ class Filter(Banded, Transform):
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in the stop band; all of it if whole bins are removed."""
         energy = super().in_band(delta, site)
-        return norms(delta).square() - energy if self.keeps else energy
+        return energies(delta) - energy if self.keeps else energy
 
 
 @family
