@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from robustssm.file_formats.contents import ContentsError, Limits, shown
+from robustssm.file_formats.contents import ContentsError, Limits, require, shown
 
 T = TypeVar("T")
 _NAME = 500
@@ -33,11 +33,9 @@ class Flat(Generic[T]):
     def take(self, table: Mapping[object, object], prefix: str = "", depth: int = 0) -> None:
         """Add the tensors of a table; raises ContentsError if it holds something else."""
         limits = self.limits
-        if depth > limits.nesting:
-            raise ContentsError(f"its tables are nested more than {limits.nesting} deep")
+        require(depth <= limits.nesting, f"its tables are nested more than {limits.nesting} deep")
         self.visited += 1 + len(table)
-        if self.visited > limits.values:
-            raise ContentsError(f"holds more than {limits.values} entries")
+        require(self.visited <= limits.values, f"holds more than {limits.values} entries")
         for key, value in table.items():
             if not is_name(key):
                 raise ContentsError(f"a tensor is named {shown(key)}, expected a printable name")
@@ -51,11 +49,10 @@ class Flat(Generic[T]):
                 raise ContentsError(f"holds {shown(value)} under {shown(name)}, {self.otherwise}")
 
     def _add(self, name: str, tensor: T) -> None:
-        if name in self.tensors:
-            raise ContentsError(f"two tensors are named {shown(name)}")
-        if len(self.tensors) >= self.limits.tensors:
-            raise ContentsError(f"holds more than {self.limits.tensors} tensors")
+        require(name not in self.tensors, f"two tensors are named {shown(name)}")
         self.tensors[name] = tensor
+        most = self.limits.tensors
+        require(len(self.tensors) <= most, f"holds more than {most} tensors")
 
 
 def put(tree: dict[object, object], path: list[str], leaf: object) -> None:
@@ -65,6 +62,5 @@ def put(tree: dict[object, object], path: list[str], leaf: object) -> None:
         if not isinstance(inner, dict):
             raise ContentsError(f"its metadata name {'.'.join(path)}, within another array")
         tree = inner
-    if path[-1] in tree:
-        raise ContentsError(f"its metadata name {'.'.join(path)} twice")
+    require(path[-1] not in tree, f"its metadata name {'.'.join(path)} twice")
     tree[path[-1]] = leaf

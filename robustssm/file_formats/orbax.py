@@ -75,11 +75,9 @@ class _Store:
     def _check(self, name: str, shape: list[int], chunk: list[int], kind: torch.dtype) -> None:
         numel, piece = math.prod(shape), math.prod(chunk)
         self._left -= numel * kind.itemsize
-        if numel > self._limits.elements or self._left < 0 or piece * kind.itemsize > self._most:
-            raise ContentsError(
-                f"{name} has shape {shape} in chunks of {chunk}, more than its files can back; "
-                "copy the whole folder"
-            )
+        fits = numel <= self._limits.elements and piece * kind.itemsize <= self._most
+        problem = f"{name} has shape {shape} in chunks of {chunk}, more than its files can back"
+        require(fits and self._left >= 0, f"{problem}; copy the whole folder")
 
     def _spec(self, name: str) -> dict[str, object]:
         base = {"driver": "file", "path": self._folder}

@@ -24,10 +24,9 @@ class Plain:
     def __call__(self, value: object, depth: int = 0) -> object:
         """Return the value as plain data; raises ContentsError if it is something else."""
         self._left -= 1
-        if self._left < 0:
-            raise ContentsError(f"holds more than {self._limits.values} hyper-parameters")
-        if depth > self._limits.nesting:
-            raise ContentsError(f"its tables are nested more than {self._limits.nesting} deep")
+        limits = self._limits
+        require(self._left >= 0, f"holds more than {limits.values} hyper-parameters")
+        require(depth <= limits.nesting, f"its tables are nested more than {limits.nesting} deep")
         if isinstance(value, Made):
             return self._made(value, depth)
         if isinstance(value, Global):

@@ -19,6 +19,7 @@ from robustssm.file_formats.pickle_globals import Global, Globals, Made, checked
 from robustssm.file_formats.storages import StorageView, TensorView, storage_view
 
 _DAMAGED = "its pickle is damaged, cut short or not of torch.save; fetch or save the file again"
+_ALONE = "save the state_dict alone, as in torch.save(model.state_dict(), path)"
 # No call that is needed has more.
 _ARGUMENTS = 64
 # Opcodes that are done as Python does: none of them calls a value, or hashes one.
@@ -64,10 +65,8 @@ class Machine(pickle._Unpickler):
         """Count operations; raises ContentsError if there are more than the limits allow."""
         self._left -= count
         if self._left < 0:
-            raise ContentsError(
-                f"its pickle takes more than {self._limits.operations} operations; save the "
-                "state_dict alone, as in torch.save(model.state_dict(), path)"
-            )
+            most = f"its pickle takes more than {self._limits.operations} operations"
+            raise ContentsError(f"{most}; {_ALONE}")
 
     def find_class(self, module: str, name: str) -> Global:
         """Return what stands for a global."""
@@ -89,8 +88,7 @@ class Machine(pickle._Unpickler):
             raise ContentsError(_DAMAGED)
         if function.build is None:
             raise ContentsError(
-                f"makes a {shown(function.name)}, which is not plain data; save the state_dict "
-                "alone, as in torch.save(model.state_dict(), path)"
+                f"makes a {shown(function.name)}, which is not plain data; {_ALONE}"
             )
         self.stack.append(function.build(*arguments))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustssm.file_formats.contents import ContentsError, Limits
+from robustssm.file_formats.contents import ContentsError, Limits, require
 
 STORAGE_TYPES = {
     "FloatStorage": torch.float32,
@@ -73,10 +73,8 @@ def storage_view(identity: object) -> StorageView:
         raise ContentsError(
             "its pickle refers to a storage of no known type or size; save it again"
         )
-    if view and view[0] is not None:
-        raise ContentsError(
-            "its storages are views of each other; load and save it with a newer torch"
-        )
+    whole = not view or view[0] is None
+    require(whole, "its storages are views of each other; load and save it with a newer torch")
     return StorageView(key, dtype, numel)
 
 
@@ -103,19 +101,17 @@ def tensor_view(
         metadata = {}
     if not isinstance(metadata, dict) or not set(metadata) <= {"conj", "neg"}:
         raise ContentsError("its pickle makes a tensor with metadata other than conj and neg")
-    if max(size, default=0) > limits.elements or math.prod(size) > limits.elements:
-        raise ContentsError(
-            f"a tensor has shape {list(size)}, allowed are {limits.elements} entries"
-        )
+    fits = max(*size, math.prod(size)) <= limits.elements if size else True
+    require(fits, f"a tensor has shape {list(size)}, allowed are {limits.elements} entries")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if math.prod(size) and last >= storage.numel:
-        raise ContentsError(
-            f"a tensor of shape {list(size)}, strides {list(stride)}, offset {offset} does not "
-            f"fit its storage of {storage.numel} entries; the file is damaged"
-        )
+    require(
+        not math.prod(size) or last < storage.numel,
+        f"a tensor of shape {list(size)}, strides {list(stride)}, offset {offset} does not "
+        f"fit its storage of {storage.numel} entries; the file is damaged",
+    )
     conj, neg = (bool(metadata.get(key)) for key in ("conj", "neg"))
-    if conj and not storage.dtype.is_complex:
-        raise ContentsError("a real tensor is marked as conjugated; the file is damaged")
+    fits = not conj or storage.dtype.is_complex
+    require(fits, "a real tensor is marked as conjugated; the file is damaged")
     return TensorView(storage, offset, size, stride, conj, neg)
 
 
@@ -154,11 +150,8 @@ class Materialiser:
         if not view.numel:
             return tensor_of(bytearray(), storage.dtype, view.size)
         self._left -= view.numel * storage.dtype.itemsize
-        if self._left < 0:
-            raise ContentsError(
-                "its tensors are views that would take far more memory than the file has bytes; "
-                "save contiguous copies"
-            )
+        problem = "its tensors are views that would take far more memory than the file has bytes"
+        require(self._left >= 0, f"{problem}; save contiguous copies")
         if storage.key not in self._storages:
             data = self._read(storage)
             self._storages[storage.key] = tensor_of(data, storage.dtype, [storage.numel])
