@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +28,6 @@ from robustssm.file_formats.wrappers import one_network
 from robustssm.layers.base import SSMLayer
 from robustssm.layers.own import OwnLayer, StateSpace, Steps
 from robustssm.networks.classifier import Classifier
-
-
-@runtime_checkable
-class WithLogits(Protocol):
-    """An output that holds the logits beside other things."""
-
-    logits: Tensor
 
 
 class FactoryModel(Classifier):
@@ -99,12 +92,9 @@ class FactoryModel(Classifier):
         """Return logits (batch, classes); lengths are passed on if there are any."""
         x = (x - self.mean) / self.std
         logits: Any = self.module(x) if lengths is None else self.module(x, lengths=lengths)
-        if isinstance(logits, Mapping) and "logits" in logits:
-            logits = logits["logits"]
-        elif isinstance(logits, WithLogits):
-            logits = logits.logits
-        elif isinstance(logits, tuple):
-            logits = logits[0]
+        held = logits.get("logits") if isinstance(logits, Mapping) else None
+        logits = getattr(logits, "logits", logits) if held is None else held
+        logits = logits[0] if isinstance(logits, tuple) else logits
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             steps = isinstance(logits, Tensor) and logits.shape[:2] == x.shape[:2]
