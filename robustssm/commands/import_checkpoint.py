@@ -27,8 +27,8 @@ def import_checkpoint(
     """Convert a foreign checkpoint into a native file.
 
     CHECKPOINT: a Lightning .ckpt, .pth or state dict of state-spaces/s4 (v2, v3, v4, example.py),
-    S4-PTD, HOPE or FreqBias, of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, a Hugging Face
-    Mamba folder. Missing settings are requested by name; what is assumed is noted. Nothing in it is
+    S4-PTD, HOPE or FreqBias, of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, of Mamba or
+    Mamba-2. Missing settings are requested by name; what is assumed is noted. Nothing in it is
     executed.
 
     \b
