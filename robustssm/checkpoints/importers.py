@@ -10,6 +10,7 @@ from robustssm.checkpoints import dss, lru, mamba, s5, s5_pytorch, state_spaces
 from robustssm.checkpoints.cards import STORED_ACCURACY
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import Checkpoint, is_native, load_checkpoint, unknown_checkpoint
+from robustssm.checkpoints.overrides import own_code
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.file_formats import Contents, read_contents
 from robustssm.file_formats.wrappers import one_network
@@ -56,8 +57,7 @@ def importer_of(contents: Contents) -> Importer:
     raise RejectedInputError(
         f"checkpoint {contents.path}: a {contents.container} file with {len(contents.tensors)} "
         f"tensors ({names}, ...) in no layout that is known "
-        f"({', '.join(IMPORTERS)}); load it by your own code, as in "
-        f"name=module.py:function@{contents.path.name}{''.join(broken)}"
+        f"({', '.join(IMPORTERS)}); {own_code(contents.path)}{''.join(broken)}"
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustssm.checkpoints.imported import Imported, sequence_network
-from robustssm.checkpoints.mamba_config import OWN_CODE, SOURCES, Said
+from robustssm.checkpoints.mamba_config import SOURCES, Said
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.frames import JACOBIAN, JACOBIAN_NOTE
 from robustssm.checkpoints.state_spaces.layers import Layer
@@ -42,7 +42,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     w = Weights(contents.tensors, contents.path)
     if _S6 in w:
         return _s6(w, given)
-    said = Said(contents.options, given.who, w)
+    said = Said(contents.options, given, w)
     body = w.scope("" if _FIRST in w else _BACKBONE)
     named = "embedding.weight" if "embedding.weight" in body else "embeddings.weight"
     kind = _kind(body.scope("layers.0.mixer."), said, given, named == "embeddings.weight")
@@ -219,7 +219,7 @@ def _head(body: Weights, w: Weights, said: Said, given: Overrides, named: str) -
         raise UsageError(
             f"{given.who}: is a backbone without a head ({_HEAD} or {_SCORE}), so that it has no "
             f"class scores; --set {_TIED}=true takes its embeddings as the head, or, with a head "
-            f"of your own, {OWN_CODE}"
+            f"of your own, {given.own_code}"
         )
     known = all(told.values()) if told and body.prefix else None
     default = True if said.kind in ("mamba", "falcon_mamba") else None

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 
-OWN_CODE = "load it by your own code, as in name=module.py:function@weights"
 # What transformers calls the networks that are known here, and what they are.
 SOURCES = {"mamba": "Mamba", "mamba2": "Mamba-2", "falcon_mamba": "FalconMamba"}
 # What sizes and switches are called by transformers and by state-spaces/mamba.
@@ -35,7 +35,7 @@ _CFG = {
 class Said:
     """What a config.json says, by the names of both code bases; nothing where there is none."""
 
-    def __init__(self, options: Mapping[str, Any], who: str, w: Weights) -> None:
+    def __init__(self, options: Mapping[str, Any], given: Overrides, w: Weights) -> None:
         cfg = options.get("ssm_cfg") or {}
         w.require(isinstance(cfg, dict), f"config.json says ssm_cfg = {cfg!r:.80}")
         self._w, self._options = w, {**options, **cfg}
@@ -53,7 +53,9 @@ class Said:
         odd += [*([] if silu else ["hidden_act"]), *sorted(cfg.keys() - _CFG)]
         if odd:
             shown = ", ".join(f"{key:.40} is {self._options.get(key)!r:.40}" for key in odd)
-            raise UsageError(f"{who}: {shown} in config.json, which is not supported; {OWN_CODE}")
+            raise UsageError(
+                f"{given.who}: {shown} in config.json, which is not supported; {given.own_code}"
+            )
 
     def get(self, *names: str, kind: type, default: Any = None) -> Any:
         """Return what stands under the first of the names that is there; it has that type."""

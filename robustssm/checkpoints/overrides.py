@@ -6,6 +6,7 @@ everything that is needed. What the file itself says must not be contradicted.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from robustssm.errors import UsageError
@@ -14,6 +15,12 @@ from robustssm.plain_text import number
 T = TypeVar("T")
 
 _FLAGS = {"true": True, "false": False}
+
+
+def own_code(path: object) -> str:
+    """Return the way out that there always is, for the weights at `path`."""
+    name = Path(str(path)).name or "weights"
+    return f"load it by your own code, as in name=module.py:function@{name}"
 
 
 class Overrides:
@@ -36,6 +43,7 @@ class Overrides:
     ) -> None:
         self._given = dict(given)
         self.who = f"checkpoint {path}: {importer}" if str(path) else importer
+        self.own_code = own_code(path)
         self.assumed: dict[str, object] = {}
         self._asked: set[str] = set()
         self._missing: dict[str, str] = {}

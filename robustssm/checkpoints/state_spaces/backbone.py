@@ -14,7 +14,7 @@ from torch import Tensor
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.ends import named, read_decoder, read_encoder, table
 from robustssm.checkpoints.state_spaces.layers import Layer, LayerReader
-from robustssm.checkpoints.state_spaces.options import FACTORY, Options
+from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 
@@ -80,7 +80,8 @@ class BackboneReader:
         outputs = [layer.output for layer in parts.layers]
         if any(one.d != d for one in parts.layers) or any(out != outputs[0] for out in outputs):
             raise UsageError(
-                f"{self._overrides.who}: blocks differ in width or activation; {FACTORY}"
+                f"{self._overrides.who}: blocks differ in width or activation; "
+                f"{self._overrides.own_code}"
             )
         for i, layer in enumerate(parts.layers):
             parts.tensors |= {f"blocks.{i}.{key}": v for key, v in layer.tensors.items()}

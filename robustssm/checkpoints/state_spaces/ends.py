@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from robustssm.checkpoints.overrides import Overrides
-from robustssm.checkpoints.state_spaces.options import FACTORY, Config, Options
+from robustssm.checkpoints.state_spaces.options import Config, Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
 
@@ -133,6 +133,7 @@ def table(value: object, name: str, overrides: Overrides) -> dict[str, object]:
     """Return a hyper-parameter that is a table; UsageError if it is none."""
     if not isinstance(value, Mapping):
         raise UsageError(
-            f"{overrides.who}: hyper-parameter {name} is {value!r}, expected a table; {FACTORY}"
+            f"{overrides.who}: hyper-parameter {name} is {value!r}, expected a table; "
+            f"{overrides.own_code}"
         )
     return {str(key): one for key, one in value.items()}

@@ -142,7 +142,7 @@ class KernelReader:
         if dt.shape[1] != 1:
             raise UsageError(
                 f"{self._options.overrides.who}: dt_tie is false in a DPLR kernel, expected one "
-                "step per feature; load it by your own code, as in module.py:function@weights"
+                f"step per feature; {self._options.overrides.own_code}"
             )
         dt = dt[:, 0]
         check_stable(w, self._options, self._poles(Lambda, P, Q).real)

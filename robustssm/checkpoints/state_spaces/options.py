@@ -9,7 +9,6 @@ from robustssm.errors import UsageError
 T = TypeVar("T")
 # Hyper-parameters of a file, None if it has none.
 Config = Mapping[str, object] | None
-FACTORY = "load it by your own code, as in module.py:function"
 
 
 class Options:
@@ -106,7 +105,7 @@ class Options:
         if unknown:
             raise UsageError(
                 f"{self.overrides.who}: the {self._part} has unknown options "
-                f"{', '.join(unknown)}; {FACTORY}"
+                f"{', '.join(unknown)}; {self.overrides.own_code}"
             )
 
     def require(self, holds: bool, name: str, value: object, expected: str) -> None:
@@ -114,5 +113,5 @@ class Options:
         if not holds:
             raise UsageError(
                 f"{self.overrides.who}: {self._part} option {name} is {value!r}, expected "
-                f"{expected}; {FACTORY}"
+                f"{expected}; {self.overrides.own_code}"
             )
