@@ -54,11 +54,9 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             panel.loglog(rows["n"], rows["predicted"], **dotted)
         largest = float(group["error"].max())
         lowest = max(0.3 * float(group["error"].min()), largest * 10.0**-DECADES)
-        panel.set_ylim(lowest, 3.0 * largest)
-        panel.set_title(title(str(quantity)))
         sizes = sorted(set(group["n"]))
-        panel.set_xlabel("state size n")
-        panel.set_ylabel("error against HiPPO")
+        panel.set(ylim=(lowest, 3.0 * largest), title=title(str(quantity)))
+        panel.set(xlabel="state size n", ylabel="error against HiPPO")
         style.label_sizes(panel, sizes[:: -int(np.ceil(len(sizes) / 4))][::-1])
 
 

@@ -119,8 +119,8 @@ def draw_response(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         mark["label"] = "certified peaks (on an edge: beyond it)"
         panel.plot(peaks["omega"].clip(low, high), peaks["gain"], **mark)
         panel.axvline(spike, color="k", linewidth=0.7, linestyle=(0, (4, 2)), zorder=1.8)
-        panel.set_ylim(max(0.5 * curve["gain"].min(), 1e-5 * top), 3.0 * top)
-        panel.set_xlim(low, high)
+        lowest = max(0.5 * curve["gain"].min(), 1e-5 * top)
+        panel.set(xlim=(low, high), ylim=(lowest, 3.0 * top))
         label_powers(panel.xaxis, panel.yaxis)
         panel.set_ylabel(r"$\sigma_{max}(H(e^{i\theta}))$" if mimo else r"$|H(e^{i\theta})|$")
         panel.set_title(f"layer {layer}, {len(peaks)} {'system' if mimo else 'channels'}")
@@ -174,13 +174,12 @@ def draw_peaks(frame: pd.DataFrame, axes: Axes) -> None:
         axes.annotate(share, (1.01, position), xycoords=("axes fraction", "data"), va="center")
     axes.annotate("at spike", (1.01, -0.75), xycoords=("axes fraction", "data"), va="bottom")
     axes.axvline(1.0, color="k", linewidth=0.7, linestyle=(0, (4, 2)), zorder=1.8)
-    axes.set_xscale("log")
     finite = frame["ratio"][np.isfinite(frame["ratio"])]
-    axes.set_xlim(LOWEST_RATIO, max(4.0, 1.5 * float(finite.max())))
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    right = max(4.0, 1.5 * float(finite.max()))
+    axes.set(xscale="log", xlim=(LOWEST_RATIO, right), ylim=(len(names) - 0.4, -0.6))
     axes.set_yticks(range(len(names)), list(map(figure_label, names)))
-    label_powers(axes.xaxis)
     axes.set_xlabel("ω of the certified peak / ω of HiPPO's spike")
+    label_powers(axes.xaxis)
 
 
 def draw_all(

@@ -118,7 +118,6 @@ def draw_maps(
 
 
 def _seeds(frame: pd.DataFrame) -> str:
-    """Return the number of training seeds in words."""
     count = "/".join(map(str, sorted(frame["seeds"].unique()))) if "seeds" in frame else "the"
     return f"{count} training seed{'' if count == '1' else 's'}"
 

@@ -54,8 +54,8 @@ def draw(part: pd.DataFrame, eps_of_rank: float, upper: Axes, lower: Axes) -> di
         lower.semilogy(curve["mode"], curve["gain_median"], **line, linestyle="--")
     named["largest gain"] = Line2D([], [], color="0.3", linewidth=1.0)
     named["median gain"] = Line2D([], [], color="0.3", linewidth=1.0, linestyle="--")
-    upper.set_title(figure_label(f"{part['model'].iloc[0]}/{part['train_seed'].iloc[0]}"))
-    upper.set_ylim(-0.05, 1.0)
+    name = figure_label(f"{part['model'].iloc[0]}/{part['train_seed'].iloc[0]}")
+    upper.set(title=name, ylim=(-0.05, 1.0))
     known = [f"{curve['rho'].iloc[0]:.2f}" for _, curve in layers]
     minus = ", ".join(known).replace("nan", "-").replace("-0", "\N{MINUS SIGN}0")
     lower.set_title(f"{RHO} = {minus}")

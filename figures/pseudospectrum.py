@@ -89,19 +89,15 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             for label in panel.clabel(lines, fontsize=NOTE, fmt="%g") or ():
                 label.set_rotation(0.0)
         _overlay(panel, rows)
-        panel.set_xlim(x[0], x[-1])
-        panel.set_ylim(y[0], y[-1])
-        panel.set_aspect("equal")
+        panel.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
         panel.grid(visible=False)
         panel.locator_params(axis="x", nbins=4)
         panel.set_title(f"{name}\n{grid['accuracy'].iloc[0]}")
-        panel.set_xlabel("Re z (per unit time)")
-        panel.set_ylabel("Im z (rad per unit time)")
+        panel.set(xlabel="Re z (per unit time)", ylabel="Im z (rad per unit time)")
     _shared(frame, axes, ScalarMappable(norm, look))
 
 
 def _overlay(panel: Axes, rows: pd.DataFrame) -> None:
-    """Draw the imaginary axis, the numerical range and the eigenvalues."""
     panel.axvline(0.0, color=AXIS, linewidth=0.8, linestyle=":")
     edge = rows[rows["kind"] == "boundary"].drop_duplicates(["re", "im"])
     # A segment, that of a normal matrix, is drawn once, a closed curve to its end.
@@ -112,7 +108,6 @@ def _overlay(panel: Axes, rows: pd.DataFrame) -> None:
 
 
 def _shared(frame: pd.DataFrame, axes: Sequence[Axes], scale: ScalarMappable) -> None:
-    """Add what the panels share: caption, scale and key."""
     figure = axes[0].get_figure(root=True)
     assert isinstance(figure, Figure)
     label = r"$\log_{10}\,\sigma_{\min}(zI - M)$"

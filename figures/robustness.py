@@ -107,7 +107,6 @@ def lowest(part: pd.DataFrame) -> float:
 
 
 def _draw_curves(part: pd.DataFrame, panel: Axes, modes: Any, looks: Mapping[str, Any]) -> None:
-    """Draw one strength as lines over the modes."""
     clean = modes[0] - 0.04 * (modes[-1] - modes[0])
     step = 0.012 * (modes[-1] - modes[0])
     for number, (model, line) in enumerate(looks.items()):
@@ -138,7 +137,6 @@ def _label_spikes(panel: Axes, modes: Any, spikes: Mapping[float, float]) -> Non
 
 
 def _over(length: float) -> Callable[[Any], Any]:
-    """Return k -> k / length, for numbers and arrays."""
     return lambda k: np.asarray(k) / length
 
 

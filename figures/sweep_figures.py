@@ -110,5 +110,4 @@ def _recorded(folder: Path) -> tuple[str, list[str]]:
 
 
 def _record(folder: Path, digest: str, names: Collection[str]) -> None:
-    """Write what the figures in a folder were drawn from, and their names."""
     write_atomically(folder / DRAWN, "\n".join([digest, *sorted(names)]).encode())

@@ -80,9 +80,8 @@ def draw(
             _image(panel, x, task.image)
         else:
             panel.plot(x[: row["steps"]], linewidth=0.7)
-            panel.set_xlim(0, max(task.length - 1, 1))
+            panel.set(xlim=(0, max(task.length - 1, 1)), xlabel="step")
             panel.tick_params(length=2, pad=1)
-            panel.set_xlabel("step")
 
 
 def _image(panel: Axes, x: npt.NDArray[Any], image: tuple[int, int]) -> None:

@@ -19,7 +19,6 @@ from robustssm.attacks import Budget, Perturbation
 from robustssm.attacks.base import input_site
 from robustssm.errors import UsageError, require
 from robustssm.figures.style import Look, footnote, new_figure, save, style
-from robustssm.plain_text import figure_label
 from robustssm.tasks import Task
 from robustssm.typing import FloatArray
 
@@ -123,9 +122,7 @@ def draw_time_frequency(spectra: ShortTimeSpectra, folder: Path, about: str) -> 
         for (name, power), panel in zip(spectra.powers.items(), axes, strict=True):
             level = 10.0 * np.log10(np.maximum(power / reference, 10.0 ** (-_RANGE / 10.0)))
             mesh = panel.pcolormesh(spectra.steps, spectra.cycles, level, rasterized=True, **shades)
-            title = "what was added" if name == "added" else name
-            panel.set_title(figure_label(title))
-            panel.set_xlabel("step")
+            panel.set(title="what was added" if name == "added" else name, xlabel="step")
         axes[0].set_ylabel("cycles per step")
         figure.colorbar(mesh, ax=axes, label="dB", pad=0.01)
         footnote(figure, caption)

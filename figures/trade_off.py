@@ -67,9 +67,8 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     for panel, n in zip(axes, sizes, strict=True):
         rows = frame[frame["n"] == n]
         _panel(panel, rows)
-        panel.set_title(f"n = {n}")
-        panel.set_xlabel("κ(V)")
-        panel.set_xlim(0.7 * kappa.min(), 2.0 * kappa.max())
+        limits = (0.7 * kappa.min(), 2.0 * kappa.max())
+        panel.set(title=f"n = {n}", xlabel="κ(V)", xlim=limits)
         if len(error):
             panel.set_ylim(0.4 * error.min(), 8.0 * error.max())
         label_powers(panel.xaxis, panel.yaxis)

@@ -87,8 +87,7 @@ def _draw_curves(frame: pd.DataFrame, axes: Axes, column: str) -> None:
     low, high = frame["grid_points"].min(), frame["grid_points"].max()
     grid = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     style.label_powers(axes.xaxis, axes.yaxis)
-    axes.set_xlim(LOWEST, float(frame["omega"].max()))
-    axes.set_xlabel(style.OMEGA)
+    axes.set(xlim=(LOWEST, float(frame["omega"].max())), xlabel=style.OMEGA)
     axes.axvline(n * n / np.pi, color="0.4", linewidth=0.6, zorder=1.5)
     beside: style.Look = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
     axes.annotate("n²/π", (n * n / np.pi, 0.99), (3, 0), color="0.3", va="top", **beside)
@@ -124,7 +123,6 @@ def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
 
 
 def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, style.Look]]:
-    """Return system, label, rows and look, in the order of the frame."""
     return [
         (str(system), str(rows["label"].iloc[0]), rows, chosen)
         for chosen, (system, rows) in zip(

@@ -19,8 +19,7 @@ def draw_errors(frame: pd.DataFrame, axes: Axes) -> None:
         marker = MARKERS[number % len(MARKERS)]
         axes.loglog(rows["n"], rows["relative"], marker=marker, label=str(name))
     label_sizes(axes, sorted(frame["n"].unique()))
-    axes.set_xlabel("state size n")
-    axes.set_ylabel("|y_Diag - y_DPLR|₂ / |y_DPLR|₂")
+    axes.set(xlabel="state size n", ylabel="|y_Diag - y_DPLR|₂ / |y_DPLR|₂")
     axes.set_title(
         f"Output error of the diagonal system, readout {frame['readout'].iloc[0]}\n"
         "modes under the window exp(-t); spike: the mode at ω₁(n)"
@@ -34,8 +33,7 @@ def draw_outputs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.plot(rows["t"], rows["diag"], **line)
         panel.plot(rows["t"], rows["hippo"], color="black", linestyle="--", label="DPLR (HiPPO)")
         panel.set_title(f"{name}, n = {rows['n'].iloc[0]}, readout {rows['readout'].iloc[0]}")
-        panel.set_xlabel("t (the system's own time)")
-        panel.set_ylabel("y(t)")
+        panel.set(xlabel="t (the system's own time)", ylabel="y(t)")
 
 
 def drawn(tables: Tables) -> Drawings:

@@ -34,8 +34,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     middle = frame[(frame["n"] == n) & (frame["method"] == "rank1")]
     scale = float((middle["kappa"] * middle["relative_norm"]).median())
     left.loglog(ends, scale / ends, color="0.6", linestyle=":", label="slope -1")
-    left.set_xlabel("|E|₂ / |A|₂")
-    left.set_ylabel("κ(V), unit eigenvectors")
+    left.set(xlabel="|E|₂ / |A|₂", ylabel="κ(V), unit eigenvectors")
     left.set_title(f"n = {n}; unstable ones included")
     dashes = ("-", "--")
     seen: dict[str, int] = {}

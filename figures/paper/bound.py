@@ -31,8 +31,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.minorticks_off()
         label_powers(panel.xaxis, panel.yaxis)
         panel.set_title(f"n = {n}, worst unit readout, HiPPO's B")
-        panel.set_xlabel("|E|₂")
-        panel.set_ylabel("sup |x_E - x|₂ / |B|")
+        panel.set(xlabel="|E|₂", ylabel="sup |x_E - x|₂ / |B|")
 
 
 def drawn(tables: Tables) -> Drawings:

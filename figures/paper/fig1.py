@@ -72,11 +72,9 @@ def draw(frame: pd.DataFrame, zoom: pd.DataFrame, axes: Sequence[Axes]) -> None:
             right.plot(coarse["offset"], coarse["magnitude"], "kx", zorder=5, markersize=4)
     readout = frame["readout"].iloc[0]
     label_powers(left.xaxis, left.yaxis)
-    left.set_xlabel(OMEGA)
-    left.set_ylabel("|G(iω)|")
+    left.set(xlabel=OMEGA, ylabel="|G(iω)|")
     left.set_title(f"|G_Diag| (colours), readout {readout}; spikes resolved")
-    right.set_xlabel("ω - ω₁ (rad per unit time)")
-    right.set_ylim(bottom=0.0)
+    right.set(xlabel="ω - ω₁ (rad per unit time)", ylim=(0.0, None))
     right.set_title("Last spike, ω₁ ≈ n²/π; crosses: log grid, n ≥ 64")
 
 

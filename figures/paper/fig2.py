@@ -73,10 +73,7 @@ def ranges(axes: Axes, facts: pd.Series, title: str, ylabel: str) -> None:
     if np.isfinite(facts["spike"]):
         mark: Look = {"color": "black", "linewidth": 0.8, "linestyle": ":"}
         axes.axvline(facts["spike"], label=f"last spike of S4D, {facts['spike']:.2f}", **mark)
-    axes.set_xlim(0.0, facts["s_test"])
-    axes.set_xlabel(FREQUENCY)
-    axes.set_ylabel(ylabel)
-    axes.set_title(title)
+    axes.set(xlim=(0.0, facts["s_test"]), xlabel=FREQUENCY, ylabel=ylabel, title=title)
 
 
 def ratio(axes: Axes, frame: pd.DataFrame, facts: pd.Series, title: str) -> None:

@@ -50,10 +50,8 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         panel.axhline(float(rows["chance"].iloc[0]), color="0.5", linewidth=0.9, linestyle=":")
         eps = CLEAN if condition == CLEAN else f"eps = {rows['eps'].iloc[0]:g}"
         panel.set_title(f"{family(str(rows['init'].iloc[0]))}: {eps}")
-        panel.set_xlabel("epochs of training")
-        panel.set_ylabel("test accuracy")
-        panel.set_ylim(0.0, 1.0)
-        panel.set_xlim(0, int(frame["epoch"].max()))
+        panel.set(xlabel="epochs of training", ylabel="test accuracy")
+        panel.set(xlim=(0, int(frame["epoch"].max())), ylim=(0.0, 1.0))
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 

@@ -68,8 +68,7 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         if len(unstable):
             low = np.full(len(unstable), 0.02)
             panel.plot(unstable["relative_norm"], low, label="unstable, not trained", **CROSS)
-        panel.set_ylim(0.0, 1.0)
-        panel.set_ylabel("test accuracy")
+        panel.set(ylim=(0.0, 1.0), ylabel="test accuracy")
         contaminated = f"contaminated, {rows['condition'].iloc[0].replace('eps ', 'eps = ')}"
         panel.set_title(CLEAN if condition == CLEAN else contaminated)
     first = frame.drop_duplicates(["method", "parameter"])
@@ -83,13 +82,10 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     anchor = first[first["method"] == "rank1"]
     scale = float(np.median(anchor["kappa"] * anchor["relative_norm"])) if len(anchor) else 1.0
     last.plot(norms, scale / norms, color="0.6", linestyle=":", label="slope -1")
-    last.set_yscale("log")
-    last.set_ylabel("κ(V)")
-    last.set_title("conditioning")
+    last.set(yscale="log", ylabel="κ(V)", title="conditioning")
     for panel in axes:
-        panel.set_xscale("log")
+        panel.set(xscale="log", xlabel="|E|₂ / |A|₂")
         panel.axvspan(*BEST, color="0.93", zorder=0)
-        panel.set_xlabel("|E|₂ / |A|₂")
         panel.minorticks_off()
     label_powers(*(panel.xaxis for panel in axes), last.yaxis)
 

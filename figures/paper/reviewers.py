@@ -61,11 +61,8 @@ def draw_sweep(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
                     mean_with_bars(panel, rows, "omega", look(str(name)), label=str(name))
             for peak in peaks:
                 panel.axvline(peak, color="0.7", linewidth=0.6, zorder=1.0)
-            panel.set_xscale("log")
-            panel.set_ylim(0.0, 1.0)
+            panel.set(xscale="log", ylim=(0.0, 1.0), xlabel=OMEGA, ylabel="test accuracy")
             panel.set_title(f"{kin.upper()} and PTD, eps = {eps:g}")
-            panel.set_xlabel(OMEGA)
-            panel.set_ylabel("test accuracy")
             label_powers(panel.xaxis)
 
 
@@ -82,11 +79,8 @@ def draw_pairs(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             said = part[part["says"] != 0]
             panel.plot(said["omega"], said["difference"], "D", color=color, markersize=4.0)
         panel.axhline(0.0, color="0.3", linewidth=0.7)
-        panel.set_xscale("log")
-        panel.set_ylim(-1.0, 1.0)
+        panel.set(xscale="log", ylim=(-1.0, 1.0), xlabel=OMEGA, ylabel="accuracy, difference")
         panel.set_title(f"{a} minus {b}")
-        panel.set_xlabel(OMEGA)
-        panel.set_ylabel("accuracy, difference")
         label_powers(panel.xaxis)
 
 
@@ -105,9 +99,7 @@ def draw_poles(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     titles = ("shift of its frequency", "distance moved, mean", "channels within 1/2")
     units = ("rad per unit time", "rad per unit time", "share of channels")
     for panel, title, unit in zip(axes, titles, units, strict=True):
-        panel.set_title(title)
-        panel.set_ylabel(unit)
-        panel.set_xlabel("epochs of training")
+        panel.set(title=title, ylabel=unit, xlabel="epochs of training")
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes[2].set_ylim(-0.03, 1.03)
 
@@ -125,13 +117,10 @@ def draw_energy(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         for name, rows in part.groupby("model", sort=False):
             rows = rows.sort_values("amplitude")
             mean_with_bars(panel, rows, "amplitude", look(str(name)), label=str(name))
-        panel.set_xscale("log")
+        panel.set(xscale="log", ylim=(0.0, 1.0), title=title, xlabel="eps; rms is 0.41 eps")
         panel.minorticks_off()
         amplitudes = sorted(part["amplitude"].unique())
         panel.set_xticks(amplitudes, [f"{eps:g}" for eps in amplitudes])
-        panel.set_ylim(0.0, 1.0)
-        panel.set_title(title)
-        panel.set_xlabel("eps; rms is 0.41 eps")
     axes[0].set_ylabel("test accuracy")
 
 

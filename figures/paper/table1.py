@@ -22,12 +22,10 @@ def drawn(tables: Tables) -> Drawings:
         y = rows["model"].map(place)
         panel.plot(rows["published"], y, "o", mfc="white", mec=GREY, markersize=4.5)
         panel.plot(rows["measured"], y, "o", color=BLUE, markersize=4.5)
-        panel.set_title(task)
         grid = panel.get_subplotspec()
         first = grid is not None and grid.is_first_col()
         panel.set_yticks(range(len(models)), models if first else [])
-        panel.set_ylim(-0.6, len(models) - 0.4)
-        panel.set_xlabel("accuracy (%)")
+        panel.set(title=task, xlabel="accuracy (%)", ylim=(-0.6, len(models) - 0.4))
     handles = [
         Line2D([], [], linestyle="", marker="o", mfc="white", mec=GREY),
         Line2D([], [], linestyle="", marker="o", color=BLUE),
