@@ -87,7 +87,6 @@ def _plain(value: Any) -> Any:
 
 
 def _spelled(kind: Any) -> str:
-    """Return a declared type in words."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (tuple, Sequence):
         return "a list such as (3, 7)" if parts[0] in (int, float) else "a list"

@@ -94,7 +94,6 @@ class Commands(SectionedGroup):
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    """Print the versions and end."""
     if wanted and not ctx.resilient_parsing:
         click.echo("\n".join(versions()))
         ctx.exit()

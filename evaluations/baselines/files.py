@@ -160,7 +160,6 @@ def _parts(condition: Condition) -> dict[str, Any]:
 
 
 def _condition(entry: dict[str, Any]) -> Condition:
-    """Return the condition of an entry that `_parts` wrote."""
     ends = (float(entry.get("low", -math.inf)), float(entry.get("high", math.inf)))
     clip = str(entry.get("clip", "none"))
     text = clip if clip == "none" else f"{clip} {ends[0]!r}..{ends[1]!r}"

@@ -107,7 +107,6 @@ def _rows(conditions: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def _check_runs(runs: Sequence[RunDirectory]) -> None:
-    """Raise UsageError, naming what differs, if runs have other samples or other noise."""
     first = _fingerprint(runs[0])
     for run in runs[1:]:
         other = _fingerprint(run)

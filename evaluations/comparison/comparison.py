@@ -97,7 +97,6 @@ def seed_pairs(members: Sequence[tuple[str, int]], reference: str) -> list[tuple
 def _of_grid(
     quantities: CurveQuantities, resamples: int
 ) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
-    """Return the rows of one noise, and the differences by mode of each pair."""
     grid, names, pairs = quantities.grid, quantities.names, quantities.pairs
     resampled = paired_bootstrap(quantities.rows(), quantities.of, resamples)
     by_draw = quantities.by_draw()

@@ -102,7 +102,6 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def _off_curve(grid: StrengthGrid) -> list[str]:
-    """Return what is said of strengths without a logarithm, and of grids without a curve."""
     off = grid.eps[~grid.on_curve]
     none = grid.log_eps() is None
     if not len(off):

@@ -139,7 +139,6 @@ def _beyond(value: float, censored: str, unit: str) -> tuple[float, float]:
 
 
 def _shown(low: float, high: float, unit: str) -> str:
-    """Return a value, or what is known of it, in words."""
     if np.isnan(low):
         return "undefined"
     if low == high:

@@ -23,7 +23,6 @@ _SAMPLES = 2
 
 
 def _layers(setting: Setting) -> dict[str, Sequence[SSMLayer]]:
-    """Return the layers of every bundled initialisation, and of the models under test."""
     layers: dict[str, Sequence[SSMLayer]] = {
         name: load_checkpoint(zoo_path(name, 0)).network.ssm_layers() for name in NAMES
     }
@@ -101,7 +100,6 @@ def kernels(setting: Setting, subject: Subject) -> Finding:
 
 
 def _unread(subject: Subject) -> Finding:
-    """Return that no layer says what system it is."""
     why = "no layer has a state_space() that returns (A, B, C, D, dt)"
     return Finding("what is known of the layers' systems", "", None, None, why, NOT_AVAILABLE)
 

@@ -56,7 +56,6 @@ def write_samples(state: Inspection, output: Path) -> int:
 
 
 def _flush(writer: pq.ParquetWriter, waiting: list[pa.Table]) -> int:
-    """Write the tables that wait as one row group; return its rows."""
     rows = sum(len(table) for table in waiting)
     if rows:
         writer.write_table(pa.concat_tables(waiting), row_group_size=rows)
@@ -67,7 +66,6 @@ def _flush(writer: pq.ParquetWriter, waiting: list[pa.Table]) -> int:
 def _cell_table(
     state: Inspection, cell: dict[str, Any], words: dict[str, pa.Array], schema: pa.Schema
 ) -> pa.Table:
-    """Return a cell's rows with what names it, in the columns of `schema`."""
     rows = state.run.rows(cell["cell"]).sort_values("sample_id", kind="stable")
     found = {}
     for name, dictionary in words.items():

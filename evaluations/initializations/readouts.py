@@ -62,7 +62,6 @@ def read_readout(text: str, n: int) -> FloatArray:
 
 
 def _listed(text: str, n: int) -> FloatArray:
-    """Return the numbers of `text`, padded with zeros to n."""
     try:
         numbers = np.array([number(part) for part in text.split(",")])
     except ValueError:

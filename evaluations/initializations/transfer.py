@@ -150,7 +150,6 @@ class TransferResult:
 
     @property
     def _exact(self) -> list[str]:
-        """The systems that are HiPPO itself."""
         return [k for k, m in self.systems.items() if is_hippo(m.response)]
 
     def _drawn(self) -> dict[str, str]:
@@ -231,7 +230,6 @@ def transfer(
 
 
 def _system(name: Name) -> Name:
-    """Return the name under which `name`'s system is computed."""
     base = _SAME.get(name.base, name.base)
     if base == HIPPO:
         return Name(HIPPO)
@@ -240,7 +238,6 @@ def _system(name: Name) -> Name:
 
 
 def _measure(name: Name, C: FloatArray) -> Measure:
-    """Return the errors and the diagonalisation's quality of one system."""
     n = len(C)
     system = response(name, C)
     errors = sup_error(system), output_error(system, "impulse"), output_error(system, "exp")

@@ -53,7 +53,6 @@ def _path(folder: Path, model: str, steps: str, seed: int) -> Path:
 
 
 def _trained(model: str, steps: str, seed: int, settings: Settings, folder: Path) -> None:
-    """Train one network and write its predictions, unless they are there."""
     path = _path(folder, model, steps, seed)
     if path.exists():
         return

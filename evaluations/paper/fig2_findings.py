@@ -27,7 +27,6 @@ ERRORS = {"rms_ratio": "A^/A - 1", "rms_s": "s^ - s"}
 
 
 def _mean(values: Iterable[float], digits: int = 3) -> str:
-    """Return the mean over seeds with Student's 95% interval, as text."""
     array = np.asarray(list(values), dtype=np.float64)
     low, high = student(array)
     interval = f" [{low:.{digits}g}, {high:.{digits}g}]" if np.isfinite(low) else ""
@@ -35,7 +34,6 @@ def _mean(values: Iterable[float], digits: int = 3) -> str:
 
 
 def _each(values: Iterable[float]) -> str:
-    """Return the values of the seeds one by one, as text."""
     return ", ".join("none" if np.isinf(value) else f"{value:.3g}" for value in values)
 
 

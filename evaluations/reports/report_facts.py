@@ -214,7 +214,6 @@ def unknown(state: Inspection) -> list[str]:
 
 
 def _missing(state: Inspection) -> list[str]:
-    """Return one line per model, noise and strength with missing cells."""
     if not state.missing:
         return []
     plan = state.run.plan()

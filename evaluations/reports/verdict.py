@@ -119,14 +119,12 @@ def _rows_of(frame: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _words(chosen: Mapping[str, Any]) -> str:
-    """Return a condition in words, without its modes."""
     name = noise_name(str(chosen["noise"]), str(chosen.get("clip", "")))
     place = f" at {chosen['inject']}" if chosen.get("inject") else ""
     return f"{name}{place}, eps {chosen['eps']:g} {chosen['eps_unit']}"
 
 
 def _paired(tables: Tables, chosen: Mapping[str, Any], planned: pd.DataFrame) -> list[Part]:
-    """Return the paired tests of a condition, or why there are none."""
     if why := no_pairs(planned, tables):
         return [why]
     table = pairs(_rows_of(tables.tests, chosen))
@@ -138,7 +136,6 @@ def _paired(tables: Tables, chosen: Mapping[str, Any], planned: pd.DataFrame) ->
 def _gaps(
     without: Sequence[Mapping[str, Any]], wanted: pd.DataFrame, known: pd.DataFrame
 ) -> list[Part]:
-    """Return what of the plan has no accuracy, in sentences."""
     lines = []
     if without:
         named = "; ".join(_words(chosen) for chosen in without[:_NAMED])

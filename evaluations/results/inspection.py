@@ -75,7 +75,6 @@ class Inspection(RunState):
 
 
 def _with_output(argv: list[str], output: Path) -> list[str]:
-    """Return a sweep's arguments with this output directory."""
     kept: list[str] = []
     words = iter(argv)
     for word in words:
@@ -133,7 +132,6 @@ def _planned(run: RunDirectory, damaged: dict[str, str]) -> tuple[str, ...]:
 
 
 def _unreadable(run: RunDirectory, cells: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield cells whose rows cannot be what a sweep wrote, and why."""
     for cell in cells:
         try:
             rows = run.rows(cell)

@@ -174,7 +174,6 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
 
 
 def _wide(group: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return a column of a group as modes by training seeds, both ascending."""
     once = group.drop_duplicates(["mode", "train_seed"])
     return once.pivot(index="mode", columns="train_seed", values=column)  # noqa: PD010 (quicker)
 

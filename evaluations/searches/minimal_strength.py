@@ -124,7 +124,6 @@ class MinimalEps:
         )
 
     def _success(self, target: Target, inject: str, rows: Tensor, eps: float) -> Tensor:
-        """Return whether eps breaks each of the samples `rows`, (rows,)."""
         target = replace(target.select(rows), budget=Budget(eps, self.unit))
         attacker, victim = self.attacker, target.victim
         if isinstance(attacker, Adversary):

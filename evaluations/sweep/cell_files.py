@@ -118,7 +118,6 @@ def table(data: bytes, cell_id: str, columns: Sequence[str] | None = None) -> pa
 
 
 def _check_columns(schema: pa.Schema) -> None:
-    """Raise ValueError if the columns of a file are not those of a cell."""
     names = schema.names
     strange = sorted({*names} - {*COLUMNS})
     if strange or len({*names}) < len(names):

@@ -153,7 +153,6 @@ def _client(address: str, stack: ExitStack) -> "Client":
 
 
 def _check_versions(client: "Client") -> None:
-    """Raise ClusterError if workers compute with other versions than this process has."""
     mine = versions()
     for worker, theirs in client.run(versions).items():
         other = [f"{k} {theirs.get(k)}, here {v}" for k, v in mine.items() if theirs.get(k) != v]

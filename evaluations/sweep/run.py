@@ -147,7 +147,6 @@ def run_sweep(
 def _computed(
     plan: Plan, run: RunDirectory, state: RunState, execution: Execution, watcher: Watcher
 ) -> Swept:
-    """Compute what is missing, and what failed if it is to be tried again."""
     missing = (plan.unique[cell] for cell in state.to_compute(execution.retry_failed))
     # Those of a model together, so that a worker loads it once.
     place = {model.content_hash: k for k, model in enumerate(plan.models)}

@@ -200,7 +200,6 @@ def peak_gain(
 
 
 def _of_poles(p: Array, r: Array, D: Array, dt: float | None, rtol: float) -> Bracket:
-    """Return the bracket of poles and residues (m,), of s or of z."""
     if p.ndim != 1 or p.shape != r.shape or D.size != 1:
         raise UsageError(
             f"peak gain: poles {p.shape}, residues {r.shape}, D {D.shape}; expected as many "
@@ -221,7 +220,6 @@ def _of_poles(p: Array, r: Array, D: Array, dt: float | None, rtol: float) -> Br
 
 
 def _of_matrices(arrays: Mapping[str, Array], D: Array, dt: float | None, rtol: float) -> Bracket:
-    """Return the bracket of matrices, continuous or discrete."""
     if any(X.imag.any() for X in (*arrays.values(), D)):
         raise UsageError("peak gain: is no real system; give poles and residues of a complex one")
     A, B, C, D = (np.atleast_1d(X.real) for X in (*arrays.values(), D))
@@ -242,7 +240,6 @@ def _of_matrices(arrays: Mapping[str, Array], D: Array, dt: float | None, rtol: 
 
 
 def _check_inside(poles: Array) -> None:
-    """Raise StabilityError unless the poles of a discrete system lie inside the unit circle."""
     largest = float(np.abs(poles).max())
     if largest >= 1.0:
         raise StabilityError(

@@ -188,7 +188,6 @@ def _fail(found: "list[Check]") -> None:
 
 
 def _show(found: "list[Check]", baseline: "Baseline", path: str, style: str) -> None:
-    """Print checks on stdout, as `style` says."""
     import pandas as pd
 
     data = baseline.data
@@ -241,7 +240,6 @@ def _telling(check: "Check") -> "DataFrame":
 
 
 def _with_unit(name: str) -> Callable[[dict[str, Any]], str]:
-    """Return the text of a number and its unit, empty if it has none."""
     return lambda row: f"{row[name]:g} {row[f'{name}_unit']}" if row[f"{name}_unit"] else ""
 
 

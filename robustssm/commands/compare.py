@@ -101,7 +101,6 @@ def _some(lines: Sequence[str]) -> str:
 
 
 def _show(comparison: "Comparison", runs: list[str], style: str, full: bool) -> None:
-    """Print a comparison on stdout, as `style` says."""
     from robustssm.evaluations.comparison.notes import caveats, notes
 
     lines = notes(comparison)

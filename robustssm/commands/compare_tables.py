@@ -115,7 +115,6 @@ def tables(
 
 
 def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":
-    """Return the rows of one noise."""
     from robustssm.evaluations.comparison.strength_grid import NOISE
 
     if table.empty:
@@ -143,7 +142,6 @@ def _seed(row: dict[str, Any]) -> str:
 
 
 def _strengths_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of the accuracy at each eps; a single mode needs no worst."""
     worst = bool((models["quantity"] == "acc_worst_over_modes").any())
     columns = ["model", "seed", "eps", "mean over modes" if worst else "accuracy", "of"]
     columns += ["worst (naive)", "worst, cross-fitted", "chosen"] if worst else []
@@ -161,7 +159,6 @@ def _strengths_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
 
 
 def _curves_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of the quantities of whole curves."""
     shown = [name for name in _CURVES if (models["quantity"] == name).any()]
     rows = []
     whole = models[models["eps"].isna()]
@@ -172,7 +169,6 @@ def _curves_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
 
 
 def _components_table(components: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of what the accuracies vary with, one row per model and eps."""
     rows: dict[tuple[Any, ...], list[str]] = {}
     for row in components.to_dict("records"):
         name = f"{row['model']} - {row['reference']}" if row["reference"] else row["model"]
@@ -190,7 +186,6 @@ def _components_table(components: "DataFrame") -> tuple[list[str], list[list[str
 
 
 def _pairs_table(differences: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of model minus reference."""
     rows = []
     for (model, _, eps), group in _groups(differences, ["model", "train_seed", "eps"]):
         for name, row in group.items():
@@ -202,7 +197,6 @@ def _pairs_table(differences: "DataFrame") -> tuple[list[str], list[list[str]]]:
 
 
 def _modes_table(modes: "DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of the modes at which two models differ, per seed and over all."""
     from robustssm.evaluations.reports.report_rows import numbers
 
     rows = []

@@ -118,7 +118,6 @@ def with_config(command: Any) -> Any:
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:
-    """Return a command's options by their long names, without dashes before them."""
     return {
         spelling.removeprefix("--"): option
         for option in command.params
@@ -159,7 +158,6 @@ def _labels(value: Any, path: Path, problems: list[str]) -> list[str]:
 
 
 def _value(option: click.Option, value: Any, folder: Path) -> Any:
-    """Return a key's value as click takes it; UsageError says what was expected."""
     if option.is_flag:
         if not isinstance(value, bool):
             raise UsageError("expected true or false")
@@ -216,5 +214,4 @@ def _anchored(text: str, folder: Path) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Return a value for a message, much as TOML spells it."""
     return json.dumps(value, default=str, ensure_ascii=False)

@@ -167,7 +167,6 @@ def ls_runs(ctx: click.Context, folder: Path, style: str) -> None:
 
 
 def _run(path: Path) -> dict[str, Any]:
-    """Return the row of a run, whatever its manifest holds."""
     from robustssm.evaluations.results.inspection import disk_bytes, inspect, model_names
 
     row: dict[str, Any] = {"run": str(path), "state": "unreadable", "task": None, "noises": ""}
@@ -185,7 +184,6 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _in_words(row: Mapping[str, Any]) -> str:
-    """Return a run in two lines, for a terminal of any width."""
     trouble = [f"{row[name]} {name}" for name in ("failed", "missing") if row[name]]
     partial = [f"PARTIAL: first {row['partial']} samples"] if row["partial"] else []
     how_far = [row["state"], f"{row['done']} of {row['cells']} cells", *trouble, *partial]

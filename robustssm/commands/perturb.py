@@ -72,7 +72,6 @@ def perturb(
 
 
 def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) -> None:
-    """Draw the short-time spectra of a sample under a perturbation."""
     from robustssm.attacks import parse_perturbation
     from robustssm.figures.time_frequency import draw_time_frequency, short_time_spectra
     from robustssm.tasks import load_task
@@ -93,7 +92,6 @@ def _apply(
     output: Path | None,
     asked: SharedOptions,
 ) -> None:
-    """Perturb a split, print what was delivered, and save it if `output` names a file."""
     import json
     import math
     from dataclasses import replace

@@ -21,7 +21,6 @@ class Advance(Protocol):
 
 
 def _shown_as(mode: str) -> str:
-    """Return how progress is shown: `auto` is a bar on a terminal, else plain."""
     if asked("quiet"):
         return "none"
     return mode if mode != "auto" else "bar" if sys.stderr.isatty() else "plain"

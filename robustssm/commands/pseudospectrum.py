@@ -91,7 +91,6 @@ def pseudospectrum(
 
 
 def _numbers(text: str, option: str, count: int) -> tuple[float, ...]:
-    """Return `count` numbers with commas between them; raise UsageError if they are not."""
     expected = {2: "RE,IM", 4: "low, whole or LEFT,RIGHT,BOTTOM,TOP"}[count]
     try:
         numbers = tuple(float(part) for part in text.split(","))
@@ -103,7 +102,6 @@ def _numbers(text: str, option: str, count: int) -> tuple[float, ...]:
 
 
 def _grid(text: str) -> tuple[int, int]:
-    """Return the columns and rows of `100x100` or `100`; raise UsageError if it is neither."""
     parts = text.lower().split("x")
     fits = len(parts) <= 2 and all(is_count(part.strip()) for part in parts)
     require(fits, "pseudospectrum: --grid", text, "100x100 or one number")

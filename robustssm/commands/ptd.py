@@ -144,7 +144,6 @@ def _inspect(path: Path, readouts: str, style: str) -> None:
 
 
 def _show(made: "Diagonalization", readouts: str, style: str, output: Path | None) -> None:
-    """Print the report of an initialisation and save it, if a name is given."""
     from dataclasses import asdict
 
     from robustssm.evaluations.initializations.readouts import read_readout
@@ -164,7 +163,6 @@ def _show(made: "Diagonalization", readouts: str, style: str, output: Path | Non
 
 
 def _rows(result: "Report") -> list[list[str]]:
-    """Return quantity, value, note."""
     rows = [
         ["kappa(V)", f"{result.kappa:.6g}", "2-norm, unit eigenvectors"],
         ["|E|", f"{result.norm:.6g}", "2-norm"],

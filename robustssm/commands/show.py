@@ -132,7 +132,6 @@ def cure(state: "Inspection") -> str:
 
 
 def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, Any]:
-    """Return the JSON document."""
     return {
         "schema": 1,
         "run": str(state.run.path),
@@ -152,7 +151,6 @@ def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, An
 
 
 def _parts(state: "Inspection", tables: "Tables", errors: bool) -> list[terminal.Table | str]:
-    """Return the tables and lines that `table` and `md` show."""
     parts = [*terminal.facts(str(state.run.path), _facts(state)), ""]
     if not tables.summary.empty:
         title = "Clean accuracy" if tables.overview.empty else "Overview"
@@ -166,7 +164,6 @@ def _parts(state: "Inspection", tables: "Tables", errors: bool) -> list[terminal
 
 
 def _facts(state: "Inspection") -> dict[str, str]:
-    """Return what the run is and how far it is, by name."""
     from robustssm.commands.ls import size
     from robustssm.evaluations.results.inspection import disk_bytes
 

@@ -223,7 +223,6 @@ def sweep_plan(
 
 
 def _note_inputs(plan: "Plan") -> None:
-    """Say how the models were read, and what a noise of tokens is added to."""
     if plan.task.tokens is not None and any(cell.inject == "input" for cell in plan.cells):
         terminal.note(
             f"{plan.task.spec}: inputs are tokens; noise is added to their embeddings, eps in the "
@@ -235,7 +234,6 @@ def _note_inputs(plan: "Plan") -> None:
 
 
 def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: str) -> None:
-    """Print what would be computed; nothing is written."""
     from robustssm.commands.sweep_watching import note_detectable
     from robustssm.evaluations.sweep.estimate import estimate
 

@@ -89,7 +89,6 @@ def tasks(
 
 
 def _list(style: str) -> None:
-    """Print every task with its parameters."""
     from robustssm.tasks import TASKS
     from robustssm.tasks.registry import spelling
 
@@ -103,7 +102,6 @@ def _list(style: str) -> None:
 
 
 def _card(loaded: "Task") -> dict[str, Any]:
-    """Return the facts of a task by their names."""
     tokens = loaded.tokens is not None
     lengths = {name: part.lengths for name, part in loaded.splits.items()}
     shortest = [int(part.min()) for part in lengths.values() if part is not None and len(part)]

@@ -177,6 +177,5 @@ def train(
 
 
 def _given(ctx: click.Context) -> set[str]:
-    """Return the parameters that are not left at their defaults."""
     default = click.core.ParameterSource.DEFAULT
     return {name for name in ctx.params if ctx.get_parameter_source(name) is not default}

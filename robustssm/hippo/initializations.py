@@ -57,7 +57,6 @@ _PARAMETERS: dict[str, dict[str, str]] = {
 
 
 def _number(text: str) -> float:
-    """Return a parameter as a number, NaN if it is none."""
     try:
         return number(text)
     except ValueError:

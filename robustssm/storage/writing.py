@@ -74,7 +74,6 @@ def _moved(partial: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have a file or a folder on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -134,7 +133,6 @@ def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
 
 @contextmanager
 def _storage(path: Path) -> Iterator[None]:
-    """Make an OSError of the body a StorageError."""
     try:
         yield
     except OSError as error:
@@ -177,7 +175,6 @@ def locked(path: Path, busy: str, passing: bool = False) -> Iterator[None]:
 
 
 def _named(path: Path, descriptor: int) -> bool:
-    """Return whether a name is that of an open file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

@@ -180,7 +180,6 @@ def _table(path: Path, columns: list[str], room: int) -> Any:
 
 
 def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> None:
-    """Raise UsageError if a column is missing."""
     missing = [one for one in columns if one not in there]
     if missing:
         known = ", ".join(map(shown, there[:_NAMED])) + (", ..." if len(there) > _NAMED else "")

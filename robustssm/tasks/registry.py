@@ -172,7 +172,6 @@ def made(spec: str) -> Task:
 
 
 def _value(name: str, key: str, text: str, kind: type) -> object:
-    """Return what a parameter's text says."""
     if kind is Path:
         return Path(text).expanduser()
     try:

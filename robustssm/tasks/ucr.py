@@ -219,7 +219,6 @@ def _check_finite(source: Source, number: int, values: FloatArray) -> None:
 def _series(
     source: Source, found: Sequence[tuple[str, FloatArray]], declared: tuple[str, ...] = ()
 ) -> Series:
-    """Return the series of labels and values (steps, channels)."""
     if not found:
         raise source.rejected("has no series")
     labels, parts = zip(*found, strict=True)

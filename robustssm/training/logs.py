@@ -64,7 +64,6 @@ class EpochLog:
             write_atomically(self.path, "".join(self._lines).encode())
 
     def _read(self) -> list[tuple[int, str]]:
-        """Return the epochs and lines that the file holds."""
         if not self.path.is_file():
             return []
         try:

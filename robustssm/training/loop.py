@@ -171,7 +171,6 @@ def train(
 
 
 def _check_trainable(task: Task, architecture: Architecture, config: TrainingConfig) -> None:
-    """Raise UsageError if a network of this architecture cannot learn from a task."""
     if architecture.tokens != (task.tokens or 0):
         raise UsageError(
             f"training: {task.spec} has {task.tokens or 'no'} tokens, the architecture "

@@ -169,7 +169,6 @@ def _settings(table: dict[str, Any], where: str) -> Settings:
 
 
 def _check(where: str, value: object, kind: type) -> None:
-    """Raise UsageError if a value is of another type."""
     fits = isinstance(value, int | float if kind is float else kind)
     if kind is list and isinstance(value, list):
         fits = all(isinstance(item, str) for item in value)
