@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ import mpmath
 import numpy as np
 import scipy.linalg
 import torch
-from timing import output, save
+from timing import in_turn, output, save
 
 from robustssm.commands.terminal import Column, Table, note, show
 from robustssm.execution import one_thread, versions
@@ -191,16 +192,14 @@ def measure(n: int, frequencies: int, budget: float, repeats: int) -> list[dict[
         while count < frequencies and clock(response, omega[:count]) < budget / repeats / 4:
             count = min(frequencies, 4 * count)
         running.append((method, response, spread(omega, count)))
-    times: dict[str, list[float]] = {method.label: [] for method, _, _ in running}
-    for _ in range(repeats):
-        for method, response, at in running:
-            times[method.label].append(clock(response, at) * frequencies / len(at))
-    seconds = {label: statistics.median(several) for label, several in times.items()}
-    rows = []
+    pieces = {method.label: partial(response, at) for method, response, at in running}
+    times = in_turn(pieces, repeats, warm=0)
+    rows, seconds = [], dict[str, float]()
     for method, response, at in running:
         truth = normal if method.make is normal_part else G
         some = slice(None) if len(at) >= CHECKED else slice(len(at))
         error = float(np.max(np.abs(response(checked[some]) / truth[some] - 1.0)))
+        seconds[method.label] = statistics.median(times[method.label]) * frequencies / len(at)
         timed = {"seconds": seconds[method.label], "timed": len(at)}
         ratio = {"ratio": seconds[method.label] / seconds[OURS.label]}
         errors = {"error": error, "checked": len(checked[some])}

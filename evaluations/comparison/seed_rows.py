@@ -12,7 +12,7 @@ from robustssm.evaluations.comparison.curve_quantities import (
 )
 from robustssm.evaluations.statistics.intervals import student
 from robustssm.evaluations.statistics.replicates import crossed_interval, from_words
-from robustssm.evaluations.statistics.seed_comparison import compare_seeds
+from robustssm.evaluations.statistics.seed_comparison import sign_flip_p, smallest_p
 from robustssm.evaluations.sweep.condition_names import CONDITION
 
 _OF = [*(name for name in CONDITION if name != "mode"), "model", "reference", "quantity"]
@@ -63,8 +63,8 @@ def _mean(group: pd.DataFrame) -> dict[str, object]:
     used = np.log(values) if geometric else values
     if row["reference"] and quantity not in (MCE, RELATIVE_MCE):
         # Means of ratios are not centred where two models are equal: their signs mean nothing.
-        seeds = compare_seeds(used)
-        row |= {"p": seeds.p, "p_test": f"sign flips of seeds, at least {seeds.smallest_p:g}"}
+        least = smallest_p(len(used))
+        row |= {"p": sign_flip_p(used), "p_test": f"sign flips of seeds, at least {least:g}"}
     share = quantity.startswith(("acc_", "auc_")) and not row["reference"]
     kind = "seeds (Student)"
     if (group["by_noise_seed"] != "").all():

@@ -117,18 +117,16 @@ def bounds(n: int, eps: float, change: float, error: float | None) -> tuple[Boun
     return first, second
 
 
-def sup_errors(
-    made: Diagonalization, readouts: Sequence[FloatArray] = (), rtol: float = RTOL
-) -> list[Bracket]:
+def sup_errors(made: Diagonalization, readouts: Sequence[FloatArray] = ()) -> list[Bracket]:
     """Return the brackets of sup |x_E - x|_2 and of sup |C (x_E - x)| for each readout C (n,).
 
     Assumes that A + E is stable.
     """
     system = made.eigenvalues, made.V, made.B
-    return [diagonalization_error(*system, C, rtol) for C in (None, *readouts)]
+    return [diagonalization_error(*system, C, RTOL) for C in (None, *readouts)]
 
 
-def ptd_table(sizes: Sequence[int], names: Sequence[str] = NAMES) -> pd.DataFrame:
+def ptd_table(sizes: Sequence[int]) -> pd.DataFrame:
     """Return one row per size and initialisation, readout e0.
 
     relative_norm: |E|_2 / |A|_2; sup_error: sup |G_E - G|, attained at sup_omega, rad per unit
@@ -136,7 +134,7 @@ def ptd_table(sizes: Sequence[int], names: Sequence[str] = NAMES) -> pd.DataFram
     """
     rows = []
     for n in sizes:
-        for name in names:
+        for name in NAMES:
             row: dict[str, object] = {"n": n, "init": name}
             try:
                 made = diagonalization(parse(name), n)

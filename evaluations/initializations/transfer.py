@@ -132,16 +132,13 @@ class TransferResult:
                 "init": self.label(system),
                 "sup_error": measure.sup.value,
                 "sup_omega": measure.sup.at,
-                "h2_error": measure.h2_error,
-                "weak_error": measure.weak_error,
-                "kappa": np.nan if measure.kappa is None else measure.kappa,
-                "max_real": measure.max_real,
-                "relative_norm": measure.relative_norm,
             }
+            names = ("h2_error", "weak_error", "kappa", "max_real", "relative_norm")
+            row |= {name: getattr(measure, name) for name in names}
             values = np.abs(measure.response.transfer(np.array(self.omega)))
             row |= {f"|G| at {w:.12g}": float(v) for w, v in zip(self.omega, values, strict=True)}
             rows.append(row)
-        return pd.DataFrame(rows).astype({"relative_norm": np.float64})
+        return pd.DataFrame(rows).astype({"kappa": np.float64, "relative_norm": np.float64})
 
     @cached_property
     def frames(self) -> dict[str, pd.DataFrame]:

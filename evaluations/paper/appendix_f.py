@@ -71,11 +71,13 @@ def errors(context: reproduction.Context) -> pd.DataFrame:
     frame = frame[frame["quantity"] != STRONG]
     relative, steady = [], []
     for row in frame.itertuples():
-        signal = _signal(str(row.quantity), float(row.omega), int(row.n))
+        name, n = str(row.quantity), int(row.n)
+        known = row.omega == row.omega  # of `spike`, whose frequency depends on n
+        signal = Input(name, "mode", float(row.omega)) if known else parse_input(name, n)
         relative.append(row.error / hippo_norm(signal))
         steady.append(np.nan)
         if signal.kind == "mode":
-            system = response(parse(DIAG), read_readout(READOUT, int(row.n)))
+            system = response(parse(DIAG), read_readout(READOUT, n))
             omega = np.array([signal.value])
             ratio = system.error(omega) / (system.transfer(omega) - system.error(omega))
             steady[-1] = float(np.abs(ratio)[0])
@@ -114,11 +116,6 @@ def findings(tables: reproduction.Tables) -> reproduction.Findings:
         if last["steady"] == last["steady"]:
             text += f"; undamped {last['steady']:.3g}"
         yield finding(f"output error for {name}", text, (paper, agrees(holds)))
-
-
-def _signal(name: str, omega: float, n: int) -> Input:
-    """Return the input of a row; `spike` has its frequency in omega."""
-    return Input(name, "mode", omega) if omega == omega else parse_input(name, n)
 
 
 _ERRORS = ("sizes", "inputs")

@@ -44,11 +44,6 @@ def interval(low: float, high: float) -> str:
     return f"[{share(low)}, {share(high)}]" if low == low and high == high else DASH
 
 
-def at_mode(mode: float, unit: str) -> str:
-    """Return a mode with its unit; a dash if the noise has none, or the mode is not known."""
-    return f"{mode:g} ({unit})" if unit and mode == mode else DASH
-
-
 def noise_name(noise: str, clip: str) -> str:
     """Return the name of a noise with its clipping ("" in old runs, which had none)."""
     return noise if clip in ("", "none") else f"{noise}, clip {clip}"
@@ -61,7 +56,9 @@ _CELLS: Cells = {
     "noise": lambda row: noise_name(row.noise, getattr(row, "clip", "")),
     "at": lambda row: str(row.inject),
     "eps": lambda row: f"{row.eps:g} {row.eps_unit}",
-    "mode": lambda row: at_mode(row.mode, row.mode_unit),
+    "mode": lambda row: (
+        f"{row.mode:g} ({row.mode_unit})" if row.mode_unit and row.mode == row.mode else DASH
+    ),
     "seeds": lambda row: str(row.seeds),
     "n": lambda row: str(row.n),
     "modes": lambda row: str(row.modes),

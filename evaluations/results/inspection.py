@@ -5,10 +5,10 @@ Nothing here needs the checkpoints, and nothing is written: a sweep may be at wo
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep import records
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.run_state import RunState
+
+T = TypeVar("T")
 
 # What makes a directory one of a sweep, be the rest of it lost.
 _MARKS = ("plan.parquet", "cells")
@@ -99,7 +101,9 @@ def inspect(path: Path, verify: bool = False) -> Inspection:
         )
     run = RunDirectory(path)
     damaged: dict[str, str] = {}
-    manifest, planned = _manifest(run, damaged), _planned(run, damaged)
+    manifest = _read("manifest.json", run, damaged, records.read_manifest) or {}
+    cells = _read("plan.parquet", run, damaged, lambda path: run.read_plan()["cell"].tolist())
+    planned = tuple(dict.fromkeys(cells or ()))
     if verify:
         there = [cell for cell in planned if run.has(cell)]
         damaged |= {f"cells/{c}.parquet": reason for c, reason in _unreadable(run, there)}
@@ -111,24 +115,15 @@ def inspect(path: Path, verify: bool = False) -> Inspection:
     )
 
 
-def _manifest(run: RunDirectory, damaged: dict[str, str]) -> dict[str, Any]:
-    name = "manifest.json"
+def _read(
+    name: str, run: RunDirectory, damaged: dict[str, str], read: Callable[[Path], T]
+) -> T | None:
     try:
-        return records.read_manifest(run.path / name)
-    except (OSError, ValueError) as error:
-        there = (run.path / name).exists()
-        damaged[name] = records.reason(error) if there else "not there"
-        return {}
-
-
-def _planned(run: RunDirectory, damaged: dict[str, str]) -> tuple[str, ...]:
-    name = "plan.parquet"
-    try:
-        return tuple(dict.fromkeys(run.read_plan()["cell"].tolist()))
+        return read(run.path / name)
     except records.UNREADABLE as error:
         there = (run.path / name).exists()
         damaged[name] = records.reason(error) if there else "not there"
-        return ()
+        return None
 
 
 def _unreadable(run: RunDirectory, cells: list[str]) -> Iterator[tuple[str, str]]:

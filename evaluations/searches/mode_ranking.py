@@ -1,4 +1,4 @@
-"""The worst mode of a sweep, found with a small part of its forward passes.
+"""The worst mode of a sweep, or of trained checkpoints, found with a small part of the passes.
 
 Three sources, each of which may be left out: a prior over modes (the response of the trained
 layers, `trained_layers.input_response`), the linearisation of the margin at a few samples, and
@@ -11,6 +11,7 @@ J. R. Stat. Soc. 97 (1934), for strata.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +19,17 @@ from scipy import stats
 from torch import Tensor
 
 from robustssm import philox
+from robustssm.attacks import Budget
 from robustssm.attacks.adversaries.ball import Ball
 from robustssm.attacks.adversaries.base import Target
+from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.perturbations.fourier import Fourier
+from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError
+from robustssm.evaluations.trained_layers.input_response import input_response
+from robustssm.execution import one_thread
+from robustssm.networks.network import own_network
+from robustssm.tasks import Task
 from robustssm.typing import FloatArray, IntArray
 
 # A pass back through the network costs about as much as two forward.
@@ -36,6 +44,8 @@ KEPT = 0.5
 SHARE = 0.5
 # Width of the soft count of broken samples, in medians of the margins' moduli.
 SOFTNESS = 0.1
+# How many of the first modes are shown.
+FIRST = 3
 # Margins are finite, so that means of them are.
 _ENDLESS = 1e150
 
@@ -175,12 +185,14 @@ class _Screen:
         if not len(rows):
             return
         part = self.target.select(torch.as_tensor(rows, device=self.target.x.device))
+        given = part.x, None, part.sample_id, part.seed
+        place: dict[str, Any] = {"budget": part.budget, "site": part.site}
         victim = part.victim
         # As many modes at a time as fill a batch.
         group = max(1, victim.batch_size // len(rows))
         for start in range(0, len(modes), group):
             tried = [int(mode) for mode in modes[start : start + group]]
-            after = torch.cat([_perturbed(mode, part) for mode in tried])
+            after = torch.cat([Fourier(mode).perturb(*given, **place) for mode in tried])
             values = victim.margins(after, part.labels.repeat(len(tried))).cpu().numpy()
             # A network that answers NaN is wrong, by as much as there is.
             values = np.where(np.isnan(values), -_ENDLESS, values.clip(-_ENDLESS, _ENDLESS))
@@ -195,12 +207,6 @@ class _Screen:
         right = np.array([float((m > 0.0).sum()) for m in seen])
         with np.errstate(invalid="ignore"):
             return right / samples, samples
-
-
-def _perturbed(mode: int, part: Target) -> Tensor:
-    return Fourier(mode).perturb(
-        part.x, None, part.sample_id, part.seed, budget=part.budget, site=part.site
-    )
 
 
 def _halve(
@@ -233,3 +239,53 @@ def soft_count(margins: FloatArray) -> FloatArray:
     width = SOFTNESS * max(float(np.median(np.abs(margins))), np.finfo(float).tiny)
     result: FloatArray = (0.5 - 0.5 * np.tanh(margins / (2.0 * width))).mean(1)
     return result
+
+
+@dataclass(frozen=True)
+class Search:
+    """How worst modes are looked for: modes, strength (std), noise seed, share of the passes.
+
+    prior: whether the layers' response takes part; linearise: whether gradients do.
+    """
+
+    modes: tuple[int, ...]
+    eps: float
+    seed: int = 0
+    part: int = 20
+    prior: bool = True
+    linearise: bool = True
+
+
+def worst_modes(ref: ModelRef, task: Task, search: Search) -> dict[str, object]:
+    """Return the first modes of a checkpoint's ranking, and what it took to find them.
+
+    passes: forward passes of samples; strict_passes: each pass back counted as two more;
+    accuracy: of the first mode over the first `samples` test samples in the ranking's order, those
+    that it was tried on; with all modes and part 20 every one.
+    """
+    task.values(f"worst-mode {ref}")
+    checkpoint = ref.load()
+    prior = None
+    modes = np.asarray(search.modes)
+    if search.prior:
+        own = own_network(checkpoint.network, f"worst-mode {ref}")
+        prior = input_response(own, task.length, modes.astype(np.float64))
+    with one_thread(), Victim(checkpoint.network) as victim:
+        target = Target.of(victim, task, Budget(search.eps, "std"), search.seed)
+        exhaustive = len(modes) * len(target)
+        ranking = rank_modes(
+            target, search.modes, prior, exhaustive // search.part, search.linearise
+        )
+    return {
+        "model": ref.label,
+        "train_seed": checkpoint.card.train_seed,
+        "eps": search.eps,
+        **{f"mode_{k + 1}": int(ranking.modes[k]) for k in range(min(FIRST, len(modes)))},
+        "accuracy": float(ranking.accuracy[0]),
+        "samples": int(ranking.samples[0]),
+        "passes": ranking.forwards,
+        "strict_passes": ranking.passes,
+        "exhaustive_passes": exhaustive,
+        "times_fewer": exhaustive / ranking.forwards,
+        "times_fewer_strict": exhaustive / ranking.passes,
+    }

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy import special, stats
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
@@ -97,10 +97,7 @@ def benjamini_hochberg(p: FloatArray) -> FloatArray:
     Reference: Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995), equation (1).
     """
     _check(p)
-    order = np.argsort(-p, kind="stable")
-    scaled = p[order] * (len(p) / np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(scaled)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(scaled))
+    adjusted: FloatArray = stats.false_discovery_control(p)
     return adjusted
 
 

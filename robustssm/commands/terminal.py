@@ -51,11 +51,6 @@ def results_alone() -> Iterator[None]:
         _results.pop()
 
 
-def emit_json(content: dict[str, Any]) -> None:
-    """Print strict JSON on stdout: NaN and infinities become null."""
-    _write(json.dumps(finite(content), allow_nan=False))
-
-
 # A column of a table: heading; key of the row, or a function of the row; format ("": the table's).
 Column = tuple[str, "str | Callable[[Any], object]", str]
 
@@ -140,11 +135,13 @@ def show(
     """Print the result of a command on stdout.
 
     style: `table` and `md` (Markdown) print all parts, tables and lines between them; `csv` prints
-    `rows`, `json` prints `content`. Both are the rows of the first table by default.
+    `rows`, `json` prints `content`, with null for NaN and infinities. Both are the rows of the
+    first table by default.
     """
     tables = [part for part in parts if isinstance(part, Table)]
     if style == "json":
-        emit_json({"schema": 1, "rows": tables[0].records()} if content is None else content)
+        content = {"schema": 1, "rows": tables[0].records()} if content is None else content
+        _write(json.dumps(finite(content), allow_nan=False))
         return
     if style == "csv":
         import pandas as pd

@@ -148,7 +148,9 @@ def train(
     logs = [EpochLog(log).open] if log else []
     boards = [TensorBoardLog(tensorboard).open] if tensorboard else []
     published = find(recipe) if recipe else None
-    task, values = resolve(init, task, options, _given(ctx), published, scale)
+    default = click.core.ParameterSource.DEFAULT
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is not default}
+    task, values = resolve(init, task, options, given, published, scale)
     if published is not None:
         for difference in published.settings(init).unlike:
             terminal.note(f"recipe {recipe}, not as published: {difference}")
@@ -174,8 +176,3 @@ def train(
     assert card is not None
     accuracy = f"clean test accuracy {card.clean_accuracy:.4f} (n = {card.n_test})"
     terminal.say(f"{output}: {accuracy}")
-
-
-def _given(ctx: click.Context) -> set[str]:
-    default = click.core.ParameterSource.DEFAULT
-    return {name for name in ctx.params if ctx.get_parameter_source(name) is not default}

@@ -55,7 +55,7 @@ def worst_mode(
     """
     from robustssm.attacks import check_eps
     from robustssm.attacks.frequencies import parse_modes
-    from robustssm.evaluations.searches.worst_mode import Search, worst_modes
+    from robustssm.evaluations.searches.mode_ranking import Search, worst_modes
     from robustssm.evaluations.sweep.noises import Noise
 
     asked = SharedOptions(**options)

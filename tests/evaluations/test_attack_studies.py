@@ -70,7 +70,7 @@ def test_the_median_and_its_interval_by_hand() -> None:
             ("search", "diagnose", "--modes", "1-8"),
             "searches.gradient_diagnostics.masked_gradients",
         ),
-        (("search", "worst-mode", "--modes", "1-16"), "searches.worst_mode.worst_modes"),
+        (("search", "worst-mode", "--modes", "1-16"), "searches.mode_ranking.worst_modes"),
     ],
 )
 def test_what_an_interruption_keeps(

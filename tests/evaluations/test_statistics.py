@@ -12,6 +12,7 @@ from scipy import stats
 from robustssm.errors import UsageError
 from robustssm.evaluations.statistics.bootstrap import paired_bootstrap
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
+from robustssm.evaluations.statistics.intervals import student
 from robustssm.evaluations.statistics.max_statistic import max_t, sign_flip
 from robustssm.evaluations.statistics.paired import (
     mcnemar,
@@ -22,7 +23,7 @@ from robustssm.evaluations.statistics.power import (
     mcnemar_power,
     smallest_difference,
 )
-from robustssm.evaluations.statistics.seed_comparison import compare_seeds
+from robustssm.evaluations.statistics.seed_comparison import sign_flip_p, smallest_p
 from robustssm.evaluations.statistics.strength_curves import (
     area,
     area_weights,
@@ -290,16 +291,16 @@ def test_paired_interval_by_hand_and_covers() -> None:
 
 
 def test_seeds_by_hand() -> None:
-    found = compare_seeds(np.array([0.01, 0.02, 0.03]))
+    difference = np.array([0.01, 0.02, 0.03])
     # t(0.975, 2) = 4.302653, standard deviation 0.01.
     half = 4.302653 * 0.01 / math.sqrt(3)
-    assert (found.low, found.high) == pytest.approx((0.02 - half, 0.02 + half), abs=1e-8)
+    assert student(difference) == pytest.approx((0.02 - half, 0.02 + half), abs=1e-8)
     # All of one sign: 2 of 8 sign patterns are as far.
-    assert found.p == found.smallest_p == 0.25 and found.seeds == 3
-    assert compare_seeds(np.array([0.01, -0.01, 0.01, 0.01])).p == pytest.approx(10 / 16)
-    assert compare_seeds(np.zeros(3)).p == 1.0
-    single = compare_seeds(np.array([0.2]))
-    assert single.p == 1.0 and np.isnan([single.low, single.high]).all()
+    assert sign_flip_p(difference) == smallest_p(3) == 0.25
+    assert sign_flip_p(np.array([0.01, -0.01, 0.01, 0.01])) == pytest.approx(10 / 16)
+    assert sign_flip_p(np.zeros(3)) == 1.0
+    single = np.array([0.2])
+    assert sign_flip_p(single) == 1.0 and np.isnan(student(single)).all()
 
 
 @pytest.mark.parametrize(("n", "tests", "discordance"), [(539, 1, 0.1), (539, 129, 0.1),

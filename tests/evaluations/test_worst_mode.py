@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from robustssm.checkpoints.model_names import resolve
 from robustssm.cli import main
-from robustssm.evaluations.searches.worst_mode import Search, worst_modes
+from robustssm.evaluations.searches.mode_ranking import Search, worst_modes
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import run_sweep
