@@ -74,16 +74,7 @@ def table(grid: StrengthGrid, rows: Rows) -> pd.DataFrame:
         who = {"model": model, "reference": reference, "train_seed": str(seed)}
         who |= {"reference_seed": str(reference_seed), "quantity": quantity}
         records.append(who | {"eps": np.nan if eps is None else eps, **asdict(row)})
-    frame = pd.DataFrame(records).assign(
-        noise=grid.noise,
-        inject=grid.inject,
-        clip=grid.clip,
-        mode_unit=grid.mode_unit,
-        eps_unit=grid.eps_unit,
-        seeds=1,
-        n=grid.n,
-        modes=len(grid.modes),
-    )
+    frame = pd.DataFrame(records).assign(**grid.about(), seeds=1)
     return frame[[*COLUMNS]]
 
 

@@ -1,6 +1,7 @@
 """The outcomes of a noise as one array over models, modes, strengths and samples."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,11 @@ class StrengthGrid:
         """The noise and where it acts."""
         clip = "" if self.clip in ("", "none") else f", clip {self.clip}"
         return f"{self.noise} at {self.inject}{clip}"
+
+    def about(self) -> dict[str, Any]:
+        """Return the columns that every table of the grid has."""
+        names = {name: getattr(self, name) for name in NOISE}
+        return {**names, "n": self.n, "modes": len(self.modes)}
 
     @property
     def on_curve(self) -> npt.NDArray[np.bool_]:

@@ -39,8 +39,7 @@ def components(grid: StrengthGrid, reference: str) -> pd.DataFrame:
             a, b = [own[seed] for seed, _ in matched], [base[seed] for _, seed in matched]
             differences = draws[a] - draws[b], shares[a] - shares[b]
             rows += _rows(model, reference, grid.eps, *differences)
-    about = {name: getattr(grid, name) for name in NOISE}
-    return pd.DataFrame(rows).assign(**about, n=grid.n, modes=len(grid.modes))[[*COLUMNS]]
+    return pd.DataFrame(rows).assign(**grid.about())[[*COLUMNS]]
 
 
 def _rows(

@@ -32,7 +32,7 @@ def assemble(state: Inspection) -> Report:
     drawn = [Curves(curves, known, spike_frequencies(plan), points)] if len(curves) else []
     missing, nothing = facts.unknown(state), "No perturbed condition has results."
     why = facts.no_pairs(plan, tables)
-    command, resume = facts.command(state), state.resume()
+    command, resume = state.command, state.resume()
     again = "Every cell is there: the same command computes nothing again."
     rest = "The sweep resumes, and computes only what is missing, by this command:"
     sections: dict[str, Sequence[Part]] = {

@@ -1,6 +1,5 @@
 """What a report of a run says besides its results: title, question, models, facts, gaps."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +87,6 @@ def counts(state: Inspection) -> str:
         f"{found['done']} of {found['cells']} cells are finished, {found['failed']} failed, "
         f"{found['missing']} are missing."
     )
-
-
-def command(state: Inspection) -> str:
-    """Return the command of the run; empty if none is on record."""
-    argv = [str(word) for word in state.manifest.get("argv") or []]
-    return shlex.join(["robustssm", *argv]) if argv else ""
 
 
 def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table:

@@ -59,16 +59,24 @@ class Inspection(RunState):
             "missing": len(self.missing),
         }
 
+    @property
+    def _argv(self) -> list[str]:
+        return [str(word) for word in self.manifest.get("argv") or []]
+
+    @property
+    def command(self) -> str:
+        """The command of the run; empty if none is on record."""
+        return shlex.join(["robustssm", *self._argv]) if self._argv else ""
+
     def resume(self, output: Path | None = None) -> str:
         """Return the command that goes on with the run; empty if none is on record.
 
         It never discards results: `--overwrite` is left out. output: the run directory to name in
         it instead of the one on record.
         """
-        argv = [str(word) for word in self.manifest.get("argv") or []]
-        if not argv:
+        argv = [word for word in self._argv if word != "--overwrite"]
+        if not self._argv:
             return ""
-        argv = [word for word in argv if word != "--overwrite"]
         if output is not None:
             argv = _with_output(argv, output)
         if self.failed and "--retry-failed" not in argv:

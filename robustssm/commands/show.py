@@ -172,14 +172,14 @@ def _facts(state: "Inspection") -> dict[str, str]:
         f"{m.get('name')} {str(m.get('content_hash'))[:12]}" for m in content.get("models") or []
     ]
     versions = content.get("versions") or {}
-    argv, limit = [str(word) for word in content.get("argv") or []], content.get("limit")
+    limit = content.get("limit")
     samples = "the whole test split" if content else ""
     facts = {
         "state": state.word,
         "cells": f"{counts['done']} of {counts['cells']} done, {counts['failed']} failed, "
         f"{counts['missing']} missing",
         "on disk": size(disk_bytes(state.run.path)),
-        "command": shlex.join(["robustssm", *argv]) if argv else "none on record",
+        "command": state.command or "none on record",
         "task": content.get("task"),
         "samples": f"PARTIAL: the first {limit}" if limit is not None else samples,
         "noise": ", ".join(map(str, content.get("noise") or [])),
