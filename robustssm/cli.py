@@ -23,6 +23,7 @@ from robustssm.commands.inspect_checkpoint import inspect_checkpoint
 from robustssm.commands.loudness import asked, loudness
 from robustssm.commands.ls import ls
 from robustssm.commands.minimal import diagnose, minimal
+from robustssm.commands.parameter_types import read_strictly
 from robustssm.commands.perturb import perturb
 from robustssm.commands.predict import predict
 from robustssm.commands.pseudospectrum import pseudospectrum
@@ -31,7 +32,6 @@ from robustssm.commands.radius import radius
 from robustssm.commands.reproduce import reproduce
 from robustssm.commands.sections import SectionedGroup
 from robustssm.commands.show import report, show
-from robustssm.commands.strict_numbers import read_strictly
 from robustssm.commands.sweep import sweep
 from robustssm.commands.train import train
 from robustssm.commands.transfer import transfer
