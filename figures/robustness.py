@@ -210,6 +210,8 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
     kind = {
         "samples (Wilson)": "95% Wilson intervals",
         "seeds (Student)": "mean and 95% Student interval over seeds",
+        "seeds of training and noise (Student)": "mean and 95% Student interval over seeds of "
+        "training and noise",
         "": "no interval where the seeds agree",
     }
     intervals = ", ".join(kind[name] for name in frame["interval"].unique())

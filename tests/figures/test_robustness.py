@@ -10,6 +10,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from robustssm.evaluations.results.cell_reader import spike_frequencies
+from robustssm.evaluations.statistics.intervals import in_words
 from robustssm.figures import robustness
 from robustssm.hippo.initializations import NAMES
 
@@ -148,6 +149,14 @@ def test_the_caption_says_n_seeds_and_interval() -> None:
         "chance",
     ):
         assert part in text
+
+
+def test_the_caption_knows_intervals_over_seeds_of_training_and_noise() -> None:
+    table = summary((1,), seeds=(0, 1, 2))
+    draws = [in_words(np.array([0.5, 0.6 + 0.01 * seed])) for seed in table["train_seed"]]
+    frame = robustness.data(table.assign(by_noise_seed=draws, noise_seeds=2))
+    text = robustness.caption(frame, "fourier", "digits:side=8", partial=False)
+    assert "Student interval over seeds of training and noise" in text
 
 
 @pytest.mark.parametrize("modes", [(1,), (1, 2, 5)])
