@@ -14,8 +14,8 @@ TAKES_TOKENS = (
     "; a module of your own takes tokens by an attribute tokens, the size of its vocabulary, and a "
     "method embed(tokens) that returns what its forward takes"
 )
-# Products that a decoder makes at a time.
-_PRODUCTS = 1 << 20
+# Weights of a decoder that are multiplied at a time, whatever the number of samples.
+_WEIGHTS = 1 << 18
 
 
 class Classifier(nn.Module, ABC):
@@ -140,7 +140,7 @@ def decoded(decoder: nn.Linear, pooled: Tensor) -> Tensor:
     pooled : tensor (batch, d_model)
         One vector per sample.
     """
-    classes = max(1, _PRODUCTS // max(1, pooled.numel()))
-    parts = [(pooled[:, None] * part).sum(-1) for part in decoder.weight.split(classes)]
+    classes = max(1, _WEIGHTS // decoder.in_features)
+    parts = [(pooled[:, None, :] * part).sum(-1) for part in decoder.weight.split(classes)]
     logits = torch.cat(parts, -1)
     return logits if decoder.bias is None else logits + decoder.bias
