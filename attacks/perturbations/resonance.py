@@ -49,8 +49,11 @@ class Resonance(Perturbation):
         self.check(held, "omega", "a finite frequency >= 0")
         object.__setattr__(self, "omega", float(f"{self.omega:.{DIGITS}g}"))
 
-    def _wave(self, like: Tensor, site: Site) -> Tensor:
-        """Return cos(omega dt_h t), shape (channels, valid), for signals like (batch, valid, _)."""
+    def _wave(self, like: Tensor, site: Site) -> tuple[Tensor, Tensor, Tensor]:
+        """Return cos(omega dt_h t), its energies and its peaks, for signals like (batch, valid, _).
+
+        (channels, valid) and twice (channels,), in float64.
+        """
         assert site.dt is not None
         dt = tuple(site.dt.tolist())
         return _kept_wave(self.omega, dt, like.shape[1], like.dtype, like.device)
@@ -58,25 +61,26 @@ class Resonance(Perturbation):
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return r cos(omega dt_h t)."""
         r = self.draws(x.shape[2], x, sample_id, seed, site).to(x.dtype)
-        return (r[..., None] * self._wave(x, site)).mT
+        return (r[..., None] * self._wave(x, site)[0]).mT
 
     def sums(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Sum:
         """Return the directions as sums of one wave in each channel."""
-        r, wave = self.draws(x.shape[2], x, ids, seed, site), self._wave(x, site)
-        square, peak = wave.double().square().sum(1), wave.abs().amax(1).double()
+        r = self.draws(x.shape[2], x, ids, seed, site)
+        wave, square, peak = self._wave(x, site)
         return Sum(wave[None], r[None], (r.square() * square).sum(1).sqrt(), (r * peak).amax(1))
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy of the projection on each channel's sinusoid."""
-        wave = self._wave(delta, site)
+        wave, square, _ = self._wave(delta, site)
         coefficient = (delta.mT * wave).sum(2).double()
-        return (coefficient.square() / wave.double().square().sum(1)).sum(1)
+        return (coefficient.square() / square).sum(1)
 
 
 @lru_cache(maxsize=16)
 def _kept_wave(
     omega: float, dt: tuple[float, ...], valid: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
     t = torch.arange(valid, dtype=torch.float64, device=device)
     steps = torch.tensor(dt, dtype=torch.float64, device=device)
-    return torch.cos(omega * torch.outer(steps, t)).to(dtype)
+    wave = torch.cos(omega * torch.outer(steps, t)).to(dtype)
+    return wave, wave.double().square().sum(1), wave.abs().amax(1).double()
