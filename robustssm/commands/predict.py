@@ -21,7 +21,12 @@ from robustssm.commands.common import SharedOptions, choice, output, path_option
     required=True, suffix=".npz", help="The .npz file to write, with `output`; new or replaced."
 )
 @choice("--precision", of=("float32", "float64"), help="Of the whole network.")
-def predict(source: Path, output: Path, precision: str, **options: Any) -> None:
+@click.option(
+    "--as-data",
+    is_flag=True,
+    help="Write the inputs with the predicted classes as their labels instead: data for a sweep.",
+)
+def predict(source: Path, output: Path, precision: str, as_data: bool, **options: Any) -> None:
     """Run a model on your own arrays.
 
     MODEL: s4d, s4d/2, name=path, a checkpoint's path, or module.py:function. `lengths`
@@ -31,13 +36,16 @@ def predict(source: Path, output: Path, precision: str, **options: Any) -> None:
     Examples:
       robustssm perturb 'Fourier(3, eps=0.3)' -o noisy.npz
       robustssm models predict s4d --input noisy.npz -o logits.npz
-      robustssm models predict a.ckpt --set prenorm=false --input x.npz -o y.npz
+      robustssm models predict a.ckpt --input x.npz -o y.npz
+      robustssm models predict a.ckpt --input x.npz --as-data -o own.npz
+      robustssm sweep -m a.ckpt --data file:own.npz --noise fourier --modes 1-64
 
     Exit codes: 0 written; 2 usage; 4 the checkpoint or the input is rejected.
     """
     import numpy as np
 
     from robustssm.api.models import load_ref
+    from robustssm.errors import UsageError
     from robustssm.storage.writing import new_file, prepare
     from robustssm.tasks.arrays import read_arrays
     from robustssm.tasks.reading import Source
@@ -48,8 +56,15 @@ def predict(source: Path, output: Path, precision: str, **options: Any) -> None:
     arrays = read_arrays(file_of, ("inputs",), ("lengths",), strict=False)
     checkpoint = load_ref(ref)
     result = checkpoint.predict(arrays["inputs"], arrays.get("lengths"), precision, file_of)
+    if as_data and result.ndim != 2:
+        raise UsageError(
+            f"predict: the model gives an output of shape {tuple(result.shape)}, expected one "
+            "logit per class; drop --as-data"
+        )
+    held = {**arrays, "labels": result.argmax(axis=-1)} if as_data else {"output": result}
     with new_file(output) as partial, partial.open("wb") as file:
-        np.savez(file, output=result)
+        np.savez(file, allow_pickle=False, **held)
     for note in checkpoint.notes:
         terminal.note(note)
-    terminal.say(f"{output}: output {tuple(result.shape)} {precision}")
+    shapes = ", ".join(f"{name} {value.shape} {value.dtype}" for name, value in held.items())
+    terminal.say(f"{output}: {shapes}")

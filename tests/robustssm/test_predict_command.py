@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -29,6 +30,25 @@ def test_the_same_logits_as_in_a_sweep(checkpoints: dict[str, Path], tmp_path: P
         found = np.load(tmp_path / "y.npz")["output"]
         assert found.dtype == np.dtype(precision)
         np.testing.assert_array_equal(found, expected.numpy())
+
+
+def test_its_own_answers_are_data_for_a_sweep(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """A model answers as it answers: without noise all of its samples are right."""
+    x = np.random.default_rng(0).normal(size=(6, 64, 1)).cumsum(1).astype(np.float32)
+    np.savez(tmp_path / "x.npz", input=x, lengths=np.array([64, 64, 30, 64, 9, 64]))
+    own = tmp_path / "own.npz"
+    result = call(
+        *("models", "predict", checkpoints["s4d"], "--input", tmp_path / "x.npz"),
+        *("--as-data", "-o", own),
+    )
+    assert result.exit_code == 0, result.output
+    assert "inputs (6, 64, 1) float32" in result.output and "labels (6,) int64" in result.output
+    arguments = ("--noise", "fourier", "--modes", "1", "--eps", "0.3", "-j", "1", "--no-figures")
+    result = call("sweep", "-m", checkpoints["s4d"], "-d", f"file:{own}", *arguments,
+                  "-o", tmp_path / "run")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    summary = pd.read_csv(tmp_path / "run" / "summary.csv").query("noise == 'clean'")
+    assert summary["accuracy"].tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
