@@ -15,7 +15,7 @@ from tests.source_tree import ROOT
 CASES = {
     "check_errors": ("--trials 1 --jobs 1", "two kinds"),
     "memory": ("--cells 4", "MiB with tables"),
-    "noise": ("--samples 2 --length 256 --width 2 --phases 1000 --rounds 1", "Resonance"),
+    "noise": ("--phases 1000 --rounds 1", "Resonance"),
     "sweep": ("zoo 1 --modes 1 --limit 4 --jobs 1", "plain, reference kernels"),
     "sweep-s5": ("s5 1 --modes 1 --limit 4 --jobs 1", "one thread, kernels rebuilt"),
     "sweep-wide": ("wide 1 --modes 1 --limit 1 --jobs 1", "sweep over bare"),
