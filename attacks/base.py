@@ -179,13 +179,15 @@ class Perturbation(Attack):
     valid steps only. standardised: whether the direction is in standard deviations of each
     channel when eps is; fills: whether a direction is brought to eps exactly, or only bounded by
     it in `unit`; exact: whether it needs float64 inside a network as well; confined: whether a
-    direction lies in the named band but for rounding.
+    direction lies in the named band but for rounding; dense: whether its draws at layers are those
+    of `philox.dense_tensor`, which cells of other draws are not taken for.
     """
 
     standardised: ClassVar[bool] = True
     fills: ClassVar[bool] = True
     exact: ClassVar[bool] = False
     confined: ClassVar[bool] = False
+    dense: ClassVar[bool] = False
 
     @final
     @torch.no_grad()

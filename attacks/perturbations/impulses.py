@@ -1,6 +1,7 @@
 """What happens at single steps: impulses, and values that are lost."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ class Impulses(Channelled):
         `independent` (draws per channel), `same`, or `one` channel, drawn per sample.
     """
 
+    dense: ClassVar[bool] = True
+
     count: int = 1
     channels: str = "independent"
 
@@ -80,6 +83,8 @@ class Dropout(Transform, Channelled):
         `same` loses all channels at one step, `independent` each at its own, `one` a single
         channel.
     """
+
+    dense: ClassVar[bool] = True
 
     share: float = 0.1
     fill: str | float = 0.0

@@ -21,6 +21,8 @@ class GaussianNoise(Channelled):
     in the band; the channels share the budget as their draws fall.
     """
 
+    dense: ClassVar[bool] = True
+
     def coloured(
         self, weights: Tensor, first: int, x: Tensor, sample_id: IntArray, seed: int, site: Site
     ) -> Tensor:

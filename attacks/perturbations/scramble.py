@@ -35,6 +35,8 @@ class PhaseScramble(Channelled, Banded, Transform):
         As for `Fourier`.
     """
 
+    dense: ClassVar[bool] = True
+
     low: float = 0
     high: float | None = None
     channels: str = "independent"

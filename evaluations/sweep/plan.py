@@ -104,8 +104,13 @@ class Cell:
             self.seed if self.condition else None,
             *filter(None, [origin(self.condition.attack) if self.condition else ""]),
             *([] if self.device == "cpu" else [self.device]),
+            *(["dense draws"] if self.inject == "layers" and self._dense else []),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def _dense(self) -> bool:
+        return self.condition is not None and getattr(self.condition.attack, "dense", False)
 
     @property
     def inject(self) -> str:

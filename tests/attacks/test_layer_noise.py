@@ -161,3 +161,19 @@ def test_dense_draws_depend_on_their_sample_alone() -> None:
     assert draws.min() >= 0.0 and draws.max() < 1.0
     assert stats.kstest(draws.ravel(), "uniform").pvalue > 1e-3
     assert abs(np.corrcoef(draws[:, :-1].ravel(), draws[:, 1:].ravel())[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("case", INSIDE, ids=lambda case: case.text)
+def test_what_draws_densely_says_so(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of earlier versions, with other draws, have other names: no sweep takes them over."""
+    asked = []
+
+    def recorded(*arguments: object) -> torch.Tensor:
+        asked.append(arguments)
+        return dense_tensor(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("robustssm.philox.dense_tensor", recorded)
+    own = noise(case, np.arange(4), case.perturbation.default_unit("layers"))
+    L = case.lengths[0]
+    changed(own, blocks(4, L, 4, 0), L, 4)
+    assert bool(asked) == case.perturbation.dense

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from robustssm.attacks import Budget, Resonance
+from robustssm.attacks import BandNoise, Budget, Resonance
 from robustssm.checkpoints.model_names import resolve
 from robustssm.commands.parameter_types import Numbers
 from robustssm.errors import RejectedInputError, UsageError
@@ -44,6 +44,21 @@ def test_cells_are_identified_by_content(checkpoints: dict[str, Path], tmp_path:
         assert not ids & {c.id for c in first.cells}
     # eps = 0 is the clean evaluation, which every plan has; it is not planned twice.
     assert plan_of(checkpoints["s4d"], eps=(0.0, 0.1, 1.0)).id == first.id
+
+
+def test_cells_of_other_draws_are_other_cells(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draws at layers are of another generator where they are many, which ids say."""
+    names: list[set[str]] = []
+    for dense in (True, False):
+        monkeypatch.setattr(BandNoise, "dense", dense)
+        at = {
+            inject: plan_of(checkpoints["s4d"], name="BandNoise(1, 3)", modes=None, inject=inject)
+            for inject in ("input", "layers")
+        }
+        names.append({cell.id for plan in at.values() for cell in plan.cells if cell.condition})
+    assert len(names[0] & names[1]) == 2  # at the input, two strengths
 
 
 def test_resonance_counts_the_spikes_of_the_models_own_state_size(
