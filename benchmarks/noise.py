@@ -10,13 +10,15 @@ are kept, as in evaluation. The peer of the phases is one Philox generator per s
 
 import math
 import statistics
-import time
 from functools import partial
+from pathlib import Path
+from time import process_time
+from typing import Any
 
 import click
 import numpy as np
 import torch
-from timing import Work, in_turn, medians
+from timing import Work, in_turn, medians, output, save
 
 from robustssm.attacks import Budget, Perturbation, Site, parse_perturbation, perturbed_logits
 from robustssm.commands.terminal import show, written
@@ -63,33 +65,37 @@ NETWORKS = {
 @click.command(help=__doc__)
 @click.option("--phases", "count", default=1_000_000, show_default=True)
 @click.option("--rounds", default=7, show_default=True)
-def main(count: int, rounds: int) -> None:
+@output
+def main(count: int, rounds: int, output: Path | None) -> None:
     """Print one row per family."""
     perturbations = [parse_perturbation(text)[0] for text in EXAMPLES]
+    stored: dict[str, dict[str, Any]] = {}
     with one_thread(), torch.no_grad():
         phases(count, rounds)
         for title, (architecture, length, samples) in NETWORKS.items():
             network = build_network(architecture).eval()
             x = torch.rand(samples, length, 1, generator=torch.Generator().manual_seed(0))
-            pieces: dict[tuple[str, str], Work] = {("bare", ""): partial(logits, network, x)}
-            for perturbation in perturbations:
-                for inject in {"input", "layers"} & set(perturbation.sites):
-                    work = partial(cell, network, x, inject, perturbation)
-                    pieces[repr(perturbation), inject] = work
-            times = in_turn(pieces, rounds, clock=time.process_time)
-            bare = times["bare", ""]
+            bare: Work = partial(logits, network, x)
             rows = []
-            for name in map(repr, perturbations):
-                cells = [name]
+            for perturbation in perturbations:
+                name = repr(perturbation)
+                cells, kept = [name], stored.setdefault(name, {"family": name})
                 for inject in ("input", "layers"):
-                    taken = times.get((name, inject), [])
-                    ratios = [own / base for own, base in zip(taken, bare, strict=False)]
-                    least = min(taken, default=math.nan) / min(bare)
-                    shown = f"{statistics.median(ratios):.2f} ({least:.2f})" if ratios else "-"
-                    cells.append(shown)
+                    of = f"{title.partition(':')[0]}_{inject}"
+                    kept |= {of: math.nan, f"{of}_least": math.nan}
+                    if inject in perturbation.sites:
+                        work = partial(cell, network, x, inject, perturbation)
+                        times = in_turn({"bare": bare, "cell": work}, rounds, clock=process_time)
+                        pairs = zip(times["cell"], times["bare"], strict=True)
+                        kept[of] = statistics.median(own / base for own, base in pairs)
+                        kept[f"{of}_least"] = min(times["cell"]) / min(times["bare"])
+                    shown = f"{kept[of]:.2f} ({kept[f'{of}_least']:.2f})"
+                    cells.append(shown if inject in perturbation.sites else "-")
                 rows.append(cells)
             columns = ["over the bare pass (of minima)", "at the input", "at all layers"]
             show("table", written(title, columns, rows))
+    comment = f"python benchmarks/noise.py, one thread, {rounds} rounds in turn"
+    save(output, comment, list(stored.values()))
 
 
 if __name__ == "__main__":
