@@ -27,14 +27,14 @@ def import_checkpoint(
     """Convert a foreign checkpoint into a native file.
 
     CHECKPOINT: a Lightning .ckpt, .pth or state dict of state-spaces/s4 (v2, v3, v4, example.py),
-    S4-PTD, HOPE or FreqBias, of DSS, of S5 (flax msgpack or orbax) or s5-pytorch, of Mamba or
-    Mamba-2. Missing settings are requested by name; what is assumed is noted. Nothing in it is
+    S4-PTD, HOPE or FreqBias, of DSS, of S5, S5-PTD or LRU (flax msgpack or orbax), s5-pytorch,
+    Mamba or Mamba-2. Missing settings are requested by name; what is assumed is noted. Nothing in it is
     executed.
 
     \b
     Examples:
       robustssm models import run/last.ckpt -o mine.safetensors
-      robustssm models import ckpt.pth -o own.safetensors --set script=example.py --set prenorm=true
+      robustssm models import checkpoint_7 -o b.safetensors --set defaults=original
 
     Exit codes: 0 written; 2 a setting is missing or wrong; 4 the file is rejected.
     """
