@@ -28,13 +28,13 @@ def import_checkpoint(
 
     CHECKPOINT: a Lightning .ckpt, .pth or state dict of state-spaces/s4 (v2, v3, v4, example.py),
     S4-PTD, HOPE or FreqBias, of DSS, of S5, S5-PTD or LRU (flax msgpack or orbax), s5-pytorch,
-    Mamba or Mamba-2. Missing settings are requested by name; what is assumed is noted. Nothing in it is
-    executed.
+    Mamba or Mamba-2. Missing settings are requested by name; what is assumed is noted. Nothing
+    in it is executed.
 
     \b
     Examples:
       robustssm models import run/last.ckpt -o mine.safetensors
-      robustssm models import checkpoint_7 -o b.safetensors --set defaults=original
+      robustssm models import orbax -o b.safetensors --set defaults=original
 
     Exit codes: 0 written; 2 a setting is missing or wrong; 4 the file is rejected.
     """
