@@ -132,11 +132,14 @@ def mamba2(w: Weights, said: Said, given: Overrides, eps: float) -> dict[str, An
     inner, heads, conv = w.size("out_proj.weight", 1), w.size("A_log"), w.size("conv1d.weight", 2)
     unsaid = 1 if said.original else None if said.kind is None else 8
     known = said.get("n_groups", "ngroups", kind=int, default=unsaid)
-    groups = int(given.number("ngroups", known=known, minimum=1))
+    number = given.number("ngroups", known=known, minimum=1)
+    groups = int(number)
     shared = w.size("conv1d.weight") - inner
-    fits = min(inner, heads, conv, shared) > 0 and shared % (2 * groups) == 0
-    fits = fits and inner % heads == 0 and heads % groups == 0
-    sizes = f"{inner} inner channels, {heads} heads, {shared} rows of B and C, {groups} groups"
+    fits = number == groups and min(inner, heads, conv, shared, groups) > 0
+    fits = fits and shared % (2 * groups) == inner % heads == heads % groups == 0
+    sizes = (
+        f"{inner} inner channels, {heads} heads, {shared} rows of B and C, {number!s:.20} groups"
+    )
     given.missing()
     w.require(fits, f"{w.prefix}: {sizes}, expected groups of equal size")
     normed = "norm.weight" in w

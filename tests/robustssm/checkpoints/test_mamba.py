@@ -105,6 +105,8 @@ def test_a_state_dict_without_config() -> None:
         built(held, None)
     with pytest.raises(UsageError, match=r"give --set group_size=d_ssm/ngroups\|d_ssm"):
         built(held, None, ngroups="3")
+    with pytest.raises(RejectedInputError, match=r"1\.5 groups, expected groups of equal size"):
+        built(held, None, ngroups="1.5", group_size="d_ssm")
     for setting, groups in (("d_ssm/ngroups", 3), ("d_ssm", 1)):
         network = built(held, None, ngroups="3", group_size=setting).network
         expected = logits(replace(net, norm_groups=groups), tensors(net), TOKENS)
@@ -183,6 +185,9 @@ def test_mistakes_are_one_line(
     ("config", "message"),
     [
         ({"n_groups": 5}, "5 groups, expected groups of equal size"),
+        ({"n_groups": 0}, "0 groups, expected groups of equal size"),
+        ({"n_groups": -1}, "-1 groups, expected groups of equal size"),
+        ({"n_groups": 10**400}, "groups, expected groups of equal size"),
         ({"num_heads": 3}, "says num_heads = 3, its tensors 6"),
         ({"head_dim": 3}, "says head_dim = 3, its tensors 2"),
         ({"time_step_limit": [0.5, 0.1]}, "steps are limited to"),
