@@ -121,8 +121,9 @@ class BackboneReader:
         """Return the layers, as many as the configuration says, its own ones in turn."""
         prefix = f"{self._root}layers."
         names = block_names(self._w, prefix)
-        numbered = bool(names) and all(map(str.isdecimal, names))
-        self._w.require(numbered, f"{prefix} has blocks {sorted(names)}, expected 0, 1, ...")
+        # No network has 10^9 blocks, and longer texts may be more than int takes.
+        numbered = bool(names) and all(name.isdecimal() and len(name) < 10 for name in names)
+        self._w.require(numbered, f"{prefix} has blocks {sorted(names)!s:.200}, expected 0, 1, ...")
         indices, configs = sorted(map(int, names)), self._layer_configs()
         wanted = len(indices)
         n_layers, repeat = (self._model.get(key, 1) for key in ("n_layers", "n_repeat"))
@@ -130,7 +131,8 @@ class BackboneReader:
             wanted = n_layers * repeat * len(configs)
         numbers = ", ".join(map(str, indices))
         problem = f"{prefix} has blocks {numbers}, expected {wanted} of them from 0 on"
-        self._w.require(indices == list(range(wanted)), problem)
+        fits = len(indices) == wanted and indices == list(range(len(indices)))
+        self._w.require(fits, problem)
         layers = []
         for i in indices:
             options = Options(configs[i % len(configs)], self._overrides)

@@ -34,7 +34,7 @@ class Frame:
         names = block_names(w, self.layers)
         indices = range(len(names))
         numbered = set(map(str, indices)) == names
-        w.require(numbered, f"{self.layers} has blocks {sorted(names)}, expected 0, 1, ...")
+        w.require(numbered, f"{self.layers} has blocks {sorted(names)!s:.200}, expected 0, 1, ...")
         layers = [layer(w.scope(f"{self.layers}{i}.")) for i in indices]
         d = layers[0].d
         inputs, classes = w.size(f"{self.encoder}.weight", -1), w.size(f"{self.decoder}.weight")

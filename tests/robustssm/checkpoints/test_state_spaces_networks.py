@@ -246,3 +246,19 @@ def test_an_imported_network_is_saved_and_loaded_bit_by_bit(tmp_path: Path) -> N
     again = load_checkpoint(tmp_path / "native.safetensors").network
     u = torch.rand(2, L, 2, generator=torch.Generator().manual_seed(0))
     assert torch.equal(again(u), network(u))
+
+
+@pytest.mark.parametrize(("option", "count"), [("n_layers", 10**12), ("n_repeat", -1)])
+def test_a_number_of_blocks_takes_no_memory(option: str, count: int) -> None:
+    """The first would be a list of eight terabytes."""
+    options: Any = config("layer", "R", True, "pool")
+    options["model"][option] = count
+    with pytest.raises(RejectedInputError, match=r"has blocks 0, 1, expected -?\d+ of them"):
+        built(held(network_tensors("layer", "R", True), options))
+
+
+def test_a_block_whose_number_no_int_takes() -> None:
+    t = network_tensors("layer", "R", True)
+    t |= {"model.layers." + "9" * 5000 + ".layer.D": torch.zeros(D)}
+    with pytest.raises(RejectedInputError, match=r"expected 0, 1"):
+        built(held(t, config("layer", "R", True, "pool")))
