@@ -1,6 +1,7 @@
 """Arrays from .npz files; shapes are read, and sizes checked, before memory is taken."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from typing import IO, Any, BinaryIO
@@ -17,6 +18,7 @@ EXPANSION, UNPACKED = 64, 1 << 30
 DAMAGED = (
     *(OSError, ValueError, EOFError, KeyError, TypeError, NotImplementedError, RuntimeError),
     *(SyntaxError, MemoryError, RecursionError, OverflowError, zipfile.BadZipFile, zlib.error),
+    tokenize.TokenError,  # by numpy, of a header that Python 2 might have written
 )
 
 
