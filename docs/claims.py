@@ -16,11 +16,13 @@ from scipy import stats
 from robustssm.evaluations.statistics.paired import holm
 
 LEVEL = 0.05
+# Claims that were tested and withdrawn with their study: the others are no surer for it.
+WITHDRAWN = 6
 SHOWN, ALIKE, UNDECIDED = "shown", "alike", "undecided"
 
 
-def judged(claims: pd.DataFrame) -> pd.DataFrame:
-    """Return the claims with p, Holm-adjusted over all of them, and verdict.
+def judged(claims: pd.DataFrame, withdrawn: int = 0) -> pd.DataFrame:
+    """Return the claims with p, Holm-adjusted over all of them and those withdrawn, and verdict.
 
     p of a claim with a margin is that of two one-sided tests (TOST), of the others two-sided
     Student's, both with seeds - 1 degrees of freedom and the standard error of the interval.
@@ -30,7 +32,8 @@ def judged(claims: pd.DataFrame) -> pd.DataFrame:
     away = (claims["estimate"] - claims["null"]).abs()
     differs = 2 * stats.t.sf(away / error, freedom)
     alike = stats.t.sf((claims["margin"] - away) / error, freedom)
-    p = holm(np.where(claims["margin"].notna(), alike, differs))
+    p = np.where(claims["margin"].notna(), alike, differs)
+    p = holm(np.append(p, np.ones(withdrawn)))[: len(p)]
     kinds = np.where(claims["margin"].notna(), ALIKE, SHOWN)
     return claims.assign(p=p, verdict=np.where(p < LEVEL, kinds, UNDECIDED))
 
@@ -50,7 +53,7 @@ def main(folder: Path = Path(__file__).parent / "data") -> None:
     path = folder / "claims.csv"
     comment = path.read_text().splitlines()[0]
     numbers = pd.read_csv(folder / "measured.csv", skiprows=1)
-    table = judged(measured(pd.read_csv(path, skiprows=1), numbers))
+    table = judged(measured(pd.read_csv(path, skiprows=1), numbers), WITHDRAWN)
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     path.write_text(f"{comment}\n{text}")
 

@@ -8,8 +8,6 @@ import pandas as pd
 from docs.data_files import NAN, Number
 from robustssm.evaluations.paper import fig3ab, fig3c
 from robustssm.evaluations.paper.fig3_accuracy import HALF_GAP, paired_gap
-from robustssm.evaluations.paper.reviewers_findings import drops
-from robustssm.evaluations.paper.reviewers_sweep import SPIKE, WHITE, by_frequency
 from robustssm.evaluations.statistics.intervals import student
 
 Numbers = dict[str, float | Number]
@@ -115,40 +113,6 @@ def bound(tables: Tables) -> Numbers:
     }
 
 
-def reviewers(tables: Tables) -> Numbers:
-    """Return dips, pairs, poles and the energy of the noise."""
-    sweep, energy, ways = (tables[name] for name in ("sweep", "energy", "trajectories"))
-    top = sweep.loc[(sweep["kind"] == SPIKE) & (sweep["number"] == 1), "omega"].iloc[0]
-    dips = drops(sweep)
-    dips = dips[dips["eps"] == dips["eps"].max()]
-    own = dips[(dips["model"] == "s4d") & dips["dip"]].sort_values("omega", ascending=False)
-    found: Numbers = {
-        "reviewers n": sweep["n"].iloc[0],
-        "reviewers seeds": sweep["seed"].nunique(),
-        "s4d dips below omega": own.loc[own["kind"] != SPIKE, "omega"].max(),
-    }
-    for k, omega in enumerate(own.loc[own["kind"] == SPIKE, "omega"], 1):
-        found[f"spike {k} of s4d"] = omega
-    low = dips[(dips["model"] == "s4ptd") & (dips["omega"] < 10)]
-    most = low.loc[low["drop"].idxmax()]
-    found["fall of s4ptd at low omega"] = tuple(most[["drop", "ci_low", "ci_high"]])
-    found["low omega of s4ptd"] = most["omega"]
-    for (a, b, eps), rows in pd.concat([tables["s5"], tables["random"]]).groupby(["a", "b", "eps"]):
-        if eps == sweep["eps"].max():
-            found[f"{a} - {b} over omega"] = mean(rows.groupby("seed")["difference"].mean())
-            at = by_frequency(rows).set_index("omega").loc[top, ["difference", "ci_low", "ci_high"]]
-            found[f"{a} - {b} at the spike"] = tuple(at)
-    rows = energy[(energy["model"] == "s4d") & (energy["amplitude"] == 1.0)].set_index("seed")
-    white = rows.loc[rows["noise"] == WHITE, "accuracy"]
-    line = rows.loc[rows["omega"] == rows["omega"].max(), "accuracy"]
-    found["white noise of equal energy, s4d"] = white.mean()
-    found["white noise - sinusoid at the spike, s4d"] = mean(white - line)
-    ends = ways[(ways["init"] == "s4d") & (ways["epoch"] == ways["epoch"].max())]
-    found["way of the poles of s4d"] = mean(ends.groupby("seed")["moved_mean"].mean())
-    found["epochs of the poles"] = ways["epoch"].max()
-    return found
-
-
 RECIPES = {
     "fig1": fig1,
     "fig2": fig2,
@@ -156,5 +120,4 @@ RECIPES = {
     "fig3c": sizes,
     "appendix-i": slopes,
     "bound": bound,
-    "reviewers": reviewers,
 }

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from docs.claims import ALIKE, SHOWN, UNDECIDED, judged
+from docs.claims import ALIKE, SHOWN, UNDECIDED, WITHDRAWN, judged
 from tests.source_tree import ROOT
 
 CLAIMS = pd.read_csv(ROOT / "docs" / "data" / "claims.csv", skiprows=1)
 
 
 def test_the_verdicts_that_are_told_are_those_of_the_rule() -> None:
-    again = judged(CLAIMS.drop(columns=["p", "verdict"]))
+    again = judged(CLAIMS.drop(columns=["p", "verdict"]), WITHDRAWN)
     assert list(again["verdict"]) == list(CLAIMS["verdict"])
     # Six digits are stored.
     np.testing.assert_allclose(again["p"], CLAIMS["p"], rtol=1e-5)

@@ -1,1 +1,1 @@
-"""The experiments of the PTD paper (arXiv 2310.01698) and of its reviewers, one a file."""
+"""The experiments of the PTD paper (arXiv 2310.01698), one per file."""
