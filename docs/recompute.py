@@ -270,7 +270,8 @@ def checkpoints(lines: TextIO) -> None:
                 row |= {f"float{bits}": float(absolute), f"relative{bits}": float(relative)}
             rows.append(row)
     put("checkpoints", ["file"], pd.DataFrame(rows))
-    whole = pd.DataFrame(rows).query("what != 'one layer'")
+    table = pd.DataFrame(rows)
+    whole = table[~table["what"].str.endswith("one layer")]
     found: dict[str, float | Number] = {"checkpoint files": len(whole)}
     for bits in (32, 64):
         found[f"checkpoints float{bits}"] = whole[f"relative{bits}"].max()

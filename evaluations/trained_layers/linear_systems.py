@@ -75,7 +75,8 @@ def in_blocks(values: Callable[[FloatArray], Array], theta: FloatArray, entries:
 class LayerSystem(LinearSystem, ABC):
     """The c systems of one layer: one per channel, or the whole layer (S5, c = 1).
 
-    kernel(L) is the layer's own impulse response (c, L), with D on its first entry; not of S5.
+    kernel(L) is the layer's own impulse response (c, L), with D on its first entry; (p, q, L) of
+    one system of all channels.
     """
 
     kernel: Callable[[int], FloatArray]

@@ -36,16 +36,19 @@ def layer_system(layer: SSMLayer, L: int) -> LayerSystem:
 
 def _one_way(layer: SSMLayer, L: int) -> LayerSystem:
     """Return a causal layer as a linear system."""
-    system = layer.system(L)
+    system, mixing = layer.system(L), layer.mixing()
 
     def kernel(length: int) -> FloatArray:
         with torch.no_grad():
-            result: FloatArray = layer.impulse(length).double().cpu().numpy().copy()
+            k = layer.impulse(length)
+            if mixing is not None:
+                k = 2.0 * torch.einsum("hm,ml,mj->hjl", mixing[1], k, mixing[0]).real
+            result: FloatArray = k.double().cpu().numpy().copy()
         result[..., 0] += system.D.reshape(result.shape[:-1])
         return result
 
     kind: type[LayerSystem] = Dplr if system.low_rank else Diagonal
-    if layer.mixing() is not None or system.Abar is not None:
+    if mixing is not None or system.Abar is not None:
         kind = Mimo if system.Abar is None else Dense
     return kind(**{f.name: getattr(system, f.name) for f in fields(system)}, kernel=kernel)
 

@@ -22,8 +22,8 @@ PAIRS = (
 class Imported:
     """A network, what a user should know of how it was read, and what kind of SSM it is.
 
-    notes: sentences for people; family: s4, s4d, dss, s5, lru or mamba, as far as the file
-    tells. formula: what the tensors of a layer mean, in their own names.
+    notes: sentences for people; family: s4, s4d, dss, s5, lru, linoss or mamba, as far as
+    the file tells. formula: what the tensors of a layer mean, in their own names.
     """
 
     network: Classifier

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from robustssm.checkpoints import dss, lru, mamba, s5, s5_pytorch, state_spaces
+from robustssm.checkpoints import dss, linoss, lru, mamba, s5, s5_pytorch, state_spaces
 from robustssm.checkpoints.cards import STORED_ACCURACY
 from robustssm.checkpoints.imported import Imported
 from robustssm.checkpoints.native import Checkpoint, is_native, load_checkpoint, unknown_checkpoint
@@ -30,6 +30,7 @@ _BUILT_IN = (
     Importer("DSS", dss.recognises, dss.build),
     Importer("S5", s5.recognises, s5.build),
     Importer("minimal-LRU", lru.recognises, lru.build),
+    Importer("LinOSS", linoss.recognises, linoss.build),
     Importer("s5-pytorch", s5_pytorch.recognises, s5_pytorch.build),
     Importer("Mamba", mamba.recognises, mamba.build),
 )

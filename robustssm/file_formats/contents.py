@@ -68,7 +68,7 @@ class Contents:
     Parameters
     ----------
     container : str
-        torch, safetensors, flax-msgpack, orbax, or huggingface (a folder with config.json).
+        torch, safetensors, npz, flax-msgpack, orbax, or huggingface (a folder with config.json).
     tensors : dict of str to Tensor
         By name, nested tables joined by "." (flax: "/"). Entries may be NaN or infinite.
     options : dict

@@ -8,20 +8,21 @@ from robustssm.file_formats.contents import Contents, ContentsError, Limits, req
 from robustssm.file_formats.distributed import METADATA
 from robustssm.file_formats.flax_msgpack import read_msgpack
 from robustssm.file_formats.folders import INDEX, read_folder, read_index
+from robustssm.file_formats.numpy_zip import is_npz, read_npz
 from robustssm.file_formats.safetensors_file import read_safetensors
 from robustssm.file_formats.torch_legacy import START, read_legacy
 from robustssm.file_formats.torch_zip import read_zip
 from robustssm.storage.opening import opened, size_of
 
-_HEAD = 32
+_HEAD = 1024
 
 
 def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B008
     """Return what a checkpoint holds, as plain data; nothing in it is executed.
 
-    Reads torch files (zip and older), Lightning's among them; safetensors; flax checkpoints of
-    msgpack; folders of orbax, of Hugging Face and accelerate, of torch.distributed.checkpoint, and
-    with one flax checkpoint. Tensors are in memory, contiguous, of the file's dtypes. Raises
+    Reads torch files (zip and older), Lightning's among them; safetensors; .npz; flax checkpoints
+    of msgpack; folders of orbax, of Hugging Face and accelerate, of torch.distributed.checkpoint,
+    and with one flax checkpoint. Tensors are in memory, contiguous, of the file's dtypes. Raises
     RejectedInputError if the path cannot be read, is damaged, larger than the limits, or would run
     code; UsageError if a package that the format needs is not installed.
 
@@ -66,6 +67,8 @@ def read_file(path: Path, limits: Limits) -> Contents:
         kind = _kind(head, limits)
         if kind == "zip":
             return read_zip(path, file, size, limits)
+        if kind == "npz":
+            return read_npz(path, file, size, limits)
         if kind == "legacy":
             return read_legacy(path, file, size, limits)
         if kind == "msgpack":
@@ -74,10 +77,10 @@ def read_file(path: Path, limits: Limits) -> Contents:
 
 
 def _kind(head: bytes, limits: Limits) -> str:
-    """Return zip, legacy, safetensors or msgpack; raises ContentsError if it is none of them."""
+    """Return zip, npz, legacy, safetensors or msgpack; ContentsError if it is none of them."""
     require(bool(head), "is empty; fetch or save it again")
     if head.startswith(b"PK"):
-        return "zip"
+        return "npz" if is_npz(head) else "zip"
     if head[:1] == b"\x80" and START in head:
         return "legacy"
     header = struct.unpack("<Q", head[:8])[0] if len(head) > 8 else 0
@@ -91,6 +94,6 @@ def _kind(head: bytes, limits: Limits) -> str:
     problem = "a pickle that torch.save did not write; save the state_dict by torch.save"
     require(head[0] != 0x80, problem)
     raise ContentsError(
-        "of no known format (torch, safetensors, flax msgpack; folders of orbax or Hugging Face); "
-        "save model.state_dict() by torch.save"
+        "of no known format (torch, safetensors, npz, flax msgpack; folders of orbax or Hugging "
+        "Face); save model.state_dict() by torch.save"
     )

@@ -20,7 +20,7 @@ _ENCRYPTED = 1
 _DAMAGED = "the zip file is damaged or cut short; fetch or save it again"
 
 
-class _Guarded:
+class Guarded:
     """A file that refuses to read much at once: zipfile reads its directory in one piece."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
@@ -40,7 +40,7 @@ class _Archive:
     """The entries of a zip file, each checked before it is read."""
 
     def __init__(self, file: BinaryIO, size: int, limits: Limits) -> None:
-        guarded = _Guarded(file, max(limits.directory_bytes, _CHUNK))
+        guarded = Guarded(file, max(limits.directory_bytes, _CHUNK))
         try:
             self._zip = zipfile.ZipFile(guarded)
         except Exception as error:

@@ -63,6 +63,10 @@ class GeneralMIMO(SSMLayer):
         log_Abar, held = discrete_diagonal(self.eigenvalues(), self.steps(), self.discretization)
         return log_Abar, complex128(self.B) * held[:, None]
 
+    def inputs(self) -> Tensor:
+        """Return Bbar (n, d), complex128."""
+        return self.discrete()[1]
+
     def impulse(self, L: int) -> Tensor:
         """Return Abar^l, shape (n, L), complex128."""
         rates = self.discrete()[0]
@@ -71,11 +75,11 @@ class GeneralMIMO(SSMLayer):
     def mixing(self) -> tuple[Tensor, Tensor]:
         """Return Bbar (n, d) and f C / 2 (d, n), complex128, of y = 2 Re C (impulse * B u)."""
         self.check_causal("one mixing matrix", 0)
-        return self.discrete()[1], 0.5 * self.factor * complex128(self.C)
+        return self.inputs(), 0.5 * self.factor * complex128(self.C)
 
     def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the output without D u, in the precision of u (batch, length, channels)."""
-        Bbar = self.discrete()[1]
+        Bbar = self.inputs()
         v = torch.complex(u @ Bbar.real.T.to(u.dtype), u @ Bbar.imag.T.to(u.dtype))
         outputs = []
         for direction, C in enumerate(complex128(self.C).split(self.d)):

@@ -20,6 +20,7 @@ from robustssm.layers import SSMLayer
 from robustssm.layers.by_length import Hope, Sobolev, check_steps
 from robustssm.layers.diagonal import GeneralDiagonal, PairedDiagonal
 from robustssm.layers.dplr import GeneralDPLR
+from robustssm.layers.linoss import Oscillators
 from robustssm.layers.mimo import GeneralMIMO
 from robustssm.layers.selective import Mamba1, Mamba2, Selective
 from robustssm.networks.classifier import BlockClassifier, decoded, pooled, steps_before
@@ -31,6 +32,7 @@ MIXERS: dict[str, Callable[..., SSMLayer | Selective]] = {
     "paired": PairedDiagonal,
     "dplr": GeneralDPLR,
     "mimo": GeneralMIMO,
+    "oscillators": Oscillators,
     "mamba": Mamba1,
     "mamba2": Mamba2,
     "hope": Hope,

@@ -54,6 +54,9 @@ FOUND = [
 ]  # fmt: skip
 
 
+LAYERS = [path for path in sorted(GOLDEN2.glob("*.npz")) if not path.stem.endswith("_io")]
+
+
 def settings_of(path: Path) -> Mapping[str, str]:
     """What a file does not say: from the .set beside it, else from the table above."""
     stem = next((io for io in outputs(path)), path).name.removesuffix(".npz").removesuffix("_io")
@@ -98,4 +101,25 @@ def test_outputs_of_the_original(path: Path) -> None:
         relative = absolute / float(np.abs(expected).max())
         line += f" float{bits} {absolute:.1e} ({relative:.1e})"
         assert relative < tolerance, line
+    print(line)
+
+
+@pytest.mark.skipif(not LAYERS, reason="no reference layers are beside this checkout")
+@pytest.mark.parametrize("path", LAYERS, ids=lambda path: path.name)
+@torch.no_grad()
+def test_outputs_of_an_original_layer(path: Path) -> None:
+    """Convolution and recurrence: 1e-9 of the largest output, 1e-8 where poles are to coincide."""
+    with np.load(path) as file:
+        u, expected = torch.from_numpy(file["input"])[None], file["output_f64"]
+    settings = settings_of(path)
+    network = open_checkpoint(path, settings).network.double()
+    (layer,) = network.ssm_layers()
+    said = "".join(f" [{key}={value}]" for key, value in settings.items())
+    line = f"{path.name}{said or ' []'} <{network.to_dict()['source']}, one layer>:"
+    absolute = float(np.abs(network(u)[0].numpy() - expected).max())
+    relative = absolute / float(np.abs(expected).max())
+    line += f" float64 {absolute:.1e} ({relative:.1e})"
+    assert relative < (1e-8 if "dlinoss" in path.name else 1e-9), line
+    stepped = layer.recurrence(u)[0].numpy()
+    assert float(np.abs(stepped - network(u)[0].numpy()).max()) < 1e-11 * np.abs(expected).max()
     print(line)

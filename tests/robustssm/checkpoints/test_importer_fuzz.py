@@ -19,6 +19,7 @@ from robustssm.file_formats import Contents, read_contents
 from robustssm.file_formats.wrappers import one_network
 from robustssm.networks.foreign import SequenceModel
 from tests.robustssm.checkpoints import selective
+from tests.robustssm.checkpoints import test_linoss as linoss
 from tests.robustssm.checkpoints.test_families import FAMILIES, LOOKING_AHEAD
 from tests.robustssm.checkpoints.test_golden_files import FOUND, settings_of
 
@@ -45,6 +46,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     for name, make in (FAMILIES | LOOKING_AHEAD).items():
         path, settings = make(tmp_path_factory.mktemp(name))
         found.append((read_contents(path), settings))
+    for settings in linoss.SETTINGS:
+        found.append((Contents("npz", linoss.layer(settings)), dict(settings)))
     plain = (path for path in FOUND if path.parent.name != "prefixes")  # taken off before
     return [*found, *((read_contents(path), dict(settings_of(path))) for path in plain)]
 

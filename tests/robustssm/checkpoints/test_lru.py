@@ -11,7 +11,6 @@ from torch import Tensor
 from robustssm.checkpoints import lru
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.networks.foreign import SequenceModel
-from tests.reference import GOLDEN
 from tests.robustssm.checkpoints.foreign import Draw, f64, sigmoid
 from tests.robustssm.checkpoints.foreign import held as file_of
 from tests.robustssm.checkpoints.test_s5 import dense, gelu_tanh
@@ -122,17 +121,6 @@ def test_a_layer_against_loops_and_its_own_recurrence() -> None:
     for name in ("gamma_log", "nu_log", "theta_log"):
         moved = {**held, f"params/{name}": held[f"params/{name}"] + 0.1}
         assert float((built(moved, {}).double()(u) - network(u)).abs().max()) > 1e-2
-
-
-def test_the_layer_of_the_original() -> None:
-    path = GOLDEN.with_name("golden2") / "lru_layer.npz"
-    if not path.is_file():
-        pytest.skip(f"reference values {path.name} are not beside this checkout")
-    with np.load(path) as file:
-        held = {key: torch.from_numpy(file[key]) for key in file.files if key[:7] == "params/"}
-        u, expected = torch.from_numpy(file["input"]), file["output_f64"]
-    found = built(held, {}).double()(u[None])[0].detach().numpy()
-    assert np.abs(found - expected).max() < 1e-9 * np.abs(expected).max()
 
 
 def test_what_is_missing_or_wrong_is_named() -> None:

@@ -1,0 +1,164 @@
+"""LinOSS and D-LinOSS: one MIMO system of P forced, damped oscillators with complex inputs.
+
+With x'' = -a x - g x' + b, z = x' and b = B u_t, a step of size h takes each of the three terms at
+its beginning (0) or at its end (1), which alpha, beta and gamma say of a x, g z and z:
+
+    z_t = z_{t-1} + h (b - a x_{t-1+alpha} - g z_{t-1+beta}),  x_t = x_{t-1} + h z_{t-1+gamma},
+    y_t = Re(C x_t) + D u_t.
+
+(z, x) is complex and its step M is real, so that a response of x to b is real: e_x M^l F, by
+doubling, since poles and residues lose their digits where the two poles of an oscillator meet.
+
+References: arXiv 2410.03943 (`im`, `imex`; g = 0), 2505.12171 (D-LinOSS, which is `imex`);
+tk-rusch/linoss and jaredbmit/damped-linoss, models/LinOSS.py.
+"""
+
+import numpy as np
+import torch
+from scipy.linalg import block_diag
+from torch import Tensor
+
+from robustssm.errors import require, require_one_of
+from robustssm.layers.base import SSMLayer, array, complex128
+from robustssm.layers.mimo import GeneralMIMO
+from robustssm.layers.parameters import doubled
+from robustssm.layers.systems import LinearSystem, Spectrum
+
+# alpha, beta and gamma.
+STEPS = {"im": (1, 1, 1), "imex": (0, 1, 1), "imex2": (0, 0, 1), "ex": (0, 0, 0)}
+# A pole that forgets at once, whose logarithm is finite.
+_FORGETS = 1e-130
+# Squared steps below it are raised to it before they divide.
+_SMALLEST = 1e-6
+
+
+def projected(rule: str, a: Tensor, g: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Return stiffness and damping (P,) where D-LinOSS has them, on the border if outside.
+
+    There the poles of an oscillator are a conjugate pair, and those of its continuous system too
+    (`im`, `ex`). Not a number where h g > 1 (`imex2`), as in the original.
+    """
+    if rule in ("imex", "imex2"):
+        g = torch.relu(g)
+        signed = h * g if rule == "imex" else -h * g
+        root, squared = 2.0 * torch.sqrt(1.0 + signed), torch.clamp(h * h, min=_SMALLEST)
+        low, high = (2.0 + signed - root) / squared, (2.0 + signed + root) / squared
+        return torch.minimum(torch.maximum(a, low), high), g
+    g = torch.maximum(g, -h * a if rule == "im" else h * a)
+    return torch.maximum(a, 0.25 * g * g), g
+
+
+class Oscillators(GeneralMIMO):
+    """P oscillators that d channels share.
+
+    Parameters, float64: A, G, dt (P,), stiffness, damping and step size as they act; B (P, d, 2);
+    C (d, P, 2); D (1, d). discretization: one of STEPS.
+    """
+
+    rules = tuple(STEPS)
+    factor = 1
+    G: Tensor
+
+    def __init__(self, d: int, *, n: int, discretization: str = "imex") -> None:
+        SSMLayer.__init__(self, d)
+        require_one_of("oscillators: discretization", discretization, self.rules)
+        self.discretization = discretization
+        self._hold(A=(n,), G=(n,), dt=(n,), B=(n, d, 2), C=(d, n, 2), D=(1, d))
+
+    @property
+    def order(self) -> int:
+        """Order of the real system: z and x are complex."""
+        return 4 * len(self.B)
+
+    def forces(self) -> tuple[Tensor, Tensor]:
+        """Return stiffness a and damping g as they act, (P,), float64."""
+        return self.A.double(), self.G.double()
+
+    def _terms(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return h, the sides of (z, x) of a step (P, 2, 2), and the left one's determinant - 1."""
+        alpha, beta, gamma = STEPS[self.discretization]
+        (a, g), h = self.forces(), self.steps()
+        damping, spring, one = h * g, h * a, torch.ones_like(h)
+        right = [one - (1 - beta) * damping, -(1 - alpha) * spring, (1 - gamma) * h, one]
+        # The inverse of the left side, times its determinant.
+        left = [one, -alpha * spring, gamma * h, one + beta * damping]
+        sides = (torch.stack(side, dim=-1).unflatten(-1, (2, 2)) for side in (left, right))
+        return h, *sides, beta * damping + gamma * alpha * h * spring
+
+    def step_matrix(self) -> tuple[Tensor, Tensor]:
+        """Return M (P, 2, 2) and F (P, 2) of (z, x)_t = M (z, x)_{t-1} + F b, float64."""
+        h, left, right, beyond = self._terms()
+        left = left / (1.0 + beyond)[:, None, None]
+        return left @ right, left[..., 0] * h[:, None]
+
+    def eigenvalues(self) -> Tensor:
+        """Return log of the two poles of each oscillator over its step, (2 P,), complex128."""
+        h, _, right, beyond = self._terms()
+        M = self.step_matrix()[0]
+        half = 0.5 * (M[:, 0, 0] + M[:, 1, 1])
+        apart = (0.5 * (M[:, 0, 0] - M[:, 1, 1])) ** 2 + M[:, 0, 1] * M[:, 1, 0]
+        # |mu|^2 of a pair is the determinant: `imex` without g is on the circle to the last bit.
+        det = right[:, 0, 0] * right[:, 1, 1] - right[:, 0, 1] * right[:, 1, 0]
+        modulus = torch.log(det.abs().clamp(min=_FORGETS**2)) - torch.log1p(beyond)
+        angle = torch.atan2(torch.sqrt((-apart).clamp(min=0.0)), half)
+        pair = torch.complex(0.5 * modulus, angle)
+        first = half + torch.copysign(torch.sqrt(apart.clamp(min=0.0)), half)
+        second = det / (1.0 + beyond) / torch.where(first == 0.0, 1.0, first)
+        logs = []
+        for mu, conjugate in ((first, pair), (second, pair.conj())):
+            real = torch.where(mu.abs() < _FORGETS, _FORGETS, mu)
+            logs.append(torch.where(apart > 0.0, torch.log(real + 0j), conjugate) / h)
+        return torch.cat(logs)
+
+    def inputs(self) -> Tensor:
+        """Return B (P, d), complex128."""
+        return complex128(self.B)
+
+    def impulse(self, L: int) -> Tensor:
+        """Return the response of x to b of each oscillator, (P, L), real in complex128."""
+        M, F = self.step_matrix()
+        powers = F[:, :, None]
+        while powers.shape[2] < L:
+            powers, M = torch.cat([powers, M @ powers], dim=2), M @ M
+        x = powers[:, 1, :L]
+        return torch.complex(x, torch.zeros_like(x))
+
+    def recurrence(self, u: Tensor) -> Tensor:
+        """Return the same output as `forward`, step by step."""
+        M, F = (part.to(torch.complex128) for part in self.step_matrix())
+        B, C = self.inputs(), complex128(self.C)
+        state = torch.zeros(len(u), *F.shape, dtype=torch.complex128, device=u.device)
+        outputs = []
+        for t in range(u.shape[1]):
+            b = u[:, t].to(state.dtype) @ B.T
+            state = (M @ state[..., None])[..., 0] + F * b[..., None]
+            outputs.append((state[..., 1] @ C.T).real)
+        return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
+
+    def spectrum(self) -> Spectrum:
+        """Return the poles of the real system, 4 P of them."""
+        poles, step = doubled(self.eigenvalues()), np.tile(array(self.steps()), 4)
+        return Spectrum(diagonal=poles[None], step=step[None], discretization="zoh")
+
+    def system(self, L: int) -> LinearSystem:
+        """Return the one system with its state matrix, since its poles may coincide."""
+        spectrum = self.spectrum()
+        largest = spectrum.diagonal.real.max()
+        require(
+            largest < 0.0,
+            f"layer {type(self).__name__}: largest Re of its poles",
+            largest,
+            "a stable system, below 0; with poles on the circle its peak gain is infinite",
+        )
+        M, F = map(array, self.step_matrix())
+        B, C = (value.detach().cpu().numpy() for value in (self.inputs(), complex128(self.C)))
+        force = (F[:, :, None] * part[:, None] for part in (B.real, B.imag))
+        read = (part[:, :, None] * np.array([0.0, 1.0]) for part in (C.real, -C.imag))
+        return LinearSystem(
+            **vars(spectrum),
+            dt=array(self.step_size())[:1],
+            B=np.concatenate([part.reshape(-1, self.d) for part in force])[None],
+            C=np.concatenate([part.reshape(self.d, -1) for part in read], axis=1)[None],
+            D=np.diag(self.feedthroughs())[None],
+            Abar=block_diag(*M, *M)[None],
+        )
