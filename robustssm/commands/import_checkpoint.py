@@ -28,8 +28,8 @@ def import_checkpoint(
 
     CHECKPOINT: a Lightning .ckpt, .pth or state dict of state-spaces/s4 (v2, v3, v4, example.py),
     S4-PTD, HOPE or FreqBias, of DSS, of S5, S5-PTD or LRU (flax msgpack or orbax), s5-pytorch,
-    Mamba or Mamba-2, or an .npz of a LinOSS layer. Missing settings are requested by name; what is assumed is noted. Nothing
-    in it is executed.
+    Mamba or Mamba-2, or an .npz of a LinOSS layer. Missing settings are requested by name; what
+    is assumed is noted. Nothing in it is executed.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
 """Arrays that numpy.savez wrote: each is a tensor by its name."""
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import torch
 
@@ -25,7 +25,8 @@ def read_npz(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
     Raises ContentsError if the file is damaged, or an array is none of numbers.
     """
     try:
-        arrays = Arrays(Guarded(file, limits.directory_bytes), size, limits.tensor_bytes(size))
+        guarded = cast(BinaryIO, Guarded(file, limits.directory_bytes))
+        arrays = Arrays(guarded, size, limits.tensor_bytes(size))
         count = len(arrays.names)
         require(count <= limits.tensors, f"holds {count} arrays, allowed are {limits.tensors}")
         names = [name for name in arrays.names if name.startswith(_ROOT)] or arrays.names
