@@ -71,6 +71,10 @@ def layer_output(t: Mapping[str, Tensor], u: np.ndarray, name: str) -> np.ndarra
     return y
 
 
+def save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    np.savez(path, allow_pickle=True, **arrays)
+
+
 def built(held: Mapping[str, Tensor], settings: Mapping[str, str]) -> Oscillators:
     network = linoss.build(file_of(dict(held)), settings).network
     assert isinstance(network, SequenceModel)
@@ -175,7 +179,7 @@ def test_a_file_of_named_arrays(tmp_path: Path) -> None:
     expected = layer_output(tensors, u.numpy(), "DampedIM")
     bare = {name.removeprefix("params/"): value for name, value in held.items()}
     for arrays in ({**held, "note": np.array("text"), "input": u.numpy()}, bare):
-        np.savez(tmp_path / "layer.npz", **arrays)
+        save(tmp_path / "layer.npz", arrays)
         checkpoint = open_checkpoint(tmp_path / "layer.npz", settings)
         found = checkpoint.network.double()(u).numpy()
         assert np.abs(found - expected).max() < 1e-12 * np.abs(expected).max()
@@ -198,10 +202,10 @@ def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
     with pytest.raises(RejectedInputError, match="unexpected params/E"):
         linoss.build(file_of({**held, "params/E": torch.zeros(2)}), DAMPED[0])
     path = tmp_path / "layer.npz"
-    np.savez(path, **{"params/A_diag": np.array([None], dtype=object)})
+    save(path, {"params/A_diag": np.array([None], dtype=object)})
     with pytest.raises(RejectedInputError, match=r"no \.npz file of numbers.*objects"):
         open_checkpoint(path)
-    np.savez(path, **{name: value.numpy() for name, value in held.items()})
+    save(path, {name: value.numpy() for name, value in held.items()})
     whole = path.read_bytes()
     for length in range(1, len(whole), len(whole) // 40):
         path.write_bytes(whole[:length])
