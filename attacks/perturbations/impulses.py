@@ -21,7 +21,8 @@ def lowest(draws: Tensor, count: int) -> Tensor:
         ordered = torch.from_numpy(np.partition(draws.numpy(), count - 1, axis=2))
         bound = ordered[..., count - 1 : count]
     else:
-        bound = draws.kthvalue(count, dim=2, keepdim=True).values
+        # Torch's kthvalue is not repeatable on a GPU, where there are equal ones.
+        bound = draws.sort(dim=2).values[..., count - 1 : count]
     below = draws <= bound
     if bool((below.sum(2) > count).any()):
         equal = draws == bound

@@ -202,16 +202,26 @@ class Mamba2(Selective):
             T = dt.shape[1]
             a = (dt * A).movedim(1, -1)  # (batch, G, heads, T)
             past = torch.ones(T, T, dtype=torch.bool, device=a.device).tril(-1)
-            sums = torch.where(past, a[..., None], 0.0).cumsum(-2)
+            sums = running_sums(torch.where(past, a[..., None], 0.0))
             decay = torch.where(past.T, 0.0, torch.exp(sums))
             B, C = B.movedim(1, -2)[:, :, None], C.movedim(1, -2)[:, :, None]  # (b, G, 1, T, n)
             driven = (u * dt[..., None]).movedim(1, -2)  # (batch, G, heads, T, P)
-            kept = torch.exp(a.cumsum(-1))[..., None]
+            kept = torch.exp(running_sums(a[..., None]))
             y = (decay * (C @ B.mT)) @ driven + kept * (C @ h.mT)
             h = kept[..., -1:, :] * h + (decay[..., -1, :, None] * driven).mT @ B
             return y.movedim(-2, 1).flatten(2), h
 
         return _in_parts(advance, h, [u, s.dt.unflatten(-1, (G, H)), s.B, s.C], _BLOCK, 1)
+
+
+def running_sums(x: Tensor) -> Tensor:
+    """Return the sums over the first entries of axis -2 of x (..., T, m).
+
+    Elsewhere than on the CPU as a product: torch's sums are not repeatable on a GPU.
+    """
+    if x.device.type == "cpu":
+        return x.cumsum(-2)
+    return x.new_ones(x.shape[-2], x.shape[-2]).tril() @ x
 
 
 def rms(x: Tensor, eps: float) -> Tensor:
@@ -234,7 +244,9 @@ def _in_parts(
     for parts in zip(*(row.split(steps, time) for row in rows), strict=True):
         arguments = (h, *parts)
         y, h = (
-            checkpoint(advance, *arguments, use_reentrant=False) if again else advance(*arguments)
+            checkpoint(advance, *arguments, use_reentrant=False, preserve_rng_state=False)
+            if again
+            else advance(*arguments)
         )
         outputs.append(y)
     return torch.cat(outputs, time)

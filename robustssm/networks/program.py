@@ -136,8 +136,8 @@ class Program:
         what is no input of the network.
         """
         self._check(x, lengths)
-        result = torch.empty((len(x), self.architecture.d_output), dtype=self.dtype)
-        result = result.to(self.device)
+        shape = len(x), self.architecture.d_output
+        result = torch.empty(shape, dtype=self.dtype, device=self.device)
         with _one_thread():
             work = _Work(self)
             for start in range(0, len(x), self.rows):
