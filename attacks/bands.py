@@ -5,7 +5,7 @@ A sample's bits do not depend on its batch.
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -35,14 +35,25 @@ def waves(cycles: tuple[float, ...], valid: int, device: torch.device) -> tuple[
 
 
 class Direction:
-    """Directions written out, (batch, valid, channels)."""
+    """Directions written out, (batch, valid, channels).
+
+    inside: their energy in the named band, (batch,), as soon as it is known.
+    """
+
+    inside: Tensor | None = None
 
     def __init__(self, values: Tensor) -> None:
         self.values = values
 
+    @cached_property
     def sizes(self) -> tuple[Tensor, Tensor]:
-        """Return Euclidean norms and largest moduli, each (batch,), float64."""
+        """Euclidean norms and largest moduli, each (batch,), float64."""
         return norms(self.values), largest(self.values)
+
+    @property
+    def nbytes(self) -> int:
+        """What the values take in memory."""
+        return self.values.nbytes
 
     def add_to(self, x: Tensor, factor: Tensor) -> None:
         """Add the directions times factor (batch,) to x, in place."""
@@ -63,16 +74,17 @@ class Sum(Direction):
     """
 
     def __init__(self, rows: Tensor, weights: Tensor, norms: Tensor, peaks: Tensor) -> None:
-        self._rows, self._weights, self._sizes = rows, weights, (norms, peaks)
+        self._rows, self._weights, self.sizes = rows, weights, (norms, peaks)
 
     def part(self, samples: slice) -> "Sum":
         """Return the sums of some of the samples."""
-        norms, peaks = (size[samples] for size in self._sizes)
+        norms, peaks = (size[samples] for size in self.sizes)
         return Sum(self._rows, self._weights[:, samples], norms, peaks)
 
-    def sizes(self) -> tuple[Tensor, Tensor]:
-        """Return Euclidean norms and largest moduli, in closed form."""
-        return self._sizes
+    @property
+    def nbytes(self) -> int:
+        """What the weights take in memory; waves are shared."""
+        return self._weights.nbytes
 
     def add_to(self, x: Tensor, factor: Tensor) -> None:
         """Add the sums times factor to x, in place, a wave at a time."""

@@ -179,7 +179,8 @@ class Perturbation(Attack):
     valid steps only. standardised: whether the direction is in standard deviations of each
     channel when eps is; fills: whether a direction is brought to eps exactly, or only bounded by
     it in `unit`; exact: whether it needs float64 inside a network as well; confined: whether a
-    direction lies in the named band but for rounding; dense: whether its draws at layers are those
+    direction lies in the named band but for rounding; free: whether it depends on the signal's shape
+    alone; dense: whether its draws at layers are those
     of `philox.dense_tensor`, which cells of other draws are not taken for.
     """
 
@@ -187,6 +188,7 @@ class Perturbation(Attack):
     fills: ClassVar[bool] = True
     exact: ClassVar[bool] = False
     confined: ClassVar[bool] = False
+    free: ClassVar[bool] = False
     dense: ClassVar[bool] = False
 
     @final

@@ -156,6 +156,7 @@ class Phased(Channelled):
 class Waves(Phased):
     """A sum of waves cos(angle + phase); subclasses write `pair`, and may weigh the waves."""
 
+    free: ClassVar[bool] = True
     confined: ClassVar[bool] = True
 
     @abstractmethod

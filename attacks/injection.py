@@ -1,9 +1,10 @@
 """Logits of a perturbed network: at the input, at that of every SSM layer, or in the model."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from robustssm.attacks.bands import Direction, Sum
 from robustssm.attacks.base import Perturbation, Site
+from robustssm.attacks.blocks import kept
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.delivered import Delivered
 from robustssm.attacks.perturbations.model_changes import ModelChange
@@ -23,6 +25,8 @@ from robustssm.typing import IntArray
 
 # Blocks of samples whose waves are drawn at a time.
 _AHEAD = 8
+
+T = TypeVar("T")
 
 
 @torch.no_grad()
@@ -41,6 +45,23 @@ def embedded(network: Classifier, task: Task) -> Site:
     weight = torch.from_numpy(counts / counts.sum()).to(values.device)[:, None]
     centred = values - (weight * values).sum(0)
     return Site(scale=(weight * centred.square()).sum(0).sqrt(), rate=task.rate)
+
+
+@dataclass
+class _Layer:
+    """What is under way at a layer: ids and sums of the next blocks, and what was added so far."""
+
+    site: Site
+    values: int
+    ids: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    sums: Sum | None = None
+    added: list[tuple[Tensor, ...]] = field(default_factory=list)
+
+    @cached_property
+    def key(self) -> tuple[Any, ...]:
+        """What directions depend on of the site."""
+        site = self.site
+        return site.layer, site.length, site.rate, None if site.dt is None else tuple(site.dt.tolist())
 
 
 @dataclass(frozen=True)
@@ -71,60 +92,86 @@ class LayerNoise:
     def change(self, number: int, u: Tensor, start: int) -> Tensor:
         """Return a layer's input in a program perturbed, in place if possible.
 
-        Rows of u (rows, length, channels) beyond the samples repeat the last one.
+        Rows of u (rows, length, channels) beyond the samples repeat the last one. What is added
+        in place is checked and booked by `book`.
         """
-        real = min(len(u), len(self.sample_id) - start)
         if self.lengths is not None or self.budget.clip != "none":
-            return self._some(number, u[:real], start)
-        site = replace(self.sites[number], length=u.shape[1])
+            return self._some(number, u[: len(self.sample_id) - start], start)
+        p, (rows, L, channels) = self.perturbation, u.shape
         if start == 0:
-            self.perturbation.check_input(u, None, site)
-        ids = self._repeated(start, len(u))
-        first = start % (_AHEAD * len(u))
+            site = replace(self.sites[number], length=L)
+            p.check_input(u[:0], None, site)
+            self._layers[number] = _Layer(site, L * channels)
+        at, first = self._layers[number], start % (_AHEAD * rows)
         if first == 0:
-            every = self._repeated(start, _AHEAD * len(u))
-            like = u[:1].expand(len(every), -1, -1)
-            self._sums[number] = self.perturbation.sums(like, every, self.seed, site)
-        sums = self._sums[number]
-        if sums is None:
-            direction: Direction = self.perturbation.written(u, ids, self.seed, site)
+            at.ids = self._repeated(start, _AHEAD * rows)
+            at.sums = self._once(p.sums, u[:1].expand(_AHEAD * rows, -1, -1), at.ids, at)
+        part = slice(first, first + rows)
+        if at.sums is not None:
+            direction: Direction = at.sums.part(part)
         else:
-            direction = sums.part(slice(first, first + len(u)))
-        measured = self._add(u, direction, ids, site)
-        if self.delivered is not None:
-            self.delivered.book(start + np.arange(real), measured[:, :real], u[0].numel())
+            direction = self._once(p.written, u, at.ids[part], at)
+        at.added.append(self._add(u, direction, at.ids[part], at.site))
         return u
 
+    def _once(
+        self,
+        make: Callable[[Tensor, IntArray, int, Site], T],
+        x: Tensor,
+        ids: IntArray,
+        at: "_Layer",
+    ) -> T:
+        """Return what a method of the perturbation makes; once if it depends on x's shape alone."""
+        if not self.perturbation.free:
+            return make(x, ids, self.seed, at.site)
+        key = (at.key, make.__name__, x.shape, x.dtype, x.device, ids.tobytes())
+        return kept(self._owner, key, lambda: make(x, ids, self.seed, at.site))
+
+    @cached_property
+    def _owner(self) -> tuple[type[Perturbation], str, int]:
+        """What draws depend on beside layers and samples."""
+        return type(self.perturbation), repr(self.perturbation), self.seed
+
+    @cached_property
+    def _layers(self) -> dict[int, "_Layer"]:
+        """What is under way at each layer."""
+        return {}
+
     @torch.no_grad()
-    def _add(self, x: Tensor, direction: Direction, ids: IntArray, site: Site) -> Tensor:
+    def _add(
+        self, x: Tensor, direction: Direction, ids: IntArray, site: Site
+    ) -> tuple[Tensor, ...]:
         """Bring directions to the budget and add them to a layer's input x, in place.
 
-        Without a range, for samples of one length. Returns of each sample the energy of what was
-        added, that of x before, what lies in the named band, and the largest modulus of what was
-        added, (4, batch), before rounding to x's dtype.
+        Without a range, for samples of one length. Returns norms, energies in the named band and
+        largest moduli of the directions, the factors they are added with, and norms of x before,
+        each (batch,).
         """
         p, signal = self.perturbation, norms(x)
-        size, most = direction.sizes()
+        size, most = direction.sizes
         if p.fills or self.budget.unit != p.unit:
-            own = self.budget.norm.of(size, most, x[0].numel())
+            own = self.budget.norm.of(size, most, x.shape[1] * x.shape[2])
             factor = self.budget.factor(x, own, p.who, ids)
         else:
             factor = torch.full_like(size, self.budget.eps)
-        inside = size.square()
-        if not p.confined:
-            inside = p.in_band(direction.values, site).double()
+        if direction.inside is None:
+            inside = size.square() if p.confined else p.in_band(direction.values, site)
+            direction.inside = inside.double()
         direction.add_to(x, factor)
-        most = most * factor
-        # A norm bounds each of its values.
-        if not bool((most + signal < torch.finfo(x.dtype).max).all()):
-            p.check_result(signal, x, self.budget)
-        power = factor.square()
-        return torch.stack([size.square() * power, signal.square(), inside * power, most])
+        return size, direction.inside, most, factor, signal
 
-    @cached_property
-    def _sums(self) -> dict[int, Sum | None]:
-        """The directions of the next blocks at each layer, if they are sums of waves."""
-        return {}
+    def book(self, dtype: torch.dtype) -> None:
+        """Check and book what was added in place to signals of a dtype, before rounding to it."""
+        real = np.arange(len(self.sample_id))
+        for at in self._layers.values():
+            columns = (torch.cat(each) for each in zip(*at.added, strict=True))
+            size, inside, most, factor, signal = columns
+            most, power = most * factor, factor.square()
+            # A norm bounds each of its values.
+            self.perturbation.check_result(signal, (signal + most).to(dtype), self.budget)
+            measured = torch.stack([size.square() * power, signal.square(), inside * power, most])
+            if self.delivered is not None:
+                self.delivered.book(real, measured[:, : len(real)], at.values)
 
     def _repeated(self, start: int, count: int) -> IntArray:
         """Return the ids of `count` samples from a first one on, the last one repeated."""
@@ -232,4 +279,6 @@ def perturbed_logits(
     if not inference.programmed(network):
         return inference.called(network, x, lengths, layers.hooked), delivered
     whole = inference.program(network, x, changing=not budget.nothing)
-    return whole.logits(x, lengths, None if budget.nothing else layers.change), delivered
+    logits = whole.logits(x, lengths, None if budget.nothing else layers.change)
+    layers.book(x.dtype)
+    return logits, delivered

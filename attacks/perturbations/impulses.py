@@ -47,6 +47,7 @@ class Impulses(Channelled):
     """
 
     dense: ClassVar[bool] = True
+    free: ClassVar[bool] = True
 
     count: int = 1
     channels: str = "independent"

@@ -22,6 +22,7 @@ class GaussianNoise(Channelled):
     """
 
     dense: ClassVar[bool] = True
+    free: ClassVar[bool] = True
 
     def coloured(
         self, weights: Tensor, first: int, x: Tensor, sample_id: IntArray, seed: int, site: Site

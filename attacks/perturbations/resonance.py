@@ -42,6 +42,7 @@ class Resonance(Perturbation):
     unit: ClassVar[str] = "linf"
     sites: ClassVar[tuple[str, ...]] = ("layers",)
     fills: ClassVar[bool] = False
+    free: ClassVar[bool] = True
     confined: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
