@@ -179,9 +179,9 @@ class Perturbation(Attack):
     valid steps only. standardised: whether the direction is in standard deviations of each
     channel when eps is; fills: whether a direction is brought to eps exactly, or only bounded by
     it in `unit`; exact: whether it needs float64 inside a network as well; confined: whether a
-    direction lies in the named band but for rounding; free: whether it depends on the signal's shape
-    alone; dense: whether its draws at layers are those
-    of `philox.dense_tensor`, which cells of other draws are not taken for.
+    direction lies in the named band but for rounding; free: whether it depends on the shape of the
+    signal alone; dense: whether its draws at layers are those of `philox.dense_tensor`, which cells
+    of other draws are not taken for.
     """
 
     standardised: ClassVar[bool] = True
@@ -244,7 +244,7 @@ class Perturbation(Attack):
     def written(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Direction:
         """Return the directions at a layer, written out."""
         part = x.double() if self.exact else x
-        return Direction(self.direction(part, ids, seed, site).to(part.dtype).expand_as(part))
+        return Direction(self.direction(part, ids, seed, site).to(x.dtype).expand_as(x))
 
     def sums(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Sum | None:
         """Return the directions as sums of waves, if they do not depend on x but on its shape.

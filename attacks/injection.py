@@ -1,20 +1,19 @@
 """Logits of a perturbed network: at the input, at that of every SSM layer, or in the model."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from robustssm.attacks.bands import Direction, Sum
-from robustssm.attacks.base import Perturbation, Site
-from robustssm.attacks.blocks import kept
+from robustssm.attacks.base import Attack, Perturbation, Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.delivered import Delivered
+from robustssm.attacks.kept import kept
 from robustssm.attacks.perturbations.model_changes import ModelChange
 from robustssm.attacks.units import norms
 from robustssm.errors import UsageError
@@ -25,8 +24,6 @@ from robustssm.typing import IntArray
 
 # Blocks of samples whose waves are drawn at a time.
 _AHEAD = 8
-
-T = TypeVar("T")
 
 
 @torch.no_grad()
@@ -56,12 +53,6 @@ class _Layer:
     ids: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     sums: Sum | None = None
     added: list[tuple[Tensor, ...]] = field(default_factory=list)
-
-    @cached_property
-    def key(self) -> tuple[Any, ...]:
-        """What directions depend on of the site."""
-        site = self.site
-        return site.layer, site.length, site.rate, None if site.dt is None else tuple(site.dt.tolist())
 
 
 @dataclass(frozen=True)
@@ -105,32 +96,18 @@ class LayerNoise:
         at, first = self._layers[number], start % (_AHEAD * rows)
         if first == 0:
             at.ids = self._repeated(start, _AHEAD * rows)
-            at.sums = self._once(p.sums, u[:1].expand(_AHEAD * rows, -1, -1), at.ids, at)
+            like = u[:1].expand(_AHEAD * rows, -1, -1)
+            at.sums = kept(p, like, at.ids, self.seed, at.site, p.sums) if p.free else None
         part = slice(first, first + rows)
+        ids = at.ids[part]
         if at.sums is not None:
             direction: Direction = at.sums.part(part)
+        elif p.free:
+            direction = kept(p, u, ids, self.seed, at.site, p.written)
         else:
-            direction = self._once(p.written, u, at.ids[part], at)
-        at.added.append(self._add(u, direction, at.ids[part], at.site))
+            direction = p.written(u, ids, self.seed, at.site)
+        at.added.append(self._add(u, direction, ids, at.site))
         return u
-
-    def _once(
-        self,
-        make: Callable[[Tensor, IntArray, int, Site], T],
-        x: Tensor,
-        ids: IntArray,
-        at: "_Layer",
-    ) -> T:
-        """Return what a method of the perturbation makes; once if it depends on x's shape alone."""
-        if not self.perturbation.free:
-            return make(x, ids, self.seed, at.site)
-        key = (at.key, make.__name__, x.shape, x.dtype, x.device, ids.tobytes())
-        return kept(self._owner, key, lambda: make(x, ids, self.seed, at.site))
-
-    @cached_property
-    def _owner(self) -> tuple[type[Perturbation], str, int]:
-        """What draws depend on beside layers and samples."""
-        return type(self.perturbation), repr(self.perturbation), self.seed
 
     @cached_property
     def _layers(self) -> dict[int, "_Layer"]:
@@ -155,7 +132,8 @@ class LayerNoise:
         else:
             factor = torch.full_like(size, self.budget.eps)
         if direction.inside is None:
-            inside = size.square() if p.confined else p.in_band(direction.values, site)
+            confined = p.confined or type(p).in_band is Attack.in_band
+            inside = size.square() if confined else p.in_band(direction.values, site)
             direction.inside = inside.double()
         direction.add_to(x, factor)
         return size, direction.inside, most, factor, signal

@@ -27,7 +27,7 @@ FLOORS = (
     "training",
     # what is done to an input
     "attacks.bands attacks.blocks attacks.units attacks.budget attacks.frequencies attacks.base "
-    "attacks.channels attacks.delivered",
+    "attacks.kept attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
     "attacks.expressions attacks.injection attacks.augmentation attacks",
     "testing",

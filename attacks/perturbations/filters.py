@@ -7,6 +7,7 @@ transform (as scipy.signal.butter) and run forwards and backwards (as scipy.sign
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -32,6 +33,8 @@ class Filter(Banded, Transform):
     order: int | None
 
     def __post_init__(self) -> None:
+        # What goes of whole bins was there.
+        object.__setattr__(self, "confined", self.order is None)
         whole = self.order is None or self.order >= 1
         self.check(whole, "order", "a whole number >= 1, or None for a filter of whole bins")
         low, high = self.edges()
@@ -72,13 +75,19 @@ class Filter(Banded, Transform):
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return what is removed, with a minus."""
-        loss = self.loss(x.shape[1], site, x).to(x.dtype)
-        return above_rounding(signal(spectrum(x).mul_(-loss), x.shape[1]), x)
+        place = Site(length=site.length, rate=site.rate)
+        gain = _gain(self, x.shape[1], place, x.dtype, x.device)
+        return above_rounding(signal(spectrum(x).mul_(gain), x.shape[1]), x)
 
     def in_band(self, delta: Tensor, site: Site) -> Tensor:
         """Return the energy in the stop band; all of it if whole bins are removed."""
         energy = super().in_band(delta, site)
         return energies(delta) - energy if self.keeps else energy
+
+
+@lru_cache(maxsize=2)
+def _gain(of: Filter, valid: int, site: Site, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return -of.loss(valid, site, torch.empty(0, device=device)).to(dtype)
 
 
 @family

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robustssm.attacks.base import Site, Transform, family
 from robustssm.attacks.channels import Channelled
+from robustssm.attacks.kept import kept
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
@@ -115,8 +116,7 @@ class Dropout(Transform, Channelled):
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return x with the steps whose draws rank lowest replaced."""
         self.check_length(x.shape[1], site)
-        draws = self.dense_draws(x.shape[1], x, sample_id, seed, site)
-        lost = self.spread(lowest(draws, self._lost(x.shape[1])).mT, x, sample_id, seed, site).mT
+        lost = kept(self, x, sample_id, seed, site, self._which)
         rows = x.mT
         if self.fill == "mean":
             return torch.where(lost, rows.mean(2, keepdim=True), rows).mT
@@ -126,3 +126,9 @@ class Dropout(Transform, Channelled):
             first = (~lost).byte().argmax(2, keepdim=True)
             return rows.gather(2, torch.where(last < 0, first, last).expand_as(rows)).mT
         return torch.where(lost, float(self.fill), rows).mT
+
+    def _which(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return where the draws rank lowest, (batch, channels or 1, valid)."""
+        draws = self.dense_draws(x.shape[1], x, sample_id, seed, site)
+        lost = lowest(draws, self._lost(x.shape[1]))
+        return self.spread(lost.mT, x, sample_id, seed, site).mT

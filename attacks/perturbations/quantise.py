@@ -3,7 +3,6 @@
 import math
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from robustssm.attacks.base import Site, Transform, family
@@ -42,7 +41,12 @@ class Quantise(Transform):
     def transform(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return the levels nearest to x."""
         steps = 2**self.bits - 1
-        number = torch.round((x - self.low) * (steps / (self.high - self.low))).clamp(0, steps)
-        share = number / steps
+        share = (x - self.low).mul_(steps / (self.high - self.low)).round_().clamp_(0, steps)
+        share.div_(steps)
         # Exact at both ends.
-        return self.low * (1.0 - share) + self.high * share
+        low = 0.0 if self.low == 0.0 else self.low * (1.0 - share)
+        return share.mul_(self.high).add_(low)
+
+    def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return T(x) - x."""
+        return self.transform(x, sample_id, seed, site).sub_(x)

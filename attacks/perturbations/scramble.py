@@ -14,6 +14,7 @@ from torch import Tensor
 from robustssm.attacks.bands import above_rounding, inside, signal, spectrum
 from robustssm.attacks.base import Site, Transform, family
 from robustssm.attacks.channels import Banded, Channelled
+from robustssm.attacks.kept import kept
 from robustssm.errors import UsageError
 from robustssm.typing import IntArray
 
@@ -71,11 +72,16 @@ class PhaseScramble(Channelled, Banded, Transform):
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return what other phases change."""
         bins = self._free(x.shape[1], site, x)
-        first, count = int(bins[0]), len(bins)
-        phase = 2.0 * math.pi * self.dense_draws(count, x, sample_id, seed, site)
+        first, behind = int(bins[0]), int(bins[-1]) + 1
         X = spectrum(x)
-        turn = torch.complex(torch.cos(phase) - 1.0, torch.sin(phase))
-        change = X[..., first : first + count] * turn
-        behind = X.shape[2] - first - count
-        part = signal(torch.nn.functional.pad(change, (first, behind)), x.shape[1])
+        X[..., :first] = 0.0
+        X[..., first:behind] *= kept(self, x, sample_id, seed, site, self._turns)
+        X[..., behind:] = 0.0
+        part = signal(X, x.shape[1])
         return above_rounding(self.spread(part, x, sample_id, seed, site), x)
+
+    def _turns(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
+        """Return what the band's bins are multiplied by, (batch, channels or 1, bins)."""
+        count = len(self._free(x.shape[1], site, x))
+        phase = 2.0 * math.pi * self.dense_draws(count, x, sample_id, seed, site)
+        return torch.complex(torch.cos(phase) - 1.0, torch.sin(phase))

@@ -148,9 +148,10 @@ def _computed(
     plan: Plan, run: RunDirectory, state: RunState, execution: Execution, watcher: Watcher
 ) -> Swept:
     missing = (plan.unique[cell] for cell in state.to_compute(execution.retry_failed))
-    # Those of a model together, so that a worker loads it once.
+    # Those of a model together, so that a worker loads it once; and those of a draw, for their
+    # strengths follow each other.
     place = {model.content_hash: k for k, model in enumerate(plan.models)}
-    todo = sorted(missing, key=lambda cell: place[cell.model.content_hash])
+    todo = sorted(missing, key=lambda cell: (place[cell.model.content_hash], cell.seed))
     errors = {} if execution.retry_failed else {c: f.error for c, f in state.failed.items()}
     if execution.fail_fast and errors:
         return Swept(state, 0, errors)

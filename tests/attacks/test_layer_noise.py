@@ -1,5 +1,6 @@
 """Noise inside a network's program: against the same noise in float64, sample by sample."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from robustssm.attacks import Budget, Delivered
+from robustssm import philox
+from robustssm.attacks import Budget, Delivered, kept
 from robustssm.attacks.injection import LayerNoise
 from robustssm.errors import UsageError
 from robustssm.networks.network import Architecture, build_network
@@ -51,6 +53,7 @@ def changed(own: LayerNoise, whole: torch.Tensor, L: int, rows: int) -> torch.Te
         seen = whole[:, start : start + rows, :L].permute(1, 2, 0)
         after = own.change(1, seen, start)
         seen[: len(after)] = after
+    own.book(whole.dtype)
     assert not whole[..., L:].any()
     return whole[:, :count, :L].permute(1, 2, 0)
 
@@ -102,6 +105,46 @@ def test_a_sample_is_the_same_in_any_block(case: Case) -> None:
     for name in ("energy", "signal", "largest", "in_band"):
         found, reference = (getattr(one.delivered, name) for one in (part, everything))
         assert np.array_equal(found, reference[rows]), name
+
+
+@pytest.mark.parametrize("case", INSIDE, ids=lambda case: case.text)
+def test_strengths_share_what_is_drawn(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later strength draws nothing, and is what it is alone; so it is where little is kept."""
+    L, ids = case.lengths[0], np.arange(9) * 7
+    first, own = (noise(case, ids, unit) for unit in ("rms", "l2"))
+    whole, asked = blocks(9, L, 2, 3), []
+    for name in ("dense_tensor", "uniform_tensor"):
+        drawn = getattr(philox, name)
+
+        def recorded(*arguments: object, drawn: Callable[..., object] = drawn) -> object:
+            asked.append(arguments)
+            return drawn(*arguments)
+
+        monkeypatch.setattr(philox, name, recorded)
+    monkeypatch.setattr(kept, "_values", {})
+    alone = changed(own, whole, L, 2)
+    monkeypatch.setattr(kept, "_values", {})
+    changed(first, whole, L, 2)
+    asked.clear()
+    assert torch.equal(changed(own, whole, L, 2), alone)
+    if case.perturbation.free:
+        assert asked == []
+    for most in (0, 4 * L * 6 * 3):
+        monkeypatch.setattr(kept, "_values", {})
+        monkeypatch.setattr(kept, "MOST", most)
+        for strength in (first, own, own):
+            after = changed(strength, whole, L, 2)
+            assert sum(size for _, size in kept._values.values()) <= most
+        assert torch.equal(after, alone)
+
+
+@pytest.mark.parametrize("case", INSIDE, ids=lambda case: case.text)
+def test_what_is_free_depends_on_no_value(case: Case) -> None:
+    L, ids = case.lengths[0], np.arange(3)
+    x = blocks(3, L, 3, 1)[..., :L].permute(1, 2, 0)
+    site = replace(noise(case, ids, "rms").sites[1], length=L)
+    one, other = (case.perturbation.direction(of, ids, 5, site) for of in (x, x.square() - 1.0))
+    assert torch.equal(one, other) == case.perturbation.free
 
 
 def test_what_cannot_be_done_is_refused() -> None:
@@ -172,7 +215,8 @@ def test_what_draws_densely_says_so(case: Case, monkeypatch: pytest.MonkeyPatch)
         asked.append(arguments)
         return dense_tensor(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("robustssm.philox.dense_tensor", recorded)
+    monkeypatch.setattr(philox, "dense_tensor", recorded)
+    monkeypatch.setattr(kept, "_values", {})
     own = noise(case, np.arange(4), case.perturbation.default_unit("layers"))
     L = case.lengths[0]
     changed(own, blocks(4, L, 4, 0), L, 4)
