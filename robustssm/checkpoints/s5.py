@@ -56,7 +56,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     if "Lambda_re" in w:
         fields, tensors = lone_layer(*_layer(w, given))
     else:
-        _check_frame(w)
+        _check_frame(w, given)
         fields, tensors = _classifier(w, statistics, given)
     network = sequence_network(SOURCE, fields, tensors, given, everything)
     notes = [
@@ -133,16 +133,15 @@ def mimo_tensors(w: Weights, A: Tensor, C: Tensor, step_scale: float) -> dict[st
     }
 
 
-def _check_frame(w: Weights) -> None:
+def _check_frame(w: Weights, given: Overrides) -> None:
     """Raise RejectedInputError if the layers are in a network of another code base."""
     name = next(name for name in w.names() if name.endswith("Lambda_re"))
     single = len(w.shape(name)) == 1
     whose = "a code base that is not known" if single else "srush/annotated-s4"
     w.require(
         single and name.startswith("encoder/layers_"),
-        f"a network of {whose} ({name} {list(w.shape(name))}), which is not read here; write its "
-        "forward pass as a torch module that loads its weights, and give name=module.py:function "
-        "as the model",
+        f"a network of {whose} ({name} {list(w.shape(name))}), which is not read here; "
+        f"{given.own_code}",
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
+from robustssm.checkpoints.overrides import own_code
 from robustssm.errors import RejectedInputError
 
 # Names of left-over tensors that a message shows.
@@ -56,11 +57,11 @@ class Weights:
         shape, allowed = list(tensor.shape), [list(shape) for shape in shapes]
         expected = " or ".join(map(str, allowed))
         fits = not allowed or shape in allowed
-        self.require(fits, f"{full} has shape {shape}, expected {expected}")
+        self._fits(fits, f"{full} has shape {shape}, expected {expected}")
         self.require(tensor.numel() > 0, f"{full} is empty, of shape {shape}")
         kind, numbers = str(tensor.dtype).removeprefix("torch."), "complex" if imaginary else "real"
         fits = tensor.is_complex() == imaginary
-        self.require(fits, f"{full} is {kind}, expected {numbers} numbers")
+        self._fits(fits, f"{full} is {kind}, expected {numbers} numbers")
         value = tensor.detach().cpu().to(torch.complex128 if imaginary else torch.float64)
         self.require(
             bool(torch.isfinite(value).all()),
@@ -89,7 +90,7 @@ class Weights:
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         names = ", ".join(left[:_SHOWN]) + more
         problem = f"unexpected {names}; expected no such tensor in this architecture"
-        self.require(not left, problem)
+        self._fits(not left, problem)
 
     def require(self, holds: bool, problem: str) -> None:
         """Raise RejectedInputError of this file, which says `problem`, unless a condition holds."""
@@ -103,5 +104,9 @@ class Weights:
     def _tensor(self, name: str) -> Tensor:
         full = self.prefix + name
         problem = f"{full} is missing, expected it in this architecture"
-        self.require(full in self._tensors, problem)
+        self._fits(full in self._tensors, problem)
         return self._tensors[full]
+
+    def _fits(self, holds: bool, problem: str) -> None:
+        """Raise RejectedInputError, with the way out for another network, unless it holds."""
+        self.require(holds, f"{problem}; if the network is another one, {own_code(self._path)}")

@@ -1,5 +1,6 @@
 """What a refusal advises, typed as it stands, leads to a sweep."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import save_file
 from torch import Tensor
 
 from robustssm.cli import main
@@ -105,6 +107,59 @@ def headless() -> dict[str, Tensor]:
     }
 
 
+def annotated(folder: Path) -> Path:
+    """As annotated-s4 names its parameters: those of S5, one matrix per feature."""
+    pytest.importorskip("msgpack", reason="flax files need msgpack")
+    layer = {"seq/Lambda_re": -torch.ones(4, 6), "seq/Lambda_im": torch.ones(4, 6)}
+    tensors = {
+        "params/encoder/kernel": torch.zeros(2, 6),
+        **{f"params/layers_{i}/{name}": value for i in range(2) for name, value in layer.items()},
+    }
+    (folder / "checkpoint_3").write_bytes(flax_bytes({**nested(tensors), "step": 3}))
+    return folder / "checkpoint_3"
+
+
+def first_version() -> dict[str, Tensor]:
+    """As version 1 of state-spaces/s4 names them: P and Q are rows of B and C."""
+    held = {name: value for name, value in bare().items() if ".kernel." not in name}
+    for i in range(2):
+        at = f"model.layers.{i}.layer.layer.kernel.kernel."
+        held |= {f"{at}log_dt": torch.zeros(6), f"{at}w": torch.zeros(6, 4, 2)}
+        held |= {f"{at}{name}": torch.zeros(2, 6, 4, 2) for name in "BC"}
+        held |= {f"{at}{name}": torch.zeros(9, 2) for name in ("nodes", "z")}
+    return held
+
+
+def untied() -> dict[str, Tensor]:
+    """A DPLR kernel with a step for each state."""
+    held = bare()
+    for i in range(2):
+        at = f"model.layers.{i}.layer.layer.kernel."
+        held |= {f"{at}P": torch.zeros(1, 2, 4, 2), f"{at}inv_dt": torch.zeros(6, 4)}
+    return held
+
+
+def mixed() -> dict[str, Tensor]:
+    """An output map whose width is no gate's in the second block alone."""
+    held = bare()
+    at = "model.layers.1.layer.output_linear.0."
+    return {**held, f"{at}weight": held[f"{at}weight"][:6], f"{at}bias": held[f"{at}bias"][:6]}
+
+
+def selective_with(**options: object) -> Make:
+    """A folder of transformers whose config.json has an option that is not supported."""
+
+    def make(folder: Path) -> Path:
+        net, place = selective.Net(), folder / "mamba"
+        place.mkdir()
+        save_file(selective.tensors(net), place / "model.safetensors")
+        said = json.dumps(selective.transformers_config(net, **options))
+        (place / "config.json").write_text(said)
+        return place
+
+    return make
+
+
 # What is refused at first -> file, and words of the first message.
 REFUSED: dict[str, tuple[Make, str]] = {
     "a script's": (family("example"), "does not say script, prenorm"),
@@ -118,6 +173,15 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "pooling inside": (unsupported("pool", {"_name_": "pool", "stride": 2}), "option pool is"),
     "another activation": (unsupported("activation", "square"), "option activation is"),
     "an unknown option": (unsupported("future", 1), "unknown options future"),
+    "annotated-s4": (annotated, "srush/annotated-s4"),
+    "version 1": (saved(first_version()), "or load the whole by your own code"),
+    "a step for each state": (saved(untied()), "dt_tie is false in a DPLR kernel"),
+    "blocks that differ": (saved(mixed()), "has shape [6, 6]"),
+    "no table of options": (unsupported("layer", "s4"), "expected a table"),
+    "another model of transformers": (selective_with(model_type="nemotron_h"), "nemotron_h"),
+    "an activation of Mamba": (selective_with(hidden_act="relu"), "hidden_act is 'relu'"),
+    "an option of Mamba": (selective_with(ssm_cfg={"bimamba": True}), "bimamba is True"),
+    "attention in Mamba": (selective_with(attn_layer_idx=[1]), "attn_layer_idx is [1]"),
     "no layout": (saved({"a": torch.zeros(2), "b.c": torch.zeros(3)}), "in no layout"),
     "no head": (saved(headless()), "backbone without a head"),
 }
