@@ -66,7 +66,8 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         "ssm.C": w.take("C", (d, n, 2)),
         "ssm.D": w.take("D", (d,)).reshape(1, d),
     }
+    formula = f"h = sigmoid({'dt' if damped else 'steps'}), {_FORMULA}"
     mixer: dict[str, object] = {"kind": "oscillators", "n": n, "discretization": rule}
     fields, tensors = lone_layer(mixer, tensors)
     network = sequence_network(source, fields, tensors, given, everything)
-    return Imported(network, ("HiPPO's spikes mean nothing",), "linoss", _FORMULA)
+    return Imported(network, ("HiPPO's spikes mean nothing",), "linoss", formula)

@@ -27,6 +27,8 @@ from tests.robustssm.checkpoints.kernels import v4_diagonal
 from tests.robustssm.checkpoints.networks import network_tensors
 from tests.robustssm.checkpoints.test_families import FAMILIES, LOOKING_AHEAD, example
 from tests.robustssm.checkpoints.test_jacobian_study import weights
+from tests.robustssm.checkpoints.test_linoss import DAMPED, UNDAMPED
+from tests.robustssm.checkpoints.test_linoss import layer as oscillators
 from tests.robustssm.checkpoints.test_mamba_files import s6
 
 Make = Callable[[Path], tuple[Path, dict[str, str]]]
@@ -127,6 +129,15 @@ LAYOUTS: dict[str, tuple[Make, tuple[str, str, str, str, str, str]]] = {
         FAMILIES["lru"],
         ("lambda = exp(-exp(nu_log) + i exp(theta_log))", "B exp(gamma_log)", "+ D u",
          "residual add", "pooling", "prenorm"),
+    ),
+    "linoss": (
+        saved(oscillators(UNDAMPED[0]), **UNDAMPED[0]),
+        ("x'' = -a x - g x' + B u", "h = sigmoid(steps)", "D u of", "residual none",
+         "pooling none", "norm none"),
+    ),
+    "d-linoss": (
+        saved(oscillators(DAMPED[0]), **DAMPED[0]),
+        ("layer_name", "h = sigmoid(dt)", "D u of", "residual none", "pooling none", "norm none"),
     ),
     "s5-pytorch": (
         saved(port()),
