@@ -4,12 +4,11 @@ Contaminated means the test of arXiv 2310.01698, section 5.2: a sinusoid of ampl
 the top spike of S4D-LegS, at the input of every SSM layer. Cells are those of a sweep.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from robustssm.attacks import Budget, Resonance
@@ -24,7 +23,6 @@ from robustssm.evaluations.sweep.planning import plan_conditions
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.hippo.spectrum import spikes
-from robustssm.typing import FloatArray
 
 # The paper's accuracies on contaminated sequential CIFAR-10: S4-PTD about 0.75, S4D near chance.
 PAPER_PTD, PAPER_CHANCE = 0.75, 0.1
@@ -105,40 +103,27 @@ class OverSeeds(NamedTuple):
     high: float
 
 
-def over_seeds(
-    values: npt.ArrayLike,
-    ends: Callable[[FloatArray], tuple[float, float]] = student,
-) -> OverSeeds:
-    """Return the mean of one value per seed; ends: the interval, `seed_interval` of accuracies."""
-    array = np.asarray(values, dtype=np.float64)
-    return OverSeeds(len(array), float(array.mean()), *ends(array))
-
-
-def seed_means(
-    frame: pd.DataFrame,
-    by: Sequence[str],
-    value: str,
-    ends: Callable[[FloatArray], tuple[float, float]] = student,
-) -> pd.DataFrame:
-    """Return `over_seeds` of a column, one row per group: `by`, seeds, value, ci_low, ci_high.
-
-    And by_seed, the values of the single seeds as text.
-    """
-    groups = frame.groupby(list(by), sort=False, dropna=False)[value]
-    rows = [(*key, *over_seeds(values, ends), in_words(values)) for key, values in groups]
-    return pd.DataFrame(rows, columns=[*by, "seeds", value, "ci_low", "ci_high", "by_seed"])
-
-
 def mean_accuracies(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return means over training seeds with intervals in [0, 1], and n (samples), by group."""
-    found = seed_means(frame, [*by, "n"], "accuracy", seed_interval)
+    """Return means over training seeds with intervals in [0, 1], and n (samples), by group.
+
+    Columns `by`, seeds, n, accuracy, ci_low, ci_high, and by_seed, the single seeds as text.
+    """
+    keys = [*by, "n"]
+    groups = frame.groupby(keys, sort=False, dropna=False)["accuracy"]
+    rows = [
+        (*key, len(seeds), seeds.mean(), *seed_interval(seeds), in_words(seeds))
+        for key, seeds in groups
+    ]
+    columns = [*keys, "seeds", "accuracy", "ci_low", "ci_high", "by_seed"]
+    found = pd.DataFrame(rows, columns=columns)
     return found[[*by, "seeds", "n", "accuracy", "ci_low", "ci_high", "by_seed"]]
 
 
 def paired_gap(frame: pd.DataFrame, better: str, worse: str) -> OverSeeds:
     """Return `better` minus `worse`, paired by seed; frame: one row per network and seed."""
     wide = frame.pivot_table(index="seed", columns="init", values="accuracy")
-    return over_seeds((wide[better] - wide[worse]).dropna())
+    gaps = (wide[better] - wide[worse]).dropna().to_numpy(np.float64)
+    return OverSeeds(len(gaps), float(gaps.mean()), *student(gaps))
 
 
 def interval(mean: float, low: float, high: float) -> str:

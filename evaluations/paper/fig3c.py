@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from robustssm.checkpoints.bundled import SEEDS
-from robustssm.evaluations.initializations.convergence import line
 from robustssm.evaluations.paper import fig3_accuracy as accuracy
 from robustssm.evaluations.paper import reproduction
 from robustssm.evaluations.paper.trainings import asked_for
@@ -93,22 +92,6 @@ def points(tables: reproduction.Tables) -> pd.DataFrame:
     return found
 
 
-def kappa_slopes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the slope of log kappa on log |E|/|A| a method: slope, ci_low, ci_high, rows.
-
-    95 % by Student; S4D, of kappa 1, is left out, and so are methods of fewer than three sizes.
-    """
-    rows = []
-    for method, group in frame[frame["init"] != "s4d"].groupby("method", sort=False):
-        group = group.drop_duplicates(["relative_norm", "kappa"])
-        if group["parameter"].nunique() < 3:
-            continue
-        x, y = (np.log(group[name].to_numpy()) for name in ("relative_norm", "kappa"))
-        rows.append((method, len(group), *line(x, y)))
-    columns = ["method", "rows", "slope", "ci_low", "ci_high"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def _peaks(tables: reproduction.Tables) -> reproduction.Findings:
     """Yield where the accuracy of each method with several sizes is largest."""
     low, high = BEST
@@ -128,15 +111,9 @@ def _peaks(tables: reproduction.Tables) -> reproduction.Findings:
 
 
 def findings(tables: reproduction.Tables) -> reproduction.Findings:
-    """Yield where accuracy peaks, how kappa falls, and which random E are unstable."""
+    """Yield where accuracy peaks, and which random E are unstable."""
     quality_rows = tables["quality"]
     yield from _peaks(tables)
-    for row in kappa_slopes(quality_rows).itertuples():
-        yield reproduction.finding(
-            f"slope of log kappa on log |E|/|A|, {row.method}, {row.rows} E",
-            accuracy.interval(row.slope, row.ci_low, row.ci_high),
-            ("-1: kappa ~ 1 / |E| [q]", reproduction.agrees(row.ci_low <= -1.0 <= row.ci_high)),
-        )
     random = quality_rows[quality_rows["method"] == "random"]
     for size, rows in random.groupby("parameter"):
         bad = int((rows["status"] == UNSTABLE).sum())

@@ -20,7 +20,6 @@ from robustssm.errors import UsageError
 Settings = Mapping[str, Any]
 Tables = Mapping[str, pd.DataFrame]
 AGREES, DIFFERS, OPEN, MEASURED = "agrees", "differs", "open", "measured"
-QUOTED = "quoted"
 # Marks of what the paper is said to claim: where that was read, since its own text was not.
 SOURCES = {
     "r": "the reviews on OpenReview",
@@ -64,8 +63,7 @@ class Finding:
     """A quantity, what the paper says of it and what was found.
 
     paper: ends in one of the marks of SOURCES, such as `[r]`, where it is a claim of the paper.
-    verdict: agrees, differs, open (the interval holds both), measured (the paper makes no claim),
-    quoted (nothing was measured).
+    verdict: agrees, differs, open (the interval holds both), measured (the paper makes no claim).
     """
 
     quantity: str

@@ -18,17 +18,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from robustssm.errors import StabilityError, UsageError, require
+from robustssm.errors import StabilityError, UsageError
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.execution import one_thread
 from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.training.loop import TrainingConfig, parameter_groups
 from robustssm.typing import FloatArray
 
-# How step sizes of the channels are set: all equal to the sampling step, or log-uniform over the
-# default decades of the layers, 1e-3 to 1e-1.
-FIXED, SPREAD = "fixed", "spread"
-DECADES = (1e-3, 1e-1)
 # Samples that go through a network at once.
 BLOCK = 128
 
@@ -90,14 +86,12 @@ def signals(settings: Mapping[str, Any]) -> Signals:
     return Signals(settings["step"], settings["length"], settings["s_max"], low, high)
 
 
-def architecture(init: str, steps: str, settings: Mapping[str, Any]) -> Architecture:
-    """Return the regression network; steps: `fixed` (dt = h in every channel) or `spread`.
+def architecture(init: str, settings: Mapping[str, Any]) -> Architecture:
+    """Return the regression network, with dt = h in every channel.
 
-    Where dt = h, the layer's time is that of the signals and S4D's last spike lies at its own
-    frequency, 80.97 for n = 16; over two decades of dt each channel has it somewhere else.
+    The layer's time is then that of the signals, and S4D's last spike lies at its own frequency,
+    80.97 for n = 16.
     """
-    require(steps in (FIXED, SPREAD), "sinusoids: steps", steps, f"{FIXED} or {SPREAD}")
-    dt = (settings["step"],) * 2 if steps == FIXED else DECADES
     return Architecture(
         init,
         n=settings["n"],
@@ -106,12 +100,12 @@ def architecture(init: str, steps: str, settings: Mapping[str, Any]) -> Architec
         d_output=2,
         dropout=0.0,
         norm="batch",
-        dt_min=dt[0],
-        dt_max=dt[1],
+        dt_min=settings["step"],
+        dt_max=settings["step"],
     )
 
 
-def fit(init: str, steps: str, seed: int, settings: Mapping[str, Any]) -> tuple[Network, float]:
+def fit(init: str, seed: int, settings: Mapping[str, Any]) -> tuple[Network, float]:
     """Return a trained network and its last epoch's mean squared error (scaled targets).
 
     AdamW with cosine decay; A, B and P at their own rate, dt not trained. The samples are those of
@@ -119,7 +113,7 @@ def fit(init: str, steps: str, seed: int, settings: Mapping[str, Any]) -> tuple[
     loss is not finite.
     """
     given = signals(settings)
-    network = build_network(architecture(init, steps, settings), seed)
+    network = build_network(architecture(init, settings), seed)
     for layer in network.ssm_layers():
         layer.log_dt.requires_grad_(False)
     config = TrainingConfig(

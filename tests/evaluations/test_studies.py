@@ -111,7 +111,7 @@ def test_a_recipe_that_cannot_run_is_no_recipe() -> None:
 
 def test_recipes_are_found_by_name() -> None:
     known = running.reproductions()
-    assert {"fig1", "appendix-f", "appendix-i", "bound"} <= set(known)
+    assert {"fig1", "appendix-f", "bound"} <= set(known)
     assert running.chosen("all") == list(known.values())
     assert running.chosen("fig1") == [known["fig1"]]
     with pytest.raises(UsageError, match="fig99"):

@@ -1,4 +1,4 @@
-"""Fig. 2: the data, the linear part by two routes, small trainings, errors by hand."""
+"""Fig. 2: the data, small trainings, errors by hand."""
 
 from pathlib import Path
 
@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.paper import fig2, filter_bank, running, sinusoids
-from robustssm.evaluations.paper.fig2_findings import INSIDE, OUTSIDE
+from robustssm.evaluations.paper import fig2, running, sinusoids
+from robustssm.evaluations.paper.fig2 import INSIDE, OUTSIDE
 from robustssm.evaluations.paper.reproduction import Context
-from robustssm.evaluations.paper.sinusoids import FIXED, SPREAD, Signals
-from robustssm.hippo import legs
+from robustssm.evaluations.paper.sinusoids import Signals
 from robustssm.hippo.spectrum import spikes
 
 SIGNALS = Signals(0.01, 400, 80.0, 0.5, 2.0)
@@ -25,11 +24,8 @@ SMALL: dict[str, object] = {
     "samples": 64,
     "epochs": 2,
     "s_step": 5.0,
-    "channels": 8,
     "seeds": [0, 1],
-    "linear_models": ["s4", "s4d"],
-    "fixed_models": ["s4", "s4d"],
-    "spread_models": ["s4d"],
+    "models": ["s4", "s4d"],
 }
 
 
@@ -64,85 +60,16 @@ def test_signals_that_alias_or_have_no_amplitude_are_refused() -> None:
         Signals(0.1, 400, 80.0, 0.5, 2.0)
     with pytest.raises(UsageError, match="low < high"):
         Signals(0.01, 400, 80.0, 2.0, 2.0)
-    with pytest.raises(UsageError, match="steps is 'wide'"):
-        sinusoids.architecture("s4d", "wide", SMALL)
-    with pytest.raises(UsageError, match="s5 mixes"):
-        filter_bank.bank("s5", 16, 4, 0.01, 0)
-
-
-def test_levels_of_s4d_are_those_of_hippo_over_one_plus_phi() -> None:
-    # The closed form of continuous time; readouts are drawn by the layer, so C is drawn again.
-    n, d, step = 16, 6, 1e-4
-    layer = filter_bank.bank("s4d", n, d, step, 3)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        torch.rand(d, dtype=torch.float64)
-        C = torch.randn(d, n, dtype=torch.float64).numpy()
-    s = np.linspace(0.5, 100.0, 997)
-    x = legs.state(n, 1j * s)
-    closed = np.abs(C @ x) / np.abs(1.0 + legs.phi(n, 1j * s))
-    fine = filter_bank.steady_levels(layer, Signals(step, 10, 80.0, 0.5, 2.0), s)
-    # Zero-order hold: a relative error below s h / 2 = 5e-3 in the numerator of each mode; modes
-    # cancel between spikes, hence against the largest level of the channel nearby.
-    np.testing.assert_allclose(fine.T, closed, atol=0.02 * np.abs(closed).mean())
-
-
-@pytest.mark.parametrize("model", ["s4", "s4d", "s4ptd", "s4ptd-rank1"])
-def test_two_routes_to_a_level(model: str) -> None:
-    # After T time units with the slowest pole at -1/2 the transient is below e^{-T/4} in the
-    # second half: T = 80 leaves 2e-9. Half a window of 4000 samples holds many periods of s >= 20:
-    # the mean of cos^2 is 1/2 up to 1 / (40 s) = 1.3e-3 relative in the mean square.
-    long = Signals(0.01, 8000, 80.0, 0.5, 2.0)
-    layer = filter_bank.bank(model, 16, 3, 0.01, 0)
-    s = np.array([20.0, 33.3, 60.0, 80.0, float(spikes(16, 1)[0]), 95.0])
-    steady = filter_bank.steady_levels(layer, long, s)
-    np.testing.assert_allclose(filter_bank.window_levels(layer, long, s), steady, rtol=2e-3)
-
-
-def test_a_window_rings_up_to_its_envelope() -> None:
-    layer = filter_bank.bank("s4d", 16, 8, 0.01, 0)
-    s = spikes(16, 1)
-    ratio = filter_bank.window_levels(layer, SIGNALS, s) / filter_bank.steady_levels(
-        layer, SIGNALS, s
-    )
-    # At its spike the last pole carries the level but for about 1 / 50, all other modes together.
-    np.testing.assert_allclose(ratio, filter_bank.envelope(0.5, SIGNALS), rtol=0.05)
-
-
-def test_reading_is_exact_where_the_levels_can_say_it() -> None:
-    s = np.linspace(0.0, 100.0, 201)
-    levels = np.stack([1.0 + 0.01 * s, 2.0 - 0.01 * s, np.cos(s / 30.0)], axis=1)
-    found = filter_bank.read(levels, s, 80.0, 1e-14)
-    # 1 = (first + second) / 3 and s = 100 (2 first - second) / 3, also beyond the training range;
-    # a ridge of 1e-14 moves weights of order 100 by about 1e-11.
-    np.testing.assert_allclose(found["amplitude_hat"], 1.0, atol=1e-9)
-    np.testing.assert_allclose(found["s_hat"], s, atol=1e-7)
-    # The first column is all that least squares see where the penalty is huge: weights go to 0.
-    assert filter_bank.read(levels, s, 80.0, 1e6)["amplitude_hat"].abs().max() < 1e-4
-
-
-def test_linear_part_of_s4d_alone_turns_negative_past_its_last_spike() -> None:
-    given_ = {**fig2.REPRODUCTION.quick, "s_step": 1.0, "seeds": [0]}
-    table = fig2.linear(Context(given_, {}, Path(), Path()))
-    outside = table[table["s"] > 82.0]
-    lowest = outside.groupby(["model", "route"])["amplitude_hat"].min()
-    broken = lowest.index.get_level_values("model") == "s4d"
-    # The sign is what is said; the values are near -1 and 0.9.
-    assert (lowest[broken] < -0.3).all() and broken.sum() == 2
-    assert (lowest[~broken] > 0.5).all()
 
 
 def test_training_is_reproducible_and_paired_by_seed() -> None:
-    first, loss = sinusoids.fit("s4d", FIXED, 0, SMALL)
-    again, same = sinusoids.fit("s4d", FIXED, 0, SMALL)
+    first, loss = sinusoids.fit("s4d", 0, SMALL)
+    again, same = sinusoids.fit("s4d", 0, SMALL)
     assert loss == same
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     # dt is not trained: it is the sampling step, to float32 rounding of its logarithm.
     np.testing.assert_allclose(first.ssm_layers()[0].step_size().detach(), 0.01, rtol=1e-6)
-    spread, _ = sinusoids.fit("s4d", SPREAD, 0, SMALL)
-    steps = spread.ssm_layers()[0].step_size().detach().numpy()
-    assert np.ptp(np.log(steps)) > 0.5 and steps.min() > 1e-3 and steps.max() < 1e-1
     # Four steps of AdamW at a rate of 1e-3 move Im lambda by about 1e-3 each.
     low, high = sinusoids.last_spike(first, sinusoids.signals(SMALL))
     assert abs(low - spikes(16, 1)[0]) < 0.05 and abs(high - spikes(16, 1)[0]) < 0.05
@@ -150,13 +77,13 @@ def test_training_is_reproducible_and_paired_by_seed() -> None:
 
 def test_training_lowers_the_error() -> None:
     longer = SMALL | {"d_model": 8, "samples": 256, "epochs": 25, "length": 100, "step": 0.02}
-    _, loss = sinusoids.fit("s4ptd-rank1", FIXED, 0, longer)
+    _, loss = sinusoids.fit("s4ptd-rank1", 0, longer)
     # The targets are uniform on [-1, 1]: predicting their mean has an error of 1/3.
     assert loss < 0.2
 
 
 def test_predictions_do_not_depend_on_their_batch() -> None:
-    network, _ = sinusoids.fit("s4", FIXED, 0, SMALL)
+    network, _ = sinusoids.fit("s4", 0, SMALL)
     given_ = sinusoids.signals(SMALL)
     s = np.linspace(0.0, 100.0, 150)
     whole = sinusoids.predict(network, given_, s, np.ones(150))
@@ -174,19 +101,19 @@ def test_recipe_resumes_by_network_and_processes_change_nothing(
     # All files of networks but one, as a killed step leaves them.
     path = running.stored_path(recipe, recipe.step("predictions"), SMALL, tmp_path / "one")
     kept = sorted(path.with_suffix("").iterdir())
-    assert len(kept) == 6
+    assert len(kept) == 4
     path.unlink()
     kept[0].unlink()
     calls = []
     fit = sinusoids.fit
 
     def counted(*cell: object) -> object:
-        calls.append(cell[:3])
+        calls.append(cell[:2])
         return fit(*cell)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sinusoids, "fit", counted)
     again = running.run(recipe, SMALL, tmp_path / "one", jobs=1)
-    assert calls == [("s4", FIXED, 0)]
+    assert calls == [("s4", 0)]
     pd.testing.assert_frame_equal(one["predictions"], again["predictions"])
     monkeypatch.undo()
     two = running.run(recipe, SMALL, tmp_path / "two", jobs=2)
@@ -199,7 +126,6 @@ def test_errors_by_hand() -> None:
     frame = pd.DataFrame(
         {
             "model": "s4d",
-            "steps": FIXED,
             "seed": 0,
             "s": s,
             "amplitude": 2.0,

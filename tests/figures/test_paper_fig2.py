@@ -19,11 +19,8 @@ SMALL: dict[str, object] = {
     "samples": 32,
     "epochs": 1,
     "s_step": 4.0,
-    "channels": 8,
     "seeds": [0, 1],
-    "linear_models": ["s4", "s4d"],
-    "fixed_models": ["s4", "s4d", "s5"],
-    "spread_models": ["s4d"],
+    "models": ["s4", "s4d"],
 }
 
 
@@ -36,26 +33,15 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
 
 def test_files_are_complete(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     first = saving.draw_all("fig2", tables, tmp_path / "a")
-    stems = {path.stem for path in first}
-    assert stems == {"fig2", "fig2-other"} and len(first) == 8
-    for stem in stems:
-        frame = pd.read_csv(tmp_path / "a" / f"{stem}.csv")
-        assert set(frame["command"]) == {"robustssm reproduce fig2"} and set(frame["n"]) == {16}
-
-
-def test_without_other_designs_there_is_one_figure(
-    tables: dict[str, pd.DataFrame], tmp_path: Path
-) -> None:
-    made = tables["predictions"]
-    alone = made[(made["steps"] == "fixed") & (made["model"] != "s5")]
-    paths = saving.draw_all("fig2", {**tables, "predictions": alone}, tmp_path)
-    assert {path.stem for path in paths} == {"fig2"}
+    assert {path.stem for path in first} == {"fig2"} and len(first) == 4
+    frame = pd.read_csv(tmp_path / "a" / "fig2.csv")
+    assert set(frame["command"]) == {"robustssm reproduce fig2"} and set(frame["n"]) == {16}
 
 
 def test_drawn_numbers_are_the_stored_ones(tables: dict[str, pd.DataFrame]) -> None:
     drawn, made = figure.data(tables), tables["predictions"]
-    row = drawn[(drawn["model"] == "s4d") & (drawn["steps"] == "fixed") & (drawn["s"] == 40.0)]
-    mine = made[(made["model"] == "s4d") & (made["steps"] == "fixed") & (made["s"] == 40.0)]
+    row = drawn[(drawn["model"] == "s4d") & (drawn["s"] == 40.0)]
+    mine = made[(made["model"] == "s4d") & (made["s"] == 40.0)]
     shown = mine[mine["amplitude"] == 1.0]
     assert len(row) == 1 and len(shown) == 2 and set(row["seeds"]) == {2}
     # The mean of two numbers, in whatever order.
@@ -72,5 +58,5 @@ def test_findings_stand_beside_the_paper(tables: dict[str, pd.DataFrame]) -> Non
     assert frame[["quantity", "paper", "found"]].map(len).gt(0).all(axis=None)
     assert not frame["found"].str.contains("nan").any()
     # One epoch teaches nothing: no claim about a break is decided by such networks.
-    breaks = frame[frame["quantity"].str.startswith("S4D, dt fixed")]
+    breaks = frame[frame["quantity"].str.startswith("S4D: ")]
     assert not set(breaks["verdict"]) & {"agrees", "differs"}

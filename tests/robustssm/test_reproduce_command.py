@@ -38,7 +38,7 @@ def test_list_names_every_recipe() -> None:
     result = invoke("--list", "--format", "json")
     assert result.exit_code == 0
     names = {row["name"] for row in json.loads(result.stdout)["rows"]}
-    assert {"fig1", "appendix-f", "appendix-i", "bound"} <= names
+    assert {"fig1", "appendix-f", "bound"} <= names
 
 
 @pytest.mark.usefixtures("pdf_only")
