@@ -1,46 +1,100 @@
-"""Write docs/data from what the commands named there have stored.
+"""Write docs/data from what the commands named there have printed or stored.
 
-    python -m docs.recompute paper FOLDER         # robustssm reproduce all --quick -o FOLDER
+    python -m docs.recompute rows NAME FILE...    # NAME.csv is what its command prints as CSV
+    python -m docs.recompute converge FILE        # what the command of converge.csv prints as JSON
     python -m docs.recompute sweeps RUN...        # the sweeps of perturbations.csv, resonance.csv
-    python -m docs.recompute converge FILE        # what the command of converge.csv prints as CSV
-    python -m docs.recompute baselines
     python -m docs.recompute tutorial FOLDER      # where the commands of docs/tutorial.md were run
-    python -m docs.recompute calibration RUN...   # the sweeps of the detector in docs/tasks.md
     python -m docs.recompute study FOLDER         # robustssm theory ptd --study -n 16,32,64,128,256
-    python -m docs.recompute pseudospectrum 64=FILE.csv 256=FILE.csv
-    python -m docs.recompute output gain FILE     # a file that is what its command prints
-    python -m docs.recompute authors FILE.mat...  # the matrices of the PTD authors
     pytest -s -k original | python -m docs.recompute checkpoints
 
-A row that is found again by its leading columns gets new numbers, the others stay. What was a
-number of a page is printed where the new one differs from it.
+A row that is found again by its leading columns gets new numbers, the others stay. What is in no
+such list comes from the command in its file or row, and is entered by hand.
 """
 
 import io
 import json
+import math
 import re
-import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
+import numpy as np
 import pandas as pd
 from click.testing import CliRunner
 
-from docs import sweep_findings as findings
-from docs.data_files import AGAIN, DATA, NAN, Number, measured, put
-from docs.paper_findings import RECIPES, span
 from robustssm.cli import main as robustssm
-from robustssm.evaluations.initializations.convergence import fit
-from robustssm.evaluations.paper import running
 from robustssm.evaluations.results.summary import perturbed
+from robustssm.evaluations.statistics.intervals import seed_interval, student
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.hippo.matrix_files import load_initialization
-from robustssm.tasks import load_task
 
-# The task of docs/tasks.md, from 10 to 128 tokens.
-LISTOPS = "listops:train=8000:validation=500:test=2000:min_length=10:max_length=128"
+DATA = Path(__file__).parent / "data"
+# Noises of the sweeps -> how perturbations.csv calls them; of Fourier modes mean and worst.
+NOISES = {
+    "fourier": ("mean over Fourier modes 0 to 128", "worst Fourier mode of each seed"),
+    "BandNoise(1, 16)": ("noise in bins 1 to 16",),
+    "BandNoise(17, 128)": ("noise in bins 17 to 128",),
+    "Guided(1, 128)": ("`Guided`: a sinusoid a sample",),
+    "BandPGD(1, 128, drop=True)": ("`BandPGD`, modes 1 to 128",),
+    "Resonance(325.426)": ("resonance at layers",),
+}
+SEARCHES = {
+    "Guided(1, 128)": "`Guided`: one sinusoid a sample",
+    "RandomSearch(1, 128, queries=200)": "`RandomSearch`, 200 queries, no gradients",
+    "BandPGD(1, 128, drop=True)": "`BandPGD`, stopped once misclassified",
+}
+ONE_MODE, EACH_MODE = "worst mode, one for all samples", "worst mode of each sample, random phase"
+# Units of the modes of resonance -> how resonance.csv calls its two frequencies.
+PLACES = {"spike": "spike", "omega": "octave below"}
+# Samples and strength of adversaries.csv.
+FIRST, STRENGTH = 128, 0.3
+# The claims of claims.csv about sweeps: noise and strength, which model less which other, and how
+# the modes of a training seed become one number.
+CLAIMS = (
+    ("S4D breaks at its highest spike and PTD does not", "resonance", 1.0, "s4ptd", "s4d", "mean"),
+    ("at low frequencies of the input PTD is hurt more", "fourier", 0.3, "s4d", "s4ptd", "min"),
+    (
+        "over all Fourier modes of the input S4D and PTD are alike",
+        *("fourier", 0.3, "s4ptd", "s4d", "mean"),
+    ),
+)
+INTERVAL = ["low", "high"]
+AGAIN = "recomputed"
+# value, low, high; NaN is what there is not.
+Number = tuple[float, float, float]
+
+
+def write(name: str, frame: pd.DataFrame) -> None:
+    """Write docs/data/NAME.csv, its first line as it is."""
+    path = DATA / f"{name}.csv"
+    text = frame.to_csv(index=False, lineterminator="\n")
+    path.write_text(f"{path.read_text().splitlines()[0]}\n{text}")
+
+
+def put(name: str, key: Sequence[str], rows: pd.DataFrame) -> None:
+    """Write rows into docs/data/NAME.csv, where each is found by its columns `key`."""
+    stored = pd.read_csv(DATA / f"{name}.csv", skiprows=1)
+    old, new = (frame.set_index(list(key)) for frame in (stored, rows))
+    whole = old.reindex(dict.fromkeys([*old.index, *new.index]))
+    whole.loc[new.index, new.columns] = new
+    write(name, whole.reset_index())
+
+
+def measured(command: str, numbers: Mapping[str, float | Number]) -> None:
+    """Write single numbers into measured.csv."""
+    rows = [
+        (quantity, *(found if isinstance(found, tuple) else (found, math.nan, math.nan)), command)
+        for quantity, found in numbers.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["quantity", "value", *INTERVAL, "command"])
+    put("measured", ["quantity"], frame.assign(source=AGAIN))
+
+
+def span(values: Iterable[float]) -> Number:
+    """Return the least and the largest value."""
+    array = list(values)
+    return math.nan, float(min(array)), float(max(array))
 
 
 def printed(*words: str) -> pd.DataFrame:
@@ -51,48 +105,89 @@ def printed(*words: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(result.stdout))
 
 
+def by_seed(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Return the mean accuracy over rows, one per training seed, and its interval, by group."""
+    groups = frame.groupby(key, sort=False)["accuracy"]
+    rows = [(*names, seeds.mean(), *seed_interval(seeds)) for names, seeds in groups]
+    return pd.DataFrame(rows, columns=[*key, "accuracy", *INTERVAL])
+
+
+def perturbations(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of perturbations.csv; summary: without the clean evaluation."""
+    seeds = summary.groupby(["noise", "eps", "model", "train_seed"], sort=False)["accuracy"]
+    both = seeds.agg(["mean", "min"]).reset_index()
+    parts = [
+        both[both["noise"] == noise].assign(perturbation=name, accuracy=both[how])
+        for noise, names in NOISES.items()
+        for name, how in zip(names, ("mean", "min"), strict=False)
+    ]
+    return by_seed(pd.concat(parts), ["perturbation", "eps", "model"])
+
+
+def resonance(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of resonance.csv, the clean accuracies among them; summary: with these."""
+    where = summary["mode_unit"].map(PLACES).where(summary["noise"] == "resonance")
+    where = where.mask(summary["noise"] == "clean", "clean")
+    found = by_seed(summary.assign(where=where).dropna(subset="where"), ["where", "eps", "model"])
+    return found if (summary["noise"] == "resonance").any() else found[:0]
+
+
+def differences(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return claim, estimate, low and high of CLAIMS, each training seed with its own."""
+    rows = []
+    for claim, noise, eps, better, worse, how in CLAIMS:
+        chosen = (summary["noise"] == noise) & (summary["eps"] == eps)
+        part = summary[chosen & (summary["mode_unit"] != "omega")]
+        one = part.pivot_table("accuracy", "train_seed", "model", aggfunc=how)
+        if {better, worse} <= set(one):
+            gaps = one[better] - one[worse]
+            rows.append((claim, gaps.mean(), *student(gaps)))
+    return pd.DataFrame(rows, columns=["claim", "estimate", *INTERVAL])
+
+
+def adversaries(run: RunDirectory) -> pd.DataFrame:
+    """Return rows of adversaries.csv: means of `correct` over the first samples of the cells."""
+    plan = run.plan()
+    rows = []
+    by = ["noise", "model", "train_seed"]
+    for (noise, model, _), cells in plan[plan["eps"] == STRENGTH].groupby(by):
+        right = np.array([run.rows(cell)["correct"][:FIRST] for cell in cells["cell"]])
+        if noise == "fourier":
+            rows.append((ONE_MODE, model, right.mean(axis=1).min()))
+            rows.append((EACH_MODE, model, right.all(axis=0).mean()))
+        elif noise in SEARCHES:
+            rows.append((SEARCHES[noise], model, right.mean()))
+    found = pd.DataFrame(rows, columns=["search", "model", "accuracy"])
+    return found.groupby(["search", "model"], sort=False, as_index=False).mean()
+
+
 @click.group(help=(__doc__ or "").replace("\n\n    python", "\n\n\b\n    python"))
 def main() -> None:
     """Write docs/data."""
 
 
-@main.command("output")
+@main.command()
 @click.argument("name")
-@click.argument("table", type=click.Path(path_type=Path))
-def output(name: str, table: Path) -> None:
-    """Write docs/data/NAME.csv from what the command in its comment printed into a file."""
-    path = DATA / f"{name}.csv"
-    comment = path.read_text().splitlines()[0]
-    path.write_text(f"{comment}\n{table.read_text()}")
+@click.argument("tables", nargs=-1, required=True, type=click.File())
+def rows(name: str, tables: tuple[TextIO, ...]) -> None:
+    """Write docs/data/NAME.csv from what the commands in its comment printed into files."""
+    write(name, pd.concat(map(pd.read_csv, tables)))
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--full", is_flag=True, help="Of a run without --quick: the bound alone.")
-def paper(folder: Path, full: bool) -> None:
-    """Write what `robustssm reproduce` found into measured.csv."""
-    for name, numbers in RECIPES.items():
-        (one,) = running.chosen(name)
-        settings = one.full if full else one.quick
-        paths = {s.name: running.stored_path(one, s, settings, folder) for s in one.steps}
-        if not all(path.exists() for path in paths.values()):
-            click.echo(f"{name}: not finished in {folder}, left as it is")
-            continue
-        found = numbers({step: running.read(path) for step, path in paths.items()})
-        command = f"robustssm reproduce {name}"
-        if full:
-            measured(command, {f"full {key}": value for key, value in found.items()})
-        else:
-            measured(f"{command} --quick", found)
+@click.argument("fits", type=click.File())
+def converge(fits: TextIO) -> None:
+    """Write converge.csv, the fits that `theory converge --format json` printed."""
+    put("converge", ["init", "quantity"], pd.DataFrame(json.load(fits)["fits"]))
 
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 def sweeps(runs: tuple[Path, ...]) -> None:
-    """Write perturbations.csv, adversaries.csv and resonance.csv from finished sweeps."""
+    """Write perturbations.csv, adversaries.csv, resonance.csv and claims from finished sweeps."""
     for path in runs:
         known = pd.read_csv(DATA / "adversaries.csv", skiprows=1)[["search", "model", "passes"]]
-        searched = findings.adversaries(RunDirectory(path))
+        searched = adversaries(RunDirectory(path))
         put("adversaries", ["search", "passes", "model"], known.merge(searched))
         if json.loads((path / "manifest.json").read_text()).get("partial"):
             continue  # --limit: the other files are of all samples
@@ -100,11 +195,11 @@ def sweeps(runs: tuple[Path, ...]) -> None:
         summary = perturbed(whole)
         key = ["perturbation", "eps", "model"]
         shown = pd.read_csv(DATA / "perturbations.csv", skiprows=1)[key]
-        put("perturbations", key, findings.perturbations(summary).merge(shown))
-        put("resonance", ["where", "eps", "model"], findings.resonance(whole))
+        put("perturbations", key, perturbations(summary).merge(shown))
+        put("resonance", ["where", "eps", "model"], resonance(whole))
+        put("claims", ["claim"], differences(summary))
         facts = {"digits n": summary["n"].max(), "digits seeds": summary["train_seed"].nunique()}
-        command = "robustssm sweep, as in perturbations.csv and resonance.csv"
-        measured(command, facts | findings.differences(summary))
+        measured("robustssm sweep, as in perturbations.csv and resonance.csv", facts)
 
 
 @main.command()
@@ -113,10 +208,10 @@ def tutorial(folder: Path) -> None:
     """Write tutorial.csv from the folder where the commands of the tutorial were run."""
     names = {"value": "value", "ci_low": "low", "ci_high": "high", "p": "p", "n": "n"}
     for run in ("layers", "input"):
-        rows = printed("compare", str(folder / run), "--model", "mine,other")
-        rows = rows[rows["table"] != "mode"].assign(run=run).rename(columns=names)
+        told = printed("compare", str(folder / run), "--model", "mine,other")
+        told = told[told["table"] != "mode"].assign(run=run).rename(columns=names)
         key = ["run", "table", "model", "eps", "quantity"]
-        put("tutorial", key, rows.fillna({"eps": 0.0})[[*key, *names.values()]])
+        put("tutorial", key, told.fillna({"eps": 0.0})[[*key, *names.values()]])
     model = str(folder / "mine.safetensors")
     layers, peaks = printed("inspect", model), printed("gain", f"mine={model}", "--no-figures")
     found: dict[str, float | Number] = {
@@ -130,75 +225,18 @@ def tutorial(folder: Path) -> None:
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-def calibration(runs: tuple[Path, ...]) -> None:
-    """Write calibration.csv: the detector's accuracy, and the closed form of each."""
-    sys.path.insert(0, str(DATA.parents[1]))
-    from tests.evaluations.calibration import theory
-
-    rows = []
-    for path in runs:
-        summary = pd.read_csv(path / "summary.csv")
-        std = float(load_task(str(summary["task"].iloc[0])).std[0])
-        for row in summary.itertuples():
-            radius, name = row.eps * std * 16.0, "nothing"  # sqrt of the length
-            closed = theory.bayes_accuracy(3.0)
-            if row.noise.startswith("ColouredNoise"):
-                name, closed = "white noise", theory.accuracy_in_noise(radius, 3.0)
-            elif row.mode == 8:
-                name, closed = "mode 8, a class's own bin", theory.accuracy_in_mode(radius, 3.0)
-            elif row.mode == 20:
-                name = "mode 20, no class's bin"
-            rows.append((name, row.eps, row.n, row.accuracy, row.ci_low, row.ci_high, closed))
-    columns = ["added", "eps", "n", "accuracy", "low", "high", "closed_form"]
-    table = pd.DataFrame(rows, columns=columns).drop_duplicates(["added", "eps"])
-    put("calibration", ["added", "eps"], table)
-
-
-@main.command()
-@click.argument("table", type=click.Path(path_type=Path))
-def converge(table: Path) -> None:
-    """Write converge.csv, the fits of the errors that `theory converge --format csv` printed."""
-    fits = fit(pd.read_csv(table, keep_default_na=False, na_values=[""]).fillna({"status": ""}))
-    put("converge", ["init", "quantity"], fits)
-
-
-@main.command()
-def baselines() -> None:
-    """Write small-baselines.csv: chance, and of ListOps what its first two tokens say."""
-    rows = []
-    for name, task in {
-        "noise-padded": load_task("noise-padded"),
-        "ListOps": load_task(LISTOPS),
-    }.items():
-        rows.append({"task": name, "n": len(task.splits["test"]), "chance": task.chance})
-    first = {name: map(tuple, task.splits[name].inputs[:, :2]) for name in ("train", "test")}
-    pairs = {
-        name: pd.DataFrame({"first": list(tokens), "label": task.splits[name].labels})
-        for name, tokens in first.items()
-    }
-    best = pairs["train"].groupby("first")["label"].agg(lambda labels: labels.mode()[0])
-    right = pairs["test"]["first"].map(best) == pairs["test"]["label"]
-    rows[-1] |= {"known": right.mean(), "how": "from the root operator and the token behind it"}
-    put("small-baselines", ["task"], pd.DataFrame(rows).assign(source=AGAIN))
-
-
-@main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def study(folder: Path) -> None:
     """Write trade-off.csv, and the slopes of log kappa into measured.csv."""
-    rows = pd.read_csv(folder / "study.csv").query("stable == True")
-    best = rows[rows["method"] == "minimax"]
-    corner = rows[rows["method"] == "corner"]
-    chosen = {
-        "rank1": best.assign(worst_error=best["rank_one_error"], ratio=1.0),
-        "minimax": best,
-        "clipped": rows.query("method == 'clipped' and settings == 'tau=0.3'"),
-        "optimized": rows[rows["method"] == "optimized"],
-        "corner": corner.loc[corner.groupby("n")["kappa"].idxmin()],
-    }
-    table = pd.concat(part.assign(method=name) for name, part in chosen.items())
-    table = table.rename(columns={"worst_error": "error"})
+    stable = pd.read_csv(folder / "study.csv").query("stable == True")
+    corner = stable[stable["method"] == "corner"]
+    chosen = [
+        stable.query("method == 'rank1' and settings == 'tau=0.1'"),
+        stable.query("method == 'clipped' and settings == 'tau=0.3'"),
+        stable[stable["method"] == "optimized"],
+        corner.loc[corner.groupby("n")["kappa"].idxmin()],
+    ]
+    table = pd.concat(chosen).rename(columns={"worst_error": "error"})
     put("trade-off", ["method", "n"], table[["method", "n", "settings", "kappa", "error", "ratio"]])
     fits = pd.read_csv(folder / "slopes.csv")
     whole = fits[fits["range"] == "all"].groupby("method")["slope"]
@@ -211,66 +249,20 @@ def study(folder: Path) -> None:
 
 
 @main.command()
-@click.argument("tables", nargs=-1, required=True)
-def pseudospectrum(tables: tuple[str, ...]) -> None:
-    """Write what TABLES, such as 64=FILE, say beyond eigenvalues into measured.csv."""
-    for table in tables:
-        n, _, path = table.partition("=")
-        rows = pd.read_csv(path).set_index("init")
-        found: dict[str, float | Number] = {
-            f"least sigma_min, n = {n}": 10.0 ** rows.loc["hippo", "min_log10_sigma"],
-            f"numerical range of s4ptd, n = {n}": rows.loc["s4ptd", "numerical_abscissa"],
-        }
-        measured(f"robustssm theory pseudospectrum --n {n} --init hippo,s4ptd", found)
-
-
-def _ptd(matrix: str, *words: str) -> dict[str, Any]:
-    given = printed("ptd", *words).set_index("quantity")["value"]
-    errors = [given.get(f"sup error, {of}", NAN) for of in ("worst unit readout", "readout e0")]
-    names = ("matrix", "kappa", "max_real", "error", "e0_error")
-    values = (matrix, given["kappa(V)"], given["max Re lambda"], *errors)
-    return dict(zip(names, values, strict=True))
-
-
-@main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def authors(files: tuple[Path, ...]) -> None:
-    """Write authors.csv: matrices of the PTD authors, and those of s4ptd of the same sizes."""
-    rows = []
-    for path in files:
-        row = _ptd(f"`{path.name}`", str(path))
-        n, ratio = len(load_initialization(path).B), NAN
-        if float(row["max_real"]) < 0:
-            words = ("ptd", "--study", "-n", str(n), "--matrix", f"theirs={path}")
-            with TemporaryDirectory() as folder:
-                rows_of = printed(*words, "-o", folder).set_index("method")
-            ratio = rows_of.loc["given", "ratio"]
-        rows.append({**row, "n": n, "ratio": ratio})
-    mine = pd.read_csv(DATA / "trade-off.csv", skiprows=1).query("method == 'optimized'")
-    for n, ratio in mine.set_index("n")["ratio"].items():
-        if n in {row["n"] for row in rows}:
-            made = _ptd("`s4ptd`", "--method", "optimized", "-n", str(n))
-            rows.append({**made, "n": n, "ratio": ratio})
-    put("authors", ["matrix", "n"], pd.DataFrame(rows).sort_values("n"))
-
-
-@main.command()
 @click.argument("lines", type=click.File(), default="-")
 def checkpoints(lines: TextIO) -> None:
     """Write checkpoints.csv from what `pytest -s -k original` prints."""
-    error, line = (
-        r"float(32|64) (\S+) \(([^)]+)\)",
-        r"([^\s.]\S*?)(?: \[(.*?)\] <(.*?)>)?: (float\d.*)",
-    )
-    rows = []
+    error = r"float(32|64) (\S+) \(([^)]+)\)"
+    line = r"([^\s.]\S*?)(?: \[(.*?)\] <(.*?)>)?: (float\d.*)"
+    told = []
     for name, settings, source, rest in re.findall(line, lines.read()):
         if not name.endswith("_io.npz"):  # a file that is loaded another way as well
             row = {"file": name, "what": source or "one layer", "settings": settings or "-"}
             for bits, absolute, relative in re.findall(error, rest):
                 row |= {f"float{bits}": float(absolute), f"relative{bits}": float(relative)}
-            rows.append(row)
-    put("checkpoints", ["file"], pd.DataFrame(rows))
-    table = pd.DataFrame(rows)
+            told.append(row)
+    table = pd.DataFrame(told)
+    put("checkpoints", ["file"], table)
     whole = table[~table["what"].str.endswith("one layer")]
     found: dict[str, float | Number] = {"checkpoint files": len(whole)}
     for bits in (32, 64):

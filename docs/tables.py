@@ -7,7 +7,8 @@ In a page a table stands between `<!-- table: NAME -->` and `<!-- end -->`, para
 with numbers between `<!-- text: NAME -->` and `<!-- end -->`. docs/data/NAME.csv holds the numbers
 of a table, below a comment with the command that made them; docs/recompute.py writes these files.
 Numbers that were copied from a page instead of computed again are marked `page, not recomputed`,
-all by the end of this comment or each in a column `source`. [NAME] of docs/tables.toml has
+all by the end of this comment or each in a column `source`. The rows of claims.csv get p and
+verdict by the rule of docs/claims.md (`judged`). [NAME] of docs/tables.toml has
 
     head     the head of the table
     row      templates of `str.format`: one line of the table for each row of the CSV
@@ -34,13 +35,39 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
+from scipy import stats
+
+from robustssm.evaluations.statistics.paired import holm
 
 BLOCK = re.compile(r"(<!-- (?:table|text): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Columns of a text's lines.
 WIDTH = 118
 NOTHING = re.compile(r" \[nan(, nan)?\]")
 WHOLE = re.compile(r"`[^`]+`|\[[^]]+\]")
+BAR = re.compile(r"(?<!\\)\|")
+LEVEL = 0.05
+SHOWN, ALIKE, UNDECIDED = "shown", "alike", "undecided"
+# Claims that were tested and withdrawn with their study: the others are no surer for it.
+WITHDRAWN = 6
+
+
+def judged(claims: pd.DataFrame, withdrawn: int = WITHDRAWN) -> pd.DataFrame:
+    """Return the claims with p, Holm-adjusted over all of them and those withdrawn, and verdict.
+
+    p of a claim with a margin is that of two one-sided tests (TOST), of the others two-sided
+    Student's, both with seeds - 1 degrees of freedom and the standard error of the interval.
+    """
+    freedom = claims["seeds"] - 1
+    error = (claims["high"] - claims["low"]) / (2 * stats.t.ppf(0.975, freedom))
+    away = (claims["estimate"] - claims["null"]).abs()
+    differs = 2 * stats.t.sf(away / error, freedom)
+    alike = stats.t.sf((claims["margin"] - away) / error, freedom)
+    p = np.where(claims["margin"].notna(), alike, differs)
+    p = holm(np.append(p, np.ones(withdrawn)))[: len(p)]
+    kinds = np.where(claims["margin"].notna(), ALIKE, SHOWN)
+    return claims.assign(p=p, verdict=np.where(p < LEVEL, kinds, UNDECIDED))
 
 
 class Record:
@@ -64,7 +91,8 @@ class Data(dict[str, dict[str, Record]]):
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return a CSV file, its comment left out."""
-        return pd.read_csv(self.folder / f"{name}.csv", skiprows=1)
+        frame = pd.read_csv(self.folder / f"{name}.csv", skiprows=1)
+        return judged(frame) if name == "claims" else frame
 
     def __missing__(self, name: str) -> dict[str, Record]:
         frame = self.frame(name)
@@ -77,7 +105,8 @@ class Data(dict[str, dict[str, Record]]):
 
 def fill(templates: list[str], values: Mapping[str, Any]) -> list[str]:
     """Return the cells that templates make of named values, without brackets around nothing."""
-    return [NOTHING.sub("", template.format_map(values)) for template in templates]
+    made = (NOTHING.sub("", template.format_map(values)) for template in templates)
+    return [BAR.sub(r"\|", cell) for cell in made]
 
 
 def lines(name: str, table: dict[str, Any], frame: pd.DataFrame) -> list[list[str]]:

@@ -5,17 +5,27 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from docs.claims import ALIKE, SHOWN, UNDECIDED, WITHDRAWN, judged
+from docs.tables import ALIKE, SHOWN, UNDECIDED, Data, judged
 from tests.source_tree import ROOT
 
-CLAIMS = pd.read_csv(ROOT / "docs" / "data" / "claims.csv", skiprows=1)
+DATA = Data(ROOT / "docs" / "data")
+CLAIMS = DATA.frame("claims")
 
 
-def test_the_verdicts_that_are_told_are_those_of_the_rule() -> None:
-    again = judged(CLAIMS.drop(columns=["p", "verdict"]), WITHDRAWN)
-    assert list(again["verdict"]) == list(CLAIMS["verdict"])
-    # Six digits are stored.
-    np.testing.assert_allclose(again["p"], CLAIMS["p"], rtol=1e-5)
+def test_claims_about_the_paper_are_what_reproduce_found() -> None:
+    """To the digits that it prints."""
+    told = DATA.frame("paper")["found"]
+    mine = CLAIMS[CLAIMS["made by"].str.startswith("robustssm reproduce")]
+    for row in mine.itertuples():
+        numbers = [f"{value + 0.0:.3f}" for value in (row.estimate, row.low, row.high)]
+        text = "{} [{}, {}]".format(*(number.replace("-0.000", "0.000") for number in numbers))
+        # Three decimals, or three digits.
+        assert told.str.startswith((text, text.replace("-0.057", "-0.0573"))).any(), text
+
+
+def test_claims_that_were_withdrawn_make_the_others_no_surer() -> None:
+    alone = judged(CLAIMS, withdrawn=0)["p"]
+    assert (CLAIMS["p"] >= alone).all() and (CLAIMS["p"] > alone).any()
 
 
 def test_what_its_interval_does_not_exclude_is_undecided() -> None:
@@ -31,7 +41,7 @@ def test_one_claim_is_scipys_test(margin: float) -> None:
     found = stats.ttest_1samp(values, 0.0)
     low, high = found.confidence_interval()
     row = {"estimate": values.mean(), "low": low, "high": high, "null": 0.0, "margin": margin}
-    (one,) = judged(pd.DataFrame([{**row, "seeds": 4}])).to_dict("records")
+    (one,) = judged(pd.DataFrame([{**row, "seeds": 4}]), withdrawn=0).to_dict("records")
     expected = found.pvalue
     if margin == margin:
         expected = stats.ttest_1samp(values, margin, alternative="less").pvalue

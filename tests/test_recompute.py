@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from docs import data_files, paper_findings, sweep_findings
-from docs.claims import measured
+from docs import recompute
 from docs.recompute import main
 from docs.tables import WIDTH, broken
 from robustssm.evaluations.results.cell_reader import digest_cells
@@ -27,8 +26,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     rows = f"quantity,value,low,high,command,source\na,0.25,,,c,{PAGE!r}\nb,1.0,,,c,{PAGE!r}\n"
     (folder / "measured.csv").write_text("# robustssm sweep\n" + rows.replace("'", '"'))
-    for module in ("docs.data_files", "docs.recompute"):
-        monkeypatch.setattr(f"{module}.DATA", folder)
+    monkeypatch.setattr(recompute, "DATA", folder)
     return folder
 
 
@@ -36,42 +34,45 @@ def read(data: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(data / f"{name}.csv", skiprows=1)
 
 
-def test_rows_get_new_numbers_where_they_are(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Order and comment stay, a new row is the last; told is what the page had otherwise."""
-    data_files.measured("d", {"b": 1.04, "c": (0.5, 0.4, 0.6), "a": 0.2549})
+def test_rows_get_new_numbers_where_they_are(data: Path) -> None:
+    """Order, comment and other columns stay, a new row is the last."""
+    recompute.measured("d", {"b": 1.04, "c": (0.5, 0.4, 0.6), "a": 0.2549})
     text = (data / "measured.csv").read_text()
     assert text.startswith("# robustssm sweep\n")
     found = read(data, "measured").set_index("quantity")
     assert list(found.index) == ["a", "b", "c"]
     assert found["value"].tolist() == [0.2549, 1.04, 0.5]
-    assert set(found["source"]) == {data_files.AGAIN} and set(found["command"]) == {"d"}
-    # 1.04 is 1 in the one digit that the page had; 0.2549 would have been 0.25 as well.
-    assert capsys.readouterr().out == ""
-    data_files.measured("d", {"b": 2.0})
-    assert capsys.readouterr().out == ""  # no number of a page any more
-    assert read(data, "measured").set_index("quantity").loc["b", "value"] == 2.0
+    assert set(found["source"]) == {recompute.AGAIN} and set(found["command"]) == {"d"}
+    text = "# robustssm sweep\nclaim,null,estimate,low,high\nx,0.5,1.0,0.9,1.1\n"
+    (data / "claims.csv").write_text(text)
+    again = pd.DataFrame({"claim": ["x"], "estimate": [2.0], "low": [np.nan], "high": [3.0]})
+    recompute.put("claims", ["claim"], again)
+    assert (data / "claims.csv").read_text() == text.replace("1.0,0.9,1.1", "2.0,,3.0")
 
 
-def test_another_number_than_the_page_is_told(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data_files.measured("d", {"a": 0.261})
-    assert capsys.readouterr().out == "measured: a: value: page 0.25, now 0.261\n"
+def test_a_table_is_what_its_commands_printed(data: Path, tmp_path: Path) -> None:
+    (data / "gain.csv").write_text("# robustssm gain A, gain B\nold\n1\n")
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"model,gain\n{name},0.1\n")
+    files = [str(tmp_path / name) for name in ("a", "b")]
+    result = CliRunner().invoke(main, ["rows", "gain", *files], catch_exceptions=False)
+    assert result.exit_code == 0
+    text = "# robustssm gain A, gain B\nmodel,gain\na,0.1\nb,0.1\n"
+    assert (data / "gain.csv").read_text() == text
 
 
 def test_sweeps_are_read_by_seed_and_sample(data: Path, tmp_path: Path) -> None:
     """Mean and worst mode of each seed, and both adversaries that a sweep of modes stands for."""
-    key = "perturbation,eps,model,accuracy,low,high,source"
+    key = "perturbation,eps,model,accuracy,low,high"
     names = ("mean over Fourier modes 0 to 128", "worst Fourier mode of each seed")
-    rows = "".join(f"{name},0.3,s4d,0.1,0.0,0.2,page\n" for name in names)
+    rows = "".join(f"{name},0.3,s4d,0.1,0.0,0.2\n" for name in names)
     (data / "perturbations.csv").write_text(f"# robustssm sweep\n{key}\n{rows}")
     searches = ("worst mode, one for all samples", "worst mode of each sample, random phase")
-    rows = "".join(f'"{name}",129,s4d,0.1,page\n' for name in searches)
-    head = "search,passes,model,accuracy,source"
+    rows = "".join(f'"{name}",129,s4d,0.1\n' for name in searches)
+    head = "search,passes,model,accuracy"
     (data / "adversaries.csv").write_text(f"# robustssm sweep\n{head}\n{rows}")
     (data / "resonance.csv").write_text("# robustssm sweep\nwhere,eps,model,accuracy,low,high\n")
+    (data / "claims.csv").write_text("# robustssm sweep\nclaim,estimate,low,high\n")
     last = share(0.25)[::-1]  # wrong where the others are right
     curves = {
         ("s4d", 0): {(1.0, 0.3): share(0.5), (2.0, 0.3): last},
@@ -88,7 +89,6 @@ def test_sweeps_are_read_by_seed_and_sample(data: Path, tmp_path: Path) -> None:
     adversaries = read(data, "adversaries")
     # No sample of the first seed is right under both modes.
     assert adversaries["accuracy"].tolist() == pytest.approx([(0.25 + 0.7) / 2, 0.7 / 2])
-    assert set(adversaries["source"]) == {data_files.AGAIN}
     facts = read(data, "measured").set_index("quantity")["value"]
     assert (facts["digits n"], facts["digits seeds"]) == (40, 2)
     # A run of some samples says nothing of all.
@@ -110,19 +110,13 @@ def test_resonance_and_differences_are_of_each_seed() -> None:
     rows += [("clean", "", 0.0, 0.0, "s4d", seed, 0.5 + seed / 10) for seed in (0, 1)]
     names = ["noise", "mode_unit", "mode", "eps", "model", "train_seed", "accuracy"]
     summary = pd.DataFrame(rows, columns=names)
-    found = sweep_findings.resonance(summary).set_index(["where", "model"])
+    found = recompute.resonance(summary).set_index(["where", "model"])
     assert found.loc[("clean", "s4d"), "accuracy"] == pytest.approx(0.55)
     spike = found.loc[("spike", "s4ptd"), ["accuracy", "low", "high"]]
     assert tuple(spike) == pytest.approx((0.925, *seed_interval([0.9, 0.95])))
-    (gap,) = sweep_findings.differences(summary[summary["noise"] != "clean"]).values()
-    assert gap == pytest.approx((0.775, *student([0.7, 0.85])))
-
-
-def test_a_run_that_is_not_finished_leaves_the_numbers(data: Path, tmp_path: Path) -> None:
-    before = (data / "measured.csv").read_bytes()
-    result = CliRunner().invoke(main, ["paper", str(tmp_path)], catch_exceptions=False)
-    assert result.output.count("not finished") == len(paper_findings.RECIPES)
-    assert (data / "measured.csv").read_bytes() == before
+    (gap,) = recompute.differences(summary[summary["noise"] != "clean"]).to_numpy()
+    assert gap[0] == "S4D breaks at its highest spike and PTD does not"
+    assert list(gap[1:]) == pytest.approx([0.775, *student([0.7, 0.85])])
 
 
 def test_checkpoints_are_read_from_the_lines_of_the_tests(data: Path) -> None:
@@ -146,51 +140,6 @@ def test_checkpoints_are_read_from_the_lines_of_the_tests(data: Path) -> None:
     assert found.iloc[0, 3:].tolist() == [1e-7, 2e-7, 3e-16, 4e-16]
     facts = read(data, "measured").set_index("quantity")["value"]
     assert (facts["checkpoint files"], facts["checkpoints float32"]) == (1, 2e-7)
-
-
-def test_the_sinusoid_regression_in_numbers() -> None:
-    ratio = [-0.2, 0.1, -0.4]
-    rows = [
-        ("s4d", "fixed", seed, "outside", 0.5 + seed, 20.0 + seed, low)
-        for seed, low in enumerate(ratio)
-    ]
-    rows += [("s4d", "spread", 0, "outside", 9.0, 9.0, -9.0), ("s4d", "fixed", 0, "inside", 9.0, 9.0, -9.0)]  # fmt: skip  # noqa: E501
-    names = ["model", "steps", "seed", "band", "rms_ratio", "rms_s", "lowest_ratio"]
-    facts = pd.DataFrame([{"s_max": 80.0, "s_test": 100.0}])
-    found = paper_findings.fig2({"errors": pd.DataFrame(rows, columns=names), "settings": facts})
-    assert found["fig2 seeds with a negative amplitude"] == 2
-    assert found["fig2 lowest amplitude"] == pytest.approx((np.mean(ratio), *student(ratio)))
-    assert found["fig2 frequency error s4d"] == 21.0
-    # The RMS of s - 80 over (80, 100], by quadrature.
-    s = np.linspace(80.0, 100.0, 20001)
-    rms = float(np.sqrt(np.trapezoid((s - 80.0) ** 2, s) / 20.0))
-    assert found["fig2 frequency error of always saying 80"] == pytest.approx(rms, rel=1e-6)
-
-
-def test_contaminated_accuracies_in_numbers() -> None:
-    """A gap that closes again counts from where it stays; only last epochs make gaps."""
-    gaps = {0: 0.0, 1: 0.9, 2: 0.1, 3: 0.8, 4: 0.7}
-    rows = [
-        (init, seed, epoch, eps, 0.1 + (gap * eps + 0.01 * seed if init == "s4ptd" else 0.0))
-        for epoch, gap in gaps.items()
-        for eps in (0.1, 1.0)
-        for seed in (0, 1)
-        for init in ("s4d", "s4ptd", "s5", "s5ptd-rank1")
-    ]
-    frame = pd.DataFrame(rows, columns=["init", "seed", "epoch", "eps", "accuracy"]).assign(n=9)
-    found = paper_findings.contaminated({"accuracies": frame})
-    assert found["fig3ab eps 1 epoch of the gap"] == 3
-    assert found["fig3ab eps 1 gap"] == pytest.approx((0.705, *student([0.7, 0.71])))
-    assert (found["fig3ab n"], found["fig3ab seeds"]) == (9, 2)
-
-
-def test_claims_take_the_numbers_of_their_quantity() -> None:
-    claims = pd.DataFrame({"estimate": [0.0, 3.0], "quantity": ["a", "b"]})
-    rows = {"b": (9.0, 8.0, 10.0), "c": (0.0, 0.0, 0.0), "a": (1 / 3, 0.25, 0.5)}
-    numbers = pd.DataFrame.from_dict(rows, "index", columns=["value", "low", "high"])
-    found = measured(claims, numbers.rename_axis("quantity").reset_index())
-    expected = [[0.333333, 0.25, 0.5], [9.0, 8.0, 10.0]]  # six digits, as the file has them
-    np.testing.assert_array_equal(found[["estimate", "low", "high"]], expected)
 
 
 def test_what_stands_in_brackets_is_not_broken() -> None:

@@ -97,6 +97,8 @@ def test_changed_data_are_noticed(copy: Path, path: Path) -> None:
     frame = pd.read_csv(path, skiprows=1)
     numbers = frame.select_dtypes("float").columns.drop("eps", errors="ignore")
     frame[numbers] = 1.5 * frame[numbers] + 1
+    if not len(numbers):  # texts, of which the last is a verdict
+        frame.iloc[:, -1] += "?"
     changed = copy / "docs" / "data" / path.name
     changed.write_text(f"# no command\n{frame.to_csv(index=False)}")
     result = run(copy, "--check")

@@ -182,7 +182,7 @@ def _of_models(frame: pd.DataFrame, constant: float) -> reproduction.Findings:
                 paper, verdict = _extrapolates(column, bands[OUTSIDE], constant)
                 claim = paper, verdict if learnt else reproduction.OPEN
             yield finding(
-                f"{model}: RMS of {what}, s in (80, 100] and [0, 80]",
+                f"{model}: RMS of {what}, s above 80 and up to 80",
                 f"{_mean(bands[OUTSIDE][column])} and {_mean(bands[INSIDE][column])}",
                 claim,
             )
@@ -195,7 +195,7 @@ def _of_models(frame: pd.DataFrame, constant: float) -> reproduction.Findings:
             paired = (table[column][DIAG] - table[column][model]).to_numpy(np.float64)
             claim = "above 0: only S4D breaks [r]", interval_agrees(*student(paired), 0.0)
             yield finding(
-                f"{DIAG} - {model}: RMS of {what}, s in (80, 100]",
+                f"{DIAG} - {model}: RMS of {what}, s above 80",
                 f"{_mean(paired)}, paired",
                 claim if column == "rms_ratio" else None,
                 "no claim",

@@ -66,7 +66,7 @@ def test_cells_that_are_not_distinguishable_are_pale_and_all_texts_say_so(
     picture = (tmp_path / "difference.svg").read_text()
     assert ">a better<" in picture and ">b better<" in picture
     assert picture.index(">a better<") < picture.index(">b better<")
-    gallery = (ROOT / "docs" / "gallery.toml").read_text()
+    gallery = (ROOT / "docs" / "gallery.md").read_text()
     assert "pale where the paired tests do not distinguish the two" in gallery
 
 
