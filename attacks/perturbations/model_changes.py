@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.attacks.budget import Budget
@@ -81,7 +81,7 @@ class StepSize(ModelChange):
     def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:
         """Change log dt."""
         log_dt = getattr(layer, "log_dt", None)
-        if not isinstance(log_dt, Tensor):
+        if not isinstance(log_dt, nn.Parameter):
             raise UsageError(f"{who}: has no parameter log_dt, expected a layer with step sizes")
         before = log_dt.detach().clone()
         shift = eps * math.log(2.0)
@@ -118,7 +118,7 @@ class Discretization(ModelChange):
     @contextmanager
     def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:
         """Change the layer's rule."""
-        if len(layer.rules) < 2:
+        if len(layer.rules) < 2 or self.method not in layer.rules:
             raise UsageError(
                 f"{who}: knows no other discretisation than {' '.join(layer.rules) or 'its own'}, "
                 "expected a diagonal layer such as S4D or S5"

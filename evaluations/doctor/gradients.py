@@ -5,7 +5,7 @@ import torch
 from robustssm.attacks.adversaries.victim import margin
 from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
 from robustssm.evaluations.doctor.layers import noise
-from robustssm.hippo.initializations import NAMES
+from robustssm.hippo.initializations import EVERY
 from robustssm.networks.network import Architecture, build_network
 
 _LENGTH = 24
@@ -15,7 +15,7 @@ _SAMPLES = 32
 
 def central_differences(setting: Setting) -> Finding:
     """Compare autograd with central differences on a small network of every initialisation."""
-    errors = {name: _error(name) for name in NAMES}
+    errors = {name: _error(name) for name in EVERY}
     return judge(
         "autograd with central differences, float64, networks of 2 layers of 8 states",
         "largest error, relative to the largest entry of the gradient",

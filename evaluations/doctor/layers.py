@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from robustssm.checkpoints import load_checkpoint
-from robustssm.checkpoints.bundled import zoo_path
+from robustssm.checkpoints.bundled import BUNDLED, zoo_path
 from robustssm.evaluations.doctor.base import NOT_AVAILABLE, Finding, Setting, Subject, judge
 from robustssm.evaluations.trained_layers.reading import layer_system
-from robustssm.hippo.initializations import NAMES
 from robustssm.layers import SSMLayer
 from robustssm.networks.classifier import BlockClassifier
 from robustssm.philox import normal_tensor
@@ -24,7 +23,7 @@ _SAMPLES = 2
 
 def _layers(setting: Setting) -> dict[str, Sequence[SSMLayer]]:
     layers: dict[str, Sequence[SSMLayer]] = {
-        name: load_checkpoint(zoo_path(name, 0)).network.ssm_layers() for name in NAMES
+        name: load_checkpoint(zoo_path(name, 0)).network.ssm_layers() for name in BUNDLED
     }
     # What somebody else's layer makes of its input may be more than a system: see `contract`.
     subjects = (one for one in setting.subjects if isinstance(one.network, BlockClassifier))

@@ -23,7 +23,7 @@ from robustssm.evaluations.initializations.predictions import Prediction, strong
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import Damped, Response, is_hippo, response
 from robustssm.evaluations.initializations.time_domain import time_error
-from robustssm.hippo.initializations import parse
+from robustssm.hippo.initializations import DRAWN, parse
 from robustssm.hippo.legs import check_order
 from robustssm.plain_text import is_count
 from robustssm.typing import FloatArray
@@ -74,7 +74,7 @@ def converge(
         for n in sizes:
             try:
                 C = read_readout(readout, n)
-                if n > MAX_DIAGONAL and name.base in ("s4d-lin", "s4d-inv"):
+                if n > MAX_DIAGONAL and name.base in ("s4d-lin", "s4d-inv", *DRAWN):
                     raise UsageError(f"{label}: poles and residues, up to n = {MAX_DIAGONAL} here")
                 system = response(name, C)
                 if is_hippo(system):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from robustssm.errors import require
+from robustssm.errors import UsageError, require
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import Name, formula_poles, initialization
 from robustssm.hippo.spectrum import damped_eigenvalues, log_phi_slope, spikes
@@ -223,16 +223,25 @@ def response(name: Name, C: FloatArray) -> Response:
     Raises UsageError if it does not exist at this size, StabilityError if it is unstable
     or nearly defective.
     """
+    expected = "0: what the filter does depends on the length"
+    require(
+        name.family != "sobolev", f"{name}: sobolev", dict(name.parameters).get("sobolev"), expected
+    )
     none = np.zeros(0, dtype=np.complex128)
     match name.base:
         case "s4" | "s4d-real":
             return Damped(C, none, none, 0.0)
-        case "s4d" | "s5" | "dss":
+        case "s4d" if float(name["alpha"]) == 1.0:
+            return damped(C, 1.0)
+        case "s5" | "dss":
             return damped(C, 1.0)
         case "s4ptd-rank1" | "s5ptd-rank1":
             return damped(C, float(name["tau"]))
-        case "s4d-lin" | "s4d-inv":
-            return optimal(C, formula_poles(name.base, len(C)))
+    if name.method is None:
+        poles = formula_poles(name, len(C))
+        if poles.real.max() >= 0.0:
+            raise UsageError(f"{name}: undamped oscillators, expected poles with Re < 0")
+        return optimal(C, poles)
     if name.method == "random":  # what else is dense ships, or does not
         require_dense(name, len(C))
     dense = initialization(str(name), len(C))

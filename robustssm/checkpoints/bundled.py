@@ -4,6 +4,7 @@ from pathlib import Path
 
 from robustssm.checkpoints.native import Checkpoint
 from robustssm.errors import RejectedInputError
+from robustssm.hippo.initializations import EVERY
 from robustssm.networks.inference import accuracy
 from robustssm.tasks import recorded_task
 
@@ -14,6 +15,10 @@ SEEDS = (0, 1, 2)
 def zoo_path(name: str, seed: int, folder: Path = FOLDER) -> Path:
     """Return the file of a bundled checkpoint."""
     return folder / f"{name}-{seed}.safetensors"
+
+
+# The initialisations of which there are some.
+BUNDLED = tuple(name for name in EVERY if zoo_path(name, 0).is_file())
 
 
 def verify(checkpoint: Checkpoint) -> float:

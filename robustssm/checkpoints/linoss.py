@@ -48,7 +48,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     given.missing()
     rule = words[name]
     n, d = w.size("A_diag"), w.size("D")
-    a, h = w.take("A_diag", (n,)), torch.sigmoid(w.take("dt" if damped else "steps", (n,)))
+    a, h = w.take("A_diag", (n,)), torch.sigmoid(w.take("dt" if "dt" in w else "steps", (n,)))
     g = torch.zeros_like(a)
     if damped:
         a, g = projected(rule, a, w.take("G_diag", (n,)), h)

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robustssm.checkpoints import Checkpoint
-from robustssm.checkpoints.bundled import SEEDS, zoo_path
+from robustssm.checkpoints.bundled import BUNDLED, SEEDS, zoo_path
 from robustssm.errors import UsageError, nearest
-from robustssm.hippo.initializations import NAMES
 from robustssm.plain_text import is_count, one_line
 
 
@@ -146,7 +145,7 @@ def _parts(name: str) -> tuple[str, str]:
                 f"model: {name!r} lacks a name or a file, expected as in mine=model.ckpt"
             )
         return label, place
-    bundled = name.partition("/")[0].lower() in NAMES
+    bundled = name.partition("/")[0].lower() in BUNDLED
     there = "/" in name or "." in name or _is_there(name)
     return "", name if there and not bundled else ""
 
@@ -197,9 +196,9 @@ def _placed(label: str, train_seed: int | None, place: str) -> ModelRef:
 
 def _bundled(item: str) -> list[ModelRef]:
     name, _, seed = item.partition("/")
-    if name not in NAMES:
+    if name not in BUNDLED:
         raise UsageError(
-            f"model: {name!r} is unknown, {nearest(name, NAMES)}, with /SEED or /* for training "
+            f"model: {name!r} is unknown, {nearest(name, BUNDLED)}, with /SEED or /* for training "
             "seeds, or a file"
         )
     if seed not in ("", "*", *map(str, SEEDS)):

@@ -37,9 +37,9 @@ def initializations(
     ctx: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Propose initialisations."""
-    from robustssm.hippo.initializations import NAMES
+    from robustssm.hippo.initializations import EVERY
 
-    return _proposed(NAMES, incomplete)
+    return _proposed(EVERY, incomplete)
 
 
 def _proposed(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

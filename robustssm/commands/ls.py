@@ -43,11 +43,10 @@ def ls_models(style: str) -> None:
       robustssm ls models --format csv
     """
     from robustssm.checkpoints import load_checkpoint
-    from robustssm.checkpoints.bundled import SEEDS, zoo_path
-    from robustssm.hippo.initializations import NAMES
+    from robustssm.checkpoints.bundled import BUNDLED, SEEDS, zoo_path
 
     rows: list[dict[str, Any]] = []
-    for name, seed in product(NAMES, SEEDS):
+    for name, seed in product(BUNDLED, SEEDS):
         checkpoint = load_checkpoint(zoo_path(name, seed))
         card, shape = checkpoint.card, checkpoint.card.architecture
         rows.append(

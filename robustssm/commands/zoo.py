@@ -18,11 +18,10 @@ def verify_zoo(**options: Any) -> None:
       robustssm models verify
       robustssm models verify 's4d/*,s5/1'
     """
-    from robustssm.checkpoints.bundled import verify
-    from robustssm.hippo.initializations import NAMES
+    from robustssm.checkpoints.bundled import BUNDLED, verify
 
     asked = SharedOptions(**options)
-    refs = asked.refs(default=",".join(f"{name}/*" for name in NAMES))
+    refs = asked.refs(default=",".join(f"{name}/*" for name in BUNDLED))
     records = []
     with asked.steps(len(refs), "verify") as advance:
         for ref in refs:

@@ -10,12 +10,20 @@
 | s4ptd, s5ptd                  | HiPPO + E, E optimised    | V^-1 B, random     |
 | s4ptd-random                  | HiPPO + random E          | V^-1 B             |
 | s4ptd-rank1, s5ptd-rank1      | HiPPO + t P P^T           | (1 - t/2) V^-1 B   |
+| lru                           | n poles drawn in a ring   | random, MIMO       |
+| linoss-im, linoss-imex        | n / 2 drawn oscillators   | random, MIMO       |
+| dlinoss                       | the same, poles in a ring | random, MIMO       |
 
 Parameters follow the name: `s4ptd-rank1:tau=0.05`, `s4ptd-random:seed=1`, `dss:kernel=exp`.
 `s4ptd-random:size=0.001` sets |E|/|A|; by default it is the largest of a ladder that is stable.
+`s4d:alpha=2:sobolev=0.5` (also of s4d-lin, s4d-inv) multiplies Im lambda by alpha and the output's
+spectrum by (1 + k / 2L)^0.5, which is trained. `lru:r_min=0.9:r_max=0.999:max_phase=0.3`, and so
+dlinoss: where |lambda| and arg lambda of a step lie. The last four know no HiPPO, and each layer
+draws its own: what `initialization` has of them is one draw, of a real system of order n.
 
 References: arXiv 2111.00396 (S4), 2206.11893 (S4D), 2203.14343 (DSS), 2208.04933 (S5),
-2310.01698 (PTD).
+2310.01698 (PTD), 2410.02035 (alpha and Sobolev filter), 2303.06349 (LRU), 2410.03943 (LinOSS),
+2505.12171 (D-LinOSS; its published defaults are those of jaredbmit/damped-linoss).
 """
 
 import math
@@ -24,13 +32,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import expit, ndtri
 
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import DEFAULT_TAU, Diagonalization, normal, perturb, rank_one
 from robustssm.hippo.ptd_methods import make, scaled_random
 from robustssm.plain_text import is_count, number
-from robustssm.typing import ComplexArray, FloatArray
+from robustssm.typing import Array, ComplexArray, FloatArray
 
 # family: which layer; method: how HiPPO is diagonalised (None: the poles are a formula).
 _TABLE: dict[str, tuple[str, str | None]] = {
@@ -48,7 +57,19 @@ _TABLE: dict[str, tuple[str, str | None]] = {
     "s5ptd-rank1": ("mimo", "rank1"),
 }
 NAMES = tuple(_TABLE)
+# What a layer draws by laws of its own, beside those of HiPPO.
+_TABLE |= {"lru": ("lru", None)} | dict.fromkeys(
+    ("linoss-im", "linoss-imex", "dlinoss"), ("linoss", None)
+)
+EVERY = tuple(_TABLE)
+DRAWN = EVERY[len(NAMES) :]
+_BIAS = {"alpha": "1", "sobolev": "0"}
 _PARAMETERS: dict[str, dict[str, str]] = {
+    "s4d": _BIAS,
+    "s4d-lin": _BIAS,
+    "s4d-inv": _BIAS,
+    "lru": {"r_min": "0", "r_max": "1", "max_phase": "6.28"},
+    "dlinoss": {"r_min": "0.9", "r_max": "1", "max_phase": str(math.pi)},
     "s4ptd-random": {"seed": "0", "size": "stable"},
     "s4ptd-rank1": {"tau": str(DEFAULT_TAU)},
     "s5ptd-rank1": {"tau": str(DEFAULT_TAU)},
@@ -72,6 +93,14 @@ _EXPECTED: dict[str, tuple[Callable[[str], bool], str]] = {
         "a number, |E|/|A| > 0, or stable",
     ),
     "kernel": (lambda text: text in ("softmax", "exp"), "softmax or exp"),
+    "alpha": (lambda text: 0.0 < _number(text) < math.inf, "a number above 0"),
+    "sobolev": (lambda text: math.isfinite(_number(text)), "a finite number"),
+    "r_min": (lambda text: 0.0 <= _number(text) < 1.0, "a number, 0 <= r_min < r_max"),
+    "r_max": (lambda text: 0.0 < _number(text) <= 1.0, "a number, r_min < r_max <= 1"),
+    "max_phase": (
+        lambda text: 0.0 < _number(text) <= 2.0 * math.pi,
+        "a number, 0 < max_phase <= 2 pi",
+    ),
 }
 
 
@@ -88,8 +117,9 @@ class Name:
 
     @property
     def family(self) -> str:
-        """`dplr`, `diagonal`, `dss` or `mimo`."""
-        return _TABLE[self.base][0]
+        """`dplr`, `diagonal`, `dss`, `mimo`, `sobolev`, `lru` or `linoss`."""
+        filtered = float(dict(self.parameters).get("sobolev", "0"))
+        return "sobolev" if filtered else _TABLE[self.base][0]
 
     @property
     def method(self) -> str | None:
@@ -97,13 +127,13 @@ class Name:
         return _TABLE[self.base][1]
 
     def __getitem__(self, key: str) -> str:
-        return dict(self.parameters)[key]
+        return (_PARAMETERS.get(self.base, {}) | dict(self.parameters))[key]
 
 
 def parse(text: str) -> Name:
     """Return the Name that `text` spells; raise UsageError naming what is allowed."""
     base, *settings = text.strip().split(":")
-    require_one_of("initialisation:", base, NAMES)
+    require_one_of("initialisation:", base, EVERY)
     parameters = dict(_PARAMETERS.get(base, {}))
     for setting in settings:
         key, _, value = setting.partition("=")
@@ -114,6 +144,8 @@ def parse(text: str) -> Name:
     for key, value in parameters.items():
         holds, expected = _EXPECTED[key]
         require(holds(value), f"{base}: {key}", value, expected)
+    if "r_min" in parameters and not float(parameters["r_min"]) < float(parameters["r_max"]):
+        require(False, f"{base}: r_min", parameters["r_min"], f"below {parameters['r_max']}, r_max")
     return Name(base, tuple(sorted(parameters.items())))
 
 
@@ -135,21 +167,44 @@ def diagonalization(name: Name, n: int) -> Diagonalization:
     return make(name.method, n)
 
 
-def formula_poles(base: str, n: int) -> ComplexArray:
-    """Return the stored poles of `s4d-lin`, `s4d-inv` (one of each pair) or `s4d-real` (all n).
+def ring(name: Name, u: Array, v: Array) -> tuple[Array, Array]:
+    """Return |lambda| and arg lambda of uniform u and v: |lambda|^2 and arg are uniform.
+
+    Reference: arXiv 2303.06349, Lemma 3.2.
+    """
+    low, high = float(name["r_min"]) ** 2, float(name["r_max"]) ** 2
+    return (low + (high - low) * u) ** 0.5, float(name["max_phase"]) * v
+
+
+def formula_poles(name: Name, n: int) -> ComplexArray:
+    """Return the stored poles of what no HiPPO is in: one of each pair, of `s4d-real` all n.
 
     arXiv 2206.11893, equations (8) and (9): -1/2 + i (n/pi)(n / (2k+1) - 1), -1/2 + i pi k for
-    k < ceil(n/2); and -(k+1).
+    k < ceil(n/2); and -(k+1). Of what is drawn, one draw: log lambda of `lru`, per sample, and of
+    oscillators that over their step, per unit time. Those of `linoss-imex` lie on the axis.
     """
     k = np.arange((legs.check_order(n) + 1) // 2)
-    match base:
+    u, v, w = np.random.default_rng(0).random((3, len(k)))
+    match name.base:
         case "s4d-lin":
-            return -0.5 + 1j * np.pi * k
+            return -0.5 + float(name["alpha"]) * 1j * np.pi * k
         case "s4d-inv":
-            return -0.5 + 1j * (n / np.pi) * (n / (2.0 * k + 1.0) - 1.0)
+            return -0.5 + float(name["alpha"]) * 1j * (n / np.pi) * (n / (2.0 * k + 1.0) - 1.0)
         case "s4d-real":
             return -(np.arange(n) + 1.0).astype(np.complex128)
-    raise UsageError(f"{base}: has no formula poles")
+        case "lru":
+            radius, phase = ring(name, u, v)
+            return np.log(radius) + 1j * phase
+        case "dlinoss":
+            radius, phase = ring(name, u, v)
+            return (np.log(radius) + 1j * phase) / expit(0.5 * ndtri(w))
+        case "linoss-im":
+            h = expit(v)
+            return np.log((1.0 + 1j * h * u**0.5) / (1.0 + h * h * u)) / h
+        case "linoss-imex":
+            h = expit(v)
+            return 2j * np.arcsin(0.5 * h * u**0.5) / h
+    raise UsageError(f"{name}: has no formula poles")
 
 
 @dataclass(frozen=True)
@@ -179,7 +234,7 @@ def initialization(text: str, n: int) -> Initialization:
     name = parse(text)
     legs.check_order(n, minimum=2)
     if name.method is None:
-        poles = formula_poles(name.base, n)
+        poles = formula_poles(name, n)
         weight = np.ones(n) if name.base == "s4d-real" else np.full(len(poles), 2.0)
         ones = np.ones(len(poles), dtype=np.complex128)
         quality = {"kappa": 1.0, "max_real": float(poles.real.max())}
@@ -189,7 +244,9 @@ def initialization(text: str, n: int) -> Initialization:
     kept = full.eigenvalues.imag >= 0.0
     real = full.eigenvalues[kept].imag == 0.0
     V, V_inv = full.V[:, kept], full.V_inv[kept]
-    B, P = full.B[kept], None
+    B, P, eigenvalues = full.B[kept], None, full.eigenvalues[kept]
+    if "alpha" in dict(name.parameters):
+        eigenvalues = eigenvalues.real + float(name["alpha"]) * 1j * eigenvalues.imag
     if name.family == "dss":
         B = np.ones(int(kept.sum()), dtype=np.complex128)
     if name.base == "s4":
@@ -198,7 +255,7 @@ def initialization(text: str, n: int) -> Initialization:
     return Initialization(
         name,
         n,
-        full.eigenvalues[kept],
+        eigenvalues,
         np.where(real, 1.0, 2.0),
         B,
         V,

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from robustssm.errors import UsageError, require
+from robustssm.hippo.initializations import Initialization
 from robustssm.layers.base import SSMLayer, complex128
-from robustssm.layers.diagonal import PairedDiagonal
+from robustssm.layers.diagonal import S4D, PairedDiagonal
 
 
 class _ByLength(SSMLayer):
@@ -102,6 +103,16 @@ class Sobolev(_ByLength, PairedDiagonal):
         require(K == L, f"layer {self.kind}: number of steps", L, f"{K} or fewer, its l_max")
         k = torch.arange(L + 1, device=spectrum.device, dtype=torch.float64)
         return spectrum * ((1.0 + k / (2 * L)) ** self.s.double()[..., None]).to(spectrum.dtype)
+
+
+class TrainedSobolev(_ByLength, S4D):
+    """S4D whose output is filtered so, with s (1, d) among its parameters."""
+
+    filtered = Sobolev.filtered
+
+    def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
+        super()._start(init, draw_steps)
+        self.s = self._dynamics(torch.full((1, self.d), float(init.name["sobolev"])))
 
 
 def check_steps(L: int) -> None:

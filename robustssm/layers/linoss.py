@@ -13,15 +13,18 @@ References: arXiv 2410.03943 (`im`, `imex`; g = 0), 2505.12171 (D-LinOSS, which 
 tk-rusch/linoss and jaredbmit/damped-linoss, models/LinOSS.py.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.linalg import block_diag
-from torch import Tensor
+from torch import Tensor, nn
 
-from robustssm.errors import require, require_one_of
+from robustssm.errors import UsageError, require, require_one_of
+from robustssm.hippo.initializations import Initialization, ring
 from robustssm.layers.base import SSMLayer, array, complex128
 from robustssm.layers.mimo import GeneralMIMO
-from robustssm.layers.parameters import doubled
+from robustssm.layers.parameters import Trained
 from robustssm.layers.systems import LinearSystem, Spectrum
 
 # alpha, beta and gamma.
@@ -67,8 +70,8 @@ class Oscillators(GeneralMIMO):
 
     @property
     def order(self) -> int:
-        """Order of the real system: z and x are complex."""
-        return 4 * len(self.B)
+        """Number of poles: each oscillator has a pair, and z and x are complex."""
+        return 2 * len(self.B)
 
     def forces(self) -> tuple[Tensor, Tensor]:
         """Return stiffness a and damping g as they act, (P,), float64."""
@@ -136,20 +139,18 @@ class Oscillators(GeneralMIMO):
         return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
 
     def spectrum(self) -> Spectrum:
-        """Return the poles of the real system, 4 P of them."""
-        poles, step = doubled(self.eigenvalues()), np.tile(array(self.steps()), 4)
+        """Return the poles of the oscillators, 2 P of them."""
+        poles, step = self.eigenvalues().detach().cpu().numpy(), np.tile(array(self.steps()), 2)
         return Spectrum(diagonal=poles[None], step=step[None], discretization="zoh")
 
     def system(self, L: int) -> LinearSystem:
         """Return the one system with its state matrix, since its poles may coincide."""
         spectrum = self.spectrum()
-        largest = spectrum.diagonal.real.max()
-        require(
-            largest < 0.0,
-            f"layer {type(self).__name__}: largest Re of its poles",
-            largest,
-            "a stable system, below 0; with poles on the circle its peak gain is infinite",
-        )
+        if spectrum.diagonal.real.max() >= 0.0:
+            raise UsageError(
+                f"layer {type(self).__name__}: its oscillators are not all damped, expected a "
+                "stable system; with poles on the circle the peak gain is infinite"
+            )
         M, F = map(array, self.step_matrix())
         B, C = (value.detach().cpu().numpy() for value in (self.inputs(), complex128(self.C)))
         force = (F[:, :, None] * part[:, None] for part in (B.real, B.imag))
@@ -162,3 +163,42 @@ class Oscillators(GeneralMIMO):
             D=np.diag(self.feedthroughs())[None],
             Abar=block_diag(*M, *M)[None],
         )
+
+
+class LinOSS(Trained, Oscillators):
+    """LinOSS-IM, LinOSS-IMEX or D-LinOSS, n / 2 oscillators.
+
+    Parameters: A_diag, step_logit and, of D-LinOSS, G_diag (n / 2,); B (n / 2, d, 2);
+    C (d, n / 2, 2). h = sigmoid(step_logit); a = relu(A_diag), or a and g as `projected`. At first
+    A_diag and step_logit are uniform on [0, 1]; of D-LinOSS step_logit is normal, deviation 1/2,
+    and the poles lie in a ring. B and C are uniform.
+    """
+
+    log_dt = property(lambda self: nn.functional.logsigmoid(self.step_logit.double()))
+    eigenvalues = Oscillators.eigenvalues
+
+    def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
+        require(init.n % 2 == 0, f"{init.name}: state size", init.n, "an even one")
+        rule, n, d = self.discretization, init.n // 2, self.d
+        require(rule == self.rules[0], f"{init.name}: discretization", rule, "its own, default")
+        self.discretization = "im" if init.name.base == "linoss-im" else "imex"
+        a, logit = torch.rand(2, n, dtype=torch.float64)
+        self.damped = init.name.base == "dlinoss"
+        if self.damped:
+            # Of `imex` |lambda|^2 = 1 / (1 + h g), and |1 - lambda|^2 = h^2 a / (1 + h g).
+            radius, phase = ring(init.name, a, logit)
+            logit = 0.5 * torch.randn(n, dtype=torch.float64)
+            h = torch.sigmoid(logit)
+            square = (1.0 - radius) ** 2 + 4.0 * radius * torch.sin(0.5 * phase) ** 2
+            a = square / (h * radius) ** 2
+            self.G_diag = self._dynamics((radius**-2 - 1.0) / h)
+        self.A_diag, self.step_logit = self._dynamics(a), self._dynamics(logit)
+        self.B = self._dynamics((2.0 * torch.rand(n, d, 2) - 1.0) / d**0.5)
+        self.C = nn.Parameter((2.0 * torch.rand(d, n, 2) - 1.0) / n**0.5)
+
+    def forces(self) -> tuple[Tensor, Tensor]:
+        """Return stiffness a and damping g as they act, (P,), float64."""
+        a = self.A_diag.double()
+        if self.damped:
+            return projected("imex", a, self.G_diag.double(), self.steps())
+        return torch.relu(a), torch.zeros_like(a)

@@ -1,4 +1,4 @@
-"""S5 and S5-PTD: one MIMO system for all channels, diagonal, with a step size per state.
+"""S5, S5-PTD and LRU: one MIMO system for all channels, diagonal, with a step size per state.
 
     x_t = Abar x_{t-1} + Bbar u_t,   y_t = f Re(C x_t) + D u_t,
 
@@ -8,7 +8,8 @@ from the end, x'_t = Abar x'_{t+1} + Bbar u_t, over the same inputs, u_t include
 f Re(C' x'_t).
 
 References: arXiv 2208.04933, section 3; arXiv 2310.01698, section 4 (S5-PTD);
-lindermanlab/S5, s5/ssm.py (class S5SSM); i404788/s5-pytorch, s5/s5_model.py.
+lindermanlab/S5, s5/ssm.py (class S5SSM); i404788/s5-pytorch, s5/s5_model.py; arXiv 2303.06349,
+section 3 (LRU).
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.errors import UsageError, require_one_of
-from robustssm.hippo.initializations import Initialization
+from robustssm.hippo.initializations import Initialization, ring
 from robustssm.layers.base import SSMLayer, array, complex128
 from robustssm.layers.parameters import Trained, discrete_diagonal, doubled, real_pair
 from robustssm.layers.systems import LinearSystem, Spectrum
@@ -152,3 +153,31 @@ class S5(Trained, GeneralMIMO):
         weight = torch.from_numpy(init.weight) / 2.0
         self._hold_log(A, draw_steps(len(A)), B=V_inv @ B.to(torch.complex128))
         self.C = nn.Parameter(real_pair(C.to(torch.complex128) @ V * weight).float())
+
+
+class LRU(Trained, GeneralMIMO):
+    """A system in discrete time, x_t = lambda x_{t-1} + gamma B u_t, y_t = Re(C x_t) + D u_t.
+
+    lambda = exp(-exp(log_neg_real) + i exp(log_phase)), first in a ring; gamma^2 = 1 - |lambda|^2
+    at first; B and C Gaussian. Parameters: log_neg_real, log_phase, log_gamma (n,); B (n, d, 2);
+    C (d, n, 2). There is no step size: time is counted in samples.
+    """
+
+    rules = ("impulse",)
+    factor = 1
+    log_dt = property(lambda self: torch.zeros_like(self.log_neg_real))
+    imag = property(lambda self: torch.exp(self.log_phase.double()))
+
+    def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
+        require_one_of("LRU layer: discretization", self.discretization, self.rules)
+        n, d = init.n, self.d
+        radius, phase = ring(init.name, *torch.rand(2, n, dtype=torch.float64))
+        self.log_neg_real = self._dynamics(torch.log(-torch.log(radius)))
+        self.log_phase = self._dynamics(torch.log(phase))
+        self.log_gamma = self._dynamics(0.5 * torch.log1p(-(radius**2)))
+        self.B = self._dynamics(torch.randn(n, d, 2) / (2 * d) ** 0.5)
+        self.C = nn.Parameter(torch.randn(d, n, 2) / n**0.5)
+
+    def discrete(self) -> tuple[Tensor, Tensor]:
+        """Return log lambda (n,) and gamma B (n, d), complex128."""
+        return self.eigenvalues(), torch.exp(self.log_gamma.double())[:, None] * complex128(self.B)

@@ -33,7 +33,9 @@ def padded(x: Tensor) -> Tensor:
 
 def programmed(network: nn.Module) -> TypeGuard[Network]:
     """Return whether a network has a program: it is one of ours, and causal."""
-    return isinstance(network, Network) and not network.architecture.bidirectional
+    if not isinstance(network, Network) or network.architecture.bidirectional:
+        return False
+    return all(layer.readable for layer in network.ssm_layers())
 
 
 def program(network: Network, x: Tensor, changing: bool = False) -> Program:

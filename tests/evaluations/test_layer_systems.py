@@ -12,14 +12,16 @@ from robustssm.evaluations.trained_layers.linear_systems import cayley, fold
 from robustssm.evaluations.trained_layers.operators import finite_gain, hankel_singular_values
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.hippo.initializations import NAMES, initialization
-from robustssm.layers import DSS, LAYERS, S4D, S5, SSMLayer
+from robustssm.layers import DSS, LAYERS, S4D, SSMLayer
 from robustssm.layers.diagonal import exponential_sums
 from robustssm.typing import ComplexArray, FloatArray
 
 EPS = np.finfo(np.float64).eps
 # Every pole has |a| < exp(-0.25 * 0.02): the kernel's tail is below exp(-0.005 * 8192) = 2e-18.
 LONG = 8192
-CASES = [(name, "default", 8) for name in (*NAMES, "dss:kernel=exp")]
+# Of those that are drawn, such as decay so fast.
+RINGS = ("lru:r_max=0.99", "dlinoss:r_max=0.99")
+CASES = [(name, "default", 8) for name in (*NAMES, *RINGS, "dss:kernel=exp")]
 CASES += [(name, "bilinear", 8) for name in ("s4d", "s4d-real", "s4ptd-rank1", "s5")]
 CASES += [("s4d", "default", 7), ("dss", "default", 7), ("s5", "default", 7)]
 
@@ -44,7 +46,7 @@ def impulse_responses(layer: SSMLayer, L: int) -> FloatArray:
 def measured_gain(layer: SSMLayer, L: int) -> FloatArray:
     """Return |H| at theta = 2 pi k / L by FFT of the impulse responses, (c, L/2 + 1)."""
     H = np.fft.rfft(impulse_responses(layer, L), axis=1)
-    if isinstance(layer, S5):
+    if layer.mixing() is not None:
         return np.linalg.norm(H.transpose(1, 2, 0), ord=2, axis=(1, 2))[None]
     return np.abs(np.stack([H[h, :, h] for h in range(layer.d)]))
 
@@ -167,7 +169,7 @@ def test_bilinear_folds_nothing(name: str) -> None:
     assert (omega[0] == 0.0).all() and np.isinf(omega[2]).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *RINGS, "linoss-im"])
 def test_layers_are_read_and_never_changed(name: str) -> None:
     layer = make(name)
     before = weights_hash(layer.state_dict())

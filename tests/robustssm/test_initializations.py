@@ -1,4 +1,4 @@
-"""The twelve names: what they mean, and what is refused."""
+"""The names: what they mean, and what is refused."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,14 @@ def test_names_can_be_typed_back(text: str) -> None:
     ("text", "message"),
     [
         ("s6", "expected one of s4"),
-        ("s4d:tau=1", "expected: none"),
+        ("s4d:tau=1", "expected: alpha=1, sobolev=0"),
+        ("s5:tau=1", "expected: none"),
+        ("s4d:alpha=0", "a number above 0"),
+        ("s4d-lin:sobolev=nan", "a finite number"),
+        ("lru:r_min=1", "0 <= r_min < r_max"),
+        ("lru:r_min=0.9:r_max=0.5", "r_min is '0.9', expected below 0.5"),
+        ("dlinoss:r_max=1.5", "r_min < r_max <= 1"),
+        ("dlinoss:max_phase=7", "max_phase <= 2 pi"),
         ("s4ptd-rank1:tau=2", "0 < tau <= 1"),
         ("s4ptd-rank1:tau=x", "expected a number"),
         ("s4ptd-random:seed=-1", "integer >= 0"),

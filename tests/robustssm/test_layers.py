@@ -7,12 +7,12 @@ from scipy.signal import cont2discrete
 
 from robustssm.errors import UsageError
 from robustssm.hippo import legs
-from robustssm.hippo.initializations import NAMES, initialization
+from robustssm.hippo.initializations import EVERY, initialization
 from robustssm.layers import LAYERS, S4, S4D, SSMLayer
 from robustssm.layers.diagonal import exponential_sums
 from tests.reference import normal_part
 
-CASES = [(name, "default") for name in (*NAMES, "dss:kernel=exp")]
+CASES = [(name, "default") for name in (*EVERY, "dss:kernel=exp")]
 CASES += [(name, "bilinear") for name in ("s4d", "s4d-real", "s4ptd", "s5")]
 
 
@@ -106,7 +106,7 @@ def test_the_operator_is_built_once_and_again_after_a_change() -> None:
     assert calls == 2
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 @torch.no_grad()
 def test_evaluation_changes_no_parameter(name: str) -> None:
     layer = make(name)
@@ -119,7 +119,7 @@ def test_evaluation_changes_no_parameter(name: str) -> None:
         assert torch.equal(value, before[key])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_gradients_reach_every_trained_parameter(name: str) -> None:
     layer = make(name).train()
     layer(torch.randn(2, 30, 4, dtype=torch.float64)).square().sum().backward()

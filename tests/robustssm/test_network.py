@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from robustssm.errors import ShapeError, UsageError
-from robustssm.hippo.initializations import NAMES
+from robustssm.hippo.initializations import EVERY
 from robustssm.networks.inference import logits
 from robustssm.networks.network import Architecture, build_network
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_logits_do_not_depend_on_the_batch(name: str) -> None:
     network = build_network(Architecture(name, n=8, d_model=16)).eval()
     x = torch.rand(70, 64, 1, generator=torch.Generator().manual_seed(0))

@@ -21,7 +21,7 @@ from robustssm.attacks import (
 )
 from robustssm.attacks.injection import LayerNoise
 from robustssm.errors import ShapeError, UsageError
-from robustssm.hippo.initializations import NAMES
+from robustssm.hippo.initializations import EVERY
 from robustssm.networks.inference import logits, padded, program
 from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.networks.program import Program, block_rows
@@ -95,7 +95,7 @@ def test_every_length(name: str, L: int, dtype: torch.dtype) -> None:
 
 @every_dtype
 @pytest.mark.parametrize("d_input", [1, 3])
-@pytest.mark.parametrize("name", [*NAMES, "dss:kernel=exp"])
+@pytest.mark.parametrize("name", [*EVERY, "dss:kernel=exp"])
 def test_every_layer(name: str, d_input: int, dtype: torch.dtype) -> None:
     for feedthrough in (False, True):
         network = make(name, dtype, d_input=d_input, feedthrough=feedthrough)
@@ -132,7 +132,7 @@ def test_a_sample_among_others_and_alone(width: int, L: int, count: int, chosen:
     assert torch.equal(logits(network, x)[row], logits(network, x[row : row + 1])[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_recurrence_gives_the_same_logits(name: str) -> None:
     """The third route, step by step through the states, without any FFT."""
     network = make(name, torch.float64, feedthrough=True, residual=True)

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustssm.attacks.frequencies import parse_modes
+from robustssm.checkpoints.bundled import BUNDLED
 from robustssm.cli import Commands
 from robustssm.commands.export import FORMATS, export
 from robustssm.commands.ls import ls
@@ -28,7 +29,6 @@ from robustssm.evaluations.exports.formats import WRITERS
 from robustssm.evaluations.reports.report_rows import numbers
 from robustssm.evaluations.results.inspection import Inspection, inspect
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.hippo.initializations import NAMES
 from robustssm.tasks import TASKS
 
 Call = Callable[..., Result]
@@ -289,8 +289,8 @@ def rows_of(*arguments: str) -> list[dict[str, Any]]:
 
 def test_every_model_noise_and_task_is_listed() -> None:
     models = rows_of("ls", "models")
-    assert {row["model"].partition("/")[0] for row in models} == set(NAMES)
-    assert len({row["hash"] for row in models}) == len(models) == 3 * len(NAMES)
+    assert {row["model"].partition("/")[0] for row in models} == set(BUNDLED)
+    assert len({row["hash"] for row in models}) == len(models) == 3 * len(BUNDLED)
     tasks = {row["task"].partition("[")[0].partition(":")[0]: row for row in rows_of("ls", "tasks")}
     assert set(tasks) == set(TASKS)
     assert tasks["digits"]["task"] == "digits[:side=INTEGER]" and tasks["digits"]["what"]

@@ -19,7 +19,7 @@ from torch import nn
 from robustssm.attacks.augmentation import Augmentation
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
-from robustssm.hippo.initializations import NAMES
+from robustssm.hippo.initializations import EVERY
 from robustssm.networks.inference import accuracy
 from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import load_task
@@ -182,7 +182,7 @@ def test_clipping_bounds_the_gradient_that_a_step_sees(
     assert max(free) > 0.2 and max(norms) <= 0.1 * (1.0 + 1e-5)
 
 
-@pytest.mark.parametrize("init", NAMES)
+@pytest.mark.parametrize("init", EVERY)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_ssm_layers_compute_in_float32_whatever_arrives(init: str, bidirectional: bool) -> None:
     shape = Architecture(init, n=4, d_model=4, layers=1, feedthrough=True,

@@ -5,15 +5,14 @@ import json
 import pytest
 
 from robustssm.checkpoints import load_checkpoint
-from robustssm.checkpoints.bundled import FOLDER, SEEDS, verify, zoo_path
-from robustssm.hippo.initializations import NAMES
+from robustssm.checkpoints.bundled import BUNDLED, FOLDER, SEEDS, verify, zoo_path
 from robustssm.training.zoo import recipe
 
 # The poles of s4d-real do not oscillate; three layers of width 32 do not make up for that.
 LESS_ACCURATE = {"s4d-real": 0.7}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BUNDLED)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_name_and_seed_is_there_and_intact(name: str, seed: int) -> None:
     card = load_checkpoint(zoo_path(name, seed)).card

@@ -20,7 +20,7 @@ from robustssm.checkpoints import load_checkpoint, read_card, save_checkpoint
 from robustssm.checkpoints.cards import FORMAT
 from robustssm.checkpoints.native import unknown_checkpoint, weights_hash
 from robustssm.errors import RejectedInputError
-from robustssm.hippo.initializations import NAMES
+from robustssm.hippo.initializations import EVERY
 from robustssm.networks.foreign import Blueprint, SequenceModel
 from robustssm.networks.network import Architecture, build_network
 
@@ -114,7 +114,7 @@ def test_forged_cards_are_refused_in_one_line(case: str, tmp_path: Path) -> None
         assert case.startswith("versions {") or case.startswith("dt_max 10")
 
 
-@pytest.mark.parametrize("init", NAMES)
+@pytest.mark.parametrize("init", EVERY)
 @pytest.mark.parametrize(
     "fields", [{}, {"bidirectional": True}, {"tokens": 7, "d_input": 6}, {"prenorm": True}]
 )

@@ -106,16 +106,15 @@ def test_convolution_and_recurrence_against_loops(settings: Mapping[str, str]) -
 def test_poles_are_the_eigenvalues_of_the_step(settings: Mapping[str, str]) -> None:
     own = built(layer(settings), settings)
     spectrum = own.spectrum()
-    found = np.exp(spectrum.diagonal * spectrum.step)[0].reshape(4, P)
+    found = np.exp(spectrum.diagonal * spectrum.step)[0].reshape(2, P)
     M, _ = own.step_matrix()
     expected = np.linalg.eigvals(M.numpy())
     for i in range(P):
         # Sums and products of the pairs: eigenvalues themselves lose half their digits on the
         # border, where the two coincide.
-        assert np.allclose(found[:, i].sum(), 2 * expected[i].sum(), atol=1e-12)
-        assert np.allclose(found[:2, i].prod(), expected[i].prod(), atol=1e-12)
-        assert np.abs(found[:2, i]) == pytest.approx(np.abs(expected[i][::-1]), abs=1e-7)
-    assert own.order == 4 * P == found.size
+        assert np.allclose(found[:, i].sum(), expected[i].sum(), atol=1e-12)
+        assert np.allclose(found[:, i].prod(), expected[i].prod(), atol=1e-12)
+    assert own.order == 2 * P == found.size
 
 
 def test_on_the_border_the_poles_coincide_and_nothing_is_divided_by_zero() -> None:
@@ -166,7 +165,7 @@ def test_without_damping_imex_has_no_finite_gain() -> None:
     held["params/A_diag"] = held["params/A_diag"].abs().clamp(max=3.9)
     own = built(held, settings)
     assert (own.spectrum().poles.real == 0.0).all()
-    with pytest.raises(UsageError, match=r"largest Re of its poles is 0\.0, expected a stable"):
+    with pytest.raises(UsageError, match="not all damped, expected a stable system"):
         layer_system(own, L)
 
 
