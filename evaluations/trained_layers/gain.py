@@ -288,7 +288,7 @@ def _notes(
     if any(isinstance(s, Dense) for s in systems):
         unknown = int(table["kappa"].isna().sum())
         large = f"; kappa > {MAX_CONDITION:g} in {unknown} channels, poles uncertain"
-        trained = "full state matrices (S4): kappa and poles are those of the trained matrix"
+        trained = "full state matrices: kappa and poles are those of the trained matrix"
         notes.append(trained + (large if unknown else ""))
     else:
         notes.append("eigenvalues are stored, so that kappa is the initialisation's")

@@ -19,26 +19,23 @@ from robustssm.checkpoints.weights import Weights
 from robustssm.file_formats import Contents
 from robustssm.layers.linoss import projected
 
+_NAMES = ("A_diag", "B", "C", "D")
 _UNDAMPED = {"IM": "im", "IMEX": "imex"}
 _DAMPED = {f"Damped{key}": rule for key, rule in
            {"IMEX1": "imex", "IMEX2": "imex2", "IM": "im", "EX": "ex"}.items()}  # fmt: skip
 _FORMULA = "y = Re(C x) + D u of oscillators x'' = -a x - g x' + B u"
 
 
-def _root(contents: Contents) -> str:
-    return "params/" if "params/A_diag" in contents.tensors else ""
-
-
 def recognises(contents: Contents) -> bool:
     """Return whether the tensors are those of one layer of either code base."""
-    names = {f"{_root(contents)}{name}" for name in ("A_diag", "B", "C", "D")}
-    return names <= set(contents.tensors)
+    names = set(contents.tensors)
+    return any({f"{root}{name}" for name in _NAMES} <= names for root in ("", "params/"))
 
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """Return the network of one layer; raises as `state_spaces.build` does."""
     everything = Weights(contents.tensors, contents.path)
-    w = everything.scope(_root(contents))
+    w = everything.scope("params/" if "params/A_diag" in everything else "")
     damped = "G_diag" in w
     source = "jaredbmit/damped-linoss" if damped else "tk-rusch/linoss"
     given = Overrides(overrides, source, contents.path)

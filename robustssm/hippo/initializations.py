@@ -30,6 +30,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, ndtri
@@ -39,7 +40,7 @@ from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import DEFAULT_TAU, Diagonalization, normal, perturb, rank_one
 from robustssm.hippo.ptd_methods import make, scaled_random
 from robustssm.plain_text import is_count, number
-from robustssm.typing import Array, ComplexArray, FloatArray
+from robustssm.typing import ComplexArray, FloatArray
 
 # family: which layer; method: how HiPPO is diagonalised (None: the poles are a formula).
 _TABLE: dict[str, tuple[str, str | None]] = {
@@ -167,8 +168,8 @@ def diagonalization(name: Name, n: int) -> Diagonalization:
     return make(name.method, n)
 
 
-def ring(name: Name, u: Array, v: Array) -> tuple[Array, Array]:
-    """Return |lambda| and arg lambda of uniform u and v: |lambda|^2 and arg are uniform.
+def ring(name: Name, u: Any, v: Any) -> tuple[Any, Any]:
+    """Return |lambda| and arg lambda, uniform arg and |lambda|^2, of uniform arrays or tensors.
 
     Reference: arXiv 2303.06349, Lemma 3.2.
     """

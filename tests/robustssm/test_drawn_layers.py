@@ -112,9 +112,8 @@ def test_the_transfer_function_against_a_dense_solve(name: str) -> None:
         whole[i * m : (i + 1) * m, i * m : (i + 1) * m] = M[i]
     B, C = (torch.view_as_complex(value).numpy() for value in (layer.B, layer.C))
     inputs = (F[:, :, None] * B[:, None]).reshape(k * m, -1)
-    outputs = np.zeros((len(C), k, m), complex)
-    outputs[:, :, -1] = C
-    outputs = outputs.reshape(len(C), -1)
+    outputs = np.zeros((len(C), k * m), complex)
+    outputs[:, m - 1 :: m] = C
 
     def half(z: complex, real: bool) -> np.ndarray:
         A, b, c = (v if real else v.conj() for v in (whole, inputs, outputs))
