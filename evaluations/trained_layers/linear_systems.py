@@ -31,6 +31,7 @@ from functools import cached_property
 import numpy as np
 
 from robustssm.evaluations.suprema import certified
+from robustssm.evaluations.suprema.pole_sums import check_stable
 from robustssm.layers.systems import LinearSystem
 from robustssm.typing import Array, ComplexArray, FloatArray
 
@@ -118,6 +119,7 @@ class LayerSystem(LinearSystem, ABC):
 
     def peaks(self, rtol: float) -> list[certified.Bracket]:
         """Return the certified peak gain of every system; omega there is tan(theta / 2)."""
+        check_stable(self.poles)
         return certified.brackets(self.family(), rtol)
 
     @property

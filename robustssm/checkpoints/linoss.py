@@ -19,7 +19,6 @@ from robustssm.checkpoints.weights import Weights
 from robustssm.file_formats import Contents
 from robustssm.layers.linoss import projected
 
-_NAMES = ("A_diag", "B", "C", "D")
 _UNDAMPED = {"IM": "im", "IMEX": "imex"}
 _DAMPED = {f"Damped{key}": rule for key, rule in
            {"IMEX1": "imex", "IMEX2": "imex2", "IM": "im", "EX": "ex"}.items()}  # fmt: skip
@@ -29,7 +28,7 @@ _FORMULA = "y = Re(C x) + D u of oscillators x'' = -a x - g x' + B u"
 def recognises(contents: Contents) -> bool:
     """Return whether the tensors are those of one layer of either code base."""
     names = set(contents.tensors)
-    return any({f"{root}{name}" for name in _NAMES} <= names for root in ("", "params/"))
+    return any({f"{root}{k}" for k in ("A_diag", *"BCD")} <= names for root in ("", "params/"))
 
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
@@ -45,7 +44,8 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     given.missing()
     rule = words[name]
     n, d = w.size("A_diag"), w.size("D")
-    a, h = w.take("A_diag", (n,)), torch.sigmoid(w.take("dt" if "dt" in w else "steps", (n,)))
+    time = "dt" if "dt" in w else "steps"
+    a, h = w.take("A_diag", (n,)), torch.sigmoid(w.take(time, (n,)))
     g = torch.zeros_like(a)
     if damped:
         a, g = projected(rule, a, w.take("G_diag", (n,)), h)
@@ -63,7 +63,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         "ssm.C": w.take("C", (d, n, 2)),
         "ssm.D": w.take("D", (d,)).reshape(1, d),
     }
-    formula = f"h = sigmoid({'dt' if damped else 'steps'}), {_FORMULA}"
+    formula = f"h = sigmoid({time}), {_FORMULA}"
     mixer: dict[str, object] = {"kind": "oscillators", "n": n, "discretization": rule}
     fields, tensors = lone_layer(mixer, tensors)
     network = sequence_network(source, fields, tensors, given, everything)

@@ -34,8 +34,7 @@ def read_npz(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
         for name in names:
             require(is_name(name), f"an array is named {shown(name)}, expected a printable name")
             value = arrays[name]
-            native = value.astype(value.dtype.newbyteorder("="), copy=False)
-            tensors[name] = torch.from_numpy(native.copy())
+            tensors[name] = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
     except DAMAGED as error:
         raise ContentsError(
             f"no .npz file of numbers that can be read ({shown(str(error))}); save the parameters "

@@ -193,12 +193,10 @@ def formula_poles(name: Name, n: int) -> ComplexArray:
             return -0.5 + float(name["alpha"]) * 1j * (n / np.pi) * (n / (2.0 * k + 1.0) - 1.0)
         case "s4d-real":
             return -(np.arange(n) + 1.0).astype(np.complex128)
-        case "lru":
+        case "lru" | "dlinoss":
             radius, phase = ring(name, u, v)
-            return np.log(radius) + 1j * phase
-        case "dlinoss":
-            radius, phase = ring(name, u, v)
-            return (np.log(radius) + 1j * phase) / expit(0.5 * ndtri(w))
+            h = expit(0.5 * ndtri(w)) if name.base == "dlinoss" else 1.0
+            return (np.log(radius) + 1j * phase) / h
         case "linoss-im":
             h = expit(v)
             return np.log((1.0 + 1j * h * u**0.5) / (1.0 + h * h * u)) / h

@@ -31,6 +31,8 @@ from robustssm.layers.systems import LinearSystem, Spectrum
 STEPS = {"im": (1, 1, 1), "imex": (0, 1, 1), "imex2": (0, 0, 1), "ex": (0, 0, 0)}
 # A pole that forgets at once, whose logarithm is finite.
 _FORGETS = 1e-130
+# Poles on the circle nearer to each other than this are one and the same.
+_APART = 1e-6
 # Squared steps below it are raised to it before they divide.
 _SMALLEST = 1e-6
 
@@ -146,11 +148,11 @@ class Oscillators(GeneralMIMO):
     def system(self, L: int) -> LinearSystem:
         """Return the one system with its state matrix, since its poles may coincide."""
         spectrum = self.spectrum()
-        if spectrum.diagonal.real.max() >= 0.0:
-            raise UsageError(
-                f"layer {type(self).__name__}: its oscillators are not all damped, expected a "
-                "stable system; with poles on the circle the peak gain is infinite"
-            )
+        z = (spectrum.diagonal * spectrum.step).reshape(2, -1)
+        meet = np.abs(np.exp(z[0]) - np.exp(z[1])) < _APART
+        # Poles on the circle, without damping, have a response, unless two of them coincide.
+        if ((z.real > 0.0) | (z.real == 0.0) & meet).any():
+            raise UsageError(f"layer {self.kind}: an oscillator grows, expected a stable system")
         M, F = map(array, self.step_matrix())
         B, C = (value.detach().cpu().numpy() for value in (self.inputs(), complex128(self.C)))
         force = (F[:, :, None] * part[:, None] for part in (B.real, B.imag))

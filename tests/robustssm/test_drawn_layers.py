@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.initializations.transfer import transfer
+from robustssm.evaluations.trained_layers.input_response import input_response
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.hippo.initializations import DRAWN, initialization
 from robustssm.layers import LAYERS, LRU, LinOSS, SSMLayer
@@ -194,6 +195,24 @@ def test_the_command_compares_them_with_hippo() -> None:
     assert "depends on the length" in result.unavailable["s4d:sobolev=1"]
     for name in ("lru", "linoss-im", "dlinoss"):
         assert 0.0 < result.systems[name].h2_error < math.inf
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_one_draw_has_the_law_of_the_layers(name: str) -> None:
+    """Poles per step of `initialization`, and of a layer of as many."""
+    init, layer = initialization(name, 4000), make(name, 4000, d=1, seed=2)
+    rates = layer.spectrum().diagonal[0]
+    rates = rates if isinstance(layer, LRU) else rates[: len(rates) // 2]
+    for part in (np.real, np.imag):
+        if part(rates).any():
+            assert stats.ks_2samp(part(init.eigenvalues), part(rates)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_first_layer_gives_a_prior_over_modes(name: str) -> None:
+    network = build_network(Architecture(name, n=8, d_model=8))
+    prior = input_response(network, 32)
+    assert prior.shape == (17,) and np.isfinite(prior).all() and (prior > 0.0).all()
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -12,7 +12,7 @@ from torch import Tensor
 from robustssm.checkpoints import linoss
 from robustssm.checkpoints.importers import open_checkpoint
 from robustssm.cli import main
-from robustssm.errors import RejectedInputError, UsageError
+from robustssm.errors import RejectedInputError, StabilityError, UsageError
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.layers.linoss import Oscillators
 from robustssm.networks.foreign import SequenceModel
@@ -165,8 +165,31 @@ def test_without_damping_imex_has_no_finite_gain() -> None:
     held["params/A_diag"] = held["params/A_diag"].abs().clamp(max=3.9)
     own = built(held, settings)
     assert (own.spectrum().poles.real == 0.0).all()
-    with pytest.raises(UsageError, match="not all damped, expected a stable system"):
-        layer_system(own, L)
+    system, theta = layer_system(own, L), np.array([0.0, 0.4, 3.0])
+    with pytest.raises(StabilityError, match="no bound"):
+        system.peaks(1e-3)
+    # Between the poles there is a response all the same: here two steps of each oscillator's
+    # difference equation, x_t = (2 - h^2 a) x_{t-1} - x_{t-2} + h^2 b.
+    h, a = own.dt.detach().numpy(), own.A.detach().numpy()
+    B, C, D = (held[f"params/{name}"] for name in "BCD")
+    for k, z in enumerate(np.exp(1j * theta)):
+        x = h * h / (1 - (2 - h * h * a) / z + z**-2)
+        expected = (c128(C).real * x) @ c128(B).real - (c128(C).imag * x) @ c128(B).imag
+        found = system.response(theta)[:, :, k]
+        np.testing.assert_allclose(found, expected + np.diag(f64(D)), rtol=1e-9, atol=1e-9)
+    # x grows for ever without a spring, with one too stiff, and where both poles are at -1.
+    for stiffness, logit in ((-1.0, 2.0), (30.0, 2.0), (16.0, 0.0)):
+        held["params/A_diag"][0], held["params/steps"][0] = stiffness, logit
+        with pytest.raises(UsageError, match="an oscillator grows, expected a stable system"):
+            layer_system(built(held, settings), L)
+
+
+def test_the_other_code_base_has_undamped_layers_too() -> None:
+    """There the steps are called dt."""
+    settings = {"discretization": "IM"}
+    held, u = layer(settings), Draw(2)(2, L, H).double()
+    other = {name.replace("steps", "dt"): value for name, value in held.items()}
+    assert torch.equal(built(other, settings)(u), built(held, settings)(u))
 
 
 def test_a_file_of_named_arrays(tmp_path: Path) -> None:
