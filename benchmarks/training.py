@@ -1,17 +1,19 @@
-"""A training step against the same network with kernels written out in full, as ratios.
+"""A training step against the same network as one writes it down, as ratios.
 
     python benchmarks/training.py [--device cuda]
 
-The peer is the layer as one writes it down: exp(l dt A) for every step l as one array (channels,
-modes, length) in complex64, which autograd keeps, summed over the modes. This project's layers
-build the same kernel from 2 sqrt(length) exponentials a mode, in complex128. Forward pass, gradient
-and AdamW step; one thread on a CPU. Each variant runs in processes of its own, in turn; times are
-medians of all steps but the first, memory is what the steps add to the process's peak (on a GPU
-the peak of what is allocated).
+The peer has the same parameters, kernels of exp(l dt A) for every step l as one array (channels,
+modes, length) in complex64, summed over the modes, and convolutions by torch's FFT functions; all
+gradients are autograd's, and AdamW is torch's default. This project's layers build the same kernel
+from 2 sqrt(length) exponentials per mode, in complex128, and write the convolution's gradient out.
+Forward pass, gradient and AdamW step; one thread on a CPU. Each variant runs in processes of its
+own, in turn; times are medians of all steps but the first, of processor time on a CPU; memory is
+what the steps add to the process's peak (on a GPU the peak of what is allocated).
 """
 
 import statistics
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +26,9 @@ from torch import Tensor, nn
 from robustssm.commands.terminal import Table, show
 from robustssm.execution import one_thread
 from robustssm.layers.diagonal import S4D
-from robustssm.networks.network import Architecture, build_network
-from robustssm.training.loop import TrainingConfig, parameter_groups
+from robustssm.networks.network import Architecture, Block, Network, build_network
+from robustssm.networks.program import keep_memory
+from robustssm.training.loop import TrainingConfig, adamw, parameter_groups
 
 # name -> (channels, layers, length, samples)
 CASES = {
@@ -52,8 +55,21 @@ def written_out(layer: S4D, L: int) -> Tensor:
     return torch.einsum("cdm,dml->cdl", CB.to(torch.complex64), powers).real
 
 
+def straightforward(network: Network, x: Tensor) -> Tensor:
+    """Return the logits of a network of S4D layers, without dropout, as one writes it down."""
+    x = network.encoder((x - network.mean) / network.std)
+    for block in network.blocks:
+        assert isinstance(block, Block) and isinstance(block.ssm, S4D)
+        L = x.shape[1]
+        spectrum = torch.fft.rfft(written_out(block.ssm, L)[0], n=2 * L)
+        y = torch.fft.irfft(torch.fft.rfft(x.mT, n=2 * L) * spectrum, n=2 * L)[..., :L].mT
+        x = block.norm.norm(nn.functional.glu(block.output(nn.functional.gelu(y))))
+    logits: Tensor = network.decoder(x.mean(1))
+    return logits
+
+
 def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measured:
-    """Train a network for some steps; `plain`: with the kernels written out."""
+    """Train a network for some steps; `plain`: as one writes it down."""
     channels, layers, L, samples = CASES[case]
     where = torch.device(device)
 
@@ -62,24 +78,29 @@ def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measu
         return torch.cuda.max_memory_allocated(where) / 2**20 if cuda else peak_mib()
 
     network = build_network(Architecture(init, d_model=channels, layers=layers, dropout=0.0))
-    for layer in network.ssm_layers() if plain else ():
-        assert isinstance(layer, S4D)
-        layer.kernels = partial(written_out, layer)  # type: ignore[method-assign]
     network = network.to(where).train()
-    optimizer = torch.optim.AdamW(parameter_groups(network, TrainingConfig(lr=1e-3)), lr=1e-3)
+    forward: Callable[[Tensor], Tensor]
+    config = TrainingConfig(lr=1e-3)
+    if plain:
+        forward = partial(straightforward, network)
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(parameter_groups(network, config))
+    else:
+        keep_memory()
+        forward, optimizer = network, adamw(network, config)
+    clock = time.process_time if device == "cpu" else time.perf_counter
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(samples, L, 1, generator=generator).to(where)
     labels = torch.randint(10, (samples,), generator=generator).to(where)
     before, times, last = peak(), [], 0.0
     with one_thread():
         for _ in range(steps):
-            start = time.perf_counter()
-            loss = nn.functional.cross_entropy(network(x), labels)
+            start = clock()
+            loss = nn.functional.cross_entropy(forward(x), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             last = float(loss.detach())
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
     return Measured(times[1:], peak() - before, last)
 
 
@@ -122,11 +143,11 @@ def main(device: str, cases: tuple[str, ...], rounds: int, steps: int, output: P
         ("network", "network", ""),
         ("init", "init", ""),
         ("ours, ms", "ours_ms", ".0f"),
-        ("written out / ours", "ratio", ".2f"),
+        ("straightforward / ours", "ratio", ".2f"),
         ("MiB ours", "ours_mib", ".0f"),
-        ("MiB written out", "written_out_mib", ".0f"),
+        ("MiB straightforward", "written_out_mib", ".0f"),
         ("loss ours", "loss", ".5f"),
-        ("loss written out", "written_out_loss", ".5f"),
+        ("loss straightforward", "written_out_loss", ".5f"),
     ]
     show("md", Table("a step of training", rows, columns))
     threads = "one thread" if device == "cpu" else f"one {device} device"

@@ -3,12 +3,14 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from robustssm.errors import UsageError, require
+from robustssm.layers.convolution import convolved
 from robustssm.layers.kept import kept
 from robustssm.layers.systems import LinearSystem, Spectrum
 from robustssm.typing import FloatArray
@@ -282,6 +284,8 @@ class KernelLayer(SSMLayer):
             ahead, behind = k.chunk(2)
             k = nn.functional.pad(ahead, (0, L)) + nn.functional.pad(behind.flip(-1), (L, 0))
         spectrum = self.filtered(torch.fft.rfft(k, n=n), L)
+        if self.training and self.channels == 1:
+            return partial(convolved, spectrum=spectrum[0], n=n)
 
         def convolve(u: Tensor) -> Tensor:
             product = torch.fft.rfft(u.transpose(1, 2), n=n)[:, None] * spectrum

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo.initializations import initialization, parse
 from robustssm.layers import LAYERS
+from robustssm.layers.base import KernelLayer
 from robustssm.layers.bidirectional import Bidirectional
 from robustssm.networks.classifier import BlockClassifier, Classifier, decoded, pooled, steps_before
 from robustssm.tasks.base import Task
@@ -132,6 +133,8 @@ class Block(nn.Module):
             for _ in range(2 if a.bidirectional else 1)
         ]
         self.bidirectional = a.bidirectional
+        # In what order dropout draws: the steps of a channel first, or the channels of a step.
+        self.by_channel = isinstance(directions[0], KernelLayer)
         self.ssm = Bidirectional(*directions) if a.bidirectional else directions[0]
         self.output = nn.Linear(a.d_model, 2 * a.d_model)
         self.dropout = nn.Dropout(a.dropout)
@@ -145,7 +148,11 @@ class Block(nn.Module):
         y = self.norm(x, valid) if self.prenorm else x
         if self.bidirectional and valid is not None:
             y = torch.where(valid[..., None], y, 0.0)
-        y = self.dropout(nn.functional.gelu(self.ssm(y)))
+        y = nn.functional.gelu(self.ssm(y))
+        if self.training and self.dropout.p and self.by_channel:
+            y = y * self.dropout(y.new_ones(y.mT.shape)).mT.contiguous()
+        else:
+            y = self.dropout(y)
         y = self.dropout(nn.functional.glu(self.output(y)))
         y = x + y if self.residual else y
         return y if self.prenorm else self.norm(y, valid)

@@ -62,7 +62,7 @@ _one_thread = _OneThread()
 
 
 @cache
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let the C library keep what is freed, up to twice as much as this, for the next block.
 
     glibc returns memory to the system, and asks for it again page by page, in pieces larger than
@@ -79,7 +79,7 @@ class Program:
     """
 
     def __init__(self, network: Network, L: int, changing: bool = False) -> None:
-        _keep_memory()
+        keep_memory()
         with torch.no_grad(), _one_thread():
             self.architecture = network.architecture
             self.length, self.steps, self.changing = L, padded_steps(L), changing

@@ -27,13 +27,14 @@ from robustssm.execution import one_thread, repeatable, resolve_device, versions
 from robustssm.hippo.initializations import initialization
 from robustssm.networks.inference import accuracy
 from robustssm.networks.network import Architecture, Network, build_network
+from robustssm.networks.program import keep_memory
 from robustssm.storage.writing import locked, prepare
 from robustssm.tasks import Task, load_task
 from robustssm.training.config import TrainingConfig
 from robustssm.training.state import Average, averaged, moving_average, restore, save_state
 from robustssm.typing import IntArray
 
-__all__ = ["Augment", "EpochRecord", "TrainingConfig", "parameter_groups", "train"]
+__all__ = ["Augment", "EpochRecord", "TrainingConfig", "adamw", "parameter_groups", "train"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def parameter_groups(network: Network, config: TrainingConfig) -> list[dict[str,
         {"params": rest, "peak": config.lr, "weight_decay": config.weight_decay},
         {"params": dynamics, "peak": config.ssm_lr, "weight_decay": 0.0},
     ]
+
+
+def adamw(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimiser of a training: AdamW, all parameters in one pass."""
+    return torch.optim.AdamW(parameter_groups(network, config), fused=True)
 
 
 def train(
@@ -118,13 +124,14 @@ def train(
         network.std.copy_(torch.from_numpy(task.std))
     network.to(device)
     config.check_precision(device)
-    optimizer = torch.optim.AdamW(parameter_groups(network, config))
+    optimizer = adamw(network, config)
     average = moving_average(network, config)
     judged = averaged(network, average)
     facts = {"architecture": architecture.to_dict(), "config": config.to_dict()}
     identity = json.dumps({**facts, "task": task.content_hash}, sort_keys=True)
     state_path = output.with_name(output.name + ".state")
     lock = output.with_name(f".{output.name}.lock")
+    keep_memory()
     busy = f"training: another run is writing {output}; wait for its end, or name another file"
     with locked(lock, busy, passing=True), one_thread():
         first = restore(state_path, identity, network, optimizer, average)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import cont2discrete
+from torch import nn
 
 from robustssm.errors import UsageError
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import EVERY, initialization
-from robustssm.layers import LAYERS, S4, S4D, SSMLayer
+from robustssm.layers import LAYERS, S4, S4D, SSMLayer, convolution
 from robustssm.layers.diagonal import exponential_sums
 from tests.reference import normal_part
 
@@ -160,3 +161,22 @@ def test_impossible_layers() -> None:
         make("s4", n=9)
     with pytest.raises(UsageError, match="expected bilinear"):
         make("s4", "zoh")
+
+
+@pytest.mark.parametrize(("n", "L"), [(16, 8), (15, 8), (21, 5)])
+def test_the_written_gradient_of_the_convolution(
+    n: int, L: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By difference quotients, in parts of which the last is smaller; and the sum as it stands."""
+    monkeypatch.setattr(convolution, "_VALUES", 2 * 3 * L)
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(5, L, 3, dtype=torch.float64, generator=generator)
+    k = torch.randn(3, n - L, dtype=torch.float64, generator=generator)
+
+    def result(u: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return convolution.convolved(u, torch.fft.rfft(k, n=n), n)
+
+    u.requires_grad_(), k.requires_grad_()
+    assert torch.autograd.gradcheck(result, (u, k))
+    shifted = [nn.functional.pad(u, (0, 0, j, 0))[:, :L] * k[:, j] for j in range(n - L)]
+    torch.testing.assert_close(result(u, k), torch.stack(shifted).sum(0), rtol=0, atol=1e-13)

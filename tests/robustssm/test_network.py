@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from robustssm.errors import ShapeError, UsageError
 from robustssm.hippo.initializations import EVERY
@@ -45,6 +46,36 @@ def test_every_option_runs_and_learns(options: dict[str, object]) -> None:
     loss = network(torch.rand(5, 30, 1)).square().mean()
     loss.backward()
     assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", ["s4d", "s4ptd-rank1", "s4", "s5", "dss"])
+@pytest.mark.parametrize("both", [False, True])
+def test_gradients_of_training_are_those_of_the_plain_module(name: str, both: bool) -> None:
+    """In evaluation autograd differentiates each operation, in training they are written out."""
+    architecture = Architecture(name, n=8, d_model=6, bidirectional=both, dropout=0.0)
+    network = build_network(architecture).double()
+    x = torch.rand(5, 33, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for training in (True, False):
+        leaf = x.clone().requires_grad_()
+        network.train(training).zero_grad()
+        network(leaf)[:, 0].square().sum().backward()
+        parameters = dict(network.named_parameters(), x=leaf)
+        found.append({k: p.grad for k, p in parameters.items() if p.requires_grad})
+    for key, gradient in found[1].items():
+        assert gradient is not None and gradient.abs().max() > 0.0
+        torch.testing.assert_close(found[0][key], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_dropout_draws_for_the_steps_of_a_channel_first() -> None:
+    """As when the bundled checkpoints were trained: of the layer's output, then of the block's."""
+    network = build_network(Architecture("s4d", n=8, d_model=6, layers=1, dropout=0.5)).train()
+    block, x = network.blocks[0], torch.rand(3, 20, 6)
+    torch.manual_seed(7)
+    y = nn.functional.dropout(nn.functional.gelu(block.ssm(x)).mT.contiguous(), 0.5)
+    y = nn.functional.dropout(nn.functional.glu(block.output(y.mT)), 0.5)
+    torch.manual_seed(7)
+    torch.testing.assert_close(block(x), block.norm(y))
 
 
 def test_seeds_fix_the_weights_and_leave_the_global_state() -> None:

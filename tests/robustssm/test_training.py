@@ -12,7 +12,8 @@ from robustssm.errors import StabilityError, UsageError
 from robustssm.networks.network import Architecture, build_network
 from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Split, Task, registry
-from robustssm.training.loop import TrainingConfig, parameter_groups, train
+from robustssm.training.loop import TrainingConfig, adamw, parameter_groups, train
+from robustssm.training.state import restore, save_state
 from tests.conftest import STORED, small_architecture
 
 SMALL = Architecture("s4d", n=8, d_model=8, layers=1)
@@ -42,6 +43,25 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(UsageError, match="damaged"):
         train(SMALL, TASK, TrainingConfig(epochs=3), path, command="c")
+
+
+def test_a_state_of_an_older_optimiser_is_read(tmp_path: Path) -> None:
+    """Its steps are those of torch's default AdamW, to rounding."""
+    config, x = TrainingConfig(epochs=3), torch.rand(4, 16, 1)
+    networks = [build_network(SMALL) for _ in range(2)]
+    old = torch.optim.AdamW(parameter_groups(networks[0], config))
+    new = adamw(networks[1], config)
+    for step in range(4):
+        if step == 2:
+            save_state(tmp_path / "old.state", "run", 1, networks[0], old)
+            assert restore(tmp_path / "old.state", "run", networks[1], new) == 1
+        for network, optimizer in zip(networks, (old, new), strict=True):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            network(x).square().sum().backward()
+            optimizer.step()
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_dynamics_have_their_own_rate_and_no_decay() -> None:
