@@ -7,7 +7,7 @@ from torch import nn
 from robustssm.errors import ShapeError, UsageError
 from robustssm.hippo.initializations import EVERY
 from robustssm.networks.inference import logits
-from robustssm.networks.network import Architecture, build_network
+from robustssm.networks.network import Architecture, Block, build_network
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -71,6 +71,7 @@ def test_dropout_draws_for_the_steps_of_a_channel_first() -> None:
     """As when the bundled checkpoints were trained: of the layer's output, then of the block's."""
     network = build_network(Architecture("s4d", n=8, d_model=6, layers=1, dropout=0.5)).train()
     block, x = network.blocks[0], torch.rand(3, 20, 6)
+    assert isinstance(block, Block)
     torch.manual_seed(7)
     y = nn.functional.dropout(nn.functional.gelu(block.ssm(x)).mT.contiguous(), 0.5)
     y = nn.functional.dropout(nn.functional.glu(block.output(y.mT)), 0.5)
