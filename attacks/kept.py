@@ -48,3 +48,8 @@ def kept(
         _values[key] = made, size
     found: T = _values[key][0]
     return found
+
+
+def forget() -> None:
+    """Drop what is kept."""
+    _values.clear()

@@ -4,8 +4,9 @@
 
 S4D of two sizes, one thread, float32, processor time in turn: logits of samples with noise at the
 input, or at the inputs of all layers, with the account of what was delivered, over the logits of
-the same samples alone. Medians of the ratios, in brackets ratios of the least times. The kernels
-are kept, as in evaluation. The peer of the phases is one Philox generator per sample, numpy's.
+the same samples alone; six strengths, for which a draw is made once, and one alone, with nothing
+kept from before. Medians of the ratios, in brackets ratios of the least times. The kernels are
+kept, as in evaluation. The peer of the phases is one Philox generator per sample, numpy's.
 """
 
 import math
@@ -20,7 +21,14 @@ import numpy as np
 import torch
 from timing import Work, in_turn, medians, output, save
 
-from robustssm.attacks import Budget, Perturbation, Site, parse_perturbation, perturbed_logits
+from robustssm.attacks import (
+    Budget,
+    Perturbation,
+    Site,
+    kept,
+    parse_perturbation,
+    perturbed_logits,
+)
 from robustssm.commands.terminal import show, written
 from robustssm.execution import one_thread
 from robustssm.figures.perturbations import EXAMPLES
@@ -29,14 +37,17 @@ from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.philox import uniform_tensor
 
 
-def cell(network: Network, x: torch.Tensor, inject: str, perturbation: Perturbation) -> None:
-    """Compute what a cell computes, the account of what was delivered included."""
+def cells(
+    network: Network, x: torch.Tensor, inject: str, perturbation: Perturbation, count: int
+) -> None:
+    """Compute what cells of as many strengths compute, what was delivered included."""
     unit = perturbation.default_unit(inject)
     side = math.isqrt(x.shape[1])
     site = Site(scale=torch.ones(1, dtype=torch.float64), image=(side, side))
-    budget = Budget(1.0 if unit == "mix" else 0.3, unit)
-    ids = np.arange(len(x))
-    perturbed_logits(network, x, perturbation, budget, ids, 0, inject=inject, site=site)
+    kept.forget()
+    for eps in np.linspace(0.1, 1.0, count):
+        budget, ids = Budget(float(eps), unit), np.arange(len(x))
+        perturbed_logits(network, x, perturbation, budget, ids, 0, inject=inject, site=site)
 
 
 def phases(count: int, rounds: int) -> None:
@@ -56,43 +67,54 @@ def phases(count: int, rounds: int) -> None:
         click.echo(f"{count} phases of {name}: {milliseconds:.1f} ms")
 
 
+# Network, length, and how many times fewer samples it gets.
 NETWORKS = {
-    "zoo: width 32, 3 layers, length 256": (Architecture("s4d", d_model=32), 256, 128),
-    "wide: width 128, 4 layers, length 1024": (Architecture("s4d", d_model=128, layers=4), 1024, 8),
+    "zoo: width 32, 3 layers, length 256": (Architecture("s4d", d_model=32), 256, 1),
+    "wide: width 128, 4 layers, length 1024": (
+        Architecture("s4d", d_model=128, layers=4),
+        1024,
+        16,
+    ),
 }
 
 
 @click.command(help=__doc__)
 @click.option("--phases", "count", default=1_000_000, show_default=True)
 @click.option("--rounds", default=7, show_default=True)
+@click.option("--samples", default=128, show_default=True, help="Of zoo; wide: a sixteenth.")
+@click.option("--strengths", "several", default=6, show_default=True)
 @output
-def main(count: int, rounds: int, output: Path | None) -> None:
+def main(count: int, rounds: int, samples: int, several: int, output: Path | None) -> None:
     """Print one row per family."""
     perturbations = [parse_perturbation(text)[0] for text in EXAMPLES]
     stored: dict[str, dict[str, Any]] = {}
     with one_thread(), torch.no_grad():
         phases(count, rounds)
-        for title, (architecture, length, samples) in NETWORKS.items():
+        for title, (architecture, length, fewer) in NETWORKS.items():
             network = build_network(architecture).eval()
-            x = torch.rand(samples, length, 1, generator=torch.Generator().manual_seed(0))
+            shape = -(-samples // fewer), length, 1
+            x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
             bare: Work = partial(logits, network, x)
             rows = []
             for perturbation in perturbations:
                 name = repr(perturbation)
-                cells, kept = [name], stored.setdefault(name, {"family": name})
-                for inject in ("input", "layers"):
-                    of = f"{title.partition(':')[0]}_{inject}"
-                    kept |= {of: math.nan, f"{of}_least": math.nan}
+                row, numbers = [name], stored.setdefault(name, {"family": name})
+                ways = (("input", several, ""), ("layers", several, ""), ("layers", 1, "_one"))
+                for inject, strengths, mark in ways:
+                    of = f"{title.partition(':')[0]}_{inject}{mark}"
+                    numbers |= {of: math.nan, f"{of}_least": math.nan}
                     if inject in perturbation.sites:
-                        work = partial(cell, network, x, inject, perturbation)
-                        times = in_turn({"bare": bare, "cell": work}, rounds, clock=process_time)
-                        pairs = zip(times["cell"], times["bare"], strict=True)
-                        kept[of] = statistics.median(own / base for own, base in pairs)
-                        kept[f"{of}_least"] = min(times["cell"]) / min(times["bare"])
-                    shown = f"{kept[of]:.2f} ({kept[f'{of}_least']:.2f})"
-                    cells.append(shown if inject in perturbation.sites else "-")
-                rows.append(cells)
-            columns = ["over the bare pass (of minima)", "at the input", "at all layers"]
+                        work = partial(cells, network, x, inject, perturbation, strengths)
+                        times = in_turn({"bare": bare, "cells": work}, rounds, clock=process_time)
+                        pairs = zip(times["cells"], times["bare"], strict=True)
+                        ratio = statistics.median(own / base for own, base in pairs)
+                        numbers[of] = ratio / strengths
+                        least = min(times["cells"]) / min(times["bare"])
+                        numbers[f"{of}_least"] = least / strengths
+                    shown = f"{numbers[of]:.2f} ({numbers[f'{of}_least']:.2f})"
+                    row.append(shown if inject in perturbation.sites else "-")
+                rows.append(row)
+            columns = ["over the bare pass (of minima)", "at the input", "at all layers", "alone"]
             show("table", written(title, columns, rows))
     comment = f"python benchmarks/noise.py, one thread, {rounds} rounds in turn"
     save(output, comment, list(stored.values()))

@@ -3,25 +3,23 @@
     python benchmarks/sweep.py            # all settings, about 20 minutes
     python benchmarks/sweep.py zoo 2      # one setting, 2 repetitions
 
-Milliseconds per sample and mode; 64 modes at one strength, so that they times 64 times the samples
-are a sweep. What is compared:
+Milliseconds per sample and cell; 64 modes at one strength are a sweep. What is compared:
 
 - bare: the evaluation program on the same number of samples, nothing else;
 - sweep: the whole of it, planning apart: noise, forward, what was delivered, rows, files;
-- several processes: the same sweep with two workers (--jobs), which are there already (what
-  starting them takes is printed as well);
+- several processes: the same sweep with two workers (--jobs);
+- at layers: sweeps of six strengths of some perturbations (benchmarks/noise.py: of all);
 - plain, network: a user's loop over modes and batches of 64 of a DataLoader, the noise added in
   float32, one call of the network, argmax. Kernels are those that the layers keep by themselves.
 - plain, kernels rebuilt: the same, the layers' kept kernels dropped before each call;
 - plain, reference kernels: the same, and each kernel is the sum that the reference code of S4D
-  (state-spaces/s4, models/s4/s4d.py) computes in every call: all exponentials, in complex64. It is
-  what users of that code have. S5 has no such sum, so that its setting leaves this row out.
+  (state-spaces/s4, models/s4/s4d.py) computes in every call: all exponentials, in complex64. S5
+  has no such sum, so that its setting leaves this row out.
 
 One thread each, and `plain` once more with torch's own number of threads. A plain loop runs in a
 process of its own, as a user's does: whether the C library keeps freed memory there, or fetches it
-page by page from the system for every batch, decides a third of its time. Everything is repeated
-in turn. Where one thread is compared with one thread it is by processor time, which other work on
-the machine disturbs less; the rest is wall time. Medians, and minima beside them.
+page by page from the system for every batch, decides a third of its time. All in turn; one thread
+against one thread by processor time, the rest by wall time. Medians, and minima beside them.
 """
 
 import math
@@ -64,6 +62,9 @@ EPS, BATCH = 0.3, 64
 KERNELS = ("network", "kernels rebuilt", "reference kernels")
 OWN = ", own threads"
 BARE, SWEEP, MANY = "bare", "sweep", "several processes"
+INNER = " at layers"
+INSIDE = ("resonance", "MultiTone((5, 23, 71))", "ColouredNoise(1)", "LowPass(30)")
+STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def swept(plan: Plan, jobs: int) -> Seconds:
 def measure(
     path: Path, setting: Setting, modes: int, jobs: int, repetitions: int
 ) -> dict[str, list[Seconds]]:
-    """Return milliseconds per sample and mode of all that is compared, in turn."""
+    """Return milliseconds per sample and cell of all that is compared, in turn."""
     noise = Noise("fourier", modes=f"1-{modes}", eps=(EPS,))
     plan = make_plan(resolve(f"model={path}"), noise, limit=setting.limit)
     split = plan.task.splits["test"].first(setting.limit)
@@ -216,8 +217,10 @@ def measure(
     }
     if jobs > 1:
         ways[MANY] = (partial(swept, plan, jobs), len(plan.cells))
-        first, second = swept(plan, jobs), swept(plan, jobs)
-        note(f"starting {jobs} processes takes {first.wall - second.wall:.1f} s more")
+    for name in INSIDE:
+        inner = Noise(name, eps=STRENGTHS, inject="layers")
+        within = make_plan(resolve(f"model={path}"), inner, limit=setting.limit)
+        ways[name + INNER] = (partial(swept, within, 1), len(within.cells))
     with own_process() as one, own_process() as free:
         for process, threads, mark in ((one, 1, ""), (free, torch.get_num_threads(), OWN)):
             for kernels in KERNELS if setting.init == "s4d" else KERNELS[:2]:
@@ -246,6 +249,7 @@ def print_times(title: str, times: dict[str, list[Seconds]]) -> list[dict[str, s
     columns = ["milliseconds", "median", "least", "of a processor", "least of a processor"]
     show("table", written(title, columns, rows))
     pairs = [("sweep over bare: overhead", SWEEP, BARE, "processor")]
+    pairs += [(f"{name} over bare", name, BARE, "processor") for name in times if INNER in name]
     for kernels in KERNELS:
         plain = f"plain, {kernels}"
         pairs += [(f"one thread, {kernels}: times faster", plain, SWEEP, "processor")]

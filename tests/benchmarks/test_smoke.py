@@ -15,7 +15,7 @@ from tests.source_tree import ROOT
 CASES = {
     "check_errors": ("--trials 1 --jobs 1", "two kinds"),
     "memory": ("--cells 4", "MiB with tables"),
-    "noise": ("--phases 1000 --rounds 1", "Resonance"),
+    "noise": ("--phases 1000 --rounds 1 --samples 2 --strengths 2", "Resonance"),
     "sweep": ("zoo 1 --modes 1 --limit 4 --jobs 1", "plain, reference kernels"),
     "sweep-s5": ("s5 1 --modes 1 --limit 4 --jobs 1", "one thread, kernels rebuilt"),
     "sweep-wide": ("wide 1 --modes 1 --limit 1 --jobs 1", "sweep over bare"),
