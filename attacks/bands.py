@@ -170,11 +170,11 @@ def fourier_basis(L: int, modes: Sequence[int]) -> Tensor:
 
 
 def pairwise(rows: Tensor) -> Tensor:
-    """Return rows (batch, channels, n), contiguous, a single one twice.
+    """Return rows (batch, channels, n), each contiguous, a single one twice.
 
     A lone transform runs through another algorithm than one of many when threads are free.
     """
-    rows = rows.contiguous()
+    rows = rows if rows.stride(2) == 1 else rows.contiguous()
     return torch.cat([rows, rows]) if rows.shape[0] * rows.shape[1] == 1 else rows
 
 

@@ -6,6 +6,7 @@ References: Theiler et al., Testing for nonlinearity in time series, Physica D 5
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -55,15 +56,15 @@ class PhaseScramble(Channelled, Banded, Transform):
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError if no bin of the band has a phase at length L."""
-        if not len(self._free(L, replace(site, length=L), torch.empty(0))):
+        if not len(self.free_bins(L, replace(site, length=L))):
             raise UsageError(
                 f"{self.who}: the band holds no bin with a phase at length {L}, expected one of "
                 f"1-{(L - 1) // 2}"
             )
 
-    def _free(self, valid: int, site: Site, like: Tensor) -> Tensor:
+    def free_bins(self, valid: int, site: Site) -> Tensor:
         """Return the bins of the band that have a phase."""
-        mask = inside(valid, *self.band(site), like)
+        mask = inside(valid, *self.band(site), torch.empty(0))
         mask[0] = False
         if valid % 2 == 0:
             mask[-1] = False
@@ -71,8 +72,7 @@ class PhaseScramble(Channelled, Banded, Transform):
 
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return what other phases change."""
-        bins = self._free(x.shape[1], site, x)
-        first, behind = int(bins[0]), int(bins[-1]) + 1
+        first, behind = _ends(self, x.shape[1], Site(length=site.length, rate=site.rate))
         X = spectrum(x)
         X[..., :first] = 0.0
         X[..., first:behind] *= kept(self, x, sample_id, seed, site, self._turns)
@@ -82,6 +82,13 @@ class PhaseScramble(Channelled, Banded, Transform):
 
     def _turns(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
         """Return what the band's bins are multiplied by, (batch, channels or 1, bins)."""
-        count = len(self._free(x.shape[1], site, x))
-        phase = 2.0 * math.pi * self.dense_draws(count, x, sample_id, seed, site)
+        first, behind = _ends(self, x.shape[1], Site(length=site.length, rate=site.rate))
+        phase = 2.0 * math.pi * self.dense_draws(behind - first, x, sample_id, seed, site)
         return torch.complex(torch.cos(phase) - 1.0, torch.sin(phase))
+
+
+@lru_cache(maxsize=4)
+def _ends(of: PhaseScramble, valid: int, site: Site) -> tuple[int, int]:
+    """Return the first bin that is turned, and the first one behind the last."""
+    bins = of.free_bins(valid, site)
+    return int(bins[0]), int(bins[-1]) + 1
