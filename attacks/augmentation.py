@@ -8,6 +8,7 @@ from torch import Tensor
 from robustssm.attacks.base import Transform, input_site
 from robustssm.attacks.expressions import parse_perturbation
 from robustssm.attacks.injection import LayerNoise
+from robustssm.attacks.kept import forget
 from robustssm.errors import UsageError
 from robustssm.networks.network import Network
 from robustssm.tasks import Task
@@ -43,7 +44,9 @@ class Augmentation:
             yield self.perturbation.perturb(
                 x, None, sample_id, seed, budget=self.budget, site=self.site
             )
-            return
-        noise = LayerNoise(network, self.perturbation, self.budget, sample_id, seed, self.site.rate)
-        with noise.hooked():
-            yield x
+        else:
+            p, rate = self.perturbation, self.site.rate
+            with LayerNoise(network, p, self.budget, sample_id, seed, rate).hooked():
+                yield x
+        # No other step has these samples and this seed.
+        forget()

@@ -15,6 +15,7 @@ from robustssm.arguments import with_checked_fields
 from robustssm.attacks.bands import Direction, Sum
 from robustssm.attacks.blocks import blocks, finite
 from robustssm.attacks.budget import Budget
+from robustssm.attacks.kept import kept
 from robustssm.attacks.units import energies
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.tasks import Task
@@ -203,12 +204,11 @@ class Perturbation(Attack):
         budget: Budget,
         site: Site,
     ) -> Tensor:
-        """Return x perturbed within the budget; x itself if that is nothing.
+        """Return x (batch, length, channels) perturbed within the budget; x itself if that is 0.
 
-        x: (batch, length, channels), real floating point; lengths: (batch,) valid steps or None;
-        sample_id: (batch,). Padding is never touched; arithmetic is float64 at the input, and x's
-        own at layers. The shape stays, unless a perturbation appends steps (`extended`). Raises
-        UsageError for what cannot be done, naming who, what was given and what was expected.
+        lengths: (batch,) valid steps or None; sample_id: (batch,). Padding is never touched;
+        arithmetic is float64 at the input, and x's own at layers. The shape stays, unless a
+        perturbation appends steps (`extended`). Raises UsageError for what cannot be done.
         """
         self.check_input(x, lengths, site)
         if budget.nothing:
@@ -232,25 +232,26 @@ class Perturbation(Attack):
         A sample's bits depend on the shape and the strides of x.
         """
         part = x.double() if self.exact or site.layer is None else x
-        delta = self.direction(part, ids, seed, site).to(part.dtype).expand_as(part)
+        delta = self.written(part, ids, seed, site).values
         if budget.unit == "std" and self.standardised and site.scale is not None:
             delta = delta * site.scale
-        if self.fills or budget.unit != self.unit:
-            delta = budget.scaled(part, delta, site.scale, self.who, ids)
-        else:
-            delta = budget.eps * delta
+        fills = self.fills or budget.unit != self.unit
+        delta = (
+            budget.scaled(part, delta, site.scale, self.who, ids) if fills else budget.eps * delta
+        )
         return budget.clipped(part, delta, site.scale, self.who).to(x.dtype)
 
     def written(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Direction:
-        """Return the directions at a layer, written out."""
-        part = x.double() if self.exact else x
-        return Direction(self.direction(part, ids, seed, site).to(x.dtype).expand_as(x))
+        """Return the directions written out, in x's dtype; they are not to be written to."""
+
+        def make(x: Tensor, ids: IntArray, seed: int, site: Site) -> Direction:
+            part = x.double() if self.exact else x
+            return Direction(self.direction(part, ids, seed, site).to(x.dtype).expand_as(x))
+
+        return kept(self, x, ids, seed, site, make) if self.free else make(x, ids, seed, site)
 
     def sums(self, x: Tensor, ids: IntArray, seed: int, site: Site) -> Sum | None:
-        """Return the directions as sums of waves, if they do not depend on x but on its shape.
-
-        Only of a perturbation that is confined.
-        """
+        """Return the directions as sums of waves, if they are; of what is free and confined."""
         return None
 
     @final

@@ -102,8 +102,6 @@ class LayerNoise:
         ids = at.ids[part]
         if at.sums is not None:
             direction: Direction = at.sums.part(part)
-        elif p.free:
-            direction = kept(p, u, ids, self.seed, at.site, p.written)
         else:
             direction = p.written(u, ids, self.seed, at.site)
         at.added.append(self._add(u, direction, ids, at.site))

@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from robustssm.attacks.base import Perturbation, Site
 from robustssm.typing import IntArray
 
 T = TypeVar("T")
@@ -18,18 +17,18 @@ _values: dict[tuple[Hashable, Hashable], tuple[Any, int]] = {}
 
 
 def kept(
-    perturbation: Perturbation,
+    perturbation: object,
     x: Tensor,
     sample_id: IntArray,
     seed: int,
-    site: Site,
-    make: Callable[[Tensor, IntArray, int, Site], T],
+    site: Any,
+    make: Callable[[Tensor, IntArray, int, Any], T],
 ) -> T:
     """Return make(x, sample_id, seed, site), or what it returned before; not to be written to.
 
-    make: of x it depends on the shape alone. For room, what other perturbations made goes, the
-    oldest first; then the newest: a sweep comes back to the first block after the last one, and
-    finds the first ones at least.
+    make: of x it depends on the shape alone. site: an `attacks.base.Site`. For room, what other
+    perturbations made goes, the oldest first; then the newest: a sweep comes back to the first
+    block after the last one, and finds the first ones at least.
     """
     owner = type(perturbation), repr(perturbation), seed
     dt = None if site.dt is None else tuple(site.dt.tolist())

@@ -26,8 +26,8 @@ FLOORS = (
     "checkpoints",
     "training",
     # what is done to an input
-    "attacks.bands attacks.blocks attacks.units attacks.budget attacks.frequencies attacks.base "
-    "attacks.kept attacks.channels attacks.delivered",
+    "attacks.bands attacks.blocks attacks.units attacks.budget attacks.frequencies attacks.kept "
+    "attacks.base attacks.channels attacks.delivered",
     "attacks.perturbations attacks.adversaries",
     "attacks.expressions attacks.injection attacks.augmentation attacks",
     "testing",
