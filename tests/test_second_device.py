@@ -21,6 +21,7 @@ from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.planning import make_plan
+from robustssm.hippo.initializations import DRAWN
 from robustssm.hippo.transfer_grid import transfer_grid
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import logits
@@ -139,13 +140,16 @@ def test_adversaries(text: str, unit: str, eps: float) -> None:
     torch.testing.assert_close(*both(work), rtol=1e-3, atol=1e-3)
 
 
+INITS = ("s4", "s4d", "s4ptd-rank1", "dss", "s5", "s5ptd-rank1", "s4d:sobolev=0.5", *DRAWN)
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(
     "other",
     [{"prenorm": True}, {"norm": "batch", "pooling": "last"}, {"tokens": 7, "residual": True}],
     ids=["prenorm", "batch", "tokens"],
 )
-@pytest.mark.parametrize("init", ["s4", "s4d", "s4ptd-rank1", "dss", "s5", "s5ptd-rank1"])
+@pytest.mark.parametrize("init", INITS)
 def test_networks_and_gradients(init: str, other: dict[str, Any], bidirectional: bool) -> None:
     wide = 4 if "tokens" in other else 1
     architecture = Architecture(
