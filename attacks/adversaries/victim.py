@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from robustssm.errors import UsageError, require
+from robustssm.layers.kept import kept
 from robustssm.networks.classifier import Classifier
-from robustssm.networks.inference import padded
+from robustssm.networks.inference import padded, programmed
+from robustssm.networks.network import Network
+from robustssm.networks.slopes import Slopes
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
@@ -116,8 +119,16 @@ class Victim:
         """Return logits (batch, classes) of x (batch, length, channels), float64."""
         self.check_mode()
         self.forwards += len(x)
+        if programmed(self.network):
+            return self._program(x).logits(x.to(self.network.mean.dtype)).double()
         parts = [self.network(padded(p))[: len(p)] for p in x.split(self.batch_size)]
         return torch.cat(parts).double()
+
+    def _program(self, x: Tensor) -> Slopes:
+        """Return the program of one of our networks, for inputs such as x."""
+        network, L = self.network, x.shape[1]
+        assert isinstance(network, Network)
+        return kept(network, Slopes, (L, network.architecture), lambda: Slopes(network, L))
 
     def margins(self, x: Tensor, labels: Tensor) -> Tensor:
         """Return the margin of each sample of x, (batch,)."""
@@ -128,17 +139,27 @@ class Victim:
         self.check_mode()
         self.forwards += len(x)
         self.backwards += len(x)
-        margins, losses, slopes = [], [], []
-        for part, own in zip(x.split(self.batch_size), labels.split(self.batch_size), strict=True):
+        margins, losses = x.new_empty((2, len(x)), dtype=torch.float64)
+
+        def by_logits(logits: Tensor, part: slice) -> Tensor:
+            own = labels[part]
+            margins[part] = margin(logits, own)
             with torch.enable_grad():
-                leaf = part.detach().clone().requires_grad_(True)
+                value = LOSSES[loss](logits.requires_grad_(), own)
+                losses[part] = value.detach()
+                return torch.autograd.grad(value.sum(), logits)[0]
+
+        if programmed(self.network):
+            x = x.to(self.network.mean.dtype)
+            return margins, losses, self._program(x).slopes(x, by_logits).double()
+        slopes = []
+        for start in range(0, len(x), self.batch_size):
+            with torch.enable_grad():
+                leaf = x[start : start + self.batch_size].detach().clone().requires_grad_()
                 logits = self.network(padded(leaf))[: len(leaf)]
-                value = LOSSES[loss](logits, own)
-                (slope,) = torch.autograd.grad(value.sum(), leaf)
-            margins.append(margin(logits.detach(), own))
-            losses.append(value.detach())
-            slopes.append(slope.double())
-        return torch.cat(margins), torch.cat(losses), torch.cat(slopes)
+            slope = by_logits(logits.detach(), slice(start, start + self.batch_size))
+            slopes.append(torch.autograd.grad(logits, leaf, slope)[0].double())
+        return margins, losses, torch.cat(slopes)
 
 
 def cleaned(g: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ multiple of `STEPS` values: vector instructions then treat all rows alike, and a
 not depend on its place.
 """
 
+import copy
 from functools import lru_cache
 
 import scipy.fft
@@ -55,6 +56,7 @@ class Mixing:
     """
 
     def __init__(self, W: Tensor, bias: Tensor | None, rows: int, steps: int) -> None:
+        self._shape = rows, steps
         self._W, self._bias = W, None if bias is None else bias[:, None]
         self._whole = _alike(*W.shape, rows, steps, W.dtype, str(W.device))
 
@@ -70,6 +72,10 @@ class Mixing:
             else:
                 torch.addmm(self._bias, self._W, source, out=target)
         return out
+
+    def transposed(self) -> "Mixing":
+        """Return the transposed matrix, without a bias."""
+        return Mixing(self._W.T.contiguous(), None, *self._shape)
 
 
 class Convolution:
@@ -120,6 +126,15 @@ class Convolution:
         if response is not None:
             missing = self.steps - L
             self._response = torch.nn.functional.pad(response, (0, missing)).to(dtype)[:, None]
+
+    def transposed(self) -> "Convolution":
+        """Return the transposed map: of the gradient by the output, that by the signal."""
+        other = copy.copy(self)
+        other._response, other._spectra = None, [s.conj().resolve_conj() for s in self._spectra]
+        if self.mixes:
+            other._spectra[1].neg_()
+            other._inner, other._outer = self._outer.transposed(), self._inner.transposed()
+        return other
 
     def _spectrum(self, kernel: Tensor, dtype: torch.dtype) -> Tensor:
         return torch.fft.rfft(kernel, n=self.order).to(dtype.to_complex())[:, None]
@@ -184,17 +199,37 @@ class Norm:
         weights = torch.full((1, len(scale)), 1.0 / len(scale), dtype=dtype).to(scale.device)
         self._average = Mixing(weights, None, rows, steps)
 
-    def __call__(self, signal: Tensor, scratch: tuple[Tensor, Tensor], out: Tensor) -> None:
-        """Write signal (channels, rows, steps) normalised; two scratch signals of its shape."""
+    def __call__(self, signal: Tensor, scratch: tuple[Tensor, Tensor], out: Tensor) -> list[Tensor]:
+        """Write signal (channels, rows, steps) normalised; two scratch signals of its shape.
+
+        Returns what `back` needs: out, and by what the centred signal was multiplied.
+        """
         if not self._layer:
             out.copy_(signal)
-            return
+            return []
         centred, squares = scratch
         average = signal.new_empty((1, *signal.shape[1:]))
         torch.sub(signal, self._average(signal, average), out=centred)
         torch.mul(centred, centred, out=squares)
         deviation = self._average(squares, average).add_(self._eps).rsqrt_()
         torch.mul(centred, deviation, out=out)
+        return [out, deviation]
+
+    def back(self, slope: Tensor, tape: list[Tensor]) -> Tensor:
+        """Turn the gradient by what `__call__` wrote into that by its signal, in place.
+
+        tape: what `__call__` returned is taken from its end.
+        """
+        if not self._layer:
+            return slope
+        deviation, normal = tape.pop(), tape.pop()
+        along = self._average(slope * normal, torch.empty_like(deviation))
+        slope.sub_(self._average(slope, torch.empty_like(deviation)))
+        return slope.addcmul_(normal, along, value=-1.0).mul_(deviation)
+
+    def scaled(self, slope: Tensor) -> Tensor:
+        """Return the gradient by a signal, of that by what `finish` makes of it."""
+        return slope * self._scale
 
     def finish(self, signal: Tensor) -> None:
         """Apply `affine` to signal (channels, ...) in place."""

@@ -58,7 +58,7 @@ class _OneThread:
                     torch.set_num_threads(self._before)
 
 
-_one_thread = _OneThread()
+one_torch_thread = _OneThread()
 
 
 @cache
@@ -80,7 +80,7 @@ class Program:
 
     def __init__(self, network: Network, L: int, changing: bool = False) -> None:
         keep_memory()
-        with torch.no_grad(), _one_thread():
+        with torch.no_grad(), one_torch_thread():
             self.architecture = network.architecture
             self.length, self.steps, self.changing = L, padded_steps(L), changing
             weight = network.decoder.weight
@@ -138,8 +138,8 @@ class Program:
         self._check(x, lengths)
         shape = len(x), self.architecture.d_output
         result = torch.empty(shape, dtype=self.dtype, device=self.device)
-        with _one_thread():
-            work = _Work(self)
+        with one_torch_thread():
+            work = Work(self)
             for start in range(0, len(x), self.rows):
                 part = slice(start, start + self.rows)
                 ends = None if lengths is None else lengths[part]
@@ -167,7 +167,7 @@ class Program:
 
     def _block(
         self,
-        work: "_Work",
+        work: "Work",
         x: Tensor,
         lengths: Tensor | None,
         change: Change | None,
@@ -186,7 +186,7 @@ class Program:
         for number, convolution in enumerate(self._convolutions):
             norm = self._norms[number]
             if a.prenorm:
-                norm(stream, (work.value, work.gate), u)
+                work.keep(*norm(stream, (work.value, work.gate), u))
                 if not self._folding:
                     norm.finish(u)
             before = stream
@@ -198,19 +198,21 @@ class Program:
                     seen[: len(after)] = after
             encoded = number == 0 and not self._encodes
             convolution(u, work.x if encoded else work.padded, y)
+            work.keep(y)
             torch.ops.aten.gelu_(y)
             self._outputs[number](y, work.both)
+            work.keep(work.both)
             torch.ops.aten.glu.out(work.both, 0, out=y)
             if a.residual:
                 y.add_(before)
             if a.prenorm:
                 stream.copy_(y)
                 continue
-            norm(y, (work.value, work.gate), stream)
+            work.keep(*norm(y, (work.value, work.gate), stream))
             if not self._folding and number + 1 < len(self._convolutions):
                 norm.finish(stream)
         if a.prenorm:
-            self._last(stream, (work.value, work.gate), u)
+            work.keep(*self._last(stream, (work.value, work.gate), u))
         # What is left of the last norm acts on the mean, or the last step, alone.
         pooled = self._pool(u[..., : self.length], lengths)[..., None]
         self._last.finish(pooled)
@@ -232,13 +234,16 @@ class Program:
         return (signal * valid).sum(2) / ends
 
 
-class _Work:
+class Work:
     """Arrays of one evaluation.
 
     padded: what FFTs act on; u: the input of an SSM layer, the first steps of `padded` where
     channels do not mix; stream: the signal between blocks; y, value, gate: scratch. Everything of
-    `x` and `padded` beyond the steps is zero, and stays so.
+    `x` and `padded` beyond the steps is zero, and stays so. tape: copies of what gradients need, in
+    the order in which they are made; None for none.
     """
+
+    tape: list[Tensor] | None = None
 
     def __init__(self, program: Program) -> None:
         a, steps = program.architecture, program.steps
@@ -254,3 +259,8 @@ class _Work:
         self.stream = array(a.d_model, steps) if a.prenorm else self.u
         self.y, self.both = array(a.d_model, steps), array(2 * a.d_model, steps)
         self.value, self.gate = self.both[: a.d_model], self.both[a.d_model :]
+
+    def keep(self, *signals: Tensor) -> None:
+        """Put copies of signals on the tape, if there is one."""
+        if self.tape is not None:
+            self.tape += [signal.clone() for signal in signals]
