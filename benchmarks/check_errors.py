@@ -11,6 +11,8 @@ in which a fall of 0.4 at one condition was found there. Accuracies are those of
     normal        normally there; `accuracy`: normally on the scale of accuracies;
     bimodal       as one of two kinds, alike often, 4 deviations apart, at each condition anew;
     two kinds     as one of two kinds at all conditions alike;
+    rare kind     the same, the worse kind with probability 1 / (k + 1);
+    rare anew     that at each condition anew;
 
     even          alike at all conditions; `fifth`: four times as much at one condition of five;
     one           four times as much at one condition, and not at all at the others;
@@ -31,14 +33,15 @@ from joblib import Parallel, delayed
 from timing import output, save
 
 from robustssm.evaluations.baselines.baseline import Data
-from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, against_seeds
+from robustssm.evaluations.baselines.check import ALPHA
+from robustssm.evaluations.baselines.verdicts import MARGIN, against_seeds
 from robustssm.evaluations.statistics.intervals import wilson
 from robustssm.typing import FloatArray
 
 SAMPLES, FALL = 539, 0.4
 DATA = Data("simulated", "", SAMPLES, None, 0.1, 0)
 SEEDS, CONDITIONS = (2, 3, 5), (1, 6, 64, 258)
-KINDS = ("normal", "accuracy", "bimodal", "two kinds")
+KINDS = ("normal", "accuracy", "bimodal", "two kinds", "rare kind", "rare anew")
 SPREADS = ("even", "fifth", "one", "common")
 
 
@@ -57,9 +60,10 @@ def accuracies(scene: Scene, rng: np.random.Generator, fall: float) -> FloatArra
     z = rng.standard_normal((count, 1 + m))
     if scene.spread == "common":
         z = np.sqrt(0.5) * (z + rng.standard_normal((count, 1)))
-    if scene.kind in ("bimodal", "two kinds"):
-        shape = (count, 1 + m if scene.kind == "bimodal" else 1)
-        z = (z + 2.0 * rng.choice((-1.0, 1.0), shape)) / np.sqrt(5.0)
+    if scene.kind not in ("normal", "accuracy"):
+        shape = (count, 1 + m if scene.kind in ("bimodal", "rare anew") else 1)
+        worse = 1 / count if scene.kind.startswith("rare") else 0.5
+        z = (z + 2.0 * rng.choice((-1.0, 1.0), shape, p=(worse, 1 - worse))) / np.sqrt(5.0)
     place = np.arange(1 + m)
     scale = np.full(1 + m, 0.06)
     if scene.spread == "fifth":
@@ -89,6 +93,7 @@ def measured(scene: Scene, trials: int) -> dict[str, object]:
             shares = accuracies(scene, rng, fall)
             table = against_seeds(shares[:-1], shares[-1], DATA, whole, MARGIN, ALPHA)
             fell = table["fell"] & (table["measured"] - table["baseline"] < -MARGIN)
+            fell &= ~table["apart"]
             count += bool(fell.any() if what == "error" else fell[min(2, scene.conditions)])
         low, high = wilson(count, trials)
         row |= {what: count / trials, f"{what}_low": float(low), f"{what}_high": float(high)}
@@ -106,7 +111,7 @@ def main(trials: int, output: Path | None, jobs: int) -> None:
         for values in itertools.product(SEEDS, CONDITIONS, KINDS, SPREADS)
         # One condition is all there is, and kinds of seeds are in common already.
         if not (values[1] == 1 and values[3] != "even")
-        and not (values[2] == "two kinds" and values[3] == "common")
+        and not (values[2] in ("two kinds", "rare kind") and values[3] == "common")
     ]
     found = Parallel(n_jobs=jobs)(
         delayed(measured)(scene, max(1, trials // 4) if scene.conditions > 64 else trials)

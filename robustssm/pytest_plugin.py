@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from robustssm.evaluations.baselines.verdicts import Check
+    from robustssm.evaluations.baselines.check import Check
 
 
 class Robustness:

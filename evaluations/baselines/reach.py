@@ -1,14 +1,14 @@
 """What a baseline can find: the smallest falls that count, and how many seeds would find more."""
 
 from dataclasses import dataclass, replace
-from itertools import count as count_from
 
 import numpy as np
 
 from robustssm.evaluations.baselines.baseline import Baseline
-from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, OF_CONDITIONS, OF_MEAN, UNJUDGED
+from robustssm.evaluations.baselines.check import ALPHA, UNJUDGED
+from robustssm.evaluations.baselines.verdicts import MARGIN, OF_CONDITIONS, OF_MEAN
 from robustssm.evaluations.statistics.power import smallest_difference
-from robustssm.evaluations.statistics.seed_bands import Seeds
+from robustssm.evaluations.statistics.seed_bands import Seeds, seeds_that_know, unseen
 from robustssm.typing import FloatArray
 
 # Beyond this many seeds the answer is that no number of them will do.
@@ -52,19 +52,10 @@ class Reach:
             some = f"{self.enough} seeds of this spread would do" if self.enough else "no number"
             text += f"; more than a share of {UNJUDGED:g}, so that checks will not pass ({some})"
         if unseen(self.seeds) > ALPHA:
-            safe = next(k for k in count_from(self.seeds) if unseen(k) <= ALPHA)
-            text += f"; where trainings are of two kinds, up to {unseen(self.seeds):.3f} of checks "
-            text += f"err instead of {ALPHA:g} (kept from {safe} seeds on)"
+            text += f"; a training of another kind stays unseen to {self.seeds} seeds with up to "
+            text += f"{unseen(self.seeds):.3f}, so a model below them all at nearly all conditions "
+            text += f"is not judged; {seeds_that_know(ALPHA)} seeds would do"
         return text
-
-
-def unseen(seeds: int) -> float:
-    """Return the largest probability that k seeds are of one kind and the next is of the other.
-
-    With q the share of the other kind it is q (1 - q)^k, largest at q = 1 / (k + 1). Such a seed
-    differs from all that the baseline knows: no rule that ever rejects can tell it from a fall.
-    """
-    return (seeds / (seeds + 1)) ** seeds / (seeds + 1)
 
 
 def reach(baseline: Baseline, model: str) -> Reach:

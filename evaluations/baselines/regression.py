@@ -7,7 +7,8 @@ import numpy as np
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError
 from robustssm.evaluations.baselines.baseline import Baseline, Member
-from robustssm.evaluations.baselines.verdicts import ALPHA, MARGIN, UNJUDGED, Check, judge
+from robustssm.evaluations.baselines.check import ALPHA, UNJUDGED, Check
+from robustssm.evaluations.baselines.verdicts import MARGIN, judge
 from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan

@@ -14,11 +14,13 @@ Assumed are seeds that are exchangeable and nearly normal on that scale, and PRI
 the level in `baselines.verdicts` are calibrated by simulation (benchmarks/check_errors.py), against
 seeds of two kinds as well. There no rule can be right that ever rejects: k seeds of one kind and
 one more of a kind that comes with probability q happen with q (1 - q)^k, which is up to .148, .105
-and .067 for k = 2, 3 and 5. Nor does the mixture see that conditions rise and fall together.
+and .067 for k = 2, 3 and 5 (`unseen`). Nor does the mixture see that conditions rise and fall
+together.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +126,20 @@ class Seeds:
             return np.asarray(special.stdtr(freedom, -fall / scale))
 
         return _band(self.centre, -special.stdtrit(freedom, level) * scale, tail)
+
+
+def unseen(seeds: int) -> float:
+    """Return the largest probability that k seeds are of one kind and the next is of the other.
+
+    With q the share of the other kind it is q (1 - q)^k, largest at q = 1 / (k + 1). Such a seed
+    differs from all that the baseline knows: no rule that ever rejects can tell it from a fall.
+    """
+    return (seeds / (seeds + 1)) ** seeds / (seeds + 1)
+
+
+def seeds_that_know(alpha: float) -> int:
+    """Return the fewest seeds to which another kind stays unseen with probability alpha at most."""
+    return next(seeds for seeds in count(1) if unseen(seeds) <= alpha)
 
 
 def _band(

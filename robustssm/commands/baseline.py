@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from robustssm.evaluations.baselines.baseline import Baseline
-    from robustssm.evaluations.baselines.verdicts import Check
+    from robustssm.evaluations.baselines.check import Check
 
-# Falls named in the line that ends a check.
-_NAMED = 3
 # Conditions that a table shows whole; of more, those that fell or rose, and the mean.
 _WHOLE = 24
 
@@ -113,7 +111,9 @@ def check(
     fall exceeds --margin. Against more seeds, where it is below the prediction bound of one more
     seed (variances shared among conditions, Holm; arcsine scale) and the margin. Clean accuracy
     and the mean over conditions have bounds of their own; all share --alpha. What rose is reported
-    and never fails. Where the bound is at chance no result above it could fail: `no band`.
+    and never fails. Where the bound is at chance no result above it could fail: `no band`. Fewer
+    than seven seeds may have missed that trainings are of two kinds: of a model below them all at
+    nine conditions of ten what would have fallen is `undecided`.
 
     \b
     Examples:
@@ -123,8 +123,8 @@ def check(
       robustssm check s4ptd/2 --baseline curve.json --against s4ptd/0 --format md
 
     Exit codes: 0 nothing fell; 2 usage; 3 some cells failed; 4 a checkpoint, the baseline or the
-    data are rejected; 5 the curve fell; 6 nothing fell, but too few conditions could; 130
-    interrupted.
+    data are rejected; 5 the curve fell; 6 nothing fell, but too few conditions could, or some are
+    undecided; 130 interrupted.
     """
     from contextlib import nullcontext
     from tempfile import TemporaryDirectory
@@ -171,15 +171,13 @@ def check(
 
 def _fail(found: "list[Check]") -> None:
     """Raise CommandError, with exit code 5 where a model fell, 6 where too little was judged."""
-    from robustssm.evaluations.baselines.verdicts import describe
+    from robustssm.evaluations.baselines.check import FELL
 
-    lines = []
-    for one in found:
-        fallen = one.fallen
-        if len(fallen):
-            named = "; ".join(describe(row) for _, row in fallen.head(_NAMED).iterrows())
-            more = f"; and {len(fallen) - _NAMED} more" if len(fallen) > _NAMED else ""
-            lines.append(f"{one.model}/{one.train_seed} fell at {len(fallen)}: {named}{more}")
+    lines = [
+        f"{one.model}/{one.train_seed} fell at {len(one.fallen)}: {one.lowest(FELL)}"
+        for one in found
+        if len(one.fallen)
+    ]
     if lines:
         raise common.CommandError("check: " + "\n  ".join(lines), 5)
     lines = [one.not_judged() for one in found if not one.judged]
@@ -222,6 +220,7 @@ def _record(check: "Check") -> dict[str, Any]:
         "same_checkpoint": check.same,
         "passed": check.passed,
         "without_band": check.open,
+        "undecided": check.undecided,
         "conditions": check.table.to_dict("records"),
         "notes": check.notes(),
     }
@@ -229,11 +228,13 @@ def _record(check: "Check") -> dict[str, Any]:
 
 def _telling(check: "Check") -> "DataFrame":
     """Return the rows of a check that are shown; of many, the lowest against the baseline first."""
-    from robustssm.evaluations.baselines.verdicts import FELL, MEAN, ROSE
+    from robustssm.evaluations.baselines.check import FELL, MEAN, ROSE, UNDECIDED
 
     table: DataFrame = check.table
     if len(table) > _WHOLE:
-        telling = table["verdict"].isin([FELL, ROSE]) | table["noise"].isin([MEAN, "clean"])
+        telling = table["verdict"].isin([FELL, UNDECIDED, ROSE]) | table["noise"].isin(
+            [MEAN, "clean"]
+        )
         table = table[telling].sort_values("change", kind="stable")
         table = table[(table["verdict"] != ROSE) | (table["noise"] == MEAN)]
     return table

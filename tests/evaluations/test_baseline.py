@@ -19,18 +19,11 @@ from robustssm.evaluations.baselines.baseline import (
     Member,
     make_baseline,
 )
+from robustssm.evaluations.baselines.check import FELL, HELD, MEAN, OPEN, ROSE, UNDECIDED, Check
 from robustssm.evaluations.baselines.files import read_baseline, to_text, write_baseline
-from robustssm.evaluations.baselines.reach import reach, unseen
-from robustssm.evaluations.baselines.verdicts import (
-    FELL,
-    HELD,
-    MARGIN,
-    MEAN,
-    OPEN,
-    ROSE,
-    Check,
-    judge,
-)
+from robustssm.evaluations.baselines.reach import reach
+from robustssm.evaluations.baselines.verdicts import MARGIN, judge
+from robustssm.evaluations.statistics.seed_bands import seeds_that_know, unseen
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan, plan_conditions
@@ -237,9 +230,11 @@ def test_seeds_make_the_band_wider_than_samples_do() -> None:
     fresh = with_outcomes(members[0], after)
     assert not judge(baseline, fresh, members[:1]).passed
     assert judge(baseline, fresh, members).passed
-    after[1:, :400] = False
+    after = right.copy()
+    after[1, :400] = False
+    after[2, :20] = False
     fell = judge(baseline, with_outcomes(members[0], after), members)
-    assert verdicts(fell) == [HELD, FELL, FELL, FELL]
+    assert verdicts(fell) == [HELD, FELL, HELD, FELL]
     assert (fell.table["low"] <= fell.table["baseline"] - 0.02).all()
 
 
@@ -313,6 +308,28 @@ def test_names_of_a_baseline(tmp_path: Path) -> None:
         both.against("n")
 
 
+@pytest.mark.parametrize(("lower", "seeds", "verdict"), [(20, 3, UNDECIDED), (19, 3, UNDECIDED),
+                                                         (17, 3, FELL), (20, 7, FELL)])  # fmt: skip
+def test_a_model_below_few_seeds_nearly_everywhere_is_not_judged(
+    lower: int, seeds: int, verdict: str
+) -> None:
+    """It may be a training of another kind, which three seeds have missed, and seven have not."""
+    right = np.ones((21, 500), dtype=np.bool_)
+    right[:, :50] = False
+    baseline, members = example(right, seeds)
+    after = right.copy()
+    after[1 : 1 + lower, 50:250] = False
+    check = judge(baseline, with_outcomes(members[0], after), members)
+    (fallen,) = {v for v in verdicts(check) if v in (FELL, UNDECIDED)}
+    assert fallen == verdict and not check.passed and check.judged == (verdict == FELL)
+    if verdict == UNDECIDED:
+        assert check.fallen.empty
+        assert "up to 0.105; give the baseline 7 training seeds" in check.not_judged()
+        # Of a stricter promise it takes more.
+        strict = judge(baseline, with_outcomes(members[0], after), members, alpha=0.01)
+        assert f"give the baseline {seeds_that_know(0.01)} training seeds" in strict.not_judged()
+
+
 def test_the_error_where_trainings_are_of_two_kinds_is_that_of_a_draw() -> None:
     shares, rng = np.linspace(0, 1, 100_001), np.random.default_rng(0)
     for k in (2, 3, 7):
@@ -322,3 +339,4 @@ def test_the_error_where_trainings_are_of_two_kinds_is_that_of_a_draw() -> None:
         share = (~other[:, :k].any(1) & other[:, k]).mean()
         # Four standard deviations of a share of 100,000 draws.
         assert share == pytest.approx(unseen(k), abs=4 * math.sqrt(unseen(k) / 100_000))
+        assert seeds_that_know(unseen(k)) == k
