@@ -12,6 +12,7 @@ verdict by the rule of docs/claims.md (`judged`). [NAME] of docs/tables.toml has
 
     head     the head of the table
     row      templates of `str.format`: one line of the table for each row of the CSV
+    file     the CSV, if it is not NAME
     where    a pandas query: which rows of the CSV
     names    other texts for cells that `row` makes
     across   a column of the CSV: rows alike in `row` share a line, which has the cells of `cell`
@@ -156,7 +157,8 @@ def written(name: str, table: dict[str, Any], data: Data) -> str:
     if "rows" in table:
         body = [fill(row, data) for row in table["rows"]]
     else:
-        body = lines(name, table, data.frame(name).query(table.get("where", "index >= 0")))
+        frame = data.frame(table.get("file", name)).query(table.get("where", "index >= 0"))
+        body = lines(name, table, frame)
     head = table["head"]
     if any(len(line) != len(head) for line in body):
         raise click.ClickException(f"tables.toml: {name}: {len(head)} cells in head, others below")
