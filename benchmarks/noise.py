@@ -1,4 +1,4 @@
-"""Cells with noise over the bare passes, every family; and a million phases.
+"""Cells with noise over the bare passes, every family.
 
     python benchmarks/noise.py
 
@@ -6,7 +6,7 @@ S4D of two sizes, one thread, float32, processor time in turn: logits of samples
 input, or at the inputs of all layers, with the account of what was delivered, over the logits of
 the same samples alone; six strengths, for which a draw is made once, and one alone, with nothing
 kept from before. Medians of the ratios, in brackets ratios of the least times. The kernels are
-kept, as in evaluation. The peer of the phases is one Philox generator per sample, numpy's.
+kept, as in evaluation.
 """
 
 import math
@@ -19,7 +19,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from timing import Work, in_turn, medians, output, save
+from timing import Work, in_turn, output, save
 
 from robustssm.attacks import (
     Budget,
@@ -34,7 +34,6 @@ from robustssm.execution import one_thread
 from robustssm.figures.perturbations import EXAMPLES
 from robustssm.networks.inference import logits
 from robustssm.networks.network import Architecture, Network, build_network
-from robustssm.philox import uniform_tensor
 
 
 def cells(
@@ -43,31 +42,13 @@ def cells(
     """Compute what cells of as many strengths compute, what was delivered included."""
     unit = perturbation.default_unit(inject)
     side = math.isqrt(x.shape[1])
-    site = Site(scale=torch.ones(1, dtype=torch.float64), image=(side, side))
+    site = Site(scale=torch.ones(1, dtype=torch.float64, device=x.device), image=(side, side))
     kept.forget()
     for eps in np.linspace(0.1, 1.0, count):
         budget, ids = Budget(float(eps), unit), np.arange(len(x))
         perturbed_logits(network, x, perturbation, budget, ids, 0, inject=inject, site=site)
 
 
-def phases(count: int, rounds: int) -> None:
-    """Print the time of `count` phases against one generator per sample."""
-    ids = np.arange(1000)
-
-    def one_generator_each() -> None:
-        for k in ids:
-            np.random.Generator(np.random.Philox(key=int(k))).random(count // len(ids))
-
-    together: dict[str, Work] = {
-        "1000 samples": partial(uniform_tensor, "key", ids, count // len(ids)),
-        "1000 samples, numpy one by one": one_generator_each,
-        f"{count} samples": partial(uniform_tensor, "key", np.arange(count), 1),
-    }
-    for name, milliseconds in medians(together, rounds).items():
-        click.echo(f"{count} phases of {name}: {milliseconds:.1f} ms")
-
-
-# Network, length, and how many times fewer samples it gets.
 NETWORKS = {
     "zoo: width 32, 3 layers, length 256": (Architecture("s4d", d_model=32), 256, 1),
     "wide: width 128, 4 layers, length 1024": (
@@ -79,17 +60,15 @@ NETWORKS = {
 
 
 @click.command(help=__doc__)
-@click.option("--phases", "count", default=1_000_000, show_default=True)
 @click.option("--rounds", default=7, show_default=True)
 @click.option("--samples", default=128, show_default=True, help="Of zoo; wide: a sixteenth.")
 @click.option("--strengths", "several", default=6, show_default=True)
 @output
-def main(count: int, rounds: int, samples: int, several: int, output: Path | None) -> None:
+def main(rounds: int, samples: int, several: int, output: Path | None) -> None:
     """Print one row per family."""
     perturbations = [parse_perturbation(text)[0] for text in EXAMPLES]
     stored: dict[str, dict[str, Any]] = {}
     with one_thread(), torch.no_grad():
-        phases(count, rounds)
         for title, (architecture, length, fewer) in NETWORKS.items():
             network = build_network(architecture).eval()
             shape = -(-samples // fewer), length, 1

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-# Numbers of one array that a scan holds at a time, so that they stay in a cache; and steps of
-# Mamba-2 that are multiplied as matrices. Neither depends on the samples.
-_HELD, _BLOCK = 1 << 17, 32
+# Numbers of one array that a scan holds at a time, on the CPU what its cache holds; and steps of
+# Mamba-2 that are multiplied as matrices. None depends on the samples.
+_HELD, _HELD_ELSEWHERE, _BLOCK = 1 << 17, 1 << 26, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,8 @@ class Mamba1(Selective):
     def scan(self, s: Selection) -> Tensor:
         """Return C h of every step, (batch, L, E), step by step."""
         A = self.A.T.contiguous()
-        samples = max(1, _HELD // (4 * A.numel()))
+        held = _HELD if A.device.type == "cpu" else _HELD_ELSEWHERE
+        samples = max(1, held // (4 * A.numel()))
         if len(s.u) > samples:
             return torch.cat(
                 [
@@ -165,7 +166,7 @@ class Mamba1(Selective):
             states = torch.stack(steps) if torch.is_grad_enabled() else states
             return (states * C[..., None]).sum(2), h
 
-        return _in_parts(advance, h, rows, max(1, _HELD // max(1, h.numel())), 0).transpose(0, 1)
+        return _in_parts(advance, h, rows, max(1, held // max(1, h.numel())), 0).transpose(0, 1)
 
 
 class Mamba2(Selective):

@@ -1,10 +1,16 @@
 """Every benchmark runs at its smallest setting; what it measures is not looked at."""
 
 import importlib
-from collections.abc import Iterator
+import io
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -14,16 +20,12 @@ from tests.source_tree import ROOT
 # The smallest setting of each benchmark, and words that its table has then.
 CASES = {
     "check_errors": ("--trials 1 --jobs 1", "two kinds"),
-    "memory": ("--cells 4", "MiB with tables"),
-    "noise": ("--phases 1000 --rounds 1 --samples 2 --strengths 2", "Resonance"),
+    "gpu": ("--device cpu --small --part transfer", "torch.linalg.solve, batched"),
+    "noise": ("--rounds 1 --samples 2 --strengths 2", "Resonance"),
     "sweep": ("zoo 1 --modes 1 --limit 4 --jobs 1", "plain, reference kernels"),
     "sweep-s5": ("s5 1 --modes 1 --limit 4 --jobs 1", "one thread, kernels rebuilt"),
     "sweep-wide": ("wide 1 --modes 1 --limit 1 --jobs 1", "sweep over bare"),
     "training": ("--case bundled --rounds 1 --steps 2", "bundled: 3 x 32"),
-    "transfer": (
-        "--n 4 --frequencies 10 --budget 0.1 --repeats 1",
-        "time over that of hippo.transfer",
-    ),
 }
 
 
@@ -51,6 +53,64 @@ def test_benchmark_runs(case: str, monkeypatch: pytest.MonkeyPatch, threads: Non
     result = CliRunner().invoke(module.main, arguments.split(), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert expected in result.output
+
+
+def rows(module: ModuleType, arguments: str, patch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """Return what `gpu.py` prints, its parts run in this process."""
+    patch.setattr(module, "own_process", lambda: ThreadPoolExecutor(1))
+    result = CliRunner().invoke(module.main, arguments.split(), catch_exceptions=False)
+    assert result.exit_code == 0 and result.output.startswith("# python ")
+    return pd.read_csv(io.StringIO(result.output), skiprows=1)
+
+
+@pytest.mark.slow
+def test_all_that_a_gpu_is_for(
+    monkeypatch: pytest.MonkeyPatch, threads: None, tmp_path: Path
+) -> None:
+    module, path = load("gpu", monkeypatch), tmp_path / "gpu.csv"
+    found = rows(module, f"--device cpu --small --output {path}", monkeypatch)
+    pd.testing.assert_frame_equal(pd.read_csv(path, skiprows=1), found)
+    assert set(found["part"]) == set(module.PARTS)
+    assert not found["note"].str.contains("Error", na=False).any(), found["note"].dropna()
+    timed = found[found["peer"].notna()]
+    assert (timed[["ours_ms", "ratio", "floor_ms", "traffic_ms"]] > 0).all(axis=None)
+    checked = found[found["case"] == "checks"]
+    assert len(checked) == 5 * len(module.SIZES)
+    assert (checked["off"][~checked["note"].str.contains("largest")] == 0).all()
+
+
+def test_a_part_that_fails_or_runs_out_is_one_row(
+    monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    module = load("gpu", monkeypatch)
+
+    def fails(device: torch.device, small: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+        yield "divides", lambda: 1 / 0
+        yield "goes on", lambda: [{"off": 1.5}]
+        raise RuntimeError("two\nlines")
+
+    def sleeps(device: torch.device, small: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+        yield "sleeps", partial(time.sleep, 2.0)
+
+    monkeypatch.setattr(module, "PARTS", {"transfer": fails, "zoo": sleeps, "cells": fails})
+    monkeypatch.setattr(module, "SECONDS", 0.5)
+    found = rows(module, "--device cpu --part transfer --part zoo --part cells", monkeypatch)
+    assert found["part"].tolist() == ["transfer"] * 3 + ["zoo"] + ["cells"] * 3
+    assert found["off"].dropna().tolist() == [1.5, 1.5]
+    assert found["note"].str.contains("ZeroDivisionError").sum() == 2
+    assert found["note"][3] == "TimeoutError()" and found["note"][2].startswith("RuntimeError")
+
+
+def test_what_is_counted_is_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = load("timing", monkeypatch)
+    a, b = torch.rand(3, 5), torch.rand(5, 7, dtype=torch.float32)
+    with timing.Counted() as product:
+        a @ b
+    assert product.operations == {4: 2 * 3 * 5 * 7, 8: 0}
+    assert product.traffic == 4 * (15 + 35 + 21)
+    with timing.Counted() as others:
+        a.double().T.contiguous()
+    assert others.operations[8] == 30 and others.traffic == 15 * (4 + 8) + 15 * (8 + 8)
 
 
 def test_every_benchmark_is_run() -> None:
