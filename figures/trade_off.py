@@ -23,7 +23,6 @@ MARGIN, HEIGHT = 1.3, 2.6
 LOOKS: dict[str, Look] = {
     "rank1": {"marker": "o", "color": look("s4ptd-rank1")["color"]},
     "clipped": {"marker": "P", "color": "#117733", "markersize": 6},
-    "minimax": {"marker": "*", "color": "#000000", "markersize": 9},
     "corner": {"marker": "s", "color": "#56B4E9"},
     "random": {"marker": "X", "color": look("s4ptd-random")["color"]},
     "optimized": {"marker": "v", "color": look("s4ptd")["color"], "markersize": 7},
@@ -33,8 +32,6 @@ LABELS = {
     "rank1": "rank-one family",
     "rank1-kept": "rank-one, B not rescaled",
     "clipped": "rank-one, clipped",
-    "minimax": "least error at given κ",
-    "minimax-free": "the same, B free",
     "corner": "one corner entry",
     "random": "random",
     "optimized": "paper's objective, stable",
@@ -46,16 +43,14 @@ def data(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what the figure shows, tidy: n, method, settings, kappa, worst_error, stable, pareto.
 
     Rows without kappa (a method that does not exist at a size) are left out. `method` ends in
-    `-free` if the input matrix was free, in `-kept` if it is HiPPO's though the method
-    rescales it.
+    `-kept` if the input matrix is HiPPO's though the method rescales it.
     """
     columns = ["n", "method", "settings", "kappa", "relative_norm", "worst_error", "stable"]
     if "kappa" not in rows or rows["kappa"].dropna().empty:
         raise UsageError("ptd study: no row has a condition number, expected at least one")
     frame = rows.dropna(subset=["kappa"]).reindex(columns=[*columns, "pareto"])
-    for words, suffix in (("free B", "-free"), ("B kept", "-kept")):
-        other = frame["settings"].str.contains(words, regex=False)
-        frame["method"] = frame["method"].where(~other, frame["method"] + suffix)
+    kept = frame["settings"].str.contains("B kept", regex=False)
+    frame["method"] = frame["method"].where(~kept, frame["method"] + "-kept")
     frame["stable"] = frame["stable"].astype(bool)
     return frame.reset_index(drop=True)
 
@@ -97,7 +92,7 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
             stable["worst_error"],
             label=LABELS[str(method)],
             markerfacecolor=fill,
-            zorder=4 if base == "minimax" else 3,
+            zorder=3,
             **look,
         )
         unstable = of_method[~of_method["stable"]]

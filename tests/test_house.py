@@ -65,7 +65,6 @@ WITHOUT_TORCH = (
 )
 WITH_TORCH = {
     "robustssm.hippo.transfer_grid",
-    "robustssm.hippo.minimax",
     "robustssm.hippo.optimized",
     "robustssm.evaluations.initializations.transfer_on_grid",
 }

@@ -6,8 +6,8 @@ matrices. Every stable row is set against the rank-one family at the same kappa:
 `ratio` is its error over theirs, an upper bound, since both sups are certified brackets.
 
 That error is at most tau g(tau), g(tau) = max_r r sqrt(1 - r^2) / (1 - tau r), for every n. The
-rank-one family changes the input matrix, too: B_t = (1 - t/2) B. Its rows with HiPPO's B, which
-every other E of the table has unless it says `free B`, are named `B kept`.
+rank-one family changes the input matrix, too: B_t = (1 - t/2) B. Its rows with HiPPO's B are named
+`B kept`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +23,10 @@ from robustssm.evaluations.initializations.certified_error import damped_error
 from robustssm.evaluations.initializations.convergence import line
 from robustssm.evaluations.initializations.hippo_bounds import HippoReadout
 from robustssm.evaluations.initializations.trade_off import sup_errors
-from robustssm.hippo import legs, ptd_methods
+from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import Diagonalization, perturb, rank_one
-from robustssm.hippo.matrix_files import load_initialization, save_initialization, shipped_orders
-from robustssm.hippo.ptd_methods import KAPPA, make
+from robustssm.hippo.matrix_files import load_initialization, shipped_orders
+from robustssm.hippo.ptd_methods import make
 from robustssm.hippo.spectrum import defective_tau
 from robustssm.typing import FloatArray
 
@@ -51,7 +51,7 @@ def rank_one_curve(n: int) -> tuple[FloatArray, FloatArray]:
     return np.log(kappas), np.log(taus)
 
 
-def plan(n: int, kappas: Sequence[float], free_input: bool) -> list[tuple[str, Settings]]:
+def plan(n: int) -> list[tuple[str, Settings]]:
     """Return (method, settings of `make`) for every row of size n but given matrices.
 
     `kept` among the settings asks for HiPPO's input matrix (`input_kept`).
@@ -61,55 +61,29 @@ def plan(n: int, kappas: Sequence[float], free_input: bool) -> list[tuple[str, S
     cells += [("clipped", {"tau": tau}) for tau in CLIPPED]
     cells += [("corner", {"size": size}) for size in CORNERS]
     cells += [("random", {"relative_norm": r, "seed": s}) for r in RELATIVE for s in SEEDS]
-    cells += [("optimized", {})] if n in shipped_orders() else []
-    wanted = list(kappas) or ([KAPPA] if n in shipped_orders("minimax") else [])
-    for kappa in wanted:
-        cells.append(("minimax", {"kappa": kappa}))
-        cells += [("minimax", {"kappa": kappa, "free_input": True})] if free_input else []
-    return cells
-
-
-def cached(n: int, settings: Settings, folder: Path) -> Diagonalization:
-    """Return a minimax initialisation, from `folder` if the same one lies there already."""
-    kappa, free = settings["kappa"], bool(settings.get("free_input"))
-    path = folder / f"minimax-n{n}-kappa{kappa:g}{'-free-input' if free else ''}.npz"
-    wanted = {"method": "minimax", "kappa": kappa, "free_input": free, "steps": ptd_methods.STEPS}
-    if path.is_file():
-        stored = load_initialization(path)
-        if len(stored.E) == n and wanted.items() <= stored.meta.items():
-            return perturb(stored.E, "minimax", B=stored.B)
-    made = make("minimax", n, **settings)
-    if "steps" in made.settings:  # a shipped one was not optimised
-        save_initialization(path, made)
-    return made
+    return cells + ([("optimized", {})] if n in shipped_orders() else [])
 
 
 def study(
     sizes: Sequence[int],
     *,
     matrices: Mapping[str, Path] | None = None,
-    kappas: Sequence[float] = (),
-    free_input: bool = False,
-    folder: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> pd.DataFrame:
     """Measure every initialisation of every size, a row each; matrices join at their own size.
 
-    kappas: condition numbers for new minimax optimisations, kept in `folder`; without any the
-    shipped ones are used. free_input: with a free input matrix besides. advance is called after
-    each size. Raises RejectedInputError for a given file that cannot be used.
+    advance is called after each size. Raises RejectedInputError for a given file that cannot be
+    used.
     """
     stored_by_name = {name: load_initialization(path) for name, path in (matrices or {}).items()}
     rows = []
     for n in dict.fromkeys([*sizes, *sorted(len(stored.E) for stored in stored_by_name.values())]):
         log_kappa, log_tau = rank_one_curve(legs.check_order(n, minimum=2))
-        cells = plan(n, kappas, free_input) if n in sizes else []
+        cells = plan(n) if n in sizes else []
         for method, settings in cells:
             row: dict[str, object] = {"n": n, "method": method, "settings": describe(settings)}
             try:
-                if method == "minimax" and folder is not None:
-                    made = cached(n, settings, folder)
-                elif settings.get("kept"):
+                if settings.get("kept"):
                     made = input_kept(make(method, n, tau=settings["tau"]))
                 else:
                     made = make(method, n, stable=False, **settings)
@@ -137,8 +111,7 @@ def describe(settings: Settings) -> str:
     """Return the settings of a row in a few words."""
     words = {"relative_norm": "|E|/|A|", "size": "|E|"}
     spelled = [f"{words.get(key, key)}={value:g}" for key, value in settings.items()]
-    inputs = {"free_input=1": "free B", "kept=1": "B kept"}
-    return ", ".join(inputs.get(word, word) for word in spelled)
+    return ", ".join("B kept" if word == "kept=1" else word for word in spelled)
 
 
 def input_kept(made: Diagonalization) -> Diagonalization:
@@ -189,7 +162,7 @@ def slopes(frame: pd.DataFrame) -> pd.DataFrame:
     """
     fits = []
     for (n, method), group in frame.dropna(subset=["kappa"]).groupby(["n", "method"], sort=False):
-        if method in ("given", "minimax"):
+        if method == "given":
             continue
         group = group.drop_duplicates(["kappa", "relative_norm"])
         size = group["relative_norm"]

@@ -7,7 +7,6 @@ import click
 
 from robustssm.commands import common, terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
-from robustssm.commands.parameter_types import Numbers
 from robustssm.errors import RejectedInputError, UsageError, require
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from robustssm.evaluations.initializations.trade_off import Report
     from robustssm.hippo.diagonalize import Diagonalization
 
-METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner")
+METHODS = ("all", "rank1", "clipped", "optimized", "random", "corner")
 
 
 @click.command()
@@ -26,14 +25,6 @@ METHODS = ("all", "rank1", "clipped", "optimized", "minimax", "random", "corner"
 @click.option("--tau", type=float, help="rank1, clipped: parameter tau of the family, default 0.1.")
 @click.option("--size", type=float, help="random, corner: |E|, 2-norm.")
 @click.option("--relative-norm", type=float, help="random, corner: |E| / |A| instead.")
-@click.option(
-    "--kappa",
-    "kappas",
-    type=Numbers("kappa"),
-    help="minimax: largest kappa, default 10; --study: a list.",
-)
-@click.option("--free-input", is_flag=True, help="minimax: choose the input matrix, too.")
-@click.option("--steps", type=int, help="minimax: optimise anew, iterations a stage, else 800.")
 @click.option("--seed", default=0, help="random, optimized: seed.")
 @click.option("--restarts", type=int, help="optimized: optimise anew from this many starts.")
 @click.option(
@@ -54,9 +45,6 @@ def ptd(
     tau: float | None,
     size: float | None,
     relative_norm: float | None,
-    kappas: tuple[float, ...] | None,
-    free_input: bool,
-    steps: int | None,
     seed: int,
     restarts: int | None,
     readouts: str,
@@ -78,7 +66,6 @@ def ptd(
       robustssm theory ptd -n 16,32,64
       robustssm theory ptd --method rank1 --tau 0.05 -n 64 -o rank1.npz
       robustssm theory ptd rank1.npz --readout e0,ones,random:0
-      robustssm theory ptd --method minimax --kappa 5 -n 32
       robustssm theory ptd --study -n 16,32 --matrix theirs=ptb.mat -o runs/ptd
       robustssm theory ptd --method optimized -n 16 --restarts 8 -o n16.npz
     """
@@ -91,10 +78,10 @@ def ptd(
     if sum([bool(file), studied, method != "all"]) > 1:
         raise UsageError("ptd: FILE, --study and --method exclude one another; keep one")
     settings: dict[str, Any] = {"tau": tau, "size": size, "relative_norm": relative_norm}
-    settings |= {"steps": steps, "restarts": restarts}
+    settings |= {"restarts": restarts}
     foreign = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
     if file is not None:
-        foreign |= {"--kappa": kappas, "--free-input": free_input or None, "-o": output}
+        foreign |= {"-o": output}
     named = [name for name, value in foreign.items() if value is not None]
     if named and (studied or file is not None):
         what = "--study" if studied else "a file to inspect"
@@ -103,19 +90,16 @@ def ptd(
         _inspect(file, readouts, asked.style)
         return
     orders = [check_order(n, minimum=2) for n in parse_modes(sizes, "state size")]
-    targets = kappas or ()
     if studied:
-        _study(orders, matrices, targets, free_input, output, asked)
+        _study(orders, matrices, output, asked)
         return
     if method == "all":
-        if named or kappas or output or free_input:
+        if named or output:
             raise UsageError("ptd: settings and -o belong to one method; add --method or --study")
         _compare(orders, asked.style)
         return
-    if len(orders) != 1 or len(targets) > 1:
-        raise UsageError(
-            f"ptd: --method {method} makes one initialisation; give one -n, one --kappa"
-        )
+    if len(orders) != 1:
+        raise UsageError(f"ptd: --method {method} makes one initialisation; give one -n")
     fits = output is None or output.suffix == ".npz"
     require(fits, "ptd: -o", output, "a name that ends in .npz")
     from robustssm.hippo.ptd_methods import make
@@ -125,8 +109,6 @@ def ptd(
         orders[0],
         **settings,
         seed=seed if method == "random" or restarts else None,
-        kappa=targets[0] if targets else None,
-        free_input=free_input or None,
     )
     _show(made, readouts, asked.style, output)
 
@@ -188,8 +170,6 @@ def _rows(result: "Report") -> list[list[str]]:
 def _study(
     orders: list[int],
     matrices: tuple[str, ...],
-    targets: tuple[float, ...],
-    free_input: bool,
     output: Path | None,
     asked: SharedOptions,
 ) -> None:
@@ -199,19 +179,10 @@ def _study(
 
     folders = output is None or not output.suffix
     require(folders, "ptd: -o", output, "a folder for --study")
-    if free_input and not targets:
-        raise UsageError("ptd: --free-input needs --kappa with --study; add --kappa 10")
     folder = output or Path("runs") / "ptd-study"
     named = read_matrices(matrices)
     with asked.steps(len(orders) + len(named), "ptd study") as advance:
-        measured = study(
-            orders,
-            matrices=named,
-            kappas=targets,
-            free_input=free_input,
-            folder=folder,
-            advance=advance,
-        )
+        measured = study(orders, matrices=named, advance=advance)
     fits = slopes(measured)
     drawing.draw_all(measured, folder)
     write_csv(folder / "slopes.csv", fits)

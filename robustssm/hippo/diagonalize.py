@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from scipy.optimize import brentq
 
-from robustssm.errors import StabilityError, UsageError, require
+from robustssm.errors import StabilityError, UsageError
 from robustssm.hippo import legs, spectrum
 from robustssm.typing import ComplexArray, FloatArray
 
@@ -127,24 +126,6 @@ def clipped(n: int, tau: float = DEFAULT_TAU) -> Diagonalization:
     E = np.linalg.solve(Q.T, (Q @ (A + family.E)).T).T - A
     B_E = (1.0 - tau / (1.0 + tau)) * (Q @ B)
     return _finish("clipped", {"tau": tau}, E, B_E, family.eigenvalues, Q @ V)
-
-
-def tau_of_kappa(n: int, kappa: float) -> float:
-    """Return the tau at which the rank-one family has kappa(V) = kappa, unit columns.
-
-    kappa falls from about 1 / tau to 1 at tau = 1. Raises UsageError if kappa is out of the
-    family's reach: below 1, or above what 1.5 tau_c, its least tau, has.
-    """
-    least = 1.5 * spectrum.defective_tau(legs.check_order(n, minimum=2)) * (1.0 + 1e-12)
-    least, most = max(least, 1e-12), 0.9999
-    lowest, highest = rank_one(n, most).kappa, rank_one(n, least).kappa
-    expected = f"1 < kappa <= {highest:.4g} at n = {n}"
-    require(lowest <= kappa <= highest, "rank-one PTD: kappa", kappa, expected)
-
-    def excess(log_tau: float) -> float:
-        return float(np.log(rank_one(n, float(np.exp(log_tau))).kappa / kappa))
-
-    return float(np.exp(brentq(excess, np.log(least), np.log(most), xtol=1e-12)))
 
 
 def perturb(

@@ -28,8 +28,6 @@ from robustssm.storage.writing import write_atomically
 from robustssm.typing import ComplexArray, FloatArray
 
 FOLDER = Path(__file__).parent / "ptd_matrices"
-# How the names of the shipped files begin, before the state size.
-SHIPPED = {"optimized": "n", "minimax": "minimax-n"}
 # A larger matrix is not an initialisation that a dense eigensolver diagonalises in minutes.
 MAX_ORDER = 2048
 TOO_LARGE = 64 * 1024 * 1024 + 65536
@@ -90,25 +88,24 @@ def load_initialization(path: Path) -> Stored:
     return Stored(E, B.astype(np.float64), sha256, meta)
 
 
-def shipped_orders(method: str = "optimized") -> list[int]:
-    """Return the state sizes for which a matrix made by this method ships with the package."""
-    names = [re.fullmatch(f"{SHIPPED[method]}([0-9]+)[.]npz", p.name) for p in FOLDER.iterdir()]
+def shipped_orders() -> list[int]:
+    """Return the state sizes for which an optimised matrix ships with the package."""
+    names = [re.fullmatch("n([0-9]+)[.]npz", path.name) for path in FOLDER.iterdir()]
     return sorted(int(match[1]) for match in names if match)
 
 
 @lru_cache(maxsize=8)
-def shipped(n: int, method: str = "optimized") -> Stored:
-    """Return the matrix that ships with the package, as `robustssm theory ptd --method` made it.
+def shipped(n: int) -> Stored:
+    """Return the matrix that ships, as `robustssm theory ptd --method optimized` made it.
 
-    method is `optimized`, or `minimax` with kappa 10 and HiPPO's input matrix. Raises UsageError if
-    none ships for this state size.
+    Raises UsageError if none ships for this state size.
     """
-    if n not in shipped_orders(method):
+    if n not in shipped_orders():
         raise UsageError(
             f"s4ptd: no optimised perturbation ships for state size {n}, expected one of "
-            f"{shipped_orders(method)}; use s4ptd-rank1, which has every size in closed form"
+            f"{shipped_orders()}; use s4ptd-rank1, which has every size in closed form"
         )
-    return load_initialization(FOLDER / f"{SHIPPED[method]}{n}.npz")
+    return load_initialization(FOLDER / f"n{n}.npz")
 
 
 def _npz(path: Path, data: bytes) -> tuple[np.ndarray, np.ndarray | None, dict[str, object]]:

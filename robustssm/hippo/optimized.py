@@ -21,7 +21,7 @@ import torch
 from robustssm.errors import UsageError, require
 from robustssm.execution import one_thread
 from robustssm.hippo.diagonalize import MAX_REAL, Diagonalization, perturb
-from robustssm.hippo.legs import check_order, low_rank, matrices, state
+from robustssm.hippo.legs import check_order, low_rank, matrices
 from robustssm.typing import ComplexArray, FloatArray
 
 # Weight of |E|_F / |A|_2. Psi is stationary near |E|_F / |A|_2 = 1 / gamma, where kappa is about 9.
@@ -143,8 +143,8 @@ def adam(E: FloatArray, steps: int, rate: float) -> FloatArray:
     return (X * scale).detach().numpy()
 
 
-def sup_error(n: int, E: FloatArray, *, worst: bool = False) -> float:
-    """Return the largest |G_E - G| found for the readout e_0, or with `worst` for any unit one.
+def sup_error(n: int, E: FloatArray) -> float:
+    """Return the largest |G_E - G| found for the readout e_0.
 
     The grid has |Im lambda_k| and offsets of multiples of |Re lambda_k|, a log grid and zero; the
     neighbourhoods of its four largest values are then refined four times.
@@ -152,12 +152,12 @@ def sup_error(n: int, E: FloatArray, *, worst: bool = False) -> float:
     A, B = matrices(n)
     eigenvalues, V = np.linalg.eig(A + E)
     residues = np.linalg.solve(V, B.astype(np.complex128))
-    readout = V if worst else V[:1]
+    weights = V[0] * residues
 
     def error(omega: FloatArray) -> FloatArray:
         s: ComplexArray = np.asarray(1j * omega, dtype=np.complex128)
-        perturbed: ComplexArray = readout @ (residues / (s[:, None] - eigenvalues)).T
-        return np.asarray(np.linalg.norm(perturbed - state(n, s)[: len(readout)], axis=0))
+        perturbed: ComplexArray = np.sum(weights / (s[:, None] - eigenvalues), axis=1)
+        return np.abs(perturbed - 1.0 / (s + 1.0))
 
     height, width = np.abs(eigenvalues.imag), np.abs(eigenvalues.real)
     peaks = [np.abs(height + sign * c * width) for c in OFFSETS for sign in (-1.0, 1.0)]

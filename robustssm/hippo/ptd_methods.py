@@ -6,7 +6,6 @@
 | rank1     | t P P^T, the rank-one family, in closed form         | tau                           |
 | clipped   | the same with its singular values clipped            | tau                           |
 | optimized | the paper's objective (`optimized`); ships           | restarts, seed: made anew     |
-| minimax   | least error at a given kappa (`minimax`); some ship  | kappa, free_input, steps      |
 | random    | Gaussian, the control                                | seed, size or relative_norm   |
 | corner    | one entry in the corner                              | size or relative_norm         |
 
@@ -25,13 +24,11 @@ import numpy as np
 from robustssm.errors import UsageError, require, require_one_of
 from robustssm.hippo import diagonalize, legs
 from robustssm.hippo.diagonalize import Diagonalization, perturb
-from robustssm.hippo.matrix_files import shipped, shipped_orders
+from robustssm.hippo.matrix_files import shipped
 from robustssm.typing import FloatArray
 
 # The size at which the search for a stable random E starts: that of the optimised E.
 RANDOM_RELATIVE_NORM = 0.035
-# The condition that the shipped minimax matrices have, and the optimiser's iterations per stage.
-KAPPA, STEPS = 10.0, 800
 
 
 def scaled_random(n: int, seed: int, relative_norm: float) -> FloatArray:
@@ -79,25 +76,11 @@ def _optimized(n: int, restarts: int | None = None, seed: int = 0) -> Diagonaliz
     return optimize(n, seed=seed, restarts=restarts)
 
 
-def _minimax(
-    n: int, kappa: float = KAPPA, free_input: bool = False, steps: int | None = None
-) -> Diagonalization:
-    ships = kappa == KAPPA and not free_input and steps is None
-    if ships and n in shipped_orders("minimax"):
-        settings = {"kappa": kappa, "free_input": free_input}
-        return perturb(shipped(n, "minimax").E, "minimax", settings)
-    from robustssm.hippo.minimax import minimax
-
-    steps = STEPS if steps is None else steps
-    return minimax(n, kappa=kappa, free_input=free_input, steps=steps)
-
-
 MAKERS: dict[str, Callable[..., Diagonalization]] = {
     "normal": diagonalize.normal,
     "rank1": diagonalize.rank_one,
     "clipped": diagonalize.clipped,
     "optimized": _optimized,
-    "minimax": _minimax,
     "random": _random,
     "corner": _corner,
 }
@@ -121,7 +104,7 @@ def make(method: str, n: int, *, stable: bool = True, **settings: Any) -> Diagon
     foreign = ", ".join(key for key in wanted if key not in allowed).replace("_", " ")
     if foreign:
         raise UsageError(f"ptd: {foreign} does not belong to {method}; leave it out")
-    for key in wanted.keys() & {"tau", "size", "relative_norm", "kappa"}:
+    for key in wanted.keys() & {"tau", "size", "relative_norm"}:
         positive = bool(0.0 < wanted[key] < np.inf)
         require(positive, f"ptd: {key.replace('_', ' ')}", wanted[key], "a number > 0")
     if "relative_norm" in wanted:

@@ -19,8 +19,8 @@ from robustssm.evaluations.initializations.trade_off import (
 from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import normal, perturb, rank_one
 from robustssm.hippo.initializations import parse
-from robustssm.hippo.optimized import sup_error
 from robustssm.hippo.ptd_methods import METHODS, make
+from robustssm.typing import FloatArray
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -70,10 +70,19 @@ def make_of(name: str, n: int):  # type: ignore[no-untyped-def]
 def test_worst_readout_by_two_searches() -> None:
     for method in ("optimized", "random", "corner"):
         made = make(method, 16)
-        E = np.asarray(made.E, dtype=np.float64)
-        # The other search refines four times, to about 1e-6.
-        other = sup_error(16, E, worst=True)
-        assert sup_errors(made)[0].low == pytest.approx(other, rel=1e-6)
+        A, B = legs.matrices(16)
+        found = sup_errors(made)[0]
+
+        def error(omega: FloatArray, M: FloatArray = A + made.E, B: FloatArray = B) -> FloatArray:
+            shifted = 1j * omega[:, None, None] * np.eye(16) - M
+            x = np.linalg.solve(shifted, B[:, None])[..., 0]
+            return np.asarray(np.linalg.norm(x - legs.state(16, 1j * omega).T, axis=1))
+
+        # Solves of condition below 1e4; attained there, and nowhere exceeded on a fine grid.
+        assert error(np.array([found.omega]))[0] == pytest.approx(found.low, rel=1e-9)
+        near = found.omega + np.linspace(-2.0, 2.0, 801)
+        omega = np.concatenate([near, np.geomspace(1e-2, 1e4, 4001)])
+        assert error(omega).max() <= found.high * (1.0 + 1e-9)
 
 
 def test_complex_spectra_are_searched_on_both_sides() -> None:
@@ -159,8 +168,6 @@ def test_unstable_matrices_have_no_error() -> None:
         ("random", 8, {"relative_norm": np.nan}),
         ("random", 8, {"free_input": True}),
         ("optimized", 7, {}),
-        ("minimax", 8, {"kappa": 0.9}),
-        ("minimax", 3, {}),
         ("magic", 8, {}),
     ],
 )
@@ -173,7 +180,6 @@ def test_refusals(method: str, n: int, extra: dict[str, float]) -> None:
 def test_odd_sizes(n: int) -> None:
     for method in ("rank1", "clipped", "random", "corner"):
         assert report(make(method, n), {}).stable
-    assert report(make("minimax", n, kappa=4.0, steps=20), {}).stable
 
 
 def test_table_of_names() -> None:

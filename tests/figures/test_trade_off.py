@@ -22,8 +22,7 @@ def rows() -> pd.DataFrame:
         (16, "rank1", "tau=0.1", 9.0, 0.1, 0.05, True, True),
         (16, "rank1", "tau=0.1, B kept", 9.0, 0.1, 0.13, True, False),
         (16, "rank1", "tau=1e-9", nan, nan, nan, nan, False),
-        (16, "minimax", "kappa=10", 10.0, 0.1, 0.03, True, True),
-        (16, "minimax", "kappa=10, free B", 10.0, 0.2, 0.02, True, False),
+        (16, "clipped", "tau=0.1", 8.0, 0.1, 0.06, True, True),
         (16, "random", "|E|/|A|=1", 20.0, 1.0, nan, False, False),
         (32, "given", "theirs", 8.0, 0.03, 1.3, True, True),
         (32, "corner", "|E|=1", 300.0, 0.01, 0.04, True, True),
@@ -35,7 +34,6 @@ def rows() -> pd.DataFrame:
 def test_data_keeps_what_has_a_condition(rows: pd.DataFrame) -> None:
     frame = data(rows)
     assert len(frame) == len(rows) - 1 and frame["stable"].dtype == bool
-    assert list(frame[frame["settings"].str.contains("free")]["method"]) == ["minimax-free"]
     assert list(frame[frame["settings"].str.contains("kept")]["method"]) == ["rank1-kept"]
     assert set(frame["method"]) <= set(LABELS)
     with pytest.raises(UsageError, match="no row"):

@@ -5,7 +5,7 @@ import pytest
 
 from robustssm.errors import StabilityError, UsageError
 from robustssm.hippo import legs
-from robustssm.hippo.diagonalize import clipped, perturb, rank_one, tau_of_kappa
+from robustssm.hippo.diagonalize import clipped, perturb, rank_one
 from robustssm.hippo.matrix_files import shipped, shipped_orders
 from robustssm.hippo.ptd_methods import make, random_perturbation, scaled_random
 
@@ -62,16 +62,6 @@ def test_random_perturbation_is_the_largest_stable_on_its_ladder() -> None:
     rung = np.log2(0.035 / norm)
     assert rung == pytest.approx(round(rung), abs=1e-9)
     assert round(rung) == 0 or np.linalg.eigvals(A + 2 * E).real.max() > -0.25
-
-
-@pytest.mark.parametrize("n", [4, 9, 16])
-def test_kappa_and_tau_of_the_rank_one_family(n: int) -> None:
-    for kappa in (1.5, 5.0):
-        # brentq to 1e-12 in log tau; kappa is smooth there.
-        assert rank_one(n, tau_of_kappa(n, kappa)).kappa == pytest.approx(kappa, rel=1e-9)
-    for kappa in (1.0, 0.5, 1e300, np.nan):
-        with pytest.raises(UsageError, match="expected 1 < kappa"):
-            tau_of_kappa(n, kappa)
 
 
 def test_corner_closes_the_chain() -> None:

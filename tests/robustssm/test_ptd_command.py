@@ -34,8 +34,6 @@ def numbers(*arguments: str) -> dict[str, object]:
         ("--method", "random", "--relative-norm", "1e-3"),
         ("--method", "corner", "--size", "0.5"),
         ("--method", "optimized"),
-        ("--method", "minimax"),
-        ("--method", "minimax", "--kappa", "5", "--steps", "10", "--free-input"),
     ],
 )
 def test_saved_and_inspected_are_the_same(arguments: tuple[str, ...], tmp_path: Path) -> None:
@@ -115,15 +113,12 @@ def test_optimised_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (("--method", "rank1", "-n", "8", "-o", "folder"), UsageError),
         (("--method", "rank1", "-n", "8", "--restarts", "2"), UsageError),
         (("--method", "optimized", "-n", "8", "--restarts", "2", "-o", "folder"), UsageError),
-        (("--method", "minimax", "-n", "8", "--kappa", "5,10"), UsageError),
-        (("--method", "minimax", "-n", "8", "--kappa", "x"), UsageError),
         (("--method", "rank1", "-n", "8", "--readout", "nothing"), UsageError),
         (("-n", "8", "--tau", "0.1"), UsageError),
         (("-n", "8", "-o", "a.npz"), UsageError),
         (("--matrix", "a=b.mat"), UsageError),
         (("--study", "--method", "rank1"), UsageError),
         (("--study", "-o", "a.npz"), UsageError),
-        (("--study", "-n", "8", "--free-input"), UsageError),
         (("--method", "random", "-n", "16", "--relative-norm", "0.1"), StabilityError),
         (("--method", "rank1", "-n", "16", "--tau", "1e-9"), StabilityError),
         (("missing.npz",), RejectedInputError),
@@ -137,7 +132,7 @@ def test_refusals(arguments: tuple[str, ...], error: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--study", "--tau", "0.1", "-n", "4"), ("made.npz", "--kappa", "5")]
+    "arguments", [("--study", "--tau", "0.1", "-n", "4"), ("made.npz", "--size", "1")]
 )
 def test_settings_of_another_mode_are_refused(arguments: tuple[str, ...]) -> None:
     result = call(*arguments)
