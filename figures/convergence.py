@@ -28,7 +28,7 @@ DECADES = 11
 
 
 def data(result: Rates) -> pd.DataFrame:
-    """Return one row per (init, quantity, n): error, other_route, predicted, rate of the fit."""
+    """Return one row per (init, quantity, n): error, high, predicted, rate of the fit."""
     fits = result.fits[["init", "quantity", "rate", "rate_low", "rate_high"]]
     return result.errors.merge(fits, on=["init", "quantity"], how="left", validate="many_to_one")
 

@@ -1,9 +1,9 @@
 """Strong and weak convergence to HiPPO against the state size: `robustssm theory converge`.
 
-Strong: sup_omega |G_a - G|, a certified bracket. Weak: |(G_a - G) u|_2 for named inputs, by two
-routes, the exact sum of exponentials in time and Parseval's integral in frequency. A rate is the
-least-squares slope of log error against log n over the larger half of the sizes, with the 95%
-Student interval of that fit: it says how straight the points lie, since nothing here is random.
+Strong: sup_omega |G_a - G|, a certified bracket. Weak: |(G_a - G) u|_2 for named inputs, by
+Parseval's integral. A rate is the least-squares slope of log error against log n over the larger
+half of the sizes, with the 95% Student interval of that fit: it says how straight the points lie,
+since nothing here is random.
 
 Beside each stands what theory predicts (`predictions`).
 """
@@ -22,7 +22,6 @@ from robustssm.evaluations.initializations.parseval import quadrature
 from robustssm.evaluations.initializations.predictions import Prediction, strong, weak
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import Damped, Response, is_hippo, response
-from robustssm.evaluations.initializations.time_domain import time_error
 from robustssm.hippo.initializations import DRAWN, parse
 from robustssm.hippo.legs import check_order
 from robustssm.plain_text import is_count
@@ -114,17 +113,14 @@ def _rows(
     n, bracket = system.n, certified_error(system)
     kind = "rank-one family" if isinstance(system, Damped) else DENSE
     base = {"init": label, "kind": kind, "readout": readout, "n": n}
-    row = base | {"quantity": STRONG, "error": bracket.low, "other_route": bracket.high}
+    row = base | {"quantity": STRONG, "error": bracket.low, "high": bracket.high}
     rows = [row | {"omega": bracket.omega} | _predicted(strong(system), n)]
     signals = [parse_input(text, n) for text in inputs]
     axis = quadrature(system, signals)
     for signal in signals:
-        frequency = float(np.sqrt(axis.integral(signal)))
-        time = time_error(system, signal)
         row = base | {
             "quantity": signal.name,
-            "error": frequency,
-            "other_route": np.nan if time is None else time,
+            "error": float(np.sqrt(axis.integral(signal))),
             "omega": signal.value if signal.kind == "mode" else np.nan,
         }
         rows.append(row | _predicted(weak(system, signal), n))
@@ -143,16 +139,13 @@ def _predicted(expected: Prediction, n: int) -> dict[str, object]:
 def fit(errors: pd.DataFrame) -> pd.DataFrame:
     """Return one row per (init, quantity): the rate with its interval, and the last prediction.
 
-    agreement: largest relative difference of the two routes over n (for the sup the gap of the
-    bracket); ratio: error over prediction at the largest n (at most 1 if the prediction is a
-    bound).
+    ratio: error over prediction at the largest n (at most 1 if the prediction is a bound).
     """
     rows = []
     for (label, quantity), group in errors.groupby(["init", "quantity"], sort=False):
         last = group.iloc[-1]
         n, error = (group[name].to_numpy(np.float64) for name in ("n", "error"))
         rate, low, high, points = slope(n, error, ROUNDING if last["kind"] == DENSE else 0.0)
-        difference = np.abs(group["other_route"] - group["error"]) / group["error"]
         rows.append(
             {
                 "init": label,
@@ -167,7 +160,6 @@ def fit(errors: pd.DataFrame) -> pd.DataFrame:
                 "ratio": float(last["error"] / last["predicted"]),
                 "bound": bool(last["bound"]),
                 "status": str(last["status"]),
-                "agreement": float(difference.max()),
             }
         )
     return pd.DataFrame(rows)

@@ -64,18 +64,6 @@ class Input:
                 return (1.0 + s) ** -self.value
         return (s + 1.0) / ((s + 1.0) ** 2 + self.value**2)
 
-    def product(self, s: ComplexArray) -> ComplexArray:
-        """Return u^(s) u^(-s), Re s < 0; for the box the part of it that decays to the left.
-
-        There u^(s) u^(-s) = (2 - e^s - e^-s) / (-s^2), and both exponentials integrate alike.
-        """
-        if self.kind == "box":
-            result: ComplexArray = 2.0 * np.expm1(s) / (s * s)
-            return result
-        if self.kind == "decay":
-            return (1.0 - s * s) ** -self.value
-        return self.transform(s) * self.transform(-s)
-
     def poles(self) -> ComplexArray:
         """Return the poles of u^, shape (0,), (1,) or (2,)."""
         if self.kind == "exp":
@@ -83,13 +71,6 @@ class Input:
         if self.kind == "mode":
             return np.array([-1.0 + 1j * self.value, -1.0 - 1j * self.value])
         return np.zeros(0, dtype=np.complex128)
-
-    def state_space(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return (A, x_0, C) with u(t) = C e^{At} x_0, for `exp` and `mode`."""
-        if self.kind == "exp":
-            return -np.eye(1), np.ones(1), np.ones(1)
-        w = self.value
-        return np.array([[-1.0, -w], [w, -1.0]]), np.array([1.0, 0.0]), np.array([1.0, 0.0])
 
 
 def parse_input(text: str, n: int) -> Input:

@@ -12,8 +12,7 @@ import numpy as np
 from robustssm.evaluations.initializations.certified_error import certified_error
 from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.parseval import quadrature
-from robustssm.evaluations.initializations.responses import Damped, Response
-from robustssm.evaluations.initializations.time_domain import time_error
+from robustssm.evaluations.initializations.responses import Response
 from robustssm.hippo.spectrum import spikes
 from robustssm.typing import ComplexArray, FloatArray
 
@@ -105,12 +104,7 @@ def refine(
 def output_error(system: Response, name: str) -> float:
     """Return ||(G_a - G) u||_2 over time for the input of that name, `impulse` being the H2 error.
 
-    By residues for the rank-one family, else by Parseval's integral. For `exp` with readout e0 the
-    normal part has 1 / (2n) up to a relative 1 / n^3.
+    For `exp` with readout e0 the normal part has 1 / (2n) up to a relative 1 / n^3.
     """
     signal = parse_input(name, system.n)
-    if isinstance(system, Damped):
-        exact = time_error(system, signal)
-        if exact is not None:
-            return exact
     return float(np.sqrt(quadrature(system, [signal]).integral(signal)))

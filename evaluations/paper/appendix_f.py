@@ -63,8 +63,8 @@ def errors(context: reproduction.Context) -> pd.DataFrame:
     """Return one row per input and n.
 
     Columns n, input, omega (of a mode; NaN else), error (|y_Diag - y_DPLR|_2), relative (over
-    |y_DPLR|_2), steady (|G_Diag - G| / |G| at omega), init, quantity, kind, other_route (the error
-    in the time domain), predicted, predicted_rate, status, bound, readout.
+    |y_DPLR|_2), steady (|G_Diag - G| / |G| at omega), init, quantity, kind, high (of a
+    sup), predicted, predicted_rate, status, bound, readout.
     """
     settings = context.settings
     frame = converge([DIAG], settings["sizes"], settings["inputs"], READOUT).errors

@@ -40,9 +40,9 @@ def converge(
     """Measure how fast initialisations converge to HiPPO.
 
     Strong: the sup over all frequencies of |G_init - G_HiPPO|, certified, rounding included.
-    Weak: the L2 error of the output for one input, in the time and in the frequency domain, two
-    routes beside each other, not enclosed. Rates are slopes of log error against log n; what
-    theory predicts stands beside them. Frequencies in rad per unit of the system's own time.
+    Weak: the L2 error of the output for one input, by quadrature, not enclosed. Rates are slopes of
+    log error against log n; what theory predicts stands beside them. Frequencies in rad per unit of
+    the system's own time.
 
     \b
     Examples:
@@ -92,12 +92,6 @@ def _ratio(record: dict[str, Any]) -> str:
     return f"{relation}{record['ratio']:.4f}" if record["status"] else "-"
 
 
-def _agreement(record: dict[str, Any]) -> str:
-    agreement = record["agreement"]
-    text = f"{agreement:.0e}" if agreement == agreement else "-"
-    return f"bracket {text}" if record["quantity"] == "sup" else text
-
-
 _COLUMNS: tuple[terminal.Column, ...] = (
     ("init", "init", ""),
     ("error of", lambda r: "sup over omega" if r["quantity"] == "sup" else r["quantity"], ""),
@@ -106,5 +100,4 @@ _COLUMNS: tuple[terminal.Column, ...] = (
     ("rate [95% of the fit]", _rate, ""),
     ("predicted rate", _predicted, ""),
     ("error / predicted", _ratio, ""),
-    ("two routes differ by", _agreement, ""),
 )

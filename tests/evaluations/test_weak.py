@@ -10,8 +10,8 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.initializations import parseval
 from robustssm.evaluations.initializations.inputs import DEFAULT, parse_input
 from robustssm.evaluations.initializations.responses import damped, response
-from robustssm.evaluations.initializations.time_domain import MAX_GRAMIAN, time_error
 from robustssm.hippo.initializations import parse
+from tests.evaluations.time_domain import MAX_GRAMIAN, product, time_error
 
 INPUTS = [*DEFAULT, "mode:0", "mode:200"]
 
@@ -25,7 +25,7 @@ def test_energy_is_the_modulus_of_the_transform(text: str) -> None:
         signal.energy(omega), np.abs(signal.transform(s)) ** 2, rtol=1e-12, atol=1e-22
     )
     # On the axis the part that decays to the left has the real part of the whole, |u|^2.
-    np.testing.assert_allclose(signal.product(s).real, signal.energy(omega), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(product(signal, s).real, signal.energy(omega), rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Output errors in the time domain: int_0^inf |((k_a - k) * u)(t)|^2 dt, exactly.
 
+The second route to what `evaluations.initializations.parseval` integrates over frequency.
+
 The error is a sum of exponentials, so its energy is a finite sum, without sampling in t.
 
 Rank-one family: D = G_t - G vanishes at s = 0, 1, ..., n-1, where phi_n does, and phi_n(s)
@@ -42,6 +44,27 @@ ASIDE = 1e-9j
 NEAREST = 0.05
 
 
+def product(signal: Input, s: ComplexArray) -> ComplexArray:
+    """Return u^(s) u^(-s), Re s < 0; for the box the part of it that decays to the left.
+
+    There u^(s) u^(-s) = (2 - e^s - e^-s) / (-s^2), and both exponentials integrate alike.
+    """
+    if signal.kind == "box":
+        result: ComplexArray = 2.0 * np.expm1(s) / (s * s)
+        return result
+    if signal.kind == "decay":
+        return (1.0 - s * s) ** -signal.value
+    return signal.transform(s) * signal.transform(-s)
+
+
+def state_space(signal: Input) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return (A, x_0, C) with u(t) = C e^{At} x_0, for `exp` and `mode`."""
+    if signal.kind == "exp":
+        return -np.eye(1), np.ones(1), np.ones(1)
+    w = signal.value
+    return np.array([[-1.0, -w], [w, -1.0]]), np.array([1.0, 0.0]), np.array([1.0, 0.0])
+
+
 def time_error(system: Response, signal: Input) -> float | None:
     """Return |(G_a - G) u|_2, or None if float64 cannot hold the sums.
 
@@ -75,7 +98,7 @@ def _damped_energy(system: Damped, signal: Input) -> float:
     n, tau, poles = system.n, system.tau, system.poles
     square = poles * poles
     mirrored = tau**2 * square * reference(system.C, -poles) / ((1.0 - tau**2) * square - n * n)
-    terms = system.residues * mirrored * signal.product(poles)
+    terms = system.residues * mirrored * product(signal, poles)
     energy = float(np.sum(system.weight * terms.real))
     for pole in signal.poles():
         # A pole of u^ has residue 1 or, for a mode, 1/2 at each of two.
@@ -94,7 +117,7 @@ def _damped_energy(system: Damped, signal: Input) -> float:
         s = np.array([n + 0j])
         factor = last * np.sqrt(2.0 * n - 1.0) * n / (2.0 * (2.0 * n - 1.0))
         G, ratio = reference(system.C, s)[0].real, 1.0 + tau * legs.phi(n, s)[0].real
-        energy += float(factor * tau * G / ratio * signal.product(-s)[0].real)
+        energy += float(factor * tau * G / ratio * product(signal, -s)[0].real)
     return energy
 
 
@@ -192,7 +215,7 @@ def _gramian_energy(system: Response, signal: Input, support: int) -> float | No
         return _box_energy(A, B, C)
     if signal.kind == "impulse":
         return _energy(A, B, C)
-    A_u, x_u, C_u = signal.state_space()
+    A_u, x_u, C_u = state_space(signal)
     cascade = np.block([[A, np.outer(B, C_u)], [np.zeros((len(A_u), len(A))), A_u]])
     start = np.concatenate([np.zeros(len(A)), x_u])
     return _energy(cascade, start, np.concatenate([C, np.zeros(len(A_u))]))
