@@ -36,7 +36,6 @@ _BUILT_IN = {
     "mnist": "robustssm.tasks.idx:mnist",
     "fashion-mnist": "robustssm.tasks.idx:fashion_mnist",
     "lra-text": "robustssm.tasks.lra_text:lra_text",
-    "lra-retrieval": "robustssm.tasks.lra_retrieval:lra_retrieval",
     "lra-pathfinder": "robustssm.tasks.image_folders:lra_pathfinder",
     "speech-commands": "robustssm.tasks.speech_commands:speech_commands",
     "audio": "robustssm.tasks.recordings:audio",

@@ -1,4 +1,4 @@
-"""Reviews and pairs of documents: bytes exactly, lengths, and damaged files refused."""
+"""Reviews: bytes exactly, lengths, and damaged files refused."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.tasks import Split, load_task
-from robustssm.tasks.lra_retrieval import read_pairs
 from robustssm.tasks.lra_text import lra_text
 
 TRAIN = [f"review {k} " + "é" * (k % 7) for k in range(20)]
@@ -126,59 +125,3 @@ def test_half_a_table_is_refused(tmp_path_factory: pytest.TempPathFactory, at: i
         return
     with pytest.raises(RejectedInputError):
         lra_text(folder)
-
-
-def test_pairs(tmp_path: Path) -> None:
-    lines = ['1\ta\tb\tfirst "text\tsecond', "0.0\tc\td\té\tlonger than ten bytes"]
-    (tmp_path / "new_aan_pairs.eval.tsv").write_text("\n".join([*lines, ""]))
-    pairs = read_pairs(tmp_path, "validation", max_length=12)
-    assert pairs.inputs.shape == (2, 2, 12) and pairs.lengths is not None
-    texts = [line.split("\t")[3:] for line in lines]
-    for row, own in enumerate(texts):
-        for side, text in enumerate(own):
-            content = text.encode()[:12]
-            length = pairs.lengths[row, side]
-            assert bytes((pairs.inputs[row, side, :length] - 1).tolist()) == content
-            assert (pairs.inputs[row, side, length:] == 0).all()
-    assert pairs.labels.tolist() == [1, 0] and pairs.sample_id.tolist() == [0, 1]
-    assert len(read_pairs(tmp_path, "validation", limit=1).labels) == 1
-
-
-def test_joined_pairs(tmp_path: Path) -> None:
-    """Every sequence spells the first text, the separator, and the second one."""
-    texts = [("first text", "x"), ("", "longer than ten"), ("twelve bytes", "twelve bytes")]
-    for name in ("train", "eval", "test"):
-        lines = [f"{k % 2}\ta\tb\t{one}\t{two}\n" for k, (one, two) in enumerate(texts)]
-        (tmp_path / f"new_aan_pairs.{name}.tsv").write_text("".join(lines))
-    task = load_task(f"lra-retrieval:folder={tmp_path}:form=joined:max_length=12")
-    assert (task.tokens, task.length, task.classes) == (258, 25, 2)
-    ids = [task.splits[name].sample_id.tolist() for name in ("train", "validation", "test")]
-    assert ids == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
-    split = task.splits["test"]
-    assert split.lengths is not None
-    for row, (one, two) in enumerate(texts):
-        # A text without any byte is one step of padding, as everywhere.
-        ahead, after = ([b + 1 for b in text.encode()[:12]] or [0] for text in (one, two))
-        expected = [*ahead, 257, *after]
-        assert split.inputs[row, : len(expected)].tolist() == expected
-        assert split.lengths[row] == len(expected) and not split.inputs[row, len(expected) :].any()
-    assert load_task(task.spec).content_hash == task.content_hash
-    assert len(load_task(f"{task.spec}:limit=2").splits["train"]) == 2
-
-
-def test_the_form_has_to_be_asked_for_and_damaged_pairs_are_refused(tmp_path: Path) -> None:
-    for form in ("", ":form=two-towers"):
-        with pytest.raises(UsageError, match="a sample is two documents"):
-            load_task(f"lra-retrieval:folder={tmp_path}{form}")
-    with pytest.raises(UsageError, match="split 'eval' is unknown"):
-        read_pairs(tmp_path, "eval")
-    path = tmp_path / "new_aan_pairs.test.tsv"
-    for bad, message in (
-        ("2\ta\tb\tc\td\n", "line 1: expected label"),
-        ("1\ta\tb\tc\n", "line 1: expected label"),
-        ("1\ta\tb\tc\td", "has no end"),
-        ("", "has no samples"),
-    ):
-        path.write_text(bad)
-        with pytest.raises(RejectedInputError, match=message):
-            read_pairs(tmp_path)
