@@ -39,22 +39,6 @@ from robustssm.commands.worst_mode import worst_mode
 from robustssm.commands.zoo import verify_zoo
 from robustssm.source_date import source_date
 
-# What commands were called before -> what they are called now.
-MOVED = {
-    "attack": "perturb",
-    "minimal": "search minimal",
-    "radius": "search radius",
-    "worst-mode": "search worst-mode",
-    "diagnose": "search diagnose",
-    "converge": "theory converge",
-    "ptd": "theory ptd",
-    "pseudospectrum": "theory pseudospectrum",
-    "import": "models import",
-    "predict": "models predict",
-    "zoo": "models",
-    "task": "ls tasks",
-}
-
 
 class Commands(SectionedGroup):
     """Turns errors into one line and an exit code, and keeps stdout for results."""
@@ -101,7 +85,6 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
 
 @click.group(
     cls=Commands,
-    moved=MOVED,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "ROBUSTSSM",

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from robustssm._version import __version__
 from robustssm.checkpoints import load_checkpoint
-from robustssm.cli import MOVED, main
+from robustssm.cli import main
 from robustssm.commands.sections import SectionedCommand, SectionedGroup
 
 
@@ -77,14 +77,6 @@ def test_few_commands_in_six_sections() -> None:
     listed = [name for names in main.sections.values() for name in names]
     assert sorted(listed) == sorted(main.commands) and len(listed) <= 20
     assert len(main.sections) == 6
-
-
-@pytest.mark.parametrize("name", MOVED)
-def test_a_command_that_moved_is_found_and_named(name: str) -> None:
-    old, new = (call(*words.split(), "--help") for words in (name, MOVED[name]))
-    assert old.exit_code == 0 and old.stdout == new.stdout
-    assert old.stderr == f"robustssm {name} is now: robustssm {MOVED[name]}\n"
-    assert name not in main.commands
 
 
 def test_options_are_spelt_alike() -> None:

@@ -73,7 +73,7 @@ def converge(
     readout: str = "e0",
     inputs: Texts = DEFAULT,
 ) -> Result:
-    """Measure how fast initialisations approach HiPPO, as `robustssm converge`.
+    """Measure how fast initialisations approach HiPPO, as `robustssm theory converge`.
 
     `frame` has one row per initialisation, quantity and size, `details.fits` the rates.
 

@@ -1,4 +1,4 @@
-"""Help pages in titled sections, and commands that have moved."""
+"""Help pages in titled sections."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,16 +26,10 @@ class SectionedCommand(click.Command):
 
 
 class SectionedGroup(click.Group):
-    """A group whose help shows its commands under titles.
+    """A group whose help shows its commands under titles."""
 
-    moved: the words that a command is called by now, by the word that it was called by.
-    """
-
-    def __init__(
-        self, *arguments: Any, moved: Mapping[str, str] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.moved = moved or {}
         self.sections: dict[str, list[str]] = {}
 
     def add_section(self, title: str, commands: Sequence[click.Command]) -> None:
@@ -51,13 +45,3 @@ class SectionedGroup(click.Group):
             with formatter.section(title):
                 told = {name: self.commands[name].get_short_help_str(limit=200) for name in names}
                 formatter.write_dl([(f"{name:{width}}", text) for name, text in told.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that words begin with; one that has moved is named on stderr."""
-        if args[0] in self.moved:
-            now = self.moved[args[0]]
-            click.echo(f"robustssm {args[0]} is now: robustssm {now}", err=True)
-            args = [*now.split(), *args[1:]]
-        return super().resolve_command(ctx, args)
