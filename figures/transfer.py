@@ -1,9 +1,8 @@
-"""The transfer functions of the initialisations: |G|, |G - G_HiPPO|, and both errors against n.
+"""The transfer functions of the initialisations: |G| and |G - G_HiPPO|.
 
-Three figures from one `TransferResult`: `transfer`, `error` and `convergence`.
+Two figures from one `TransferResult`: `transfer` and `error`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from robustssm.evaluations.initializations.transfer import HIPPO, TransferResult
 from robustssm.figures import style
 from robustssm.figures.looks import looks
 
-FIGURES = ("transfer", "error", "convergence")
+FIGURES = ("transfer", "error")
 # Buckets of log omega; each keeps its lowest and highest point, so that no spike is lost.
 BUCKETS = 2000
 # The lowest omega shown; a sup attained at omega = 0 is marked there.
@@ -23,8 +22,6 @@ LOWEST = 1e-2
 # Decades of error that are shown below the largest one.
 DECADES = 7
 HEIGHT = 3.6
-# State sizes labelled on an axis of half a page; beyond, every second one.
-MAX_LABELS = 8
 
 
 def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
@@ -32,13 +29,10 @@ def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
 
     transfer, error: system, label, omega, magnitude or error, n, readout, grid_points (searched),
     sup_error, sup_omega; thinned to the extremes of 2000 buckets of omega in [1e-2, 10 n^2].
-    convergence: system, label, n, sup_error, sup_omega, weak_error, readout.
     """
     require_one_of("transfer: figure", figure, FIGURES)
-    if figure == "convergence":
-        return result.frames["convergence"]
     column = "magnitude" if figure == "transfer" else "error"
-    frame = result.frames["curves"]
+    frame = result.curves
     frame = frame[(frame["omega"] >= LOWEST) & (frame["omega"] <= 10.0 * result.n**2)]
     if figure == "error":
         frame = frame[frame["system"] != HIPPO]
@@ -60,17 +54,10 @@ def extremes(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     return frame.loc[rows].copy()
 
 
-def draw(frame: pd.DataFrame, axes: Sequence[Axes], figure: str = "transfer") -> None:
-    """Draw the frame of `data`: on one axes, or on two (strong, weak) for `convergence`."""
+def draw(frame: pd.DataFrame, axes: Axes, figure: str = "transfer") -> None:
+    """Draw the frame of `data` against omega; of `error` with its certified sup marked."""
     require_one_of("transfer: figure", figure, FIGURES)
-    if figure == "convergence":
-        _draw_convergence(frame, axes[0], axes[1])
-        return
-    _draw_curves(frame, axes[0], "magnitude" if figure == "transfer" else "error")
-
-
-def _draw_curves(frame: pd.DataFrame, axes: Axes, column: str) -> None:
-    """Draw `magnitude`, or `error` with its certified sup marked, against omega."""
+    column = "magnitude" if figure == "transfer" else "error"
     errors = column == "error"
     for system, label, rows, chosen in _systems(frame):
         line = chosen | {"marker": ""}
@@ -108,20 +95,6 @@ def _draw_curves(frame: pd.DataFrame, axes: Axes, column: str) -> None:
         )
 
 
-def _draw_convergence(frame: pd.DataFrame, strong: Axes, weak: Axes) -> None:
-    for _, label, rows, properties in _systems(frame):
-        strong.loglog(rows["n"], rows["sup_error"], label=label, **properties)
-        weak.loglog(rows["n"], rows["weak_error"], label=label, **properties)
-    for axes in (strong, weak):
-        style.label_sizes(axes, _labelled(sorted(set(frame["n"]))))
-        axes.set_xlabel("state size n")
-    readout = frame["readout"].iloc[0]
-    strong.set_ylabel(r"$\sup_\omega |G_{\mathrm{init}} - G_{\mathrm{HiPPO}}|$")
-    weak.set_ylabel(r"$\|(G_{\mathrm{init}} - G_{\mathrm{HiPPO}})\,u\|_2$, $u = e^{-t}$")
-    strong.set_title(f"Strong: worst frequency, readout {readout}, certified to 1e-9 relative")
-    weak.set_title(f"Weak: one smooth input, readout {readout}, quadrature with resolved poles")
-
-
 def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, style.Look]]:
     return [
         (str(system), str(rows["label"].iloc[0]), rows, chosen)
@@ -131,14 +104,8 @@ def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, style.Lo
     ]
 
 
-def _labelled(sizes: list[int]) -> list[int]:
-    """Return the sizes whose labels fit: n, and the powers of two clear of it and each other."""
-    powers = [n for n in sizes[:-1] if 1.5 * n < sizes[-1]]
-    return [*(powers if len(sizes) <= MAX_LABELS else powers[-2::-2][::-1]), sizes[-1]]
-
-
 def draw_all(result: TransferResult, folder: Path) -> list[Path]:
-    """Write the three figures to `folder` as pdf, png and csv; return the nine paths.
+    """Write the two figures to `folder` as pdf, png and csv; return the paths.
 
     Where nothing differs from HiPPO only `transfer` has something to show, and is written.
     """
@@ -148,10 +115,8 @@ def draw_all(result: TransferResult, folder: Path) -> list[Path]:
         if frame.empty:
             continue
         with style.style():
-            canvas, axes = style.new_figure(
-                height=HEIGHT, columns=2 if figure == "convergence" else 1
-            )
-            draw(frame, axes, figure)
+            canvas, axes = style.new_figure(height=HEIGHT)
+            draw(frame, axes[0], figure)
             style.legend(canvas, axes)
             paths += style.save(canvas, frame, Path(folder) / figure, "robustssm transfer")
     return paths

@@ -38,7 +38,6 @@ from robustssm.typing import FloatArray
 HIPPO = "hippo"
 # Where one system has several names (readouts are free here, so the layers' kinds coincide).
 _SAME = {"s4": HIPPO, "s5": "s4d", "dss": "s4d", "s5ptd": "s4ptd", "s5ptd-rank1": "s4ptd-rank1"}
-SMALLEST = 4
 
 
 @dataclass(frozen=True)
@@ -140,18 +139,9 @@ class TransferResult:
             rows.append(row)
         return pd.DataFrame(rows).astype({"kappa": np.float64, "relative_norm": np.float64})
 
-    @cached_property
-    def frames(self) -> dict[str, pd.DataFrame]:
-        """Return the figures' data: `curves` at size n, `convergence` from 4 to n (computed)."""
-        return {"curves": self._curves(), "convergence": self._convergence()}
-
-    @property
-    def _exact(self) -> list[str]:
-        return [k for k, m in self.systems.items() if is_hippo(m.response)]
-
     def _drawn(self) -> dict[str, str]:
         """Return system -> label: `hippo` with all that equal it, then those that differ."""
-        exact = self._exact
+        exact = [k for k, m in self.systems.items() if is_hippo(m.response)]
         others = [k for k, system in self.names.items() if system in exact and k != HIPPO]
         label = f"{HIPPO} (= {', '.join(others)})" if others else HIPPO
         labels = {HIPPO: label}
@@ -162,7 +152,8 @@ class TransferResult:
                 labels[system] = self.label(system) + ("" if named else f", tau = {tau:g}")
         return labels
 
-    def _curves(self) -> pd.DataFrame:
+    @cached_property
+    def curves(self) -> pd.DataFrame:
         """Return omega, |G_a|, |G_a - G| on each system's own search grid, tidy."""
         parts = []
         for system, label in self._drawn().items():
@@ -172,27 +163,6 @@ class TransferResult:
             part = part.assign(magnitude=np.abs(values), error=np.abs(sup.difference))
             parts.append(part.assign(n=self.n, readout=self.readout, grid_points=len(sup.omega)))
         return pd.concat(parts, ignore_index=True)
-
-    def _convergence(self) -> pd.DataFrame:
-        """Return sup and weak error for powers of two from 4 to n and n; smaller C: its start."""
-        powers = [2**k for k in range(2, self.n.bit_length()) if SMALLEST <= 2**k < self.n]
-        rows = []
-        drawn = self._drawn()
-        for system in dict.fromkeys(k for k in self.names.values() if k not in self._exact):
-            errors = []
-            for n in powers:
-                try:
-                    smaller = response(parse(system), self.C[:n])
-                except (UsageError, StabilityError):
-                    continue
-                errors.append((n, sup_error(smaller), output_error(smaller, "exp")))
-            if system in self.systems:
-                errors.append((self.n, self.systems[system].sup, self.systems[system].weak_error))
-            label = drawn.get(system, self.label(system))
-            for n, sup, weak in errors:
-                rows.append((system, label, n, sup.value, sup.at, weak, self.readout))
-        columns = ["system", "label", "n", "sup_error", "sup_omega", "weak_error", "readout"]
-        return pd.DataFrame(rows, columns=columns)
 
 
 def transfer(

@@ -253,15 +253,6 @@ def test_small_sizes(n: int) -> None:
     result = transfers.transfer(n, "random:1")
     json.dumps(result.to_json(), allow_nan=False)
     assert "s4ptd" in result.unavailable
-    assert list(result.frames["convergence"]["n"].unique()) == ([4, n] if n > 4 else [n])
-
-
-def test_convergence_keeps_what_is_missing_at_n() -> None:
-    result = transfers.transfer(12, "e0", names=("s4ptd", "s4d"))
-    frame = result.frames["convergence"]
-    assert "s4ptd" in result.unavailable and "s4ptd" not in result.systems
-    assert list(frame[frame["system"] == "s4ptd"]["n"]) == [4, 8]
-    assert list(frame[frame["system"] == "s4d"]["n"]) == [4, 8, 12]
 
 
 def test_unstable_names_keep_their_reason() -> None:

@@ -41,7 +41,7 @@ def test_error_frame_reaches_the_spike(result: TransferResult) -> None:
 
 
 def test_thinning_keeps_both_extremes(result: TransferResult) -> None:
-    full = result.frames["curves"]
+    full = result.curves
     full = full[(full["omega"] >= 1e-2) & (full["omega"] <= 10.0 * result.n**2)]
     for column, figure in (("magnitude", "transfer"), ("error", "error")):
         thin = data(result, figure).groupby("system")[column].agg(["min", "max"])
@@ -49,23 +49,16 @@ def test_thinning_keeps_both_extremes(result: TransferResult) -> None:
         pd.testing.assert_frame_equal(thin, whole)
 
 
-def test_convergence_frame(result: TransferResult) -> None:
-    frame = data(result, "convergence")
-    s4d = frame[frame["system"] == "s4d"]
-    assert list(s4d["n"]) == [4, 8, 16]
-    assert s4d["sup_error"].iloc[-1] == result.systems["s4d"].sup.value
-
-
 @pytest.mark.parametrize("figure", FIGURES)
 def test_drawing_shows_the_frame(result: TransferResult, figure: str) -> None:
     frame = data(result, figure)
     before = frame.copy()
     with style.style():
-        _, axes = style.new_figure(columns=2 if figure == "convergence" else 1)
-        draw(frame, axes, figure)
+        _, axes = style.new_figure()
+        draw(frame, axes[0], figure)
     pd.testing.assert_frame_equal(frame, before)
     lines = {line.get_label(): line for line in axes[0].get_lines()}
-    column = {"transfer": "magnitude", "error": "error", "convergence": "sup_error"}[figure]
+    column = {"transfer": "magnitude", "error": "error"}[figure]
     for system, rows in frame.groupby("system"):
         name = rows["label"].iloc[0]
         short = name.partition(" (=")[0]
@@ -111,5 +104,5 @@ def test_nothing_but_hippo_draws_one_figure(tmp_path: Path) -> None:
 
 
 def test_unknown_figure(result: TransferResult) -> None:
-    with pytest.raises(UsageError, match="expected one of transfer, error, convergence"):
+    with pytest.raises(UsageError, match="expected one of transfer, error"):
         data(result, "bode")
