@@ -15,6 +15,7 @@ References: arXiv 2310.01698, Theorem 3; the sharp bound is this project's own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,13 +92,18 @@ def report(made: Diagonalization, readouts: Mapping[str, FloatArray]) -> Report:
     )
 
 
+def paper_bound(n: Any, eps: Any) -> Any:
+    """Return (2 ln n + 4) eps, of numbers or of columns."""
+    return (2.0 * np.log(n) + 4.0) * eps
+
+
 def bounds(n: int, eps: float, change: float, error: float | None) -> tuple[Bound, Bound]:
     """Return the paper's bound and the sharp one for |E|_2 = eps, |B_E - B| = change.
 
     error: the measured sup for the worst unit readout; None if A + E is unstable.
     """
     none = "unstable: no bound applies"
-    paper = (2.0 * np.log(n) + 4.0) * eps
+    paper = paper_bound(n, eps)
     where = "first order, for |V B| = |C V^-1| = 1: measured over |B| = n"
     if change > 0.0:
         first = Bound("paper", None, None, "does not apply: the input is not HiPPO's B")

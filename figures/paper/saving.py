@@ -30,16 +30,14 @@ class Drawn(NamedTuple):
 Drawings = Iterator[Drawn]
 
 
-def mean_with_bars(
-    panel: Axes, rows: pd.DataFrame, x: str, look: Look, y: str = "accuracy", label: str = ""
-) -> None:
-    """Draw the mean over seeds as a line, its interval as bars where there is one; seeds are dots.
+def mean_with_bars(panel: Axes, rows: pd.DataFrame, x: str, look: Look, label: str = "") -> None:
+    """Draw mean accuracies as a line, their intervals as bars where there are any; seeds are dots.
 
     Thin ones: the intervals of few seeds are wide, and as bands would cover one another.
     """
-    bars = [(sign * (rows[end] - rows[y])).fillna(0.0) for sign, end in SIDES]
+    bars = [(sign * (rows[end] - rows["accuracy"])).fillna(0.0) for sign, end in SIDES]
     thin: Look = {"elinewidth": 0.6, "linewidth": 1.1, "markersize": 3.0, **look}
-    (line, *_) = panel.errorbar(rows[x], rows[y], bars, label=label, **thin)
+    (line, *_) = panel.errorbar(rows[x], rows["accuracy"], bars, label=label, **thin)
     seed_dots(panel, rows[x], rows["by_seed"], line.get_color())
 
 

@@ -11,10 +11,12 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.initializations.inputs import parse_input
 from robustssm.evaluations.initializations.readouts import read_readout
 from robustssm.evaluations.initializations.responses import response
+from robustssm.evaluations.initializations.trade_off import report
 from robustssm.evaluations.paper import appendix_f, bound, fig1, running
 from robustssm.evaluations.paper.reproduction import Context, Finding, Reproduction, Step
 from robustssm.hippo import legs
 from robustssm.hippo.initializations import parse
+from robustssm.hippo.ptd_methods import make
 from tests.reference import normal_part
 
 
@@ -173,13 +175,16 @@ def test_constant_of_first_order_is_the_sup_of_the_squared_resolvent(n: int) -> 
 
 
 def test_no_stable_perturbation_exceeds_the_proved_bound() -> None:
-    settings = {"sizes": [6], "eps": [0.01, 0.2], "seeds": [0, 1], "taus": [0.1]}
-    rows = bound.rows(Context(settings, {}, Path(), Path()))
-    proved = rows.dropna(subset=["sharp", "sharp_measured"])
-    assert len(proved) and (proved["sharp_measured"] <= proved["sharp"]).all()
-    # n = 6 ships no optimised matrix: it is named, not guessed.
-    missing = rows[rows["method"] == "optimized"]
-    assert missing["measured"].isna().all() and missing["note"].str.len().gt(0).all()
+    rows = bound.rows(Context({"sizes": [6]}, {}, Path(), Path()))
+    proved = rows.dropna(subset=["sharp", "worst_error"])
+    assert len(proved) and (proved["worst_error"] <= proved["sharp"]).all()
+    # The norm comes back from |E| / |A|, and unit B is measured: two roundings.
+    made = make("corner", 6, size=0.1)
+    row = rows[rows["settings"] == "|E|=0.1"].iloc[0]
+    result = report(made, {}).bounds[0]
+    assert row["eps"] == pytest.approx(0.1, rel=1e-12)
+    assert row["paper"] == pytest.approx(result.value, rel=1e-12)
+    assert row["measured"] == pytest.approx(result.measured, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ["impulse", "exp", "mode:3"])

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("pdf_only")
 SMALL: dict[str, dict[str, object]] = {
     "fig1": {"sizes": [8, 16], "ptd_size": 16, "points": 500, "decades": 4},
     "appendix-f": {"sizes": [4, 8, 16], "inputs": ["exp", "spike"], "output_size": 8, "times": 50},
-    "bound": {"sizes": [8], "eps": [0.1, 1.0], "seeds": [0], "taus": [0.1]},
+    "bound": {"sizes": [8]},
 }
 
 
