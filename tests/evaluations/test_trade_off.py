@@ -73,7 +73,9 @@ def test_worst_readout_by_two_searches() -> None:
         A, B = legs.matrices(16)
         found = sup_errors(made)[0]
 
-        def error(omega: FloatArray, M: FloatArray = A + made.E, B: FloatArray = B) -> FloatArray:
+        def error(
+            omega: FloatArray, M: FloatArray = A + made.E.real, B: FloatArray = B
+        ) -> FloatArray:
             shifted = 1j * omega[:, None, None] * np.eye(16) - M
             x = np.linalg.solve(shifted, B[:, None])[..., 0]
             return np.asarray(np.linalg.norm(x - legs.state(16, 1j * omega).T, axis=1))
