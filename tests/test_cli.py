@@ -216,7 +216,7 @@ def test_transfer_json_on_the_command_line(tmp_path: Path) -> None:
     # e0 reads 1 / (1 + s).
     assert values[0]["re"] == pytest.approx(0.5, abs=1e-15)
     assert values[0]["im"] == pytest.approx(-0.5, abs=1e-15)
-    assert len(list(tmp_path.glob("*.png"))) == 3
+    assert len(list(tmp_path.glob("*.png"))) == 2
 
 
 def test_ptd_table(tmp_path: Path) -> None:
