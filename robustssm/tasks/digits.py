@@ -8,13 +8,12 @@ Source: UCI ML repository, Optical Recognition of Handwritten Digits (Alpaydin a
 """
 
 import hashlib
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 
 from robustssm.tasks.base import Split, Task
 from robustssm.tasks.generated import check
+from robustssm.tasks.reading import packaged
 from robustssm.typing import FloatArray, IntArray
 
 DEFAULT_SIDE = 16
@@ -36,11 +35,10 @@ def _bundled() -> FloatArray:
 
     Its file is read where it lies: importing scikit-learn takes each process half a second.
     """
-    found = importlib.util.find_spec("sklearn")
-    if found is None or found.origin is None:
+    folder = next(packaged("sklearn"), None)
+    if folder is None:
         raise ModuleNotFoundError("digits: scikit-learn, which brings the images, is not installed")
-    path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    return np.loadtxt(path, delimiter=",")
+    return np.loadtxt(folder / "datasets" / "data" / "digits.csv.gz", delimiter=",")
 
 
 def digits(side: int = DEFAULT_SIDE) -> Task:

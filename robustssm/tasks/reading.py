@@ -1,5 +1,6 @@
 """What tasks from files share: bounded reads, refusals in one line, padding, and fixed splits."""
 
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -177,6 +178,14 @@ def shuffled(count: int) -> IntArray:
     generator = torch.Generator().manual_seed(_SEED)
     order: IntArray = torch.randperm(count, generator=generator).numpy()
     return order
+
+
+def packaged(*names: str) -> Iterator[Path]:
+    """Yield the folders of those of these packages that are installed; none is imported."""
+    for name in names:
+        found = importlib.util.find_spec(name)
+        if found is not None and found.origin is not None:
+            yield Path(found.origin).parent
 
 
 def held_out(count: int, share: float = VALIDATION) -> tuple[IntArray, IntArray]:

@@ -32,6 +32,7 @@ _BUILT_IN = {
     "frequency-discrimination": (
         "robustssm.tasks.frequency_discrimination:frequency_discrimination"
     ),
+    "mnist1d": "robustssm.tasks.mnist1d:mnist1d",
     "cifar10": "robustssm.tasks.cifar:cifar10",
     "mnist": "robustssm.tasks.idx:mnist",
     "fashion-mnist": "robustssm.tasks.idx:fashion_mnist",

@@ -4,7 +4,8 @@ The two files, NAME_TRAIN and NAME_TEST, stand side by side. Series of unequal l
 with 0, `lengths` says where they end (in .tsv files they end in NaN). Classes are numbered in
 order, by value if all labels are numbers. The archives have no validation split: `validation`
 takes a share of the training series for it. sample_id counts the training series, then the test
-series, in the order of the files.
+series, in the order of the files. sktime and aeon bring some of them, PLAID and JapaneseVowels
+among them: their files are read where they lie, without a download or an import.
 
 Source: Dau et al., The UCR Time Series Archive (arXiv 1810.07758), section 3; Bagnall et al., The
 UEA Multivariate Time Series Classification Archive (arXiv 1811.00075), section 2, and the format's
@@ -17,14 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
+from robustssm.errors import UsageError, nearest
 from robustssm.file_formats.contents import shown
 from robustssm.plain_text import is_count
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check
-from robustssm.tasks.reading import Source, check_room, held_out, ragged
+from robustssm.tasks.reading import Source, check_room, held_out, packaged, ragged
 from robustssm.typing import FloatArray, IntArray
 
 _WHO = "ucr"
+_NOWHERE = Path()
 # What begins a comment: aeon keeps those of .arff files.
 _COMMENTS = ("#", "%")
 _LARGEST = float(np.finfo(np.float32).max)
@@ -44,19 +47,44 @@ class Series:
     declared: tuple[str, ...] = ()
 
 
-def ucr(path: Path, validation: float = 0.1) -> Task:
+def bundled() -> dict[str, Path]:
+    """Return the training files that sktime or aeon bring, by the names of their tasks."""
+    found: dict[str, Path] = {}
+    for folder in packaged("sktime", "aeon"):
+        for file in sorted(folder.glob("datasets/data/*/*_TRAIN.ts")):
+            found.setdefault(file.stem.removesuffix("_TRAIN"), file)
+    return found
+
+
+def ucr(path: Path = _NOWHERE, name: str = "", validation: float = 0.1) -> Task:
     """Return the task; inputs (N, L, channels), L the longest series of both files.
 
-    path: NAME_TRAIN.ts or .tsv, or NAME_TEST; validation: share of the training series, 0 to 0.5;
-    0 leaves the published split as it is. Raises RejectedInputError.
+    path: NAME_TRAIN.ts or .tsv, or NAME_TEST; name: instead of it, one that sktime or aeon bring;
+    validation: share of the training series, 0 to 0.5; 0 leaves the published split as it is.
+    Raises RejectedInputError; UsageError if the name is not there.
     """
     check(_WHO, "validation", validation, 0.0, 0.5)
+    if (path == _NOWHERE) == (not name):
+        raise UsageError(f"{_WHO}: expected either path=NAME_TRAIN.ts or name=NAME")
+    if name:
+        there = bundled()
+        if not there:
+            raise UsageError(
+                f"{_WHO}: {shown(name)} comes with sktime or aeon, and neither is installed; "
+                "pip install 'robustssm[ucr]', or give path=NAME_TRAIN.ts"
+            )
+        if name not in there:
+            raise UsageError(
+                f"{_WHO}: {shown(name)} comes with neither sktime nor aeon as installed, "
+                f"{nearest(name, there)}, or path=NAME_TRAIN.ts"
+            )
+        path = there[name]
     stem, ending = path.stem, path.suffix.lower()
-    name = stem.removesuffix("_TRAIN").removesuffix("_TEST")
-    if ending not in (".ts", ".tsv") or name == stem:
+    both = stem.removesuffix("_TRAIN").removesuffix("_TEST")
+    if ending not in (".ts", ".tsv") or both == stem:
         raise Source(_WHO, path).rejected("expected a file NAME_TRAIN.ts or NAME_TRAIN.tsv")
     sources = [
-        Source(_WHO, path.with_name(f"{name}_{split}{path.suffix}")) for split in ("TRAIN", "TEST")
+        Source(_WHO, path.with_name(f"{both}_{split}{path.suffix}")) for split in ("TRAIN", "TEST")
     ]
     train, test = map(read_ts if ending == ".ts" else read_tsv, sources)
     if train.values.shape[1] != test.values.shape[1]:
@@ -79,7 +107,8 @@ def ucr(path: Path, validation: float = 0.1) -> Task:
     if not len(kept):
         raise sources[0].rejected("has too few series to hold some out; give validation=0")
     splits = {"train": whole[0].rows(kept), "validation": whole[0].rows(validating)}
-    spec = spec_of(_WHO, {"path": sources[0].path, "validation": validation}, ucr)
+    data: dict[str, object] = {"name": name} if name else {"path": sources[0].path}
+    spec = spec_of(_WHO, {**data, "validation": validation}, ucr)
     return Task(spec, len(names), {**splits, "test": whole[1]}, names=tuple(names))
 
 
