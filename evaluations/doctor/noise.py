@@ -10,6 +10,7 @@ from torch import Tensor
 from robustssm import philox
 from robustssm.attacks import fingerprint, parse_perturbation
 from robustssm.attacks.base import input_site
+from robustssm.attacks.kept import forget
 from robustssm.evaluations.doctor.base import Finding, Setting, judge
 from robustssm.tasks import load_task
 from robustssm.typing import IntArray
@@ -97,6 +98,7 @@ def perturbed(setting: Setting) -> Finding:
     def noisy(text: str, rows: IntArray) -> Tensor:
         perturbation, budget = parse_perturbation(text)
         x, ids = torch.from_numpy(part.inputs[rows]), part.sample_id[rows]
+        forget()  # each is drawn anew
         return perturbation.perturb(x, None, ids, 0, budget=budget, site=site)
 
     wrong, changed = 0, []
