@@ -7,9 +7,9 @@ ours_ms: median of rounds in turn with a peer (on a CPU processor time, one thre
 peer's time over ours, least and most beside it. floor_ms: counted operations at the rate of a
 matrix product, or bytes of inputs and weights at that of a copy, whichever is more; traffic_ms:
 bytes of all operations, one by one; rates are measured here. Networks have random weights; the
-peer is the same by plain torch: kernels written out, a scan step by step, white noise. `*m`: timed
-on m frequencies, in proportion. A part has a process and a budget of seconds; what fails or runs
-out is one row that says so. Rows are printed and written as they come.
+peer is the same by plain torch: kernels written out, a scan step by step, white noise. Solvers are
+timed on fewer frequencies, in proportion. A part has a process and a budget of seconds; what fails
+or runs out is one row that says so. Rows are printed and written as they come.
 """
 
 import copy
@@ -120,8 +120,8 @@ def transfer(device: torch.device, small: bool) -> Iterator[Case]:
         ours, peer = partial(ways["closed form"], grid), partial(ways[name], at)
         row = timed(ours, peer, torch.from_numpy(grid).to(device), times=len(grid) / some)
         truth = legs.transfer(C, 1j * few) / legs.normal_ratio(n, few, float("S4D" in name))
-        row |= {"off": np.abs(values / truth - 1.0).max(), "note": "off: relative, from numpy's"}
-        return [row | {"peer": name if some == len(grid) else f"{name} *{some}"}]
+        said = f"off: relative, from numpy's; peer timed on {some} frequencies"
+        return [row | {"peer": name, "off": np.abs(values / truth - 1.0).max(), "note": said}]
 
     for n in (16,) if small else (64, 256, 1024, 4096) if cpu else (4096,):
         for name in solvers(np.ones(1), device):
