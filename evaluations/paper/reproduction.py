@@ -1,7 +1,7 @@
 """What a reproduction is: steps that store one table each, and findings beside the paper's claims.
 
-A reproduction is a module of this folder with a `REPRODUCTION`. Its figures are in
-`robustssm.figures.paper.<name>` (a dash in the name is an underscore there), with
+A reproduction is a module of this folder, or of the study's, with a `REPRODUCTION`. Its figures
+are in `robustssm.figures.paper.<name>` (a dash in the name is an underscore there), with
 `drawn(tables)`, which yields `Drawn` of `robustssm.figures.paper.saving`.
 """
 
@@ -108,8 +108,9 @@ def interval_agrees(
 class Reproduction:
     """How one figure or table of the paper is made again.
 
-    quick and full hold the same keys; values are what JSON holds. Raises UsageError for step names
-    that repeat, needs that do not come earlier, and uses that are no setting.
+    quick and full hold the same keys; values are what JSON holds. of_paper: whether `all` means it
+    as well. Raises UsageError for step names that repeat, needs that do not come earlier, and uses
+    that are no setting.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Reproduction:
     quick: Settings
     full: Settings
     findings: Callable[[Tables], Findings] = field(repr=False)
+    of_paper: bool = True
 
     def __post_init__(self) -> None:
         """Check that every step can be computed in its turn."""

@@ -14,32 +14,34 @@ from pathlib import Path
 import pandas as pd
 
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.evaluations import paper
 from robustssm.evaluations.paper.reproduction import Context, Finding, Reproduction, Settings, Step
 from robustssm.evaluations.table_files import read_parquet, write_parquet
 
 ALL = "all"
+# Where reproductions are looked for; the study, which trains for a night, is above the paper's.
+PACKAGES = ("robustssm.evaluations.paper", "robustssm.evaluations.study")
 # Folder beside those of the reproductions.
 SHARED = "shared"
 
 
 @cache
 def reproductions() -> dict[str, Reproduction]:
-    """Return every reproduction of this folder by its name, sorted."""
+    """Return every reproduction by its name, sorted."""
     found = {}
-    for entry in pkgutil.iter_modules(paper.__path__):
-        module = importlib.import_module(f"{paper.__name__}.{entry.name}")
-        reproduction = getattr(module, "REPRODUCTION", None)
-        if isinstance(reproduction, Reproduction):
-            found[reproduction.name] = reproduction
+    for package in PACKAGES:
+        for entry in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            module = importlib.import_module(f"{package}.{entry.name}")
+            reproduction = getattr(module, "REPRODUCTION", None)
+            if isinstance(reproduction, Reproduction):
+                found[reproduction.name] = reproduction
     return dict(sorted(found.items()))
 
 
 def chosen(name: str) -> list[Reproduction]:
-    """Return the reproduction of this name, all of them for `all`; else raise UsageError."""
+    """Return the reproduction of this name, all of the paper for `all`; else raise UsageError."""
     known = reproductions()
     if name == ALL:
-        return list(known.values())
+        return [one for one in known.values() if one.of_paper]
     if name not in known:
         raise UsageError(f"reproduce: {name!r} is unknown, expected one of {', '.join(known)}, all")
     return [known[name]]

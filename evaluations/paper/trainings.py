@@ -39,10 +39,16 @@ class Training:
     n: int = 32
     d_model: int = 32
     layers: int = 3
+    batch_size: int = 64
 
     def identity(self) -> str:
-        """Return 12 hex digits of the settings and of the task's content."""
+        """Return 12 hex digits of the settings and of the task's content.
+
+        The batch size came later and is left out where it is what it was, so that names stay.
+        """
         content = asdict(self) | {"data": load_task(self.task).content_hash}
+        if self.batch_size == Training.batch_size:
+            del content["batch_size"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     def folder(self, shared: Path) -> Path:
@@ -90,6 +96,17 @@ def snapshots(
     return {one: one.paths(shared) for one in trainings}
 
 
+def trained(trainings: Sequence[Training], shared: Path, jobs: int = 1) -> dict[Training, Path]:
+    """Return the checkpoint of each training's end, without those of its epochs; else as above."""
+    paths = {one: one.folder(shared) / "end.safetensors" for one in trainings}
+    todo = [one for one, path in paths.items() if not path.exists()]
+    with sealed():
+        joblib.Parallel(n_jobs=min(jobs, len(todo)) or 1)(
+            joblib.delayed(_run)(one, paths[one]) for one in todo
+        )
+    return paths
+
+
 def other_data(reproductions: Sequence[Reproduction], spec: str) -> Settings:
     """Return the settings by which reproductions use other data: the task, and its content hash.
 
@@ -131,18 +148,15 @@ def _train(training: Training, shared: Path) -> None:
     def keep(epoch: int, network: Network, card: Card) -> None:
         save_checkpoint(paths[epoch], network, card)
 
+    _run(training, _done(training, shared), keep=keep)
+
+
+def _run(training: Training, output: Path, **options: Any) -> None:
     task = load_task(training.task)
-    config = TrainingConfig(
-        epochs=training.epochs, lr=training.lr, ssm_lr=training.ssm_lr, seed=training.seed
-    )
+    settings = ("epochs", "lr", "ssm_lr", "seed", "batch_size")
+    config = TrainingConfig(**{name: getattr(training, name) for name in settings})
     architecture = Architecture.for_task(
         training.init, task, n=training.n, d_model=training.d_model, layers=training.layers
     )
-    train(
-        architecture,
-        training.task,
-        config,
-        _done(training, shared),
-        command="robustssm reproduce",
-        keep=keep,
-    )
+    command = "robustssm reproduce"
+    train(architecture, training.task, config, output, command=command, **options)

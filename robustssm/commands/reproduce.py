@@ -40,7 +40,8 @@ def reproduce(
 ) -> None:
     """Reproduce the figures of the PTD paper.
 
-    NAME is a figure of arXiv 2310.01698, or `all`; the numbers are set beside the paper's.
+    NAME is a figure of arXiv 2310.01698, or `all` of them; the numbers are set beside the paper's.
+    `study` is this project's own (docs/protocol.md): many tasks and seeds, a night on two cores.
 
     A step that is finished is not run again: after an interruption the same command goes on, and
     a changed setting makes another step. Figures are drawn from the stored tables alone. What the
@@ -52,6 +53,7 @@ def reproduce(
       robustssm reproduce fig1 --quick
       robustssm reproduce fig3ab --quick --data digits:side=8
       robustssm reproduce all --quick -o runs/paper
+      robustssm reproduce study --quick -o runs/paper
     """
     from robustssm.evaluations.paper import running
     from robustssm.evaluations.paper.reproduction import SOURCES

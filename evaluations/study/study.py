@@ -1,0 +1,49 @@
+"""The study as `robustssm reproduce study` runs it: steps for each task, findings over all."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+
+from robustssm.evaluations.paper.reproduction import Context, Reproduction, Step
+from robustssm.evaluations.study import design, measured, rule
+
+Table = Callable[[Context, str], pd.DataFrame]
+
+
+def of_task(compute: Table, task: str, context: Context) -> pd.DataFrame:
+    """Return the table of a task; an empty one if the settings leave the task out."""
+    return compute(context, task) if task in context.settings["tasks"] else pd.DataFrame()
+
+
+def steps() -> tuple[Step, ...]:
+    """Return recipes, accuracies and weights of each task, all in files of their own."""
+    made = []
+    for task in design.TASKS:
+        name = design.label(task)
+        first = f"{name}-recipes"
+        made.append(Step(first, partial(of_task, measured.recipes, task)))
+        for what, compute in (("accuracies", measured.accuracies), ("weights", measured.weights)):
+            made.append(Step(f"{name}-{what}", partial(of_task, compute, task), needs=(first,)))
+    return tuple(made)
+
+
+REPRODUCTION = Reproduction(
+    name="study",
+    shows="what decides that a model breaks: seven models, seven tasks, ten seeds",
+    steps=steps(),
+    quick={
+        "tasks": {"digits:side=8": (2, 64)},
+        "models": ["s4d", "s4ptd-rank1", "s5"],
+        "seeds": [0, 1, 2],
+        "variants": {"n = 16": {"n": 16}},
+    },
+    full={
+        "tasks": design.TASKS,
+        "models": list(design.MODELS),
+        "seeds": list(range(10)),
+        "variants": design.VARIANTS,
+    },
+    findings=rule.findings,
+    of_paper=False,
+)
