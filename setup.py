@@ -21,6 +21,7 @@ setup(
         "robustssm.hippo": ["ptd_matrices/*.npz"],
         "robustssm.checkpoints": ["zoo/*.safetensors", "zoo/*.json"],
         "robustssm.training": ["recipes/*.toml", "recipes/lra/*.toml"],
+        "robustssm.evaluations.benchmark": ["page.md", "suites/*.toml"],
         "robustssm.evaluations.reports": ["*.html", "*.css", "*.js"],
         "robustssm.figures": ["*.mplstyle"],
     },

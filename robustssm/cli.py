@@ -10,6 +10,7 @@ import click
 
 from robustssm.commands import terminal
 from robustssm.commands.baseline import baseline, check
+from robustssm.commands.benchmark import benchmark, verify
 from robustssm.commands.common import CommandError
 from robustssm.commands.compare import compare
 from robustssm.commands.converge import converge
@@ -124,6 +125,8 @@ main.params += loudness()
 for title, commands in {
     "Measure robustness": (
         sweep,
+        benchmark,
+        verify,
         perturb,
         group(
             "search",

@@ -22,7 +22,7 @@ from robustssm.evaluations.sweep.condition_names import CLEAN
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.plain_text import visible
-from robustssm.storage.opening import read_text
+from robustssm.storage.json_files import read_written
 from robustssm.storage.writing import write_atomically
 
 FORMAT = "robustssm-baseline-1"
@@ -49,7 +49,7 @@ def to_text(baseline: Baseline) -> str:
         "conditions": [{"id": key, **_parts(c)} for key, c in baseline.conditions.items()],
         "models": [_model(member) for member in baseline.members],
     }
-    return _dump(content) + "\n"
+    return dump(content) + "\n"
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
@@ -64,17 +64,8 @@ def read_baseline(path: Path) -> Baseline:
     damaged (counts that are not those of the samples), or from a version whose rows mean other
     things.
     """
-    try:
-        content = json.loads(read_text(path), parse_float=_finite, parse_constant=_finite)
-    except OSError as error:
-        raise UsageError(
-            f"baseline {path}: cannot be read ({error.strerror}); make one by robustssm baseline"
-        ) from None
-    except (ValueError, RecursionError):
-        raise RejectedInputError(
-            f"baseline {path}: is no JSON; expected a file of robustssm baseline"
-        ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_written(path, "baseline", "baseline")
+    if content.get("format") != FORMAT:
         raise RejectedInputError(
             f"baseline {path}: is no {FORMAT}; make it again by robustssm baseline"
         )
@@ -91,14 +82,6 @@ def read_baseline(path: Path) -> Baseline:
         raise RejectedInputError(
             f"baseline {path}: is damaged ({reason}); make it again by robustssm baseline"
         ) from None
-
-
-def _finite(text: str) -> float:
-    """Return a number of JSON; ValueError if it is none that is finite."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not finite")
-    return value
 
 
 def _baseline(content: dict[str, Any]) -> Baseline:
@@ -134,7 +117,7 @@ def _member(content: dict[str, Any], data: Data, conditions: dict[str, Condition
     for known, entry in outcomes.items():
         if known != CLEAN and known not in conditions:
             raise UsageError(f"{name}: condition {known!r} is not listed")
-        rights[known] = _unpack(entry["correct"], data.samples)
+        rights[known] = unpack(entry["correct"], data.samples)
         if int(rights[known].sum()) != entry["right"]:
             raise UsageError(f"{name}, {known}: {entry['right']} right, others in its samples")
     ids = tuple(known for known in conditions if known in outcomes)
@@ -184,22 +167,23 @@ def _model(member: Member) -> dict[str, Any]:
     }
 
 
-def _unpack(text: str, samples: int) -> npt.NDArray[np.bool_]:
+def unpack(text: str, samples: int) -> npt.NDArray[np.bool_]:
+    """Return which samples are right, (samples,), from hexadecimal digits; ValueError if wrong."""
     packed = np.frombuffer(bytes.fromhex(text), np.uint8)
     if len(packed) != -(-samples // 8):
         raise UsageError(f"{8 * len(packed)} bits for {samples} samples")
     return np.unpackbits(packed, count=samples).astype(np.bool_)
 
 
-def _dump(value: Any, depth: int = 0) -> str:
+def dump(value: Any, depth: int = 0) -> str:
     """Return JSON, sorted, with everything that holds no further lists or tables on one line."""
     items = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(value, dict | list) or not any(isinstance(i, dict | list) for i in items):
         return json.dumps(value, sort_keys=True, allow_nan=False)
     pad = " " * (depth + 1)
     if isinstance(value, dict):
-        lines = [f"{json.dumps(key)}: {_dump(value[key], depth + 1)}" for key in sorted(value)]
+        lines = [f"{json.dumps(key)}: {dump(value[key], depth + 1)}" for key in sorted(value)]
     else:
-        lines = [_dump(item, depth + 1) for item in value]
+        lines = [dump(item, depth + 1) for item in value]
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     return f"{opening}\n{pad}" + f",\n{pad}".join(lines) + f"\n{' ' * depth}{closing}"

@@ -1,6 +1,6 @@
 """Planning a sweep: models, data and noises are read and checked before anything is computed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from robustssm.attacks.adversaries import Adversary
@@ -105,18 +105,22 @@ def make_plan(
 
 def plan_conditions(
     refs: Sequence[ModelRef],
-    planned: Sequence[Condition],
+    planned: Sequence[Condition] | Callable[[Sequence[Model], Task], Sequence[Condition]],
     *,
-    task: str,
+    task: str | Task | None,
     seed: int = 0,
     limit: int | None = None,
     device: str = "cpu",
 ) -> Plan:
-    """Plan the clean evaluation and the given conditions for every model; else as `make_plan`."""
+    """Plan the clean evaluation and the given conditions for every model; else as `make_plan`.
+
+    planned: the conditions, or a function that returns them for the models and the data.
+    """
     problems = Problems()
     models, data, limit = _read(refs, task, limit, problems)
     problems.raise_all()
     assert data is not None
+    planned = planned(models, data) if callable(planned) else planned
     of_data = data.spec, data.content_hash
     cells = [
         Cell(model, *of_data, condition, seed, limit, device)

@@ -24,6 +24,7 @@ from robustssm.storage.json_files import (
     list_of,
     or_none,
     read_json,
+    table_all,
     table_of,
 )
 from robustssm.storage.opening import LARGEST_TEXT, read_bytes
@@ -44,10 +45,7 @@ _MANIFEST = {
     "device": TEXT,
     "partial": TRUTH,
     "models": list_of(table_of(dict.fromkeys(("name", "content_hash", "architecture"), TEXT))),
-    "attacks": (
-        lambda value: isinstance(value, dict) and all(map(TEXT[0], value.values())),
-        "a table of texts of one line",
-    ),
+    "attacks": table_all(TEXT),
     "cells": WHOLE,
     "argv": list_of(ANY_TEXT),
     "options": TABLE,

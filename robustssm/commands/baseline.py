@@ -1,6 +1,5 @@
 """`robustssm baseline` and `robustssm check`: regression tests on robustness curves."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,44 +125,15 @@ def check(
     data are rejected; 5 the curve fell; 6 nothing fell, but too few conditions could, or some are
     undecided; 130 interrupted.
     """
-    from contextlib import nullcontext
-    from tempfile import TemporaryDirectory
-
-    from robustssm.commands.sweep_watching import watched
+    from robustssm.commands.sweep_watching import measured_in
     from robustssm.evaluations.baselines.files import read_baseline
     from robustssm.evaluations.baselines.regression import checks, plan_check
-    from robustssm.evaluations.sweep.run import Execution, run_sweep
-    from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.execution import resolve_device
 
     asked, held = common.SharedOptions(**options), read_baseline(path)
     refs, kind = asked.refs(), resolve_device(device).type
     plan = plan_check(held, refs, against, kind, asked.task)
-    place = TemporaryDirectory() if output is None else nullcontext(output)
-    with place as folder:
-        run = RunDirectory(Path(folder))
-        execution = Execution(
-            jobs=asked.jobs or common.cores(),
-            alone_first=asked.jobs is None,
-            device=device,
-            retry_failed=True,
-        )
-        others = [RunDirectory(other) for other in reuse]
-        try:
-            with watched("check", asked.progress, chatty=False) as watcher:
-                errors = run_sweep(
-                    plan, run, execution, reuse=others, argv=sys.argv[1:], watcher=watcher
-                ).errors
-        except KeyboardInterrupt:
-            kept = f"what is finished is kept in {run.path}, the same command goes on"
-            nothing = "nothing is kept, -o DIRECTORY keeps what is finished"
-            terminal.note(f"interrupted; {kept if output else nothing}")
-            sys.exit(130)
-        if errors:
-            first = next(iter(errors.values()))
-            raise common.CommandError(
-                f"check: {len(errors)} cells failed, the first with: {first}", 3
-            )
+    with measured_in(output, "check", plan, asked, device, reuse) as run:
         found = checks(held, plan, run, against, margin, alpha, unjudged)
     _show(found, held, str(path), asked.style)
     _fail(found)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from robustssm.checkpoints.model_names import ModelRef
     from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.sweep.plan import Plan
+    from robustssm.evaluations.sweep.run import Execution
 
 Result = TypeVar("Result")
 
@@ -202,6 +203,13 @@ class SharedOptions:
         from robustssm.evaluations.sweep.planning import make_plan
 
         return make_plan(self.refs(), noise, task=self.task, seed=self.seed, limit=self.limit)
+
+    def execution(self, device: str) -> "Execution":
+        """Return how a sweep is computed that tries again what failed before."""
+        from robustssm.evaluations.sweep.run import Execution
+
+        jobs, by_itself = self.jobs or cores(), self.jobs is None
+        return Execution(jobs=jobs, alone_first=by_itself, device=device, retry_failed=True)
 
     def steps(self, total: int, what: str) -> AbstractContextManager[Advance]:
         """Return `progress` of `total` pieces of work."""

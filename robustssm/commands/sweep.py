@@ -1,23 +1,18 @@
 """`robustssm sweep`: robustness curves of trained checkpoints."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import CommandError, cores, nothing_kept, output, shared
+from robustssm.commands.common import cores, output, shared
 from robustssm.commands.noise_options import noise_options, read_noises
 from robustssm.commands.parameter_types import BatchSize
-from robustssm.commands.progress import duration
 from robustssm.commands.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from robustssm.evaluations.sweep.plan import Plan
-    from robustssm.evaluations.sweep.run import Execution
-    from robustssm.evaluations.sweep.run_directory import RunDirectory
 
 
 @click.command(
@@ -112,11 +107,13 @@ def sweep(
     Exit codes: 0 done; 2 usage, or the directory holds another sweep; 3 some cells failed;
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """
-    from robustssm.api.runs import measure
     from robustssm.commands.show import show_sweep
-    from robustssm.commands.sweep_watching import watched
-    from robustssm.errors import StorageError
-    from robustssm.evaluations.sweep.cluster import ClusterError
+    from robustssm.commands.sweep_watching import (
+        check_errors,
+        measure_watched,
+        note_detectable,
+        say_cost,
+    )
     from robustssm.evaluations.sweep.plan import default_output
     from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution
     from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -134,41 +131,25 @@ def sweep(
     run = RunDirectory(output or default_output(plan))
     if dry_run:
         run.check(plan, overwrite)
-        with nothing_kept():
-            _dry_run(plan, run, execution, style)
+        say_cost(plan, run, execution, style)
+        note_detectable(plan)
         return
     _note_inputs(plan)
     if cluster:
         from robustssm.evaluations.sweep.cluster import reach
 
         reach(cluster)
-    try:
-        with watched("sweep", progress) as watcher, run.lock():
-            swept, tables = measure(
-                plan,
-                run,
-                execution,
-                figures=figures,
-                reuse=[RunDirectory(path) for path in reuse],
-                overwrite=overwrite,
-                argv=sys.argv[1:],
-                options=click.get_current_context().params,
-                watcher=watcher,
-            )
-    except (KeyboardInterrupt, StorageError, ClusterError) as error:
-        if watcher.state is None:
-            raise
-        stopped = not isinstance(error, KeyboardInterrupt)
-        left = len(run.state(plan.unique).to_compute(retry_failed=True))
-        before = len(watcher.state.to_compute(retry_failed=True))
-        terminal.note(
-            f"{'stopped' if stopped else 'interrupted'}, {before - left} of {before} cells saved, "
-            f"{left} left; resume with\n  {shlex.join(['robustssm', *sys.argv[1:]])}",
-            always=True,
-        )
-        if stopped:
-            raise
-        sys.exit(130)
+    swept, tables = measure_watched(
+        "sweep",
+        plan,
+        run,
+        execution,
+        progress,
+        figures=figures,
+        reuse=[RunDirectory(path) for path in reuse],
+        overwrite=overwrite,
+        options=click.get_current_context().params,
+    )
     reused = len(swept.before.done)
     terminal.note(f"{swept.computed} cells computed, {reused} reused; {run.path}")
     show_sweep(tables, run.path, style, partial=plan.limit is not None)
@@ -184,13 +165,8 @@ def sweep(
         measured = clean.get((model.ref.label, model.train_seed))
         if compared := model.card.against_stored(measured):
             terminal.note(f"{model.ref}: {compared}")
-    if swept.errors:
-        first = next(iter(swept.errors.values()))
-        raise CommandError(
-            f"sweep: {len(swept.errors)} cells failed, the first with: {first}; see "
-            f"{run.path / 'errors'}, then run the command again with --retry-failed",
-            3,
-        )
+    cure = f"; see {run.path / 'errors'}, then run the command again with --retry-failed"
+    check_errors("sweep", swept.errors, cure)
 
 
 def sweep_plan(
@@ -231,35 +207,3 @@ def _note_inputs(plan: "Plan") -> None:
     for model in plan.models:
         for note in model.notes:
             terminal.note(f"{model.ref}: {note}")
-
-
-def _dry_run(plan: "Plan", run: "RunDirectory", execution: "Execution", style: str) -> None:
-    from robustssm.commands.sweep_watching import note_detectable
-    from robustssm.evaluations.sweep.estimate import estimate
-
-    state = run.state(plan.unique)
-    todo = state.to_compute(execution.retry_failed)
-    estimated = estimate(plan, [plan.unique[cell] for cell in todo], execution.batch_size)
-    seconds = estimated.core_seconds / execution.jobs
-    record = {
-        "output": str(run.path),
-        "cells": len(state.planned),
-        "done": len(state.done),
-        "failed before": len(state.failed),
-        "to compute": len(todo),
-        "samples a cell": plan.samples,
-        "forward passes": round(estimated.forwards),
-        "backward passes": round(estimated.backwards),
-        "core seconds": float(f"{estimated.core_seconds:.3g}"),
-        "seconds": float(f"{seconds:.3g}"),
-        "disk bytes": round(estimated.disk),
-    }
-    title = f"dry run of {run.path}: nothing is computed"
-    terminal.show(style, terminal.Table(title, [record], upright=True))
-    terminal.note(
-        f"about {duration(seconds)} with {execution.jobs} at a time, "
-        f"{estimated.disk / 2**20:.3g} MiB"
-    )
-    for error in estimated.errors:
-        terminal.note(f"would fail: {error}")
-    note_detectable(plan)

@@ -1,15 +1,25 @@
 """What a terminal shows while a sweep is computed; imported when a command sweeps."""
 
+import shlex
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from robustssm.commands import terminal
-from robustssm.commands.progress import progress
+from robustssm.api.runs import measure
+from robustssm.commands import common, terminal
+from robustssm.commands.progress import duration, progress
+from robustssm.errors import StorageError
 from robustssm.evaluations.results.paired_tests import pairs
+from robustssm.evaluations.results.tables import Tables
 from robustssm.evaluations.statistics.power import smallest_difference
+from robustssm.evaluations.sweep.cluster import ClusterError
+from robustssm.evaluations.sweep.estimate import estimate
 from robustssm.evaluations.sweep.plan import Plan
-from robustssm.evaluations.sweep.run import Execution, Watcher
+from robustssm.evaluations.sweep.run import Execution, Swept, Watcher, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.run_state import RunState
 from robustssm.execution import stopped_by_signals
@@ -61,6 +71,98 @@ def watched(name: str, progress: str, chatty: bool = True) -> Iterator[TerminalW
             for number in (signal.SIGINT, signal.SIGTERM):  # Nobody is helped by a second one now.
                 signal.signal(number, signal.SIG_IGN)
             raise
+
+
+def measure_watched(
+    name: str, plan: Plan, run: RunDirectory, execution: Execution, shown: str, **how: Any
+) -> tuple[Swept, Tables]:
+    """Return what `measure` does, watched; where it is stopped, say what is kept, how to resume.
+
+    shown: how progress is shown.
+    """
+    try:
+        with watched(name, shown) as watcher, run.lock():
+            return measure(plan, run, execution, argv=sys.argv[1:], watcher=watcher, **how)
+    except (KeyboardInterrupt, StorageError, ClusterError) as error:
+        if watcher.state is None:
+            raise
+        stopped = not isinstance(error, KeyboardInterrupt)
+        left = len(run.state(plan.unique).to_compute(retry_failed=True))
+        before = len(watcher.state.to_compute(retry_failed=True))
+        terminal.note(
+            f"{'stopped' if stopped else 'interrupted'}, {before - left} of {before} cells saved, "
+            f"{left} left; resume with\n  {shlex.join(['robustssm', *sys.argv[1:]])}",
+            always=True,
+        )
+        if stopped:
+            raise
+        sys.exit(130)
+
+
+@contextmanager
+def measured_in(
+    output: Path | None,
+    name: str,
+    plan: Plan,
+    asked: common.SharedOptions,
+    device: str,
+    reuse: Sequence[Path] = (),
+) -> Iterator[RunDirectory]:
+    """Yield a directory, a temporary one if none is named, with the cells of a plan computed.
+
+    Raises CommandError, with exit code 3, where cells fail.
+    """
+    with ExitStack() as stack:
+        run = RunDirectory(output or Path(stack.enter_context(TemporaryDirectory())))
+        others = [RunDirectory(other) for other in reuse]
+        try:
+            with watched(name, asked.progress, chatty=False) as watcher:
+                told: dict[str, Any] = {"argv": sys.argv[1:], "watcher": watcher}
+                errors = run_sweep(plan, run, asked.execution(device), reuse=others, **told).errors
+        except KeyboardInterrupt:
+            kept = f"what is finished is kept in {run.path}, the same command goes on"
+            nothing = "nothing is kept"
+            terminal.note(f"interrupted; {kept if output else nothing}")
+            sys.exit(130)
+        check_errors(name, errors)
+        yield run
+
+
+def check_errors(name: str, errors: Mapping[str, str], cure: str = "") -> None:
+    """Raise CommandError, with exit code 3, if cells failed; cure: what to do then."""
+    if errors:
+        first = next(iter(errors.values()))
+        said = f"{name}: {len(errors)} cells failed, the first with: {first}"
+        raise common.CommandError(f"{said}{cure}", 3)
+
+
+def say_cost(plan: Plan, run: RunDirectory, execution: Execution, style: str | None) -> None:
+    """Say how long what a run directory lacks will take; in a `style`, print all that it takes."""
+    state = run.state(plan.unique)
+    todo = state.to_compute(execution.retry_failed)
+    with common.nothing_kept():
+        estimated = estimate(plan, [plan.unique[cell] for cell in todo], execution.batch_size)
+    seconds = estimated.core_seconds / execution.jobs
+    record = {
+        "output": str(run.path),
+        "cells": len(state.planned),
+        "done": len(state.done),
+        "failed before": len(state.failed),
+        "to compute": len(todo),
+        "samples a cell": plan.samples,
+        "forward passes": round(estimated.forwards),
+        "backward passes": round(estimated.backwards),
+        "core seconds": float(f"{estimated.core_seconds:.3g}"),
+        "seconds": float(f"{seconds:.3g}"),
+        "disk bytes": round(estimated.disk),
+    }
+    title = f"dry run of {run.path}: nothing is computed"
+    if style:
+        terminal.show(style, terminal.Table(title, [record], upright=True))
+    size = f"{estimated.disk / 2**20:.3g} MiB"
+    terminal.note(f"about {duration(seconds)} with {execution.jobs} at a time, {size}")
+    for error in estimated.errors:
+        terminal.note(f"would fail: {error}")
 
 
 def note_detectable(plan: Plan) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from robustssm.errors import RejectedInputError, UsageError
 from robustssm.plain_text import one_line, visible
 from robustssm.storage.opening import LARGEST_TEXT, read_bytes
 
@@ -13,15 +14,41 @@ from robustssm.storage.opening import LARGEST_TEXT, read_bytes
 _SHOWN = 60
 
 
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; OSError if unreadable, ValueError, in words, if it is none."""
+def read_json(path: Path, number: Callable[[str], float] | None = None) -> Any:
+    """Return what a JSON file holds; OSError if unreadable, ValueError, in words, if it is none.
+
+    number: reads what is no whole number, NaN and infinities included; float where None.
+    """
     data = read_bytes(path, LARGEST_TEXT)
     try:
-        return json.loads(data)
+        return json.loads(data, parse_float=number, parse_constant=number)
     except RecursionError:
         raise ValueError("its brackets are nested too deeply") from None
     except ValueError:  # no UTF-8, no JSON, or a number of too many digits
         raise ValueError("not readable as JSON") from None
+
+
+def read_written(path: Path, what: str, command: str) -> dict[str, Any]:
+    """Return the table in a JSON file that a command of ours writes, all its numbers finite.
+
+    Raises UsageError if there is no file, RejectedInputError if it is no such table.
+    """
+    try:
+        return checked(read_json(path, _finite), {}, set())
+    except OSError as error:
+        raise UsageError(
+            f"{what} {path}: cannot be read ({error.strerror}); make one by robustssm {command}"
+        ) from None
+    except ValueError as error:
+        raise RejectedInputError(
+            f"{what} {path}: {error}; expected a file of robustssm {command}"
+        ) from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is not finite")
+    return value
 
 
 # What a value has to be, and that in words.
@@ -59,6 +86,12 @@ def list_of(form: Form) -> Form:
         lambda value: isinstance(value, list) and all(map(form[0], value)),
         f"a list, each {form[1]}",
     )
+
+
+def table_all(form: Form = TABLE) -> Form:
+    """Return the form of a table whose values all have one form."""
+    holds = lambda value: isinstance(value, dict) and all(map(form[0], value.values()))  # noqa: E731
+    return holds, f"a table, each {form[1]}"
 
 
 def table_of(forms: Mapping[str, Form]) -> Form:

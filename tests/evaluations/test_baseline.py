@@ -128,7 +128,7 @@ def test_damaged_files_are_rejected(models: str, tmp_path: Path) -> None:
         read_baseline(tmp_path / "none.json")
     right = json.loads(good)["models"][0]["outcomes"][0]["right"]
     for bad, message in {
-        good[:-20]: "is no JSON",
+        good[:-20]: "not readable as JSON",
         "{}": "is no robustssm-baseline-1",
         good.replace('"cell_schema": ', '"cell_schema": 9'): "rows are of schema 9",
         good.replace(f'"right": {right}', f'"right": {right + 1}'): "others in its samples",

@@ -143,7 +143,7 @@ def test_what_cannot_be_checked_is_one_line(trained: dict[str, Path], tmp_path: 
         (("s4x", "--baseline", curve), 2, "'s4x' is unknown"),
         ((trained["good"], "--baseline", curve, "--against", "x"), 2, "'x' is not in it"),
         ((tmp_path / "no.safetensors", "--baseline", curve, "--against", "s4"), 4, "no such file"),
-        ((trained["good"], "--baseline", trained["good"]), 4, "is no JSON"),
+        ((trained["good"], "--baseline", trained["good"]), 4, "not readable as JSON"),
         ((trained["good"], "--baseline", curve, "--margin", 1), 2, "margin"),
         (("s4ptd/1", "--baseline", curve, "--unjudged", 2), 2, "unjudged"),
     ):
