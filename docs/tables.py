@@ -8,7 +8,8 @@ with numbers between `<!-- text: NAME -->` and `<!-- end -->`. docs/data/NAME.cs
 of a table, below a comment with the command that made them; docs/recompute.py writes these files.
 Numbers that were copied from a page instead of computed again are marked `page, not recomputed`,
 all by the end of this comment or each in a column `source`. The rows of claims.csv get p and
-verdict by the rule of docs/claims.md (`judged`). [NAME] of docs/tables.toml has
+verdict by the rule of docs/claims.md (`judged`). `leaderboard` has the scores of the cards in
+docs/data/cards, which `robustssm benchmark` wrote. [NAME] of docs/tables.toml has
 
     head     the head of the table
     row      templates of `str.format`: one line of the table for each row of the CSV
@@ -26,6 +27,7 @@ verdict by the rule of docs/claims.md (`judged`). [NAME] of docs/tables.toml has
     text     of a text, instead of all these: a template of the same kind, broken into lines
 """
 
+import json
 import math
 import re
 import sys
@@ -71,6 +73,20 @@ def judged(claims: pd.DataFrame, withdrawn: int = WITHDRAWN) -> pd.DataFrame:
     return claims.assign(p=p, verdict=np.where(p < LEVEL, kinds, UNDECIDED))
 
 
+def leaderboard(folder: Path) -> pd.DataFrame:
+    """Return one row per score of each card in a folder, the model of the lowest mCE first."""
+    found = []
+    for path in folder.glob("*.json"):
+        card = json.loads(path.read_text())
+        facts = {"model": card["names"]["model"], "data": card["data_sha256"][:12]}
+        facts |= {key: card[key] for key in ("suite", "task", "samples")}
+        for kind, scores in card["scores"].items():
+            found += [{**facts, "score": f"{kind}, {of}", **one} for of, one in scores.items()]
+    frame = pd.DataFrame(found)
+    mean = frame[frame["score"] == "corruption error, all"].set_index("model")["value"]
+    return frame.sort_values("model", key=lambda names: names.map(mean), kind="stable")
+
+
 class Record:
     """A row of a CSV file: its columns are attributes."""
 
@@ -91,7 +107,9 @@ class Data(dict[str, dict[str, Record]]):
         self.folder = folder
 
     def frame(self, name: str) -> pd.DataFrame:
-        """Return a CSV file, its comment left out."""
+        """Return a CSV file, its comment left out, or the scores of the cards."""
+        if name == "leaderboard":
+            return leaderboard(self.folder / "cards")
         frame = pd.read_csv(self.folder / f"{name}.csv", skiprows=1)
         return judged(frame) if name == "claims" else frame
 

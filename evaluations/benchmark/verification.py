@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.errors import RejectedInputError, UsageError
+from robustssm.errors import UsageError
 from robustssm.evaluations.baselines.files import unpack
 from robustssm.evaluations.benchmark.card import Outcomes, card, facts, outcome
 from robustssm.evaluations.benchmark.suite import REFERENCE, Bench, plan_suite, read_suite
@@ -16,11 +15,11 @@ from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.philox import uniform
 from robustssm.plain_text import visible
-from robustssm.storage.json_files import TEXT, WHOLE, checked, or_none, read_written, table_all
+from robustssm.storage.json_files import TEXT, WHOLE, checked, or_none, table_all
 from robustssm.tasks import recorded_task
 
 # What a card has to hold before the rest of it can be compared; and a cell of it.
-_FORMS = {
+FORMS = {
     **dict.fromkeys(("suite", "task", "device"), TEXT),
     **dict.fromkeys(("names", "software"), table_all(TEXT)),
     "limit": or_none(WHOLE),
@@ -29,18 +28,6 @@ _FORMS = {
 _OUTCOME = dict.fromkeys(("correct", "predictions"), TEXT)
 # Characters of a value in a message.
 _SHOWN = 40
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """Return a card that can be compared with its model.
-
-    Raises UsageError if there is no file, RejectedInputError if it is no card.
-    """
-    content = read_written(path, "card", "benchmark")
-    try:
-        return checked(content, _FORMS, {*_FORMS})
-    except ValueError as error:
-        raise RejectedInputError(f"card {path}: {error}; it is damaged") from None
 
 
 def plan_card(

@@ -2,15 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from robustssm.commands import common, terminal
 from robustssm.errors import RejectedInputError
-
-if TYPE_CHECKING:
-    from robustssm.checkpoints.model_names import ModelRef
 
 _reference = click.option(
     "--reference",
@@ -36,7 +33,7 @@ def benchmark(
     device: str,
     **options: Any,
 ) -> None:
-    """Measure a model under a frozen suite, and write its card.
+    """Measure a model under a frozen suite; write its card.
 
     The suite has families of noise at the input and at layers, and a ladder of adversaries, each
     with five severities, and fixes their seed and the number of samples. A family that cannot act
@@ -49,11 +46,11 @@ def benchmark(
       robustssm benchmark s4d
       robustssm benchmark s4d --dry-run
       robustssm benchmark own=net.py:make --data file:samples.npz -o runs/own
-      robustssm verify runs/own/card.json --model net.py:make --data file:samples.npz
 
     Exit codes: 0 done; 2 usage, or the directory holds another sweep; 3 some cells failed;
     4 a checkpoint or the data are rejected; 130 interrupted, what is finished is kept.
     """
+    from robustssm.commands.sweep import note_inputs
     from robustssm.commands.sweep_watching import check_errors, measure_watched, say_cost
     from robustssm.evaluations.baselines.files import dump
     from robustssm.evaluations.benchmark.card import card, facts, outcome, page, table
@@ -64,11 +61,13 @@ def benchmark(
     from robustssm.storage.writing import write_atomically
 
     asked, frozen = common.SharedOptions(**options), read_suite(suite)
-    models = _models("benchmark", asked, reference)
+    over = common.SharedOptions(models=(reference,)).one_ref("reference") if reference else None
+    model = asked.one_ref("benchmark")
     limit, kind = min(asked.limit or frozen.limit, frozen.limit), resolve_device(device).type
-    bench = plan_suite(frozen, *models, asked.task, limit=limit, device=kind)
+    bench = plan_suite(frozen, model, over, asked.task, limit=limit, device=kind)
     run, execution = RunDirectory(output or default_output(bench.plan)), asked.execution(device)
     run.check(bench.plan)
+    note_inputs(bench.plan)
     for family, why in bench.left_out.items():
         terminal.note(f"{family}: left out: {why}")
     say_cost(bench.plan, run, execution, asked.style if dry_run else None)
@@ -89,14 +88,6 @@ def benchmark(
     terminal.note(f"{swept.computed} cells computed; {run.path / 'card.json'}, card.md beside it")
     shown = terminal.Table(f"{bench.names['model']} on {bench.plan.task.spec}", table(content))
     terminal.show(asked.style, shown, content=content)
-
-
-def _models(
-    who: str, asked: common.SharedOptions, reference: str | None
-) -> "tuple[ModelRef, ModelRef | None]":
-    """Return the model and, if one is named, its reference."""
-    over = common.SharedOptions(models=(reference,)).one_ref(who) if reference else None
-    return asked.one_ref(who), over
 
 
 @click.command()
@@ -147,27 +138,23 @@ def verify(
     itself, or is of another model or data; 5 a cell computed again differs; 130 interrupted.
     """
     from robustssm.commands.sweep_watching import measured_in
-    from robustssm.evaluations.benchmark.verification import (
-        altered,
-        contradiction,
-        drawn,
-        plan_card,
-        read_card,
-    )
+    from robustssm.evaluations.benchmark import verification
     from robustssm.execution import versions
+    from robustssm.storage.json_files import read_written
 
     asked = common.SharedOptions(**options)
-    content = read_card(path)
-    bench = plan_card(content, *_models("verify", asked, reference), asked.task)
-    if found := contradiction(content, bench):
+    over = common.SharedOptions(models=(reference,)).one_ref("reference") if reference else None
+    content = read_written(path, "card", "benchmark", verification.FORMS)
+    bench = verification.plan_card(content, asked.one_ref("verify"), over, asked.task)
+    if found := verification.contradiction(content, bench):
         raise RejectedInputError(f"card {path}: {found}")
     for name, here in versions().items():
         if (there := content["software"].get(name)) != here:
             terminal.note(f"card {path}: made with {name} {there}, here it is {here}")
-    places = drawn(bench, content["digest"] if seed is None else str(seed), fraction)
+    places = verification.drawn(bench, content["digest"] if seed is None else str(seed), fraction)
     plan = replace(bench.plan, cells=tuple(cell for _, _, cell in places))
     with measured_in(None, "verify", plan, asked, content["device"]) as run:
-        found = altered(content, run, places, allow)
+        found = verification.altered(content, run, places, allow)
     if found:
         raise common.CommandError(f"card {path}: {found}", 5)
     record = {

@@ -134,7 +134,7 @@ def sweep(
         say_cost(plan, run, execution, style)
         note_detectable(plan)
         return
-    _note_inputs(plan)
+    note_inputs(plan)
     if cluster:
         from robustssm.evaluations.sweep.cluster import reach
 
@@ -198,7 +198,8 @@ def sweep_plan(
     )
 
 
-def _note_inputs(plan: "Plan") -> None:
+def note_inputs(plan: "Plan") -> None:
+    """Say how the models of a plan were read, and where noise is added to tokens."""
     if plan.task.tokens is not None and any(cell.inject == "input" for cell in plan.cells):
         terminal.note(
             f"{plan.task.spec}: inputs are tokens; noise is added to their embeddings, eps in the "

@@ -28,23 +28,6 @@ def read_json(path: Path, number: Callable[[str], float] | None = None) -> Any:
         raise ValueError("not readable as JSON") from None
 
 
-def read_written(path: Path, what: str, command: str) -> dict[str, Any]:
-    """Return the table in a JSON file that a command of ours writes, all its numbers finite.
-
-    Raises UsageError if there is no file, RejectedInputError if it is no such table.
-    """
-    try:
-        return checked(read_json(path, _finite), {}, set())
-    except OSError as error:
-        raise UsageError(
-            f"{what} {path}: cannot be read ({error.strerror}); make one by robustssm {command}"
-        ) from None
-    except ValueError as error:
-        raise RejectedInputError(
-            f"{what} {path}: {error}; expected a file of robustssm {command}"
-        ) from None
-
-
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
         raise ValueError(f"{text} is not finite")
@@ -118,3 +101,23 @@ def checked(content: object, forms: Mapping[str, Form], needed: set[str]) -> dic
             shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
             raise ValueError(f"its {name} is {shown}, expected {words}")
     return content
+
+
+def read_written(
+    path: Path, what: str, command: str, forms: Mapping[str, Form] | None = None
+) -> dict[str, Any]:
+    """Return the table in a JSON file that a command of ours writes, all its numbers finite.
+
+    forms: of values that it has to have. Raises UsageError if there is no file, RejectedInputError
+    if it is no such table.
+    """
+    try:
+        return checked(read_json(path, _finite), forms or {}, {*(forms or {})})
+    except OSError as error:
+        raise UsageError(
+            f"{what} {path}: cannot be read ({error.strerror}); make one by robustssm {command}"
+        ) from None
+    except ValueError as error:
+        raise RejectedInputError(
+            f"{what} {path}: {error}; expected a file of robustssm {command}"
+        ) from None

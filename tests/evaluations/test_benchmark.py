@@ -21,11 +21,12 @@ from robustssm.evaluations.baselines.files import dump
 from robustssm.evaluations.benchmark.card import ALL, CE, ERROR, RELATIVE, scores
 from robustssm.evaluations.benchmark.suite import SEVERITIES, Bench, read_suite
 from robustssm.evaluations.benchmark.verification import (
+    FORMS,
     contradiction,
     drawn,
     plan_card,
-    read_card,
 )
+from robustssm.storage.json_files import read_written
 
 SUITE = read_suite("v1")
 SAMPLES = 24
@@ -57,6 +58,10 @@ def bench(made: dict[str, Any]) -> Bench:
 def content(made: dict[str, Any]) -> dict[str, Any]:
     read: dict[str, Any] = json.loads(made["path"].read_text())
     return read
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    return read_written(path, "card", "benchmark", FORMS)
 
 
 def resealed(content: dict[str, Any]) -> str:
