@@ -54,6 +54,12 @@ LEVEL = 0.05
 SHOWN, ALIKE, UNDECIDED = "shown", "alike", "undecided"
 # Claims that were tested and withdrawn with their study: the others are no surer for it.
 WITHDRAWN = 6
+# What the leaderboard has of a card, in the order of its columns.
+SCORES = [
+    ("error", "clean"),
+    *(("corruption error", of) for of in ("all", "input", "layers", "adversary")),
+    ("relative corruption error", "all"),
+]
 
 
 def judged(claims: pd.DataFrame, withdrawn: int = WITHDRAWN) -> pd.DataFrame:
@@ -80,8 +86,9 @@ def leaderboard(folder: Path) -> pd.DataFrame:
         card = json.loads(path.read_text())
         facts = {"model": card["names"]["model"], "data": card["data_sha256"][:12]}
         facts |= {key: card[key] for key in ("suite", "task", "samples")}
-        for kind, scores in card["scores"].items():
-            found += [{**facts, "score": f"{kind}, {of}", **one} for of, one in scores.items()]
+        for kind, of in SCORES:
+            if one := card["scores"].get(kind, {}).get(of):
+                found.append({**facts, "score": f"{kind}, {of}", **one})
     frame = pd.DataFrame(found)
     mean = frame[frame["score"] == "corruption error, all"].set_index("model")["value"]
     return frame.sort_values("model", key=lambda names: names.map(mean), kind="stable")
