@@ -8,6 +8,8 @@ from torch import Tensor
 # Values perturbed at a time: what a processor's cache holds in float64; and rows.
 BLOCK_VALUES = 1 << 18
 BLOCK_ROWS = 128
+# Fewer channels count as so many: few samples of a long signal would be many copies else.
+BLOCK_CHANNELS = 8
 
 
 def finite(x: Tensor) -> bool:
@@ -21,7 +23,7 @@ def blocks(lengths: Tensor | None, x: Tensor) -> Iterator[tuple[Tensor, int, int
     The last row is repeated to fill a block: arithmetic on constant shapes rounds a sample alike
     whatever its batch is.
     """
-    size = min(BLOCK_ROWS, max(1, BLOCK_VALUES // (x.shape[1] * x.shape[2])))
+    size = min(BLOCK_ROWS, max(1, BLOCK_VALUES // (x.shape[1] * max(x.shape[2], BLOCK_CHANNELS))))
     every = torch.arange(len(x))
     valid = [x.shape[1]] if lengths is None else torch.unique(lengths.cpu()).tolist()
     for length in valid:

@@ -46,12 +46,13 @@ def embedded(network: Classifier, task: Task) -> Site:
 
 @dataclass
 class _Layer:
-    """What is under way at a layer: ids and sums of the next blocks, and what was added so far."""
+    """What is under way at a layer: ids, sums, their sizes if known, and what was added so far."""
 
     site: Site
     values: int
     ids: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     sums: Sum | None = None
+    sizes: tuple[Tensor, ...] = ()
     added: list[tuple[Tensor, ...]] = field(default_factory=list)
 
 
@@ -98,13 +99,16 @@ class LayerNoise:
             at.ids = self._repeated(start, _AHEAD * rows)
             like = u[:1].expand(_AHEAD * rows, -1, -1)
             at.sums = kept(p, like, at.ids, self.seed, at.site, p.sums) if p.free else None
+            if at.sums is not None and not self.budget.norm.relative:
+                at.sizes = self._sizes(like, at.sums, at.ids, at.site)
         part = slice(first, first + rows)
-        ids = at.ids[part]
-        if at.sums is not None:
-            direction: Direction = at.sums.part(part)
-        else:
-            direction = p.written(u, ids, self.seed, at.site)
-        at.added.append(self._add(u, direction, ids, at.site))
+        ids, signal = at.ids[part], norms(u)
+        sums = None if at.sums is None else at.sums.part(part)
+        direction = sums or p.written(u, ids, self.seed, at.site)
+        ahead = tuple(size[part] for size in at.sizes)
+        sizes = ahead or self._sizes(u, direction, ids, at.site)
+        direction.add_to(u, sizes[-1])
+        at.added.append((*sizes, signal))
         return u
 
     @cached_property
@@ -113,16 +117,14 @@ class LayerNoise:
         return {}
 
     @torch.no_grad()
-    def _add(
+    def _sizes(
         self, x: Tensor, direction: Direction, ids: IntArray, site: Site
     ) -> tuple[Tensor, ...]:
-        """Bring directions to the budget and add them to a layer's input x, in place.
+        """Return directions' norms, energies in the named band, largest moduli, and factors.
 
-        Without a range, for samples of one length. Returns norms, energies in the named band and
-        largest moduli of the directions, the factors they are added with, and norms of x before,
-        each (batch,).
+        Factors bring them to the budget at a layer's input x, without a range; all (batch,).
         """
-        p, signal = self.perturbation, norms(x)
+        p = self.perturbation
         size, most = direction.sizes
         if p.fills or self.budget.unit != p.unit:
             own = self.budget.norm.of(size, most, x.shape[1] * x.shape[2])
@@ -133,8 +135,7 @@ class LayerNoise:
             confined = p.confined or type(p).in_band is Attack.in_band
             inside = size.square() if confined else p.in_band(direction.values, site)
             direction.inside = inside.double()
-        direction.add_to(x, factor)
-        return size, direction.inside, most, factor, signal
+        return size, direction.inside, most, factor
 
     def book(self, dtype: torch.dtype) -> None:
         """Check and book what was added in place to signals of a dtype, before rounding to it."""

@@ -28,7 +28,8 @@ class Unit:
 
     name: as users write it. of_family: whether only attacks whose own unit it is can take it.
     nothing: the strength that changes nothing; endless: beyond all strengths. box: whether the
-    size is the largest modulus, so that a bound of it is a box and not a ball.
+    size is the largest modulus, so that a bound of it is a box and not a ball. relative: whether
+    the size that is wanted depends on the signal.
     """
 
     name: ClassVar[str] = "rms"
@@ -36,6 +37,7 @@ class Unit:
     nothing: ClassVar[float] = 0.0
     endless: ClassVar[float] = math.inf
     box: ClassVar[bool] = False
+    relative: ClassVar[bool] = False
 
     def check(self, eps: float) -> None:
         """Raise UsageError if eps is no strength."""
@@ -135,6 +137,7 @@ class _Decibels(Unit):
     name = "snr-db"
     nothing = math.inf
     endless = -math.inf
+    relative = True
 
     def check(self, eps: float) -> None:
         """Raise UsageError if eps is no ratio, or out of the range of float64 squares."""
