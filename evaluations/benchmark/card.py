@@ -8,6 +8,7 @@ and Perturbations (arXiv 1903.12261), section 4.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def facts(bench: Bench) -> dict[str, Any]:
         "format": FORMAT,
         "suite": suite.version,
         "suite_sha256": suite.sha256,
-        "task": plan.task.spec,
+        "task": re.sub("[^:=,]*/", "", plan.task.spec),  # files without their folders
         "data_sha256": plan.task.content_hash,
         "samples": plan.samples,
         "of": len(plan.task.splits["test"]),

@@ -18,7 +18,7 @@ from robustssm.plain_text import visible
 from robustssm.storage.json_files import TEXT, WHOLE, checked, or_none, table_all
 from robustssm.tasks import recorded_task
 
-# What a card has to hold before the rest of it can be compared; and a cell of it.
+# What a card has to hold before the rest of it can be compared, and each cell of it.
 FORMS = {
     **dict.fromkeys(("suite", "task", "device"), TEXT),
     **dict.fromkeys(("names", "software"), table_all(TEXT)),
@@ -50,7 +50,7 @@ def plan_card(
 
 def contradiction(content: Mapping[str, Any], bench: Bench) -> str:
     """Return the first thing on a card that its plan or its own cells contradict, or nothing."""
-    known = facts(bench) | {key: content[key] for key in ("names", "software")}
+    known = facts(bench) | {key: content[key] for key in ("names", "software", "task")}
     if found := difference({key: content[key] for key in known if key in content}, known):
         return found
     outcomes: Outcomes = {}
@@ -61,8 +61,9 @@ def contradiction(content: Mapping[str, Any], bench: Bench) -> str:
                 correct = unpack(said["correct"], bench.plan.samples)
             except (KeyError, ValueError) as error:
                 return f"cells.{role}.{name} is damaged ({visible(str(error))[:200]})"
-            right = {"cell": cell.id, "right": int(correct.sum())}
-            outcomes.setdefault(role, {})[name] = said | right
+            again = {"cell": cell.id, "right": int(correct.sum())}
+            again |= {key: said[key] for key in _OUTCOME}
+            outcomes.setdefault(role, {})[name] = again
     return difference(content, card(bench, known, outcomes))
 
 

@@ -86,7 +86,7 @@ def benchmark(
     write_atomically(run.path / "card.json", f"{dump(content)}\n".encode())
     write_atomically(run.path / "card.md", page(content).encode())
     terminal.note(f"{swept.computed} cells computed; {run.path / 'card.json'}, card.md beside it")
-    shown = terminal.Table(f"{bench.names['model']} on {bench.plan.task.spec}", table(content))
+    shown = terminal.Table(f"{bench.names['model']} on {content['task']}", table(content))
     terminal.show(asked.style, shown, content=content)
 
 

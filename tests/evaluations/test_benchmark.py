@@ -27,6 +27,8 @@ from robustssm.evaluations.benchmark.verification import (
     plan_card,
 )
 from robustssm.storage.json_files import read_written
+from robustssm.tasks import load_task
+from tests.source_tree import ROOT
 
 SUITE = read_suite("v1")
 SAMPLES = 24
@@ -72,7 +74,7 @@ def resealed(content: dict[str, Any]) -> str:
 
 def test_suite_is_frozen() -> None:
     """A changed suite is another file with another version."""
-    assert SUITE.sha256.startswith("84b0a003b2de97e0")
+    assert SUITE.sha256.startswith("8717c4398601c630")
     assert set(SUITE.groups.values()) == {"input", "layers", "adversary"}
 
 
@@ -351,7 +353,7 @@ def test_bad_input_is_one_line(made: dict[str, Any], tmp_path: Path) -> None:
         (("verify", made["path"], "-m", "s4", *of[2:]), 4, "weights.model is 3bb8"),
         (("verify", made["path"], *model), 2, "are over ptd; name that"),
         (("verify", made["path"], "-m", of[3], "--reference", f"x={of[1]}"), 4, "weights.model is"),
-        (("verify", made["path"], *of, "-d", "digits"), 4, "task is digits:side=8 on the card"),
+        (("verify", made["path"], *of, "-d", "digits"), 4, "data_sha256 is 47cc"),
         (("verify", made["path"]), 2, "model: none is named"),
         (("benchmark", *model, "--suite", "v2"), 2, "suite: 'v2' is unknown, expected one of v1"),
         (("benchmark",), 2, "model: none is named"),
@@ -385,17 +387,41 @@ def test_a_module_of_ones_own_without_layers(tmp_path: Path) -> None:
     """Families at layers are left out; errors of the others are absolute."""
     (tmp_path / "net.py").write_text(MODULE)
     own = f"own={tmp_path / 'net.py'}:make"
-    data = ("-d", "digits:side=8")
-    result = call("benchmark", own, *data, "-L", 20, "-o", tmp_path / "run", "--format", "json")
+    split = load_task("digits:side=8").splits["test"].first(20)
+    np.savez(tmp_path / "x.npz", inputs=split.inputs, labels=split.labels)
+    data = ("-d", f"file:{tmp_path / 'x.npz'}")
+    result = call("benchmark", own, *data, "-o", tmp_path / "run", "--format", "json")
     assert result.exit_code == 0, result.output
     assert "slow-resonance: left out: " in result.stderr
     content = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert content["task"] == "file:x.npz" and str(tmp_path) not in json.dumps(content)
     assert set(content["left_out"]) == {n for n, g in SUITE.groups.items() if g == "layers"}
     assert set(content["scores"]) == {ERROR} and "reference" not in content["cells"]
     assert {"input", "adversary"} < set(content["scores"][ERROR]) - {ALL, "layers"}
     page = (tmp_path / "run" / "card.md").read_text()
     assert "none, so errors are absolute" in page and "acts at the inputs of SSM layers" in page
-    result = call("verify", tmp_path / "run" / "card.json", "-m", own, *data)
+    (tmp_path / "x.npz").rename(tmp_path / "y.npz")
+    other = f"file:{tmp_path / 'y.npz'}"
+    result = call("verify", tmp_path / "run" / "card.json", "-m", own, "-d", other)
+    assert result.exit_code == 0, result.output
+
+
+CARDS = sorted((ROOT / "docs" / "data" / "cards").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_cards_of_the_leaderboard_are_of_bundled_models(path: Path) -> None:
+    """Weights, data, conditions and suite are those of today; scores follow from the cells."""
+    said = read_card(path)
+    (model,) = resolve(said["names"]["model"])
+    assert contradiction(said, plan_card(said, model)) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_cards_of_the_leaderboard_are_verified(path: Path) -> None:
+    """Computed again, on a processor that may be another one."""
+    result = call("verify", path, "-m", path.stem, "--fraction", 0.05, "--allow", 5)
     assert result.exit_code == 0, result.output
 
 
