@@ -13,21 +13,6 @@ import pyarrow.parquet as pq
 from robustssm.storage.parquet_files import opened_parquet
 from robustssm.storage.writing import write_atomically
 
-COLUMNS = (
-    "sample_id",
-    "label",
-    "prediction",
-    "margin",
-    "loss",
-    "correct",
-    "delivered_l2",
-    "delivered_linf",
-    "delivered_rms",
-    "delivered_snr_db",
-    "in_band_share",
-    "forwards",
-    "backwards",
-)
 # Key of a file's metadata: the SHA-256 of the file with zeros in the place of its 64 digits.
 _SEAL = "robustssm.sha256"
 _OPEN = b"0" * 64

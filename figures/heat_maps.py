@@ -14,6 +14,7 @@ from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.figures.style import NOTE, Look, fitting, footnote, new_figure, save, style
 from robustssm.plain_text import figure_label
+from robustssm.targets import CLASSES, of_table
 from robustssm.typing import FloatArray, IntArray
 
 # Strips of one figure; further models are in the CSV beside it.
@@ -24,7 +25,7 @@ ALPHA = 0.05
 # How opaque cells are whose models are not distinguishable.
 PALE = 0.22
 # What is drawn: its colours.
-COLOURS = {"accuracy": "viridis", "difference": "PuOr"}
+COLOURS = {"accuracy": "viridis", "mse": "viridis_r", "difference": "PuOr"}
 
 
 def drawable(frame: pd.DataFrame) -> bool:
@@ -45,9 +46,10 @@ def differences(frame: pd.DataFrame, tests: pd.DataFrame, reference: str) -> pd.
     `evaluations.results.paired_tests`) with the same sign; False if nothing was tested.
     """
     keys = [name for name in CONDITION if name in frame]
-    base = frame[frame["model"] == reference].set_index(keys)["accuracy"].rename("base")
+    of = of_table(frame)
+    base = frame[frame["model"] == reference].set_index(keys)[of.score].rename("base")
     found = frame[frame["model"] != reference].join(base, on=keys)
-    found["difference"] = found["accuracy"] - found.pop("base")
+    found["difference"] = found[of.score] - found.pop("base")
     found["reference"] = reference
     if tests.empty or found.empty:
         return found.assign(told_apart=False)
@@ -107,14 +109,18 @@ def round_places(modes: FloatArray) -> IntArray:
 def draw_maps(
     frame: pd.DataFrame, stem: Path, *, chance: float, noise: str, task: str, partial: bool = False
 ) -> list[Path]:
-    """Draw the accuracies of one noise; one colour scale from 0 to 1. Returns the files."""
+    """Draw the scores of one noise; one colour scale, of accuracies 0 to 1. Returns the files."""
+    of = of_table(frame)
+    marks = {0.0: "", chance: of.guess, 1.0: ""}
+    if of is not CLASSES:
+        values = frame[of.score].to_numpy(dtype=np.float64)
+        top = float(values[np.isfinite(values)].max(initial=0.0)) or 1.0
+        marks = {0.0: "", top: f"{top:.3g}"} | ({chance: of.guess} if chance < top else {})
     note = (
-        f"accuracy under {noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, mean over "
-        f"{_seeds(frame)}; chance is {chance:.3g}; white: no result"
+        f"{of.words} under {noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, mean "
+        f"over {_seeds(frame)}; {of.guess} is {chance:.3g}; white: no result"
     )
-    return _page(
-        frame, stem, note, partial, "accuracy", "accuracy", {0.0: "", chance: "chance", 1.0: ""}
-    )
+    return _page(frame, stem, note, partial, of.score, of.words, marks)
 
 
 def _seeds(frame: pd.DataFrame) -> str:
@@ -131,16 +137,17 @@ def draw_differences(
     """
     top = np.abs(frame["difference"].to_numpy(dtype=np.float64))
     top = float(top[np.isfinite(top)].max(initial=0.01))
-    reference = frame["reference"].iloc[0]
+    reference, of = frame["reference"].iloc[0], of_table(frame)
     note = (
-        f"accuracy minus that of {reference} under {noise} noise on {task}, n = "
-        f"{frame['n'].iloc[0]} test samples, {_seeds(frame)}; pale: not distinguishable (McNemar "
-        f"exact, Holm-adjusted over the sweep: p >= {ALPHA:g}, or seeds disagree on the sign); "
-        "white: no result"
+        f"{of.words} minus that of {reference} under {noise} noise on {task}, n = "
+        f"{frame['n'].iloc[0]} test samples, {_seeds(frame)}; pale: not distinguishable "
+        f"({of.test}, Holm-adjusted over the sweep: p >= {ALPHA:g}, or seeds disagree on the "
+        "sign); white: no result"
     )
-    label = f"accuracy minus that of {reference}"
+    label = f"{of.words} minus that of {reference}"
     models = list(dict.fromkeys(frame["model"]))
-    better = (reference, models[0] if len(models) == 1 else "the other")
+    better = [reference, models[0] if len(models) == 1 else "the other"]
+    better = better if of.sign > 0 else better[::-1]
     ends = {end: f"{model} better" for end, model in zip((-top, top), better, strict=True)}
     return _page(frame, stem, note, partial, "difference", label, ends)
 

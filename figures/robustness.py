@@ -27,6 +27,7 @@ from robustssm.figures.style import (
     style,
 )
 from robustssm.plain_text import figure_label
+from robustssm.targets import CLASSES, of_table
 
 AT = {
     "": "",
@@ -65,20 +66,17 @@ def draw_modes(
     Frequencies are lines with ribbons, spikes points with bars; both are intervals, and dots single
     training seeds; of many models ribbons and their dots are left out. spikes: omega by number.
     """
-    unit = frame["mode_unit"].iloc[0]
+    unit, of = frame["mode_unit"].iloc[0], of_table(frame)
     modes = np.sort(frame["mode"].unique())
     for panel, (eps, part) in zip(axes, strengths(frame), strict=True):
         if unit == "spike":
             draw_points(part, panel, "mode", {mode: -k for k, mode in enumerate(modes)}, clean=True)
         else:
             _draw_curves(part, panel, modes, model_looks(frame))
-        if lowest(part) <= chance:
-            panel.axhline(chance, **DOTTED)
-        panel.set(ylim=(lowest(part), 1.02), ylabel="accuracy")
-        panel.yaxis.set_major_locator(MultipleLocator(0.2))
-        if part["accuracy"].isna().all():
+        scale(panel, part, chance)
+        if part[of.score].isna().all():
             panel.set_xlim(modes[0] - 0.5, modes[-1] + 0.5)
-            panel.text(0.5, 0.5, "no accuracy is known", ha="center", transform=panel.transAxes)
+            panel.text(0.5, 0.5, f"no {of.words} is known", ha="center", transform=panel.transAxes)
         panel.set_title(figure_label(f"eps = {eps:g} {part['eps_unit'].iloc[0]}"))
     if unit == "spike":
         _label_spikes(axes[-1], modes, spikes or {})
@@ -99,14 +97,32 @@ def strengths(frame: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
     return found[::-1] if frame["eps_unit"].iloc[0] == "snr-db" else found
 
 
+def scale(panel: Axes, part: pd.DataFrame, chance: float, whole: bool = False) -> None:
+    """Set and label the axis of scores; whole: whether accuracies begin at 0, as errors do."""
+    of = of_table(part)
+    if of is CLASSES:
+        low, high = 0.0 if whole else lowest(part), 1.02
+        if not whole:
+            panel.yaxis.set_major_locator(MultipleLocator(0.2))
+    else:
+        names = [name for name in (of.score, of.worst, of.clean, "ci_high") if name in part]
+        low, high = 0.0, 1.05 * float(np.nanmax(part[names].to_numpy(np.float64), initial=1e-9))
+    if low <= chance <= high:
+        panel.axhline(chance, **DOTTED)
+    panel.set(ylim=(low, high), ylabel=of.words)
+
+
 def lowest(part: pd.DataFrame) -> float:
     """Return where the axis of a panel's accuracies begins: below all that is drawn."""
+    if of_table(part) is not CLASSES:  # panels of errors are all of one height
+        return 1.0 - LEAST_RANGE
     values = part[["accuracy", "ci_low"]].to_numpy(dtype=np.float64)
     low = float(np.nanmin(values)) if np.isfinite(values).any() else 0.0
     return max(0.0, min(1.0 - LEAST_RANGE, np.floor(10.0 * low - 0.2) / 10.0))
 
 
 def _draw_curves(part: pd.DataFrame, panel: Axes, modes: Any, looks: Mapping[str, Any]) -> None:
+    of = of_table(part)
     clean = modes[0] - 0.04 * (modes[-1] - modes[0])
     step = 0.012 * (modes[-1] - modes[0])
     for number, (model, line) in enumerate(looks.items()):
@@ -114,9 +130,9 @@ def _draw_curves(part: pd.DataFrame, panel: Axes, modes: Any, looks: Mapping[str
         group = part[part["model"] == model].set_index("mode").reindex(modes)
         every = -(-len(modes) // MOST_MARKERS)
         fine = {"markersize": 3.5, "markeredgewidth": 0, "markevery": (number % every, every)}
-        values = group["accuracy"].to_numpy()
+        values = group[of.score].to_numpy()
         panel.plot(modes, values, label=figure_label(model), **(line | fine))
-        known = group["clean_accuracy"].dropna()
+        known = group[of.clean].dropna()
         at_left = known.iloc[0] if len(known) else np.nan
         panel.plot(clean - step * number, at_left, **line | {"markersize": 3.5})
         if len(looks) <= MOST_RIBBONS:
@@ -154,14 +170,14 @@ def draw_points(
     column: str,
     at: Mapping[float, float],
     *,
-    y: str = "accuracy",
+    y: str | None = None,
     clean: bool = False,
 ) -> None:
-    """Draw y with its interval at each value of a column, models side by side; strengths joined.
+    """Draw y, the score by default, with its interval at each value; strengths are joined.
 
-    at: the place of each value; clean: whether the clean accuracy stands at the left end.
+    at: the place of each value; clean: whether the clean score stands at the left end.
     """
-    looks, order = model_looks(frame), sorted(at.values())
+    looks, order, of = model_looks(frame), sorted(at.values()), of_table(frame)
     gap = float(np.diff(order).min()) if len(order) > 1 else 1.0
     joined = column == "eps"
     apart = min(0.06 if joined else 0.16, 0.7 / len(looks))
@@ -170,12 +186,12 @@ def draw_points(
         shift = gap * apart * (number - (len(looks) - 1) / 2)
         group = frame[frame["model"] == model].set_index(column).reindex(list(at))
         where = np.array(list(at.values())) + shift
-        values = group[y].to_numpy(dtype=np.float64)
+        values = group[y or of.score].to_numpy(dtype=np.float64)
         bars = np.abs(group[["ci_low", "ci_high"]].to_numpy(dtype=np.float64).T - values)
         thin: Look = {"capsize": 1.5, "elinewidth": 0.9, "label": figure_label(model)}
         axes.errorbar(where, values, bars, **thin, **line)
         seed_dots(axes, where, group["by_seed"].fillna(""), line["color"])
-        if clean and len(known := group["clean_accuracy"].dropna()):
+        if clean and len(known := group[of.clean].dropna()):
             axes.plot(order[0] - gap + shift, known.iloc[0], **line)
     if clean:
         axes.axvline(order[0] - 0.5 * gap, color="0.8", linewidth=0.6)
@@ -197,8 +213,7 @@ def draw_strengths(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
     at = places(frame["eps"], unit)
     draw_points(frame, axes, "eps", at, clean=True)
     label_strengths(axes, at, unit, clean=True)
-    axes.axhline(chance, **DOTTED)
-    axes.set(ylim=(0, 1.02), ylabel="accuracy")
+    scale(axes, frame, chance, whole=True)
 
 
 def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
@@ -209,6 +224,7 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
     )
     kind = {
         "samples (Wilson)": "95% Wilson intervals",
+        "samples (Student)": "95% Student intervals over samples",
         "seeds (Student)": "mean and 95% Student interval over seeds",
         "seeds of training and noise (Student)": "mean and 95% Student interval over seeds of "
         "training and noise",
@@ -221,7 +237,7 @@ def caption(frame: pd.DataFrame, noise: str, task: str, partial: bool) -> str:
     limited = "; PARTIAL: --limit was set" if partial else ""
     return (
         f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, {replicates}; "
-        f"{intervals}; left: clean; dotted: chance{limited}"
+        f"{intervals}; left: clean; dotted: {of_table(frame).guess}{limited}"
     )
 
 

@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 
 from robustssm.figures.looks import model_looks
 from robustssm.figures.robustness import (
-    DOTTED,
     draw_points,
     label_strengths,
     places,
+    scale,
 )
 from robustssm.figures.style import footnote, legend, new_figure, save, style
+from robustssm.targets import of_table
 
 
 def data(overview: pd.DataFrame) -> pd.DataFrame:
@@ -26,23 +27,24 @@ def draw(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
 
     Dots are the cross-fitted values of single training seeds.
     """
-    unit = frame["eps_unit"].iloc[0]
+    unit, of = frame["eps_unit"].iloc[0], of_table(frame)
     at = places(frame["eps"], unit)
-    draw_points(frame, axes, "eps", at, y="acc_worst_crossfit")
+    draw_points(frame, axes, "eps", at, y=of.crossfit)
     for model, line in model_looks(frame).items():
         group = frame[frame["model"] == model].set_index("eps").reindex(list(at))
         thin = line | {"linewidth": 0.6, "marker": ""}
-        naive = group["acc_worst_over_modes"].to_numpy(dtype=np.float64)
+        naive = group[of.worst].to_numpy(dtype=np.float64)
         axes.plot(list(at.values()), naive, **thin)
-    axes.axhline(chance, **DOTTED)
+    scale(axes, frame, chance, whole=True)
     label_strengths(axes, at, unit, clean=False)
-    axes.set(ylim=(0, 1.02), ylabel="accuracy at the worst mode")
+    axes.set_ylabel(f"{of.words} at the worst mode")
 
 
 def draw_worst(
     frame: pd.DataFrame, stem: Path, *, chance: float, noise: str, task: str, partial: bool = False
 ) -> list[Path]:
     """Draw the worst-case curves of one noise; return the files."""
+    of = of_table(frame)
     seeds = "/".join(str(k) for k in sorted(set(frame["seeds"])))
     several = bool((frame["seeds"] > 1).any())
     replicates = f"{seeds} training seed{'s (dots), each at its own worst mode' if several else ''}"
@@ -50,7 +52,7 @@ def draw_worst(
         f"{noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, worst of "
         f"{frame['modes'].max()} modes, {replicates}; bars: 95% {'Student ' * several}interval of "
         "the cross-fitted value (one half of the samples chooses the mode, the other is read); "
-        "naive is biased downwards; dotted: chance"
+        f"naive is biased {'downwards' if of.sign > 0 else 'upwards'}; dotted: {of.guess}"
     ) + ("; PARTIAL: --limit was set" if partial else "")
     with style():
         figure, (axes,) = new_figure(height=3.2)

@@ -5,7 +5,8 @@ from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.adversaries.guided import Guided
 from robustssm.attacks.adversaries.random_search import RandomSearch
 from robustssm.attacks.adversaries.universal import Universal, apply
-from robustssm.attacks.adversaries.victim import Victim, margin
+from robustssm.attacks.adversaries.victim import Victim
+from robustssm.targets import margin
 
 __all__ = [
     "Adversary",

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from robustssm.attacks.adversaries.ball import BandBall, norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
-from robustssm.attacks.adversaries.victim import LOSSES, cleaned
+from robustssm.attacks.adversaries.victim import cleaned
 from robustssm.attacks.base import family
 from robustssm.errors import require_count, require_one_of
+from robustssm.targets import LOSSES
 
 # Constants of the paper: momentum, the share of steps that must succeed, checkpoint distances.
 _ALPHA, _RHO = 0.75, 0.75
@@ -37,7 +38,8 @@ class BandPGD(Adversary):
     steps, restarts : int
         Gradients per start, and number of starts.
     loss : str
-        What is made small: `ce` (minus cross entropy), `margin` or `dlr`.
+        What is made small: `ce` (minus cross entropy), `margin` or `dlr`; of values `ce` and
+        `margin` are minus the squared error.
     start : str
         Where the first start begins: `gradient` (the best point for the network linearised at x;
         in linf only a good one) or `random` in the band. Further ones are random.

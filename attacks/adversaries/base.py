@@ -27,7 +27,7 @@ class Target:
     x : Tensor
         Samples, (batch, length, channels), real numbers.
     labels : Tensor
-        Right answers, (batch,).
+        Right answers, (batch,), or values (batch, outputs) or (batch, length, outputs).
     sample_id : array of int
         Names of the samples that draws depend on, (batch,).
     seed : int
@@ -96,7 +96,7 @@ class Found:
 
     @property
     def success(self) -> Tensor:
-        """Whether each sample is misclassified, (batch,)."""
+        """Whether each sample is broken: misclassified, or its error too large, (batch,)."""
         return self.margin <= 0.0
 
 

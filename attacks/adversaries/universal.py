@@ -15,9 +15,9 @@ from torch import Tensor
 
 from robustssm.attacks.adversaries.ball import Ball, BandBall
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
-from robustssm.attacks.adversaries.victim import LOSSES
 from robustssm.attacks.base import family
 from robustssm.errors import ShapeError, require, require_count, require_one_of
+from robustssm.targets import LOSSES
 
 # Samples whose gradients are held at a time.
 _CHUNK = 256

@@ -1,6 +1,4 @@
-"""A network under attack, whose passes are counted, and the losses that adversaries make small."""
-
-from collections.abc import Callable
+"""A network under attack, whose passes are counted."""
 
 import torch
 from torch import Tensor
@@ -11,54 +9,7 @@ from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import padded, programmed
 from robustssm.networks.network import Network
 from robustssm.networks.slopes import Slopes
-
-
-def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the label's logit minus the largest other one, (batch,); negative if misclassified.
-
-    In float64.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (batch, classes).
-    labels : Tensor
-        Right answers, (batch,).
-    """
-    logits = logits.double()
-    own = logits.gather(1, labels[:, None])[:, 0]
-    return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-
-
-def difference_of_logits_ratio(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the margin over the distance of the largest logit from the third, (batch,), float64.
-
-    At most 1, unchanged by scaling and shifting the logits; needs three classes. Reference: Croce
-    and Hein (arXiv 2003.01690), equation (6), with the sign of what an adversary makes small.
-    """
-    if logits.shape[1] < 3:
-        raise UsageError(f"loss: dlr needs 3 classes, got {logits.shape[1]}; use margin or ce")
-    top = logits.double().topk(3, dim=1).values
-    return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
-
-
-def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the logarithm of p / (1 - p), p the label's probability, (batch,), float64.
-
-    It rises and falls with minus the cross entropy log p, so that normalised steps on one are
-    steps on the other; but its gradient does not vanish when the network is certain.
-    """
-    logits = logits.double()
-    own = logits.gather(1, labels[:, None])[:, 0]
-    return own - logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
-
-
-# What an adversary makes small.
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "margin": margin,
-    "ce": log_odds,
-    "dlr": difference_of_logits_ratio,
-}
+from robustssm.targets import CLASSES, Kind
 
 
 class Victim:
@@ -75,11 +26,13 @@ class Victim:
         The network, (batch, length, channels) to logits.
     batch_size : int
         Samples per pass.
+    kind : Kind
+        Of its targets, which says what a margin and a loss is.
     """
 
-    def __init__(self, network: Classifier, batch_size: int = 64) -> None:
+    def __init__(self, network: Classifier, batch_size: int = 64, kind: Kind = CLASSES) -> None:
         require(batch_size >= 1, "victim: batch_size", batch_size, "at least 1")
-        self.network, self.batch_size = network, batch_size
+        self.network, self.batch_size, self.kind = network, batch_size, kind
         self.forwards = 0
         self.backwards = 0
         self._training = {name: part.training for name, part in network.named_modules()}
@@ -116,7 +69,7 @@ class Victim:
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits (batch, classes) of x (batch, length, channels), float64."""
+        """Return the answers (batch, ...) to x (batch, length, channels), float64."""
         self.check_mode()
         self.forwards += len(x)
         if programmed(self.network):
@@ -132,7 +85,7 @@ class Victim:
 
     def margins(self, x: Tensor, labels: Tensor) -> Tensor:
         """Return the margin of each sample of x, (batch,)."""
-        return margin(self.logits(x), labels)
+        return self.kind.margins(self.logits(x), labels)
 
     def slopes(self, x: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return margins (batch,), losses (batch,) by name and their gradients in x, float64."""
@@ -143,9 +96,9 @@ class Victim:
 
         def by_logits(logits: Tensor, part: slice) -> Tensor:
             own = labels[part]
-            margins[part] = margin(logits, own)
+            margins[part] = self.kind.margins(logits, own)
             with torch.enable_grad():
-                value = LOSSES[loss](logits.requires_grad_(), own)
+                value = self.kind.loss(loss)(logits.requires_grad_(), own)
                 losses[part] = value.detach()
                 return torch.autograd.grad(value.sum(), logits)[0]
 

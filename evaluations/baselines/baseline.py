@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from robustssm.errors import UsageError
@@ -17,6 +16,8 @@ from robustssm.evaluations.results.cell_reader import Outcomes
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.targets import CLASSES
+from robustssm.typing import BoolArray
 
 # Conditions that are named before the rest is only counted.
 _NAMED = 3
@@ -53,8 +54,8 @@ class Member:
     train_seed: int
     checkpoint: str
     ids: tuple[str, ...]
-    clean: npt.NDArray[np.bool_]
-    correct: npt.NDArray[np.bool_]
+    clean: BoolArray
+    correct: BoolArray
 
     @property
     def name(self) -> str:
@@ -109,6 +110,11 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
     runs are of another version, or runs do not belong together.
     """
     compared = gather(runs, names)
+    if compared.kind is not CLASSES:
+        raise UsageError(
+            f"baseline: {compared.task} has {compared.kind.name}, expected a task of classes; "
+            "compare the runs"
+        )
     manifest = runs[0].manifest()
     if manifest["schema"] != SCHEMA:
         raise UsageError(
@@ -141,7 +147,7 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
         correct = outcomes.correct[[known[one] for one in ids]].astype(np.bool_)
         checkpoint = str(own["checkpoint"].iloc[0])
         key = (outcomes.model, outcomes.train_seed)
-        members.append(Member(*key, checkpoint, ids, outcomes.clean, correct))
+        members.append(Member(*key, checkpoint, ids, outcomes.clean.astype(np.bool_), correct))
     data = Data(
         task=str(manifest["task"]),
         task_hash=str(manifest["task_hash"]),

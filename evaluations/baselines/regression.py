@@ -72,7 +72,7 @@ def checks(
         rows = [place[ids[one]] for one in members[0].ids]
         measured = Member(
             model.ref.label, model.train_seed, model.content_hash, members[0].ids,
-            outcomes.clean, outcomes.correct[rows].astype(np.bool_),
+            outcomes.clean.astype(np.bool_), outcomes.correct[rows].astype(np.bool_),
         )  # fmt: skip
         found.append(judge(baseline, measured, members, margin, alpha, unjudged))
     return found

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from robustssm.attacks.adversaries.victim import margin
 from robustssm.errors import UsageError
 from robustssm.evaluations.certificates.certified_radius import certified_radii
 from robustssm.evaluations.sweep.plan import Model
@@ -18,6 +17,7 @@ from robustssm.execution import one_thread
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import logits
 from robustssm.networks.network import own_network
+from robustssm.targets import margin
 from robustssm.tasks import Split, Task
 from robustssm.typing import FloatArray
 

@@ -11,6 +11,7 @@ from robustssm.evaluations.results import cell_reader
 from robustssm.evaluations.results.cell_reader import Outcomes
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.targets import Kind
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Comparable:
     def n(self) -> int:
         """Number of samples."""
         return len(self.members[0].sample_id)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of target."""
+        return self.members[0].kind
 
 
 def gather(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Comparable:
@@ -174,7 +180,7 @@ def _merge(parts: Sequence[Outcomes]) -> Outcomes:
     )
     return Outcomes(
         first.model, first.train_seed, conditions[kept].reset_index(drop=True), first.sample_id,
-        correct, draws, first.clean,
+        correct, draws, first.clean, first.kind,
     )  # fmt: skip
 
 

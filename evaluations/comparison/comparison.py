@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
@@ -21,6 +22,7 @@ from robustssm.evaluations.statistics.bootstrap import RESAMPLES, paired_bootstr
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
 from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.paired import paired_mean_interval
+from robustssm.targets import CLASSES
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,16 @@ def compare(
     reference = models[0] if reference is None else reference
     if reference not in models:
         raise UsageError(f"reference: {reference!r} is not compared, expected {', '.join(models)}")
-    grids = strength_grids(compared)
+    grids, of = strength_grids(compared), compared.kind
+    limits = (0.0, 1.0) if of is CLASSES else (-np.inf, 0.0)
     tables: list[pd.DataFrame] = []
     modes: list[pd.DataFrame] = []
     for grid in grids:
         known = reference in {model for model, _ in grid.members}
         pairs = tuple(seed_pairs(grid.members, reference)) if known else ()
-        quantities = CurveQuantities(grid, compared.chance, reference if known else "", pairs)
+        quantities = CurveQuantities(
+            grid, of.sign * compared.chance, reference if known else "", pairs
+        )
         found, by_mode = _of_grid(quantities, resamples)
         tables.append(found)
         modes += by_mode
@@ -71,9 +76,9 @@ def compare(
     return Comparison(
         compared,
         reference,
-        with_means_over_seeds(whole[~of_pairs].reset_index(drop=True)),
-        with_means_over_seeds(whole[of_pairs].reset_index(drop=True)),
-        pd.concat(modes, ignore_index=True) if modes else pd.DataFrame(),
+        rows.shown(with_means_over_seeds(whole[~of_pairs].reset_index(drop=True), limits), of),
+        rows.shown(with_means_over_seeds(whole[of_pairs].reset_index(drop=True), limits), of),
+        rows.shown(pd.concat(modes, ignore_index=True) if modes else pd.DataFrame(), of),
         pd.concat([components(grid, reference) for grid in grids], ignore_index=True),
         tuple(grids),
         resamples,
@@ -113,7 +118,8 @@ def _of_grid(
         linear, per_sample = quantities.contributions(pair)
         for name, value in zip(linear, sign_flip(per_sample), strict=True):
             found[pair, name].test(value, "sign flips of samples")
-        for name, low, high in zip(linear, *paired_mean_interval(per_sample), strict=True):
+        exact = linear if grid.kind is CLASSES else []  # differences in [-1, 1]
+        for name, low, high in zip(exact, *paired_mean_interval(per_sample), strict=False):
             found[pair, name].bound(low, high, "adjusted Wald")
         rows.paired_shares(grid, pair, found)
         modes.append(rows.mode_differences(grid, pair))
@@ -128,19 +134,23 @@ def _worst(grid: StrengthGrid, pairs: Sequence[tuple[int, int]]) -> rows.Rows:
     first = halves(grid.sample_id)
     found: rows.Rows = {}
     for e, eps in enumerate(grid.eps.tolist()):
-        worst = [worst_condition(correct[:, e], first) for correct in grid.correct]
+        exact = grid.kind is CLASSES
+        worst = [worst_condition(correct[:, e], first, exact) for correct in grid.correct]
         for k, one in enumerate(worst):
-            at = f"at {grid.modes[one.naive_at]:g}; same samples chose it, biased down"
+            side = "down" if exact else "up"
+            at = f"at {grid.modes[one.naive_at]:g}; same samples chose it, biased {side}"
             found[(k, None), (WORST, eps)] = rows.Row(one.naive, detail=at)
             chosen = dict.fromkeys(f"{grid.modes[place]:g}" for place in one.at)
             found[(k, None), (CROSSFIT, eps)] = rows.Row(
                 *(one.accuracy, one.low, one.high),
-                interval="samples (exact, all modes)",
+                interval=f"samples ({'exact' if exact else 'Student'}, all modes)",
                 detail=f"at {' and '.join(chosen)}",
             )
         for pair in pairs:
             a, b = (grid.correct[k][:, e] for k in pair)
-            value, low, high = worst_difference(a, b, worst[pair[0]], worst[pair[1]], first)
-            of = "samples (Agresti-Min of halves)"
+            value, low, high = worst_difference(
+                *(a, b, worst[pair[0]], worst[pair[1]], first, exact)
+            )
+            of = f"samples ({'Agresti-Min' if exact else 'Student'} of halves)"
             found[pair, (CROSSFIT, eps)] = rows.Row(value, low, high, of)
     return found

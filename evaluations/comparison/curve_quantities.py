@@ -31,7 +31,8 @@ class CurveQuantities:
     """The quantities of the models of a grid, and their differences to the reference.
 
     reference: name of the model that errors are divided by, one of the grid's, or "" for no
-    corruption errors; pairs: places of (model, reference) among the members. eps50 is a natural
+    corruption errors; pairs: places of (model, reference) among the members; chance: outcome of the
+    best constant answer. eps50 is a natural
     logarithm here, its difference that of a ratio.
     """
 
@@ -120,8 +121,9 @@ class CurveQuantities:
 
         noisy: accuracies (..., members, modes, eps); clean (..., members), as what is yielded.
         """
-        error = 1.0 - noisy
-        for errors in (error, error - (1.0 - clean)[..., None, None]):
+        best = self.grid.kind.best
+        error = best - noisy
+        for errors in (error, error - (best - clean)[..., None, None]):
             base = np.einsum("ab,...bme->...ame", self.reference_weights, errors)
             yield corruption_error(errors, base)
 

@@ -8,6 +8,7 @@ from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.max_statistic import RESAMPLES as FLIPS
 from robustssm.evaluations.statistics.max_statistic import SEED
 from robustssm.evaluations.statistics.seed_comparison import smallest_p
+from robustssm.targets import CLASSES
 
 
 def caveats(comparison: Comparison) -> list[str]:
@@ -43,7 +44,10 @@ def caveats(comparison: Comparison) -> list[str]:
 def notes(comparison: Comparison) -> list[str]:
     """Return the lines that belong beside the tables of a comparison."""
     compared, reference, grids = comparison.compared, comparison.reference, comparison.grids
-    lines = caveats(comparison)
+    lines, of = caveats(comparison), compared.kind
+    exact = of is CLASSES
+    side = "below" if exact else "above"
+    bounds, whose = ("exact bounds", "Clopper-Pearson") if exact else ("bounds", of.interval)
     lines += [
         f"{k} training seeds: mean and Student's interval over seeds, normal values assumed; none "
         "where the seeds agree"
@@ -84,8 +88,8 @@ def notes(comparison: Comparison) -> list[str]:
         )
         lines.append(
             "worst mode, cross-fitted: chosen on half of the samples, read on the other, both "
-            "ways, so its mean is never below the true worst; interval of one seed: of the true "
-            "worst, exact bounds of all modes together (Clopper-Pearson, Bonferroni); of a "
+            f"ways, so its mean is never {side} the true worst; interval of one seed: of the true "
+            f"worst, {bounds} of all modes together ({whose}, Bonferroni); of a "
             "difference: of the modes chosen (Bonferroni of both halves)"
         )
     curves = [grid for grid in grids if grid.log_eps() is not None]
@@ -93,8 +97,8 @@ def notes(comparison: Comparison) -> list[str]:
         ends = [(grid.eps[grid.on_curve], grid.eps_unit) for grid in curves]
         ranges = dict.fromkeys(f"{eps[0]:g} to {eps[-1]:g} {unit}" for eps, unit in ends)
         lines.append(
-            f"AUC: mean accuracy over log eps, trapezoids, {' and '.join(ranges)}, of the mean "
-            "over modes; eps50: where that curve first falls halfway from clean to chance "
+            f"AUC: mean {of.words} over log eps, trapezoids, {' and '.join(ranges)}, of the mean "
+            f"over modes; eps50: where that curve first falls halfway from clean to {of.guess} "
             f"({compared.chance:.3g}), linear in log eps"
         )
     lines += [line for grid in grids for line in _off_curve(grid)]

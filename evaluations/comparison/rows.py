@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from robustssm.evaluations.statistics.bootstrap import Bootstrapped
 from robustssm.evaluations.statistics.intervals import in_words, wilson
 from robustssm.evaluations.statistics.max_statistic import max_t, sign_flip
 from robustssm.evaluations.statistics.paired import discordant, mcnemar, paired_interval
+from robustssm.targets import CLASSES, Kind
 from robustssm.typing import FloatArray, Right
 
 COLUMNS = (
@@ -148,15 +150,20 @@ def _strength(grid: StrengthGrid, logs: Row) -> Row:
 
 def single_shares(grid: StrengthGrid, place: int, rows: Rows) -> None:
     """Give the shares of a model Wilson's interval: clean, and those at the only mode."""
+    if grid.kind is not CLASSES:  # the bootstrap's stand
+        return
     for name, right in _shares(grid).items():
         low, high = wilson(right[place].sum(), grid.n)
         rows[(place, None), name].bound(float(low), float(high), "Wilson")
 
 
 def paired_shares(grid: StrengthGrid, pair: tuple[int, int], rows: Rows) -> None:
-    """Give differences of two shares their own interval and McNemar's p."""
+    """Give differences of two shares their own interval and McNemar's p; of values sign flips."""
     for name, right in _shares(grid).items():
         a, b = (right[k] for k in pair)
+        if grid.kind is not CLASSES:
+            rows[pair, name].test(float(sign_flip((a - b)[None])[0]), grid.kind.test)
+            continue
         counts = discordant(a, b)
         rows[pair, name].bound(*paired_interval(*counts, grid.n), "Agresti-Min")
         if a.dtype == np.bool_:  # of shares the test by sign flips stands
@@ -195,7 +202,12 @@ def mode_differences(grid: StrengthGrid, pair: tuple[int, int]) -> pd.DataFrame:
     a is the model, b the reference.
     """
     a, b = (grid.correct[k].reshape(-1, grid.n) for k in pair)
-    a_only, b_only = discordant(a, b)
+    of = grid.kind
+    if of is CLASSES:
+        wins: tuple[Any, Any] = discordant(a, b)
+        difference = (wins[0] - wins[1]) / grid.n
+    else:
+        wins, difference = ((a > b).sum(1), (a < b).sum(1)), (a - b).mean(1)
     (model, train_seed), (reference, other) = (grid.members[k] for k in pair)
     return pd.DataFrame(
         {
@@ -211,12 +223,11 @@ def mode_differences(grid: StrengthGrid, pair: tuple[int, int]) -> pd.DataFrame:
             "eps": np.tile(grid.eps, len(grid.modes)),
             "eps_unit": grid.eps_unit,
             "n": grid.n,
-            "accuracy": a.mean(1),
-            "reference_accuracy": b.mean(1),
-            "a_only": a_only,
-            "b_only": b_only,
-            "difference": (a_only - b_only) / grid.n,
-            "p": mcnemar(a_only, b_only) if a.dtype == np.bool_ else sign_flip(a - b),
+            of.score: a.mean(1),
+            f"reference_{of.score}": b.mean(1),
+            **dict(zip(of.wins, wins, strict=True)),
+            "difference": difference,
+            "p": mcnemar(*wins) if a.dtype == np.bool_ else sign_flip(a - b),
             "p_max_t": max_t(a, b),
         }
     )
@@ -235,6 +246,25 @@ def any_mode(pair: tuple[int, int], differences: pd.DataFrame) -> Rows:
     any_p = differences["p_max_t"].min()
     rows[pair, (DIFFER, None)].test(any_p, "max-T, any condition, either sign")
     return rows
+
+
+def shown(frame: pd.DataFrame, of: Kind) -> pd.DataFrame:
+    """Return a table of outcomes as scores, under their own names: minus errors as errors."""
+    if of is CLASSES or frame.empty:
+        return frame
+    columns = [name for name in (of.score, f"reference_{of.score}", "difference") if name in frame]
+    frame = frame.assign(**{name: of.sign * frame[name] for name in columns})
+    if "quantity" not in frame:
+        return frame
+    levels = frame["quantity"].str.startswith(("acc_", "auc_"))
+    low, high = frame["ci_low"].copy(), frame["ci_high"].copy()
+    frame.loc[levels, "value"] *= of.sign
+    frame.loc[levels, "ci_low"], frame.loc[levels, "ci_high"] = -high[levels], -low[levels]
+    texts = frame.loc[levels, "by_noise_seed"]
+    frame.loc[levels, "by_noise_seed"] = [
+        in_words(of.sign * np.array(text.split(), dtype=np.float64)) for text in texts
+    ]
+    return frame.assign(quantity=[of.named(one) for one in frame["quantity"]])
 
 
 def from_log(value: float, grid: StrengthGrid) -> float:

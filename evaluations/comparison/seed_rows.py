@@ -21,22 +21,25 @@ _GEOMETRIC = (EPS50, EPS50_RATIO)
 _NONE = {"ci_low": np.nan, "ci_high": np.nan, "interval": ""}
 
 
-def with_means_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+def with_means_over_seeds(
+    rows: pd.DataFrame, limits: tuple[float, float] = (0.0, 1.0)
+) -> pd.DataFrame:
     """Return the rows, and one of train_seed `all` for what has several training seeds.
 
     It is the mean over seeds with Student's interval; differences have the exact sign-flip p of
     the seed-wise differences. With several seeds of the noise the interval is over both kinds of
     seeds. Never pooled over samples. A strength outside those tried, or a
-    ratio that is undefined, in any seed leaves no mean. Seeds that agree leave no interval.
+    ratio that is undefined, in any seed leaves no mean. Seeds that agree leave no interval. limits:
+    of what a mean outcome can be.
     """
     tables = [rows]
     for _, group in rows.groupby(_OF, sort=False, dropna=False):
         if len(group) > 1:
-            tables.append(pd.DataFrame([_mean(group)], columns=rows.columns))
+            tables.append(pd.DataFrame([_mean(group, limits)], columns=rows.columns))
     return pd.concat(tables, ignore_index=True).astype(rows.dtypes) if len(tables) > 1 else rows
 
 
-def _mean(group: pd.DataFrame) -> dict[str, object]:
+def _mean(group: pd.DataFrame, limits: tuple[float, float]) -> dict[str, object]:
     quantity = str(group["quantity"].iloc[0])
     shared = _shared(group["detail"]) if quantity in (MCE, RELATIVE_MCE) else []
     row = dict(group.iloc[0]) | _NONE | {"by_noise_seed": ""}
@@ -57,7 +60,8 @@ def _mean(group: pd.DataFrame) -> dict[str, object]:
     if quantity.startswith("conditions_"):
         return of(values.mean(), "mean over seeds")
     if quantity == WORST:
-        return of(values.mean(), "same samples chose it, biased down")
+        side = "down" if limits[0] == 0.0 else "up"
+        return of(values.mean(), f"same samples chose it, biased {side}")
     decibels = row["eps_unit"] == "snr-db" and quantity == EPS50
     geometric = quantity in _GEOMETRIC and not decibels
     used = np.log(values) if geometric else values
@@ -73,7 +77,7 @@ def _mean(group: pd.DataFrame) -> dict[str, object]:
     else:
         low, high = student(used)
     if share:
-        low, high = np.clip((low, high), 0.0, 1.0)
+        low, high = np.clip((low, high), *limits)
     if np.isnan(low):
         return of(values[0], "the same in every seed")
     mean = used.mean()

@@ -11,6 +11,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import Comparable
 from robustssm.evaluations.statistics.strength_curves import log_strength
 from robustssm.evaluations.sweep.condition_names import CONDITION
+from robustssm.targets import CLASSES, Kind
 from robustssm.typing import FloatArray, IntArray, Right
 
 # What names a noise: the columns of CONDITION that its modes and strengths share.
@@ -24,7 +25,8 @@ class StrengthGrid:
     members: (model, training seed); modes: (modes,); eps: (strengths,), the weakest first;
     correct: (members, modes, strengths, samples), which are right, or in which share of the noise's
     draws; draws: (members, modes, strengths, noise seeds), the accuracy of each draw; clean:
-    (members, samples). left_out: conditions that one of the members has and the grid has not.
+    (members, samples), all as of `Outcomes`. left_out: conditions that one of the members has and
+    the grid has not.
     """
 
     noise: str
@@ -38,8 +40,9 @@ class StrengthGrid:
     sample_id: IntArray = field(repr=False)
     correct: Right = field(repr=False)
     draws: FloatArray = field(repr=False)
-    clean: npt.NDArray[np.bool_] = field(repr=False)
+    clean: Right = field(repr=False)
     left_out: int = 0
+    kind: Kind = CLASSES
 
     @property
     def n(self) -> int:
@@ -132,4 +135,5 @@ def _grid(compared: Comparable, noise: tuple[str, ...], table: pd.DataFrame) -> 
         draws=draws,
         clean=np.stack([member.clean for member in members]),
         left_out=len(conditions) - len(wanted),
+        kind=members[0].kind,
     )

@@ -75,10 +75,11 @@ class Threshold:
         of_pairs = self.name in DIFFERENCE_NAMES
         table = comparison.differences if of_pairs else comparison.models
         wanted = {**MODEL_NAMES, **DIFFERENCE_NAMES}[self.name]
-        rows = table["quantity"] == wanted
+        of = comparison.compared.kind
+        rows = table["quantity"] == of.named(wanted)
         if wanted in (curve_quantities.WORST, curve_quantities.CROSSFIT):
             # Where there is one mode it is the worst.
-            rows |= (table["quantity"] == curve_quantities.MEAN) & (table["modes"] == 1)
+            rows |= (table["quantity"] == of.named(curve_quantities.MEAN)) & (table["modes"] == 1)
         table = table[rows]
         if table.empty:
             raise UsageError(

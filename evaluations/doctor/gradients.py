@@ -2,11 +2,11 @@
 
 import torch
 
-from robustssm.attacks.adversaries.victim import margin
 from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
 from robustssm.evaluations.doctor.layers import noise
 from robustssm.hippo.initializations import EVERY
 from robustssm.networks.network import Architecture, build_network
+from robustssm.targets import margin
 
 _LENGTH = 24
 _STEP = 1e-4

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from robustssm import philox
-from robustssm.attacks.adversaries.victim import margin
 from robustssm.checkpoints.native import weights_hash
 from robustssm.evaluations.doctor import base
 from robustssm.evaluations.sweep.cell_rows import cell_columns
@@ -20,6 +19,7 @@ from robustssm.execution import repeatable
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import accuracy as clean_accuracy
 from robustssm.networks.inference import logits
+from robustssm.targets import margin
 
 # Batches of a sample alone, of such as leave a rest, and as sweeps have them.
 _BATCHES = (1, 7, 64)

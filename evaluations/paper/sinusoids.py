@@ -1,83 +1,31 @@
-"""Sinusoids A cos(s t): their samples, and networks that learn s and A from them.
+"""Networks that learn s and A from the samples of sinusoids A cos(s t), the task `sinusoids`.
 
-The regression of Fig. 2 of arXiv 2310.01698. No script of it was released: the ranges of s are the
-paper's, everything else is chosen here. One block of this project's network: SSM layer, GELU, GLU,
-a gain and an offset a channel, mean over time, linear decoder. Nothing is normalised: LayerNorm
-divides the amplitude out at every time, and the amplitudes of a batch are noise in the statistics
-of BatchNorm, which therefore stay at mean 0 and variance 1. The phase is 0, so that s = 0 has an
-amplitude too.
+The regression of Fig. 2 of arXiv 2310.01698, of which no script was released. One block of this
+project's network: SSM layer, GELU, GLU, a gain and an offset a channel, mean over time, linear
+decoder. Nothing is normalised: LayerNorm divides the amplitude out at every time, and the
+amplitudes of a batch are noise in the statistics of BatchNorm, which therefore stay at mean 0 and
+variance 1.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from robustssm.errors import StabilityError, UsageError
+from robustssm.errors import StabilityError
 from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.execution import one_thread
 from robustssm.networks.network import Architecture, Network, build_network
+from robustssm.tasks.sinusoids import Signals
+from robustssm.tasks.sinusoids import sinusoids as make_task
 from robustssm.training.loop import TrainingConfig, parameter_groups
 from robustssm.typing import FloatArray
 
 # Samples that go through a network at once.
 BLOCK = 128
-
-
-@dataclass(frozen=True)
-class Signals:
-    """Sampling and ranges: step h (time units), length L, s in [0, s_max], A in [low, high].
-
-    Frequencies in rad per unit time; h s_max must stay below pi.
-    """
-
-    step: float
-    length: int
-    s_max: float
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.step * self.s_max < math.pi:
-            raise UsageError(
-                f"sinusoids: step {self.step} and s_max {self.s_max} give "
-                f"{self.step * self.s_max:.3g} rad per sample, expected above 0 and below pi; "
-                "take a smaller step"
-            )
-        if not 0.0 < self.low < self.high:
-            raise UsageError(
-                f"sinusoids: amplitudes from {self.low} to {self.high}, expected 0 < low < high"
-            )
-
-    def samples(self, s: FloatArray, A: FloatArray) -> FloatArray:
-        """Return A cos(s t) at t = 0, h, ..., (L - 1) h, shape (m, L), of s and A (m,)."""
-        t = self.step * np.arange(self.length)
-        return np.asarray(A[:, None] * np.cos(s[:, None] * t))
-
-    def draw(self, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
-        """Return s (count,), uniform on [0, s_max], and A (count,), uniform on [low, high]."""
-        uniform = np.random.Generator(np.random.Philox(seed)).random((2, count))
-        return self.s_max * uniform[0], self.low + (self.high - self.low) * uniform[1]
-
-    def scaled(self, s: FloatArray, A: FloatArray) -> FloatArray:
-        """Return the targets (m, 2): s and A mapped to [-1, 1] over the training ranges."""
-        return np.stack(
-            [
-                2.0 * s / self.s_max - 1.0,
-                (2.0 * A - self.low - self.high) / (self.high - self.low),
-            ],
-            axis=1,
-        )
-
-    def unscaled(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return s and A (m,) of targets or predictions (m, 2): the inverse of `scaled`."""
-        middle, half = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
-        return 0.5 * self.s_max * (y[:, 0] + 1.0), middle + half * y[:, 1]
 
 
 def signals(settings: Mapping[str, Any]) -> Signals:
@@ -112,7 +60,17 @@ def fit(init: str, seed: int, settings: Mapping[str, Any]) -> tuple[Network, flo
     `seed`, whatever the model, so that models are paired by seed. Raises StabilityError if the
     loss is not finite.
     """
-    given = signals(settings)
+    low, high = settings["amplitudes"]
+    task = make_task(
+        length=settings["length"],
+        step=settings["step"],
+        s_max=settings["s_max"],
+        s_test=settings["s_max"],
+        low=low,
+        high=high,
+        train=settings["samples"],
+        seed=seed,
+    )
     network = build_network(architecture(init, settings), seed)
     for layer in network.ssm_layers():
         layer.log_dt.requires_grad_(False)
@@ -124,12 +82,11 @@ def fit(init: str, seed: int, settings: Mapping[str, Any]) -> tuple[Network, flo
         weight_decay=settings["weight_decay"],
         seed=seed,
     )
-    s, A = given.draw(settings["samples"], seed)
-    inputs = torch.from_numpy(given.samples(s, A)).float()[..., None]
-    targets = torch.from_numpy(given.scaled(s, A)).float()
+    inputs = torch.from_numpy(task.splits["train"].inputs)
+    targets = torch.from_numpy(task.splits["train"].labels).float()
     optimizer = torch.optim.AdamW(parameter_groups(network, config))
     generator = torch.Generator().manual_seed(seed)
-    steps_total, step, loss = config.epochs * -(-len(s) // config.batch_size), 0, math.nan
+    steps_total, step, loss = config.epochs * -(-len(inputs) // config.batch_size), 0, math.nan
     with one_thread():
         network.train()
         for module in network.modules():
@@ -137,7 +94,7 @@ def fit(init: str, seed: int, settings: Mapping[str, Any]) -> tuple[Network, flo
                 module.eval()  # its statistics stay at 0 and 1
         for _ in range(config.epochs):
             total = 0.0
-            for index in torch.randperm(len(s), generator=generator).split(config.batch_size):
+            for index in torch.randperm(len(inputs), generator=generator).split(config.batch_size):
                 for group in optimizer.param_groups:
                     group["lr"] = (
                         group["peak"] * 0.5 * (1.0 + math.cos(math.pi * step / steps_total))
@@ -148,7 +105,7 @@ def fit(init: str, seed: int, settings: Mapping[str, Any]) -> tuple[Network, flo
                 optimizer.step()
                 total += float(error.detach()) * len(index)
                 step += 1
-            loss = total / len(s)
+            loss = total / len(inputs)
     if not math.isfinite(loss):
         raise StabilityError(f"sinusoids: the loss of {init} is {loss}; use a smaller lr")
     return network.eval(), loss

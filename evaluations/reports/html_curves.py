@@ -10,6 +10,7 @@ import pandas as pd
 
 from robustssm.evaluations.reports.report_rows import interval, noise_name, share
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
+from robustssm.targets import CLASSES, of_table
 
 # Looks of models as matplotlib has them, by name: `robustssm.figures.looks.model_looks`.
 Looks = Callable[[pd.DataFrame], Mapping[str, Mapping[str, Any]]]
@@ -93,6 +94,7 @@ def _figure(
     notes: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
     layout: dict[str, Any] = {}
+    of = of_table(panels[0][1])
     for number, (name, rows) in enumerate(panels):
         end = str(number + 1) if number else ""
         within = {"xref": f"x{end} domain", "yref": f"y{end} domain"}
@@ -103,8 +105,9 @@ def _figure(
             ends = {"x0": 0, "x1": 1, "y0": chance, "y1": chance, "yref": f"y{end}"}
             shapes.append(within | ends | {"type": "line", "line": line})
         layout[f"xaxis{end}"] = {**axis, "title": {"text": title}, "zeroline": False}
-        layout[f"yaxis{end}"] = {"zeroline": False, "range": [0, 1.03]}
-        layout[f"yaxis{end}"] |= {"title": {"text": "accuracy"}}
+        layout[f"yaxis{end}"] = {"zeroline": False}
+        layout[f"yaxis{end}"] |= {"range": [0, 1.03]} if of is CLASSES else {"rangemode": "tozero"}
+        layout[f"yaxis{end}"] |= {"title": {"text": of.words}}
         for model in dict.fromkeys(map(str, rows["model"])):
             first = not any(trace["legendgroup"] == model for trace in data)
             place = {"xaxis": f"x{end}", "yaxis": f"y{end}", "showlegend": False}
@@ -125,22 +128,25 @@ def _traces(
 ) -> list[dict[str, Any]]:
     """Return ribbon, clean accuracy, line and dots of a model in a panel."""
     colour, dash, symbol = look
+    of = of_table(rows)
     rows = rows.sort_values(x, kind="stable")
     name = escape(str(rows["model"].iloc[0]), quote=False)
     words = [
-        f"95% interval {interval(row.ci_low, row.ci_high)}<br>n = {row.n}, seeds: {row.seeds}"
-        f"{row.interval and f', interval over {row.interval}'}"
+        f"95% interval {interval(row.ci_low, row.ci_high, of.digits)}<br>n = {row.n}, "
+        f"seeds: {row.seeds}{row.interval and f', interval over {row.interval}'}"
         for row in rows.itertuples()
     ]
-    line: dict[str, Any] = {"x": _values(rows[x]), "y": _values(rows["accuracy"]), "text": words}
-    hover = f"<b>{name}</b><br>{x} %{{x}}<br>accuracy %{{y:.3f}}<br>%{{text}}<extra></extra>"
+    line: dict[str, Any] = {"x": _values(rows[x]), "y": _values(rows[of.score]), "text": words}
+    hover = (
+        f"<b>{name}</b><br>{x} %{{x}}<br>{of.words} %{{y:{of.digits}}}<br>%{{text}}<extra></extra>"
+    )
     line |= {"mode": "lines+markers", "hovertemplate": hover}
     line |= {"line": {"color": colour, "dash": dash, "width": WIDTH}}
     line |= {"marker": {"color": colour, "symbol": symbol, "size": 5}}
     traces = [line]
     known = rows[rows["ci_low"].notna() & rows["ci_high"].notna()]
     if kind in ("category", "log"):
-        above = rows["ci_high"] - rows["accuracy"], rows["accuracy"] - rows["ci_low"]
+        above = rows["ci_high"] - rows[of.score], rows[of.score] - rows["ci_low"]
         bars = dict(zip(("array", "arrayminus"), map(_values, above), strict=True))
         line["error_y"] = {"type": "data", "symmetric": False, "thickness": 1, **bars}
         line["mode"] = "markers" if kind == "category" else line["mode"]
@@ -150,26 +156,28 @@ def _traces(
         ribbon: dict[str, Any] = {"x": _values(pd.concat([known[x], back[x]])), "y": _values(ends)}
         ribbon |= {"mode": "lines", "fill": "toself", "fillcolor": colour + "2e"}
         traces.insert(0, ribbon | {"line": {"width": 0}, "hoverinfo": "skip"})
-    clean = rows["clean_accuracy"].dropna()
+    clean = rows[of.clean].dropna()
     if len(clean):
         level: dict[str, Any] = {
             "x": [line["x"][0], line["x"][-1]],
             "y": _values(clean.iloc[[0, 0]]),
         }
         level |= {"mode": "lines", "line": {"color": colour, "dash": dash, "width": 0.8}}
-        hover = f"<b>{name}</b><br>clean accuracy {share(clean.iloc[0])}<extra></extra>"
+        hover = (
+            f"<b>{name}</b><br>clean {of.words} {share(clean.iloc[0], of.digits)}<extra></extra>"
+        )
         traces.insert(-1, level | {"hovertemplate": hover})
-    seeds = rows.assign(accuracy=rows["by_seed"].map(str.split))[rows["seeds"] > 1]
+    seeds = rows.assign(**{of.score: rows["by_seed"].map(str.split)})[rows["seeds"] > 1]
     if len(seeds):
-        seeds = seeds.explode("accuracy")
+        seeds = seeds.explode(of.score)
         dots: dict[str, Any] = {
             "x": _values(seeds[x]),
-            "y": _values(seeds["accuracy"]),
+            "y": _values(seeds[of.score]),
             "mode": "markers",
         }
         edge = {"color": "#ffffff", "width": 0.8}
         dots |= {"marker": {"color": colour, "size": 6, "line": edge}}
-        hover = f"<b>{name}</b><br>one training seed: %{{y:.3f}}<extra></extra>"
+        hover = f"<b>{name}</b><br>one training seed: %{{y:{of.digits}}}<extra></extra>"
         traces.append(dots | {"hovertemplate": hover})
     return [{"name": name, **trace} for trace in traces]
 

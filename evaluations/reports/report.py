@@ -12,6 +12,7 @@ from robustssm.evaluations.results.cell_reader import spike_frequencies
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.results.tables import read_tables
+from robustssm.targets import of_manifest
 
 # Points that the table of the curves lists; the curves have all, as summary.csv does.
 MOST_POINTS = 5000
@@ -37,7 +38,7 @@ def assemble(state: Inspection) -> Report:
     rest = "The sweep resumes, and computes only what is missing, by this command:"
     sections: dict[str, Sequence[Part]] = {
         "Curves": drawn,
-        "Figures": facts.pictures(state.run.path / "figures")
+        "Figures": facts.pictures(state.run.path / "figures", of_manifest(state.manifest))
         or ["The run holds no figures; a sweep draws them when it ends."],
         "Overview": [rows.overview(tables.overview).brief() if len(noisy) else nothing],
         "Worst modes": [rows.worst_modes(curves).brief()],

@@ -11,6 +11,7 @@ from robustssm.evaluations.results.inspection import Inspection, model_names
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.results.tables import Tables
 from robustssm.evaluations.sweep.condition_names import CONDITION
+from robustssm.targets import CLASSES, Kind, of_manifest
 
 # Failed cells that are listed one by one; errors/ has all of them.
 MOST_FAILURES = 200
@@ -57,8 +58,11 @@ def title(state: Inspection, plan: pd.DataFrame) -> str:
 def question(state: Inspection, plan: pd.DataFrame) -> str:
     """Return the question of the run in one sentence."""
     task = state.manifest.get("task") or "the task"
+    how, end = f"How much of their accuracy on {task} do", "keep"
+    if of_manifest(state.manifest) is not CLASSES:
+        how, end = f"By how much does the mean squared error on {task} of", "grow"
     return (
-        f"How much of their accuracy on {task} do {_names(state, plan)} keep when "
+        f"{how} {_names(state, plan)} {end} when "
         f"{_noises(state, plan)} perturbs them, mode by mode and strength by strength?"
     )
 
@@ -98,10 +102,12 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
     else:
         listed = [m for m in state.manifest.get("models") or [] if isinstance(m, dict)]
         models = ((m.get("name"), DASH, m.get("content_hash", DASH)) for m in listed)
+    of = of_manifest(state.manifest)
     clean = summary[summary["noise"] == "clean"] if len(summary) else summary
     accuracy = {
-        (str(row.model), str(row.train_seed)): f"{share(row.accuracy)} (n = {row.n})"
-        for row in clean.itertuples()
+        (str(row["model"]), str(row["train_seed"])): f"{share(row[of.score], of.digits)} "
+        f"(n = {row['n']})"
+        for row in clean.to_dict("records")
     }
     recorded = {
         m.get("content_hash"): m.get("architecture") for m in state.manifest.get("models") or []
@@ -113,9 +119,16 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
         )
         for model, seed, found in models
     ]
-    columns = ["model", "training seed", "clean accuracy", "architecture", "task", "content hash"]
+    columns = [
+        "model",
+        "training seed",
+        f"clean {of.words}",
+        "architecture",
+        "task",
+        "content hash",
+    ]
     note = (
-        "Clean accuracy: on the samples of this run, unperturbed. Hashes are shortened; "
+        f"Clean {of.words}: on the samples of this run, unperturbed. Hashes are shortened; "
         "plan.parquet and manifest.json have all their digits."
     )
     return Table("The checkpoints", columns, rows, note=note)
@@ -123,7 +136,7 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
 
 def facts(state: Inspection, plan: pd.DataFrame) -> Table:
     """Return what is on record of the run: data, samples, seeds, device, versions."""
-    content = state.manifest
+    content, of = state.manifest, of_manifest(state.manifest)
     versions = content.get("versions")
     named = sorted(versions.items()) if isinstance(versions, dict) else []
     whole = "the whole test split" if content else ""
@@ -133,7 +146,10 @@ def facts(state: Inspection, plan: pd.DataFrame) -> Table:
         "data hash": str(content.get("task_hash") or "")[:_DIGITS],
         "sequence length": content.get("length"),
         "classes": content.get("classes"),
-        "accuracy of the best constant answer": share(chance) if chance is not None else None,
+        "outputs": content.get("outputs"),
+        f"{of.words} of the best constant answer": (
+            share(chance, of.digits) if chance is not None else None
+        ),
         "samples": f"PARTIAL: the first {content.get('limit')} of the test split"
         if state.partial
         else whole,
@@ -226,7 +242,7 @@ def _missing(state: Inspection) -> list[str]:
     return lines
 
 
-def pictures(folder: Path) -> list[Picture]:
+def pictures(folder: Path, of: Kind = CLASSES) -> list[Picture]:
     """Return the figures in a folder, by name, the kinds in the order of a report."""
     kinds = list(_FIGURES)
     found = []
@@ -234,6 +250,9 @@ def pictures(folder: Path) -> list[Picture]:
         kind = next((k for k, start in enumerate(kinds) if path.stem.startswith(start)), len(kinds))
         tail = path.stem.removeprefix([*kinds, ""][kind]).strip("-")
         name = f"{_FIGURES[kinds[kind]]}{tail and f', {tail}'}" if kind < len(kinds) else tail
+        if of is not CLASSES:
+            for said, own in (("Accuracy", of.words), ("accuracies", of.words)):
+                name = name.replace(said, own)
         words = f"{name or path.stem}; the tables of this page hold its numbers."
         found.append((kind, Picture(path, name, words)))
     return [picture for _, picture in sorted(found, key=lambda pair: pair[0])]

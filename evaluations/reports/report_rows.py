@@ -10,6 +10,7 @@ from robustssm.evaluations.reports.parts import Table
 from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.tables import ALPHA
 from robustssm.evaluations.sweep.condition_names import CONDITION
+from robustssm.targets import CLASSES, Kind, of_table
 
 # Single tests that are listed; tests.csv has all of them.
 MOST_TESTS = 30
@@ -34,14 +35,14 @@ def numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{v:g}" for v in different)
 
 
-def share(value: object) -> str:
-    """Return a share to three digits; a dash if it is not known."""
-    return f"{value:.3f}" if isinstance(value, Real) and value == value else DASH
+def share(value: object, digits: str = ".3f") -> str:
+    """Return a share to three digits, or another format; a dash if it is not known."""
+    return f"{value:{digits}}" if isinstance(value, Real) and value == value else DASH
 
 
-def interval(low: float, high: float) -> str:
+def interval(low: float, high: float, digits: str = ".3f") -> str:
     """Return an interval of shares; a dash if there is none."""
-    return f"[{share(low)}, {share(high)}]" if low == low and high == high else DASH
+    return f"[{share(low, digits)}, {share(high, digits)}]" if low == low and high == high else DASH
 
 
 def noise_name(noise: str, clip: str) -> str:
@@ -49,7 +50,8 @@ def noise_name(noise: str, clip: str) -> str:
     return noise if clip in ("", "none") else f"{noise}, clip {clip}"
 
 
-# What stands under a heading, from a row of `summary.overview` or `summary.over_seeds`.
+# What stands under a heading, from a row of `summary.overview` or `summary.over_seeds`: of values
+# with the names of accuracies, and `digits`.
 Cells = dict[str, Callable[[Any], str]]
 _CELLS: Cells = {
     "model": lambda row: str(row.model),
@@ -62,19 +64,21 @@ _CELLS: Cells = {
     "seeds": lambda row: str(row.seeds),
     "n": lambda row: str(row.n),
     "modes": lambda row: str(row.modes),
-    "clean": lambda row: share(row.clean_accuracy),
-    "accuracy": lambda row: share(row.accuracy),
-    "clean - accuracy": lambda row: share(row.clean_accuracy - row.accuracy),
-    "mean over modes": lambda row: share(row.acc_mean_over_modes),
-    "worst (naive)": lambda row: share(row.acc_worst_over_modes),
+    "clean": lambda row: share(row.clean_accuracy, row.digits),
+    "accuracy": lambda row: share(row.accuracy, row.digits),
+    "clean - accuracy": lambda row: share(row.clean_accuracy - row.accuracy, row.digits),
+    "mean over modes": lambda row: share(row.acc_mean_over_modes, row.digits),
+    "worst (naive)": lambda row: share(row.acc_worst_over_modes, row.digits),
     "at mode": lambda row: (
         f"{row.worst_modes} ({row.mode_unit})" if row.worst_modes and row.mode_unit else DASH
     ),
-    "worst, cross-fitted": lambda row: share(row.acc_worst_crossfit),
-    "95% interval": lambda row: interval(row.ci_low, row.ci_high),
+    "worst, cross-fitted": lambda row: share(row.acc_worst_crossfit, row.digits),
+    "95% interval": lambda row: interval(row.ci_low, row.ci_high, row.digits),
     "interval of": lambda row: str(row.interval) or DASH,
     "range of seeds": lambda row: (
-        f"{share(row.lowest)}..{share(row.highest)}" if row.seeds > 1 else DASH
+        f"{share(row.lowest, row.digits)}..{share(row.highest, row.digits)}"
+        if row.seeds > 1
+        else DASH
     ),
 }
 # The same of a row of the paired tests.
@@ -86,7 +90,7 @@ _TESTED: Cells = _CELLS | {
     "noise seed": lambda row: str(row.noise_seed),
     "a alone right": lambda row: str(row.a_only),
     "b alone right": lambda row: str(row.b_only),
-    "difference a - b": lambda row: f"{row.difference:+.3f}",
+    "difference a - b": lambda row: f"{row.difference:+{row.digits}}",
     "p": lambda row: f"{row.p:.3g}",
     "p, Holm": lambda row: f"{row.p_holm:.3g}",
 }
@@ -96,9 +100,35 @@ def _table(
     caption: str, frame: pd.DataFrame, columns: str, note: str = "", cells: Cells = _CELLS
 ) -> Table:
     """Return the rows of a frame as a table; columns: headings of `cells`, by semicolons."""
-    headings = columns.split("; ")
-    rows = [[cells[name](row) for name in headings] for row in frame.itertuples()]
+    headings, of = columns.split("; "), of_table(frame)
+    names = {getattr(of, one): getattr(CLASSES, one) for one in _OWN}
+    names |= dict(zip(of.wins, CLASSES.wins, strict=True))
+    plain = frame.rename(columns=names).assign(digits=of.digits)
+    rows = [[cells[name](row) for name in headings] for row in plain.itertuples()]
+    caption, note, *headings = _said(of, caption, note, *headings)
     return Table(caption, headings, rows, note=note)
+
+
+# Columns whose names are of the kind of target.
+_OWN = ("score", "clean", "mean", "worst", "crossfit")
+# What texts on accuracies say of errors.
+_ERRORS = {
+    "Accuracies are shares of": "MSE is the mean squared error over",
+    "accuracy downwards": "MSE upwards",
+    "the lowest accuracy": "the largest MSE",
+    "exact bounds": "Student's bounds",
+    "alone right": "closer",
+    "McNemar's exact test": "Sign flips of samples",
+    "Accuracy": "MSE",
+    "accuracy": "MSE",
+}
+
+
+def _said(of: Kind, *texts: str) -> list[str]:
+    """Return texts of this module on accuracies, in the words of a kind of target."""
+    for one, other in _ERRORS.items() if of is not CLASSES else ():
+        texts = tuple(text.replace(one, other) for text in texts)
+    return list(texts)
 
 
 def overview(frame: pd.DataFrame) -> Table:
@@ -125,11 +155,12 @@ def worst_modes(curves: pd.DataFrame) -> Table:
     curves: of `summary.over_seeds`, without the clean evaluation. Rows of a model stand together.
     """
     keys = [name for name in CONDITION if name in curves and name not in ("mode", "mode_unit")]
-    lowest = curves
+    lowest, of = curves, of_table(curves)
     if len(curves):
         groups = curves.groupby(["model", *keys], sort=False, dropna=False)
         order = {"of_model": pd.factorize(curves["model"])[0], "of_noise": groups.ngroup()}
-        lowest = curves.assign(**order).sort_values([*order, "accuracy", "mode"])
+        order["of_score"] = of.sign * curves[of.score]
+        lowest = curves.assign(**order).sort_values([*order, "mode"])
         lowest = lowest.groupby("of_noise").head(MOST_MODES)
     columns = (
         "model; noise; at; eps; mode; accuracy; clean - accuracy; 95% interval; interval of; "
@@ -156,7 +187,7 @@ def pairs(tests: pd.DataFrame) -> Table:
     columns = ["a", "b", f"pairs of checkpoints{drawn}", "conditions", "a better", "b better"]
     columns += ["opposite signs", "largest difference a - b"]
     noisy = tests[tests["noise"] != "clean"] if len(tests) else tests
-    counts = verdicts(noisy, ALPHA)
+    counts, of = verdicts(noisy, ALPHA), of_table(tests)
     if counts.empty:
         return Table("", columns, ())
     clear = (counts["a_better"] - counts["b_better"]).abs()
@@ -167,13 +198,15 @@ def pairs(tests: pd.DataFrame) -> Table:
         most = group.loc[group["difference"].abs().idxmax()]
         names = ("noise", "mode", "mode_unit", "eps", "eps_unit")
         words = condition(*(most.get(name, "") for name in names))
-        rows.append((*map(str, row), f"{most['difference']:+.3f} ({words}, n = {most['n']})"))
+        largest = f"{most['difference']:+{of.digits}} ({words}, n = {most['n']})"
+        rows.append((*map(str, row), largest))
     note = (
         "McNemar's exact test on the same perturbed samples, Holm-adjusted over all tests of the "
         f"run, p < {ALPHA:g}. A condition counts as better if every pair of checkpoints says "
         f"so{drawn and ', in every draw'}. It compares these checkpoints, not ways of training."
     )
-    return Table("Paired tests, one row per pair of models", columns, rows, note=note)
+    caption = "Paired tests, one row per pair of models"
+    return Table(caption, columns, rows, note=_said(of, note)[0])
 
 
 def single_tests(tests: pd.DataFrame) -> Table:

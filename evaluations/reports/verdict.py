@@ -20,6 +20,7 @@ from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.results.tables import ALPHA, Tables
 from robustssm.evaluations.sweep.condition_names import CONDITION
+from robustssm.targets import of_table
 
 # Rows of each table: half a page at most, however many models.
 MOST_ROWS = 6
@@ -61,40 +62,45 @@ def verdict(plan: pd.DataFrame, tables: Tables) -> list[Part]:
         words = f" (the strongest of {len(strengths)})" if several else ""
         modes = f", modes {numbers(wanted['mode'])} ({unit})" if unit else ""
         accuracies = _rows_of(tables.overview, chosen)
-        accuracies = accuracies.sort_values("acc_mean_over_modes", kind="stable")
+        of = of_table(accuracies)
+        rows = of.sign * accuracies[of.mean]
+        accuracies = accuracies.iloc[rows.reset_index(drop=True).sort_values(kind="stable").index]
         known = _rows_of(noisy, chosen)
         return [
             *_answer(accuracies, tables, chosen),
-            f"Accuracy under {_words(chosen)}{words}{modes}, the lowest first:",
+            f"{of.words[0].upper()}{of.words[1:]} under {_words(chosen)}{words}{modes}, the "
+            f"{'lowest' if of.sign > 0 else 'largest'} first:",
             overview(accuracies).only(_ACCURACIES).first(MOST_ROWS),
             *_paired(tables, chosen, planned),
-            *_gaps(without, wanted, known[known["accuracy"].notna()]),
+            *_gaps(without, wanted, known[known[of.score].notna()]),
         ]
     return ["No condition of the plan has results yet."]
 
 
 def _spread(accuracies: pd.DataFrame) -> float:
     """Return the range over models of the accuracy at the worst mode; 0 of one, or if unknown."""
-    worst = accuracies["acc_worst_crossfit"].dropna()
+    worst = accuracies[of_table(accuracies).crossfit].dropna()
     return round(float(worst.max() - worst.min()), 9) if len(worst) else 0.0
 
 
 def _answer(accuracies: pd.DataFrame, tables: Tables, chosen: Mapping[str, Any]) -> list[Part]:
     """Return what the best and the worst model keep, and who wins; nothing if all keep as much."""
-    known = accuracies.dropna(subset=["acc_worst_crossfit"]).sort_values("acc_worst_crossfit")
+    of = of_table(accuracies)
+    known = accuracies.dropna(subset=[of.crossfit]).sort_values(of.crossfit, ascending=of.sign > 0)
     if _spread(known) == 0.0:
         return []
     low, high = known.iloc[0], known.iloc[-1]
+    verb = "keeps" if of.sign > 0 else f"has {of.words}"
     place = "at the worst mode" if low["modes"] > 1 else "there"
 
     def kept(row: pd.Series) -> str:
-        ends = interval(row["ci_low"], row["ci_high"])
-        clean = f" (clean {share(row['clean_accuracy'])})"
-        return f"{share(row['acc_worst_crossfit'])} {'' if ends == DASH else ends}{clean}"
+        ends = interval(row["ci_low"], row["ci_high"], of.digits)
+        clean = f" (clean {share(row[of.clean], of.digits)})"
+        return f"{share(row[of.crossfit], of.digits)} {'' if ends == DASH else ends}{clean}"
 
     lines = [
         f"The models differ most at eps {chosen['eps']:g} {chosen['eps_unit']}: {place} "
-        f"{high['model']} keeps {kept(high)}, {low['model']} {kept(low)}."
+        f"{high['model']} {verb} {kept(high)}, {low['model']} {kept(low)}."
     ]
     tests = _rows_of(tables.tests, chosen)
     pair = {high["model"], low["model"]}
@@ -148,6 +154,6 @@ def _gaps(
         cells = "1 cell" if len(wanted) == 1 else f"{len(wanted)} cells"
         lines.append(
             f"{lacking} of the {cells} of this condition {'has' if lacking == 1 else 'have'} no "
-            f"accuracy{names}: the numbers are of the others."
+            f"{of_table(known).words}{names}: the numbers are of the others."
         )
     return [" ".join(lines)] if lines else []

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.run_state import RunState
+from robustssm.targets import CLASSES, Kind
 from robustssm.typing import FloatArray, IntArray, Right
 
 # What a mode counts, in the words of an axis, by the unit that a plan has on record.
@@ -43,7 +45,8 @@ class Outcomes:
     columns CONDITION, `perturbation` and `cell` (of the first seed); the clean evaluation is no
     row. correct: (conditions, samples), which are right, or in which share of the noise's draws;
     draws: (conditions, noise seeds), the accuracy of each draw; clean: (samples,), whether each
-    sample is right unperturbed; sample_id: (samples,), ascending.
+    sample is right unperturbed; sample_id: (samples,), ascending. Of values the outcomes are minus
+    the squared errors, the larger the better as well.
     """
 
     model: str
@@ -52,7 +55,8 @@ class Outcomes:
     sample_id: IntArray
     correct: Right
     draws: FloatArray
-    clean: npt.NDArray[np.bool_]
+    clean: Right
+    kind: Kind = CLASSES
 
     @property
     def name(self) -> str:
@@ -95,24 +99,25 @@ def outcomes(
     if noise_seeds > 1:
         whole = noisy.groupby([*CONDITION], sort=False)["cell"].transform("size") == noise_seeds
         noisy = noisy[whole].sort_values([*CONDITION], kind="stable")
-    correct = np.empty((len(noisy), first.n), dtype=np.bool_)
+    clean_outcomes = first.outcomes()
+    correct: npt.NDArray[Any] = np.empty((len(noisy), first.n), dtype=clean_outcomes.dtype)
     for row, cell in enumerate(noisy["cell"]):
-        correct[row] = run.digest(cell).correct()
+        correct[row] = run.digest(cell).outcomes()
     columns = [*CONDITION, "perturbation", "cell"]
     conditions = noisy[columns].iloc[::noise_seeds].reset_index(drop=True)
     draws = correct.mean(1).reshape(-1, noise_seeds)
-    right: Right = correct
+    right = correct
     if noise_seeds > 1:
-        right = correct.reshape(-1, noise_seeds, first.n).mean(1)
+        right = np.asarray(correct.reshape(-1, noise_seeds, first.n).mean(1), np.float64)
     ids = run.arrays(clean.iloc[0], ["sample_id"])["sample_id"]
-    return Outcomes(model, train_seed, conditions, ids, right, draws, first.correct())
+    return Outcomes(model, train_seed, conditions, ids, right, draws, clean_outcomes, first.kind)
 
 
 def shares(draws: Sequence[CellDigest]) -> Right:
-    """Return which samples are right, shape (n,); of several draws of a noise, in which share."""
+    """Return the outcomes of samples, (n,), of several draws of a noise their mean."""
     if len(draws) == 1:
-        return draws[0].correct()
-    return np.stack([draw.correct() for draw in draws]).mean(0)
+        return draws[0].outcomes()
+    return np.stack([draw.outcomes() for draw in draws]).mean(0)
 
 
 def digest_cells(run: RunDirectory, only: Collection[str] | None = None) -> dict[str, CellDigest]:

@@ -16,13 +16,12 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep import records
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.run_state import RunState
+from robustssm.targets import CLASSES, of_table
 
 T = TypeVar("T")
 
 # What makes a directory one of a sweep, be the rest of it lost.
 _MARKS = ("plan.parquet", "cells")
-# What every schema of a cell has.
-_NEEDED = ("sample_id", "label", "prediction", "margin", "loss", "correct")
 
 
 @dataclass(frozen=True)
@@ -141,13 +140,17 @@ def _unreadable(run: RunDirectory, cells: list[str]) -> Iterator[tuple[str, str]
         except RejectedInputError as error:
             yield cell, str(error)
             continue
-        lacking = [name for name in _NEEDED if name not in rows]
+        kind = of_table(rows)
+        lacking = [name for name in ("sample_id", *kind.rows) if name not in rows]
         if lacking:
             yield cell, f"lacks the columns {', '.join(lacking)}"
             continue
-        if ((rows["margin"] > 0.0) != rows["correct"]).any():
+        if kind is not CLASSES:
+            if (rows["squared_error"] < rows["absolute_error"] ** 2 * (1 - 1e-9)).any():
+                yield cell, "its squared errors contradict the absolute ones"
+        elif ((rows["margin"] > 0.0) != rows["correct"]).any():
             yield cell, "its margins contradict what is marked as correct"
-        elif not np.array_equal(run.digest(cell).correct(), rows["correct"].to_numpy()):
+        elif not np.array_equal(run.digest(cell).outcomes(), rows["correct"].to_numpy()):
             yield cell, "its counts are not those of its rows"
 
 

@@ -2,21 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.cell_reader import models
+from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.paired import benjamini_hochberg, holm, mcnemar
 from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.targets import CLASSES, Kind, of_table
+from robustssm.typing import FloatArray, IntArray
 
-COLUMNS = (
-    *("model_a", "seed_a", "model_b", "seed_b", *CONDITION, "n"),
-    *("a_only", "b_only", "difference", "p"),
-)
+_MODELS = ("model_a", "seed_a", "model_b", "seed_b")
 
 
 def match_seeds(a: Iterable[int], b: Iterable[int]) -> list[tuple[int, int]]:
@@ -41,20 +42,24 @@ def pairs(models: Sequence[tuple[str, int]]) -> list[tuple[str, int, str, int]]:
 
 
 def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFrame:
-    """Return tests.csv: McNemar's exact test for every pair of models, mode and eps.
+    """Return tests.csv: a paired test for every pair of models, mode and eps.
+
+    Of classes McNemar's exact one; of values sign flips of the samples' differences.
 
     Of several seeds of the noise each has its own test, and `noise_seed` says which; so has no
     table of a single one. cells: digests of the run's cells. a_only and b_only count the samples
-    that one model alone gets right. Adjusted over all tests of the sweep: p_holm keeps the
-    probability of any false claim, p_bh the expected share of false ones. Cells without results are
-    left out. Raises UsageError if cells of a condition hold different samples.
+    that one model alone gets right; of values a_closer and b_closer those on which its error is
+    smaller. Adjusted over all tests of the sweep: p_holm keeps the probability of any false claim,
+    p_bh the expected share of false ones. Cells without results are left out. Raises UsageError if
+    cells of a condition hold different samples.
     """
     compared = np.array(pairs(models(run)), dtype=object).reshape(-1, 4)
     plan = run.plan()
     # One frame at the end: a frame a condition would take 30 kB each. Columns of a block: row of
     # `compared`, place in `tested`, n, a_only, b_only.
     tested: list[tuple[object, ...]] = []
-    blocks = [np.empty((0, 5), np.int64)]
+    blocks = [np.empty((0, 7))]
+    kind = next((cell.kind for cell in cells.values()), CLASSES)
     keys = [*CONDITION, *(("noise_seed",) if len(set(plan["seed"])) > 1 else ())]
     plan = plan.rename(columns={"seed": "noise_seed"})
     conditions = plan[plan["cell"].isin(cells.keys())].groupby(keys, sort=False)
@@ -66,27 +71,38 @@ def paired_tests(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataF
                 f"{run.path}: cells of {condition[0]} at mode {condition[2]:g} hold different "
                 "samples; run that sweep again with --overwrite"
             )
-        right = np.stack([cell.correct() for cell in found]).astype(np.float64)
-        both = np.rint(right @ right.T).astype(np.int64)
+        right = np.stack([cell.outcomes() for cell in found]).astype(np.float64)
         row = {name: k for k, name in enumerate(names)}
         first = [row.get((a, seed), -1) for a, seed, _, _ in compared]
         second = [row.get((b, seed), -1) for _, _, b, seed in compared]
         there = [k for k, ends in enumerate(zip(first, second, strict=True)) if min(ends) >= 0]
         i, j = np.array(first, np.int64)[there], np.array(second, np.int64)[there]
-        block = (there, len(tested), found[0].n, both[i, i] - both[i, j], both[j, j] - both[i, j])
-        blocks.append(np.column_stack(np.broadcast_arrays(*block)).astype(np.int64))
+        block = (there, len(tested), found[0].n, *_compared(kind, right, i, j))
+        blocks.append(np.column_stack(np.broadcast_arrays(*block)))
         tested.append(condition)
-    rows, place, *counts = np.concatenate(blocks).T
-    tests = pd.DataFrame(compared[rows], columns=[*COLUMNS[:4]])
+    rows, place, *counts, difference, p = np.concatenate(blocks).T
+    rows, place, *counts = (column.astype(np.int64) for column in (rows, place, *counts))
+    tests = pd.DataFrame(compared[rows], columns=[*_MODELS])
     tests = tests.astype({"seed_a": np.int64, "seed_b": np.int64})
     named = pd.DataFrame(tested, columns=keys).take(place).reset_index(drop=True)
     tests = pd.concat([tests, named], axis=1)
-    tests["n"], tests["a_only"], tests["b_only"] = counts
-    tests["difference"] = (tests["a_only"] - tests["b_only"]) / tests["n"]
-    tests["p"] = mcnemar(tests["a_only"], tests["b_only"])
-    p = tests["p"].to_numpy(dtype=np.float64)
+    counted = ["n", *kind.wins]
+    tests[counted] = np.column_stack(counts)
+    tests["difference"], tests["p"] = difference, p
     tests["p_holm"], tests["p_bh"] = holm(p), benjamini_hochberg(p)
-    return tests[[*COLUMNS, *keys[len(CONDITION) :], "p_holm", "p_bh"]]
+    columns = [*_MODELS, *CONDITION, *counted, "difference", "p"]
+    return tests[[*columns, *keys[len(CONDITION) :], "p_holm", "p_bh"]]
+
+
+def _compared(kind: Kind, outcomes: FloatArray, i: IntArray, j: IntArray) -> tuple[Any, ...]:
+    """Return of pairs of rows i, j of outcomes: who wins at how many samples, difference, p."""
+    if kind is CLASSES:
+        both = np.rint(outcomes @ outcomes.T).astype(np.int64)
+        wins = both[i, i] - both[i, j], both[j, j] - both[i, j]
+        return *wins, (wins[0] - wins[1]) / outcomes.shape[1], mcnemar(*wins)
+    apart = outcomes[i] - outcomes[j]
+    wins = (apart > 0.0).sum(1), (apart < 0.0).sum(1)
+    return *wins, kind.sign * apart.mean(1), sign_flip(apart) if len(apart) else np.empty(0)
 
 
 def verdicts(tests: pd.DataFrame, alpha: float) -> pd.DataFrame:
@@ -108,7 +124,8 @@ def verdicts(tests: pd.DataFrame, alpha: float) -> pd.DataFrame:
         if "noise_seed" in group:
             count *= group["noise_seed"].nunique()
             of.append("draws of the noise")
-        sign = np.sign(group["difference"]).where(group["p_holm"] < alpha, 0.0)
+        better = of_table(group).sign * np.sign(group["difference"])
+        sign = better.where(group["p_holm"] < alpha, 0.0)
         signs = sign.groupby([group[name] for name in keys], dropna=False)
         whole = signs.size() == count
         low, high = signs.min()[whole], signs.max()[whole]

@@ -9,22 +9,29 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.results.cell_reader import shares
 from robustssm.evaluations.statistics.cross_fit import worst_condition
-from robustssm.evaluations.statistics.intervals import in_words, seed_interval, wilson
+from robustssm.evaluations.statistics.intervals import (
+    in_words,
+    mean_interval,
+    seed_interval,
+    wilson,
+)
 from robustssm.evaluations.statistics.replicates import crossed_interval, from_words
 from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
+from robustssm.targets import CLASSES, Kind, of_table
 from robustssm.typing import FloatArray, IntArray
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
-_CROSSFIT = ("acc_worst_crossfit", "ci_low", "ci_high", "lowest_seed", "highest_seed")
-_OVERVIEW = (
-    *("model", "noise", "inject", "seeds", "noise_seeds", "n", "clean_accuracy"),
-    *("eps", "eps_unit", "clip"),
-    *("modes", "acc_mean_over_modes", "acc_worst_over_modes", "worst_modes", "mode_unit"),
-    *("acc_worst_crossfit", "ci_low", "ci_high", "interval", "lowest_seed", "highest_seed"),
-    "by_seed",
-)
+_CROSSFIT = ("ci_low", "ci_high", "lowest_seed", "highest_seed")
+
+
+def _overview_columns(of: Kind) -> tuple[str, ...]:
+    return (
+        *("model", "noise", "inject", "seeds", "noise_seeds", "n", of.clean),
+        *("eps", "eps_unit", "clip", "modes", of.mean, of.worst, "worst_modes", "mode_unit"),
+        *(of.crossfit, "ci_low", "ci_high", "interval", "lowest_seed", "highest_seed", "by_seed"),
+    )
 
 
 def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFrame:
@@ -43,12 +50,22 @@ def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFram
     found = [cells[cell] for cell in plan["cell"]]
     table = plan[[*_LABELS]].reset_index(drop=True)
     table["n"] = [cell.n for cell in found]
-    right = pd.Series([cell.right for cell in found])
-    table["accuracy"] = right / table["n"]
-    table["ci_low"], table["ci_high"] = wilson(right, table["n"])
-    clean = table[table["noise"] == "clean"].set_index(["model", "train_seed"])["accuracy"]
+    of = found[0].kind
+    table[of.score] = [cell.score for cell in found]
+    if of is CLASSES:
+        right = pd.Series([cell.right for cell in found])
+        table["ci_low"], table["ci_high"] = wilson(right, table["n"])
+    else:
+        worst, best = np.array([mean_interval(cell.outcomes()) for cell in found]).T
+        table["ci_low"], table["ci_high"] = np.maximum(-best, 0.0), np.maximum(-worst, 0.0)
+    clean = table[table["noise"] == "clean"].set_index(["model", "train_seed"])[of.score]
     names = pd.MultiIndex.from_frame(table[["model", "train_seed"]])
-    table["clean_accuracy"] = clean.reindex(names).to_numpy()
+    table[of.clean] = clean.reindex(names).to_numpy()
+    if of is not CLASSES:
+        table["degradation"] = table[of.score] / table[of.clean]
+        table["rmse"] = np.sqrt(table[of.score])
+        table["mae"] = [cell.absolute for cell in found]
+        table["r2"] = [1.0 - cell.score / (cell.deviation or np.nan) for cell in found]
     table["delivered_rms"] = [cell.delivered_rms for cell in found]
     table["mode_unit"] = plan["mode_unit"].to_numpy()
     table["clip"] = plan["clip"].to_numpy()
@@ -63,9 +80,11 @@ def _over_noise_seeds(table: pd.DataFrame, draw: IntArray) -> pd.DataFrame:
 
     draw: the place of each row's noise seed among those of the run.
     """
+    of = of_table(table)
+    more = [name for name in ("degradation", "mae", "r2") if name in table]
     groups = table.groupby([*_LABELS, "mode_unit", "clip"], sort=False, as_index=False)
-    first = {name: (name, "first") for name in ("n", "clean_accuracy")}
-    mean = {name: (name, "mean") for name in ("accuracy", "in_band_share")}
+    first = {name: (name, "first") for name in ("n", of.clean)}
+    mean = {name: (name, "mean") for name in (of.score, "in_band_share", *more)}
     whole = groups.agg(
         **first,
         **mean,
@@ -76,11 +95,15 @@ def _over_noise_seeds(table: pd.DataFrame, draw: IntArray) -> pd.DataFrame:
     )
     # A draw has the same place in every row, be some of them missing.
     draws = np.full((len(whole), draw.max() + 1), np.nan)
-    draws[groups.ngroup(), draw] = table["accuracy"]
+    draws[groups.ngroup(), draw] = table[of.score]
     whole["by_noise_seed"] = [*map(in_words, draws)]
     clean = whole["noise"] == "clean"
-    whole.loc[clean, "by_noise_seed"] = whole.loc[clean, "accuracy"].map(repr)
-    whole["ci_low"], whole["ci_high"] = wilson(whole["accuracy"] * whole["n"], whole["n"])
+    whole.loc[clean, "by_noise_seed"] = whole.loc[clean, of.score].map(repr)
+    if of is CLASSES:
+        whole["ci_low"], whole["ci_high"] = wilson(whole["accuracy"] * whole["n"], whole["n"])
+    else:  # the mean of the draws' own bounds, which is rather too wide as well
+        whole[["ci_low", "ci_high"]] = groups[["ci_low", "ci_high"]].mean()[["ci_low", "ci_high"]]
+        whole["rmse"] = np.sqrt(whole[of.score])
     return whole[[*table.columns, "noise_seeds", "by_noise_seed"]]
 
 
@@ -97,30 +120,30 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
     sample, which leaves no interval); with several noise seeds that of `crossed_interval`.
     by_seed: the accuracy of each training seed, as text.
     """
-    rows = []
+    rows, of = [], of_table(summary)
     keys = ["model", *(name for name in CONDITION if name in summary)]
     # Columns as arrays, a group as places in them: a frame per group would take a millisecond.
     columns = {str(name): summary[name].to_numpy() for name in summary}
     number = summary.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     order = np.argsort(number, kind="stable")
     for places in np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else ():
-        first, accuracy = places[0], columns["accuracy"][places].astype(np.float64)
-        known, clean = accuracy[~np.isnan(accuracy)], columns["clean_accuracy"][places]
+        first, accuracy = places[0], columns[of.score][places].astype(np.float64)
+        known, clean = accuracy[~np.isnan(accuracy)], columns[of.clean][places]
         clean = clean[~pd.isna(clean)]
         row = {name: columns[name][first] for name in keys}
-        row["accuracy"] = known.mean() if len(known) else np.nan
+        row[of.score] = known.mean() if len(known) else np.nan
         row["seeds"], row["n"] = len(places), int(columns["n"][first])
-        row["clean_accuracy"] = clean.mean() if len(clean) else np.nan
+        row[of.clean] = clean.mean() if len(clean) else np.nan
         row["by_seed"] = in_words(accuracy)
         row["lowest"], row["highest"] = (
             (known.min(), known.max()) if len(known) else (np.nan, np.nan)
         )
         if len(places) == 1:
             row["ci_low"], row["ci_high"] = columns["ci_low"][first], columns["ci_high"][first]
-            row["interval"] = "samples (Wilson)"
+            row["interval"] = f"samples ({of.interval})"
         else:
             draws = columns["by_noise_seed"][places] if "by_noise_seed" in columns else None
-            row["ci_low"], row["ci_high"], row["interval"] = _interval(accuracy, draws)
+            row["ci_low"], row["ci_high"], row["interval"] = _interval(of, accuracy, draws)
         if "noise_seeds" in columns:
             row["noise_seeds"] = int(columns["noise_seeds"][places].min())
         rows.append(row)
@@ -142,18 +165,18 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
     cells: digests by id, for what is cross-fitted; NaN and no interval where None. Raises
     UsageError if cells of several modes hold different samples.
     """
-    noisy = perturbed(summary)
+    noisy, of = perturbed(summary), of_table(summary)
     keys = ["model", *(name for name in CONDITION if name in noisy and name != "mode")]
     rows = []
     for values, group in noisy.groupby(keys, sort=False, dropna=False):
         curve = over_seeds(group)
-        shared = _wide(group, "accuracy").dropna()
-        own = shared.min()  # of no mode NaN
+        shared = of.sign * _wide(group, of.score).dropna()
+        own = of.sign * shared.min()  # of no mode NaN
         if len(curve) > 1:
             fitted = _cross_fitted(group, cells or {})
         else:
-            fitted = dict(curve.iloc[0][["accuracy", "ci_low", "ci_high", "interval"]])
-            fitted["acc_worst_crossfit"] = fitted.pop("accuracy")
+            fitted = dict(curve.iloc[0][[of.score, "ci_low", "ci_high", "interval"]])
+            fitted[of.crossfit] = fitted.pop(of.score)
             fitted |= {"lowest_seed": own.min(), "highest_seed": own.max()}
             fitted["by_seed"] = curve.iloc[0]["by_seed"]
         at = sorted(set(shared.idxmin())) if len(shared) else []
@@ -162,15 +185,15 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
         row |= {
             "seeds": group["train_seed"].nunique(),
             "n": int(group["n"].iloc[0]),
-            "clean_accuracy": curve["clean_accuracy"].iloc[0],
+            of.clean: curve[of.clean].iloc[0],
             "modes": len(curve),
-            "acc_mean_over_modes": curve["accuracy"].mean(),
-            "acc_worst_over_modes": own.mean(),
+            of.mean: curve[of.score].mean(),
+            of.worst: own.mean(),
             "worst_modes": ", ".join(f"{mode:g}" for mode in at),
         }
         rows.append(row | fitted)
     found = pd.DataFrame(rows)
-    return found[[name for name in _OVERVIEW if name in found]]
+    return found[[name for name in _overview_columns(of) if name in found]]
 
 
 def _wide(group: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -178,16 +201,18 @@ def _wide(group: pd.DataFrame, column: str) -> pd.DataFrame:
     return once.pivot(index="mode", columns="train_seed", values=column)  # noqa: PD010 (quicker)
 
 
-def _interval(accuracy: FloatArray, draws: Iterable[str] | None) -> tuple[float, float, str]:
+def _interval(
+    of: Kind, accuracy: FloatArray, draws: Iterable[str] | None
+) -> tuple[float, float, str]:
     """Return the interval of a mean over training seeds, and what it is over.
 
     draws: the accuracies of each draw of the noise, a text per training seed, if it had several.
     """
     if draws is not None:
-        ends = np.clip(crossed_interval(from_words(draws)), 0.0, 1.0)
+        ends = np.clip(crossed_interval(from_words(draws)), *of.limits)
         low, high, kind = float(ends[0]), float(ends[1]), "seeds of training and noise (Student)"
     else:
-        (low, high), kind = seed_interval(accuracy), "seeds (Student)"
+        (low, high), kind = seed_interval(accuracy, of.limits), "seeds (Student)"
     return low, high, "" if np.isnan(low) else kind
 
 
@@ -196,7 +221,8 @@ def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[
 
     Of the modes that every training seed has; NaN where these are not two, or not in `cells`.
     """
-    nothing = dict.fromkeys(_CROSSFIT, np.nan) | {"interval": "", "by_seed": ""}
+    of = of_table(group)
+    nothing = dict.fromkeys((of.crossfit, *_CROSSFIT), np.nan) | {"interval": "", "by_seed": ""}
     if not cells:
         return nothing
     wide = _wide(group, "cell").dropna()
@@ -213,15 +239,17 @@ def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[
             f"overview: cells of {first['noise']} at eps {first['eps']:g} hold different samples; "
             "run that sweep again with --overwrite"
         )
-    worst = [worst_condition(np.asarray([*map(shares, own)]), half) for own in digests]
-    found = np.array([one.accuracy for one in worst])
+    exact = of is CLASSES
+    worst = [worst_condition(np.asarray([*map(shares, own)]), half, exact) for own in digests]
+    found = of.sign * np.array([one.accuracy for one in worst])
     if len(worst) == 1:
-        low, high, kind = worst[0].low, worst[0].high, "samples (exact, all modes)"
+        low, high = np.clip(sorted((of.sign * worst[0].low, of.sign * worst[0].high)), *of.limits)
+        kind = f"samples ({'exact' if exact else of.interval}, all modes)"
     else:
-        low, high = seed_interval(found)
+        low, high = seed_interval(found, of.limits)
         kind = "" if np.isnan(low) else "seeds (Student) of cross-fitted"
     numbers = (float(found.mean()), low, high, float(found.min()), float(found.max()))
-    return dict(zip(_CROSSFIT, numbers, strict=True)) | {
+    return dict(zip((of.crossfit, *_CROSSFIT), numbers, strict=True)) | {
         "interval": kind,
         "by_seed": in_words(found),
     }

@@ -18,6 +18,7 @@ from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
 from robustssm.storage.opening import LARGEST_TEXT, read_bytes
+from robustssm.targets import KINDS, of_table
 
 # Level of the verdicts.
 ALPHA = 0.05
@@ -27,8 +28,15 @@ _TEXT = (
     *("model", "task", "noise", "inject", "eps_unit", "mode_unit", "cell", "clip", "perturbation"),
     *("model_a", "model_b", "interval", "by_noise_seed", "by_seed"),
 )
-_WHOLE = ("train_seed", "seed_a", "seed_b", "n", "a_only", "b_only")
+_WHOLE = (
+    "train_seed",
+    "seed_a",
+    "seed_b",
+    "n",
+    *(name for kind in KINDS.values() for name in kind.wins),
+)
 _NUMBERS = (
+    *("mse", "clean_mse", "rmse", "mae", "r2", "degradation"),
     *("mode", "eps", "accuracy", "ci_low", "ci_high", "clean_accuracy", "delivered_rms"),
     *("in_band_share", "difference", "p", "p_holm", "p_bh"),
 )
@@ -37,11 +45,11 @@ _TYPES |= {name: pa.float64() for name in _NUMBERS}
 # What the two tables of a sweep always had.
 _SUMMARY = frozenset(
     {"model", "train_seed", "task", "noise", "inject", "mode", "mode_unit", "eps", "eps_unit"}
-    | {"n", "accuracy", "ci_low", "ci_high", "clean_accuracy", "cell"}
+    | {"n", "ci_low", "ci_high", "cell"}
 )
 _TESTS = frozenset(
     {"model_a", "seed_a", "model_b", "seed_b", "noise", "inject", "mode", "mode_unit", "eps"}
-    | {"eps_unit", "n", "a_only", "b_only", "difference", "p", "p_holm"}
+    | {"eps_unit", "n", "difference", "p", "p_holm"}
 )
 _ORDER = ["model", "train_seed", *CONDITION]
 # What a row of the plan adds to a row of the summary.
@@ -88,8 +96,9 @@ class Tables:
             opposite = f", {row.opposite} of opposite signs" if row.pairs > 1 else ""
             lines.append(
                 f"{a} against {b}: of {row.conditions} conditions, {row.a_better} where {a} is "
-                f"better {where}and {row.b_better} where {b} is{opposite} (McNemar exact, "
-                f"Holm-adjusted p < {ALPHA:g}; it compares these checkpoints, not ways of training)"
+                f"better {where}and {row.b_better} where {b} is{opposite} "
+                f"({of_table(self.tests).test}, Holm-adjusted p < {ALPHA:g}; it compares these "
+                "checkpoints, not ways of training)"
             )
         return lines
 

@@ -132,6 +132,7 @@ def masked_gradients(
     study: Study, low: int, high: int, budget: Budget
 ) -> tuple[dict[str, object], list[str]]:
     """Return the diagnostics of a checkpoint within DFT bins low..high, and their warnings."""
+    study.task.of_classes("diagnose")
     with one_thread(), Victim(study.ref.load().network) as victim:
         target = Target.of(victim, study.task, budget, study.seed, study.limit)
         diagnostics = diagnose(target, BandPGD(low, high), RandomSearch(low, high))

@@ -9,21 +9,26 @@ from scipy import stats
 from torch import Tensor
 
 from robustssm.attacks import Budget, Perturbation, check_eps, perturbed_logits
-from robustssm.attacks.adversaries import Adversary, Target, Victim, margin
+from robustssm.attacks.adversaries import Adversary, Target, Victim
 from robustssm.attacks.units import UNITS
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError, require_count
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
 from robustssm.execution import one_thread
+from robustssm.targets import CLASSES, Values
 from robustssm.tasks import Task
+
+# A sample is broken above this multiple of the clean mean squared error: twice its root.
+_TIMES = 4.0
 
 
 @dataclass(frozen=True)
 class Minimal:
     """The end of a search: eps (batch,), not_monotone (batch,), forwards and backwards.
 
-    eps: 0 if the sample is misclassified as it is; inf if no rung succeeded (for snr-db:
-    inf and -inf, as strength there grows downwards). wrong: whether it is misclassified as it is.
+    eps: 0 if the sample is broken as it is, misclassified or of too large an error; inf if no rung
+    succeeded (for snr-db: inf and -inf, as strength there grows downwards). wrong: whether it is
+    broken as it is.
     not_monotone: whether a larger rung fails after a smaller one, or nothing at all, succeeded.
     success: (rungs, batch).
     """
@@ -145,18 +150,35 @@ class MinimalEps:
                     site=part.site,
                 )
                 victim.forwards += len(part)
-                broken[chunk] |= margin(logits, part.labels) <= 0.0
+                broken[chunk] |= victim.kind.margins(logits, part.labels) <= 0.0
         return broken
 
 
 @dataclass(frozen=True)
 class Study:
-    """A checkpoint on the first `limit` test samples of a task, with a noise seed."""
+    """A checkpoint on the first `limit` test samples of a task, with a noise seed.
+
+    broken: of values, the squared error above which a sample is broken; None for four times the
+    mean one of these samples, clean.
+    """
 
     ref: ModelRef
     task: Task
     limit: int | None
     seed: int = 0
+    broken: float | None = None
+
+    def victim(self) -> Victim:
+        """Return the network as a victim, which knows what a broken sample is."""
+        network, kind = self.ref.load().network, self.task.kind
+        if not isinstance(kind, Values):
+            return Victim(network)
+        threshold = self.broken
+        if threshold is None:
+            with Victim(network, kind=kind) as victim:
+                target = Target.of(victim, self.task, Budget(0.0), self.seed, self.limit)
+                threshold = _TIMES * float(kind.level(target.margins(target.x).numpy()))
+        return Victim(network, kind=Values(kind.name, kind.every_step, threshold))
 
 
 def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.DataFrame:
@@ -165,7 +187,7 @@ def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.Data
     right: whether it is classified as labelled without the attack. eps as `MinimalEps` gives it;
     passes per sample, forwards and backwards together, in attrs.
     """
-    with one_thread(), Victim(study.ref.load().network) as victim:
+    with one_thread(), study.victim() as victim:
         budget = Budget(search.first, search.unit)
         target = Target.of(victim, study.task, budget, study.seed, study.limit)
         minimal = search.find(target, inject)
@@ -173,7 +195,7 @@ def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.Data
         {
             "model": str(study.ref),
             "sample_id": target.sample_id,
-            "label": target.labels.numpy(),
+            **({} if study.task.kind is not CLASSES else {"label": target.labels.numpy()}),
             "right": ~minimal.wrong.numpy(),
             "eps": minimal.eps.numpy(),
             "not_monotone": minimal.not_monotone.numpy(),

@@ -29,6 +29,7 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.trained_layers.input_response import input_response
 from robustssm.execution import one_thread
 from robustssm.networks.network import own_network
+from robustssm.targets import CLASSES
 from robustssm.tasks import Task
 from robustssm.typing import FloatArray, IntArray
 
@@ -54,9 +55,9 @@ _ENDLESS = 1e150
 class ModeRanking:
     """Modes of a sweep, worst first.
 
-    modes: DFT bins, (modes,); accuracy: share of right answers among the samples tried, NaN where
-    none was; samples: how many were tried, the first ones of an order that all modes share; both
-    as `modes`. forwards, backwards: passes used, in samples.
+    modes: DFT bins, (modes,); accuracy: score of the samples tried (of values the mean squared
+    error), NaN where none was; samples: how many were tried, the first ones of an order that all
+    modes share; both as `modes`. forwards, backwards: passes used, in samples.
     """
 
     modes: IntArray
@@ -101,7 +102,8 @@ def rank_modes(
     before = victim.forwards, victim.backwards
     # A quarter of the passes at most.
     count = min(GRADIENTS, len(target), passes // 4 // (1 + BACKWARD)) if linearise else 0
-    order = stratified(target.labels, target.sample_id, target.seed)
+    labels = target.labels if victim.kind is CLASSES else torch.zeros(len(target))
+    order = stratified(labels, target.sample_id, target.seed)
     if count:
         rows = torch.as_tensor(order[:count], device=target.x.device)
         scores.append(expected_drop(target.select(rows), listed))
@@ -193,7 +195,7 @@ class _Screen:
         for start in range(0, len(modes), group):
             tried = [int(mode) for mode in modes[start : start + group]]
             after = torch.cat([Fourier(mode).perturb(*given, **place) for mode in tried])
-            values = victim.margins(after, part.labels.repeat(len(tried))).cpu().numpy()
+            values = victim.margins(after, torch.cat([part.labels] * len(tried))).cpu().numpy()
             # A network that answers NaN is wrong, by as much as there is.
             values = np.where(np.isnan(values), -_ENDLESS, values.clip(-_ENDLESS, _ENDLESS))
             for mode, new in zip(tried, values.reshape(len(tried), -1), strict=True):
@@ -203,10 +205,8 @@ class _Screen:
         """Return the accuracy of each mode on the samples it was tried on, and their number."""
         seen = [self.margins.get(int(mode), np.empty(0)) for mode in modes]
         samples = np.array([len(m) for m in seen], dtype=np.int64)
-        # A tie is no right answer, as in a sweep.
-        right = np.array([float((m > 0.0).sum()) for m in seen])
-        with np.errstate(invalid="ignore"):
-            return right / samples, samples
+        level = self.target.victim.kind.level
+        return np.array([float(level(m)) if len(m) else np.nan for m in seen]), samples
 
 
 def _halve(
@@ -222,12 +222,13 @@ def _halve(
         screen.extend(modes[live], count)
         used += (count - done) * size
         margins = np.stack([screen.margins[int(mode)] for mode in modes[live]])
-        score = soft_count(margins)
+        kind = screen.target.victim.kind
+        score = soft_count(margins) if kind is CLASSES else kind.level(margins)
         if number + 1 < len(sizes):
             live = live[np.argsort(-score, kind="stable")]
             out = np.concatenate([live[sizes[number + 1] :], out])
             live = live[: sizes[number + 1]]
-    return np.concatenate([live[np.lexsort((-score, -(margins <= 0.0).sum(1)))], out])
+    return np.concatenate([live[np.lexsort((-score, kind.sign * kind.level(margins)))], out])
 
 
 def soft_count(margins: FloatArray) -> FloatArray:
@@ -270,7 +271,7 @@ def worst_modes(ref: ModelRef, task: Task, search: Search) -> dict[str, object]:
     if search.prior:
         own = own_network(checkpoint.network, f"worst-mode {ref}")
         prior = input_response(own, task.length, modes.astype(np.float64))
-    with one_thread(), Victim(checkpoint.network) as victim:
+    with one_thread(), Victim(checkpoint.network, kind=task.kind) as victim:
         target = Target.of(victim, task, Budget(search.eps, "std"), search.seed)
         exhaustive = len(modes) * len(target)
         ranking = rank_modes(
@@ -281,7 +282,7 @@ def worst_modes(ref: ModelRef, task: Task, search: Search) -> dict[str, object]:
         "train_seed": checkpoint.card.train_seed,
         "eps": search.eps,
         **{f"mode_{k + 1}": int(ranking.modes[k]) for k in range(min(FIRST, len(modes)))},
-        "accuracy": float(ranking.accuracy[0]),
+        task.kind.score: float(ranking.accuracy[0]),
         "samples": int(ranking.samples[0]),
         "passes": ranking.forwards,
         "strict_passes": ranking.passes,

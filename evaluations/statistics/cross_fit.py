@@ -3,13 +3,14 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
 from robustssm.errors import UsageError
-from robustssm.evaluations.statistics.intervals import CONFIDENCE
+from robustssm.evaluations.statistics.intervals import CONFIDENCE, mean_interval
 from robustssm.evaluations.statistics.paired import discordant, paired_interval
 from robustssm.typing import IntArray, Right
 
@@ -46,6 +47,7 @@ def halves(sample_id: IntArray) -> npt.NDArray[np.bool_]:
 def worst_condition(
     correct: Right,
     first: npt.NDArray[np.bool_],
+    shares: bool = True,
 ) -> Worst:
     """Return the accuracy at the worst condition, chosen and read on different samples.
 
@@ -61,7 +63,8 @@ def worst_condition(
     Counts of shares are rounded outwards; a mean of draws varies less than the one draw that a
     bound is made for. So it covers whatever the dependence of the conditions, where an interval of
     the accuracy at the conditions chosen does not: one worst condition among 63 that are 2 standard
-    errors above it is missed by most halves. It is widened to hold the estimate.
+    errors above it is missed by most halves. It is widened to hold the estimate. Of outcomes that
+    are no shares (minus errors) the bounds are Student's, and the ends the smallest of each.
 
     Reference: Clopper and Pearson, Biometrika 26 (1934), p. 404.
 
@@ -81,14 +84,24 @@ def worst_condition(
         right.append(float(correct[place, ~choose].sum()))
         sizes.append(int((~choose).sum()))
     accuracy = float(np.mean(np.asarray(right) / np.asarray(sizes)))
-    least, tail = float(correct[naive_at].sum()), (1 - CONFIDENCE) / 2
-    n, below, above = len(first), math.floor(least), math.ceil(least)
-    low = special.betaincinv(below, n - below + 1, tail) if below > 0 else 0.0
-    high = special.betaincinv(above + 1, n - above, 1 - tail / len(correct)) if above < n else 1.0
+    tail = (1 - CONFIDENCE) / 2
+    if shares:
+        low, high = _exact(float(correct[naive_at].sum()), len(first), tail, tail / len(correct))
+    else:
+        low = mean_interval(correct, tail)[0].min()
+        high = mean_interval(correct, tail / len(correct))[1].min()
     return Worst(
         float(means[naive_at]), naive_at, accuracy, min(float(low), accuracy),
         max(float(high), accuracy), (chosen[0], chosen[1]),
     )  # fmt: skip
+
+
+def _exact(count: float, n: int, below: float, above: float) -> tuple[float, float]:
+    """Return exact bounds of a share, whose tails are `below` and `above`; counts go outwards."""
+    k, m = math.floor(count), math.ceil(count)
+    low = special.betaincinv(k, n - k + 1, below) if k > 0 else 0.0
+    high = special.betaincinv(m + 1, n - m, 1 - above) if m < n else 1.0
+    return float(low), float(high)
 
 
 def worst_difference(
@@ -97,6 +110,7 @@ def worst_difference(
     worst_a: Worst,
     worst_b: Worst,
     first: npt.NDArray[np.bool_],
+    shares: bool = True,
 ) -> tuple[float, float, float]:
     """Return (difference, low, high) of the cross-fitted worst accuracies of two models.
 
@@ -106,11 +120,15 @@ def worst_difference(
     holds with c whatever the dependence of the two (Bonferroni): for the difference at the
     conditions chosen, not at the true worst ones. The difference of these it covers in 97 to 99 %
     of simulated cases at 6 conditions, at 64 in 88 to 99 %: least where one condition is some five
-    standard errors below the rest for both models.
+    standard errors below the rest for both models. Of outcomes that are no shares: the mean of two
+    of Student's intervals.
     """
-    ends = []
+    ends: list[tuple[Any, ...]] = []
     for place, read in ((0, ~first), (1, first)):
         x, y = a[worst_a.at[place]][read], b[worst_b.at[place]][read]
+        if not shares:
+            ends.append((np.mean(x - y), *mean_interval(x - y, (1 - CONFIDENCE) / 4)))
+            continue
         counts = *discordant(x, y), int(read.sum())
         interval = paired_interval(*counts, (1 + CONFIDENCE) / 2)
         ends.append(((counts[0] - counts[1]) / counts[2], *interval))

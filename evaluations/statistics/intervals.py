@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import special
 
 from robustssm.errors import UsageError
-from robustssm.typing import FloatArray
+from robustssm.typing import FloatArray, Right
 
 CONFIDENCE = 0.95
 
@@ -32,6 +32,21 @@ def wilson(
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     # Exact ends, which the difference of two rounded numbers may miss.
     return np.where(k == 0, 0.0, centre - half), np.where(k == n, 1.0, centre + half)
+
+
+def mean_interval(
+    values: Right, tail: float = 0.5 - CONFIDENCE / 2
+) -> tuple[FloatArray, FloatArray]:
+    """Return Student's interval of means of independent samples, (..., samples) -> (...).
+
+    tail: probability beyond each end. Of errors, which are not normal, it holds as their mean
+    tends to be.
+    """
+    n, values = values.shape[-1], np.asarray(values, np.float64)
+    spread = values.std(-1, ddof=1) if n > 1 else np.full(values.shape[:-1], np.nan)
+    half = special.stdtrit(max(n - 1, 1), 1.0 - tail) * spread / np.sqrt(n)
+    mean = values.mean(-1)
+    return mean - half, mean + half
 
 
 def constant(values: FloatArray) -> bool:
@@ -63,7 +78,9 @@ def in_words(values: Iterable[float]) -> str:
     return " ".join(repr(float(value)) for value in values)
 
 
-def seed_interval(values: Iterable[float]) -> tuple[float, float]:
-    """Return the `student` interval of a mean accuracy over training seeds, inside [0, 1]."""
+def seed_interval(
+    values: Iterable[float], limits: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float]:
+    """Return the `student` interval of a mean score over training seeds, inside its limits."""
     low, high = student(values)
-    return (low, high) if np.isnan(low) else (max(0.0, low), min(1.0, high))
+    return (low, high) if np.isnan(low) else (max(limits[0], low), min(limits[1], high))

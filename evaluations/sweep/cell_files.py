@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustssm.evaluations.statistics.cross_fit import halves
-from robustssm.evaluations.table_files import COLUMNS, sealed, sealed_bytes
+from robustssm.evaluations.table_files import sealed, sealed_bytes
 from robustssm.storage.opening import read_bytes
+from robustssm.targets import CLASSES, VALUES, Kind, of_table
+from robustssm.typing import Right
 
 # Bytes of the largest file that is read: some ten million samples.
 MOST_BYTES = 1 << 30
@@ -27,9 +29,10 @@ _BEFORE = _COUNTS.encode() + b"\x18"
 _LENGTH = 5
 # Columns of few different values.
 _FEW = ("label", "prediction", "forwards", "backwards")
-_WHOLE = frozenset({"sample_id", "label", "prediction"})
-# What every file of every version has.
-_NEEDED = ("sample_id", "correct", "delivered_rms", "in_band_share")
+# What Arrow calls columns, by the letters of numpy's kinds; those of no kind of target float.
+_TYPES = {"i": pa.types.is_signed_integer, "b": pa.types.is_boolean, "f": pa.types.is_floating}
+# What every file of every version has, but the outcome.
+_NEEDED = ("sample_id", "delivered_rms", "in_band_share")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class CellDigest:
 
     n: samples; right: how many are classified as labelled; samples: hash of the sample ids in
     their order; bits: which samples are right, packed eight to a byte; half: which samples are in
-    the first half of a cross-fit, packed, one object for all cells of the same samples.
+    the first half of a cross-fit, packed, one object for all cells of the same samples. Of values:
+    bits are the squared errors as float64, absolute and deviation the means of the absolute errors
+    and of the squared distances of the targets from their mean; none is right.
     """
 
     n: int
@@ -48,10 +53,26 @@ class CellDigest:
     samples: bytes
     bits: bytes
     half: bytes
+    absolute: float | None = None
+    deviation: float = 0.0
 
-    def correct(self) -> npt.NDArray[np.bool_]:
-        """Return which samples are right, shape (n,)."""
-        return _unpacked(self.bits, self.n)
+    @property
+    def kind(self) -> Kind:
+        """The kind of target."""
+        return CLASSES if self.absolute is None else VALUES
+
+    @property
+    def score(self) -> float:
+        """The accuracy, or the mean squared error."""
+        if self.absolute is None:
+            return self.right / self.n
+        return -float(self.outcomes().mean())
+
+    def outcomes(self) -> Right:
+        """Return which samples are right, shape (n,); of values minus the squared errors."""
+        if self.absolute is None:
+            return _unpacked(self.bits, self.n)
+        return -np.frombuffer(self.bits, np.float64)
 
     def first_half(self) -> npt.NDArray[np.bool_]:
         """Return which samples are in the first half, shape (n,), as `halves` of their ids."""
@@ -65,25 +86,31 @@ def _unpacked(bits: bytes, n: int) -> npt.NDArray[np.bool_]:
 def cell_bytes(cell_id: str, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Return the file of a cell: its columns, its id, its counts, and the seal of all of it."""
     table = pa.table(dict(columns)).replace_schema_metadata({CELL: cell_id.encode()})
-    n, right, rms, share, samples, bits = _counts(*(columns[name] for name in _NEEDED))
+    few = [name for name in _FEW if name in columns]
+    if of_table(columns) is not CLASSES:  # counts say nothing of errors
+        return sealed_bytes(table, use_dictionary=few)
+    n, right, rms, share, samples, bits = _counts(
+        *(columns[name] for name in ("correct", *_NEEDED))
+    )
     counts = {"cell": cell_id, "n": n, "right": right, "rms": rms, "share": share,
               "samples": samples.hex(), "bits": bits.hex()}  # fmt: skip
-    few = [name for name in _FEW if name in columns]
     return sealed_bytes(table, {_COUNTS: json.dumps(counts)}, use_dictionary=few)
 
 
 def _counts(
+    outcome: npt.NDArray[Any],
     ids: npt.NDArray[Any],
-    correct: npt.NDArray[Any],
     rms: npt.NDArray[Any],
     share: npt.NDArray[Any],
 ) -> tuple[int, int, float, float, bytes, bytes]:
-    """Return the fields of a CellDigest but the last, from a cell's columns."""
+    """Return the fields of a CellDigest up to `bits`, from a cell's columns."""
     with np.errstate(all="ignore"):
         means = float(np.sqrt(np.mean(rms**2))), float(share.mean())
     samples = hashlib.sha256(np.ascontiguousarray(ids).tobytes()).digest()
-    right = int(np.count_nonzero(correct))
-    return len(ids), right, *means, samples, np.packbits(correct).tobytes()
+    if outcome.dtype != np.bool_:
+        return len(ids), 0, *means, samples, outcome.astype(np.float64).tobytes()
+    right = int(np.count_nonzero(outcome))
+    return len(ids), right, *means, samples, np.packbits(outcome).tobytes()
 
 
 def read_cell(path: str | Path) -> bytes:
@@ -119,17 +146,17 @@ def table(data: bytes, cell_id: str, columns: Sequence[str] | None = None) -> pa
 
 def _check_columns(schema: pa.Schema) -> None:
     names = schema.names
-    strange = sorted({*names} - {*COLUMNS})
+    kind = of_table(names)
+    strange = sorted({*names} - {*kind.columns})
     if strange or len({*names}) < len(names):
         raise ValueError(f"its columns are not those of a cell: {', '.join(strange or names)}")
-    lacking = [name for name in _NEEDED if name not in names]
+    needed = (*_NEEDED, kind.outcome) if kind is CLASSES else kind.columns
+    lacking = [name for name in needed if name not in names]
     if lacking:
         raise ValueError(f"it lacks the columns {', '.join(lacking)}")
-    for name, kind in zip(names, schema.types, strict=True):
-        whole = pa.types.is_signed_integer if name in _WHOLE else pa.types.is_floating
-        fits = (pa.types.is_boolean if name == "correct" else whole)(kind)
-        if not fits:
-            raise ValueError(f"its column {name} is of type {kind}")
+    for name, found in zip(names, schema.types, strict=True):
+        if not _TYPES["i" if name == "sample_id" else kind.rows.get(name, "f")](found):
+            raise ValueError(f"its column {name} is of type {found}")
 
 
 def digest(data: bytes, cell_id: str, split: dict[bytes, bytes]) -> CellDigest:
@@ -139,16 +166,25 @@ def digest(data: bytes, cell_id: str, split: dict[bytes, bytes]) -> CellDigest:
     halves of the samples seen so far, by the hash of their ids; more are added.
     """
     counts = _stated(data, cell_id) if sealed(data) else None
+    means: tuple[float, ...] = ()
     if counts is None:
-        columns = table(data, cell_id, _NEEDED).columns
-        counts = _counts(*(column.to_numpy() for column in columns))
+        whole = table(data, cell_id)
+        kind = of_table(whole.column_names)
+        columns = {name: whole.column(name).to_numpy() for name in (kind.outcome, *_NEEDED)}
+        counts = _counts(*columns.values())
+        if kind is not CLASSES:
+            means = tuple(
+                float(whole.column(name).to_numpy().mean()) for name in list(kind.rows)[1:]
+            )
+            if not np.isfinite(columns[kind.outcome]).all():
+                raise ValueError("its errors are not always finite")
     samples = counts[4]
     if samples not in split:
         ids = table(data, cell_id, ["sample_id"]).column(0).to_numpy()
         if hashlib.sha256(ids.tobytes()).digest() != samples:
             raise ValueError("its counts are not those of its rows")
         split[samples] = np.packbits(halves(ids)).tobytes()
-    return CellDigest(*counts, split[samples])
+    return CellDigest(*counts, split[samples], *means)
 
 
 def _stated(data: bytes, cell_id: str) -> tuple[int, int, float, float, bytes, bytes] | None:

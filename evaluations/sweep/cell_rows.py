@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustssm.attacks import Delivered, Perturbation, Site, perturbed_logits
-from robustssm.attacks.adversaries import Adversary, Target, Victim, margin
+from robustssm.attacks.adversaries import Adversary, Target, Victim
 from robustssm.attacks.base import input_site
 from robustssm.attacks.injection import embedded
 from robustssm.errors import UsageError
 from robustssm.evaluations.sweep.plan import Cell
-from robustssm.evaluations.table_files import COLUMNS
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import logits, programmed
+from robustssm.targets import CLASSES, Kind
 from robustssm.tasks import Split, Task
 
 # Samples that an adversary works on at a time; it has several arrays of their size.
@@ -34,8 +34,7 @@ Columns = dict[str, npt.NDArray[Any]]
 def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -> Columns:
     """Return the columns of a cell's rows, by ascending sample id; the network stays the same.
 
-    margin: logit of the label minus the largest other one; forwards and backwards: passes spent on
-    the sample.
+    They are those of the kind of target; forwards and backwards: passes spent on the sample.
     """
     condition, split = cell.condition, task.splits["test"].first(cell.limit)
     device = network.mean.device
@@ -54,17 +53,26 @@ def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -
         if task.tokens is not None:
             x = network.embed(x)
         if condition is None:
-            parts.append(_columns(logits(network, x, lengths=lengths), part, Delivered(len(x))))
+            given = logits(network, x, lengths=lengths), part, Delivered(len(x))
+            parts.append(_columns(task, *given))
         elif isinstance(condition.attack, Adversary):
-            parts.append(_attacked(network, cell, site, part, x, batch_size))
+            parts.append(_attacked(network, cell, task, site, part, x, batch_size))
         else:
-            parts.append(_perturbed(network, cell, site, part, x, lengths))
+            parts.append(_perturbed(network, cell, task, site, part, x, lengths))
     order = np.argsort(split.sample_id, kind="stable")
-    return {name: np.concatenate([part[name] for part in parts])[order] for name in COLUMNS}
+    return {
+        name: np.concatenate([part[name] for part in parts])[order] for name in task.kind.columns
+    }
 
 
 def _perturbed(
-    network: Classifier, cell: Cell, site: Site, part: Split, x: Tensor, lengths: Tensor | None
+    network: Classifier,
+    cell: Cell,
+    task: Task,
+    site: Site,
+    part: Split,
+    x: Tensor,
+    lengths: Tensor | None,
 ) -> Columns:
     """Return the rows of a perturbation; the worst of its alternatives for each sample."""
     condition = cell.condition
@@ -82,19 +90,25 @@ def _perturbed(
             site=site,
             lengths=lengths,
         )
-        tried.append(_columns(values, part, delivered))
-    columns = worst_rows(tried)
+        tried.append(_columns(task, values, part, delivered))
+    columns = worst_rows(tried, task.kind)
     columns["forwards"] = np.full(len(part), float(len(tried)))
     return columns
 
 
 def _attacked(
-    network: Classifier, cell: Cell, site: Site, part: Split, x: Tensor, batch_size: int
+    network: Classifier,
+    cell: Cell,
+    task: Task,
+    site: Site,
+    part: Split,
+    x: Tensor,
+    batch_size: int,
 ) -> Columns:
     """Return the rows of an adversary; its inputs are sent through the network once more."""
     condition = cell.condition
     assert condition is not None and isinstance(condition.attack, Adversary)
-    with Victim(network, batch_size) as victim:
+    with Victim(network, batch_size, task.kind) as victim:
         labels = torch.from_numpy(part.labels).to(x.device)
         found = condition.attack.attack(
             Target(victim, x, labels, part.sample_id, cell.seed, condition.budget, site)
@@ -102,38 +116,34 @@ def _attacked(
         victim.check_mode()
     delivered = Delivered(len(x))
     delivered.add(x, found.x, condition.attack, site)
-    columns = _columns(logits(network, found.x), part, delivered)
+    columns = _columns(task, logits(network, found.x), part, delivered)
     columns["forwards"] = np.full(len(x), found.forwards / len(x))
     columns["backwards"] = np.full(len(x), found.backwards / len(x))
     return columns
 
 
-def worst_rows(tried: Sequence[Columns]) -> Columns:
-    """Return for each sample the row with the smallest margin, the first if equal."""
+def worst_rows(tried: Sequence[Columns], kind: Kind = CLASSES) -> Columns:
+    """Return for each sample the row of the greatest harm, the first if equal."""
     if len(tried) == 1:
         return tried[0]
-    chosen = np.argmin(np.stack([columns["margin"] for columns in tried]), axis=0)
+    harm = [-kind.sign * columns[kind.grade] for columns in tried]
+    chosen = np.argmax(np.stack(harm), axis=0)
     rows = np.arange(len(chosen))
     return {name: np.stack([columns[name] for columns in tried])[chosen, rows] for name in tried[0]}
 
 
-def _columns(values: Tensor, part: Split, delivered: Delivered) -> Columns:
-    values, target = values.double().cpu(), torch.from_numpy(part.labels)
-    broken = int((~torch.isfinite(values)).any(1).sum())
+def _columns(task: Task, values: Tensor, part: Split, delivered: Delivered) -> Columns:
+    values = values.double().cpu()
+    task.kind.check_answers("network", tuple(values.shape), part.labels, task.classes)
+    broken = int((~torch.isfinite(values)).flatten(1).any(1).sum())
     if broken:
         raise UsageError(
-            f"logits of {broken} in {len(values)} samples are not finite; use a smaller eps, or "
-            "look at the checkpoint"
+            f"{task.kind.answers} of {broken} in {len(values)} samples are not finite; use a "
+            "smaller eps, or look at the checkpoint"
         )
-    margins = margin(values, target)
     return {
         "sample_id": part.sample_id,
-        "label": part.labels,
-        "prediction": values.argmax(1).numpy(),
-        "margin": margins.numpy(),
-        "loss": nn.functional.cross_entropy(values, target, reduction="none").numpy(),
-        # A tie is no right answer, though argmax may name the label.
-        "correct": (margins > 0.0).numpy(),
+        **task.kind.samples(values, part.labels, part.lengths, task.centre),
         "delivered_l2": delivered.l2,
         "delivered_linf": delivered.largest,
         "delivered_rms": delivered.rms,

@@ -14,6 +14,7 @@ from robustssm.evaluations.sweep.problems import Problems
 from robustssm.evaluations.sweep.run_directory import ARRAYS
 from robustssm.networks.classifier import TAKES_TOKENS
 from robustssm.networks.foreign import KIND, Blueprint
+from robustssm.targets import CLASSES
 from robustssm.tasks import Task, load_task, recorded_task
 
 
@@ -183,7 +184,7 @@ def _fitting(model: Model, data: Task, same_data: bool) -> Model:
     check_fit(str(model.ref), card.architecture, model.tokens, data)
     logits = check_repeats(model.ref, data) or card.architecture["d_output"]
     notes = []
-    if logits not in (None, data.classes):
+    if logits not in (None, data.classes) and data.kind is CLASSES:
         notes.append(f"tells {logits} classes apart, and the samples are of {data.classes}")
     if card.task_hash and card.task_hash != data.content_hash:
         if same_data:
@@ -213,9 +214,17 @@ def check_fit(
             f"{TAKES_TOKENS if lacks else ''}"
         )
     own = task.channels if task.tokens is None else channels
+    # What a network from elsewhere answers with, its card does not know.
+    target = architecture.get("target", task.kind.name if "kind" in architecture else "")
+    if target != task.kind.name:
+        raise RejectedInputError(
+            f"checkpoint {model}: answers with {target or 'classes'}, task {task.spec} has "
+            f"{task.kind.name or 'classes'}; name data of its kind by --data"
+        )
     if channels not in (None, own) or (classes is not None and not _fits(classes, task)):
         raise RejectedInputError(
-            f"checkpoint {model}: maps {channels} channels to {classes} classes, task {task.spec} "
+            f"checkpoint {model}: maps {channels} channels to {classes} "
+            f"{'classes' if task.kind is CLASSES else 'outputs'}, task {task.spec} "
             f"has {task.channels} and {task.classes}"
         )
     if architecture.get("kind") == KIND:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.errors import RejectedInputError, RobustssmError, out_of_memory
+from robustssm.errors import RejectedInputError, RobustssmError, UsageError, out_of_memory
 from robustssm.networks.inference import logits
+from robustssm.targets import CLASSES
 from robustssm.tasks import Task
 
 # By how much of the largest logit the other samples of a batch may change those of one. Rounding
@@ -40,7 +41,13 @@ def check_repeats(ref: ModelRef, task: Task) -> int | None:
             "expected the same; switch off what draws in its forward, such as a dropout that "
             "eval() does not reach, or a state that it keeps"
         )
-    if once.shape[1] < task.classes:
+    if task.kind is not CLASSES:
+        who, labels = f"model {ref}", split.labels
+        try:
+            task.kind.check_answers(who, tuple(once.shape), labels, task.classes)
+        except UsageError as error:
+            raise RejectedInputError(str(error)) from None
+    elif once.shape[1] < task.classes:
         raise RejectedInputError(
             f"model {ref}: gives {once.shape[1]} logits per sample, expected one for each of the "
             f"{task.classes} classes of {task.spec}"
@@ -51,7 +58,7 @@ def check_repeats(ref: ModelRef, task: Task) -> int | None:
             f"model {ref}: its logits of a sample depend on the other samples of the batch, "
             "expected each by itself; normalise by stored statistics, not over the batch"
         )
-    return once.shape[1]
+    return once.shape[-1]
 
 
 def answers(ref: ModelRef, network: nn.Module, x: Tensor, ends: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ from robustssm.evaluations.table_files import sealed
 from robustssm.plain_text import one_line, visible
 from robustssm.storage.json_files import (
     ANY_TEXT,
-    SHARE,
+    NUMBER,
     TABLE,
     TEXT,
     TRUTH,
@@ -28,6 +28,7 @@ from robustssm.storage.json_files import (
     table_of,
 )
 from robustssm.storage.opening import LARGEST_TEXT, read_bytes
+from robustssm.targets import KINDS
 
 # What reading a file that nobody vouched for may raise.
 UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
@@ -38,7 +39,9 @@ _MANIFEST = {
     "task": TEXT,
     "task_hash": TEXT,
     "classes": or_none(WHOLE),
-    "chance": SHARE,
+    "chance": NUMBER,
+    "target": (KINDS.__contains__, "the name of a kind of target"),
+    "outputs": WHOLE,
     "length": WHOLE,
     "seed": WHOLE,
     "limit": or_none(WHOLE),

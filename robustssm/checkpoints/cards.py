@@ -20,6 +20,8 @@ from robustssm.storage.json_files import SHARE, TABLE, TEXT, WHOLE, Form, checke
 FORMAT = "robustssm-1"
 # What scripts call the accuracy that they store beside the weights: in percent, or a share.
 STORED_ACCURACY = "acc"
+# What the settings of a training hold beside them, of a network that answers values.
+CLEAN_R2 = "clean_r2"
 Shapes = Mapping[str, tuple[int, ...]]
 # What a card may hold: plain values in all, their depth.
 _LIMITS = Limits(values=20_000, nesting=10)

@@ -141,7 +141,8 @@ def _tidy(comparison: "Comparison") -> "DataFrame":
 
     modes = comparison.modes.rename(columns={"difference": "value"})
     if len(modes):
-        modes = modes.assign(quantity="acc_difference_at_mode", p_test="McNemar exact")
+        of = comparison.compared.kind
+        modes = modes.assign(quantity=f"{of.short}_difference_at_mode", p_test=of.test)
     components = comparison.components.rename(columns={"sd": "value"})
     components["quantity"] = "sd_" + components.pop("varies").astype(str).str.replace(" ", "_")
     parts = {"model": comparison.models, "difference": comparison.differences, "mode": modes}

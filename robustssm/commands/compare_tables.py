@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from robustssm.evaluations.comparison.comparison import Comparison
     from robustssm.evaluations.comparison.strength_grid import StrengthGrid
+    from robustssm.targets import Kind
 
 _CURVES = {
     "acc_clean": "clean",
@@ -33,7 +34,7 @@ _LABELS = {
 
 
 # Of a digest: what a difference at one strength is called.
-_DIGEST = {"acc_worst_crossfit": "worst mode", "acc_mean_over_modes": "accuracy"}
+_DIGEST = {"acc_worst_crossfit": "worst mode"}
 
 
 def digest(comparison: "Comparison") -> Iterator[terminal.Table]:
@@ -52,31 +53,32 @@ def digest(comparison: "Comparison") -> Iterator[terminal.Table]:
                 whole if len(whole) else group[group["train_seed"] == group["train_seed"].iloc[0]]
             )
             title = f"{model} minus {comparison.reference}, {grid.title}, n = {grid.n}"
-            yield _digest(title, rows.to_dict("records"))
+            yield _digest(comparison.compared.kind, title, rows.to_dict("records"))
 
 
-def _digest(title: str, rows: list[dict[str, Any]]) -> terminal.Table:
+def _digest(of: "Kind", title: str, rows: list[dict[str, Any]]) -> terminal.Table:
     """Return the lines on one model and noise; rows: its differences from the reference."""
     names = {row["quantity"] for row in rows}
-    at = next(name for name in _DIGEST if name in names)
-    found = [("clean accuracy", row) for row in rows if row["quantity"] == "acc_clean"]
+    at = next((name for name in _DIGEST if name in names), "acc_mean_over_modes")
+    found = [(f"clean {of.words}", row) for row in rows if row["quantity"] == "acc_clean"]
+    name = _DIGEST.get(at, of.words)
     found += [
-        (f"{_DIGEST[at]} at eps {row['eps']:g} {row['eps_unit']}", row)
+        (f"{name} at eps {row['eps']:g} {row['eps_unit']}", row)
         for row in rows
         if row["quantity"] == at
     ]
     lines = []
     for what, row in found:
-        low, high = row["ci_low"], row["ci_high"]
+        low, high = sorted((of.sign * row["ci_low"], of.sign * row["ci_high"]))
         verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
         lines.append((what, _value(row, signed=True), "" if math.isnan(low) else verdict))
     counts = {row["quantity"].partition("_")[2]: row for row in rows}
     if "differ" in counts:
         differ, better, worse = (counts[name] for name in ("differ", "better", "worse"))
         p = "" if math.isnan(differ["p"]) else f", p = {differ['p']:.2g}"
-        of = f"{differ['value']:g} {' '.join(differ['detail'].split()[:2])}"
+        share = f"{differ['value']:g} {' '.join(differ['detail'].split()[:2])}"
         said = f"better at {better['value']:g}, worse at {worse['value']:g}{p}"
-        lines.append(("conditions that differ", of, said))
+        lines.append(("conditions that differ", share, said))
     pads = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
 
     def words(line: dict[str, str]) -> str:
@@ -95,7 +97,8 @@ def tables(
         title = f"{grid.title}, n = {grid.n}{partial}"
         models = _of(comparison.models, grid)
         accuracies = terminal.written(
-            f"{title}: accuracy at each strength", *_strengths_table(models)
+            f"{title}: {grid.kind.words} at each strength",
+            *_strengths_table(models, grid.kind.words),
         )
         yield replace(accuracies, aside=("of", "worst (naive)", "chosen"))
         yield terminal.written(f"{title}: whole curves", *_curves_table(models))
@@ -110,7 +113,7 @@ def tables(
             modes = _of(comparison.modes, grid)
             if len(modes) and grid.modes.size > 1:
                 yield terminal.written(
-                    f"{title}: where they differ, max-T p < 0.05", *_modes_table(modes)
+                    f"{title}: where they differ, max-T p < 0.05", *_modes_table(modes, grid.kind)
                 )
 
 
@@ -121,6 +124,9 @@ def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":
         return table
     for name in NOISE:
         table = table[table[name] == getattr(grid, name)]
+    if "quantity" in table:  # one spelling for all kinds
+        plain = table["quantity"].str.replace(f"{grid.kind.short}_", "acc_")
+        table = table.assign(quantity=plain, form=grid.kind.digits)
     return table
 
 
@@ -141,9 +147,9 @@ def _seed(row: dict[str, Any]) -> str:
     return f"mean of {row['seeds']}" if row["train_seed"] == "all" else row["train_seed"]
 
 
-def _strengths_table(models: "DataFrame") -> tuple[list[str], list[list[str]]]:
+def _strengths_table(models: "DataFrame", words: str) -> tuple[list[str], list[list[str]]]:
     worst = bool((models["quantity"] == "acc_worst_over_modes").any())
-    columns = ["model", "seed", "eps", "mean over modes" if worst else "accuracy", "of"]
+    columns = ["model", "seed", "eps", "mean over modes" if worst else words, "of"]
     columns += ["worst (naive)", "worst, cross-fitted", "chosen"] if worst else []
     rows = []
     noisy = models[models["eps"].notna()]
@@ -196,13 +202,14 @@ def _pairs_table(differences: "DataFrame") -> tuple[list[str], list[list[str]]]:
     return ["model", "seed", "quantity", "difference", "of", "p", "by"], rows
 
 
-def _modes_table(modes: "DataFrame") -> tuple[list[str], list[list[str]]]:
+def _modes_table(modes: "DataFrame", of: "Kind") -> tuple[list[str], list[list[str]]]:
     from robustssm.evaluations.reports.report_rows import numbers
 
     rows = []
     for (model, eps, unit), group in modes.groupby(["model", "eps", "eps_unit"], sort=False):
         differs = group["p_max_t"] < 0.05
-        signs = (group["difference"] > 0).astype(int) - (group["difference"] < 0).astype(int)
+        gain = of.sign * group["difference"]
+        signs = (gain > 0).astype(int) - (gain < 0).astype(int)
         group = group.assign(sign=signs.where(differs, 0))
         wide = group.pivot_table(index="mode", columns="train_seed", values="sign", sort=False)
         names = [*wide.columns, *(["every seed"] if wide.shape[1] > 1 else [])]
@@ -227,7 +234,8 @@ def _value(row: dict[str, Any], interval: bool = True, signed: bool = False) -> 
     value = row["value"]
     if math.isnan(value):
         return "-"
-    text = f"{value:{sign}.3f}"
+    form = f"{sign}{row['form']}"
+    text = f"{value:{form}}"
     if row["quantity"].startswith("conditions"):
         return f"{value:g}"
     if row["censored"]:
@@ -235,4 +243,4 @@ def _value(row: dict[str, Any], interval: bool = True, signed: bool = False) -> 
         text = f"{'>' if up else '<'} {value:g}"
     if not interval or math.isnan(row["ci_low"]):
         return text
-    return f"{text} [{row['ci_low']:{sign}.3f}, {row['ci_high']:{sign}.3f}]"
+    return f"{text} [{row['ci_low']:{form}}, {row['ci_high']:{form}}]"

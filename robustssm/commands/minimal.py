@@ -54,6 +54,11 @@ _OPTIONS = ("models", "task", "seed", "limit", "jobs", "style", "progress")
 @click.option("--rungs", default=9, help="Strengths tried, geometric.")
 @click.option("--bisections", default=5, help="Steps of refinement after.")
 @click.option(
+    "--broken",
+    type=click.FloatRange(0.0, min_open=True),
+    help="Of values: squared error above which a sample is broken. Default: 4 clean MSE.",
+)
+@click.option(
     "--eps-unit",
     "unit",
     type=click.Choice(UNITS),
@@ -67,6 +72,7 @@ def minimal(
     last: float,
     rungs: int,
     bisections: int,
+    broken: float | None,
     unit: str | None,
     output: Path | None,
     **options: Any,
@@ -102,7 +108,8 @@ def minimal(
     )
     plan = asked.plan(Noise(attack, eps=(last,), eps_unit=unit))
     studies = [
-        searches.Study(model.ref, plan.task, asked.limit, asked.seed) for model in plan.models
+        searches.Study(model.ref, plan.task, asked.limit, asked.seed, broken)
+        for model in plan.models
     ]
     if output is not None:  # tried before any work
         prepare(output)

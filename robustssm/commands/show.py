@@ -9,12 +9,14 @@ import click
 from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, output, shared
 from robustssm.commands.loudness import asked
+from robustssm.targets import of_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from robustssm.evaluations.results.inspection import Inspection
     from robustssm.evaluations.results.tables import Tables
+    from robustssm.targets import Kind
 
 # Failed cells that are named one by one; --errors names all.
 _SHOWN = 5
@@ -22,7 +24,7 @@ _SHOWN = 5
 WORST = (
     "Worst, cross-fitted: each training seed's own worst mode, selected on one half of the samples "
     "and evaluated on the other, both ways; --wide adds the naive value, which is biased "
-    "downwards. The interval of one seed is of the true worst mode, that of several of the mean"
+    "{side}. The interval of one seed is of the true worst mode, that of several of the mean"
 )
 
 
@@ -153,7 +155,8 @@ def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, An
 def _parts(state: "Inspection", tables: "Tables", errors: bool) -> list[terminal.Table | str]:
     parts = [*terminal.facts(str(state.run.path), _facts(state)), ""]
     if not tables.summary.empty:
-        title = "Clean accuracy" if tables.overview.empty else "Overview"
+        clean = f"Clean {of_table(tables.summary).words}"
+        title = clean if tables.overview.empty else "Overview"
         mark = " PARTIAL (--limit)" if state.partial else ""
         parts.append(results_table(tables, title + mark))
     parts += _failures(state, errors)
@@ -214,7 +217,10 @@ def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None
     title = f"{path}" + (" PARTIAL (--limit)" if partial else "")
     lines = []
     if not results.overview.empty and bool((results.overview["modes"] > 1).any()):
-        lines = [f"{WORST}. Who is better: robustssm compare {shlex.quote(str(path))}"]
+        side = "downwards" if of_table(results.overview).sign > 0 else "upwards"
+        lines = [
+            f"{WORST.format(side=side)}. Who is better: robustssm compare {shlex.quote(str(path))}"
+        ]
     content = {"schema": 1, "output": str(path), "partial": partial, **results.to_json()}
     table = results_table(results, title)
     lines += results.verdicts()
@@ -224,14 +230,14 @@ def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None
 def results_table(results: "Tables", title: str) -> terminal.Table:
     """Return the overview of a run; its clean accuracies if it holds nothing else."""
     if results.overview.empty:
-        return terminal.Table(title, results.summary, _CLEAN)
+        return terminal.Table(title, results.summary, _clean(of_table(results.summary)))
     columns = overview_columns(results.overview)
     return terminal.Table(title, results.overview, columns, aside=("worst (naive)",))
 
 
 def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
     """Return the columns of an overview that are shown; one mode needs no mean and no worst."""
-    single = bool((frame["modes"] == 1).all())
+    single, of = bool((frame["modes"] == 1).all()), of_table(frame)
     columns: list[terminal.Column] = [("model", "model", "")]
     if len(set(frame["noise"])) > 1:
         columns += [("noise", "noise", "")]
@@ -239,10 +245,10 @@ def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
         ("seeds", "seeds", ""),
         *([("noise seeds", "noise_seeds", "")] if "noise_seeds" in frame else []),
         ("n", "n", ""),
-        ("clean", "clean_accuracy", ".3f"),
+        ("clean", of.clean, of.digits),
         ("eps", lambda row: f"{row['eps']:g} {row['eps_unit']}", ""),
     ]
-    columns += [("accuracy", "acc_worst_over_modes", ".3f")] if single else _WORST
+    columns += [(of.words, of.worst, of.digits)] if single else _worst(of)
     if bool((frame["interval"] != "").any()):
         columns += [("95% interval", _interval, ""), ("of", lambda row: row["interval"] or "-", "")]
     if bool((frame["seeds"] > 1).any()):
@@ -251,23 +257,26 @@ def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
 
 
 def _interval(row: dict[str, Any]) -> str:
-    return f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]" if row["interval"] else "-"
+    digits = of_table(row).digits
+    return f"[{row['ci_low']:{digits}}, {row['ci_high']:{digits}}]" if row["interval"] else "-"
 
 
 def _spread(row: dict[str, Any]) -> str:
     low, high = row["lowest_seed"], row["highest_seed"]
-    return f"{low:.3f}..{high:.3f}" if low == low else "-"
+    digits = of_table(row).digits
+    return f"{low:{digits}}..{high:{digits}}" if low == low else "-"
 
 
-_WORST: list[terminal.Column] = [
-    ("mean over modes", "acc_mean_over_modes", ".3f"),
-    ("worst (naive)", "acc_worst_over_modes", ".3f"),
-    ("worst mode", lambda row: row["worst_modes"] if row["mode_unit"] else "-", ""),
-    ("worst, cross-fitted", "acc_worst_crossfit", ".3f"),
-]
-_CLEAN: list[terminal.Column] = [
-    ("model", "model", ""),
-    ("seed", "train_seed", ""),
-    ("n", "n", ""),
-    ("clean", "accuracy", ".3f"),
-]
+def _worst(of: "Kind") -> list[terminal.Column]:
+    name = f"{of.words}, " if of.name else ""
+    return [
+        (f"{name}mean over modes", of.mean, of.digits),
+        ("worst (naive)", of.worst, of.digits),
+        ("worst mode", lambda row: row["worst_modes"] if row["mode_unit"] else "-", ""),
+        ("worst, cross-fitted", of.crossfit, of.digits),
+    ]
+
+
+def _clean(of: "Kind") -> list[terminal.Column]:
+    columns: list[terminal.Column] = [("model", "model", ""), ("seed", "train_seed", "")]
+    return [*columns, ("n", "n", ""), ("clean", of.score, of.digits)]

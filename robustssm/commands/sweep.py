@@ -117,6 +117,7 @@ def sweep(
     from robustssm.evaluations.sweep.plan import default_output
     from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution
     from robustssm.evaluations.sweep.run_directory import RunDirectory
+    from robustssm.targets import CLASSES
 
     plan = sweep_plan(device=device, **options)
     execution = Execution(
@@ -154,14 +155,15 @@ def sweep(
     terminal.note(f"{swept.computed} cells computed, {reused} reused; {run.path}")
     show_sweep(tables, run.path, style, partial=plan.limit is not None)
     rows = tables.summary.to_dict("records") if plan.limit is None else []
-    below = (row["model"] for row in rows if row["clean_accuracy"] <= plan.task.chance)
+    of = plan.task.kind
+    below = (row["model"] for row in rows if of.sign * (row[of.clean] - plan.task.chance) <= 0.0)
     for name in dict.fromkeys(below):
         terminal.note(
-            f"{name}: its clean accuracy is no better than that of the best constant answer, "
-            f"{plan.task.chance:.3f}; look at its weights, and at how its inputs are scaled"
+            f"{name}: its clean {of.words} is no better than that of the best constant answer, "
+            f"{plan.task.chance:{of.digits}}; look at its weights, and at how its inputs are scaled"
         )
-    clean = {(row["model"], row["train_seed"]): row["clean_accuracy"] for row in rows}
-    for model in plan.models if clean else ():
+    clean = {(row["model"], row["train_seed"]): row[of.clean] for row in rows}
+    for model in plan.models if clean and of is CLASSES else ():
         measured = clean.get((model.ref.label, model.train_seed))
         if compared := model.card.against_stored(measured):
             terminal.note(f"{model.ref}: {compared}")

@@ -134,6 +134,7 @@ def train(
     from dataclasses import fields
 
     from robustssm.attacks.augmentation import Augmentation
+    from robustssm.checkpoints.cards import CLEAN_R2
     from robustssm.execution import resolve_device
     from robustssm.networks.network import Architecture
     from robustssm.tasks import load_task
@@ -174,5 +175,6 @@ def train(
             logs=[*logs, *boards],
         )
     assert card is not None
-    accuracy = f"clean test accuracy {card.clean_accuracy:.4f} (n = {card.n_test})"
-    terminal.say(f"{output}: {accuracy}")
+    clean = card.training.get(CLEAN_R2, card.clean_accuracy)
+    what = "R2" if CLEAN_R2 in card.training else "accuracy"
+    terminal.say(f"{output}: clean test {what} {clean:.4f} (n = {card.n_test})")

@@ -1,6 +1,6 @@
 """`robustssm search worst-mode`: the worst Fourier mode without a full sweep."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,6 +8,9 @@ from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, nothing_kept, shared
 from robustssm.commands.parameter_types import Numbers
 from robustssm.errors import UsageError
+
+if TYPE_CHECKING:
+    from robustssm.targets import Kind
 
 
 @click.command("worst-mode")
@@ -68,21 +71,22 @@ def worst_mode(
     pieces = [(model.ref, plan.task, search) for search in searches for model in plan.models]
     rows = asked.each(worst_modes, pieces, "checkpoints")
     title = f"{plan.task.spec}, noise seed {asked.seed}"
-    terminal.show(asked.style, terminal.Table(title, rows, _COLUMNS, upright=True))
+    terminal.show(asked.style, terminal.Table(title, rows, _columns(plan.task.kind), upright=True))
 
 
 # The columns that a reader compares; json and csv have all.
-_COLUMNS: tuple[terminal.Column, ...] = (
-    ("model", lambda row: f"{row['model']}/{row['train_seed']}", ""),
-    ("eps", "eps", ""),
-    (
-        "first modes",
-        lambda row: " ".join(str(row[f"mode_{k}"]) for k in (1, 2, 3) if f"mode_{k}" in row),
-        "",
-    ),
-    ("accuracy", "accuracy", ".3f"),
-    ("samples", "samples", ""),
-    ("passes", "passes", ""),
-    ("sweep", "exhaustive_passes", ""),
-    ("times fewer", "times_fewer", ".1f"),
-)
+def _columns(of: "Kind") -> tuple[terminal.Column, ...]:
+    return (
+        ("model", lambda row: f"{row['model']}/{row['train_seed']}", ""),
+        ("eps", "eps", ""),
+        (
+            "first modes",
+            lambda row: " ".join(str(row[f"mode_{k}"]) for k in (1, 2, 3) if f"mode_{k}" in row),
+            "",
+        ),
+        (of.words, of.score, of.digits),
+        ("samples", "samples", ""),
+        ("passes", "passes", ""),
+        ("sweep", "exhaustive_passes", ""),
+        ("times fewer", "times_fewer", ".1f"),
+    )

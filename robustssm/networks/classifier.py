@@ -127,20 +127,20 @@ def pooled(x: Tensor, lengths: Tensor | None, pooling: str) -> Tensor:
     return total if pooling == "sum" else total / ends[:, None]
 
 
-def decoded(decoder: nn.Linear, pooled: Tensor) -> Tensor:
-    """Return the logits of pooled features (batch, d_model).
+def decoded(weight: Tensor, bias: Tensor | None, pooled: Tensor) -> Tensor:
+    """Return the logits of pooled features (batch, d_model), or of those of every step.
 
     A sum over products instead of a matrix product, whose rounding would depend on the number of
     samples in the batch; of so many classes at a time that the products take little memory.
 
     Parameters
     ----------
-    decoder : nn.Linear
-        The last map.
+    weight, bias : tensor (classes, d_model), tensor (classes,), optional
+        Of the last map.
     pooled : tensor (batch, d_model)
         One vector per sample.
     """
-    classes = max(1, _WEIGHTS // decoder.in_features)
-    parts = [(pooled[:, None, :] * part).sum(-1) for part in decoder.weight.split(classes)]
+    size = 1 if pooled.ndim == 3 else max(1, _WEIGHTS // weight.shape[1])
+    parts = [(pooled[..., None, :] * part).sum(-1) for part in weight.split(size)]
     logits = torch.cat(parts, -1)
-    return logits if decoder.bias is None else logits + decoder.bias
+    return logits if bias is None else logits + bias

@@ -264,4 +264,4 @@ class SequenceModel(BlockClassifier):
         if x.ndim == 3 or not self.blueprint.decoder:
             return self.decoder(x)
         assert isinstance(self.decoder, nn.Linear)
-        return decoded(self.decoder, x)
+        return decoded(self.decoder.weight, self.decoder.bias, x)

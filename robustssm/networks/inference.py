@@ -13,6 +13,7 @@ from robustssm.layers.kept import kept
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.network import Network
 from robustssm.networks.program import Program
+from robustssm.targets import CLASSES, Kind
 from robustssm.tasks import Split
 
 # For arithmetic on batches elsewhere: whole blocks of this many rows, empty ones added, give a
@@ -119,11 +120,14 @@ def _restore(network: nn.Module, before: dict[str, Tensor]) -> None:
             value.copy_(before[name])
 
 
-def accuracy(network: nn.Module, split: Split) -> float:
-    """Return the share of samples of `split` that the network gets right; of none, NaN."""
+def accuracy(network: nn.Module, split: Split, kind: Kind = CLASSES) -> float:
+    """Return the share of samples of `split` that the network gets right; of values, R2.
+
+    NaN of no samples.
+    """
     tokens = isinstance(network, Classifier) and network.tokens is not None
     size = _PART if tokens else max(1, len(split))
-    right, device = 0, next(network.parameters()).device
+    device, found = next(network.parameters()).device, []
     for start in range(0, len(split), size):
         part = split.rows(slice(start, start + size))
         lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
@@ -131,6 +135,5 @@ def accuracy(network: nn.Module, split: Split) -> float:
         if isinstance(network, Classifier) and tokens:
             with torch.no_grad():
                 x = network.embed(x)
-        predicted = logits(network, x, lengths=lengths).argmax(1)
-        right += int((predicted.cpu() == torch.from_numpy(part.labels)).sum())
-    return right / len(split) if len(split) else math.nan
+        found.append((logits(network, x, lengths=lengths).cpu(), part.labels, part.lengths))
+    return kind.quality(found) if len(split) else math.nan

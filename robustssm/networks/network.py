@@ -1,4 +1,4 @@
-"""A sequence classifier: normalise, encode, blocks of an SSM layer and a GLU, pool, decode.
+"""A sequence network: normalise, encode, blocks of an SSM layer and a GLU, pool, decode.
 
 The default block is that of the PTD paper's robustness test (arXiv 2310.01698, section 5.2 and
 its released script): no residual, no D, GELU, GLU, LayerNorm after the block.
@@ -17,15 +17,17 @@ from robustssm.layers import LAYERS
 from robustssm.layers.base import KernelLayer
 from robustssm.layers.bidirectional import Bidirectional
 from robustssm.networks.classifier import BlockClassifier, Classifier, decoded, pooled, steps_before
+from robustssm.targets import KINDS
 from robustssm.tasks.base import Task
 
 _CHOICES = {
     "norm": ("layer", "batch"),
     "pooling": ("mean", "last"),
+    "target": tuple(KINDS),
     "discretization": ("default", "zoh", "bilinear"),
 }
 # Fields that were added after the first checkpoints, off by default.
-_LATER = ("tokens", "bidirectional")
+_LATER = ("tokens", "bidirectional", "target")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Architecture:
     init: name of the initialisation; n: state size; d_model: channels. `discretization`
     default is bilinear for s4 and zoh for the rest. tokens: size of the vocabulary if the raw
     inputs are tokens, 0 else; then d_input is d_model, and the network takes what `embed` returns.
-    bidirectional: a second layer beside each, which runs backwards in time.
+    bidirectional: a second layer beside each, which runs backwards in time. target: name of the
+    kind of target, empty for classes; one that has an answer at every step is not pooled.
     """
 
     init: str
@@ -55,6 +58,7 @@ class Architecture:
     dt_max: float = 1e-1
     tokens: int = 0
     bidirectional: bool = False
+    target: str = ""
 
     def __post_init__(self) -> None:
         parse(self.init)
@@ -81,7 +85,12 @@ class Architecture:
         """Return the architecture whose input and output are those of a task."""
         tokens = task.tokens or 0
         channels = fields.get("d_model", cls.d_model) if tokens else task.channels
-        return cls(init, d_input=channels, d_output=task.classes, tokens=tokens, **fields)
+        ends: dict[str, Any] = {
+            "d_input": channels,
+            "d_output": task.classes,
+            "target": task.kind.name,
+        }
+        return cls(init, **ends, tokens=tokens, **fields)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card and in its content hash.
@@ -159,11 +168,15 @@ class Block(nn.Module):
 
 
 class Network(BlockClassifier):
-    """A sequence classifier on raw inputs (batch, length, d_input); returns logits.
+    """A sequence network on raw inputs (batch, length, d_input); returns logits, or values.
 
-    The input's mean and standard deviation are buffers, so that perturbations act on raw data.
+    The input's mean and standard deviation are buffers, so that perturbations act on raw data; so
+    are those of the targets, where these are values.
     Where the raw inputs are tokens, `embed` makes the inputs of `forward` of them.
     """
+
+    output_mean: Tensor
+    output_std: Tensor
 
     def __init__(self, architecture: Architecture) -> None:
         a = architecture
@@ -175,6 +188,27 @@ class Network(BlockClassifier):
         self.blocks = nn.ModuleList(Block(a) for _ in range(a.layers))
         self.final_norm = Normalisation(a.norm, a.d_model) if a.prenorm else nn.Identity()
         self.decoder = nn.Linear(a.d_model, a.d_output)
+        if a.target:
+            self.register_buffer("output_mean", torch.zeros(a.d_output))
+            self.register_buffer("output_std", torch.ones(a.d_output))
+
+    def standardise(self, task: Task) -> None:
+        """Take mean and standard deviation of inputs and of values from a task's training split."""
+        if task.tokens is None:
+            self.mean.copy_(torch.from_numpy(task.mean))
+            self.std.copy_(torch.from_numpy(task.std))
+        if self.architecture.target:
+            targets = task.splits["train"].labels.reshape(-1, task.classes)
+            self.output_mean.copy_(torch.from_numpy(targets.mean(0)))
+            self.output_std.copy_(torch.from_numpy(targets.std(0)))
+
+    def scaled_decoder(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the last map, in units of the targets."""
+        assert isinstance(self.decoder, nn.Linear)
+        weight, bias = self.decoder.weight, self.decoder.bias
+        if not self.architecture.target:
+            return weight, bias
+        return weight * self.output_std[:, None], bias * self.output_std + self.output_mean
 
     @property
     def state_size(self) -> int:
@@ -193,7 +227,10 @@ class Network(BlockClassifier):
         return torch.eye(self.d_input, dtype=self.std.dtype, device=self.std.device)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, d_output); samples end after `lengths` steps if they are given."""
+        """Return logits or values (batch, d_output), or (batch, length, d_output) of every step.
+
+        Samples end after `lengths` steps if they are given.
+        """
         self.check_input(x)
         x = self.encoder((x - self.mean) / self.std)
         valid = steps_before(lengths, x)
@@ -201,8 +238,9 @@ class Network(BlockClassifier):
             x = block(x, valid)
         if self.architecture.prenorm:
             x = self.final_norm(x, valid)
-        assert isinstance(self.decoder, nn.Linear)
-        return decoded(self.decoder, pooled(x, lengths, self.architecture.pooling))
+        if not KINDS[self.architecture.target].every_step:
+            x = pooled(x, lengths, self.architecture.pooling)
+        return decoded(*self.scaled_decoder(), x)
 
 
 def build_network(architecture: Architecture, seed: int = 0) -> Network:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from robustssm.errors import ShapeError, UsageError
 from robustssm.networks.channel_major import Affine, Convolution, Mixing, Norm, padded_steps
 from robustssm.networks.network import Network
+from robustssm.targets import KINDS
 
 # Values of a signal that is worked on at a time: what a processor's cache holds of it and its
 # spectrum, and what keeps a GPU busy.
@@ -84,6 +85,7 @@ class Program:
             self.architecture = network.architecture
             self.length, self.steps, self.changing = L, padded_steps(L), changing
             weight = network.decoder.weight
+            self._answers = (L,) if KINDS[self.architecture.target].every_step else ()
             self.dtype, self.device = weight.dtype, weight.device
             self.rows = block_rows(self.architecture.d_model, L, self.device)
             self._build(network)
@@ -100,7 +102,7 @@ class Program:
         if not embedded:
             weight, bias = copies(network.encoder)  # type: ignore[arg-type]
             self._encoder = Mixing(weight, bias, *shape)
-        self._decoder = copies(network.decoder)
+        self._decoder = tuple(value.detach().clone() for value in network.scaled_decoder())
         self._outputs = [Mixing(*copies(block.output), *shape) for block in network.blocks]  # type: ignore[arg-type]
         self._norms = [Norm(block.norm, *shape, dtype) for block in network.blocks]  # type: ignore[arg-type]
         layers = network.ssm_layers()
@@ -128,7 +130,7 @@ class Program:
     def logits(
         self, x: Tensor, lengths: Tensor | None = None, change: Change | None = None
     ) -> Tensor:
-        """Return logits (samples, classes), on the program's device.
+        """Return logits (samples, classes), or of every step, on the program's device.
 
         x: (samples, length, channels), on any device; lengths: (samples,) valid steps, or None
         for all; change: what is done to the input of every SSM layer, a block of samples at a
@@ -136,7 +138,7 @@ class Program:
         what is no input of the network.
         """
         self._check(x, lengths)
-        shape = len(x), self.architecture.d_output
+        shape = (len(x), *self._answers, self.architecture.d_output)
         result = torch.empty(shape, dtype=self.dtype, device=self.device)
         with one_torch_thread():
             work = Work(self)
@@ -214,9 +216,14 @@ class Program:
         if a.prenorm:
             work.keep(*self._last(stream, (work.value, work.gate), u))
         # What is left of the last norm acts on the mean, or the last step, alone.
+        weight, bias = self._decoder
+        if self._answers:
+            steps = u[..., : self.length].clone()
+            self._last.finish(steps)
+            outputs = [(steps * row[:, None, None]).sum(0) for row in weight]
+            return (torch.stack(outputs, -1) + bias)[: len(x)]
         pooled = self._pool(u[..., : self.length], lengths)[..., None]
         self._last.finish(pooled)
-        weight, bias = self._decoder
         # A sum over products instead of a matrix product, which would round rows differently.
         logits = (pooled[..., 0].T.contiguous()[:, None, :] * weight).sum(-1) + bias
         return logits[: len(x)]

@@ -44,7 +44,7 @@ class Slopes(Program):
             for start in range(0, len(x), self.rows):
                 part, work.tape = slice(start, start + self.rows), []
                 logits = self._block(work, x[part], None, None, start)
-                slope = logits.new_zeros((self.rows, logits.shape[1]))
+                slope = logits.new_zeros((self.rows, *logits.shape[1:]))
                 slope[: len(logits)] = by_logits(logits, part)
                 back = self._backwards(work, slope)[:, : len(logits), : self.length]
                 found[part] = back.permute(1, 2, 0)
@@ -55,12 +55,15 @@ class Slopes(Program):
         a, tape, L = self.architecture, work.tape, self.length
         assert tape is not None
         weight = self._decoder[0]
-        pooled = self._last.scaled((by_logits[:, :, None] * weight).sum(1).T[..., None])
         slope = torch.zeros_like(work.y)
-        if a.pooling == "mean":
-            slope[..., :L] = pooled / L
+        if self._answers:
+            steps = sum(one[None] * row[:, None, None] for one, row in
+                        zip(by_logits.unbind(-1), weight, strict=True))  # fmt: skip
+            slope[..., :L] = self._last.scaled(steps)
         else:
-            slope[..., L - 1 : L] = pooled
+            pooled = self._last.scaled((by_logits[:, :, None] * weight).sum(1).T[..., None])
+            mean = a.pooling == "mean"
+            slope[..., 0 if mean else L - 1 : L] = pooled / L if mean else pooled
         if a.prenorm:
             slope = self._last.back(slope, tape)
         for number in reversed(range(len(self._convolutions))):

@@ -54,6 +54,7 @@ TEXT: Form = (_is_text, "text of one line")
 ANY_TEXT: Form = (lambda value: isinstance(value, str), "text")
 WHOLE: Form = (_is_count, "a whole number")
 SHARE: Form = (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
+NUMBER: Form = (_is_number, "a finite number")
 TRUTH: Form = (lambda value: isinstance(value, bool), "true or false")
 TABLE: Form = (lambda value: isinstance(value, dict), "a table")
 

@@ -1,4 +1,4 @@
-"""What a task is: sequences with labels in three fixed splits, and who is who among them."""
+"""What a task is: sequences with targets in three fixed splits, and who is who among them."""
 
 import hashlib
 import inspect
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.errors import UsageError
+from robustssm.targets import CLASSES, Kind, check_values
 from robustssm.typing import FloatArray, IntArray
 
 SPLITS = ("train", "validation", "test")
@@ -25,8 +26,8 @@ class Split:
     ----------
     inputs : ndarray
         Values (N, L, channels), float32, or tokens (N, L), int64.
-    labels : ndarray of int64, shape (N,)
-        Classes, from 0.
+    labels : ndarray
+        Classes (N,) from 0, int64; or values (N, outputs), or (N, L, outputs), float64.
     sample_id : ndarray of int64, shape (N,)
         The numbers of the samples, fixed for ever.
     lengths : ndarray of int64, shape (N,), optional
@@ -34,7 +35,7 @@ class Split:
     """
 
     inputs: npt.NDArray[Any]
-    labels: IntArray
+    labels: npt.NDArray[Any]
     sample_id: IntArray
     lengths: IntArray | None = None
 
@@ -53,14 +54,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Task:
-    """A classification task: sequences with labels, in three fixed splits.
+    """A task: sequences with targets, in three fixed splits.
 
     Parameters
     ----------
     spec : str
         The name that makes the task again, as in ``digits:side=16``.
     classes : int
-        Number of classes.
+        Number of classes, or of the outputs that a network has for other targets.
     splits : dict of str to Split
         ``train``, ``validation`` and ``test``.
     image : tuple of int, optional
@@ -71,6 +72,8 @@ class Task:
         One more than the largest token, if inputs are tokens, which a model embeds.
     names : tuple of str
         Names of the classes, empty if they have none.
+    kind : Kind
+        What the targets are; UsageError for values that are not finite, or constant.
     """
 
     spec: str
@@ -80,6 +83,16 @@ class Task:
     rate: float | None = None
     tokens: int | None = None
     names: tuple[str, ...] = ()
+    kind: Kind = CLASSES
+
+    def __post_init__(self) -> None:
+        if self.kind is not CLASSES:
+            check_values(self.spec, *(self.splits[name].labels for name in SPLITS))
+
+    def of_classes(self, who: str) -> None:
+        """Raise UsageError unless the targets are classes."""
+        if self.kind is not CLASSES:
+            raise UsageError(f"{who}: {self.spec} has {self.kind.name}, expected a task of classes")
 
     def values(self, who: str, *, whole: bool = True) -> None:
         """Raise UsageError if inputs are tokens, or, if `whole`, samples end early."""
@@ -104,9 +117,14 @@ class Task:
 
     @property
     def chance(self) -> float:
-        """Accuracy of the best constant answer on the test split."""
+        """Score of the best constant answer on the test split: accuracy, or mean squared error."""
+        return self.kind.constant(self.splits["test"].labels)
+
+    @cached_property
+    def centre(self) -> FloatArray:
+        """The mean target of the test split, (outputs,); that of classes says nothing."""
         labels = self.splits["test"].labels
-        return float(np.bincount(labels, minlength=self.classes).max() / len(labels))
+        return labels.reshape(-1, labels.shape[-1] if labels.ndim > 1 else 1).mean(0)
 
     @cached_property
     def mean(self) -> FloatArray:
@@ -133,8 +151,8 @@ class Task:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over every split's name, shape, inputs, labels and sample ids."""
-        digest = hashlib.sha256()
+        """SHA-256 over the kind, and every split's name, shape, inputs, labels and sample ids."""
+        digest = hashlib.sha256(self.kind.name.encode())
         for name in SPLITS:
             split = self.splits[name]
             digest.update(f"{name}{split.inputs.shape}".encode())

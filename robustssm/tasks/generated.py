@@ -49,11 +49,12 @@ def numbered(
     split: str,
     index: IntArray,
     inputs: npt.NDArray[np.float32] | IntArray,
-    labels: IntArray,
+    labels: IntArray | FloatArray,
     lengths: IntArray | None = None,
 ) -> Split:
     """Return samples of a split under their numbers."""
-    return Split(inputs, labels.astype(np.int64), FIRST[split] + index, lengths)
+    labels = labels if labels.dtype.kind == "f" else labels.astype(np.int64)
+    return Split(inputs, labels, FIRST[split] + index, lengths)
 
 
 def below(draw: FloatArray, bound: int | IntArray) -> IntArray:

@@ -32,6 +32,9 @@ _BUILT_IN = {
     "frequency-discrimination": (
         "robustssm.tasks.frequency_discrimination:frequency_discrimination"
     ),
+    "sinusoids": "robustssm.tasks.sinusoids:sinusoids",
+    "ar": "robustssm.tasks.ar:ar",
+    "denoise": "robustssm.tasks.ar:denoise",
     "mnist1d": "robustssm.tasks.mnist1d:mnist1d",
     "cifar10": "robustssm.tasks.cifar:cifar10",
     "mnist": "robustssm.tasks.idx:mnist",
@@ -41,6 +44,7 @@ _BUILT_IN = {
     "speech-commands": "robustssm.tasks.speech_commands:speech_commands",
     "audio": "robustssm.tasks.recordings:audio",
     "ucr": "robustssm.tasks.ucr:ucr",
+    "forecast": "robustssm.tasks.forecast:forecast",
     "hub": "robustssm.tasks.hub:hub",
 }
 TASKS: Table[Callable[..., Task]] = Table("robustssm.tasks", _BUILT_IN, _misfit)
@@ -48,7 +52,7 @@ FILE = "file"
 # Tasks that read no files of anybody and fetch none.
 GENERATED = (
     *("digits", "listops", "noise-padded", "delayed-copy"),
-    "frequency-discrimination",
+    *("frequency-discrimination", "sinusoids", "ar", "denoise"),
 )
 # Bytes that the samples of a task may take that a file names.
 RECORDED = 2 << 30

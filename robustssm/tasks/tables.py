@@ -23,15 +23,7 @@ _DAMAGED = (OSError, ValueError, ArithmeticError, MemoryError, pa.ArrowException
 
 def table_arrays(source: Source) -> dict[str, Array]:
     """Return the arrays that `arrays.task_of` reads; raises RejectedInputError."""
-    try:
-        frame = _frame(source)
-    except RejectedInputError:
-        raise
-    except FileNotFoundError:
-        raise source.rejected("no such file") from None
-    except _DAMAGED as error:
-        said = getattr(error, "strerror", None) or error
-        raise source.rejected(f"cannot be read as a table ({shown(str(said))})") from None
+    frame = frame_of(source)
     label = [name for name in frame if str(name).lower() in LABEL]
     if len(label) != 1 or frame.empty:
         there = shown(", ".join(map(str, label or frame.columns[:20])) or "nothing")
@@ -69,6 +61,19 @@ def table_arrays(source: Source) -> dict[str, Array]:
     if "split" in about:
         content["split"] = about["split"].to_numpy()[first].astype(str)
     return content if (sizes == L).all() else {**content, "lengths": sizes}
+
+
+def frame_of(source: Source) -> pd.DataFrame:
+    """Return the table in a file, .csv or Parquet; raises RejectedInputError."""
+    try:
+        return _frame(source)
+    except RejectedInputError:
+        raise
+    except FileNotFoundError:
+        raise source.rejected("no such file") from None
+    except _DAMAGED as error:
+        said = getattr(error, "strerror", None) or error
+        raise source.rejected(f"cannot be read as a table ({shown(str(said))})") from None
 
 
 def _frame(source: Source) -> pd.DataFrame:

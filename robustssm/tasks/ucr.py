@@ -1,19 +1,21 @@
-"""Time series of the UCR and UEA archives, from .ts and .tsv files.
+"""Time series of the UCR, UEA and TSER archives, from .ts and .tsv files.
 
 The two files, NAME_TRAIN and NAME_TEST, stand side by side. Series of unequal lengths are padded
 with 0, `lengths` says where they end (in .tsv files they end in NaN). Classes are numbered in
 order, by value if all labels are numbers. The archives have no validation split: `validation`
 takes a share of the training series for it. sample_id counts the training series, then the test
 series, in the order of the files. sktime and aeon bring some of them, PLAID and JapaneseVowels
-among them: their files are read where they lie, without a download or an import.
+among them: their files are read where they lie, without a download or an import. A .ts file with a
+target in place of class labels (@targetLabel true), such as Covid3Month, is a regression.
 
 Source: Dau et al., The UCR Time Series Archive (arXiv 1810.07758), section 3; Bagnall et al., The
 UEA Multivariate Time Series Classification Archive (arXiv 1811.00075), section 2, and the format's
-description by sktime (.ts); the archive's own README (.tsv: the label, then the values).
+description by sktime (.ts); the archive's own README (.tsv: the label, then the values); Tan et
+al., Monash University, UEA, UCR Time Series Extrinsic Regression Archive (arXiv 2006.10996).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ import numpy as np
 from robustssm.errors import UsageError, nearest
 from robustssm.file_formats.contents import shown
 from robustssm.plain_text import is_count
+from robustssm.targets import CLASSES, VALUES
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check
 from robustssm.tasks.reading import Source, check_room, held_out, packaged, ragged
@@ -38,13 +41,15 @@ _MISSING = "lacks values; fill them in, or leave these series out"
 class Series:
     """Values (sum of lengths, channels), one series after another; lengths, labels (N,).
 
-    declared: the labels that the header names, empty if it names none.
+    declared: the labels that the header names, empty if it names none; regression: whether labels
+    are numbers to predict.
     """
 
     values: FloatArray
     lengths: IntArray
     labels: list[str]
     declared: tuple[str, ...] = ()
+    regression: bool = False
 
 
 def bundled() -> dict[str, Path]:
@@ -91,7 +96,9 @@ def ucr(path: Path = _NOWHERE, name: str = "", validation: float = 0.1) -> Task:
         raise sources[1].rejected(
             f"has {test.values.shape[1]} channels, the training file {train.values.shape[1]}"
         )
-    names = _classes(sources[1], train, test)
+    if train.regression != test.regression:
+        raise sources[1].rejected("and the training file are of classes and of values")
+    names = [] if train.regression else _classes(sources[1], train, test)
     length = int(max(train.lengths.max(), test.lengths.max()))
     count = len(train.labels) + len(test.labels)
     check_room(_WHO, (count, length, train.values.shape[1]), 4, "use a machine with more memory")
@@ -100,7 +107,10 @@ def ucr(path: Path = _NOWHERE, name: str = "", validation: float = 0.1) -> Task:
     whole = []
     for part, first in ((train, 0), (test, len(train.labels))):
         inputs = ragged(part.values, part.lengths, length, np.float32)
-        labels = np.array([numbers[label] for label in part.labels], dtype=np.int64)
+        if train.regression:
+            labels = np.array(part.labels, dtype=np.float64)[:, None]
+        else:
+            labels = np.array([numbers[label] for label in part.labels], dtype=np.int64)
         ids = first + np.arange(len(labels))
         whole.append(Split(inputs, labels, ids, part.lengths if unequal else None))
     kept, validating = held_out(len(train.labels), validation)
@@ -109,7 +119,9 @@ def ucr(path: Path = _NOWHERE, name: str = "", validation: float = 0.1) -> Task:
     splits = {"train": whole[0].rows(kept), "validation": whole[0].rows(validating)}
     data: dict[str, object] = {"name": name} if name else {"path": sources[0].path}
     spec = spec_of(_WHO, {**data, "validation": validation}, ucr)
-    return Task(spec, len(names), {**splits, "test": whole[1]}, names=tuple(names))
+    kind = VALUES if train.regression else CLASSES
+    splits["test"] = whole[1]
+    return Task(spec, len(names) or 1, splits, names=tuple(names), kind=kind)
 
 
 def _classes(source: Source, train: Series, test: Series) -> list[str]:
@@ -129,7 +141,8 @@ def read_ts(source: Source) -> Series:
     header, lines = _header(source)
     if header.get("timestamps", "false") != "false":
         raise source.rejected("has time stamps, expected series at equal steps")
-    declared = header.get("classlabel", "").split()
+    regression = header.get("targetlabel") == "true"
+    declared = ["true", ""] if regression else header.get("classlabel", "").split()
     if declared[:1] != ["true"] or len(declared) < 2 or len(set(declared)) < len(declared):
         raise source.rejected("declares no class labels, expected @classLabel true A B ...")
     channels = _channels(source, header)
@@ -144,10 +157,13 @@ def read_ts(source: Source) -> Series:
         rows = [_numbers(source, number, one.split(",")) for one in dimensions]
         if len({len(row) for row in rows}) > 1:
             raise source.rejected(f"series {number} has dimensions of unequal lengths")
-        if label.strip() not in declared[1:]:
+        if regression:
+            _numbers(source, number, [label])
+        elif label.strip() not in declared[1:]:
             raise source.rejected(f"series {number} has a label that the header does not name")
         found.append((label.strip(), np.stack(rows, axis=1)))
-    series = _series(source, found, tuple(declared[1:]))
+    series = _series(source, found, () if regression else tuple(declared[1:]))
+    series = replace(series, regression=regression)
     _check_length(source, header, series.lengths)
     return series
 

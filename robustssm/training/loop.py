@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from robustssm.checkpoints.cards import Card
+from robustssm.checkpoints.cards import CLEAN_R2, Card
 from robustssm.checkpoints.native import save_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.execution import one_thread, repeatable, resolve_device, versions
@@ -29,6 +30,7 @@ from robustssm.networks.inference import accuracy
 from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.networks.program import keep_memory
 from robustssm.storage.writing import locked, prepare
+from robustssm.targets import CLASSES
 from robustssm.tasks import Task, load_task
 from robustssm.training.config import TrainingConfig
 from robustssm.training.state import Average, averaged, moving_average, restore, save_state
@@ -42,8 +44,9 @@ class EpochRecord:
     """What is known of an epoch when it is done.
 
     epoch: from 1; steps: of the optimiser since the start of the run; loss: mean over the training
-    samples; validation_accuracy: NaN if there is no such split; lr and ssm_lr: the rates of its
-    last step; seconds: training and validation, the only thing in which equal runs differ.
+    samples; validation_accuracy: of values R2, NaN if there is no such split; lr and ssm_lr: the
+    rates of its last step; seconds: training and validation, the only thing in which equal runs
+    differ.
     """
 
     epoch: int
@@ -119,9 +122,7 @@ def train(
     batches = math.ceil(len(task.splits["train"]) / config.batch_size)
     config.check_steps(batches)
     network = build_network(architecture, config.seed)
-    if task.tokens is None:
-        network.mean.copy_(torch.from_numpy(task.mean))
-        network.std.copy_(torch.from_numpy(task.std))
+    network.standardise(task)
     network.to(device)
     config.check_precision(device)
     optimizer = adamw(network, config)
@@ -159,7 +160,7 @@ def train(
                 raise StabilityError(
                     f"training: {what} after epoch {epoch + 1}; use a smaller --lr"
                 )
-            validated = accuracy(judged, task.splits["validation"])
+            validated = accuracy(judged, task.splits["validation"], task.kind)
             report(epoch, loss, validated)
             rest, dynamics = (float(group["lr"]) for group in optimizer.param_groups)
             seconds = time.perf_counter() - began
@@ -171,8 +172,11 @@ def train(
             save_state(state_path, identity, epoch + 1, network, optimizer, average)
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:
                 return None
-        clean_accuracy = accuracy(judged, task.splits["test"])
-        card = save_checkpoint(output, judged, replace(card, clean_accuracy=clean_accuracy))
+        clean = accuracy(judged, task.splits["test"], task.kind)
+        known: dict[str, Any] = {"clean_accuracy": clean}
+        if task.kind is not CLASSES:  # R2 may be below 0, which no accuracy is
+            known = {"training": {**card.training, CLEAN_R2: clean}}
+        card = save_checkpoint(output, judged, replace(card, **known))
         state_path.unlink(missing_ok=True)
     return card
 
@@ -182,6 +186,11 @@ def _check_trainable(task: Task, architecture: Architecture, config: TrainingCon
         raise UsageError(
             f"training: {task.spec} has {task.tokens or 'no'} tokens, the architecture "
             f"{architecture.tokens or 'none'}; give it tokens={task.tokens or 0}"
+        )
+    if (architecture.target, architecture.d_output) != (task.kind.name, task.classes):
+        raise UsageError(
+            f"training: {task.spec} has {task.classes} {task.kind.name or 'classes'}, the "
+            f"architecture {architecture.d_output} {architecture.target or 'classes'}"
         )
     if task.tokens is not None and config.augment:
         raise UsageError(
@@ -208,6 +217,7 @@ def _train_epoch(
     """Run one epoch; return the mean training loss."""
     split = task.splits["train"]
     inputs, labels = torch.from_numpy(split.inputs), torch.from_numpy(split.labels)
+    labels = labels if task.kind is CLASSES else labels.float()
     lengths = None
     if split.lengths is not None:
         lengths = torch.from_numpy(split.lengths)
@@ -234,7 +244,9 @@ def _train_epoch(
                     reduced = config.precision != "float32"
                     with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
                         logits = network(inputs_seen, ends)
-                        loss = nn.functional.cross_entropy(logits, labels[index].to(device))
+                        own = labels[index].to(device)
+                        std = getattr(network, "output_std", None)
+                        loss = task.kind.training_loss(logits, own, ends, std)
                 (loss * (len(index) / len(batch))).backward()
                 total += float(loss.detach()) * len(index)
             if config.clip:

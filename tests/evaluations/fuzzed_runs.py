@@ -39,7 +39,8 @@ from robustssm.evaluations.results.inspection import inspect
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.cell_files import cell_bytes
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.table_files import COLUMNS, parquet_bytes, write_parquet
+from robustssm.evaluations.table_files import parquet_bytes, write_parquet
+from robustssm.targets import CLASSES
 from tests.evaluations.written_runs import share, write_run
 
 # Exit codes of an answer, of usage, of rejected input; 1 is for a disk or memory that is full.
@@ -71,7 +72,7 @@ def make_run(path: Path) -> Path:
     rng = np.random.default_rng(0)
     for cell in run.plan()["cell"]:
         rows = run.rows(cell)
-        columns: dict[str, Any] = {name: rng.standard_normal(len(rows)) for name in COLUMNS}
+        columns: dict[str, Any] = {name: rng.standard_normal(len(rows)) for name in CLASSES.columns}
         columns |= {name: rows[name].to_numpy() for name in rows}
         columns["label"] = columns["prediction"] = np.zeros(len(rows), np.int64)
         columns["margin"] = np.where(columns["correct"], 1.0, -1.0)

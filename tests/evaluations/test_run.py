@@ -18,8 +18,8 @@ from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.table_files import COLUMNS
 from robustssm.networks.inference import logits
+from robustssm.targets import CLASSES
 from robustssm.tasks import Split
 from tests.watching import Listener
 
@@ -109,7 +109,7 @@ def test_rows_are_what_the_network_says(checkpoints: dict[str, Path]) -> None:
     before = {k: v.clone() for k, v in network.state_dict().items()}
     split = plan.task.splits["test"].first(60)
     clean = pd.DataFrame(cell_columns(network, plan.cells[0], plan.task, 64))
-    assert tuple(clean.columns) == COLUMNS
+    assert tuple(clean.columns) == CLASSES.columns
     expected = logits(network, torch.from_numpy(split.inputs))
     assert clean["prediction"].tolist() == expected.argmax(1).tolist()
     assert (clean["correct"] == (clean["margin"] > 0)).all()

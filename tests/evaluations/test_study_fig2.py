@@ -13,8 +13,8 @@ from robustssm.errors import UsageError
 from robustssm.evaluations.paper import fig2, running, sinusoids
 from robustssm.evaluations.paper.fig2 import INSIDE, OUTSIDE
 from robustssm.evaluations.paper.reproduction import Context
-from robustssm.evaluations.paper.sinusoids import Signals
 from robustssm.hippo.spectrum import spikes
+from robustssm.tasks.sinusoids import Signals
 
 SIGNALS = Signals(0.01, 400, 80.0, 0.5, 2.0)
 SMALL: dict[str, object] = {

@@ -20,7 +20,8 @@ from robustssm.commands.show import report, show
 from robustssm.evaluations.sweep import cell_files, records
 from robustssm.evaluations.sweep.run import run_sweep
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.evaluations.table_files import COLUMNS, parquet_bytes
+from robustssm.evaluations.table_files import parquet_bytes
+from robustssm.targets import CLASSES
 from tests.evaluations.test_resume import plan_for, swept
 from tests.evaluations.written_runs import flat, write_run
 
@@ -34,7 +35,7 @@ def invoke(*arguments: object) -> Result:
 
 def one_cell(n: int = 4) -> bytes:
     rng = np.random.default_rng(0)
-    columns: dict[str, Any] = {name: rng.standard_normal(n) for name in COLUMNS}
+    columns: dict[str, Any] = {name: rng.standard_normal(n) for name in CLASSES.columns}
     columns["sample_id"], columns["correct"] = np.arange(n), columns["margin"] > 0
     columns["label"], columns["prediction"] = rng.integers(0, 3, (2, n))
     return cell_files.cell_bytes("0123456789abcdef", columns)

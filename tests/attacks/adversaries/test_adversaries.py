@@ -14,7 +14,7 @@ from robustssm.attacks.adversaries.band_pgd import BandPGD, checkpoints
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.adversaries.random_search import RandomSearch
 from robustssm.attacks.adversaries.universal import Universal, apply
-from robustssm.attacks.adversaries.victim import Victim, margin
+from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.fourier import Fourier
@@ -23,6 +23,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import UsageError
 from robustssm.evaluations.searches.gradient_diagnostics import diagnose
 from robustssm.evaluations.searches.minimal_strength import Minimal, MinimalEps
+from robustssm.targets import margin
 from robustssm.tasks import load_task
 
 TASK = load_task("digits:side=8")

@@ -10,12 +10,13 @@ from torch import nn
 from robustssm.attacks.adversaries.ball import Band, BandBall
 from robustssm.attacks.adversaries.band_pgd import BandPGD
 from robustssm.attacks.adversaries.base import Target
-from robustssm.attacks.adversaries.victim import LOSSES, Victim, margin
+from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.bands import fourier_basis
 from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError
 from robustssm.networks.network import Architecture, build_network
+from robustssm.targets import CLASSES, LOSSES, margin
 
 SITE = Site(scale=torch.tensor([0.3, 2.0], dtype=torch.float64))
 
@@ -105,9 +106,9 @@ def test_bits_do_not_depend_on_the_batch() -> None:
 def test_losses(loss: str) -> None:
     logits = torch.tensor([[3.0, 1.0, -1.0, 0.0], [0.0, 2.0, 1.0, -3.0]])
     labels = torch.tensor([0, 2])
-    value = LOSSES[loss](logits, labels)
+    value = CLASSES.loss(loss)(logits, labels)
     assert (value.sign() == margin(logits, labels).sign()).all() or loss == "ce"
-    shifted = LOSSES[loss](logits + 5.0, labels)
+    shifted = CLASSES.loss(loss)(logits + 5.0, labels)
     torch.testing.assert_close(value, shifted, rtol=1e-6, atol=0)  # float32 logits
     if loss == "ce":
         p = torch.softmax(logits.double(), 1)[[0, 1], labels]
@@ -116,7 +117,7 @@ def test_losses(loss: str) -> None:
         expected = torch.tensor([2.0 / 3.0, -1.0 / 2.0], dtype=torch.float64)
         torch.testing.assert_close(value, expected, rtol=1e-9, atol=0)  # 1e-12 in the quotient
         with pytest.raises(UsageError, match="3 classes"):
-            LOSSES[loss](logits[:, :2], labels * 0)
+            CLASSES.loss(loss)(logits[:, :2], labels * 0)
 
 
 def test_a_victim_is_evaluated_counted_and_given_back() -> None:

@@ -126,7 +126,9 @@ def test_many_classes_are_decoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     from robustssm.networks import classifier
 
     decoder, x = torch.nn.Linear(D, 50), Draw(6)(7, D)
-    whole = classifier.decoded(decoder, x)
+    whole = classifier.decoded(decoder.weight, decoder.bias, x)
     monkeypatch.setattr(classifier, "_WEIGHTS", 4 * D)
     # float32 sums of D products of order 1
-    torch.testing.assert_close(classifier.decoded(decoder, x), whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        classifier.decoded(decoder.weight, decoder.bias, x), whole, rtol=0, atol=1e-6
+    )
