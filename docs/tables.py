@@ -55,11 +55,9 @@ SHOWN, ALIKE, UNDECIDED = "shown", "alike", "undecided"
 # Claims that were tested and withdrawn with their study: the others are no surer for it.
 WITHDRAWN = 6
 # What the leaderboard has of a card, in the order of its columns.
-SCORES = [
-    ("error", "clean"),
-    *(("corruption error", of) for of in ("all", "input", "layers", "adversary")),
-    ("relative corruption error", "all"),
-]
+_KINDS = {"error": ("clean",), "corruption error": ("all", "input", "layers", "adversary")}
+_KINDS["relative corruption error"] = ("all",)
+SCORES = [(kind, f"{kind}, {of}") for kind, every in _KINDS.items() for of in every]
 
 
 def judged(claims: pd.DataFrame, withdrawn: int = WITHDRAWN) -> pd.DataFrame:
@@ -81,17 +79,14 @@ def judged(claims: pd.DataFrame, withdrawn: int = WITHDRAWN) -> pd.DataFrame:
 
 def leaderboard(folder: Path) -> pd.DataFrame:
     """Return one row per score of each card in a folder, the model of the lowest mCE first."""
-    found = []
-    for path in folder.glob("*.json"):
-        card = json.loads(path.read_text())
-        facts = {"model": card["names"]["model"], "data": card["data_sha256"][:12]}
-        facts |= {key: card[key] for key in ("suite", "task", "samples")}
-        for kind, of in SCORES:
-            if one := card["scores"].get(kind, {}).get(of):
-                found.append({**facts, "score": f"{kind}, {of}", **one})
-    frame = pd.DataFrame(found)
-    mean = frame[frame["score"] == "corruption error, all"].set_index("model")["value"]
-    return frame.sort_values("model", key=lambda names: names.map(mean), kind="stable")
+    cards = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    cards.sort(key=lambda card: float(card["scores"]["corruption error"]["all"]["value"]))
+    return pd.DataFrame(
+        {"model": card["names"]["model"], "data": card["data_sha256"][:12], "score": of}
+        | {"samples": card["samples"], **card["scores"][kind][of.partition(", ")[2]]}
+        for card in cards
+        for kind, of in SCORES
+    )
 
 
 class Record:

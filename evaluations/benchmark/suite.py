@@ -76,11 +76,12 @@ def plan_suite(
 
     def planned(models: Sequence[Model], data: Task) -> list[Condition]:
         found: list[Condition] = []
+        data = replace(data, spec="these data")  # a card is the same whatever its files are called
         for family, noise in suite.families.items():
             try:
                 acting = conditions(noise, data, None, family)
-                for one in models:
-                    check_sites(str(one.ref), one.card.architecture, one.layers, data, acting)
+                for role, one in zip((MODEL, REFERENCE), models, strict=False):
+                    check_sites(f"the {role}", one.card.architecture, one.layers, data, acting)
             except UsageError as error:
                 left_out[family] = str(error)
             else:

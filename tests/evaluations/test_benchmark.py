@@ -402,7 +402,8 @@ def test_a_module_of_ones_own_without_layers(tmp_path: Path) -> None:
     assert "none, so errors are absolute" in page and "acts at the inputs of SSM layers" in page
     (tmp_path / "x.npz").rename(tmp_path / "y.npz")
     other = f"file:{tmp_path / 'y.npz'}"
-    result = call("verify", tmp_path / "run" / "card.json", "-m", own, "-d", other)
+    renamed = own.replace("own=", "mine=")
+    result = call("verify", tmp_path / "run" / "card.json", "-m", renamed, "-d", other)
     assert result.exit_code == 0, result.output
 
 
