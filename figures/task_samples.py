@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from robustssm.figures.style import NOTE, PAGE, new_figure, style
 from robustssm.storage.writing import write_atomically
+from robustssm.targets import CLASSES
 from robustssm.tasks import Split, Task
 
 # Tokens of one more than a byte are texts; 0 is padding.
@@ -31,6 +32,11 @@ def words(tokens: npt.NDArray[Any], vocabulary: int) -> str:
     return "".join(c if c.isprintable() else " " for c in shown)
 
 
+def label_of(task: Task) -> str:
+    """Return what a sample's answer is called."""
+    return "label" if task.kind is CLASSES else "target"
+
+
 def chosen(split: Split, show: int, label: int | None = None) -> Split:
     """Return the first samples of a split, of one class where a label is given."""
     if label is None:
@@ -41,12 +47,15 @@ def chosen(split: Split, show: int, label: int | None = None) -> Split:
 def data(task: Task, part: Split) -> pd.DataFrame:
     """Return one row per sample of `part`: sample_id, label, steps; lowest, highest, mean, rms.
 
+    Of values the column `label` is `target`, the first one.
+
     The statistics are over the valid steps of all channels, NaN of tokens; `start` is the first
     tokens as text, empty where inputs are no tokens.
     """
     full = np.full(len(part), task.length)
     lengths = full if part.lengths is None else part.lengths
-    frame = pd.DataFrame({"sample_id": part.sample_id, "label": part.labels, "steps": lengths})
+    targets = part.labels.reshape(len(part), -1)[:, 0]
+    frame = pd.DataFrame({"sample_id": part.sample_id, label_of(task): targets, "steps": lengths})
     if task.tokens is not None:
         frame[["lowest", "highest", "mean", "rms"]] = np.nan
         pairs = zip(part.inputs, lengths, strict=True)
@@ -69,7 +78,9 @@ def draw(
     for panel, x, (_, row) in zip(axes, part.inputs, frame.iterrows(), strict=True):
         if titles:
             gap = "\n" if task.image is not None and task.tokens is None else ", "
-            title = f"sample {row['sample_id']}{gap}label {row['label']}"
+            name = label_of(task)
+            value = row[name] if name == "label" else f"{row[name]:.4g}"
+            title = f"sample {row['sample_id']}{gap}{name} {value}"
             panel.set_title(title, loc="left", fontsize=NOTE)
         if task.tokens is not None:
             text = row["start"].replace("$", r"\$")

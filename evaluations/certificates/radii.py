@@ -54,6 +54,7 @@ class Radii:
 
     def certified(self, network: Classifier, part: Split) -> FloatArray:
         """Return the radii of samples (N,); UsageError if the network cannot be certified."""
+        self.task.of_classes(f"radius {self.model.ref}")
         own = own_network(network, f"radius {self.model.ref}")
         x, labels = torch.from_numpy(part.inputs), torch.from_numpy(part.labels)
         return certified_radii(

@@ -6,7 +6,6 @@ from robustssm.evaluations.doctor.base import Finding, Setting, Subject, judge
 from robustssm.evaluations.doctor.layers import noise
 from robustssm.hippo.initializations import EVERY
 from robustssm.networks.network import Architecture, build_network
-from robustssm.targets import margin
 
 _LENGTH = 24
 _STEP = 1e-4
@@ -49,7 +48,7 @@ def zero_gradients(setting: Setting, subject: Subject) -> Finding:
     split, network = subject.task.splits["test"].first(_SAMPLES), subject.copy()
     network.eval()
     x = subject.inputs(split).requires_grad_(True)
-    margins = margin(network(x), torch.from_numpy(split.labels))
+    margins = subject.task.kind.margins(network(x), torch.from_numpy(split.labels))
     (gradient,) = torch.autograd.grad(margins.sum(), x)
     zero = gradient == 0.0
     broken = int((~torch.isfinite(gradient)).flatten(1).any(1).sum())

@@ -16,6 +16,7 @@ from robustssm.plain_text import one_line, visible
 from robustssm.storage.json_files import (
     ANY_TEXT,
     NUMBER,
+    SHARE,
     TABLE,
     TEXT,
     TRUTH,
@@ -39,7 +40,7 @@ _MANIFEST = {
     "task": TEXT,
     "task_hash": TEXT,
     "classes": or_none(WHOLE),
-    "chance": NUMBER,
+    "chance": SHARE,
     "target": (KINDS.__contains__, "the name of a kind of target"),
     "outputs": WHOLE,
     "length": WHOLE,
@@ -86,7 +87,10 @@ def reason(error: Exception) -> str:
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return a manifest; OSError or ValueError, in words, if it is none."""
-    return checked(read_json(path), _MANIFEST, _NEEDED)
+    content = read_json(path)
+    of_classes = not isinstance(content, dict) or "target" not in content
+    forms = _MANIFEST if of_classes else _MANIFEST | {"chance": NUMBER}  # an error
+    return checked(content, forms, _NEEDED)
 
 
 def read_failure(path: Path, cell: str) -> Failure:

@@ -62,6 +62,8 @@ def tasks(
     loaded = load_task(name)
     if show and not len(loaded.splits[split]):
         raise UsageError(f"task {name}: the {split} split is empty; choose another, or --show 0")
+    if label is not None:
+        loaded.of_classes("task --label")
     part = chosen(loaded.splits[split], show, label)
     if show and not len(part):
         raise UsageError(
@@ -72,7 +74,7 @@ def tasks(
     frame = data(loaded, part) if show else None
     rows: list[dict[str, Any]] = [] if frame is None else frame.to_dict("records")
     for row in rows:
-        row |= {key: int(row[key]) for key in ("sample_id", "label", "steps")}
+        row |= {key: int(row[key]) for key in ("sample_id", "label", "steps") if key in row}
     facts = {key: _shown(v) for key, v in card.items() if v is not None}
     parts = terminal.facts(loaded.spec, facts)
     if rows:
@@ -108,7 +110,8 @@ def _card(loaded: "Task") -> dict[str, Any]:
     return {
         "spec": loaded.spec,
         "layout": "tokens" if tokens else "image" if loaded.image else "series",
-        "classes": loaded.classes,
+        **({"target": loaded.kind.name} if loaded.kind.name else {}),
+        "outputs" if loaded.kind.name else "classes": loaded.classes,
         "names": ", ".join(loaded.names) or None,
         **{name: len(loaded.splits[name]) for name in _SPLITS},
         "length": loaded.length,

@@ -196,3 +196,15 @@ def test_errors_of_samples_that_end_early_are_over_their_steps() -> None:
     assert found.tolist() == [7.5, 2.5]
     loss = STEPS.training_loss(answers, targets, torch.tensor([4, 2]), torch.ones(1))
     assert float(loss) == pytest.approx((30.0 + 5.0) / 6.0)
+
+
+def test_other_commands_take_values_or_say_that_they_do_not(study: Any) -> None:
+    kind, folder, models = study
+    assert "outputs" in run("ls", "tasks", TASKS[kind], "--show", 2, "-o", folder / "sheet.png")
+    for form in ("parquet", "json"):
+        run("export", folder / "run", "--to", form, "-o", folder / f"run.{form}")
+    assert "squared_error" in pd.read_parquet(folder / "run.parquet")
+    data = ("--data", TASKS[kind])
+    output = run("search", "radius", "-m", models[0], *data, "--limit", 2, code=2)
+    assert "expected a task of classes" in output
+    run("ls", "tasks", TASKS[kind], "--label", 0, code=2)
