@@ -119,14 +119,8 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
         )
         for model, seed, found in models
     ]
-    columns = [
-        "model",
-        "training seed",
-        f"clean {of.words}",
-        "architecture",
-        "task",
-        "content hash",
-    ]
+    clean_score = f"clean {of.words}"
+    columns = ["model", "training seed", clean_score, "architecture", "task", "content hash"]
     note = (
         f"Clean {of.words}: on the samples of this run, unperturbed. Hashes are shortened; "
         "plan.parquet and manifest.json have all their digits."
@@ -147,9 +141,7 @@ def facts(state: Inspection, plan: pd.DataFrame) -> Table:
         "sequence length": content.get("length"),
         "classes": content.get("classes"),
         "outputs": content.get("outputs"),
-        f"{of.words} of the best constant answer": (
-            share(chance, of.digits) if chance is not None else None
-        ),
+        f"{of.words} of the best constant answer": chance and share(chance, of.digits),
         "samples": f"PARTIAL: the first {content.get('limit')} of the test split"
         if state.partial
         else whole,
@@ -251,8 +243,7 @@ def pictures(folder: Path, of: Kind = CLASSES) -> list[Picture]:
         tail = path.stem.removeprefix([*kinds, ""][kind]).strip("-")
         name = f"{_FIGURES[kinds[kind]]}{tail and f', {tail}'}" if kind < len(kinds) else tail
         if of is not CLASSES:
-            for said, own in (("Accuracy", of.words), ("accuracies", of.words)):
-                name = name.replace(said, own)
+            name = name.replace("Accuracy", of.words).replace("accuracies", of.words)
         words = f"{name or path.stem}; the tables of this page hold its numbers."
         found.append((kind, Picture(path, name, words)))
     return [picture for _, picture in sorted(found, key=lambda pair: pair[0])]

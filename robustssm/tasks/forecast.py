@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, nearest
 from robustssm.file_formats.contents import shown
 from robustssm.targets import VALUES
 from robustssm.tasks.base import SPLITS, Split, Task, spec_of
@@ -44,12 +44,13 @@ def forecast(
     given = dict(locals())
     for name, low in (("length", 2), ("horizon", 1), ("stride", 1)):
         check(_WHO, name, given[name], low, 1 << 20)
-    for name in ("train", "validation"):
-        check(_WHO, name, given[name], 0.01, 0.98)
-    check(_WHO, "train + validation", train + validation, 0.02, 0.99)
+    for name, share in (("train", train), ("validation", validation), ("both", train + validation)):
+        check(_WHO, name, share, 0.01, 0.99)
     source = Source(_WHO, file)
     values, names = _values(source)
-    chosen = _chosen(source, names, target)
+    if target not in ("", ALL, *names):
+        raise UsageError(f"{_WHO}: target is {shown(target)}, {nearest(target, [*names, ALL])}")
+    chosen = [*range(len(names))] if target == ALL else [names.index(target or names[-1])]
     ends = [0, round(train * len(values)), round((train + validation) * len(values)), len(values)]
     learnt = values[: ends[1]]
     mean, std = learnt.mean(0), learnt.std(0)
@@ -109,14 +110,3 @@ def _values(source: Source) -> tuple[np.ndarray, list[str]]:
             f"in row {row + 1}; fill them in"
         )
     return values, [str(name) for name in numbers]
-
-
-def _chosen(source: Source, names: list[str], target: str) -> list[int]:
-    if target == ALL:
-        return list(range(len(names)))
-    if target and target not in names:
-        raise UsageError(
-            f"{_WHO}: target is {shown(target)}, expected {shown(', '.join(names))}, or {ALL} of "
-            f"{source.path.name}"
-        )
-    return [names.index(target) if target else len(names) - 1]

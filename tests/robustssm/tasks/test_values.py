@@ -98,8 +98,8 @@ BAD = {
     "no date": (lambda f: f.drop(columns="date"), "", "expected one called date"),
     "no dates": (lambda f: f.assign(date="soon"), "", "column date holds what is no date"),
     "words": (lambda f: f.assign(OT="hot"), "", "column OT has words"),
-    "target": (lambda f: f, ":target=XX", "target is XX, expected HUFL, HULL, OT, or *"),
-    "shares": (lambda f: f, ":train=0.9:validation=0.2", "expected 0.02 to 0.99"),
+    "target": (lambda f: f, ":target=XX", "target is XX, "),
+    "shares": (lambda f: f, ":train=0.9:validation=0.2", "both is 1.1, expected 0.01 to 0.99"),
 }
 
 
