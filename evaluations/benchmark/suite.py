@@ -91,6 +91,7 @@ def plan_suite(
 
     # The model alone says what the data are, and these which S4 is its reference.
     data = plan_conditions([model], (), task=task).task
+    data.of_classes("benchmark")
     bundled = ModelRef("s4", zoo_path("s4", 0), 0)
     if reference is None and bundled.load().card.task_hash == data.content_hash:
         reference = bundled

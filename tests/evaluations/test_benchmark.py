@@ -156,13 +156,13 @@ def test_a_group_of_which_a_family_was_left_out_has_no_score(
 
 
 def test_made_again_it_is_the_same(made: dict[str, Any], tmp_path: Path) -> None:
-    """From new cells in two processes, half of which were there, and from all of them."""
+    """From cells half of which were there, as after an interruption, and from all of them."""
     for cell in sorted((made["run"] / "cells").iterdir())[::2]:
         (tmp_path / "run" / "cells").mkdir(parents=True, exist_ok=True)
         shutil.copy(cell, tmp_path / "run" / "cells")
     for run in (tmp_path / "run", made["run"]):
         before = {name: (made["run"] / name).read_bytes() for name in ("card.json", "card.md")}
-        result = call("benchmark", *made["of"], "-L", SAMPLES, "-o", run, "-j", 2)
+        result = call("benchmark", *made["of"], "-L", SAMPLES, "-o", run)
         assert result.exit_code == 0, result.output
         assert before == {name: (run / name).read_bytes() for name in before}
     assert (
@@ -371,22 +371,24 @@ def test_bad_input_is_one_line(made: dict[str, Any], tmp_path: Path) -> None:
 
 MODULE = """
 import torch
-def make():
+def make(classes=10):
     torch.manual_seed(0)
     class Net(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.linear = torch.nn.Linear(64, 10)
+            self.linear = torch.nn.Linear(64, classes)
         def forward(self, x):
             return self.linear(x[:, :, 0])
     return Net()
+def one():
+    return make(1)
 """
 
 
 def test_a_module_of_ones_own_without_layers(tmp_path: Path) -> None:
     """Families at layers are left out; errors of the others are absolute."""
     (tmp_path / "net.py").write_text(MODULE)
-    own = f"own={tmp_path / 'net.py'}:make"
+    own, one = (f"own={tmp_path / 'net.py'}:{function}" for function in ("make", "one"))
     split = load_task("digits:side=8").splits["test"].first(20)
     np.savez(tmp_path / "x.npz", inputs=split.inputs, labels=split.labels)
     data = ("-d", f"file:{tmp_path / 'x.npz'}")
@@ -402,6 +404,8 @@ def test_a_module_of_ones_own_without_layers(tmp_path: Path) -> None:
     assert "none, so errors are absolute" in page and "acts at the inputs of SSM layers" in page
     (tmp_path / "x.npz").rename(tmp_path / "y.npz")
     other = f"file:{tmp_path / 'y.npz'}"
+    values = call("benchmark", one, "-d", "ar:length=64:train=20:validation=10:test=10")
+    assert values.exit_code == 2 and "expected a task of classes" in values.stderr, values.output
     renamed = own.replace("own=", "mine=")
     result = call("verify", tmp_path / "run" / "card.json", "-m", renamed, "-d", other)
     assert result.exit_code == 0, result.output
