@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from robustssm.errors import UsageError, require_one_of
+from robustssm.errors import RejectedInputError, UsageError, require_one_of
 from robustssm.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class Kind:
         return {"classes": classes, "chance": chance}
 
     def check_answers(self, who: str, shape: tuple[int, ...], targets: Array, classes: int) -> None:
-        """Raise UsageError unless answers of this shape fit; more logits than classes do."""
+        """Raise RejectedInputError unless answers of this shape fit; spare logits do no harm."""
         expected = (*targets.shape[1:], classes)[: max(1, targets.ndim - 1)]
         if shape[1:-1] != expected[:-1] or not self._fits(shape[-1], classes):
-            raise UsageError(
+            raise RejectedInputError(
                 f"{who}: answers {shape[1:]} per sample, expected {expected}; take a network that "
                 "was trained for such a task"
             )

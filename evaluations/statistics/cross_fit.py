@@ -86,7 +86,10 @@ def worst_condition(
     accuracy = float(np.mean(np.asarray(right) / np.asarray(sizes)))
     tail = (1 - CONFIDENCE) / 2
     if shares:
-        low, high = _exact(float(correct[naive_at].sum()), len(first), tail, tail / len(correct))
+        least, n, above = float(correct[naive_at].sum()), len(first), 1 - tail / len(correct)
+        k, m = math.floor(least), math.ceil(least)
+        low = special.betaincinv(k, n - k + 1, tail) if k > 0 else 0.0
+        high = special.betaincinv(m + 1, n - m, above) if m < n else 1.0
     else:
         low = mean_interval(correct, tail)[0].min()
         high = mean_interval(correct, tail / len(correct))[1].min()
@@ -94,14 +97,6 @@ def worst_condition(
         float(means[naive_at]), naive_at, accuracy, min(float(low), accuracy),
         max(float(high), accuracy), (chosen[0], chosen[1]),
     )  # fmt: skip
-
-
-def _exact(count: float, n: int, below: float, above: float) -> tuple[float, float]:
-    """Return exact bounds of a share, whose tails are `below` and `above`; counts go outwards."""
-    k, m = math.floor(count), math.ceil(count)
-    low = special.betaincinv(k, n - k + 1, below) if k > 0 else 0.0
-    high = special.betaincinv(m + 1, n - m, 1 - above) if m < n else 1.0
-    return float(low), float(high)
 
 
 def worst_difference(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustssm.checkpoints.model_names import ModelRef
-from robustssm.errors import RejectedInputError, RobustssmError, UsageError, out_of_memory
+from robustssm.errors import RejectedInputError, RobustssmError, out_of_memory
 from robustssm.networks.inference import logits
 from robustssm.targets import CLASSES
 from robustssm.tasks import Task
@@ -42,11 +42,7 @@ def check_repeats(ref: ModelRef, task: Task) -> int | None:
             "eval() does not reach, or a state that it keeps"
         )
     if task.kind is not CLASSES:
-        who, labels = f"model {ref}", split.labels
-        try:
-            task.kind.check_answers(who, tuple(once.shape), labels, task.classes)
-        except UsageError as error:
-            raise RejectedInputError(str(error)) from None
+        task.kind.check_answers(f"model {ref}", tuple(once.shape), split.labels, task.classes)
     elif once.shape[1] < task.classes:
         raise RejectedInputError(
             f"model {ref}: gives {once.shape[1]} logits per sample, expected one for each of the "

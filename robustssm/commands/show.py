@@ -9,9 +9,10 @@ import click
 from robustssm.commands import terminal
 from robustssm.commands.common import CommandError, output, shared
 from robustssm.commands.loudness import asked
-from robustssm.targets import of_table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pandas import DataFrame
 
     from robustssm.evaluations.results.inspection import Inspection
@@ -155,7 +156,7 @@ def _record(state: "Inspection", tables: "Tables", errors: bool) -> dict[str, An
 def _parts(state: "Inspection", tables: "Tables", errors: bool) -> list[terminal.Table | str]:
     parts = [*terminal.facts(str(state.run.path), _facts(state)), ""]
     if not tables.summary.empty:
-        clean = f"Clean {of_table(tables.summary).words}"
+        clean = f"Clean {_kind(tables.summary).words}"
         title = clean if tables.overview.empty else "Overview"
         mark = " PARTIAL (--limit)" if state.partial else ""
         parts.append(results_table(tables, title + mark))
@@ -217,7 +218,7 @@ def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None
     title = f"{path}" + (" PARTIAL (--limit)" if partial else "")
     lines = []
     if not results.overview.empty and bool((results.overview["modes"] > 1).any()):
-        side = "downwards" if of_table(results.overview).sign > 0 else "upwards"
+        side = "downwards" if _kind(results.overview).sign > 0 else "upwards"
         lines = [
             f"{WORST.format(side=side)}. Who is better: robustssm compare {shlex.quote(str(path))}"
         ]
@@ -230,14 +231,14 @@ def show_sweep(results: "Tables", path: Path, style: str, partial: bool) -> None
 def results_table(results: "Tables", title: str) -> terminal.Table:
     """Return the overview of a run; its clean accuracies if it holds nothing else."""
     if results.overview.empty:
-        return terminal.Table(title, results.summary, _clean(of_table(results.summary)))
+        return terminal.Table(title, results.summary, _clean(_kind(results.summary)))
     columns = overview_columns(results.overview)
     return terminal.Table(title, results.overview, columns, aside=("worst (naive)",))
 
 
 def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
     """Return the columns of an overview that are shown; one mode needs no mean and no worst."""
-    single, of = bool((frame["modes"] == 1).all()), of_table(frame)
+    single, of = bool((frame["modes"] == 1).all()), _kind(frame)
     columns: list[terminal.Column] = [("model", "model", "")]
     if len(set(frame["noise"])) > 1:
         columns += [("noise", "noise", "")]
@@ -256,14 +257,20 @@ def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
     return columns
 
 
+def _kind(table: "Collection[Any]") -> "Kind":
+    from robustssm.targets import of_table  # needs numpy, which help does without
+
+    return of_table(table)
+
+
 def _interval(row: dict[str, Any]) -> str:
-    digits = of_table(row).digits
+    digits = _kind(row).digits
     return f"[{row['ci_low']:{digits}}, {row['ci_high']:{digits}}]" if row["interval"] else "-"
 
 
 def _spread(row: dict[str, Any]) -> str:
     low, high = row["lowest_seed"], row["highest_seed"]
-    digits = of_table(row).digits
+    digits = _kind(row).digits
     return f"{low:{digits}}..{high:{digits}}" if low == low else "-"
 
 

@@ -128,7 +128,7 @@ def test_what_needs_a_causal_layer_says_so() -> None:
 
 def test_later_fields_leave_older_architectures_as_they_were() -> None:
     plain = Architecture("s4d").to_dict()
-    assert set(asdict(Architecture("s4d"))) - set(plain) == {"tokens", "bidirectional"}
+    assert set(asdict(Architecture("s4d"))) - set(plain) == {"tokens", "bidirectional", "target"}
     assert Architecture(**plain) == Architecture("s4d")  # type: ignore[arg-type]
     both = Architecture("s4d", d_model=8, d_input=8, tokens=5, bidirectional=True)
     assert both.to_dict()["tokens"] == 5
