@@ -21,8 +21,9 @@ test:
 
 # Train every bundled checkpoint again, by the command on its card, into zoo/.
 zoo:
-	mkdir -p zoo
-	grep -ho 'robustssm train [^"]*' robustssm/checkpoints/zoo/*.json | (cd zoo && xargs -P $$(nproc) -I{} sh -c '{}')
+	cd robustssm/checkpoints/zoo && find . -type d -exec mkdir -p $(CURDIR)/zoo/{} \;
+	cd robustssm/checkpoints/zoo && for folder in . */; do grep -ho 'robustssm train [^"]*' $$folder/*.json \
+		| (cd $(CURDIR)/zoo/$$folder && xargs -P $$(nproc) -I{} sh -c '{}'); done
 
 # The documentation, with a reference of the Python interface and of every option: build/site.
 site: tree

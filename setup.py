@@ -19,7 +19,10 @@ setup(
     package_data={
         "robustssm": ["py.typed"],
         "robustssm.hippo": ["ptd_matrices/*.npz"],
-        "robustssm.checkpoints": ["zoo/*.safetensors", "zoo/*.json"],
+        "robustssm.checkpoints": [
+            *("zoo/*.safetensors", "zoo/*.json"),
+            *("zoo/*/*.safetensors", "zoo/*/*.json"),
+        ],
         "robustssm.training": ["recipes/*.toml", "recipes/lra/*.toml"],
         "robustssm.evaluations.benchmark": ["page.md", "suites/*.toml"],
         "robustssm.evaluations.reports": ["*.html", "*.css", "*.js"],

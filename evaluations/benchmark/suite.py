@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robustssm.checkpoints.bundled import zoo_path
+from robustssm.checkpoints.bundled import trained_on, zoo_path
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError, require_one_of
 from robustssm.evaluations.sweep.condition_names import CLEAN
@@ -92,7 +92,7 @@ def plan_suite(
     # The model alone says what the data are, and these which S4 is its reference.
     data = plan_conditions([model], (), task=task).task
     data.of_classes("benchmark")
-    bundled = ModelRef("s4", zoo_path("s4", 0), 0)
+    bundled = ModelRef("s4", trained_on(zoo_path("s4", 0), data.spec), 0)
     if reference is None and bundled.load().card.task_hash == data.content_hash:
         reference = bundled
     refs = {MODEL: model} | ({REFERENCE: replace(reference, label=REFERENCE)} if reference else {})

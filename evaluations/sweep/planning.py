@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from robustssm.attacks.adversaries import Adversary
+from robustssm.checkpoints.bundled import trained_on
 from robustssm.checkpoints.model_names import ModelRef, resolve, split_names
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.conditions import Condition
@@ -137,6 +138,9 @@ def _read(
     """Return the models, the data that they fit, and the limit, None if it leaves nothing out."""
     if limit is not None and limit < 1:
         problems.add(f"limit: {limit} samples, expected at least 1")
+    if task is not None:
+        named = task.spec if isinstance(task, Task) else task
+        refs = [replace(ref, path=trained_on(ref.path, named)) for ref in refs]
     read = (problems.attempt(read_model, ref) for ref in refs)
     models = tuple(model for model in read if model is not None)
     data = problems.attempt(_data, models, task)

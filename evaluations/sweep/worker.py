@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from robustssm.checkpoints import Checkpoint
-from robustssm.checkpoints.bundled import FOLDER
+from robustssm.checkpoints.bundled import FOLDER, trained_on
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError, RobustssmError, StorageError, out_of_memory
 from robustssm.evaluations.sweep.cell_files import cell_bytes
@@ -82,7 +82,7 @@ def _checkpoint(cell: Cell, device: torch.device) -> Checkpoint:
     ref, expected = cell.model.ref, cell.model.content_hash
     path = ref.path
     known = Path(os.environ.get("ROBUSTSSM_CACHE_DIR", "")) / "checkpoints"
-    kept = [FOLDER / path.name, known / f"{expected}.safetensors"]
+    kept = [trained_on(FOLDER / path.name, cell.task), known / f"{expected}.safetensors"]
 
     def make() -> Checkpoint:
         there = ref.held is not None or path.exists()

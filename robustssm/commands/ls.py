@@ -1,7 +1,6 @@
 """`robustssm ls`: the models, noises and tasks there are, and the runs on disk."""
 
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,11 @@ def ls_models(style: str) -> None:
       robustssm ls models --format csv
     """
     from robustssm.checkpoints import load_checkpoint
-    from robustssm.checkpoints.bundled import BUNDLED, SEEDS, zoo_path
+    from robustssm.checkpoints.bundled import every
 
     rows: list[dict[str, Any]] = []
-    for name, seed in product(BUNDLED, SEEDS):
-        checkpoint = load_checkpoint(zoo_path(name, seed))
+    for name, seed, path in every():
+        checkpoint = load_checkpoint(path)
         card, shape = checkpoint.card, checkpoint.card.architecture
         rows.append(
             {

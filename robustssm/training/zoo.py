@@ -3,20 +3,27 @@
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.training.loop import TrainingConfig
 
-TASK = "digits"
 # Where the default training falls short of the others' accuracy. S5 has 16 states for all
 # channels, with a step size each, and learns them at a higher rate; the random perturbation's
 # eigenvectors (condition 359 at n = 32) make it slow to train.
-RECIPES: dict[str, dict[str, float]] = {
-    "s4ptd-random": {"epochs": 60},
-    **{name: {"epochs": 80, "ssm_lr": 4e-3} for name in ("s5", "s5ptd", "s5ptd-rank1")},
+_S5 = ("s5", "s5ptd", "s5ptd-rank1")
+RECIPES: dict[str, dict[str, dict[str, float]]] = {
+    "digits": {
+        "s4ptd-random": {"epochs": 60},
+        **{name: {"epochs": 80, "ssm_lr": 4e-3} for name in _S5},
+    },
+    "mnist1d": {
+        **{name: {"epochs": 15} for name in ("s4", "s4d", "s4ptd", "s4ptd-rank1")},
+        **{name: {"epochs": 15, "ssm_lr": 4e-3} for name in ("s5", "s5ptd")},
+    },
 }
 
 
-def recipe(name: str, seed: int) -> tuple[TrainingConfig, str]:
+def recipe(name: str, seed: int, task: str = "digits") -> tuple[TrainingConfig, str]:
     """Return the training of a bundled checkpoint and the command that runs it."""
-    settings = RECIPES.get(name, {})
+    settings = RECIPES[task].get(name, {})
     config = TrainingConfig(**{**settings, "seed": seed})  # type: ignore[arg-type]
-    options = "".join(f" --{key.replace('_', '-')} {value:g}" for key, value in settings.items())
+    options = "" if task == "digits" else f" --data {task}"
+    options += "".join(f" --{key.replace('_', '-')} {value:g}" for key, value in settings.items())
     output = zoo_path(name, seed).name
     return config, f"robustssm train --init {name} --seed {seed}{options} --output {output}"
