@@ -115,7 +115,7 @@ def scale(panel: Axes, part: pd.DataFrame, chance: float, whole: bool = False) -
 def lowest(part: pd.DataFrame) -> float:
     """Return where the axis of a panel's accuracies begins: below all that is drawn."""
     if of_table(part) is not CLASSES:  # panels of errors are all of one height
-        return 1.0 - LEAST_RANGE
+        return 0.3
     values = part[["accuracy", "ci_low"]].to_numpy(dtype=np.float64)
     low = float(np.nanmin(values)) if np.isfinite(values).any() else 0.0
     return max(0.0, min(1.0 - LEAST_RANGE, np.floor(10.0 * low - 0.2) / 10.0))
