@@ -13,13 +13,13 @@ from robustssm.figures.looks import look
 from robustssm.figures.paper.saving import Drawings, Drawn, mean_with_bars
 from robustssm.figures.style import Look, legend, new_figure
 
-# How each prediction is drawn: dark to light for what costs more to light for guesses.
-_SHADES: dict[str, Look] = {
-    "response": {"color": "#024A73", "marker": "o"},
-    "finite": {"color": "#D55E00", "marker": "s"},
-    "gradient": {"color": "#029E73", "marker": "^"},
-    "low": {"color": "#949494", "marker": "x"},
-    "others": {"color": "#6A3D9A", "marker": "D"},
+# How each prediction is drawn, in no model's colours: what needs weights is filled.
+_MARKS: dict[str, Look] = {
+    "response": {"color": "#1B1B1B", "marker": "o"},
+    "finite": {"color": "#3F6FA3", "marker": "s"},
+    "gradient": {"color": "#4E7A27", "marker": "^"},
+    "low": {"color": "#7D7D7D", "marker": "x"},
+    "others": {"color": "#A0522D", "marker": "+"},
 }
 
 
@@ -79,7 +79,7 @@ def drawn(tables: Tables) -> Drawings:
         rows = frame[frame["place"] == where]
         for number, (name, part) in enumerate(rows.groupby("prediction", sort=False)):
             place = part["task"].map(tasks.index) + (number - 2) * 0.12
-            style = {"linestyle": ""} | _SHADES[str(name)]
+            style = {"linestyle": ""} | _MARKS[str(name)]
             mean_with_bars(panel, part.assign(place=place), "place", style, label=str(name))
         panel.set_xticks(np.arange(len(tasks)), names, rotation=40, ha="right")
         panel.axhline(0.0, color="0.5", linewidth=0.9, linestyle=":")
