@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from robustssm.evaluations.paper.reproduction import Finding, Tables
+from robustssm.evaluations.paper.reproduction import MEASURED, Context, Finding, Tables
 from robustssm.evaluations.statistics.intervals import constant, student
 from robustssm.evaluations.statistics.max_statistic import RESAMPLES, max_t
 from robustssm.evaluations.statistics.paired import holm
 from robustssm.evaluations.study import design
+from robustssm.evaluations.study.prediction import PREDICTORS, calibration, predicted, scores
 from robustssm.evaluations.study.questions import (
     Claim,
     Measured,
     Ranking,
     claims,
+    joined,
     measured,
     rankings,
 )
@@ -145,12 +147,37 @@ def null_study(m: Measured, repeats: int = 1000) -> tuple[float, float]:
     return studies / repeats, float(np.mean(single))
 
 
+def exchanged_labels(context: Context) -> pd.DataFrame:
+    """Return `null_study` of as many repeats as the settings say: repeats, studies, claims."""
+    repeats = context.settings["repeats"]
+    shares = null_study(measured(context.tables), repeats)
+    return pd.DataFrame([(repeats, *shares)], columns=["repeats", "studies", "claims"])
+
+
 def findings(tables: Tables) -> Iterable[Finding]:
-    """Return the verdicts as findings beside the questions of docs/protocol.md."""
+    """Return the verdicts of docs/protocol.md, how well falls are predicted, and the null."""
     m = measured(tables)
     for row in judged(claims(m), rankings(m)).itertuples():
         where = f"{design.label(str(row.task))}: " if row.task else ""
-        found = (
-            f"{row.estimate:.3f} [{row.low:.3f}, {row.high:.3f}], {row.seeds} seeds, p {row.p:.2g}"
-        )
+        found = f"{_told(row.estimate, row.low, row.high)}, {row.seeds} seeds, p {row.p:.2g}"
         yield Finding(f"{row.question}, {where}{row.estimand}", "-", found, str(row.verdict))
+    table = predicted(joined(tables, "-accuracies"), joined(tables, "-weights"))
+    learnt = calibration(table).set_index(["task", "place"])
+    for key, part in scores(table).groupby(["task", "place"], sort=False):
+        where = f"{design.label(str(key[0]))}: noise at {key[1]}"
+        seeds = part.groupby("seed")[list(PREDICTORS)].mean().dropna(axis=1)
+        told = [f"{name} {_told(v.mean(), *student(v))}" for name, v in seeds.items()]
+        told.append(f"{part['low'].isna().sum()} of {len(part)} networks without a fall")
+        yield Finding(f"rank correlation over frequencies, {where}", "-", ", ".join(told), MEASURED)
+        errors = [f"{name} {value:.3f}" for name, value in learnt.loc[key].dropna().items()]
+        if errors:
+            name = f"mean error of falls, learnt on other tasks, {where}"
+            yield Finding(name, "-", ", ".join(errors), MEASURED)
+    null = tables["null"].iloc[0]
+    told = [f"{null['studies']:.3f}", f"of claims {null['claims']:.4f}", f"{null['repeats']:.0f}"]
+    name = "labels exchanged at random: share of studies that claim a difference"
+    yield Finding(name, "-", ", ".join(told) + " studies", MEASURED)
+
+
+def _told(mean: float, low: float, high: float) -> str:
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"

@@ -8,6 +8,8 @@ import pandas as pd
 from robustssm.evaluations.paper.reproduction import Context, Reproduction, Step
 from robustssm.evaluations.study import design, measured, rule
 
+# What trainings and measurements depend on.
+TRAINED = ("tasks", "models", "seeds", "variants")
 Table = Callable[[Context, str], pd.DataFrame]
 
 
@@ -17,15 +19,17 @@ def of_task(compute: Table, task: str, context: Context) -> pd.DataFrame:
 
 
 def steps() -> tuple[Step, ...]:
-    """Return recipes, accuracies and weights of each task, all in files of their own."""
-    made = []
+    """Return recipes, accuracies and weights of each task, and the null, in files of their own."""
+    made: list[Step] = []
     for task in design.TASKS:
         name = design.label(task)
         first = f"{name}-recipes"
-        made.append(Step(first, partial(of_task, measured.recipes, task)))
+        made.append(Step(first, partial(of_task, measured.recipes, task), TRAINED))
         for what, compute in (("accuracies", measured.accuracies), ("weights", measured.weights)):
-            made.append(Step(f"{name}-{what}", partial(of_task, compute, task), needs=(first,)))
-    return tuple(made)
+            table = partial(of_task, compute, task)
+            made.append(Step(f"{name}-{what}", table, TRAINED, needs=(first,)))
+    needed = tuple(step.name for step in made if not step.name.endswith("-recipes"))
+    return (*made, Step("null", rule.exchanged_labels, needs=needed))
 
 
 REPRODUCTION = Reproduction(
@@ -37,12 +41,14 @@ REPRODUCTION = Reproduction(
         "models": ["s4d", "s4ptd-rank1", "s5"],
         "seeds": [0, 1, 2],
         "variants": {"n = 16": {"n": 16}},
+        "repeats": 20,
     },
     full={
         "tasks": design.TASKS,
         "models": list(design.MODELS),
         "seeds": list(range(10)),
         "variants": design.VARIANTS,
+        "repeats": 1000,
     },
     findings=rule.findings,
     of_paper=False,

@@ -187,7 +187,11 @@ def test_the_whole_runs_and_draws_and_runs_nothing_twice(
     settings = {**study.quick, **size, "seeds": [0, 1], "variants": {}}
     tables = running.run(study, settings, tmp_path)
     rows = running.compare(study, tables)
-    assert set(rows["verdict"]) <= {"shown", "alike", "undecided"} and len(rows) >= 3
+    judged = rows[rows["quantity"].str.startswith("Q")]
+    assert set(judged["verdict"]) <= {"shown", "alike", "undecided"} and len(judged) >= 3
+    told = dict(zip(rows["quantity"], rows["found"], strict=True))
+    assert "of 4 networks" in told["rank correlation over frequencies, digits-8: noise at input"]
+    assert any("20 studies" in found for found in rows["found"])
     assert {path.stem for path in saving.draw_all("study", tables, tmp_path)} >= {
         "study-spike",
         "study-prediction",
