@@ -6,15 +6,18 @@ S4D of two sizes, one thread, float32, processor time in turn: logits of samples
 input, or at the inputs of all layers, with the account of what was delivered, over the logits of
 the same samples alone, as often; six strengths, for which a draw is made once, and one alone, with
 nothing kept from before. Medians of the ratios, in brackets ratios of the least times. The kernels
-are kept, as in evaluation.
+are kept, as in evaluation. Share: what noise at layers and its account take within a pass of six
+strengths, over all else of that pass, per cent.
 """
 
 import math
 import statistics
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -29,6 +32,7 @@ from robustssm.attacks import (
     parse_perturbation,
     perturbed_logits,
 )
+from robustssm.attacks.injection import LayerNoise
 from robustssm.commands.terminal import show, written
 from robustssm.execution import one_thread
 from robustssm.figures.perturbations import EXAMPLES
@@ -47,6 +51,29 @@ def cells(
     for eps in np.linspace(0.1, 1.0, count):
         budget, ids = Budget(float(eps), unit), np.arange(len(x))
         perturbed_logits(network, x, perturbation, budget, ids, 0, inject=inject, site=site)
+
+
+def share(work: Work, rounds: int) -> float:
+    """Return the median of what noise at layers takes over what all else of the work takes."""
+    spent = 0.0
+
+    def timed(method: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            nonlocal spent
+            start = process_time()
+            result = method(*given)
+            spent += process_time() - start
+            return result
+
+        return run
+
+    shares = []
+    with patch.multiple(LayerNoise, change=timed(LayerNoise.change), book=timed(LayerNoise.book)):
+        for _ in range(rounds):
+            spent, start = 0.0, process_time()
+            work()
+            shares.append(spent / (process_time() - start - spent))
+    return statistics.median(shares)
 
 
 NETWORKS = {
@@ -86,8 +113,13 @@ def main(rounds: int, samples: int, several: int, output: Path | None) -> None:
                     of = f"{title.partition(':')[0]}_{inject}{mark}"
                     numbers |= {of: ratio, f"{of}_least": least}
                     row.append(f"{ratio:.2f} ({least:.2f})".replace("nan (nan)", "-"))
-                rows.append(row)
-            columns = ["over the bare pass (of minima)", "at the input", "at all layers", "alone"]
+                part = math.nan
+                if "layers" in perturbation.sites:
+                    work = partial(cells, network, x, "layers", perturbation, several)
+                    part = share(work, rounds)
+                numbers[f"{title.partition(':')[0]}_share"] = 100.0 * part
+                rows.append([*row, f"{part:.0%}".replace("nan%", "-")])
+            columns = ["over the bare pass (of minima)", "input", "layers", "alone", "share"]
             show("table", written(title, columns, rows))
     comment = f"python benchmarks/noise.py, one thread, {rounds} rounds in turn"
     save(output, comment, list(stored.values()))

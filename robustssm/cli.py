@@ -30,6 +30,7 @@ from robustssm.commands.predict import predict
 from robustssm.commands.pseudospectrum import pseudospectrum
 from robustssm.commands.ptd import ptd
 from robustssm.commands.radius import radius
+from robustssm.commands.repair import repair
 from robustssm.commands.reproduce import reproduce
 from robustssm.commands.sections import SectionedGroup
 from robustssm.commands.show import report, show
@@ -146,6 +147,7 @@ for title, commands in {
     "Guard against regressions": (baseline, check),
     "Checkpoints and layers": (
         train,
+        repair,
         inspect_checkpoint,
         gain,
         group(

@@ -73,6 +73,11 @@ class GeneralDPLR(KernelLayer):
         """Return dt per feature, (d,), float64."""
         return self.steps()
 
+    @torch.no_grad()
+    def damp(self, factors: Tensor) -> None:
+        """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
+        self.Lambda[..., 0] *= factors
+
     def full(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return Lambda, P, Q, B, C with every conjugate, complex128.
 

@@ -96,6 +96,8 @@ class Oscillators(GeneralMIMO):
         left = left / (1.0 + beyond)[:, None, None]
         return left @ right, left[..., 0] * h[:, None]
 
+    damp = SSMLayer.damp
+
     def eigenvalues(self) -> Tensor:
         """Return log of the two poles of each oscillator over its step, (2 P,), complex128."""
         h, _, right, beyond = self._terms()
@@ -177,7 +179,7 @@ class LinOSS(Trained, Oscillators):
     """
 
     log_dt = property(lambda self: nn.functional.logsigmoid(self.step_logit.double()))
-    eigenvalues = Oscillators.eigenvalues
+    eigenvalues, damp = Oscillators.eigenvalues, SSMLayer.damp
 
     def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
         require(init.n % 2 == 0, f"{init.name}: state size", init.n, "an even one")

@@ -59,6 +59,11 @@ class GeneralMIMO(SSMLayer):
         """Return the geometric mean step for every channel, shape (d,), float64."""
         return torch.exp(self.log_steps().mean()).expand(self.d)
 
+    @torch.no_grad()
+    def damp(self, factors: Tensor) -> None:
+        """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
+        self.A[..., 0] *= factors
+
     def discrete(self) -> tuple[Tensor, Tensor]:
         """Return log Abar (n,) and Bbar (n, d), complex128."""
         log_Abar, held = discrete_diagonal(self.eigenvalues(), self.steps(), self.discretization)

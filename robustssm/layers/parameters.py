@@ -109,6 +109,11 @@ class Trained(SSMLayer):
         """Return the stored poles, complex128, Re < 0."""
         return torch.complex(-torch.exp(self.log_neg_real.double()), self.imag.double())
 
+    @torch.no_grad()
+    def damp(self, factors: Tensor) -> None:
+        """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
+        self.log_neg_real += torch.log(factors).to(self.log_neg_real.dtype)
+
     def log_steps(self) -> Tensor:
         """Return log dt as it is stored, float64."""
         return self.log_dt.double()

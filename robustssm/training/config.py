@@ -9,7 +9,10 @@ from robustssm.errors import UsageError, require, require_one_of
 
 PRECISIONS = ("float32", "bfloat16")
 # Fields that were added after the first checkpoints; they are named only if they are not off.
-_LATER = ("warmup_steps", "accumulate", "ema", "precision", "clip", "device")
+_LATER = (
+    *("warmup_steps", "accumulate", "ema", "precision", "clip", "device"),
+    *("start", "penalty"),
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class TrainingConfig:
     the weights, which is validated and saved in their place; 0 for none. precision: of the dense
     maps, the SSM layers always compute in float32 (complex128 kernels). clip: largest norm of the
     gradient, 0 for any. device: what computes, as torch names it; another one has other bits.
+    start: content hash of the network that training starts from, empty for a new one. penalty:
+    weight of `training.penalty.crest` in the loss.
     """
 
     epochs: int = 30
@@ -38,12 +43,14 @@ class TrainingConfig:
     precision: str = "float32"
     clip: float = 0.0
     device: str = "cpu"
+    start: str = ""
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "lr", "ssm_lr", "accumulate"):
             value = getattr(self, key)
             require(value > 0, f"training: {key}", value, "> 0")
-        for key in ("lr", "ssm_lr", "weight_decay", "warmup_steps", "clip"):
+        for key in ("lr", "ssm_lr", "weight_decay", "warmup_steps", "clip", "penalty"):
             value = getattr(self, key)
             finite = math.isfinite(value) and value >= 0.0
             require(finite, f"training: {key}", value, "a finite number >= 0")

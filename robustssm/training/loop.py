@@ -33,6 +33,7 @@ from robustssm.storage.writing import locked, prepare
 from robustssm.targets import CLASSES
 from robustssm.tasks import Task, load_task
 from robustssm.training.config import TrainingConfig
+from robustssm.training.penalty import crest
 from robustssm.training.state import Average, averaged, moving_average, restore, save_state
 from robustssm.typing import IntArray
 
@@ -92,6 +93,7 @@ def train(
     augment: Augment | None = None,
     keep: Callable[[int, Network, Card], None] = lambda epoch, network, card: None,
     logs: Sequence[Callable[[int], Callable[[EpochRecord], None]]] = (),
+    start: Network | None = None,
 ) -> Card | None:
     """Train a network and write its checkpoint to `output`; return its card.
 
@@ -102,7 +104,8 @@ def train(
     stop_after: end after so many epochs with the state saved, and return None. augment: what
     `config.augment` names, applied to every training batch. Each of logs is called once with the
     epochs done before, and returns what takes every epoch's record, after `report` and before the
-    state is saved.
+    state is saved. start: the network of this architecture that `config.start` names, whose weights
+    training begins with.
     With `config.ema` the network that is validated, kept and saved is the average.
 
     Samples that end early do so here as well: what is behind their end has no influence.
@@ -114,6 +117,8 @@ def train(
     """
     if bool(config.augment) != (augment is not None):
         raise UsageError("training: an augmentation and its text go together; give both")
+    if bool(config.start) != (start is not None):
+        raise UsageError("training: a network to start from and its hash go together; give both")
     device = resolve_device(config.device)
     repeatable(device)
     prepare(output)
@@ -123,6 +128,8 @@ def train(
     config.check_steps(batches)
     network = build_network(architecture, config.seed)
     network.standardise(task)
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     network.to(device)
     config.check_precision(device)
     optimizer = adamw(network, config)
@@ -247,6 +254,8 @@ def _train_epoch(
                         own = labels[index].to(device)
                         std = getattr(network, "output_std", None)
                         loss = task.kind.training_loss(logits, own, ends, std)
+                    if config.penalty:
+                        loss = loss + config.penalty * crest(network, inputs.shape[1])
                 (loss * (len(index) / len(batch))).backward()
                 total += float(loss.detach()) * len(index)
             if config.clip:

@@ -1,0 +1,1 @@
+"""What to do about a checkpoint that breaks at one frequency."""
