@@ -39,7 +39,7 @@ FLOORS = (
     "evaluations.trained_layers evaluations.comparison evaluations.reports",
     "evaluations.searches evaluations.doctor evaluations.baselines evaluations.exports "
     "evaluations.paper",
-    "evaluations.study evaluations.benchmark",
+    "evaluations.study evaluations.benchmark evaluations.repairs",
     # what is shown
     "figures",
     "figures.paper",

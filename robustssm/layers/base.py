@@ -134,10 +134,7 @@ class SSMLayer(nn.Module, ABC):
 
     def damp(self, factors: Tensor) -> None:
         """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
-        raise UsageError(
-            f"layer {self.kind}: stores no poles that can be damped, expected one whose A is "
-            "diagonal, or diagonal less a term of rank 1"
-        )
+        raise UsageError(f"layer {self.kind}: stores no poles that can be damped, take S4D or S5")
 
     def log_steps(self) -> Tensor:
         """Return log dt as it is stored, float64."""
