@@ -112,7 +112,7 @@ class Trained(SSMLayer):
     @torch.no_grad()
     def damp(self, factors: Tensor) -> None:
         """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
-        self.log_neg_real += torch.log(factors).to(self.log_neg_real.dtype)
+        self.log_neg_real.add_(torch.log(factors).to(self.log_neg_real.dtype))
 
     def log_steps(self) -> Tensor:
         """Return log dt as it is stored, float64."""
