@@ -22,6 +22,7 @@ from robustssm.attacks.perturbations.scramble import PhaseScramble
 from robustssm.attacks.perturbations.shift import TimeShift
 from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.attacks.perturbations.tones import Hum, MultiTone
+from robustssm.attacks.perturbations.weights import BitFlip, Precision, WeightNoise, WeightQuantise
 
 __all__ = [
     "FAMILIES",
@@ -30,6 +31,7 @@ __all__ = [
     "BandPGD",
     "BandPass",
     "BandStop",
+    "BitFlip",
     "Budget",
     "Chirp",
     "ColouredNoise",
@@ -49,6 +51,7 @@ __all__ = [
     "NoisePadding",
     "Perturbation",
     "PhaseScramble",
+    "Precision",
     "Quantise",
     "RandomSearch",
     "Resample",
@@ -58,6 +61,8 @@ __all__ = [
     "TimeShift",
     "Transform",
     "Universal",
+    "WeightNoise",
+    "WeightQuantise",
     "check_eps",
     "fingerprint",
     "parse_perturbation",

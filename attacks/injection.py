@@ -227,7 +227,7 @@ def perturbed_logits(
         What draws depend on; sample_id is (batch,).
     inject : str
         `input` (then `site` describes it), `layers`, or `model` for a change of the model, which
-        delivers nothing to a signal.
+        delivers nothing to a signal, and after which logits may not be finite if it `breaks`.
     site : Site
         The input.
     lengths : Tensor, optional
@@ -242,9 +242,9 @@ def perturbed_logits(
         if not isinstance(perturbation, ModelChange):
             where = " or ".join(perturbation.sites)
             raise UsageError(f"{perturbation.who}: acts at {where}, not at 'model'")
-        with perturbation.applied(network, budget):
+        with perturbation.applied(network, budget, seed):
             logits = inference.logits(network, x, lengths=lengths)
-        if not bool(torch.isfinite(logits).all()):
+        if not (perturbation.breaks or bool(torch.isfinite(logits).all())):
             raise UsageError(
                 f"{perturbation.who}: the changed network gives NaN or infinite logits; give a "
                 "smaller eps, and an input without NaN"

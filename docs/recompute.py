@@ -2,7 +2,7 @@
 
     python -m docs.recompute rows NAME FILE...    # NAME.csv is what its command prints as CSV
     python -m docs.recompute converge FILE        # what the command of converge.csv prints as JSON
-    python -m docs.recompute sweeps RUN...        # the sweeps of perturbations.csv, resonance.csv
+    python -m docs.recompute sweeps RUN...        # perturbations.csv, resonance.csv, weights.csv
     python -m docs.recompute tutorial FOLDER      # where the commands of docs/tutorial.md were run
     python -m docs.recompute study FOLDER         # robustssm theory ptd --study -n 16,32,64,128,256
     pytest -s -k original | python -m docs.recompute checkpoints
@@ -105,11 +105,13 @@ def printed(*words: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(result.stdout))
 
 
-def by_seed(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Return the mean accuracy over rows, one per training seed, and its interval, by group."""
-    groups = frame.groupby(key, sort=False)["accuracy"]
-    rows = [(*names, seeds.mean(), *seed_interval(seeds)) for names, seeds in groups]
-    return pd.DataFrame(rows, columns=[*key, "accuracy", *INTERVAL])
+def by_seed(
+    frame: pd.DataFrame, key: list[str], column: str = "accuracy", least: float = 0.0
+) -> pd.DataFrame:
+    """Return means over rows, one per training seed, and intervals in [least, 1], by group."""
+    groups = frame.groupby(key, sort=False)[column]
+    rows = [(*names, one.mean(), *seed_interval(one, (least, 1.0))) for names, one in groups]
+    return pd.DataFrame(rows, columns=[*key, column, *INTERVAL])
 
 
 def perturbations(summary: pd.DataFrame) -> pd.DataFrame:
@@ -122,6 +124,15 @@ def perturbations(summary: pd.DataFrame) -> pd.DataFrame:
         for name, how in zip(names, ("mean", "min"), strict=False)
     ]
     return by_seed(pd.concat(parts), ["perturbation", "eps", "model"])
+
+
+def losses(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of weights.csv: accuracy lost, paired by training seed and sample."""
+    rounded = summary[summary["noise"].str.startswith("WeightQuantise(mode")]
+    group = rounded["noise"].str.extract("group='(.*)'")[0].fillna("all")
+    lost = rounded["clean_accuracy"] - rounded["accuracy"]
+    parts = rounded.assign(group=group, bits=rounded["mode"].astype(int), lost=lost)
+    return by_seed(parts, ["group", "bits", "model"], "lost", -1.0)
 
 
 def resonance(summary: pd.DataFrame) -> pd.DataFrame:
@@ -184,7 +195,7 @@ def converge(fits: TextIO) -> None:
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 def sweeps(runs: tuple[Path, ...]) -> None:
-    """Write perturbations.csv, adversaries.csv, resonance.csv and claims from finished sweeps."""
+    """Write the files of perturbations, resonances, weights and claims from finished sweeps."""
     for path in runs:
         known = pd.read_csv(DATA / "adversaries.csv", skiprows=1)[["search", "model", "passes"]]
         searched = adversaries(RunDirectory(path))
@@ -197,6 +208,7 @@ def sweeps(runs: tuple[Path, ...]) -> None:
         shown = pd.read_csv(DATA / "perturbations.csv", skiprows=1)[key]
         put("perturbations", key, perturbations(summary).merge(shown))
         put("resonance", ["where", "eps", "model"], resonance(whole))
+        put("weights", ["group", "bits", "model"], losses(summary))
         put("claims", ["claim"], differences(summary))
         facts = {"digits n": summary["n"].max(), "digits seeds": summary["train_seed"].nunique()}
         measured("robustssm sweep, as in perturbations.csv and resonance.csv", facts)

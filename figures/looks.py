@@ -30,6 +30,8 @@ _LOOKS["s5ptd"] = {"color": "#B0305C", "linestyle": (0, (7, 1, 1, 1)), "marker":
 _LOOKS["s5ptd-rank1"] = {
     "color": "#007A7A", "linestyle": (0, (2, 1)), "marker": "P", "zorder": 3.7
 }  # fmt: skip
+_LOOKS["lru"] = {"color": "#7D8C2C", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "*"}
+_LOOKS["linoss-imex"] = {"color": "#4B4B4B", "linestyle": (0, (1, 2.5)), "marker": "H"}
 # Further parameters of a name already drawn: same colour and marker, another dash.
 _DASHES: tuple[Any, ...] = ((0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)), "-")
 # Line styles of models without a look of their own, as on and off lengths.

@@ -73,6 +73,7 @@ def test_sweeps_are_read_by_seed_and_sample(data: Path, tmp_path: Path) -> None:
     (data / "adversaries.csv").write_text(f"# robustssm sweep\n{head}\n{rows}")
     (data / "resonance.csv").write_text("# robustssm sweep\nwhere,eps,model,accuracy,low,high\n")
     (data / "claims.csv").write_text("# robustssm sweep\nclaim,estimate,low,high\n")
+    (data / "weights.csv").write_text("# robustssm sweep\ngroup,bits,model,lost,low,high\n")
     last = share(0.25)[::-1]  # wrong where the others are right
     curves = {
         ("s4d", 0): {(1.0, 0.3): share(0.5), (2.0, 0.3): last},
@@ -150,3 +151,19 @@ def test_what_stands_in_brackets_is_not_broken() -> None:
     assert " ".join(line.strip() for line in lines) == text
     assert all(line.count("`") % 2 == 0 and line.count("[") == line.count("]") for line in lines)
     assert broken(f"    {words}") == f"    {words}"
+
+
+def test_losses_are_paired_by_training_seed() -> None:
+    names = ["noise", "mode", "model", "train_seed", "clean_accuracy", "accuracy"]
+    noise = "WeightQuantise(mode, group='A')"
+    rows = [(noise, 8.0, "s4d", k, 0.9 + 0.02 * k, 0.5 + 0.03 * k) for k in range(3)]
+    rows += [("WeightQuantise(mode)", 8.0, "s4d", k, 0.9, 0.8) for k in range(3)]
+    rows += [("fourier", 8.0, "s4d", 0, 0.9, 0.1)]
+    found = recompute.losses(pd.DataFrame(rows, columns=names)).set_index(
+        ["group", "bits", "model"]
+    )
+    assert list(found.index) == [("A", 8, "s4d"), ("all", 8, "s4d")]
+    lost = found.loc[("A", 8, "s4d")]
+    assert lost["lost"] == pytest.approx(0.39)
+    assert (lost["low"], lost["high"]) == pytest.approx(student([0.4, 0.39, 0.38]))
+    assert found.loc[("all", 8, "s4d"), "lost"] == pytest.approx(0.1)

@@ -6,8 +6,7 @@ and other code may discretise the same system otherwise.
 """
 
 import math
-from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import ClassVar, final
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from robustssm.attacks.base import Perturbation, Site, family
 from robustssm.attacks.budget import Budget
-from robustssm.errors import UsageError
+from robustssm.errors import UsageError, require
 from robustssm.layers import SSMLayer
 from robustssm.networks.classifier import Classifier
 from robustssm.typing import IntArray
@@ -26,30 +25,54 @@ METHODS = ("zoh", "bilinear")
 
 
 class ModelChange(Perturbation):
-    """What `changed` does to one SSM layer, done to every one; the input stays as it is."""
+    """What is done to a network while it answers; the input stays as it is.
+
+    eps is 1, or 0 for nothing, unless it says otherwise. group: of the weights that have to be
+    there; foreign: whether networks from elsewhere can be changed, not only causal ones of ours;
+    breaks: whether answers may stop being finite, and count as wrong then; called: whether a
+    changed network has to be called as a module.
+    """
 
     sites: ClassVar[tuple[str, ...]] = ("model",)
+    unit: ClassVar[str] = "mix"
+    strengths: ClassVar[tuple[float, ...] | None] = (1.0,)
+    group = "all"
+    foreign: ClassVar[bool] = False
+    breaks: ClassVar[bool] = False
+    called: ClassVar[bool] = False
 
     @final
     @contextmanager
-    def applied(self, network: Classifier, budget: Budget) -> Iterator[Classifier]:
+    def applied(self, network: Classifier, budget: Budget, seed: int = 0) -> Iterator[Classifier]:
         """Give the network changed as the budget says; its parameters are the same bits after.
 
         Also after an exception. The network is changed in place: nobody else may use it meanwhile.
-        Raises UsageError, with the network as it was, if a layer cannot be changed.
+        Raises UsageError, with the network as it was, if it cannot be changed.
         """
         self.check_budget(budget, "model")
         with ExitStack() as stack:
-            for number, layer in enumerate(network.ssm_layers() if not budget.nothing else ()):
-                who = f"{self.who}: layer {number} ({type(layer).__name__})"
-                stack.enter_context(self.changed(layer, budget.eps, who))
+            if not budget.nothing:
+                stack.enter_context(self.changing(network, budget.eps, seed))
             yield network
 
-    @abstractmethod
+    @contextmanager
+    def changing(self, network: Classifier, eps: float, seed: int) -> Iterator[None]:
+        """Change a network while the body runs, and restore it: here, each of its SSM layers."""
+        with ExitStack() as stack:
+            for number, layer in enumerate(network.ssm_layers()):
+                who = f"{self.who}: layer {number} ({type(layer).__name__})"
+                stack.enter_context(self.changed(layer, eps, who))
+            yield
+
     @contextmanager
     def changed(self, layer: SSMLayer, eps: float, who: str) -> Iterator[None]:
         """Change a layer while the body runs, and restore it; who: it, in messages."""
         yield
+
+    def check_groups(self, model: str, groups: Collection[str]) -> None:
+        """Raise UsageError if a model has weights of other groups alone."""
+        expected = f"one of {', '.join(groups)}"
+        require(self.group in groups, f"{self.who}: group of {model}", self.group, expected)
 
     @final
     def direction(self, x: Tensor, sample_id: IntArray, seed: int, site: Site) -> Tensor:
@@ -73,6 +96,7 @@ class StepSize(ModelChange):
     to: str = "longer"
 
     unit: ClassVar[str] = "octaves"
+    strengths: ClassVar[tuple[float, ...] | None] = None
 
     def __post_init__(self) -> None:
         self.check_word("to", TO)
@@ -108,9 +132,6 @@ class Discretization(ModelChange):
     """
 
     method: str
-
-    unit: ClassVar[str] = "mix"
-    strengths: ClassVar[tuple[float, ...] | None] = (1.0,)
 
     def __post_init__(self) -> None:
         self.check_word("method", METHODS)

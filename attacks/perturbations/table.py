@@ -16,6 +16,7 @@ from robustssm.attacks.perturbations.resonance import Resonance
 from robustssm.attacks.perturbations.scramble import PhaseScramble
 from robustssm.attacks.perturbations.shift import TimeShift
 from robustssm.attacks.perturbations.tones import Hum, MultiTone
+from robustssm.attacks.perturbations.weights import BitFlip, Precision, WeightNoise, WeightQuantise
 from robustssm.plugins import Table
 
 _BUILT_IN = (
@@ -41,6 +42,10 @@ _BUILT_IN = (
     NoisePadding,
     StepSize,
     Discretization,
+    WeightNoise,
+    WeightQuantise,
+    BitFlip,
+    Precision,
 )
 FAMILIES: Table[type[Perturbation]] = Table(
     "robustssm.perturbations",

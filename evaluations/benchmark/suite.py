@@ -81,7 +81,8 @@ def plan_suite(
             try:
                 acting = conditions(noise, data, None, family)
                 for role, one in zip((MODEL, REFERENCE), models, strict=False):
-                    check_sites(f"the {role}", one.card.architecture, one.layers, data, acting)
+                    parts = one.card.architecture, one.layers, one.groups
+                    check_sites(f"the {role}", *parts, data, acting)
             except UsageError as error:
                 left_out[family] = str(error)
             else:

@@ -112,13 +112,13 @@ def poles(setting: Setting, subject: Subject) -> Finding:
     largest = max(float(system.poles.real.max()) for system in systems)
     aliased = ", ".join(f"{system.aliased.mean():.2%}" for system in systems)
     return judge(
-        "continuous poles of every layer with the left half plane",
+        "continuous poles of every layer with the left half plane and its edge",
         "largest Re lambda, per unit time",
         largest,
-        "strictly below 0: a pole at 0 or above never forgets",
+        "below 0: a pole above grows; at 0, which layers allow oscillators alone, it never forgets",
         {
             "largest discrete pole": f"{max(np.abs(s.discrete).max() for s in systems):.6f}",
             "|Im| dt > pi by layer": aliased,
         },
-        holds=largest < 0.0,
+        holds=largest <= 0.0,
     )

@@ -32,11 +32,13 @@ def exponents(moduli: FloatArray, poles: Array, D: FloatArray) -> IntArray:
     return np.where(result > -4096, result, 0)
 
 
-def brackets(ahead: Family, rtol: float, behind: Family | None = None) -> list[Bracket]:
+def brackets(
+    ahead: Family, rtol: float, behind: Family | None = None, turn: float = -1.0
+) -> list[Bracket]:
     """Return the brackets of sup_omega |F(i omega)|_2 (largest singular value), gap <= rtol.
 
-    Of each stable real system F (c,), or of F(s) + G(-s) where G is `behind`: poles of G(-s) lie on
-    the right of the axis, and expansions on the axis do not ask on which side. omega in rad per
+    Of each stable real system F (c,), or of F(s) + G(turn s) where G is `behind`: poles of G(-s)
+    lie on the right of the axis, and expansions do not ask on which side. omega in rad per
     unit time, >= 0; infinite if the peak is the feedthrough. The gap is larger if rounding, or the
     budget of intervals, does not let it be rtol. Raises UsageError (NaN), StabilityError; that
     matrices are stable is found from their computed eigenvalues, that no pole lies on the axis is
@@ -52,7 +54,7 @@ def brackets(ahead: Family, rtol: float, behind: Family | None = None) -> list[B
     scale = exponents(moduli, poles, D)
     systems: Systems = ahead.turned(-scale, 1.0)
     if behind is not None:
-        systems = Sums(systems, behind.turned(-scale, -1.0))
+        systems = Sums(systems, behind.turned(-scale, turn))
     # The charts meet at twice the largest pole, beyond which no pole is near.
     count, m = poles.shape
     size = np.abs(poles)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from robustssm.attacks import Delivered, Perturbation, Site, perturbed_logits
+from robustssm.attacks import Delivered, ModelChange, Perturbation, Site, perturbed_logits
 from robustssm.attacks.adversaries import Adversary, Target, Victim
 from robustssm.attacks.base import input_site
 from robustssm.attacks.injection import embedded
@@ -42,9 +42,11 @@ def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -
     site = replace(site, scale=None if site.scale is None else site.scale.to(device))
     # A module from elsewhere is called on batches of one size, whatever is asked for: its matrix
     # products may round a row by its place.
-    size = batch_size if programmed(network) else _OTHERS
-    if condition is not None and isinstance(condition.attack, Adversary):
-        size = len(split) if condition.attack.joint else _ADVERSARY_SAMPLES
+    attack = None if condition is None else condition.attack
+    whole = programmed(network) and not (isinstance(attack, ModelChange) and attack.called)
+    size = batch_size if whole else _OTHERS
+    if isinstance(attack, Adversary):
+        size = len(split) if attack.joint else _ADVERSARY_SAMPLES
     parts: list[Columns] = []
     for start in range(0, len(split), size):
         part = split.rows(slice(start, start + size))
@@ -55,7 +57,7 @@ def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -
         if condition is None:
             given = logits(network, x, lengths=lengths), part, Delivered(len(x))
             parts.append(_columns(task, *given))
-        elif isinstance(condition.attack, Adversary):
+        elif isinstance(attack, Adversary):
             parts.append(_attacked(network, cell, task, site, part, x, batch_size))
         else:
             parts.append(_perturbed(network, cell, task, site, part, x, lengths))
@@ -90,6 +92,8 @@ def _perturbed(
             site=site,
             lengths=lengths,
         )
+        if isinstance(perturbation, ModelChange) and perturbation.breaks and task.kind is CLASSES:
+            values = torch.where(torch.isfinite(values).all(1, keepdim=True), values, 0.0)  # a tie
         tried.append(_columns(task, values, part, delivered))
     columns = worst_rows(tried, task.kind)
     columns["forwards"] = np.full(len(part), float(len(tried)))

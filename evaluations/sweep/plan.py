@@ -43,6 +43,8 @@ class Model:
         Size of the vocabulary if the model embeds tokens.
     notes : tuple of str
         How the file was read, one line each.
+    groups : tuple of str
+        Groups of its weights, as in `robustssm.networks.weight_groups`.
     """
 
     ref: ModelRef
@@ -52,6 +54,7 @@ class Model:
     layers: int
     tokens: int | None = None
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @property
     def train_seed(self) -> int:

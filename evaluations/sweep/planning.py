@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from robustssm.attacks import ModelChange
 from robustssm.attacks.adversaries import Adversary
 from robustssm.checkpoints.bundled import trained_on
 from robustssm.checkpoints.model_names import ModelRef, resolve, split_names
@@ -15,6 +16,7 @@ from robustssm.evaluations.sweep.problems import Problems
 from robustssm.evaluations.sweep.run_directory import ARRAYS
 from robustssm.networks.classifier import TAKES_TOKENS
 from robustssm.networks.foreign import KIND, Blueprint
+from robustssm.networks.weight_groups import groups_of
 from robustssm.targets import CLASSES
 from robustssm.tasks import Task, load_task, recorded_task
 
@@ -31,6 +33,7 @@ def read_model(ref: ModelRef) -> Model:
         len(network.ssm_layers()),
         network.tokens,
         checkpoint.notes,
+        groups_of(network),
     )
 
 
@@ -88,8 +91,8 @@ def make_plan(
             key, name = (k, model.state_size), str(model.ref)
             if key not in planned:
                 planned[key] = problems.attempt(conditions, noise, data, key[1], name) or ()
-            architecture = model.card.architecture
-            problems.attempt(check_sites, name, architecture, model.layers, data, planned[key])
+            parts = model.card.architecture, model.layers, model.groups
+            problems.attempt(check_sites, name, *parts, data, planned[key])
     problems.raise_all()
     assert data is not None
     # Different labels of one checkpoint share its cells; each cell is planned once per label.
@@ -251,6 +254,7 @@ def check_sites(
     model: str,
     architecture: Mapping[str, object],
     layers: int,
+    groups: Sequence[str],
     task: Task,
     conditions: Sequence[Condition],
 ) -> None:
@@ -262,7 +266,10 @@ def check_sites(
                 "a step size; give --inject input, or another noise"
             )
         own = "kind" not in architecture and not architecture.get("bidirectional")
-        if condition.inject == "model" and not own:
+        change = condition.attack if isinstance(condition.attack, ModelChange) else None
+        if change is not None:
+            change.check_groups(model, groups)
+        if change is not None and not (own or change.foreign):
             raise UsageError(
                 f"{condition.noise}: changes causal layers of this project's own networks, and "
                 f"{model} has none"

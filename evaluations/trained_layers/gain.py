@@ -155,6 +155,7 @@ def summarise(part: pd.DataFrame) -> dict[str, float]:
         "hankel": float(part["hankel"].max()),
         "hankel_rank": float(part["hankel_rank"].median()),
         "kappa": float(part["kappa"].max()) if part["kappa"].notna().all() else np.nan,
+        **{key: float(part[key].max()) for key in ("error_low", "error_high") if key in part},
     }
 
 
@@ -258,8 +259,7 @@ def model_gain(
         raise UsageError(f"gain: {label} has layers of order {orders}, expected one order of all")
     spike = float(spikes(n, 1)[0])
     kappa = checkpoint.card.init_diagnostics.get("kappa")
-    frames = []
-    of_seeds = name or label
+    frames, of_seeds = [], name or label
     every = [(k, *one) for k, system in systems.items() for one in system.directions.items()]
     for index, direction, system in every:
         gains = channel_gains(system, n, length, rtol, np.nan if kappa is None else kappa)

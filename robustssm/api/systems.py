@@ -1,6 +1,7 @@
 """Transfer functions: of initialisations, of trained layers, of a user's own systems."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from robustssm.evaluations.initializations import convergence
 from robustssm.evaluations.initializations import transfer as transfers
 from robustssm.evaluations.initializations.inputs import DEFAULT
 from robustssm.evaluations.suprema.certified import Bracket, PoleSums, StateSpaces, brackets
+from robustssm.evaluations.trained_layers.change_errors import change_errors
 from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 from robustssm.hippo.initializations import NAMES
 from robustssm.typing import Array
@@ -102,6 +104,7 @@ def gain(
     length: int | None = None,
     rtol: float = 1e-3,
     per: str = "layer",
+    noise: str = "",
 ) -> Result:
     """Measure what the layers of trained models amplify, and where, as `robustssm gain`.
 
@@ -117,10 +120,13 @@ def gain(
         Relative width of the certified brackets.
     per : str
         What a row of `frame` is of: `channel`, `layer` or `model`.
+    noise : str
+        A change of the model, as in `WeightQuantise(8)`: columns error_low and error_high bracket
+        the largest |G - G'| that it makes.
     """
     from robustssm.figures import gain as figures
 
-    found = gains(refs_of(models), length=length, layers=several(layers), rtol=rtol)
+    found = gains(refs_of(models), length=length, layers=several(layers), rtol=rtol, noise=noise)
     about = f"gain of {', '.join(model.label for model in found.models)}"
     return Result(about, found.table(per), found, lambda: figures.draw_all(found, Path()))
 
@@ -131,16 +137,20 @@ def gains(
     length: int | None,
     layers: tuple[int, ...] = (),
     rtol: float = 1e-3,
+    noise: str = "",
     advance: Callable[[], None] = lambda: None,
 ) -> GainResult:
-    """Return the gains of models; advance: called after each of them."""
+    """Return the gains of models; noise: a change of each; advance: called after each of them."""
     models = []
     for ref in refs:
         checkpoint, label = ref.load(), str(ref)
         steps = length or task_length(checkpoint, label, "gain")
-        models.append(
-            model_gain(label, checkpoint, length=steps, layers=layers, rtol=rtol, name=ref.label)
-        )
+        given: dict[str, Any] = {"length": steps, "layers": layers, "rtol": rtol}
+        found = model_gain(label, checkpoint, name=ref.label, **given)
+        if noise:
+            errors = change_errors(checkpoint.network, noise, **given)
+            found = replace(found, channels=found.channels.merge(errors, on=["layer", "channel"]))
+        models.append(found)
         advance()
     return GainResult(tuple(models))
 

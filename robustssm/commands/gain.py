@@ -8,6 +8,7 @@ import click
 from robustssm.commands import terminal
 from robustssm.commands.common import SharedOptions, choice, output, shared
 from robustssm.commands.loudness import asked
+from robustssm.commands.parameter_types import Expression
 
 if TYPE_CHECKING:
     from robustssm.evaluations.trained_layers.gain import GainResult
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
     type=click.FloatRange(1e-9, 0.5),
     help="Relative width of the certified peak gain.",
 )
+@click.option(
+    "--noise",
+    type=Expression(),
+    default="",
+    show_default=False,
+    help="A change of the model, as in 'WeightQuantise(8)': the largest |G - G'| that it makes.",
+)
 @choice(
     "--per",
     of=("channel", "layer", "model"),
@@ -46,6 +54,7 @@ def gain(
     length: int | None,
     rtol: float,
     per: str,
+    noise: str,
     output: Path | None,
     figures: bool,
     **options: Any,
@@ -63,6 +72,7 @@ def gain(
       robustssm gain s4d s4d/1
       robustssm gain 's4d/*' 's4/*' --per model --no-figures --format md
       robustssm gain s4d --layer 0 --per channel --format csv
+      robustssm gain s4d s5 --noise "WeightQuantise(8, group='A')" --no-figures
     """
     from robustssm.api.systems import gains
 
@@ -70,7 +80,8 @@ def gain(
     references = given.refs()
     drawn = len(references) + 1 if figures else 0
     with given.steps(len(references) + drawn, "gain") as advance:
-        result = gains(references, length=length, layers=layers, rtol=rtol, advance=advance)
+        asked_for: dict[str, Any] = {"length": length, "layers": layers, "rtol": rtol}
+        result = gains(references, **asked_for, noise=noise, advance=advance)
         if figures:
             from robustssm.figures import gain as drawing
 
@@ -93,7 +104,8 @@ Shares of systems: at spike: peak within 10% of the spike; resolved: the same of
 dt omega_spike < pi; spike pole: the pole nearest to the peak is within 10% of the spike, aliased
 or not; pole kept: some pole is within the spike's half-width 1/2. Medians: peak / median gain;
 gain at the resonance perturbation's frequency / peak; gain over the finite length / peak; Hankel
-rank at 1e-3."""
+rank at 1e-3. |G - G'|: the largest change of a transfer function that --noise makes, attained;
+at most: its certified bound."""
 
 
 # Columns of the table of layers or models.
@@ -155,6 +167,8 @@ def _show(result: "GainResult", per: str, style: str) -> None:
     if per != "model":
         columns = (("layer", "layer", ""), *columns)
     columns = (("model", "model", ""), *columns)
+    if "error_low" in rows:
+        columns += ("|G - G'|", "error_low", ".4g"), ("at most", "error_high", ".4g")
     table = terminal.Table(title, rows, columns, aside=ASIDE[per != "channel"])
     legend = [LEGEND] if per != "channel" and asked("wide") else []
     terminal.show(style, table, *legend, *result.verdicts(), content=result.to_json(per))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustssm.errors import UsageError, require
 from robustssm.layers.convolution import convolved
 from robustssm.layers.kept import kept
+from robustssm.layers.storing import Storing
 from robustssm.layers.systems import LinearSystem, Spectrum
 from robustssm.typing import FloatArray
 
@@ -27,7 +28,7 @@ def array(value: Tensor) -> FloatArray:
     return result
 
 
-class SSMLayer(nn.Module, ABC):
+class SSMLayer(Storing, nn.Module, ABC):
     """A linear state-space layer (batch, length, d) -> (batch, length, channels d).
 
     Output channel c of feature h is column c d + h. Subclasses write what is abstract here;
@@ -210,6 +211,8 @@ class SSMLayer(nn.Module, ABC):
         if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             with torch.autocast(kind, enabled=False):
                 return self.forward(u if u.dtype == torch.float64 else u.float())
+        if self.stepwise:
+            return self.recurrence(u)
         return self.feed_through(u, self.convolve(u, self._operator(u)))
 
     def _operator(self, u: Tensor) -> Callable[[Tensor], Tensor]:
@@ -248,8 +251,8 @@ class KernelLayer(SSMLayer):
         """
 
     @abstractmethod
-    def states(self, L: int) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
-        """Return x -> Abar x on (batch, d, m), Bbar and C of y_t = Re C x_t for length L."""
+    def states(self, L: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return Abar (d, m) or (d, m, m), Bbar and C of y_t = Re C x_t for length L."""
 
     def check_single(self, what: str) -> None:
         """Raise UsageError if there is more than one kernel per feature."""
@@ -273,16 +276,17 @@ class KernelLayer(SSMLayer):
             return self.both_ways(u)
         L = u.shape[1]
         self.check_causal("recurrence", L)
-        advance, Bbar, C = self.states(L)
+        Abar, Bbar, C = map(self.stored, self.states(L))
+        letters = "dm,bdm->bdm" if Abar.ndim == 2 else "dmn,bdn->bdm"
         x = torch.zeros(u.shape[0], *C.shape[1:], dtype=torch.complex128, device=u.device)
         outputs = []
         for t in range(L):
-            x = advance(x) + Bbar * u[:, t, :, None]
+            x = self.stored(torch.einsum(letters, Abar, x) + Bbar * u[:, t, :, None])
             outputs.append((C * x[:, None]).sum(-1).real.flatten(1))
         return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
 
     def _built(self, L: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        k = self.kernels(L).to(dtype)
+        k = self.stored(self.kernels(L)).to(dtype)
         n = L + k.shape[-1]
         if self.bidirectional:
             ahead, behind = k.chunk(2)

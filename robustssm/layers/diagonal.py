@@ -141,12 +141,11 @@ class GeneralDiagonal(KernelLayer):
         sums = exponential_sums(weights.flatten(0, 1), z.repeat(c, 1), K)
         return sums.real.unflatten(0, (c, self.d))
 
-    def states(self, L: int) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
-        """Return x -> Abar x, 1 and the weights, those of growing modes at the first step."""
+    def states(self, L: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return Abar, 1 and the weights, those of growing modes at the first step."""
         z, weights = self.modes(L)
         weights = torch.where(self._growing(), weights * torch.exp(-(L - 1.0) * z), weights)
-        Abar = torch.exp(z)
-        return lambda x: Abar * x, torch.ones_like(z.real), weights
+        return torch.exp(z), torch.ones_like(z.real), weights
 
     def spectrum(self) -> Spectrum:
         """Return the poles, `order` of them: every conjugate among them unless all are real."""

@@ -128,10 +128,9 @@ class GeneralDPLR(KernelLayer):
         solved = torch.linalg.solve(middle, QB.movedim(0, -1)[..., None])[..., 0]
         return dt * (CB - q * torch.einsum("crdf,dfr->cdf", CP, solved))
 
-    def states(self, L: int) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
-        """Return x -> Abar x, Bbar and C."""
-        Abar, Bbar, C = self.discrete()
-        return lambda x: torch.einsum("dmn,bdn->bdm", Abar, x), Bbar, C
+    def states(self, L: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return Abar, Bbar and C."""
+        return self.discrete()
 
     def spectrum(self) -> Spectrum:
         """Return the diagonal and the low-rank term, every conjugate among the modes."""

@@ -130,18 +130,6 @@ class Oscillators(GeneralMIMO):
         x = powers[:, 1, :L]
         return torch.complex(x, torch.zeros_like(x))
 
-    def recurrence(self, u: Tensor) -> Tensor:
-        """Return the same output as `forward`, step by step."""
-        M, F = (part.to(torch.complex128) for part in self.step_matrix())
-        B, C = self.inputs(), complex128(self.C)
-        state = torch.zeros(len(u), *F.shape, dtype=torch.complex128, device=u.device)
-        outputs = []
-        for t in range(u.shape[1]):
-            b = u[:, t].to(state.dtype) @ B.T
-            state = (M @ state[..., None])[..., 0] + F * b[..., None]
-            outputs.append((state[..., 1] @ C.T).real)
-        return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
-
     def spectrum(self) -> Spectrum:
         """Return the poles of the oscillators, 2 P of them."""
         poles, step = self.eigenvalues().detach().cpu().numpy(), np.tile(array(self.steps()), 2)

@@ -69,6 +69,11 @@ class GeneralMIMO(SSMLayer):
         log_Abar, held = discrete_diagonal(self.eigenvalues(), self.steps(), self.discretization)
         return log_Abar, complex128(self.B) * held[:, None]
 
+    def step_matrix(self) -> tuple[Tensor, Tensor]:
+        """Return M (n, k, k) and F (n, k) of x_t = M x_{t-1} + F (Bbar u)_t, the last part read."""
+        Abar = torch.exp(self.discrete()[0])[:, None, None]
+        return Abar, torch.ones_like(Abar[:, 0])
+
     def inputs(self) -> Tensor:
         """Return Bbar (n, d), complex128."""
         return self.discrete()[1]
@@ -85,10 +90,10 @@ class GeneralMIMO(SSMLayer):
 
     def convolve(self, u: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the output without D u, in the precision of u (batch, length, channels)."""
-        Bbar = self.inputs()
+        Bbar = self.stored(self.inputs())
         v = torch.complex(u @ Bbar.real.T.to(u.dtype), u @ Bbar.imag.T.to(u.dtype))
         outputs = []
-        for direction, C in enumerate(complex128(self.C).split(self.d)):
+        for direction, C in enumerate(self.stored(complex128(self.C)).split(self.d)):
             x = operator(v.flip(1)).flip(1) if direction else operator(v)
             outputs.append(x.real @ C.real.T.to(u.dtype) - x.imag @ C.imag.T.to(u.dtype))
         return self.factor * sum(outputs[1:], outputs[0])
@@ -97,17 +102,18 @@ class GeneralMIMO(SSMLayer):
         """Return the same output as `forward`, step by step, both ways if bidirectional."""
         if self.bidirectional:
             return self.both_ways(u)
-        log_Abar, Bbar = self.discrete()
-        Abar, C = torch.exp(log_Abar), complex128(self.C)
-        x = torch.zeros(u.shape[0], len(Abar), dtype=torch.complex128, device=u.device)
-        outputs = []
+        M, F, B, C = map(self.stored, (*self.step_matrix(), self.inputs(), complex128(self.C)))
+        M, F = M.to(torch.complex128), F.to(torch.complex128)
+        x, outputs = F.new_zeros(len(u), *F.shape), []
         for t in range(u.shape[1]):
-            x = Abar * x + u[:, t].to(x.dtype) @ Bbar.T
-            outputs.append(self.factor * (x @ C.T).real)
+            b = u[:, t].to(x.dtype) @ B.T
+            x = self.stored((M @ x[..., None])[..., 0] + F * b[..., None])
+            outputs.append(self.factor * (x[..., -1] @ C.T).real)
         return self.feed_through(u, torch.stack(outputs, dim=1).to(u.dtype))
 
     def _built(self, L: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        spectrum = torch.fft.fft(self.impulse(L).to(dtype.to_complex()), n=2 * L)
+        kernel = self.stored(self.impulse(L)).to(dtype.to_complex())
+        spectrum = torch.fft.fft(kernel, n=2 * L)
 
         def convolve(u: Tensor) -> Tensor:
             product = torch.fft.fft(u.transpose(1, 2), n=2 * L) * spectrum

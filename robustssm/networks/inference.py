@@ -33,10 +33,11 @@ def padded(x: Tensor) -> Tensor:
 
 
 def programmed(network: nn.Module) -> TypeGuard[Network]:
-    """Return whether a network has a program: it is one of ours, and causal."""
+    """Return whether a network has a program: one of ours, causal, nothing stored otherwise."""
     if not isinstance(network, Network) or network.architecture.bidirectional:
         return False
-    return all(layer.readable for layer in network.ssm_layers())
+    layers = network.ssm_layers()
+    return all(layer.readable and not (layer.storage or layer.stepwise) for layer in layers)
 
 
 def program(network: Network, x: Tensor, changing: bool = False) -> Program:

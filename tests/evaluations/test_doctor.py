@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from robustssm import philox
+from robustssm.checkpoints import load_checkpoint
+from robustssm.checkpoints.bundled import zoo_path
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.cli import Commands
 from robustssm.commands.doctor import doctor
@@ -214,6 +216,21 @@ def test_broken_kernels(subject: Subject, tmp_path: Path) -> None:
     # A check that cannot be done has failed, and says why.
     poles = run_check("poles", setting)
     assert poles.verdict == "fail" and "log_dt has NaN" in poles.reason
+
+
+def test_oscillators_without_damping_are_stable_until_two_meet(
+    subject: Subject, tmp_path: Path
+) -> None:
+    """Their poles are on the axis; without stiffness both are 1, and the state grows."""
+    network = load_checkpoint(zoo_path("linoss-imex", 0)).network
+    setting = setting_of(replace(subject, network=network), tmp_path)
+    poles = run_check("poles", setting)
+    assert (poles.verdict, poles.value) == ("pass", 0.0)
+    layer: Any = network.ssm_layers()[0]
+    with torch.no_grad():
+        layer.A_diag[0] = -1.0
+    again = run_check("poles", setting)
+    assert again.verdict == "fail" and "an oscillator grows" in again.reason
 
 
 def test_a_card_that_promises_too_much(subject: Subject, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from robustssm.checkpoints.bundled import BUNDLED
 from robustssm.figures.looks import look
 from robustssm.figures.trade_off import LOOKS
 from robustssm.hippo.initializations import NAMES
@@ -15,7 +16,7 @@ from robustssm.typing import FloatArray
 from tests.source_tree import modules, tree
 
 BAND = "hippo"  # a broad band under everything, no thin line
-LINES = sorted({"s4", "s4d", "s5", "dss", "s4ptd", "s5ptd", *NAMES} - {BAND})
+LINES = sorted({"s4", "s4d", "s5", "dss", "s4ptd", "s5ptd", *NAMES, *BUNDLED} - {BAND})
 # Least differences: 10 in L* is a tenth of the range from black to white; 2.3 is a just noticeable
 # CIELAB distance (Mahy et al. 1994), and five of them are told apart in thin lines.
 LEAST_LIGHTNESS, LEAST_DISTANCE = 10.0, 11.5

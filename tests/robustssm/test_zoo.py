@@ -17,6 +17,7 @@ from robustssm.checkpoints.bundled import (
 from robustssm.checkpoints.model_names import resolve
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
+from robustssm.hippo.initializations import DRAWN
 from robustssm.training.zoo import recipe
 
 # The poles of s4d-real do not oscillate; three layers of width 32 do not make up for that.
@@ -35,7 +36,8 @@ def test_every_name_and_seed_is_there_and_intact(name: str, seed: int) -> None:
     assert card.training["epochs"] == config.epochs
     beside = json.loads(zoo_path(name, seed).with_suffix(".json").read_text())
     assert beside["weights_sha256"] == card.weights_sha256
-    assert card.init_diagnostics["max_real"] <= -0.25
+    # Poles that are drawn may lie anywhere, those of oscillators without damping on the axis.
+    assert card.init_diagnostics["max_real"] <= (0.0 if name in DRAWN else -0.25)
 
 
 MNIST1D = [(name, seed) for name, seed, path in every() if path.parent != FOLDER]
