@@ -133,10 +133,6 @@ class SSMLayer(Storing, nn.Module, ABC):
         """Return the stored poles, complex128."""
         return complex128(self.A)
 
-    def damp(self, factors: Tensor) -> None:
-        """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
-        raise UsageError(f"layer {self.kind}: stores no poles that can be damped, take S4D or S5")
-
     def log_steps(self) -> Tensor:
         """Return log dt as it is stored, float64."""
         return torch.log(self.dt.double())

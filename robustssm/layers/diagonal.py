@@ -55,6 +55,7 @@ class GeneralDiagonal(KernelLayer):
     factor: 2 if one of each conjugate pair is stored, else 1.
     """
 
+    stored_poles = "A"
     rules: tuple[str, ...] = DISCRETIZATIONS
     divisor: Tensor
     factor = 2
@@ -100,11 +101,6 @@ class GeneralDiagonal(KernelLayer):
     def step_size(self) -> Tensor:
         """Return dt per feature, (d,), float64; the geometric mean if states differ."""
         return torch.exp(self.log_steps().reshape(self.d, -1).mean(-1))
-
-    @torch.no_grad()
-    def damp(self, factors: Tensor) -> None:
-        """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
-        self.A[..., 0] *= factors
 
     def modes(self, L: int) -> tuple[Tensor, Tensor]:
         """Return log Abar (d, n) and the weights (directions channels, d, n), factor included.

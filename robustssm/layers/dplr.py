@@ -37,6 +37,7 @@ class GeneralDPLR(KernelLayer):
     C (directions channels, d, n, 2); D (channels, d).
     """
 
+    stored_poles = "Lambda"
     rules = ("bilinear",)
     Lambda: Tensor
     P: Tensor
@@ -72,11 +73,6 @@ class GeneralDPLR(KernelLayer):
     def step_size(self) -> Tensor:
         """Return dt per feature, (d,), float64."""
         return self.steps()
-
-    @torch.no_grad()
-    def damp(self, factors: Tensor) -> None:
-        """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
-        self.Lambda[..., 0] *= factors
 
     def full(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return Lambda, P, Q, B, C with every conjugate, complex128.

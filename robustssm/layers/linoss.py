@@ -60,6 +60,7 @@ class Oscillators(GeneralMIMO):
     C (d, P, 2); D (1, d). discretization: one of STEPS.
     """
 
+    stored_poles = ""
     rules = tuple(STEPS)
     factor = 1
     G: Tensor
@@ -95,8 +96,6 @@ class Oscillators(GeneralMIMO):
         h, left, right, beyond = self._terms()
         left = left / (1.0 + beyond)[:, None, None]
         return left @ right, left[..., 0] * h[:, None]
-
-    damp = SSMLayer.damp
 
     def eigenvalues(self) -> Tensor:
         """Return log of the two poles of each oscillator over its step, (2 P,), complex128."""
@@ -167,7 +166,7 @@ class LinOSS(Trained, Oscillators):
     """
 
     log_dt = property(lambda self: nn.functional.logsigmoid(self.step_logit.double()))
-    eigenvalues, damp = Oscillators.eigenvalues, SSMLayer.damp
+    eigenvalues, damp = Oscillators.eigenvalues, Oscillators.damp
 
     def _start(self, init: Initialization, draw_steps: Callable[[int], Tensor]) -> None:
         require(init.n % 2 == 0, f"{init.name}: state size", init.n, "an even one")

@@ -32,6 +32,7 @@ class GeneralMIMO(SSMLayer):
     last; D (1, d). factor: 2 if one of each conjugate pair is stored, else 1.
     """
 
+    stored_poles = "A"
     rules: tuple[str, ...] = ("zoh", "bilinear", "impulse")
     factor = 2
 
@@ -58,11 +59,6 @@ class GeneralMIMO(SSMLayer):
     def step_size(self) -> Tensor:
         """Return the geometric mean step for every channel, shape (d,), float64."""
         return torch.exp(self.log_steps().mean()).expand(self.d)
-
-    @torch.no_grad()
-    def damp(self, factors: Tensor) -> None:
-        """Multiply -Re of the stored poles by factors, of their shape or broadcast to it."""
-        self.A[..., 0] *= factors
 
     def discrete(self) -> tuple[Tensor, Tensor]:
         """Return log Abar (n,) and Bbar (n, d), complex128."""
