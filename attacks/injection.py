@@ -19,29 +19,10 @@ from robustssm.attacks.units import norms
 from robustssm.errors import UsageError
 from robustssm.networks import inference
 from robustssm.networks.classifier import Classifier
-from robustssm.tasks import Task
 from robustssm.typing import IntArray
 
 # Blocks of samples whose waves are drawn at a time.
 _AHEAD = 8
-
-
-@torch.no_grad()
-def embedded(network: Classifier, task: Task) -> Site:
-    """Return the site of the embeddings of a task of tokens: their deviation per channel.
-
-    Over the training tokens, without what is behind the samples' ends. A token's embedding does not
-    depend on the others, so that each is embedded once and counts as often as it occurs.
-    """
-    split = task.splits["train"]
-    tokens = split.inputs
-    if split.lengths is not None:
-        tokens = tokens[np.arange(tokens.shape[1]) < split.lengths[:, None]]
-    present, counts = np.unique(tokens, return_counts=True)
-    values = network.embed(torch.from_numpy(present)[None].to(network.mean.device))[0].double()
-    weight = torch.from_numpy(counts / counts.sum()).to(values.device)[:, None]
-    centred = values - (weight * values).sum(0)
-    return Site(scale=(weight * centred.square()).sum(0).sqrt(), rate=task.rate)
 
 
 @dataclass

@@ -25,7 +25,7 @@ ALPHA = 0.05
 # How opaque cells are whose models are not distinguishable.
 PALE = 0.22
 # What is drawn: its colours.
-COLOURS = {"accuracy": "viridis", "mse": "viridis_r", "difference": "PuOr"}
+COLOURS = {"accuracy": "viridis", "mse": "viridis_r", "loss": "viridis_r", "difference": "PuOr"}
 
 
 def drawable(frame: pd.DataFrame) -> bool:
@@ -120,7 +120,7 @@ def draw_maps(
         f"{of.words} under {noise} noise on {task}, n = {frame['n'].iloc[0]} test samples, mean "
         f"over {_seeds(frame)}; {of.guess} is {chance:.3g}; white: no result"
     )
-    return _page(frame, stem, note, partial, of.score, of.words, marks)
+    return _page(frame, stem, note, partial, of.score, of.axis, marks)
 
 
 def _seeds(frame: pd.DataFrame) -> str:

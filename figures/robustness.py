@@ -109,7 +109,7 @@ def scale(panel: Axes, part: pd.DataFrame, chance: float, whole: bool = False) -
         low, high = 0.0, 1.05 * float(np.nanmax(part[names].to_numpy(np.float64), initial=1e-9))
     if low <= chance <= high:
         panel.axhline(chance, **DOTTED)
-    panel.set(ylim=(low, high), ylabel=of.words)
+    panel.set(ylim=(low, high), ylabel=of.axis)
 
 
 def lowest(part: pd.DataFrame) -> float:

@@ -15,8 +15,8 @@ from robustssm.storage.writing import write_atomically
 from robustssm.targets import CLASSES
 from robustssm.tasks import Split, Task
 
-# Tokens of one more than a byte are texts; 0 is padding.
-BYTES = 257
+# Sizes of the vocabularies whose tokens are bytes, or one more than a byte and 0 padding.
+BYTES = (256, 257)
 _LINE = 78
 _LINES = 4
 # Images that each have a title; more are a sheet.
@@ -24,10 +24,11 @@ _TITLED = 25
 
 
 def words(tokens: npt.NDArray[Any], vocabulary: int) -> str:
-    """Return tokens (length,) as text, where they are bytes plus 1, else as numbers."""
-    if vocabulary != BYTES:
+    """Return tokens (length,) as text, where they are bytes, maybe plus 1, else as numbers."""
+    if vocabulary not in BYTES:
         return " ".join(map(str, tokens.tolist()))
-    content = bytes(token - 1 for token in tokens.tolist() if token)
+    first = BYTES.index(vocabulary)
+    content = bytes(token - first for token in tokens.tolist() if token >= first)
     shown = content.decode("utf-8", errors="replace")
     return "".join(c if c.isprintable() else " " for c in shown)
 

@@ -76,7 +76,7 @@ def short_time_spectra(
     channel or width.
     """
     who, length = "time-frequency", task.length
-    task.values(who, whole=False)
+    task.values(who)
     if "input" not in perturbation.sites:
         raise UsageError(f"{who}: {perturbation.who} does not act at the input; name one that does")
     for name, value, count in (

@@ -37,7 +37,7 @@ def draw(frame: pd.DataFrame, axes: Axes, chance: float) -> None:
         axes.plot(list(at.values()), naive, **thin)
     scale(axes, frame, chance, whole=True)
     label_strengths(axes, at, unit, clean=False)
-    axes.set_ylabel(f"{of.words} at the worst mode")
+    axes.set_ylabel(of.axis.replace(of.words, f"{of.words} at the worst mode", 1))
 
 
 def draw_worst(

@@ -12,6 +12,7 @@ from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.base import Attack, Site, family, input_site
 from robustssm.attacks.budget import Budget
 from robustssm.errors import UsageError, require
+from robustssm.networks.inference import input_std
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
 
@@ -50,10 +51,15 @@ class Target:
     def of(
         cls, victim: Victim, task: Task, budget: Budget, seed: int = 0, limit: int | None = None
     ) -> "Target":
-        """Return the first `limit` test samples of a task as a target."""
+        """Return the first `limit` test samples, of one length, as a target; tokens embedded."""
+        task.one_length("search")
         split = task.splits["test"].first(limit)
         x, labels = torch.from_numpy(split.inputs), torch.from_numpy(split.labels)
-        return cls(victim, x, labels, split.sample_id, seed, budget, input_site(task))
+        site = replace(input_site(task), scale=input_std(victim.network, task))
+        if task.tokens is not None:
+            with torch.no_grad():
+                x = victim.network.embed(x)
+        return cls(victim, x, labels, split.sample_id, seed, budget, site)
 
     def __len__(self) -> int:
         return len(self.x)

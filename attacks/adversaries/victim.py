@@ -6,7 +6,7 @@ from torch import Tensor
 from robustssm.errors import UsageError, require
 from robustssm.layers.kept import kept
 from robustssm.networks.classifier import Classifier
-from robustssm.networks.inference import padded, programmed
+from robustssm.networks.inference import ROW_BLOCK, at_a_time, padded, programmed
 from robustssm.networks.network import Network
 from robustssm.networks.slopes import Slopes
 from robustssm.targets import CLASSES, Kind
@@ -32,6 +32,7 @@ class Victim:
 
     def __init__(self, network: Classifier, batch_size: int = 64, kind: Kind = CLASSES) -> None:
         require(batch_size >= 1, "victim: batch_size", batch_size, "at least 1")
+        network = network.answering(True) if kind.every_step else network
         self.network, self.batch_size, self.kind = network, batch_size, kind
         self.forwards = 0
         self.backwards = 0
@@ -74,8 +75,13 @@ class Victim:
         self.forwards += len(x)
         if programmed(self.network):
             return self._program(x).logits(x.to(self.network.mean.dtype)).double()
-        parts = [self.network(padded(p))[: len(p)] for p in x.split(self.batch_size)]
+        size = self.size(x)
+        parts = [self.network(padded(p, min(ROW_BLOCK, size)))[: len(p)] for p in x.split(size)]
         return torch.cat(parts).double()
+
+    def size(self, x: Tensor) -> int:
+        """Return how many samples such as x (batch, length, channels) are worked on at a time."""
+        return at_a_time(self.network, x.shape[1], self.batch_size)
 
     def _program(self, x: Tensor) -> Slopes:
         """Return the program of one of our networks, for inputs such as x."""
@@ -85,7 +91,9 @@ class Victim:
 
     def margins(self, x: Tensor, labels: Tensor) -> Tensor:
         """Return the margin of each sample of x, (batch,)."""
-        return self.kind.margins(self.logits(x), labels)
+        size = at_a_time(self.network, x.shape[1], max(1, len(x)))
+        parts = zip(x.split(size), labels.split(size), strict=True)
+        return torch.cat([self.kind.margins(self.logits(a), own) for a, own in parts])
 
     def slopes(self, x: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return margins (batch,), losses (batch,) by name and their gradients in x, float64."""
@@ -106,11 +114,11 @@ class Victim:
             x = x.to(self.network.mean.dtype)
             return margins, losses, self._program(x).slopes(x, by_logits).double()
         slopes = []
-        for start in range(0, len(x), self.batch_size):
+        for start in range(0, len(x), size := self.size(x)):
             with torch.enable_grad():
-                leaf = x[start : start + self.batch_size].detach().clone().requires_grad_()
-                logits = self.network(padded(leaf))[: len(leaf)]
-            slope = by_logits(logits.detach(), slice(start, start + self.batch_size))
+                leaf = x[start : start + size].detach().clone().requires_grad_()
+                logits = self.network(padded(leaf, min(ROW_BLOCK, size)))[: len(leaf)]
+            slope = by_logits(logits.detach(), slice(start, start + size))
             slopes.append(torch.autograd.grad(logits, leaf, slope)[0].double())
         return margins, losses, torch.cat(slopes)
 

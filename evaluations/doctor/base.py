@@ -124,7 +124,7 @@ def read_subject(ref: ModelRef, data: str | None = None) -> Subject:
     if data is None and not card.task:
         raise UsageError(f"doctor {ref}: does not say its data; name them by --data")
     task = load_task(data) if data is not None else recorded_task(card.task, f"doctor {ref}")
-    return Subject(ref, checkpoint, network, task, data)
+    return Subject(ref, checkpoint, network.answering(task.kind.every_step), task, data)
 
 
 def different_rows(a: Tensor, b: Tensor) -> int:

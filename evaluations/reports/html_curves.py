@@ -107,7 +107,7 @@ def _figure(
         layout[f"xaxis{end}"] = {**axis, "title": {"text": title}, "zeroline": False}
         layout[f"yaxis{end}"] = {"zeroline": False}
         layout[f"yaxis{end}"] |= {"range": [0, 1.03]} if of is CLASSES else {"rangemode": "tozero"}
-        layout[f"yaxis{end}"] |= {"title": {"text": of.words}}
+        layout[f"yaxis{end}"] |= {"title": {"text": of.axis}}
         for model in dict.fromkeys(map(str, rows["model"])):
             first = not any(trace["legendgroup"] == model for trace in data)
             place = {"xaxis": f"x{end}", "yaxis": f"y{end}", "showlegend": False}

@@ -59,8 +59,9 @@ def question(state: Inspection, plan: pd.DataFrame) -> str:
     """Return the question of the run in one sentence."""
     task = state.manifest.get("task") or "the task"
     how, end = f"How much of their accuracy on {task} do", "keep"
-    if of_manifest(state.manifest) is not CLASSES:
-        how, end = f"By how much does the mean squared error on {task} of", "grow"
+    of = of_manifest(state.manifest)
+    if of is not CLASSES:
+        how, end = f"By how much does the {of.meaning} on {task} of", "grow"
     return (
         f"{how} {_names(state, plan)} {end} when "
         f"{_noises(state, plan)} perturbs them, mode by mode and strength by strength?"
@@ -243,7 +244,8 @@ def pictures(folder: Path, of: Kind = CLASSES) -> list[Picture]:
         tail = path.stem.removeprefix([*kinds, ""][kind]).strip("-")
         name = f"{_FIGURES[kinds[kind]]}{tail and f', {tail}'}" if kind < len(kinds) else tail
         if of is not CLASSES:
-            name = name.replace("Accuracy", of.words).replace("accuracies", of.words)
+            words = of.words[:1].upper() + of.words[1:]
+            name = name.replace("Accuracy", words).replace("accuracies", of.words)
         words = f"{name or path.stem}; the tables of this page hold its numbers."
         found.append((kind, Picture(path, name, words)))
     return [picture for _, picture in sorted(found, key=lambda pair: pair[0])]

@@ -10,7 +10,7 @@ from robustssm.evaluations.reports.parts import Table
 from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.tables import ALPHA
 from robustssm.evaluations.sweep.condition_names import CONDITION
-from robustssm.targets import CLASSES, Kind, of_table
+from robustssm.targets import CLASSES, TOKENS, Kind, of_table
 
 # Single tests that are listed; tests.csv has all of them.
 MOST_TESTS = 30
@@ -73,6 +73,7 @@ _CELLS: Cells = {
         f"{row.worst_modes} ({row.mode_unit})" if row.worst_modes and row.mode_unit else DASH
     ),
     "worst, cross-fitted": lambda row: share(row.acc_worst_crossfit, row.digits),
+    "perplexity": lambda row: TOKENS.readings(row.clean_accuracy, row.acc_worst_crossfit),
     "95% interval": lambda row: interval(row.ci_low, row.ci_high, row.digits),
     "interval of": lambda row: str(row.interval) or DASH,
     "range of seeds": lambda row: (
@@ -113,21 +114,23 @@ def _table(
 _OWN = ("score", "clean", "mean", "worst", "crossfit")
 # What texts on accuracies say of errors.
 _ERRORS = {
-    "Accuracies are shares of": "MSE is the mean squared error over",
-    "accuracy downwards": "MSE upwards",
-    "the lowest accuracy": "the largest MSE",
-    "exact bounds": "Student's bounds",
-    "alone right": "closer",
+    "Accuracies are shares of": "{Words} is the {meaning} over",
+    "accuracy downwards": "{words} upwards",
+    "the lowest accuracy": "the largest {words}",
+    "exact bounds": "{interval}'s bounds",
+    "alone right": "{closer}",
     "McNemar's exact test": "Sign flips of samples",
-    "Accuracy": "MSE",
-    "accuracy": "MSE",
+    "Accuracy": "{Words}",
+    "accuracy": "{words}",
 }
 
 
 def _said(of: Kind, *texts: str) -> list[str]:
     """Return texts of this module on accuracies, in the words of a kind of target."""
+    own = {"words": of.words, "Words": of.words[:1].upper() + of.words[1:], "meaning": of.meaning}
+    own |= {"interval": of.interval, "closer": of.wins[0].partition("_")[2]}
     for one, other in _ERRORS.items() if of is not CLASSES else ():
-        texts = tuple(text.replace(one, other) for text in texts)
+        texts = tuple(text.replace(one, other.format_map(own)) for text in texts)
     return list(texts)
 
 
@@ -137,6 +140,8 @@ def overview(frame: pd.DataFrame) -> Table:
         "model; noise; at; eps; seeds; n; modes; clean; mean over modes; worst (naive); at mode; "
         "worst, cross-fitted; 95% interval; interval of"
     )
+    if shown := of_table(frame).shown:
+        columns = columns.replace("; 95%", f"; {shown}; 95%")
     note = (
         "Accuracies are shares of the n samples, means over training seeds; worst: each seed at "
         "its own worst mode. The naive one is chosen and read on the same samples, which biases "

@@ -45,8 +45,8 @@ class Outcomes:
     columns CONDITION, `perturbation` and `cell` (of the first seed); the clean evaluation is no
     row. correct: (conditions, samples), which are right, or in which share of the noise's draws;
     draws: (conditions, noise seeds), the accuracy of each draw; clean: (samples,), whether each
-    sample is right unperturbed; sample_id: (samples,), ascending. Of values the outcomes are minus
-    the squared errors, the larger the better as well.
+    sample is right unperturbed; sample_id: (samples,), ascending. Of errors the outcomes are minus
+    these, the larger the better as well.
     """
 
     model: str

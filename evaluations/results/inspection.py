@@ -16,7 +16,7 @@ from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep import records
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.run_state import RunState
-from robustssm.targets import CLASSES, of_table
+from robustssm.targets import CLASSES, TOKENS, of_table
 
 T = TypeVar("T")
 
@@ -145,7 +145,10 @@ def _unreadable(run: RunDirectory, cells: list[str]) -> Iterator[tuple[str, str]
         if lacking:
             yield cell, f"lacks the columns {', '.join(lacking)}"
             continue
-        if kind is not CLASSES:
+        if kind is TOKENS:
+            if (rows["right"] > rows["judged"]).any():
+                yield cell, "it has more right tokens than judged ones"
+        elif kind is not CLASSES:
             if (rows["squared_error"] < rows["absolute_error"] ** 2 * (1 - 1e-9)).any():
                 yield cell, "its squared errors contradict the absolute ones"
         elif ((rows["margin"] > 0.0) != rows["correct"]).any():

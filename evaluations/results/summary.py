@@ -63,9 +63,7 @@ def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFram
     table[of.clean] = clean.reindex(names).to_numpy()
     if of is not CLASSES:
         table["degradation"] = table[of.score] / table[of.clean]
-        table["rmse"] = np.sqrt(table[of.score])
-        table["mae"] = [cell.absolute for cell in found]
-        table["r2"] = [1.0 - cell.score / (cell.deviation or np.nan) for cell in found]
+        table[[*of.more[1:]]] = [cell.means for cell in found]
     table["delivered_rms"] = [cell.delivered_rms for cell in found]
     table["mode_unit"] = plan["mode_unit"].to_numpy()
     table["clip"] = plan["clip"].to_numpy()
@@ -81,10 +79,9 @@ def _over_noise_seeds(table: pd.DataFrame, draw: IntArray) -> pd.DataFrame:
     draw: the place of each row's noise seed among those of the run.
     """
     of = of_table(table)
-    more = [name for name in ("degradation", "mae", "r2") if name in table]
     groups = table.groupby([*_LABELS, "mode_unit", "clip"], sort=False, as_index=False)
     first = {name: (name, "first") for name in ("n", of.clean)}
-    mean = {name: (name, "mean") for name in (of.score, "in_band_share", *more)}
+    mean = {name: (name, "mean") for name in (of.score, "in_band_share", *of.more)}
     whole = groups.agg(
         **first,
         **mean,
@@ -103,7 +100,8 @@ def _over_noise_seeds(table: pd.DataFrame, draw: IntArray) -> pd.DataFrame:
         whole["ci_low"], whole["ci_high"] = wilson(whole["accuracy"] * whole["n"], whole["n"])
     else:  # the mean of the draws' own bounds, which is rather too wide as well
         whole[["ci_low", "ci_high"]] = groups[["ci_low", "ci_high"]].mean()[["ci_low", "ci_high"]]
-        whole["rmse"] = np.sqrt(whole[of.score])
+    for name, (column, function) in of.derived.items():
+        whole[name] = function(whole[column])
     return whole[[*table.columns, "noise_seeds", "by_noise_seed"]]
 
 

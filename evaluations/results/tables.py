@@ -36,8 +36,8 @@ _WHOLE = (
     *(name for kind in KINDS.values() for name in kind.wins),
 )
 _NUMBERS = (
-    *("mse", "clean_mse", "rmse", "mae", "r2", "degradation"),
-    *("mode", "eps", "accuracy", "ci_low", "ci_high", "clean_accuracy", "delivered_rms"),
+    *(name for kind in KINDS.values() for name in (kind.score, kind.clean, *kind.more)),
+    *("mode", "eps", "ci_low", "ci_high", "delivered_rms"),
     *("in_band_share", "difference", "p", "p_holm", "p_bh"),
 )
 _TYPES = {name: pa.string() for name in _TEXT} | {name: pa.int64() for name in _WHOLE}

@@ -15,11 +15,8 @@ from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import UsageError, require_count
 from robustssm.evaluations.statistics.intervals import CONFIDENCE
 from robustssm.execution import one_thread
-from robustssm.targets import CLASSES, Values
+from robustssm.targets import CLASSES, Errors
 from robustssm.tasks import Task
-
-# A sample is broken above this multiple of the clean mean squared error: twice its root.
-_TIMES = 4.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ class MinimalEps:
                 raise UsageError(f"MinimalEps: {attacker!r} acts at input, not at {inject!r}")
             return attacker.attack(target).success
         broken = torch.zeros(len(target), dtype=torch.bool, device=rows.device)
-        for chunk in torch.arange(len(target), device=rows.device).split(victim.batch_size):
+        for chunk in torch.arange(len(target), device=rows.device).split(victim.size(target.x)):
             part = target.select(chunk)
             for one in attacker.alternatives():
                 logits, _ = perturbed_logits(
@@ -158,8 +155,8 @@ class MinimalEps:
 class Study:
     """A checkpoint on the first `limit` test samples of a task, with a noise seed.
 
-    broken: of values, the squared error above which a sample is broken; None for four times the
-    mean one of these samples, clean.
+    broken: the error above which a sample is broken, where scores are errors; None for what the
+    kind says of the mean one of these samples, clean.
     """
 
     ref: ModelRef
@@ -171,14 +168,15 @@ class Study:
     def victim(self) -> Victim:
         """Return the network as a victim, which knows what a broken sample is."""
         network, kind = self.ref.load().network, self.task.kind
-        if not isinstance(kind, Values):
+        if not isinstance(kind, Errors):
             return Victim(network)
         threshold = self.broken
         if threshold is None:
             with Victim(network, kind=kind) as victim:
                 target = Target.of(victim, self.task, Budget(0.0), self.seed, self.limit)
-                threshold = _TIMES * float(kind.level(target.margins(target.x).numpy()))
-        return Victim(network, kind=Values(kind.name, kind.every_step, threshold))
+                clean = float(kind.level(target.margins(target.x).numpy()))
+            threshold = kind.broken[0] * clean + kind.broken[1]
+        return Victim(network, kind=type(kind)(kind.name, kind.every_step, threshold))
 
 
 def smallest_strengths(study: Study, search: MinimalEps, inject: str) -> pd.DataFrame:

@@ -264,7 +264,6 @@ def worst_modes(ref: ModelRef, task: Task, search: Search) -> dict[str, object]:
     accuracy: of the first mode over the first `samples` test samples in the ranking's order, those
     that it was tried on; with all modes and part 20 every one.
     """
-    task.values(f"worst-mode {ref}")
     checkpoint = ref.load()
     prior = None
     modes = np.asarray(search.modes)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from robustssm.evaluations.statistics.cross_fit import halves
 from robustssm.evaluations.table_files import sealed, sealed_bytes
 from robustssm.storage.opening import read_bytes
-from robustssm.targets import CLASSES, VALUES, Kind, of_table
+from robustssm.targets import CLASSES, Kind, of_table
 from robustssm.typing import Right
 
 # Bytes of the largest file that is read: some ten million samples.
@@ -28,7 +28,7 @@ _BEFORE = _COUNTS.encode() + b"\x18"
 # Bytes of the length of a text in a footer, at most.
 _LENGTH = 5
 # Columns of few different values.
-_FEW = ("label", "prediction", "forwards", "backwards")
+_FEW = ("label", "prediction", "judged", "forwards", "backwards")
 # What Arrow calls columns, by the letters of numpy's kinds; those of no kind of target float.
 _TYPES = {"i": pa.types.is_signed_integer, "b": pa.types.is_boolean, "f": pa.types.is_floating}
 # What every file of every version has, but the outcome.
@@ -41,9 +41,8 @@ class CellDigest:
 
     n: samples; right: how many are classified as labelled; samples: hash of the sample ids in
     their order; bits: which samples are right, packed eight to a byte; half: which samples are in
-    the first half of a cross-fit, packed, one object for all cells of the same samples. Of values:
-    bits are the squared errors as float64, absolute and deviation the means of the absolute errors
-    and of the squared distances of the targets from their mean; none is right.
+    the first half of a cross-fit, packed, one object for all cells of the same samples; kind: of
+    target. Of errors: bits are these as float64, means those of the kind; none is right.
     """
 
     n: int
@@ -53,24 +52,19 @@ class CellDigest:
     samples: bytes
     bits: bytes
     half: bytes
-    absolute: float | None = None
-    deviation: float = 0.0
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of target."""
-        return CLASSES if self.absolute is None else VALUES
+    kind: Kind = CLASSES
+    means: tuple[float, ...] = ()
 
     @property
     def score(self) -> float:
-        """The accuracy, or the mean squared error."""
-        if self.absolute is None:
+        """The accuracy, or the mean error."""
+        if self.kind is CLASSES:
             return self.right / self.n
         return -float(self.outcomes().mean())
 
     def outcomes(self) -> Right:
-        """Return which samples are right, shape (n,); of values minus the squared errors."""
-        if self.absolute is None:
+        """Return which samples are right, shape (n,); of errors minus these."""
+        if self.kind is CLASSES:
             return _unpacked(self.bits, self.n)
         return -np.frombuffer(self.bits, np.float64)
 
@@ -167,16 +161,15 @@ def digest(data: bytes, cell_id: str, split: dict[bytes, bytes]) -> CellDigest:
     """
     counts = _stated(data, cell_id) if sealed(data) else None
     means: tuple[float, ...] = ()
+    kind = CLASSES
     if counts is None:
         whole = table(data, cell_id)
         kind = of_table(whole.column_names)
         columns = {name: whole.column(name).to_numpy() for name in (kind.outcome, *_NEEDED)}
         counts = _counts(*columns.values())
         if kind is not CLASSES:
-            means = tuple(
-                float(whole.column(name).to_numpy().mean()) for name in list(kind.rows)[1:]
-            )
-            if not np.isfinite(columns[kind.outcome]).all():
+            means = kind.means({name: whole.column(name).to_numpy() for name in kind.rows})
+            if not np.isfinite([*columns[kind.outcome], *means]).all():
                 raise ValueError("its errors are not always finite")
     samples = counts[4]
     if samples not in split:
@@ -184,7 +177,7 @@ def digest(data: bytes, cell_id: str, split: dict[bytes, bytes]) -> CellDigest:
         if hashlib.sha256(ids.tobytes()).digest() != samples:
             raise ValueError("its counts are not those of its rows")
         split[samples] = np.packbits(halves(ids)).tobytes()
-    return CellDigest(*counts, split[samples], *means)
+    return CellDigest(*counts, split[samples], kind, means)
 
 
 def _stated(data: bytes, cell_id: str) -> tuple[int, int, float, float, bytes, bytes] | None:

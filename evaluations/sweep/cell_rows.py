@@ -12,11 +12,10 @@ from torch import Tensor
 from robustssm.attacks import Delivered, ModelChange, Perturbation, Site, perturbed_logits
 from robustssm.attacks.adversaries import Adversary, Target, Victim
 from robustssm.attacks.base import input_site
-from robustssm.attacks.injection import embedded
 from robustssm.errors import UsageError
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.networks.classifier import Classifier
-from robustssm.networks.inference import logits, programmed
+from robustssm.networks.inference import at_a_time, input_std, logits, programmed
 from robustssm.targets import CLASSES, Kind
 from robustssm.tasks import Split, Task
 
@@ -37,9 +36,8 @@ def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -
     They are those of the kind of target; forwards and backwards: passes spent on the sample.
     """
     condition, split = cell.condition, task.splits["test"].first(cell.limit)
-    device = network.mean.device
-    site = input_site(task) if task.tokens is None else embedded(network, task)
-    site = replace(site, scale=None if site.scale is None else site.scale.to(device))
+    network, device = network.answering(task.kind.every_step), network.mean.device
+    site = replace(input_site(task), scale=input_std(network, task).to(device))
     # A module from elsewhere is called on batches of one size, whatever is asked for: its matrix
     # products may round a row by its place.
     attack = None if condition is None else condition.attack
@@ -47,6 +45,8 @@ def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -
     size = batch_size if whole else _OTHERS
     if isinstance(attack, Adversary):
         size = len(split) if attack.joint else _ADVERSARY_SAMPLES
+    if not getattr(attack, "joint", False):
+        size = at_a_time(network, task.length, size)
     parts: list[Columns] = []
     for start in range(0, len(split), size):
         part = split.rows(slice(start, start + size))

@@ -17,7 +17,7 @@ from robustssm.evaluations.sweep.run_directory import ARRAYS
 from robustssm.networks.classifier import TAKES_TOKENS
 from robustssm.networks.foreign import KIND, Blueprint
 from robustssm.networks.weight_groups import groups_of
-from robustssm.targets import CLASSES
+from robustssm.targets import CLASSES, TOKENS
 from robustssm.tasks import Task, load_task, recorded_task
 
 
@@ -244,8 +244,8 @@ def check_fit(
 
 
 def _fits(classes: object, task: Task) -> bool:
-    """Return whether a number of classes fits; samples of a file need not show all of them."""
-    if task.spec.startswith("file:") or task.spec == ARRAYS:
+    """Return whether a number of classes fits; samples of a file need not show all, nor tokens."""
+    if task.spec.startswith("file:") or task.spec == ARRAYS or task.kind is TOKENS:
         return isinstance(classes, int) and task.classes <= classes
     return classes == task.classes
 

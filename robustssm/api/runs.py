@@ -283,7 +283,7 @@ def perturb(
     """
     values, text = array_of("perturb: x", x), noise if isinstance(noise, str) else repr(noise)
     data = samples(Source("perturb", MEMORY), values, "x", sample_id=sample_id, lengths=lengths)
-    data.values("perturb", whole=False)
+    data.values("perturb")
     attack, settings = parse_expression(text)
     if not isinstance(attack, Perturbation) or len(attack.alternatives()) > 1:
         raise UsageError(f"{attack.who}: needs a model; use sweep")

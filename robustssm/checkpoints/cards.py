@@ -7,7 +7,7 @@ architecture are held against the shapes of the tensors in the file before a net
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from robustssm.file_formats.contents import ContentsError, Limits, shown
@@ -16,6 +16,7 @@ from robustssm.hippo.initializations import parse
 from robustssm.hippo.matrix_files import MAX_ORDER
 from robustssm.networks.network import Architecture
 from robustssm.storage.json_files import SHARE, TABLE, TEXT, WHOLE, Form, checked, or_none
+from robustssm.targets import Kind, Values
 
 FORMAT = "robustssm-1"
 # What scripts call the accuracy that they store beside the weights: in percent, or a share.
@@ -83,6 +84,12 @@ class Card:
         sizes = [words.format(known[key]) for key, words in named.items() if key in known]
         kind = next((known[key] for key in ("init", "source", "kind") if key in known), "")
         return ": ".join(filter(None, (str(kind), ", ".join(sizes))))
+
+    def measured(self, kind: Kind, clean: float) -> "Card":
+        """Return the card with what `Kind.quality` is of the clean test split."""
+        if isinstance(kind, Values):  # R2 may be below 0, which no accuracy is
+            return replace(self, training={**self.training, CLEAN_R2: clean})
+        return replace(self, clean_accuracy=clean)
 
     def against_stored(self, measured: float | None) -> str:
         """Return how a measured accuracy lies to the one that a file stored; empty without both."""

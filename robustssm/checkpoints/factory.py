@@ -41,7 +41,7 @@ class FactoryModel(Classifier):
     def __init__(self, module: nn.Module, source: Mapping[str, object]) -> None:
         sizes = [getattr(module, key, None) for key in ("d_input", "d_output", "tokens")]
         super().__init__(*(size if isinstance(size, int) else None for size in sizes))
-        self.module, self._source = module, dict(source)
+        self.module, self._source, self.either = module, dict(source), True
         # Its weights are the module's alone.
         for name in ("mean", "std"):
             self.register_buffer(name, getattr(self, name), persistent=False)
@@ -89,19 +89,21 @@ class FactoryModel(Classifier):
         return [part if isinstance(part, SSMLayer) else OwnLayer(part) for part in found]
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, classes); lengths are passed on if there are any."""
+        """Return logits (batch, classes), or of every step; lengths, if any, are passed on."""
         x = (x - self.mean) / self.std
         logits: Any = self.module(x) if lengths is None else self.module(x, lengths=lengths)
         held = logits.get("logits") if isinstance(logits, Mapping) else None
         logits = getattr(logits, "logits", logits) if held is None else held
         logits = logits[0] if isinstance(logits, tuple) else logits
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+        steps = isinstance(logits, Tensor) and logits.shape[:2] == x.shape[:2]
+        fits = isinstance(logits, Tensor) and logits.ndim == 2 + self.every_step
+        if not fits or len(logits) != len(x) or (self.every_step and not steps):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            steps = isinstance(logits, Tensor) and logits.shape[:2] == x.shape[:2]
-            advice = "; pool over time in it" if steps else ""
+            advice = "; pool over time in it" if steps > self.every_step else ""
+            wanted = f"logits (batch, {'length, ' * self.every_step}classes){advice}"
             raise UsageError(
                 f"module {type(self.module).__name__}: returned {shape} for input "
-                f"{tuple(x.shape)}, expected logits (batch, classes){advice}"
+                f"{tuple(x.shape)}, expected {wanted}"
             )
         return logits
 

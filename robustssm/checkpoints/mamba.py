@@ -81,7 +81,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     }
     network = sequence_network(SOURCES[kind], fields, tensors | head, given, w)
     notes = [
-        "tokens are perturbed at their embeddings; logits are those of the last step",
+        "tokens are perturbed at their embeddings; logits are of the last step, for texts of all",
         _SELECTIVE,
     ]
     if not contents.options:

@@ -70,14 +70,10 @@ def import_checkpoint(
     if task is not None:
         data = load_task(task)
         check_fit(str(ref), card.architecture, loaded.network.tokens, data)
-        measured = accuracy(loaded.network, data.splits["test"])
-        card = replace(
-            card,
-            task=data.spec,
-            task_hash=data.content_hash,
-            clean_accuracy=measured,
-            n_test=len(data.splits["test"]),
-        )
+        measured = accuracy(loaded.network, data.splits["test"], data.kind)
+        tested = len(data.splits["test"])
+        card = replace(card, task=data.spec, task_hash=data.content_hash, n_test=tested)
+        card = card.measured(data.kind, measured)
     save_checkpoint(output, loaded.network, card)
     for note in filter(None, (*loaded.notes, card.against_stored(card.clean_accuracy))):
         terminal.note(note)

@@ -56,7 +56,8 @@ _OPTIONS = ("models", "task", "seed", "limit", "jobs", "style", "progress")
 @click.option(
     "--broken",
     type=click.FloatRange(0.0, min_open=True),
-    help="Of values: squared error above which a sample is broken. Default: 4 clean MSE.",
+    help="Of values, tokens: squared error, or loss in nats, above which a sample is broken. "
+    "Default: 4 clean MSE; twice the clean perplexity.",
 )
 @click.option(
     "--eps-unit",

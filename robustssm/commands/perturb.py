@@ -119,7 +119,7 @@ def _apply(
             f"{perturbation.who}: the worst of several phases needs a model; use sweep"
         )
     task = load_task(str(asked.task))
-    task.values("perturb", whole=False)
+    task.values("perturb")
     part = task.splits[split_name].first(asked.limit)
     x, site = torch.from_numpy(part.inputs), input_site(task)
     lengths = None if part.lengths is None else torch.from_numpy(part.lengths)

@@ -64,6 +64,7 @@ def radius(
     asked = SharedOptions(**options)
     plan = asked.plan(Noise("fourier", modes))
     plan.task.values("radius")
+    plan.task.one_length("radius")
     listed = parse_modes(modes, top=plan.task.length // 2)
     if notes:
         lines = []

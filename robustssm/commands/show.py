@@ -250,6 +250,8 @@ def overview_columns(frame: "DataFrame") -> list[terminal.Column]:
         ("eps", lambda row: f"{row['eps']:g} {row['eps_unit']}", ""),
     ]
     columns += [(of.words, of.worst, of.digits)] if single else _worst(of)
+    if of.shown:
+        columns += [(of.shown, lambda row: of.readings(row[of.clean], row[of.crossfit]), "")]
     if bool((frame["interval"] != "").any()):
         columns += [("95% interval", _interval, ""), ("of", lambda row: row["interval"] or "-", "")]
     if bool((frame["seeds"] > 1).any()):
@@ -286,4 +288,5 @@ def _worst(of: "Kind") -> list[terminal.Column]:
 
 def _clean(of: "Kind") -> list[terminal.Column]:
     columns: list[terminal.Column] = [("model", "model", ""), ("seed", "train_seed", "")]
+    columns += [(of.shown, of.shown, of.digits)] if of.shown else []
     return [*columns, ("n", "n", ""), ("clean", of.score, of.digits)]

@@ -80,7 +80,7 @@ def tasks(
     if rows:
         columns = [key for key in rows[0] if key != "start"]
         if loaded.tokens is not None:
-            columns = ["sample_id", "label", "steps", "start"]
+            columns = [key for key in rows[0] if key not in ("lowest", "highest", "mean", "rms")]
         shown = [{key: _shown(row[key]) for key in columns} for row in rows]
         parts.append(terminal.Table(f"First samples, {split}", shown))
     content = {"schema": 1, "task": card, "split": split, "samples": rows}

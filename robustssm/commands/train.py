@@ -176,5 +176,4 @@ def train(
         )
     assert card is not None
     clean = card.training.get(CLEAN_R2, card.clean_accuracy)
-    what = "R2" if CLEAN_R2 in card.training else "accuracy"
-    terminal.say(f"{output}: clean test {what} {clean:.4f} (n = {card.n_test})")
+    terminal.say(f"{output}: clean test {data.kind.measure} {clean:.4f} (n = {card.n_test})")

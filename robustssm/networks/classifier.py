@@ -1,7 +1,9 @@
 """What evaluation asks of any network: raw inputs in, logits out, and its SSM layers."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +33,8 @@ class Classifier(nn.Module, ABC):
 
     mean: Tensor
     std: Tensor
+    # Whether it answers at every step, and whether it can do either.
+    every_step = either = False
 
     def __init__(self, d_input: int | None, d_output: int | None, tokens: int | None) -> None:
         super().__init__()
@@ -51,6 +55,12 @@ class Classifier(nn.Module, ABC):
         """Order of the systems, every conjugate counted; None if layers differ or have no state."""
         orders = {layer.order for layer in self.ssm_layers()}
         return (orders.pop() or None) if len(orders) == 1 else None
+
+    def answering(self, every_step: bool) -> Self:
+        """Return a network of the same weights that answers at every step, or once, if it can."""
+        other = copy.copy(self) if self.either else self
+        other.every_step = every_step if self.either else self.every_step
+        return other
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the embedding of each token (batch, length): (batch, length, channels)."""
@@ -140,7 +150,9 @@ def decoded(weight: Tensor, bias: Tensor | None, pooled: Tensor) -> Tensor:
     pooled : tensor (batch, d_model)
         One vector per sample.
     """
-    size = 1 if pooled.ndim == 3 else max(1, _WEIGHTS // weight.shape[1])
+    if pooled.ndim == 3:
+        return nn.functional.linear(pooled, weight, bias)
+    size = max(1, _WEIGHTS // weight.shape[1])
     parts = [(pooled[..., None, :] * part).sum(-1) for part in weight.split(size)]
     logits = torch.cat(parts, -1)
     return logits if bias is None else logits + bias

@@ -202,7 +202,7 @@ class SequenceModel(BlockClassifier):
     def __init__(self, blueprint: Blueprint) -> None:
         b = blueprint
         super().__init__(b.d_input, b.d_output, b.tokens or None)
-        self.blueprint = b
+        self.blueprint, self.either = b, b.pooling == "last"
         linear = b.encoder == "linear"
         self.encoder = nn.Linear(b.d_input, b.d_model) if linear else nn.Identity()
         if b.encoder == "embedding":
@@ -258,7 +258,8 @@ class SequenceModel(BlockClassifier):
         for block in self.blocks:
             x = block(x, valid)
         ends = None if lengths is None else lengths - b.pool_from
-        return pooled(self.final_norm(x)[:, b.pool_from :], ends, b.pooling)
+        pooling = "none" if self.every_step else b.pooling
+        return pooled(self.final_norm(x)[:, b.pool_from :], ends, pooling)
 
     def _decoded(self, x: Tensor) -> Tensor:
         if x.ndim == 3 or not self.blueprint.decoder:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +14,8 @@ from robustssm.layers.kept import kept
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.network import Network
 from robustssm.networks.program import Program
-from robustssm.targets import CLASSES, Kind
-from robustssm.tasks import Split
+from robustssm.targets import CLASSES, Answered, Kind
+from robustssm.tasks import Split, Task
 
 # For arithmetic on batches elsewhere: whole blocks of this many rows, empty ones added, give a
 # sample the same bits whatever the batch size (matrix products treat their last rows differently).
@@ -24,11 +25,39 @@ ROW_BLOCK = 16
 BATCH = 64
 # Samples of a split that are worked on at a time where their embeddings would need much memory.
 _PART = 256
+# Answers at every step that are held at a time: 64 MiB in float32, twice that in float64.
+_ANSWERS = 1 << 24
 
 
-def padded(x: Tensor) -> Tensor:
-    """Return x (batch, ...) with empty rows added up to a multiple of ROW_BLOCK."""
-    missing = -len(x) % ROW_BLOCK
+def at_a_time(network: nn.Module, L: int, most: int) -> int:
+    """Return how many samples of length L a network is given: `most`, or what its answers allow."""
+    if not getattr(network, "every_step", False):
+        return most
+    return max(1, min(most, _ANSWERS // (L * (getattr(network, "d_output", None) or 1))))
+
+
+@torch.no_grad()
+def input_std(network: Classifier, task: Task) -> Tensor:
+    """Return the deviation of a task's training inputs, (channels,), up to the samples' ends.
+
+    Of tokens as they are embedded, each by itself: it counts as often as it occurs.
+    """
+    split = task.splits["train"]
+    if task.tokens is None:
+        return torch.from_numpy(task.std)
+    tokens = split.inputs
+    if split.lengths is not None:
+        tokens = tokens[np.arange(tokens.shape[1]) < split.lengths[:, None]]
+    present, counts = np.unique(tokens, return_counts=True)
+    values = network.embed(torch.from_numpy(present)[None].to(network.mean.device))[0].double()
+    weight = torch.from_numpy(counts / counts.sum()).to(values.device)[:, None]
+    centred = values - (weight * values).sum(0)
+    return (weight * centred.square()).sum(0).sqrt()
+
+
+def padded(x: Tensor, block: int = ROW_BLOCK) -> Tensor:
+    """Return x (batch, ...) with empty rows added up to a multiple of a block."""
+    missing = -len(x) % block
     return torch.cat([x, x.new_zeros((missing, *x.shape[1:]))]) if missing else x
 
 
@@ -96,10 +125,11 @@ def called(
     before = {name: value.clone() for name, value in network.state_dict(keep_vars=False).items()}
     network.eval()
     outputs = []
+    size = at_a_time(network, x.shape[1], BATCH)
     try:
-        for start in range(0, max(len(x), 1), BATCH):
-            part = slice(start, start + BATCH)
-            rows, missing = x[part], BATCH - len(x[part])
+        for start in range(0, max(len(x), 1), size):
+            part = slice(start, start + size)
+            rows, missing = x[part], size - len(x[part])
             whole = torch.cat([rows, rows.new_zeros((missing, *rows.shape[1:]))])
             ends: tuple[Tensor, ...] = ()
             if lengths is not None:
@@ -121,20 +151,22 @@ def _restore(network: nn.Module, before: dict[str, Tensor]) -> None:
             value.copy_(before[name])
 
 
-def accuracy(network: nn.Module, split: Split, kind: Kind = CLASSES) -> float:
-    """Return the share of samples of `split` that the network gets right; of values, R2.
+def accuracy(network: Classifier, split: Split, kind: Kind = CLASSES) -> float:
+    """Return the share of samples, or tokens, of `split` that are right; of values, R2.
 
     NaN of no samples.
     """
-    tokens = isinstance(network, Classifier) and network.tokens is not None
-    size = _PART if tokens else max(1, len(split))
-    device, found = next(network.parameters()).device, []
-    for start in range(0, len(split), size):
-        part = split.rows(slice(start, start + size))
+    network = network.answering(kind.every_step)
+    device, most = network.mean.device, len(split) if network.tokens is None else _PART
+    size = at_a_time(network, split.inputs.shape[1], most)
+
+    def answers(part: Split) -> Answered:
         lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
         x = torch.from_numpy(part.inputs).to(device)
-        if isinstance(network, Classifier) and tokens:
+        if network.tokens is not None:
             with torch.no_grad():
                 x = network.embed(x)
-        found.append((logits(network, x, lengths=lengths).cpu(), part.labels, part.lengths))
-    return kind.quality(found) if len(split) else math.nan
+        return logits(network, x, lengths=lengths).cpu(), part.labels, part.lengths
+
+    parts = (split.rows(slice(k, k + size)) for k in range(0, len(split), size or 1))
+    return kind.quality(map(answers, parts)) if len(split) else math.nan

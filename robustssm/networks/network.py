@@ -17,7 +17,7 @@ from robustssm.layers import LAYERS
 from robustssm.layers.base import KernelLayer
 from robustssm.layers.bidirectional import Bidirectional
 from robustssm.networks.classifier import BlockClassifier, Classifier, decoded, pooled, steps_before
-from robustssm.targets import KINDS
+from robustssm.targets import KINDS, Values
 from robustssm.tasks.base import Task
 
 _CHOICES = {
@@ -188,7 +188,9 @@ class Network(BlockClassifier):
         self.blocks = nn.ModuleList(Block(a) for _ in range(a.layers))
         self.final_norm = Normalisation(a.norm, a.d_model) if a.prenorm else nn.Identity()
         self.decoder = nn.Linear(a.d_model, a.d_output)
-        if a.target:
+        self.every_step = KINDS[a.target].every_step
+        self._values = isinstance(KINDS[a.target], Values)
+        if self._values:
             self.register_buffer("output_mean", torch.zeros(a.d_output))
             self.register_buffer("output_std", torch.ones(a.d_output))
 
@@ -197,7 +199,7 @@ class Network(BlockClassifier):
         if task.tokens is None:
             self.mean.copy_(torch.from_numpy(task.mean))
             self.std.copy_(torch.from_numpy(task.std))
-        if self.architecture.target:
+        if self._values:
             targets = task.splits["train"].labels.reshape(-1, task.classes)
             self.output_mean.copy_(torch.from_numpy(targets.mean(0)))
             self.output_std.copy_(torch.from_numpy(targets.std(0)))
@@ -206,7 +208,7 @@ class Network(BlockClassifier):
         """Return weight and bias of the last map, in units of the targets."""
         assert isinstance(self.decoder, nn.Linear)
         weight, bias = self.decoder.weight, self.decoder.bias
-        if not self.architecture.target:
+        if not self._values:
             return weight, bias
         return weight * self.output_std[:, None], bias * self.output_std + self.output_mean
 
@@ -238,7 +240,7 @@ class Network(BlockClassifier):
             x = block(x, valid)
         if self.architecture.prenorm:
             x = self.final_norm(x, valid)
-        if not KINDS[self.architecture.target].every_step:
+        if not self.every_step:
             x = pooled(x, lengths, self.architecture.pooling)
         return decoded(*self.scaled_decoder(), x)
 

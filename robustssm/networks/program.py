@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from robustssm.errors import ShapeError, UsageError
 from robustssm.networks.channel_major import Affine, Convolution, Mixing, Norm, padded_steps
 from robustssm.networks.network import Network
-from robustssm.targets import KINDS
 
 # Values of a signal that is worked on at a time: what a processor's cache holds of it and its
 # spectrum, and what keeps a GPU busy.
@@ -85,9 +84,10 @@ class Program:
             self.architecture = network.architecture
             self.length, self.steps, self.changing = L, padded_steps(L), changing
             weight = network.decoder.weight
-            self._answers = (L,) if KINDS[self.architecture.target].every_step else ()
+            self._answers = (L,) if network.every_step else ()
             self.dtype, self.device = weight.dtype, weight.device
-            self.rows = block_rows(self.architecture.d_model, L, self.device)
+            wide = network.every_step * len(weight) // 8  # outputs are kept for a while only
+            self.rows = block_rows(max(self.architecture.d_model, wide), L, self.device)
             self._build(network)
 
     def _build(self, network: Network) -> None:
@@ -103,6 +103,7 @@ class Program:
             weight, bias = copies(network.encoder)  # type: ignore[arg-type]
             self._encoder = Mixing(weight, bias, *shape)
         self._decoder = tuple(value.detach().clone() for value in network.scaled_decoder())
+        self._decoding = Mixing(self._decoder[0], self._decoder[1], *shape)
         self._outputs = [Mixing(*copies(block.output), *shape) for block in network.blocks]  # type: ignore[arg-type]
         self._norms = [Norm(block.norm, *shape, dtype) for block in network.blocks]  # type: ignore[arg-type]
         layers = network.ssm_layers()
@@ -218,10 +219,9 @@ class Program:
         # What is left of the last norm acts on the mean, or the last step, alone.
         weight, bias = self._decoder
         if self._answers:
-            steps = u[..., : self.length].clone()
-            self._last.finish(steps)
-            outputs = [(steps * row[:, None, None]).sum(0) for row in weight]
-            return (torch.stack(outputs, -1) + bias)[: len(x)]
+            self._last.finish(steps := u.clone())
+            answers = self._decoding(steps, steps.new_empty(len(weight), *steps.shape[1:]))
+            return answers[..., : self.length].permute(1, 2, 0)[: len(x)]
         pooled = self._pool(u[..., : self.length], lengths)[..., None]
         self._last.finish(pooled)
         # A sum over products instead of a matrix product, which would round rows differently.

@@ -24,6 +24,7 @@ class Slopes(Program):
             self._by_inputs = [convolution.transposed() for convolution in self._convolutions]
             maps = self._encodes and not self.architecture.tokens
             self._by_encoder = self._encoder.transposed() if maps else None
+            self._by_decoding = self._decoding.transposed()
 
     @torch.no_grad()
     def slopes(self, x: Tensor, by_logits: Callable[[Tensor, slice], Tensor]) -> Tensor:
@@ -57,9 +58,9 @@ class Slopes(Program):
         weight = self._decoder[0]
         slope = torch.zeros_like(work.y)
         if self._answers:
-            steps = sum(one[None] * row[:, None, None] for one, row in
-                        zip(by_logits.unbind(-1), weight, strict=True))  # fmt: skip
-            slope[..., :L] = self._last.scaled(steps)
+            steps = by_logits.new_zeros(len(weight), *slope.shape[1:])
+            steps[..., :L] = by_logits.permute(2, 0, 1)
+            slope = self._last.scaled(self._by_decoding(steps, slope))
         else:
             pooled = self._last.scaled((by_logits[:, :, None] * weight).sum(1).T[..., None])
             mean = a.pooling == "mean"

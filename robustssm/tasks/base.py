@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustssm.errors import UsageError
-from robustssm.targets import CLASSES, Kind, check_values
+from robustssm.targets import CLASSES, Kind
 from robustssm.typing import FloatArray, IntArray
 
 SPLITS = ("train", "validation", "test")
@@ -27,7 +27,7 @@ class Split:
     inputs : ndarray
         Values (N, L, channels), float32, or tokens (N, L), int64.
     labels : ndarray
-        Classes (N,) from 0, int64; or values (N, outputs), or (N, L, outputs), float64.
+        Classes (N,) or tokens (N, L), int64; or values (N, outputs) or (N, L, outputs), float64.
     sample_id : ndarray of int64, shape (N,)
         The numbers of the samples, fixed for ever.
     lengths : ndarray of int64, shape (N,), optional
@@ -86,19 +86,22 @@ class Task:
     kind: Kind = CLASSES
 
     def __post_init__(self) -> None:
-        if self.kind is not CLASSES:
-            check_values(self.spec, *(self.splits[name].labels for name in SPLITS))
+        labels = (self.splits[name].labels for name in SPLITS)
+        self.kind.check_targets(self.spec, self.classes, *labels)
 
     def of_classes(self, who: str) -> None:
         """Raise UsageError unless the targets are classes."""
         if self.kind is not CLASSES:
             raise UsageError(f"{who}: {self.spec} has {self.kind.name}, expected a task of classes")
 
-    def values(self, who: str, *, whole: bool = True) -> None:
-        """Raise UsageError if inputs are tokens, or, if `whole`, samples end early."""
+    def values(self, who: str) -> None:
+        """Raise UsageError if inputs are tokens."""
         if self.tokens is not None:
             raise UsageError(f"{who}: {self.spec} has tokens, expected a task of values")
-        if whole and any(split.lengths is not None for split in self.splits.values()):
+
+    def one_length(self, who: str) -> None:
+        """Raise UsageError if samples end early."""
+        if any(split.lengths is not None for split in self.splits.values()):
             raise UsageError(
                 f"{who}: samples of {self.spec} have lengths of their own, expected one length"
             )

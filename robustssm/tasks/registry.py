@@ -45,6 +45,7 @@ _BUILT_IN = {
     "audio": "robustssm.tasks.recordings:audio",
     "ucr": "robustssm.tasks.ucr:ucr",
     "forecast": "robustssm.tasks.forecast:forecast",
+    "lm": "robustssm.tasks.lm:lm",
     "hub": "robustssm.tasks.hub:hub",
 }
 TASKS: Table[Callable[..., Task]] = Table("robustssm.tasks", _BUILT_IN, _misfit)

@@ -17,7 +17,7 @@ from robustssm.checkpoints.native import weights_hash
 from robustssm.errors import RobustssmError
 from robustssm.file_formats import read_contents
 from robustssm.networks.inference import logits
-from robustssm.targets import CLASSES
+from robustssm.targets import CLASSES, TOKENS
 from robustssm.tasks import Task, load_task
 from robustssm.tasks.base import SPLITS
 from robustssm.tasks.registry import made
@@ -111,7 +111,8 @@ def check_task(spec: str) -> Task:
         assert part.inputs.shape[:2] == (len(part), task.length), "splits differ in length"
         assert np.isfinite(part.inputs).all(), "inputs are not finite"
         if task.kind is not CLASSES:
-            assert part.labels.shape[-1] == task.classes, "targets are not of so many outputs"
+            wanted = task.length if task.kind is TOKENS else task.classes
+            assert part.labels.shape[-1] == wanted, "targets are not of so many outputs"
         elif len(part):
             assert part.labels.min() >= 0 and part.labels.max() < task.classes, "labels beyond"
         if len(part) and task.tokens is not None:

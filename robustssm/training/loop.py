@@ -14,14 +14,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from robustssm.checkpoints.cards import CLEAN_R2, Card
+from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.native import save_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.execution import one_thread, repeatable, resolve_device, versions
@@ -30,7 +29,7 @@ from robustssm.networks.inference import accuracy
 from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.networks.program import keep_memory
 from robustssm.storage.writing import locked, prepare
-from robustssm.targets import CLASSES
+from robustssm.targets import Values
 from robustssm.tasks import Task, load_task
 from robustssm.training.config import TrainingConfig
 from robustssm.training.penalty import crest
@@ -45,9 +44,9 @@ class EpochRecord:
     """What is known of an epoch when it is done.
 
     epoch: from 1; steps: of the optimiser since the start of the run; loss: mean over the training
-    samples; validation_accuracy: of values R2, NaN if there is no such split; lr and ssm_lr: the
-    rates of its last step; seconds: training and validation, the only thing in which equal runs
-    differ.
+    samples; validation_accuracy: of values R2, of tokens the share of right ones, NaN if there is
+    no such split; lr and ssm_lr: the rates of its last step; seconds: training and validation, the
+    only thing in which equal runs differ.
     """
 
     epoch: int
@@ -180,10 +179,7 @@ def train(
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:
                 return None
         clean = accuracy(judged, task.splits["test"], task.kind)
-        known: dict[str, Any] = {"clean_accuracy": clean}
-        if task.kind is not CLASSES:  # R2 may be below 0, which no accuracy is
-            known = {"training": {**card.training, CLEAN_R2: clean}}
-        card = save_checkpoint(output, judged, replace(card, **known))
+        card = save_checkpoint(output, judged, card.measured(task.kind, clean))
         state_path.unlink(missing_ok=True)
     return card
 
@@ -224,7 +220,7 @@ def _train_epoch(
     """Run one epoch; return the mean training loss."""
     split = task.splits["train"]
     inputs, labels = torch.from_numpy(split.inputs), torch.from_numpy(split.labels)
-    labels = labels if task.kind is CLASSES else labels.float()
+    labels = labels.float() if isinstance(task.kind, Values) else labels
     lengths = None
     if split.lengths is not None:
         lengths = torch.from_numpy(split.lengths)

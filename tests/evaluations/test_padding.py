@@ -8,7 +8,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from robustssm.attacks.injection import embedded
 from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import resolve
 from robustssm.checkpoints.native import load_checkpoint, save_checkpoint
@@ -16,6 +15,7 @@ from robustssm.cli import main
 from robustssm.evaluations.sweep.cell_rows import cell_columns
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.planning import make_plan
+from robustssm.networks.inference import input_std
 from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import Split, Task
 
@@ -110,9 +110,9 @@ def test_the_unit_of_strengths_of_tokens_is_that_of_valid_ones() -> None:
     valid = np.concatenate([x[:n] for x, n in zip(split.inputs, split.lengths, strict=True)])
     with torch.no_grad():
         values = network.embed(torch.from_numpy(valid)[None])[0].double().numpy()
-    scale = embedded(network, task).scale
+    scale = input_std(network, task)
     assert scale is not None
     # Both are sums of 600 terms of order 1 in float64.
     np.testing.assert_allclose(scale.numpy(), values.std(0), rtol=1e-12)
-    other = embedded(network, ending(7, tokens=True)).scale
+    other = input_std(network, ending(7, tokens=True))
     assert other is not None and torch.equal(scale, other)

@@ -16,7 +16,7 @@ from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.networks.inference import logits
 from robustssm.networks.network import Architecture, build_network
-from robustssm.targets import STEPS, VALUES, errors
+from robustssm.targets import STEPS, VALUES
 from robustssm.tasks import load_task
 
 SIZES = "length=24:train=48:validation=8:test=20"
@@ -192,7 +192,7 @@ def test_programs_answer_as_the_network_does(target: str, options: dict[str, Any
 
 def test_errors_of_samples_that_end_early_are_over_their_steps() -> None:
     answers, targets = torch.zeros(2, 4, 1), torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 4]])[..., None]
-    found = errors(answers, targets, torch.tensor([4, 2]))
+    found = STEPS.errors(answers, targets, torch.tensor([4, 2]))
     assert found.tolist() == [7.5, 2.5]
     loss = STEPS.training_loss(answers, targets, torch.tensor([4, 2]), torch.ones(1))
     assert float(loss) == pytest.approx((30.0 + 5.0) / 6.0)

@@ -325,7 +325,7 @@ def test_logits_may_stand_in_a_mapping_an_attribute_or_a_tuple(folder: Path) -> 
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        ("few", "gives 2 logits per sample, expected one for each of the 3 classes"),
+        ("few", "answers (2,) per sample, expected (3,); take a network that was trained for"),
         ("unpooled", "expected logits (batch, classes); pool over time in it"),
     ],
 )
