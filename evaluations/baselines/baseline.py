@@ -7,17 +7,17 @@ samples each model of each training seed got right.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
 from robustssm.evaluations.results.cell_reader import Outcomes
+from robustssm.evaluations.statistics.seed_bands import ERRORS, SHARES, Seeds
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.evaluations.sweep.run_directory import RunDirectory
-from robustssm.targets import CLASSES
-from robustssm.typing import BoolArray
+from robustssm.targets import CLASSES, KINDS
+from robustssm.typing import Array, BoolArray, FloatArray
 
 # Conditions that are named before the rest is only counted.
 _NAMED = 3
@@ -27,8 +27,9 @@ _NAMED = 3
 class Data:
     """The samples of a baseline: task, hash of its data, how many and which.
 
-    limit: the first so many, None for all; chance: accuracy of the most frequent label; seed: of
-    the noise; device: kind of processor that computed it; cells: schema of the rows.
+    limit: the first so many, None for all; chance: score of the best constant answer; seed: of the
+    noise; device: kind of processor that computed it; cells: schema of the rows; target: name of
+    the kind of target, empty for classes.
     """
 
     task: str
@@ -40,6 +41,16 @@ class Data:
     device: str = "cpu"
     cells: int = SCHEMA
     versions: dict[str, str] = field(default_factory=dict)
+    target: str = CLASSES.name
+
+    def seeds(self, scores: FloatArray) -> Seeds:
+        """Return what training seeds say, of scores (seeds, conditions), the larger the better."""
+        return Seeds.of(scores, self.samples, ERRORS if self.target else SHARES)
+
+    def vacuous(self, low: FloatArray, expected: FloatArray) -> BoolArray:
+        """Return at which bounds no score above chance could fall; errors are expected below it."""
+        of = KINDS[self.target]
+        return (low <= of.sign * self.chance) & (of is CLASSES or expected > -self.chance)
 
 
 @dataclass(frozen=True)
@@ -47,15 +58,15 @@ class Member:
     """A model of one training seed: content hash of its checkpoint, and what it got right.
 
     ids: of its conditions, ascending as in the baseline; clean: (samples,); correct: (conditions,
-    samples).
+    samples), of values minus the squared errors.
     """
 
     model: str
     train_seed: int
     checkpoint: str
     ids: tuple[str, ...]
-    clean: BoolArray
-    correct: BoolArray
+    clean: Array
+    correct: Array
 
     @property
     def name(self) -> str:
@@ -110,11 +121,6 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
     runs are of another version, or runs do not belong together.
     """
     compared = gather(runs, names)
-    if compared.kind is not CLASSES:
-        raise UsageError(
-            f"baseline: {compared.task} has {compared.kind.name}, expected a task of classes; "
-            "compare the runs"
-        )
     manifest = runs[0].manifest()
     if manifest["schema"] != SCHEMA:
         raise UsageError(
@@ -144,10 +150,10 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
             )
         ids = tuple(sorted(known, key=lambda one: _order(conditions[known[one]])))
         found.update((one, conditions[known[one]]) for one in ids)
-        correct = outcomes.correct[[known[one] for one in ids]].astype(np.bool_)
+        correct = outcomes.correct[[known[one] for one in ids]]
         checkpoint = str(own["checkpoint"].iloc[0])
         key = (outcomes.model, outcomes.train_seed)
-        members.append(Member(*key, checkpoint, ids, outcomes.clean.astype(np.bool_), correct))
+        members.append(Member(*key, checkpoint, ids, outcomes.clean, correct))
     data = Data(
         task=str(manifest["task"]),
         task_hash=str(manifest["task_hash"]),
@@ -157,6 +163,7 @@ def make_baseline(runs: Sequence[RunDirectory], names: Sequence[str] = ()) -> Ba
         seed=int(plan["seed"].iloc[0]),
         device=str(manifest.get("device", "cpu")),
         versions=dict(manifest.get("versions", {})),
+        target=compared.kind.name,
     )
     members.sort(key=lambda member: (member.model, member.train_seed))
     ordered = dict(sorted(found.items(), key=lambda item: _order(item[1])))

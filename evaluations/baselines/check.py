@@ -7,6 +7,7 @@ import pandas as pd
 
 from robustssm.evaluations.statistics.seed_bands import seeds_that_know, unseen
 from robustssm.evaluations.sweep.condition_names import CLEAN
+from robustssm.targets import CLASSES, Kind
 
 ALPHA = 0.05
 # Share of the rows that need not be judged.
@@ -40,6 +41,7 @@ class Check:
     table: pd.DataFrame
     alpha: float = ALPHA
     unjudged: float = UNJUDGED
+    kind: Kind = CLASSES
 
     @property
     def fallen(self) -> pd.DataFrame:
@@ -49,12 +51,15 @@ class Check:
     def lowest(self, verdict: str, shown: int = 3) -> str:
         """Return the deepest falls of the rows with a verdict, in words."""
         rows = self._rows(verdict)
-        named = "; ".join(describe(row) for _, row in rows.head(shown).iterrows())
+        named = "; ".join(describe(row, self.kind) for _, row in rows.head(shown).iterrows())
         return named + (f"; and {len(rows) - shown} more" if len(rows) > shown else "")
 
     def _rows(self, *verdicts: str) -> pd.DataFrame:
-        chosen = self.table[self.table["verdict"].isin(verdicts)]
-        return chosen.sort_values("change", kind="stable")
+        return self.deepest(self.table[self.table["verdict"].isin(verdicts)])
+
+    def deepest(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return rows of the table, the deepest fall first."""
+        return rows.sort_values("change", kind="stable", key=lambda c: self.kind.sign * c)
 
     @property
     def open(self) -> int:
@@ -88,10 +93,10 @@ class Check:
                 f"training seeds, or hold it against one of them by --against"
             )
         return (
-            f"{self.model}/{self.train_seed} is not judged: no result above chance could fail at "
-            f"{self.open} of {len(self.table)} rows, allowed is a share of {self.unjudged:g}; give "
-            f"the baseline more training seeds than {self.seeds}, or fewer conditions, or allow "
-            "more by --unjudged"
+            f"{self.model}/{self.train_seed} is not judged: no result above {self.kind.guess} "
+            f"could fail at {self.open} of {len(self.table)} rows, allowed is a share of "
+            f"{self.unjudged:g}; give the baseline more training seeds than {self.seeds}, or fewer "
+            "conditions, or allow more by --unjudged"
         )
 
     def headline(self) -> str:
@@ -111,7 +116,7 @@ class Check:
         fallen = self._rows(FELL, UNDECIDED)
         lines = [
             self.headline(),
-            *(f"  {describe(row)}" for _, row in fallen.head(shown).iterrows()),
+            *(f"  {describe(row, self.kind)}" for _, row in fallen.head(shown).iterrows()),
         ]
         more = len(fallen) - shown
         return "\n".join([*lines, *([f"  and {more} more"] if more > 0 else [])])
@@ -127,29 +132,30 @@ class Check:
             )
         if self.open:
             rows = self.table[self.table["verdict"] == OPEN]
-            named = ", ".join(_name(row) for _, row in rows.head(NAMED).iterrows())
+            named = ", ".join(_name(row, self.kind) for _, row in rows.head(NAMED).iterrows())
             more = f" and {self.open - NAMED} more" if self.open > NAMED else ""
             lines.append(
                 f"{self.against}: no band at {self.open} of {len(self.table)} rows, the bound of "
-                f"one more seed is at chance or below there ({named}{more}); give the baseline "
-                f"more training seeds than {self.seeds}, or fewer conditions"
+                f"one more seed is at {self.kind.guess} or worse there ({named}{more}); give the "
+                f"baseline more training seeds than {self.seeds}, or fewer conditions"
             )
         return lines
 
 
-def describe(row: "pd.Series[Any]") -> str:
+def describe(row: "pd.Series[Any]", of: Kind) -> str:
     """Return a row of a check's table in words."""
     strength = f", eps {row['eps']:g} {row['eps_unit']}" if row["eps_unit"] else ""
+    measured, low, before = (f"{row[key]:{of.digits}}" for key in ("measured", "low", "baseline"))
     return (
-        f"{_name(row)}{strength}: {row['measured']:.3f}, band from {row['low']:.3f} (baseline "
-        f"{row['baseline']:.3f}, change {row['change']:+.3f}, p {row['p']:.2g})"
+        f"{_name(row, of)}{strength}: {measured}, band from {low} (baseline {before}, change "
+        f"{row['change']:+{of.digits}}, p {row['p']:.2g})"
     )
 
 
-def _name(row: "pd.Series[Any]") -> str:
+def _name(row: "pd.Series[Any]", of: Kind) -> str:
     """Return what a row is of, without the strength."""
     if row["noise"] == CLEAN:
-        return "clean accuracy"
+        return f"clean {of.words}"
     if row["noise"] == MEAN:
         return f"mean over {int(row['mode'])} conditions"
     mode = f" at {row['mode_unit']} {row['mode']:g}" if row["mode_unit"] else ""

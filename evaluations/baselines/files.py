@@ -1,7 +1,8 @@
 """A baseline as a file: JSON that a person can read and a diff can show.
 
 One line per condition and one a condition's outcome, keys sorted, nothing that changes from one
-writing to the next. Which samples are right is packed eight to a byte, as hexadecimal digits.
+writing to the next. Which samples are right is packed eight to a byte, as hexadecimal digits; of
+values the samples' squared errors are numbers.
 """
 
 import json
@@ -24,6 +25,8 @@ from robustssm.evaluations.sweep.plan import SCHEMA
 from robustssm.plain_text import visible
 from robustssm.storage.json_files import read_written
 from robustssm.storage.writing import write_atomically
+from robustssm.targets import CLASSES, KINDS
+from robustssm.typing import Array
 
 FORMAT = "robustssm-baseline-1"
 # Characters of a reason that a message shows.
@@ -41,6 +44,7 @@ def to_text(baseline: Baseline) -> str:
             "samples": data.samples,
             "limit": data.limit,
             "chance": data.chance,
+            **({"target": data.target} if data.target else {}),
         },
         "noise_seed": data.seed,
         "device": data.device,
@@ -96,6 +100,7 @@ def _baseline(content: dict[str, Any]) -> Baseline:
         device=str(content["device"]),
         cells=int(content["cell_schema"]),
         versions=dict(content["versions"]),
+        target=KINDS[facts.get("target", CLASSES.name)].name,
     )
     conditions = {}
     for entry in content["conditions"]:
@@ -113,16 +118,21 @@ def _baseline(content: dict[str, Any]) -> Baseline:
 def _member(content: dict[str, Any], data: Data, conditions: dict[str, Condition]) -> Member:
     name = f"{content['model']}/{content['train_seed']}"
     outcomes = {entry["condition"]: entry for entry in content["outcomes"]}
-    rights = {}
+    rights: dict[str, Array] = {}
     for known, entry in outcomes.items():
         if known != CLEAN and known not in conditions:
             raise UsageError(f"{name}: condition {known!r} is not listed")
+        if data.target:
+            rights[known] = -np.array(entry["errors"], np.float64).reshape(data.samples)
+            if not (np.isfinite(rights[known]) & (rights[known] <= 0.0)).all():
+                raise UsageError(f"{name}, {known}: errors are below 0 or not finite")
+            continue
         rights[known] = unpack(entry["correct"], data.samples)
         if int(rights[known].sum()) != entry["right"]:
             raise UsageError(f"{name}, {known}: {entry['right']} right, others in its samples")
     ids = tuple(known for known in conditions if known in outcomes)
     shape = (len(ids), data.samples)
-    correct = np.array([rights[known] for known in ids], dtype=np.bool_).reshape(shape)
+    correct = np.array([rights[k] for k in ids], dtype=rights[CLEAN].dtype).reshape(shape)
     return Member(
         str(content["model"]), int(content["train_seed"]), str(content["checkpoint"]), ids,
         rights[CLEAN], correct,
@@ -155,15 +165,17 @@ def _model(member: Member) -> dict[str, Any]:
         "model": member.model,
         "train_seed": member.train_seed,
         "checkpoint": member.checkpoint,
-        "outcomes": [
-            {
-                "condition": known,
-                "accuracy": round(float(right.mean()), 4),
-                "right": int(right.sum()),
-                "correct": np.packbits(right).tobytes().hex(),
-            }
-            for known, right in rows
-        ],
+        "outcomes": [{"condition": known, **_outcome(right)} for known, right in rows],
+    }
+
+
+def _outcome(right: Array) -> dict[str, Any]:
+    if right.dtype != np.bool_:
+        return {"mse": float(f"{-right.mean():.4g}"), "errors": (-right).tolist()}
+    return {
+        "accuracy": round(float(right.mean()), 4),
+        "right": int(right.sum()),
+        "correct": np.packbits(right).tobytes().hex(),
     }
 
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from robustssm.evaluations.baselines.baseline import Baseline
 from robustssm.evaluations.baselines.check import ALPHA, UNJUDGED
-from robustssm.evaluations.baselines.verdicts import MARGIN, OF_CONDITIONS, OF_MEAN
+from robustssm.evaluations.baselines.verdicts import MARGIN, OF_CONDITIONS, OF_MEAN, apart
 from robustssm.evaluations.statistics.power import smallest_difference
-from robustssm.evaluations.statistics.seed_bands import Seeds, seeds_that_know, unseen
+from robustssm.evaluations.statistics.seed_bands import seeds_that_know, unseen
+from robustssm.targets import CLASSES, KINDS, Kind
 from robustssm.typing import FloatArray
 
 # Beyond this many seeds the answer is that no number of them will do.
@@ -19,16 +20,17 @@ MOST_SEEDS = 20
 class Reach:
     """What a check against k training seeds of a model can find at its conditions.
 
-    falls (conditions,): the smallest fall of accuracy that counts, at the default alpha and margin;
-    infinite where the bound is at chance, so that no result above chance could fail. enough: seeds
-    of the same spread with which all but `UNJUDGED` of the conditions could fail, 0 if no number up
-    to MOST_SEEDS does.
+    falls (conditions,): the smallest fall of accuracy that counts, at the default alpha and margin,
+    or rise of the error, as a share of it; infinite where the bound is at chance, so that no result
+    above chance could fail. enough: seeds of the same spread with which all but `UNJUDGED` of the
+    conditions could fail, 0 if no number up to MOST_SEEDS does.
     """
 
     model: str
     seeds: int
     falls: FloatArray
     enough: int
+    kind: Kind = CLASSES
 
     @property
     def open(self) -> int:
@@ -40,11 +42,13 @@ class Reach:
         text = f"{self.model} ({self.seeds} training seed{plural}, {count} conditions): "
         found = self.falls[np.isfinite(self.falls)]
         if len(found):
-            text += f"falls count from {found.min():.3f} to {found.max():.3f}"
+            what = "falls" if self.kind is CLASSES else "rises, as shares of the error,"
+            text += f"{what} count from {found.min():.3f} to {found.max():.3f}"
             text += f", median {np.median(found):.3f}"
         if self.open:
             text += (
-                f"{', and ' if len(found) else ''}no result above chance could fail at {self.open}"
+                f"{', and ' if len(found) else ''}no result above {self.kind.guess} could fail at "
+                f"{self.open}"
             )
         if self.seeds == 1:
             return f"{text}; by the samples alone, of one seed: a retrained model may fall further"
@@ -61,21 +65,22 @@ class Reach:
 def reach(baseline: Baseline, model: str) -> Reach:
     """Return what a check against all training seeds of a model can find."""
     members = baseline.against(model)
-    n, chance = baseline.data.samples, baseline.data.chance
-    count = len(members[0].ids)
+    data, count = baseline.data, len(members[0].ids)
+    kind = KINDS[data.target]
     if len(members) == 1:
         # Holm's first step, clean accuracy among the tests; one side of the level, two sides there.
         tests = round((1 + count) / (2 * (1 - OF_MEAN if count > 1 else 1.0)))
-        fall = max(MARGIN, smallest_difference(n, tests))
-        return Reach(model, 1, np.full(count, fall), 0)
+        least = smallest_difference(data.samples, tests) if kind is CLASSES else 0.0
+        return Reach(model, 1, np.full(count, max(MARGIN, least)), 0, kind)
     shares = np.stack([member.correct.mean(1) for member in members])
-    seeds, expected = Seeds.of(shares, n), shares.mean(0)
+    seeds, expected = data.seeds(shares), shares.mean(0)
 
     def falls(count: int) -> FloatArray:
         band = replace(seeds, count=count).band(OF_CONDITIONS * ALPHA)
-        low = np.minimum(band.low, expected - MARGIN)
-        return np.where(low <= chance, np.inf, expected - low)
+        unit = apart(expected, 1.0)
+        low = np.minimum(band.low, expected - MARGIN * unit)
+        return np.where(data.vacuous(low, expected), np.inf, (expected - low) / unit)
 
     more = range(len(members), MOST_SEEDS + 1)
     enough = next((k for k in more if np.isinf(falls(k)).mean() <= UNJUDGED), 0)
-    return Reach(model, len(members), falls(len(members)), enough)
+    return Reach(model, len(members), falls(len(members)), enough, kind)

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import RejectedInputError
 from robustssm.evaluations.baselines.baseline import Baseline, Member
@@ -72,7 +70,7 @@ def checks(
         rows = [place[ids[one]] for one in members[0].ids]
         measured = Member(
             model.ref.label, model.train_seed, model.content_hash, members[0].ids,
-            outcomes.clean.astype(np.bool_), outcomes.correct[rows].astype(np.bool_),
+            outcomes.clean, outcomes.correct[rows],
         )  # fmt: skip
         found.append(judge(baseline, measured, members, margin, alpha, unjudged))
     return found

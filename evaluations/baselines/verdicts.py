@@ -7,7 +7,8 @@ differs by more than that, so such a baseline does not forgive a retraining. Aga
 seeds it has fallen where the accuracy is below the prediction bound of one more seed
 (`statistics.seed_bands`), or its p, Holm-adjusted, below the level, and by more than the margin
 below their mean. The mean over all perturbed conditions has a bound of its own, and so has the
-clean accuracy, whose seeds differ less than those of perturbed ones.
+clean score, whose seeds differ less than those of perturbed ones. Of values the scores are minus
+mean squared errors, paired samples are tested by sign flips, the margin is a share of the error.
 
 The statements share alpha, so that a check of one model is wrong with probability alpha at most,
 under their assumptions. A condition whose bound is at chance or below can not fall: it is not
@@ -19,7 +20,6 @@ k seeds at nearly all conditions, where k seeds may have missed that trainings a
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from robustssm.errors import UsageError
@@ -36,10 +36,10 @@ from robustssm.evaluations.baselines.check import (
     UNJUDGED,
     Check,
 )
-from robustssm.evaluations.statistics.max_statistic import sign_flip
-from robustssm.evaluations.statistics.seed_bands import SeedBand, Seeds, adjusted, fall_p, unseen
+from robustssm.evaluations.statistics.seed_bands import SeedBand, adjusted, fall_p, unseen
 from robustssm.evaluations.sweep.condition_names import CLEAN, CLEAN_NAMES, CONDITION
-from robustssm.typing import FloatArray
+from robustssm.targets import KINDS
+from robustssm.typing import Array, FloatArray
 
 MARGIN = 0.02
 # Shares of alpha: the mean over conditions; against seeds, the conditions one by one, with the
@@ -57,9 +57,9 @@ def judge(
 ) -> Check:
     """Return a model held against the members of a baseline, measured under the same conditions.
 
-    margin: of accuracy, below which no fall counts; alpha: probability of a false alarm, over all
-    conditions and the mean over them; unjudged: share of rows that may have no band. Raises
-    UsageError for values outside their ranges.
+    margin: of accuracy, or as a share of the error, below which no fall counts; alpha: probability
+    of a false alarm, over all conditions and the mean over them; unjudged: share of rows that may
+    have no band. Raises UsageError for values outside their ranges.
     """
     if not (0 <= margin < 1 and 0 < alpha < 1 and 0 <= unjudged <= 1):
         raise UsageError(
@@ -80,46 +80,44 @@ def judge(
                       "mode_unit": "conditions"})  # fmt: skip
         ids.append(MEAN)
     table = pd.concat([pd.DataFrame(names).assign(condition=ids), table], axis=1)
-    change = table["change"] = table["measured"] - table["baseline"]
-    fell, rose = table["fell"] & (change < -margin), table["rose"] & (change > margin)
+    change, least = table["measured"] - table["baseline"], apart(table["baseline"], margin)
+    fell, rose = table["fell"] & (change < -least), table["rose"] & (change > least)
     table["verdict"] = np.select(
         [fell & table["apart"], fell, rose, table["vacuous"]], [UNDECIDED, FELL, ROSE, OPEN], HELD
     )
+    kind = KINDS[baseline.data.target]
+    scores = ["baseline", "measured", "low"]
+    table[[*scores, "change"]] = kind.sign * table[scores].assign(change=change)
     against = members[0].model if len(members) > 1 else members[0].name
     same = measured.checkpoint in {member.checkpoint for member in members}
     columns = [*CONDITION, "baseline", "measured", "change", "low", "p", "verdict", "condition"]
     return Check(
         measured.model, measured.train_seed, against, len(members), same, baseline.data.samples,
-        table[columns], alpha, unjudged,
+        table[columns], alpha, unjudged, kind,
     )  # fmt: skip
 
 
 def against_one(
-    before: npt.NDArray[np.bool_],
-    after: npt.NDArray[np.bool_],
-    whole: bool,
-    margin: float,
-    alpha: float,
+    before: Array, after: Array, whole: bool, margin: float, alpha: float
 ) -> pd.DataFrame:
     """Return baseline, measured, low, p, fell, apart, rose and vacuous, paired sample by sample.
 
-    before, after: (1 + conditions, samples), which are right, clean first; whole: add a row for the
-    mean over the conditions.
+    before, after: (1 + conditions, samples), outcomes, clean first; whole: add a row for the mean
+    over the conditions.
     """
     expected, share = before.mean(1), after.mean(1)
     of_single = 1 - OF_MEAN if whole else 1.0
     down, up = (adjusted(p, of_single) for p in (fall_p(before, after), fall_p(after, before)))
     if whole:
         expected, share = _with_mean(expected), _with_mean(share)
-        # Symmetric about zero, so that half of the two-sided p is that of one side.
-        (p,) = sign_flip((before[1:].mean(0) - after[1:].mean(0))[None]) / 2
-        sides = (p, 1 - p) if share[-1] < expected[-1] else (1 - p, p)
+        side = fall_p(*(one[1:].mean(0, keepdims=True) for one in (before, after)))
         down, up = (
-            np.append(single, min(1.0, side / OF_MEAN))
-            for single, side in zip((down, up), sides, strict=True)
+            np.append(single, np.minimum(1.0, p / OF_MEAN))
+            for single, p in zip((down, up), (side, 1.0 - side), strict=True)
         )
+    low = expected - apart(expected, margin)
     return pd.DataFrame(
-        {"baseline": expected, "measured": share, "low": expected - margin, "p": down,
+        {"baseline": expected, "measured": share, "low": low, "p": down,
          "fell": down < alpha, "apart": False, "rose": up < alpha, "vacuous": False}
     )  # fmt: skip
 
@@ -129,20 +127,21 @@ def against_seeds(
 ) -> pd.DataFrame:
     """Return baseline, measured, low, p, fell, apart, rose, vacuous, against bands of a seed.
 
-    before (seeds, 1 + conditions), after (1 + conditions,): accuracies, clean first; whole: add a
+    before (seeds, 1 + conditions), after (1 + conditions,): scores, clean first; whole: add a
     row for the mean over the conditions.
     """
     expected = before.mean(0)
-    apart = (
+    below = (
         whole
         and unseen(len(before)) > alpha
         and bool(np.mean(after[1:] < before[:, 1:].min(0)) >= APART)
     )
     if whole:
         expected, after = _with_mean(expected), _with_mean(after)
-    clean, rest, *mean = bands(before, data.samples, whole, alpha)
+    clean, rest, *mean = bands(before, data, whole, alpha)
     parts = [clean, rest, *mean]
-    low = np.minimum(np.concatenate([band.low for band in parts]), expected - margin)
+    low = np.concatenate([band.low for band in parts])
+    low = np.minimum(low, expected - apart(expected, margin))
     high = np.concatenate([band.high for band in parts])
     ends = 1, len(expected) - len(mean)
     shares = np.split(after, ends)
@@ -151,22 +150,28 @@ def against_seeds(
         for band, part, of in zip(parts, shares, (OF_CLEAN, OF_CONDITIONS, OF_MEAN), strict=False)
     ]
     p = np.concatenate(down)
+    vacuous = data.vacuous(low, expected) & (after < high)
     return pd.DataFrame(
         {"baseline": expected, "measured": after, "low": low, "p": p, "fell": p < alpha,
-         "apart": apart, "rose": after > high, "vacuous": (low <= data.chance) & (after < high)}
+         "apart": below, "rose": after > high, "vacuous": vacuous}
     )  # fmt: skip
 
 
-def bands(before: FloatArray, n: int, whole: bool, alpha: float) -> list[SeedBand]:
+def bands(before: FloatArray, data: Data, whole: bool, alpha: float) -> list[SeedBand]:
     """Return the bands of the clean accuracy, of the conditions, and of their mean if `whole`."""
     result = [
-        Seeds.of(before[:, :1], n).students_band(OF_CLEAN * alpha),
-        Seeds.of(before[:, 1:], n).band(OF_CONDITIONS * alpha),
+        data.seeds(before[:, :1]).students_band(OF_CLEAN * alpha),
+        data.seeds(before[:, 1:]).band(OF_CONDITIONS * alpha),
     ]
     if whole:
         mean = before[:, 1:].mean(1, keepdims=True)
-        result.append(Seeds.of(mean, n).students_band(OF_MEAN * alpha))
+        result.append(data.seeds(mean).students_band(OF_MEAN * alpha))
     return result
+
+
+def apart(scores: FloatArray, margin: float) -> FloatArray:
+    """Return what scores may differ by: of minus errors, which are below 0, a share of them."""
+    return margin * np.where(scores < 0.0, -scores, 1.0)
 
 
 def _with_mean(shares: FloatArray) -> FloatArray:

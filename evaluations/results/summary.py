@@ -63,7 +63,7 @@ def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFram
     table[of.clean] = clean.reindex(names).to_numpy()
     if of is not CLASSES:
         table["degradation"] = table[of.score] / table[of.clean]
-        table[[*of.more[1:]]] = [cell.means for cell in found]
+        table = table.join(pd.DataFrame([cell.means for cell in found]))
     table["delivered_rms"] = [cell.delivered_rms for cell in found]
     table["mode_unit"] = plan["mode_unit"].to_numpy()
     table["clip"] = plan["clip"].to_numpy()
@@ -79,9 +79,10 @@ def _over_noise_seeds(table: pd.DataFrame, draw: IntArray) -> pd.DataFrame:
     draw: the place of each row's noise seed among those of the run.
     """
     of = of_table(table)
+    more = [name for name in table if str(name).startswith((*of.more, *of.extra))]
     groups = table.groupby([*_LABELS, "mode_unit", "clip"], sort=False, as_index=False)
     first = {name: (name, "first") for name in ("n", of.clean)}
-    mean = {name: (name, "mean") for name in (of.score, "in_band_share", *of.more)}
+    mean = {name: (name, "mean") for name in (of.score, "in_band_share", *more)}
     whole = groups.agg(
         **first,
         **mean,

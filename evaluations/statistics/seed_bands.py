@@ -1,4 +1,4 @@
-"""How far accuracies may fall before they count as fallen: paired samples, or one more seed.
+"""How far scores may fall before they count as fallen: paired samples, or one more seed.
 
 Against one training seed the samples are what varies: the same samples, paired. Against k seeds
 the training varies, too, and a retrained model is one more draw of it: its accuracies are held
@@ -8,7 +8,8 @@ two or three seeds (two seeds, 259 conditions: t = 1649). So the other condition
 variances there are: one of them is a draw from an unknown distribution, which is estimated from all
 without a form (maximum likelihood, Kiefer and Wolfowitz; by Laird's EM), one condition of unknown
 scale added. A condition's own variance picks from it, and the bound is that of the mixture of
-normals that is left: close to Student's for one condition, the conditions' own for many.
+normals that is left: close to Student's for one condition, the conditions' own for many. Mean
+squared errors have the same rule on the scale of their logarithms (`ERRORS`).
 
 Assumed are seeds that are exchangeable and nearly normal on that scale, and PRIOR and the shares of
 the level in `baselines.verdicts` are calibrated by simulation (benchmarks/check_errors.py), against
@@ -21,14 +22,15 @@ together.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
 from robustssm.errors import UsageError
+from robustssm.evaluations.statistics.max_statistic import sign_flip
 from robustssm.evaluations.statistics.paired import holm
-from robustssm.typing import FloatArray
+from robustssm.typing import Array, FloatArray
 
 # Conditions of unknown scale that are added to those measured.
 PRIOR = 1.0
@@ -51,31 +53,53 @@ class SeedBand:
     low: FloatArray
     high: FloatArray
     tail: Callable[[FloatArray], FloatArray]
+    scale: "Scale"
 
     def p(self, share: FloatArray) -> FloatArray:
         """Return the one-sided p of a seed this far down, uncorrected, (conditions,)."""
-        return self.tail(np.arcsin(np.sqrt(self.expected)) - np.arcsin(np.sqrt(share)))
+        return self.tail(self.scale.forth(self.expected) - self.scale.forth(share))
+
+
+class Scale(NamedTuple):
+    """On which seeds are nearly normal: forth to it and back; the most that they may vary."""
+
+    forth: Callable[[FloatArray], FloatArray]
+    back: Callable[[FloatArray], FloatArray]
+    most: float
+
+
+# Angles within [0, pi / 2] have no larger variance than half of each end.
+SHARES = Scale(
+    lambda share: np.arcsin(np.sqrt(share)),
+    lambda angle: np.sin(np.clip(angle, 0.0, np.pi / 2)) ** 2,
+    (np.pi / 4) ** 2,
+)
+# Of minus mean squared errors; seeds that differ by more than a factor of ten are of no one kind.
+ERRORS = Scale(
+    lambda minus: -np.log(np.maximum(-minus, 1e-300)), lambda log: -np.exp(-log), np.log(10.0) ** 2
+)
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """What k training seeds say of each condition: mean and variance of arcsines, (conditions,).
+    """What k training seeds say of each condition: mean and variance on a scale, (conditions,).
 
-    n: samples of a share.
+    n: samples of a share, or of a mean error, whose logarithm varies by more than 1 / (4 n), too.
     """
 
     count: int
     centre: FloatArray
     variance: FloatArray
     n: int
+    scale: Scale = SHARES
 
     @classmethod
-    def of(cls, shares: FloatArray, n: int) -> "Seeds":
+    def of(cls, shares: FloatArray, n: int, scale: Scale = SHARES) -> "Seeds":
         """Return the moments of shares (k, conditions); UsageError for fewer than two seeds."""
         if len(shares) < 2:
             raise UsageError(f"band over seeds: {len(shares)} training seed, expected at least 2")
-        angles = np.arcsin(np.sqrt(shares))
-        return cls(len(shares), angles.mean(0), angles.var(0, ddof=1), n)
+        angles = scale.forth(shares)
+        return cls(len(shares), angles.mean(0), angles.var(0, ddof=1), n, scale)
 
     def band(self, level: float) -> SeedBand:
         """Return the band of one more seed at each condition.
@@ -88,8 +112,7 @@ class Seeds:
         Hahn, J. Qual. Technol. 1 (1969), p. 168, for the bound of one future value; Anscombe,
         Biometrika 35 (1948), for the scale.
         """
-        # Angles within [0, pi / 2] have no larger variance than half of each end.
-        variances = np.geomspace(1 / (4 * self.n), (np.pi / 4) ** 2, GRID)
+        variances = np.geomspace(1 / (4 * self.n), self.scale.most, GRID)
         half = (self.count - 1) / 2
         log = -half * (np.log(variances) + self.variance[:, None] / variances)
         likelihood = np.exp(log - log.max(axis=1, keepdims=True))
@@ -106,12 +129,13 @@ class Seeds:
         def tail(fall: FloatArray) -> FloatArray:
             return np.asarray(np.sum(mixture * special.ndtr(-fall[:, None] / scale), axis=1))
 
-        near, far = np.zeros(len(self.centre)), np.full(len(self.centre), np.pi)
+        far = np.full(len(self.centre), 4.0 * np.sqrt(self.scale.most))
+        near = np.zeros(len(self.centre))
         for _ in range(HALVINGS):
             middle = (near + far) / 2
             inside = tail(middle) > level / len(self.centre)
             near, far = np.where(inside, middle, near), np.where(inside, far, middle)
-        return _band(self.centre, far, tail)
+        return self._band(far, tail)
 
     def students_band(self, level: float) -> SeedBand:
         """Return Student's band with k - 1 degrees of freedom, of a quantity of its own.
@@ -125,7 +149,11 @@ class Seeds:
         def tail(fall: FloatArray) -> FloatArray:
             return np.asarray(special.stdtr(freedom, -fall / scale))
 
-        return _band(self.centre, -special.stdtrit(freedom, level) * scale, tail)
+        return self._band(-special.stdtrit(freedom, level) * scale, tail)
+
+    def _band(self, half: FloatArray, tail: Callable[[FloatArray], FloatArray]) -> SeedBand:
+        back, centre = self.scale.back, self.centre
+        return SeedBand(back(centre), back(centre - half), back(centre + half), tail, self.scale)
 
 
 def unseen(seeds: int) -> float:
@@ -142,19 +170,16 @@ def seeds_that_know(alpha: float) -> int:
     return next(seeds for seeds in count(1) if unseen(seeds) <= alpha)
 
 
-def _band(
-    centre: FloatArray, half: FloatArray, tail: Callable[[FloatArray], FloatArray]
-) -> SeedBand:
-    low = np.sin(np.maximum(centre - half, 0.0)) ** 2
-    high = np.sin(np.minimum(centre + half, np.pi / 2)) ** 2
-    return SeedBand(np.sin(centre) ** 2, low, high, tail)
-
-
-def fall_p(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> FloatArray:
+def fall_p(before: Array, after: Array) -> FloatArray:
     """Return McNemar's exact one-sided p that `after` is right less often, (conditions,).
 
     before, after: (conditions, samples), which of the same samples are right. 1 if none is lost.
+    Of numbers, the larger the better, half of the p of sign flips, or what is left of 1.
     """
+    if before.dtype != np.bool_:
+        fall = before - after
+        half = sign_flip(fall) / 2
+        return np.where(fall.sum(-1) > 0.0, half, 1.0 - half)
     lost, gained = (before & ~after).sum(-1), (after & ~before).sum(-1)
     p: FloatArray = special.bdtrc(lost - 1, lost + gained, 0.5)
     return p

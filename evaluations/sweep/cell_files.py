@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class CellDigest:
     bits: bytes
     half: bytes
     kind: Kind = CLASSES
-    means: tuple[float, ...] = ()
+    means: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -141,7 +141,7 @@ def table(data: bytes, cell_id: str, columns: Sequence[str] | None = None) -> pa
 def _check_columns(schema: pa.Schema) -> None:
     names = schema.names
     kind = of_table(names)
-    strange = sorted({*names} - {*kind.columns})
+    strange = sorted(name for name in {*names} - {*kind.columns} if not name.startswith(kind.extra))
     if strange or len({*names}) < len(names):
         raise ValueError(f"its columns are not those of a cell: {', '.join(strange or names)}")
     needed = (*_NEEDED, kind.outcome) if kind is CLASSES else kind.columns
@@ -160,7 +160,7 @@ def digest(data: bytes, cell_id: str, split: dict[bytes, bytes]) -> CellDigest:
     halves of the samples seen so far, by the hash of their ids; more are added.
     """
     counts = _stated(data, cell_id) if sealed(data) else None
-    means: tuple[float, ...] = ()
+    means: Mapping[str, float] = {}
     kind = CLASSES
     if counts is None:
         whole = table(data, cell_id)
@@ -168,8 +168,9 @@ def digest(data: bytes, cell_id: str, split: dict[bytes, bytes]) -> CellDigest:
         columns = {name: whole.column(name).to_numpy() for name in (kind.outcome, *_NEEDED)}
         counts = _counts(*columns.values())
         if kind is not CLASSES:
-            means = kind.means({name: whole.column(name).to_numpy() for name in kind.rows})
-            if not np.isfinite([*columns[kind.outcome], *means]).all():
+            own = [n for n in whole.column_names if n in kind.rows or n.startswith(kind.extra)]
+            means = kind.means({name: whole.column(name).to_numpy() for name in own})
+            if not np.isfinite([*columns[kind.outcome], *means.values()]).all():
                 raise ValueError("its errors are not always finite")
     samples = counts[4]
     if samples not in split:

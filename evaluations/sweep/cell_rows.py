@@ -62,9 +62,8 @@ def cell_columns(network: Classifier, cell: Cell, task: Task, batch_size: int) -
         else:
             parts.append(_perturbed(network, cell, task, site, part, x, lengths))
     order = np.argsort(split.sample_id, kind="stable")
-    return {
-        name: np.concatenate([part[name] for part in parts])[order] for name in task.kind.columns
-    }
+    names = dict.fromkeys((*task.kind.columns, *parts[0]))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in names}
 
 
 def _perturbed(
@@ -145,9 +144,10 @@ def _columns(task: Task, values: Tensor, part: Split, delivered: Delivered) -> C
             f"{task.kind.answers} of {broken} in {len(values)} samples are not finite; use a "
             "smaller eps, or look at the checkpoint"
         )
+    given = values, part.labels, part.lengths
     return {
         "sample_id": part.sample_id,
-        **task.kind.samples(values, part.labels, part.lengths, task.centre),
+        **task.kind.samples(given, task.centre, task.names, task.scaler),
         "delivered_l2": delivered.l2,
         "delivered_linf": delivered.largest,
         "delivered_rms": delivered.rms,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from robustssm.attacks import ModelChange
 from robustssm.attacks.adversaries import Adversary
 from robustssm.checkpoints.bundled import trained_on
+from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import ModelRef, resolve, split_names
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.evaluations.sweep.conditions import Condition
@@ -188,7 +189,7 @@ def _fitting(model: Model, data: Task, same_data: bool) -> Model:
     that its card names.
     """
     card = model.card
-    check_fit(str(model.ref), card.architecture, model.tokens, data)
+    check_fit(str(model.ref), card, model.tokens, data)
     logits = check_repeats(model.ref, data) or card.architecture["d_output"]
     notes = []
     if logits not in (None, data.classes) and data.kind is CLASSES:
@@ -203,14 +204,13 @@ def _fitting(model: Model, data: Task, same_data: bool) -> Model:
     return replace(model, notes=(*model.notes, *notes))
 
 
-def check_fit(
-    model: str, architecture: Mapping[str, object], vocabulary: int | None, task: Task
-) -> None:
+def check_fit(model: str, card: Card, vocabulary: int | None, task: Task) -> None:
     """Raise RejectedInputError if a model's inputs, steps or classes are not those of the task.
 
-    architecture: as on its card, with d_input and d_output (None if not known); vocabulary:
-    how many tokens it embeds, None if it takes values.
+    card: its architecture has d_input and d_output (None if not known); vocabulary: how many
+    tokens it embeds, None if it takes values.
     """
+    architecture = card.architecture
     channels, classes = (architecture[key] for key in ("d_input", "d_output"))
     if task.tokens is not None and task.tokens > (vocabulary or 0):
         values = "values" if channels is None else f"{channels} channels of values"
@@ -221,12 +221,10 @@ def check_fit(
             f"{TAKES_TOKENS if lacks else ''}"
         )
     own = task.channels if task.tokens is None else channels
-    # What a network from elsewhere answers with, its card does not know.
-    target = architecture.get("target", task.kind.name if "kind" in architecture else "")
-    if target != task.kind.name:
+    if card.target not in (None, task.kind.name):
         raise RejectedInputError(
-            f"checkpoint {model}: answers with {target or 'classes'}, task {task.spec} has "
-            f"{task.kind.name or 'classes'}; name data of its kind by --data"
+            f"checkpoint {model}: answers with {card.target or 'classes'!s:.40}, task {task.spec} "
+            f"has {task.kind.name or 'classes'}; name data of its kind by --data"
         )
     if channels not in (None, own) or (classes is not None and not _fits(classes, task)):
         raise RejectedInputError(
@@ -244,8 +242,9 @@ def check_fit(
 
 
 def _fits(classes: object, task: Task) -> bool:
-    """Return whether a number of classes fits; samples of a file need not show all, nor tokens."""
-    if task.spec.startswith("file:") or task.spec == ARRAYS or task.kind is TOKENS:
+    """Return whether a number of answers fits; samples of a file need not show all, nor tokens."""
+    arrays = task.spec.startswith("file:") or task.spec == ARRAYS
+    if task.kind is TOKENS or (task.kind is CLASSES and arrays):
         return isinstance(classes, int) and task.classes <= classes
     return classes == task.classes
 

@@ -16,7 +16,7 @@ from robustssm.hippo.initializations import parse
 from robustssm.hippo.matrix_files import MAX_ORDER
 from robustssm.networks.network import Architecture
 from robustssm.storage.json_files import SHARE, TABLE, TEXT, WHOLE, Form, checked, or_none
-from robustssm.targets import Kind, Values
+from robustssm.targets import CLASSES, Kind, Values
 
 FORMAT = "robustssm-1"
 # What scripts call the accuracy that they store beside the weights: in percent, or a share.
@@ -98,6 +98,13 @@ class Card:
             return ""
         apart = abs(measured - (stored / 100.0 if stored > 1.0 else stored))
         return f"clean accuracy {measured:.4f}, acc={stored:g} in the file: {apart:.4f} apart"
+
+    @property
+    def target(self) -> str | None:
+        """Name of the kind of target that the network answers with; None if nothing tells it."""
+        if "kind" in self.architecture:
+            return self.training.get("target")  # type: ignore[return-value]
+        return str(self.architecture.get("target", CLASSES.name))
 
     def to_json(self) -> str:
         """Return the card as JSON, keys sorted."""

@@ -23,13 +23,15 @@ class Imported:
     """A network, what a user should know of how it was read, and what kind of SSM it is.
 
     notes: sentences for people; family: s4, s4d, dss, s5, lru, linoss or mamba, as far as
-    the file tells. formula: what the tensors of a layer mean, in their own names.
+    the file tells. formula: what the tensors of a layer mean, in their own names; target: name of
+    the kind of target that it was trained on, None if the file does not tell.
     """
 
     network: Classifier
     notes: tuple[str, ...]
     family: str
     formula: str = ""
+    target: str | None = None
 
     @property
     def reading(self) -> str:

@@ -88,6 +88,8 @@ def open_checkpoint(path: Path, settings: Mapping[str, str] | None = None) -> Ch
     imported = importer.build(contents, rest)
     training: dict[str, object] = {"source": importer.name, "family": imported.family}
     training["settings"] = given
+    if imported.target is not None:
+        training["target"] = imported.target
     notes = (*contents.notes, *filter(None, (imported.reading,)), *imported.notes)
     stored = contents.extra.get(STORED_ACCURACY)
     if isinstance(stored, int | float) and math.isfinite(stored):

@@ -25,10 +25,10 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     """Record finished sweeps as a baseline for `check`.
 
     The file holds the conditions, the data's hash, and which samples each model of each training
-    seed got right; it needs neither run nor checkpoints afterwards. Equal runs give equal files.
-    Give it three training seeds of a model or more if retrained models are to be held against it:
-    one seed says nothing about variation between seeds. It says the smallest fall that a check will
-    find, and with how many seeds it would find enough.
+    seed got right, or their squared errors; it needs neither run nor checkpoints afterwards. Equal
+    runs give equal files. Give it three training seeds of a model or more if retrained models are
+    to be held against it: one seed says nothing about variation between seeds. It says the smallest
+    fall that a check will find, and with how many seeds it would find enough.
 
     \b
     Examples:
@@ -73,7 +73,7 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     "--margin",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.02,
-    help="Falls of accuracy up to this never count.",
+    help="Falls of accuracy up to this never count; of values rises of the error by this share.",
 )
 @click.option(
     "--alpha",
@@ -112,7 +112,7 @@ def check(
     and the mean over conditions have bounds of their own; all share --alpha. What rose is reported
     and never fails. Where the bound is at chance no result above it could fail: `no band`. Fewer
     than seven seeds may have missed that trainings are of two kinds: of a model below them all at
-    nine conditions of ten what would have fallen is `undecided`.
+    nine conditions of ten what would have fallen is `undecided`. Values: docs/tasks.md.
 
     \b
     Examples:
@@ -173,7 +173,8 @@ def _show(found: "list[Check]", baseline: "Baseline", path: str, style: str) -> 
         names = {"model": one.model, "train_seed": one.train_seed, "against": one.against}
         tables.append(one.table.assign(**names)[[*names, *one.table]])
     partial = "" if data.limit is None else ", PARTIAL (--limit)"
-    shown = [terminal.Table(one.headline() + partial, _telling(one), _COLUMNS) for one in found]
+    columns = [(one, key, form.replace(".3f", found[0].kind.digits)) for one, key, form in _COLUMNS]
+    shown = [terminal.Table(one.headline() + partial, _telling(one), columns) for one in found]
     terminal.show(style, *shown, content=content, rows=pd.concat(tables))
     if style == "json":
         return
@@ -205,7 +206,7 @@ def _telling(check: "Check") -> "DataFrame":
         telling = table["verdict"].isin([FELL, UNDECIDED, ROSE]) | table["noise"].isin(
             [MEAN, "clean"]
         )
-        table = table[telling].sort_values("change", kind="stable")
+        table = check.deepest(table[telling])
         table = table[(table["verdict"] != ROSE) | (table["noise"] == MEAN)]
     return table
 

@@ -69,11 +69,10 @@ def import_checkpoint(
     )
     if task is not None:
         data = load_task(task)
-        check_fit(str(ref), card.architecture, loaded.network.tokens, data)
-        measured = accuracy(loaded.network, data.splits["test"], data.kind)
-        tested = len(data.splits["test"])
-        card = replace(card, task=data.spec, task_hash=data.content_hash, n_test=tested)
-        card = card.measured(data.kind, measured)
+        check_fit(str(ref), card, loaded.network.tokens, data)
+        split = data.splits["test"]
+        card = card.measured(data.kind, accuracy(loaded.network, split, data.kind))
+        card = replace(card, task=data.spec, task_hash=data.content_hash, n_test=len(split))
     save_checkpoint(output, loaded.network, card)
     for note in filter(None, (*loaded.notes, card.against_stored(card.clean_accuracy))):
         terminal.note(note)

@@ -24,7 +24,7 @@ from robustssm.commands.common import SharedOptions, choice, output, path_option
 @click.option(
     "--as-data",
     is_flag=True,
-    help="Write the inputs with the predicted classes as their labels instead: data for a sweep.",
+    help="Write the inputs with the predicted classes or values as their labels: data for a sweep.",
 )
 def predict(source: Path, output: Path, precision: str, as_data: bool, **options: Any) -> None:
     """Run a model on your own arrays.
@@ -56,12 +56,15 @@ def predict(source: Path, output: Path, precision: str, as_data: bool, **options
     arrays = read_arrays(file_of, ("inputs",), ("lengths",), strict=False)
     checkpoint = load_ref(ref)
     result = checkpoint.predict(arrays["inputs"], arrays.get("lengths"), precision, file_of)
-    if as_data and result.ndim != 2:
-        raise UsageError(
-            f"predict: the model gives an output of shape {tuple(result.shape)}, expected one "
-            "logit per class; drop --as-data"
-        )
-    held = {**arrays, "labels": result.argmax(axis=-1)} if as_data else {"output": result}
+    named = result
+    if as_data and not checkpoint.card.target:
+        if result.ndim != 2:
+            raise UsageError(
+                f"predict: the model gives an output of shape {tuple(result.shape)}, expected one "
+                "logit per class; drop --as-data"
+            )
+        named = result.argmax(axis=-1)
+    held = {**arrays, "labels": named} if as_data else {"output": result}
     with new_file(output) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **held)
     for note in checkpoint.notes:

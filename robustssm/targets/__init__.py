@@ -4,7 +4,7 @@ Whoever works on answers asks the kind of the task, whoever works on tables that
 (`of_table`).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,8 @@ __all__ = ["CLASSES", "KINDS", "LOSSES", "STEPS", "TOKENS", "UNJUDGED", "VALUES"
            "Errors", "Kind", "Tokens", "Values", "margin", "of_manifest", "of_table"]  # fmt: skip
 # Rows that a sum over a sample's values is computed on at a time: others round it differently.
 _ROWS = 16
+# Outputs whose errors are told one by one, at most.
+OUTPUTS = 64
 # The target of a position that is not judged: the ignore_index of torch and transformers.
 UNJUDGED = -100
 
@@ -75,6 +77,7 @@ class Values(Errors):
     broken = (4.0, 0.0)  # twice the root
     derived: Mapping[str, Derived] = {"rmse": ("mse", np.sqrt)}
     rows = dict.fromkeys(("squared_error", "absolute_error", "squared_deviation"), "f")
+    extra = ("mse_", "mase", "smape")
 
     def _fits(self, answered: int, classes: int) -> bool:
         return answered == classes
@@ -82,7 +85,8 @@ class Values(Errors):
     def check_targets(self, who: str, classes: int, *targets: Array) -> None:
         """Raise UsageError for targets (N, ..., outputs) that are no numbers, or do not vary.
 
-        The first are those of training, which must vary in every output.
+        Those of training must vary in every output, or where zeros stand for them those of the
+        test.
         """
         for values in targets:
             broken = int((~np.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
@@ -91,11 +95,12 @@ class Values(Errors):
                     f"{who}: targets of {broken} in {len(values)} samples are NaN or infinite; "
                     "fill them in, or leave these samples out"
                 )
-        flat = targets[0].reshape(-1, targets[0].shape[-1])
+        of, name = (targets[0], "training") if targets[0].any() else (targets[-1], "test")
+        flat = of.reshape(-1, of.shape[-1])
         same = np.flatnonzero((flat == flat[:1]).all(0))
         if len(flat) and len(same):
             raise UsageError(
-                f"{who}: target {same[0]} is {flat[0, same[0]]:g} in every training sample, "
+                f"{who}: target {same[0]} is {flat[0, same[0]]:g} in every {name} sample, "
                 "expected one that varies; leave it out"
             )
 
@@ -124,28 +129,47 @@ class Values(Errors):
         return (squares * valid).sum() / valid.sum()
 
     def samples(
-        self, answers: "Tensor", targets: Array, lengths: "Array | None", centre: FloatArray
+        self, answered: Answered, centre: FloatArray, names: Sequence[str], scaler: "Array | None"
     ) -> dict[str, Array]:
-        """Return squared and absolute error, and the squared distance of the target from centre."""
+        """Return squared and absolute error, and the squared distance of the target from centre.
+
+        Also the squared error of each of 2 to OUTPUTS outputs, by their names, or numbers, and of
+        a forecast MASE and sMAPE (per cent). scaler: (2, outputs), the mean absolute change from a
+        training row to the next, and the zero of the table, both in units of the targets.
+
+        References: Hyndman and Koehler, Int. J. Forecast. 22 (2006), section 3 (MASE); Makridakis
+        et al., Int. J. Forecast. 36 (2020), section 2 (sMAPE).
+        """
         import torch
 
-        given = torch.from_numpy(targets)
+        answers, targets, lengths = answered
+        given, outputs = torch.from_numpy(targets), targets.shape[-1]
         ends = None if lengths is None else torch.from_numpy(lengths)
         apart = self.errors(torch.from_numpy(centre).expand_as(given), given, ends)
-        found = self.errors(answers, given, ends), self.errors(answers, given, ends, 1), apart
-        return {name: one.numpy() for name, one in zip(self.rows, found, strict=True)}
+        three = self.errors(answers, given, ends), self.errors(answers, given, ends, 1), apart
+        found = {name: one.numpy() for name, one in zip(self.rows, three, strict=True)}
+        for k in range(outputs if 1 < outputs <= OUTPUTS else 0):
+            one = self.errors(answers[..., k : k + 1], given[..., k : k + 1], ends)
+            found[f"mse_{names[k] if names else k}"] = one.numpy()
+        if scaler is not None:
+            away = np.abs(answers.numpy() - targets)
+            sizes = np.abs(answers.numpy() - scaler[1]) + np.abs(targets - scaler[1])
+            found["mase"] = (away / scaler[0]).mean(-1)
+            found["smape"] = 200.0 * (away / np.where(sizes > 0.0, sizes, 1.0)).mean(-1)
+        return found
 
     def quality(self, found: Iterable[Answered]) -> float:
         """Return R2; NaN where the targets do not vary."""
         found = list(found)
         whole = np.concatenate([targets.reshape(-1, targets.shape[-1]) for _, targets, _ in found])
-        parts = [[*self.samples(*one, whole.mean(0)).values()] for one in found]
-        return self.means(dict(zip(self.rows, np.concatenate(parts, axis=1), strict=True)))[-1]
+        parts = [self.samples(one, whole.mean(0), (), None) for one in found]
+        return self.means({n: np.concatenate([p[n] for p in parts]) for n in self.rows})["r2"]
 
-    def means(self, columns: Mapping[str, Array]) -> tuple[float, ...]:
-        """Return the root of the mean square, the mean absolute error, and R2."""
+    def means(self, columns: Mapping[str, Array]) -> dict[str, float]:
+        """Return the root of the mean square, the mean absolute error, R2, and means of `extra`."""
         square, absolute, spread = (float(columns[name].mean()) for name in self.rows)
-        return float(np.sqrt(square)), absolute, 1.0 - square / (spread or np.nan)
+        found = {"rmse": square**0.5, "mae": absolute, "r2": 1.0 - square / (spread or np.nan)}
+        return found | {n: float(v.mean()) for n, v in columns.items() if n.startswith(self.extra)}
 
     def constant(self, targets: Array) -> float:
         """Return the mean squared distance of the targets from their mean."""
@@ -194,20 +218,22 @@ class Tokens(Errors):
         return torch.cat(found)
 
     def samples(
-        self, answers: "Tensor", targets: Array, lengths: "Array | None", centre: FloatArray
+        self, answered: Answered, centre: FloatArray, names: Sequence[str], scaler: "Array | None"
     ) -> dict[str, Array]:
         """Return the loss, how many tokens are judged, and of how many the logit is largest."""
         import torch
 
+        answers, targets, _ = answered
         loss = self.errors(answers, torch.from_numpy(targets)).numpy()
         right = (answers.argmax(2).numpy() == targets).sum(1)
         return {"loss": loss, "judged": (targets >= 0).sum(1), "right": right}
 
-    def means(self, columns: Mapping[str, Array]) -> tuple[float, ...]:
+    def means(self, columns: Mapping[str, Array]) -> dict[str, float]:
         """Return the mean loss of all tokens, its exponential, and the share of right ones."""
         loss, judged, right = (columns[name] for name in self.rows)
         mean = float((loss * judged).sum() / judged.sum())
-        return mean, float(np.exp(mean)), float(right.sum() / judged.sum())
+        found = mean, float(np.exp(mean)), float(right.sum() / judged.sum())
+        return dict(zip(self.more[1:], found, strict=True))
 
     def constant(self, targets: Array) -> float:
         """Return the loss of the frequencies of the targets themselves: their entropy."""

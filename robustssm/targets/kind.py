@@ -3,7 +3,7 @@
 torch is needed where tensors are given.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,8 @@ class Kind:
     constant answer, whose interval of a score and which test of two models is over samples; rows:
     columns of a cell, by the letter of their numpy kind; grade: the one that grades a sample as its
     margin does; outcome: the one whose mean is the score; sign: 1 where more is better, else -1;
-    limits: of a score; best: the best outcome; every_step: whether every step has an answer.
+    limits: of a score; best: the best outcome; every_step: whether every step has an answer;
+    extra: what begins the names of columns that a cell may have besides.
     """
 
     name, words, digits, meaning = "", "accuracy", ".3f", "share of right answers"
@@ -53,6 +54,7 @@ class Kind:
         **{"label": "i", "prediction": "i", "margin": "f", "loss": "f", "correct": "b"}
     }
     more: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
     derived: Mapping[str, Derived] = {}
     shown = ""
     sign, limits, best, every_step = 1.0, (0.0, 1.0), 1.0, False
@@ -106,11 +108,12 @@ class Kind:
         return cross_entropy(answers.flatten(0, -2), targets.flatten())
 
     def samples(
-        self, answers: "Tensor", targets: Array, lengths: "Array | None", centre: FloatArray
+        self, answered: Answered, centre: FloatArray, names: Sequence[str], scaler: "Array | None"
     ) -> dict[str, Array]:
-        """Return the columns `rows` of a cell; centre: the mean target, (outputs,)."""
+        """Return the columns of a cell; centre: the mean target, (outputs,), names: of outputs."""
         import torch
 
+        answers, targets, _ = answered
         labels = torch.from_numpy(targets)
         margins = margin(answers, labels)
         return {
@@ -128,9 +131,9 @@ class Kind:
         right, judged = (sum(int(one.sum()) for one in each) for each in zip(*pairs, strict=True))
         return right / judged
 
-    def means(self, columns: Mapping[str, Array]) -> tuple[float, ...]:
-        """Return `more` of the columns of a cell, but its first, the error over the clean one."""
-        return ()
+    def means(self, columns: Mapping[str, Array]) -> dict[str, float]:
+        """Return what a summary has of the columns of a cell: `more` but its first, and `extra`."""
+        return {}
 
     def level(self, margins: FloatArray) -> FloatArray:
         """Return the score of margins (..., samples), (...)."""

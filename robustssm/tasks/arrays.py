@@ -10,8 +10,10 @@ from robustssm.errors import RejectedInputError
 from robustssm.file_formats.contents import shown
 from robustssm.storage.numpy_files import DAMAGED, Arrays, read_array
 from robustssm.storage.opening import opened, size_of
+from robustssm.targets import CLASSES, STEPS, VALUES
 from robustssm.tasks.base import SPLITS, Split, Task
-from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, places_of, room
+from robustssm.tasks.reading import CLASSES as MOST
+from robustssm.tasks.reading import TOKENS, Array, Source, places_of, room
 
 _NAMES = ("inputs", "labels", "lengths", "sample_id", "rate", "split")
 _TRAIN = ("train_inputs", "train_labels", "train_lengths")
@@ -26,8 +28,9 @@ def arrays(path: Path) -> Task:
     """Return the task that a file holds: arrays, or a table (`tables.table_arrays`).
 
     inputs: (N, L, channels) or (N, L) numbers, or (N, L) integers, which are tokens; labels: (N,)
-    integers from 0, or texts, numbered in their order. Other names: input, x; label, y. Optional:
-    lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1); rate, samples per second;
+    integers from 0, or texts, numbered in their order; or floating-point numbers, which are values,
+    (N,) or (N, outputs), or (N, L, outputs) at every step. Other names: input, x; label, y.
+    Optional: lengths (N,), 1 to L; sample_id (N,), all different (0 to N - 1); rate, per second;
     split (N,), words, without which all are test samples; then train_inputs, train_labels,
     train_lengths are training samples, without labels for the unit of strengths alone (that of
     `inputs` else). Of x.npy the labels are in y.npy. Nothing in a file is executed.
@@ -85,25 +88,37 @@ def task_of(source: Source, content: Mapping[str, Array], spec: str) -> Task:
                 f"train_inputs is {values.dtype} {values.shape[1:]} per sample, inputs "
                 f"{inputs.dtype} {inputs.shape[1:]}"
             )
-        labels = given.get("train_labels", np.zeros(len(values), dtype=np.int64))
+        unknown = np.zeros((len(values), *test.labels.shape[1:]), given["labels"].dtype)
+        labels = given.get("train_labels", unknown)
         lengths = content.get("train_lengths")
         splits["train"] = _split(source, values, labels, lengths, "train_", len(inputs))
-    classes = 1 + max(int(split.labels.max()) for split in splits.values() if len(split))
+        learnt, shape = splits["train"].labels, test.labels.shape[1:]
+        if learnt.dtype != test.labels.dtype or learnt.shape[1:] != shape:
+            raise source.rejected(
+                f"train_labels is {learnt.dtype} {learnt.shape[1:]} per sample, labels "
+                f"{test.labels.dtype} {shape}"
+            )
+    kind, classes = (CLASSES, VALUES, STEPS)[test.labels.ndim - 1], test.labels.shape[-1]
+    if kind is CLASSES:
+        classes = 1 + max(int(split.labels.max()) for split in splits.values() if len(split))
     tokens = int(inputs.max()) + 1 if inputs.dtype == np.int64 else None
     rate = _rate(source, content["rate"]) if "rate" in content else None
-    return Task(spec, max(classes, len(names)), splits, rate=rate, tokens=tokens, names=names)
+    return Task(spec, max(classes, len(names)), splits, None, rate, tokens, names, kind=kind)
 
 
 def _split(
     source: Source, inputs: Array, labels: Array, ends: Array | None, of: str = "", first: int = 0
 ) -> Split:
     """Return samples numbered from `first`; of: what begins the names of their arrays."""
-    labels = _integers(source, f"{of}labels", labels, len(inputs))
-    if labels.min() < 0 or labels.max() >= CLASSES:
-        raise source.rejected(
-            f"{of}labels run from {labels.min()} to {labels.max()}, expected 0, 1, ... below "
-            f"{CLASSES}"
-        )
+    if labels.dtype.kind == "f":
+        labels = _values(source, f"{of}labels", labels, inputs)
+    else:
+        labels = _integers(source, f"{of}labels", labels, len(inputs))
+        if labels.min() < 0 or labels.max() >= MOST:
+            raise source.rejected(
+                f"{of}labels run from {labels.min()} to {labels.max()}, expected 0, 1, ... below "
+                f"{MOST}"
+            )
     if ends is not None:
         ends = _integers(source, f"{of}lengths", ends, len(inputs))
         if ends.min() < 1 or ends.max() > inputs.shape[1]:
@@ -186,6 +201,17 @@ def _inputs(source: Source, name: str, values: Array) -> Array:
     if largest > float(np.finfo(np.float32).max):
         raise source.rejected(f"{name} has {largest:g}, beyond what float32 holds; scale it")
     return values.reshape(*values.shape[:2], -1).astype(np.float32)
+
+
+def _values(source: Source, name: str, values: Array, inputs: Array) -> Array:
+    """Return values of samples (N, outputs), or of steps (N, L, outputs)."""
+    of_steps = values.ndim == 3 and values.shape[1] == inputs.shape[1]
+    if len(values) != len(inputs) or not values.size or not (of_steps or values.ndim in (1, 2)):
+        raise source.rejected(
+            f"{name} is {values.dtype} {values.shape}, expected values ({len(inputs)},), "
+            f"({len(inputs)}, outputs) or {(*inputs.shape[:2], 'outputs')}"
+        )
+    return values.reshape(*values.shape[: values.ndim - 1 or 1], -1).astype(np.float64)
 
 
 def _rate(source: Source, values: Array) -> float:

@@ -71,7 +71,9 @@ class Task:
     tokens : int, optional
         One more than the largest token, if inputs are tokens, which a model embeds.
     names : tuple of str
-        Names of the classes, empty if they have none.
+        Names of the classes, or of the outputs, empty if they have none.
+    scaler : ndarray, optional
+        Of forecasts, as `Values.samples` takes it.
     kind : Kind
         What the targets are; UsageError for values that are not finite, or constant.
     """
@@ -83,6 +85,7 @@ class Task:
     rate: float | None = None
     tokens: int | None = None
     names: tuple[str, ...] = ()
+    scaler: FloatArray | None = None
     kind: Kind = CLASSES
 
     def __post_init__(self) -> None:

@@ -76,7 +76,9 @@ def forecast(
         splits[name] = Split(inputs, after.reshape(len(starts), -1), FIRST[name] + starts)
     outputs = horizon * len(chosen)
     spec = spec_of(_WHO, given, forecast)
-    return Task(spec, outputs, splits, kind=VALUES)
+    naive = np.abs(np.diff(learnt, axis=0)).mean(0) / std
+    scaler = np.tile(np.stack([naive, -mean / std])[:, chosen], horizon)
+    return Task(spec, outputs, splits, scaler=scaler, kind=VALUES)
 
 
 def _values(source: Source) -> tuple[np.ndarray, list[str]]:

@@ -36,6 +36,7 @@ _BUILT_IN = {
     "ar": "robustssm.tasks.ar:ar",
     "denoise": "robustssm.tasks.ar:denoise",
     "mnist1d": "robustssm.tasks.mnist1d:mnist1d",
+    "cardio": "robustssm.tasks.cardio:cardio",
     "cifar10": "robustssm.tasks.cifar:cifar10",
     "mnist": "robustssm.tasks.idx:mnist",
     "fashion-mnist": "robustssm.tasks.idx:fashion_mnist",
@@ -46,6 +47,7 @@ _BUILT_IN = {
     "ucr": "robustssm.tasks.ucr:ucr",
     "forecast": "robustssm.tasks.forecast:forecast",
     "lm": "robustssm.tasks.lm:lm",
+    "bidmc": "robustssm.tasks.bidmc:bidmc",
     "hub": "robustssm.tasks.hub:hub",
 }
 TASKS: Table[Callable[..., Task]] = Table("robustssm.tasks", _BUILT_IN, _misfit)

@@ -7,6 +7,7 @@ import torch
 from robustssm.checkpoints.imported import PAIRS, Imported, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces import backbone
+from robustssm.checkpoints.state_spaces.ends import read_target
 from robustssm.checkpoints.state_spaces.frames import EXAMPLE, JACOBIAN, JACOBIAN_NOTE
 from robustssm.checkpoints.state_spaces.layers import LayerReader, read_layer
 from robustssm.checkpoints.state_spaces.options import Options
@@ -47,7 +48,10 @@ def assembled(
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
     notes = _notes(contents, config, overrides, parts)
-    return Imported(network, notes, family, parts.layers[0].formula)
+    target = read_target(config, network.blueprint.pooling)
+    if target:
+        notes = (*notes, f"answers with {target}, no logits: its loss says so")
+    return Imported(network, notes, family, parts.layers[0].formula, target)
 
 
 def _notes(

@@ -12,10 +12,11 @@ from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.options import Config, Options
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
+from robustssm.targets import CLASSES, STEPS, VALUES
 
 _POOLINGS = {"pool": "mean", "last": "last", "first": "first", "sum": "sum"}
-# Data sets of one label per sequence: there the original's l_output is 0.
-_CLASSIFICATION = ("mnist", "cifar", "sc", "imdb", "listops", "pathfinder", "bidmc")
+# Data sets of one label, or value, per sequence: there the original's l_output is 0.
+_OF_SEQUENCES = ("mnist", "cifar", "sc", "imdb", "listops", "pathfinder", "bidmc")
 
 # Fields of a blueprint and tensors.
 Part = tuple[dict[str, object], dict[str, Tensor]]
@@ -91,6 +92,16 @@ def read_decoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
     return fields, w.affine("decoder.0.output_transform", "decoder", classes, d)
 
 
+def read_target(config: Config, pooling: object) -> str | None:
+    """Return the name of the kind of target that the loss is of; None if that is not known."""
+    task = (config or {}).get("task")
+    loss = named(task.get("loss"))[0] if isinstance(task, Mapping) else None
+    if loss == "cross_entropy":
+        return CLASSES.name
+    values = STEPS if pooling == "none" else VALUES
+    return values.name if loss in ("mse", "mae") else None
+
+
 def _retrieval(w: Weights, options: Options, d: int) -> Part:
     """Return the fields and tensors of a decoder of two documents: nli tells the features."""
     options.only("mode use_lengths nli activation d_model d_output")
@@ -124,7 +135,7 @@ def _pooled(options: Options, config: Config) -> bool:
         value = options.get("l_output")
         options.require(value in (0, None), "l_output", value, "0 or null")
         known = "none" if value is None else "0"
-    elif str(dataset.get("_name_")) in _CLASSIFICATION:
+    elif str(dataset.get("_name_")) in _OF_SEQUENCES:
         known = "0"
     return options.overrides.choice("l_output", ("0", "none"), known=known) == "0"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,3 +159,74 @@ def test_ts_files_with_a_target_that_is_no_number_are_refused(target: str, tmp_p
         RejectedInputError, match=r"series 4 (lacks values|holds what is no number)"
     ):
         load_task(f"ucr:path={written(tmp_path, target)}")
+
+
+X = np.random.default_rng(0).normal(size=(9, 6, 2)).astype(np.float32)
+Y = np.random.default_rng(1).normal(size=(9, 6, 3))
+
+
+def own(folder: Path, **arrays: Any) -> Task:
+    np.savez(folder / "own.npz", **{"x": X, **arrays})
+    return load_task(f"file:{folder / 'own.npz'}")
+
+
+@pytest.mark.parametrize(
+    ("y", "kind", "expected"),
+    [
+        (Y[:, 0, 0], VALUES, Y[:, 0, :1]),
+        (Y[:, 0], VALUES, Y[:, 0]),
+        (Y, STEPS, Y),
+        (Y[:, 0, 0].astype(np.float32), VALUES, Y[:, 0, :1].astype(np.float32)),
+    ],
+)
+def test_labels_with_a_point_are_values(
+    y: np.ndarray, kind: object, expected: np.ndarray, tmp_path: Path
+) -> None:
+    task = own(tmp_path, y=y)
+    assert task.kind is kind and task.classes == expected.shape[-1]
+    np.testing.assert_array_equal(task.splits["test"].labels, expected)
+    assert task.splits["test"].labels.dtype == np.float64
+    words = np.array(["train", "test", "validation"])[np.arange(9) % 3]
+    split = own(tmp_path, y=y, split=words)
+    np.testing.assert_array_equal(split.splits["train"].labels, expected[::3])
+    both = own(tmp_path, y=y, train_inputs=X[:4], train_labels=y[:4])
+    np.testing.assert_array_equal(both.splits["train"].labels, expected[:4])
+    unlabelled = own(tmp_path, y=y, train_inputs=2 * X)
+    assert not unlabelled.splits["train"].labels.any() and unlabelled.std[0] > task.std[0]
+
+
+def test_whole_numbers_are_classes_as_ever(tmp_path: Path) -> None:
+    assert own(tmp_path, y=np.arange(9) % 3).kind is CLASSES
+    assert own(tmp_path, y=(np.arange(9) % 3).astype(float)).kind is VALUES
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"y": np.where(np.arange(9) == 4, np.nan, 1.0 * np.arange(9))},
+            "of 1 in 9 samples are NaN",
+        ),
+        ({"y": np.full(9, 0.5)}, "target 0 is 0.5 in every training sample"),
+        ({"y": np.zeros((9, 2))}, "target 0 is 0 in every test sample"),
+        ({"y": Y[:8, 0]}, r"labels is float64 \(8, 3\), expected values \(9,\), \(9, outputs\)"),
+        ({"y": Y[:, :5]}, r"or \(9, 6, 'outputs'\)"),
+        ({"y": Y[:, 0, :0]}, "expected values"),
+        (
+            {"y": Y[:, 0], "train_inputs": X, "train_labels": Y[:, 0, 0]},
+            r"train_labels is float64 \(1,\) per sample, labels float64 \(3,\)",
+        ),
+        (
+            {"y": Y[:, 0], "train_inputs": X, "train_labels": np.arange(9)},
+            r"train_labels is int64 \(\) per sample, labels float64 \(3,\)",
+        ),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_in_one_line(
+    arrays: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    if "split" not in arrays and message.endswith("training sample"):
+        arrays = {**arrays, "split": np.array(["train", "test", "test"] * 3)}
+    with pytest.raises((RejectedInputError, UsageError), match=message) as caught:
+        own(tmp_path, **arrays)
+    assert "\n" not in str(caught.value)
