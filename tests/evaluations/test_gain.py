@@ -202,14 +202,14 @@ def test_feedthrough_counts_and_a_silent_channel_has_no_ratios() -> None:
     assert (table["hankel"] == 0.0).all() and (table["hankel_rank"] == 0).all()
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", [name for name in BUNDLED if name in STABLE])
 def test_every_bundled_checkpoint_can_be_measured(name: str) -> None:
     checkpoint = load_checkpoint(zoo_path(name, 0))
     before = weights_hash(checkpoint.network.state_dict())
     measured = gain.model_gain(name, checkpoint, length=256, layers=(1,))
     table = measured.channels
     assert weights_hash(checkpoint.network.state_dict()) == before
-    assert len(table) == (1 if name.startswith("s5") else 32)
+    assert len(table) == (1 if name.startswith(("s5", "lru")) else 32)
     assert (table["gain_high"] <= table["gain_low"] * (1.0 + 1.001e-3)).all()
     assert (table["finite_gain"] <= table["gain_high"]).all() and table["finite_converged"].all()
     assert table.drop(columns="kappa").notna().all(axis=None)

@@ -152,7 +152,8 @@ def test_crest_by_the_gain_of_the_layers() -> None:
         value = crest(network, L)
         assert float(value.detach()) == pytest.approx(np.mean(found), rel=1e-9)  # float64
         value.backward()
-        assert all(bool(layer.C.grad.abs().sum() > 0.0) for layer in network.ssm_layers())
+        for layer in network.ssm_layers():
+            assert layer.C.grad is not None and bool(layer.C.grad.abs().sum() > 0.0)
         with torch.no_grad():
             for layer in network.ssm_layers():
                 layer.C *= 3.0

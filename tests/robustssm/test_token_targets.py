@@ -31,7 +31,7 @@ def test_losses_are_means_of_log_probabilities(
 ) -> None:
     """By the definition in numpy, sample by sample; the same bits alone and in any order."""
     answers, targets = drawn(seed, batch, length, vocabulary)
-    found = TOKENS.samples(answers, targets.numpy(), None, np.zeros(1))
+    found = TOKENS.samples((answers, targets.numpy(), None), np.zeros(1), (), None)
     for k in range(batch):
         own = [t for t in range(length) if targets[k, t] != UNJUDGED]
         rows = answers[k].double().numpy()
