@@ -206,7 +206,8 @@ def _inputs(source: Source, name: str, values: Array) -> Array:
 def _values(source: Source, name: str, values: Array, inputs: Array) -> Array:
     """Return values of samples (N, outputs), or of steps (N, L, outputs)."""
     of_steps = values.ndim == 3 and values.shape[1] == inputs.shape[1]
-    if len(values) != len(inputs) or not values.size or not (of_steps or values.ndim in (1, 2)):
+    fits = of_steps or values.ndim in (1, 2)
+    if not (fits and values.size and len(values) == len(inputs)):
         raise source.rejected(
             f"{name} is {values.dtype} {values.shape}, expected values ({len(inputs)},), "
             f"({len(inputs)}, outputs) or {(*inputs.shape[:2], 'outputs')}"

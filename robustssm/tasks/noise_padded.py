@@ -55,6 +55,7 @@ def noise_padded(task: str = "digits", pad: int = 256, seed: int = 0, published:
     require(not task.startswith(_WHO), f"{_WHO}: task", task, "one that is not padded itself")
     inner = load_task(task.replace("+", ":"))
     inner.values(_WHO)
+    inner.one_length(_WHO)
     given = {"task": task, "pad": pad, "seed": seed, "published": published}
     if check_flag(_WHO, "published", published):
         pad = _published_pad(inner, pad)

@@ -16,7 +16,7 @@ from robustssm.attacks.base import Site
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.fourier import Fourier
 from robustssm.checkpoints.model_names import resolve
-from robustssm.checkpoints.native import load_checkpoint
+from robustssm.checkpoints.native import load_checkpoint, save_checkpoint
 from robustssm.cli import main
 from robustssm.errors import RejectedInputError
 from robustssm.evaluations.results.inspection import inspect
@@ -275,13 +275,27 @@ def test_searches_work_on_losses(study: Any, text: Path) -> None:
     assert "expected a task of classes" in out
 
 
+def test_a_model_is_held_against_its_own_baseline(study: Any, text: Path, tmp_path: Path) -> None:
+    """The same model passes; one whose logits are turned round fails."""
+    _, models = study
+    sweep = ("sweep", "-m", models[0], "-d", data(text), "--noise", "fourier", "--modes", "1,2")
+    run(*sweep, "--eps", 0.3, "-o", tmp_path / "run")
+    run("baseline", tmp_path / "run", "-o", tmp_path / "b.json")
+    check = ("check", "-d", data(text), "--baseline", tmp_path / "b.json", "-j", 1)
+    run(*check, "-m", models[0])
+    good = load_checkpoint(Path(models[0].partition("=")[2]))
+    with torch.no_grad():
+        good.own.decoder.weight.neg_()
+        good.own.decoder.bias.neg_()
+    save_checkpoint(tmp_path / "bad.safetensors", good.network, good.card)
+    assert "fell" in run(*check, "-m", tmp_path / "bad.safetensors", code=5)
+
+
 def test_models_and_data_of_other_kinds_are_refused(study: Any, text: Path, tmp_path: Path) -> None:
-    folder, models = study
+    _, models = study
     tail = ("--noise", "fourier", "--modes", 1, "-o", tmp_path / "no")
     output = run("sweep", "-m", models[0], "-d", "digits", *tail, code=4)
     assert "answers with tokens, task digits:side=16 has classes" in output
-    output = run("baseline", folder / "run", "-o", tmp_path / "b.json", code=2)
-    assert "has tokens, expected a task of classes" in output
     listops = "listops:train=20:validation=4:test=4:min_length=5:max_length=30"
     few = tmp_path / "few.safetensors"
     sizes = ("--d-model", 4, "-n", 4, "--layers", 1, "--epochs", 1, "-b", 16)

@@ -78,7 +78,7 @@ def test_every_array_is_part_of_what_it_is(tmp_path: Path) -> None:
         ({"inputs": np.zeros((2, 3, 1))}, "lacks labels"),
         ({"z": np.zeros(1)}, "has z"),
         ({"labels": np.zeros(3, int)}, r"labels is int64 \(3,\)"),
-        ({"labels": np.array([0.0, 1.0])}, "expected integers"),
+        ({"labels": np.zeros((2, 2, 2))}, r"expected values \(2,\)"),
         ({"inputs": np.zeros((0, 3, 1)), "labels": np.zeros(0, int)}, "at least one sample"),
         ({"inputs": np.zeros((2, 0), int)}, "at least one sample"),
         ({"labels": np.array([-1, 0])}, "labels run from -1 to 0"),

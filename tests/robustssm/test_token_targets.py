@@ -48,7 +48,7 @@ def test_losses_are_means_of_log_probabilities(
     loss = TOKENS.training_loss(answers.double(), targets, None, None)
     weighted = (found["loss"] * found["judged"]).sum() / found["judged"].sum()
     assert float(loss) == pytest.approx(weighted, abs=1e-12)
-    mean, perplexity, right = TOKENS.means(found)
+    mean, perplexity, right = TOKENS.means(found).values()
     assert perplexity == pytest.approx(np.exp(weighted))
     assert mean == pytest.approx(weighted) and right == found["right"].sum() / found["judged"].sum()
     quality = TOKENS.quality([(answers[k : k + 1], targets[k : k + 1].numpy(), None)

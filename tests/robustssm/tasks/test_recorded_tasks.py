@@ -48,7 +48,7 @@ def named(tmp_path: Path) -> Callable[[str], str]:
 def test_every_task_is_generated_or_read() -> None:
     read = {name for name in TASKS if name not in GENERATED}
     assert read == {"cifar10", "mnist", "fashion-mnist", "lra-text", "mnist1d", "cardio", "bidmc",
-                    "forecast", "lra-pathfinder", "speech-commands", "ucr", "hub",
+                    "forecast", "lm", "lra-pathfinder", "speech-commands", "ucr", "hub",
                     "audio"}  # fmt: skip
 
 
