@@ -42,13 +42,14 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     from robustssm.evaluations.baselines.files import write_baseline
     from robustssm.evaluations.baselines.reach import reach
     from robustssm.evaluations.sweep.run_directory import RunDirectory
+    from robustssm.targets import KINDS
 
     made = make_baseline([RunDirectory(path) for path in runs], common.names_in(models))
     write_baseline(output, made)
     partial = "" if made.data.limit is None else f", PARTIAL: the first {made.data.samples} samples"
     terminal.note(
-        f"{output}: {len(made.conditions)} conditions and the clean accuracy of "
-        f"{', '.join(member.name for member in made.members)}{partial}"
+        f"{output}: {len(made.conditions)} conditions and the clean "
+        f"{KINDS[made.data.target].words} of {', '.join(member.name for member in made.members)}{partial}"
     )
     for model in made.models:
         terminal.note(str(reach(made, model)))
