@@ -47,10 +47,9 @@ def baseline(runs: tuple[Path, ...], models: tuple[str, ...], output: Path) -> N
     made = make_baseline([RunDirectory(path) for path in runs], common.names_in(models))
     write_baseline(output, made)
     partial = "" if made.data.limit is None else f", PARTIAL: the first {made.data.samples} samples"
-    terminal.note(
-        f"{output}: {len(made.conditions)} conditions and the clean "
-        f"{KINDS[made.data.target].words} of {', '.join(member.name for member in made.members)}{partial}"
-    )
+    words, of = KINDS[made.data.target].words, ", ".join(member.name for member in made.members)
+    count = len(made.conditions)
+    terminal.note(f"{output}: {count} conditions and the clean {words} of {of}{partial}")
     for model in made.models:
         terminal.note(str(reach(made, model)))
 

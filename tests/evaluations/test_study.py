@@ -19,6 +19,7 @@ from robustssm.evaluations.trained_layers.reading import layer_system
 from robustssm.figures.paper import saving
 from robustssm.networks.network import own_network
 from robustssm.tasks import load_task
+from tests.source_tree import ROOT
 
 MODELS = design.MODELS
 TASKS = ("short", "middle", "long")
@@ -209,3 +210,20 @@ def test_the_study_is_no_figure_of_the_paper() -> None:
     assert "study" in running.reproductions()
     assert "study" not in {one.name for one in running.chosen("all")}
     assert [one.name for one in running.chosen("study")] == ["study"]
+
+
+STORED = sorted((ROOT / "docs" / "data" / "study").glob("*.parquet"))
+
+
+def test_tables_of_the_repository_are_read_and_not_made_again() -> None:
+    """Their names hold the identity of today's steps and settings; all seeds, models, conditions."""
+    study = running.reproductions()["study"]
+    steps = {running.stored_path(study, step, study.full, Path()).name for step in study.steps}
+    assert STORED and {path.name for path in STORED} <= steps
+    for path in STORED:
+        table = running.read(path)
+        if "correct" in table:
+            networks = len(design.MODELS) * 10
+            assert table.groupby(["init", "seed", "variant"]).ngroups >= networks
+            assert table["hash"].nunique() >= networks and (table["correct"] <= table["n"]).all()
+            assert len(table) % table["hash"].nunique() == 0
