@@ -216,7 +216,7 @@ STORED = sorted((ROOT / "docs" / "data" / "study").glob("*.parquet"))
 
 
 def test_tables_of_the_repository_are_read_and_not_made_again() -> None:
-    """Their names hold the identity of today's steps and settings; all seeds, models, conditions."""
+    """Their names hold the identity of today's steps and settings; no network is missing."""
     study = running.reproductions()["study"]
     steps = {running.stored_path(study, step, study.full, Path()).name for step in study.steps}
     assert STORED and {path.name for path in STORED} <= steps
