@@ -59,6 +59,7 @@ def damp_resonances(network: Classifier, L: int, ratio: float) -> list[Damped]:
 
 
 def _damp(number: int, layer: SSMLayer, L: int, band: float, ratio: float) -> Damped:
+    layer.damp(torch.ones(1))  # refuses a layer without stored poles before it is looked at
     systems = [layer_system(one, L) for one in layer.one_way()]
     passed = [
         np.median(

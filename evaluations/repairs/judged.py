@@ -7,6 +7,7 @@ import pandas as pd
 
 from robustssm.checkpoints import Checkpoint
 from robustssm.checkpoints.model_names import ModelRef
+from robustssm.errors import RobustssmError
 from robustssm.evaluations.statistics.paired import discordant, holm, mcnemar, paired_interval
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.noises import Noise, conditions
@@ -87,7 +88,10 @@ def largest_gain(checkpoint: Checkpoint, length: int) -> tuple[float, float]:
 
     The first is the upper end of its enclosure.
     """
-    channels = model_gain("repair", checkpoint, length=length).channels
+    try:
+        channels = model_gain("repair", checkpoint, length=length).channels
+    except RobustssmError:  # no transfer function, or poles on the circle
+        return float("nan"), float("nan")
     return float(channels["gain_high"].max()), float(channels["resonance_gain"].max())
 
 

@@ -1,5 +1,6 @@
 """`robustssm repair`: what to do about a checkpoint that breaks at one frequency."""
 
+import hashlib
 import shlex
 import sys
 from pathlib import Path
@@ -104,7 +105,9 @@ def repair(
         refs = {judged.BEFORE: ref}
         refs |= {name: ModelRef(name, case.path(name)) for name in names}
         plan = judged.plan_repair(refs, data, asked.limit, asked.seed)
-        with measured_in(case.folder / "run", f"repair {ref}", plan, asked, "cpu") as run:
+        # Other options are another sweep, which has a folder of its own.
+        cells = hashlib.sha256("".join(plan.unique).encode()).hexdigest()[:8]
+        with measured_in(case.folder / f"run-{cells}", f"repair {ref}", plan, asked, "cpu") as run:
             frame = judged.table(run, plan, refs)
         gains = [judged.largest_gain(one.load(), data.length) for one in refs.values()]
         frame[["gain", "spike_gain"]] = gains

@@ -131,10 +131,10 @@ def test_a_single_resonance_by_hand() -> None:
     assert said.poles == 4 and said.above < 1.0 + 0.02
 
 
-@pytest.mark.parametrize("init", ["linoss-im", "dlinoss"])
+@pytest.mark.parametrize("init", ["linoss-im", "linoss-imex", "dlinoss"])
 def test_layers_without_stored_poles_are_refused(init: str) -> None:
     with pytest.raises(UsageError, match="stores no poles that can be damped"):
-        network_of(init, 0).ssm_layers()[0].damp(torch.ones(1))
+        damp_resonances(network_of(init, 0), L, 2.0)
 
 
 def test_crest_by_the_gain_of_the_layers() -> None:
@@ -202,6 +202,8 @@ def test_the_command(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     assert len(content["verdicts"]) == 1 and content["verdicts"][0].startswith("small")
     again = call(*of)
     assert again.stderr.count("found in the folder") == 3 and again.stdout == first.stdout
+    other = call(*of, "--remedy", "damp", "--ratio", 1)
+    assert other.exit_code == 0, other.output
 
 
 def test_an_imported_network_is_repaired_without_training(tmp_path: Path) -> None:
