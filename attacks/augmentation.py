@@ -37,16 +37,21 @@ class Augmentation:
 
     @contextmanager
     def __call__(
-        self, network: Network, x: Tensor, sample_id: IntArray, seed: int
+        self,
+        network: Network,
+        x: Tensor,
+        sample_id: IntArray,
+        seed: int,
+        lengths: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the input to train on in place of x (batch, length, channels)."""
+        """Yield the input to train on in place of x (batch, length, channels), to samples' ends."""
         if self.inject == "input":
             yield self.perturbation.perturb(
-                x, None, sample_id, seed, budget=self.budget, site=self.site
+                x, lengths, sample_id, seed, budget=self.budget, site=self.site
             )
         else:
             p, rate = self.perturbation, self.site.rate
-            with LayerNoise(network, p, self.budget, sample_id, seed, rate).hooked():
+            with LayerNoise(network, p, self.budget, sample_id, seed, rate, lengths).hooked():
                 yield x
         # No other step has these samples and this seed.
         forget()

@@ -58,8 +58,9 @@ class EpochRecord:
     seconds: float
 
 
-# (network, inputs, sample ids, seed of the epoch) -> the inputs to train on, while it is open.
-Augment = Callable[[Network, Tensor, IntArray, int], AbstractContextManager[Tensor]]
+# (network, inputs, sample ids, seed of the epoch, ends of samples or None) -> the inputs to train
+# on, while it is open.
+Augment = Callable[[Network, Tensor, IntArray, int, Tensor | None], AbstractContextManager[Tensor]]
 
 
 def parameter_groups(network: Network, config: TrainingConfig) -> list[dict[str, object]]:
@@ -239,15 +240,19 @@ def _train_epoch(
                 group["lr"] = group["peak"] * config.factor(epoch, number, len(batches))
             optimizer.zero_grad(set_to_none=True)
             for index in batch.tensor_split(min(config.accumulate, len(batch))):
-                x, ids = inputs[index].to(device), split.sample_id[index.numpy()]
+                ends = None if lengths is None else lengths[index]
+                # Steps behind the end of the batch's longest sample cost time and change nothing.
+                longest = inputs.shape[1] if ends is None else int(ends.max())
+                x, ids = inputs[index, :longest].to(device), split.sample_id[index.numpy()]
                 if task.tokens is not None:
                     x = network.embed(x)
-                with augment(network, x, ids, seed) if augment else nullcontext(x) as inputs_seen:
-                    ends = None if lengths is None else lengths[index]
+                perturbed = augment(network, x, ids, seed, ends) if augment else nullcontext(x)
+                with perturbed as inputs_seen:
                     reduced = config.precision != "float32"
                     with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
                         logits = network(inputs_seen, ends)
                         own = labels[index].to(device)
+                        own = own[:, :longest] if task.kind.every_step else own
                         std = getattr(network, "output_std", None)
                         loss = task.kind.training_loss(logits, own, ends, std)
                     if config.penalty:

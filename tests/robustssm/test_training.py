@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from robustssm.attacks.augmentation import Augmentation
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.networks.network import Architecture, build_network
@@ -142,29 +143,35 @@ def test_files_are_named_by_their_final_names(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a"]
 
 
-def ending(fill: float, tokens: int = 0, classes: int = 2) -> Task:
-    """Sequences that end after 5 to 8 of 8 steps, `fill` behind."""
+def ending(fill: float, tokens: int = 0, classes: int = 2, silence: int = 0) -> Task:
+    """Sequences that end after 5 to 8 of 8 steps, `fill` behind, and `silence` more steps of it."""
     generator = np.random.Generator(np.random.Philox(0))
     lengths = 5 + np.arange(12) % 4
     x = generator.standard_normal((12, 8, 1)).astype(np.float32)
     x[np.arange(8) >= lengths[:, None]] = fill
+    x = np.pad(x, ((0, 0), (0, silence), (0, 0)), constant_values=fill)
     inputs = np.zeros((12, 8), dtype=np.int64) if tokens else x
     split = Split(inputs, np.arange(12) % classes, np.arange(12), lengths)
     splits = dict.fromkeys(("train", "validation", "test"), split)
     return Task(f"ending:fill={fill}", 2, splits, tokens=tokens or None)
 
 
+@pytest.mark.parametrize("augment", ["", "BandNoise(1, 2, eps=0.5)", "Resonance(1.0, eps=0.5)"])
 def test_what_is_behind_the_end_of_a_sample_teaches_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    augment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither what it is nor how much of it there is, to the last bit."""
     monkeypatch.setitem(registry.TASKS._built_in, "ending", f"{__name__}:ending")
     shape = Architecture("s4d", n=4, d_model=4, layers=1, d_output=2)
     found = []
-    for fill in ("0", "7"):
-        path = tmp_path / f"{fill}.safetensors"
-        train(shape, f"ending:fill={fill}", TrainingConfig(epochs=2), path, command="c")
+    for number, ends in enumerate(("fill=0", "fill=7", "fill=0:silence=5", "fill=7:silence=5")):
+        path, task = tmp_path / f"{number}.safetensors", f"ending:{ends}"
+        made = Augmentation(augment, registry.load_task(task)) if augment else None
+        config = TrainingConfig(epochs=2, augment=augment)
+        train(shape, task, config, path, command="c", augment=made)
         found.append(load_checkpoint(path).network.state_dict())
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    first = found[0]
+    assert all(torch.equal(first[name], one[name]) for one in found for name in first)
 
 
 @pytest.mark.parametrize(

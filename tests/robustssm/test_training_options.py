@@ -272,8 +272,8 @@ def test_augmentation_is_the_same_for_a_sample_whatever_part_it_is_in(tmp_path: 
     inputs: dict[int, dict[int, torch.Tensor]] = {}
 
     @contextmanager
-    def watched(parts: int, network: Any, x: Any, ids: Any, seed: int) -> Iterator[torch.Tensor]:
-        with made(network, x, ids, seed) as found:
+    def watched(parts: int, network: Any, x: Any, ids: Any, *rest: Any) -> Iterator[torch.Tensor]:
+        with made(network, x, ids, *rest) as found:
             own = inputs.setdefault(parts, {})
             own |= {int(i): row.clone() for i, row in zip(ids, found, strict=True)}
             yield found
