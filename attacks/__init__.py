@@ -23,6 +23,7 @@ from robustssm.attacks.perturbations.shift import TimeShift
 from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.attacks.perturbations.tones import Hum, MultiTone
 from robustssm.attacks.perturbations.weights import BitFlip, Precision, WeightNoise, WeightQuantise
+from robustssm.attacks.windows import Window
 
 __all__ = [
     "FAMILIES",
@@ -63,6 +64,7 @@ __all__ = [
     "Universal",
     "WeightNoise",
     "WeightQuantise",
+    "Window",
     "check_eps",
     "fingerprint",
     "parse_perturbation",

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from robustssm.attacks.base import Transform, input_site
+from robustssm.attacks.base import input_site
 from robustssm.attacks.expressions import parse_perturbation
 from robustssm.attacks.injection import LayerNoise
 from robustssm.attacks.kept import forget
 from robustssm.errors import UsageError
 from robustssm.networks.network import Network
 from robustssm.tasks import Task
+from robustssm.training.objective import Batch
 from robustssm.typing import IntArray
 
 
@@ -30,13 +31,18 @@ class Augmentation:
         who = self.perturbation.who
         if self.inject not in ("input", "layers"):
             raise UsageError(f"{who}: changes the model; augmentation perturbs signals")
-        if self.inject == "layers" and isinstance(self.perturbation, Transform):
+        if self.inject == "layers" and self.perturbation.unit == "mix":
             raise UsageError(f"{who}: is no constant to the gradient; augment at the input")
         if len(self.perturbation.alternatives()) > 1:
             raise UsageError(f"{who}: the worst of several needs a model; name one")
 
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the loss of the perturbed samples."""
+        with self.applied(batch.network, batch.x, batch.sample_id, batch.seed, batch.lengths) as x:
+            return batch.loss(batch.answers(x))
+
     @contextmanager
-    def __call__(
+    def applied(
         self,
         network: Network,
         x: Tensor,

@@ -97,7 +97,7 @@ class Attack(ABC):  # noqa: B024
             value = getattr(self, field.name)
             if field.default is MISSING or value != field.default:
                 shown.append(f"{field.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+        return f"{self.who}({', '.join(shown)})"
 
     @property
     def who(self) -> str:
@@ -182,7 +182,7 @@ class Perturbation(Attack):
     it in `unit`; exact: whether it needs float64 inside a network as well; confined: whether a
     direction lies in the named band but for rounding; free: whether it depends on the shape of the
     signal alone; dense: whether its draws at layers are those of `philox.dense_tensor`, which cells
-    of other draws are not taken for.
+    of other draws are not taken for; whole: whether a program may add `direction` in place.
     """
 
     standardised: ClassVar[bool] = True
@@ -191,6 +191,7 @@ class Perturbation(Attack):
     confined: ClassVar[bool] = False
     free: ClassVar[bool] = False
     dense: ClassVar[bool] = False
+    whole: ClassVar[bool] = True
 
     @final
     @torch.no_grad()
@@ -224,7 +225,6 @@ class Perturbation(Attack):
         self.check_result(x, after, budget)
         return after
 
-    @final
     @torch.no_grad()
     def block(self, x: Tensor, ids: IntArray, seed: int, budget: Budget, site: Site) -> Tensor:
         """Return samples of one length (batch, valid, channels) perturbed; nothing is checked.

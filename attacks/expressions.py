@@ -14,12 +14,13 @@ from robustssm.attacks.adversaries.table import ADVERSARIES
 from robustssm.attacks.base import Attack, Perturbation
 from robustssm.attacks.budget import Budget
 from robustssm.attacks.perturbations.table import FAMILIES
+from robustssm.attacks.windows import Window
 from robustssm.errors import UsageError, require_one_of
 from robustssm.plain_text import number, whole
 from robustssm.plugins import Table
 
 _BUDGET = ("eps", "unit", "clip", "low", "high")
-_TABLE: Mapping[str, type[Attack]] = ChainMap(ADVERSARIES, FAMILIES)  # type: ignore[arg-type]
+_TABLE: Mapping[str, type[Attack]] = ChainMap({"Window": Window}, ADVERSARIES, FAMILIES)  # type: ignore[arg-type]
 # Characters of an expression.
 _LONGEST = 10_000
 _CONSTANTS = {"inf": float("inf"), "nan": float("nan")}
@@ -55,13 +56,15 @@ def parse_expression(
 ) -> tuple[Attack, dict[str, Any]]:
     """Return the attack of an expression, and its settings of the budget as they stand.
 
-    names: values of further words in the expression; extra: further fields. Raises UsageError.
+    names: values of further words in the expression; extra: further fields, for the attack that has
+    them. Raises UsageError.
     """
-    name, positional, named = _call(text, {**_CONSTANTS, **names})
+    name, positional, named = _call(text, {**_CONSTANTS, **names}, extra)
     require_one_of("perturbation:", name, _TABLE)
-    fields = {field.name for field in dataclasses.fields(_TABLE[name])}  # type: ignore[arg-type]
+    fields = _fields(name)
     settings = {key: named.pop(key) for key in _BUDGET if key in named and key not in fields}
-    return _TABLE[name](*positional, **named, **extra), settings
+    own = {key: value for key, value in extra.items() if key in fields}
+    return _TABLE[name](*positional, **named, **own), settings
 
 
 def make_budget(
@@ -88,14 +91,19 @@ def words_in(text: str) -> set[str]:
 
 def counts_frequencies(text: str) -> bool:
     """Return whether the attack of an expression has frequencies in a unit that can be named."""
-    fields = dataclasses.fields(_TABLE[_tree(text)[0]])  # type: ignore[arg-type]
-    return any(field.name == "frequency_unit" for field in fields)
+    names = {_tree(text)[0], *words_in(text)} & {*_TABLE}
+    return any("frequency_unit" in _fields(name) for name in names)
 
 
 def origin(attack: Attack) -> str:
     """Return the package and version that an attack comes from; empty if it is built in."""
+    attack = attack.of if isinstance(attack, Window) else attack
     table: Table[Any] = FAMILIES if isinstance(attack, Perturbation) else ADVERSARIES
     return table.origin(type(attack).__name__)
+
+
+def _fields(name: str) -> set[str]:
+    return {field.name for field in dataclasses.fields(_TABLE[name])}  # type: ignore[arg-type]
 
 
 def _wrong(text: str) -> UsageError:
@@ -144,22 +152,31 @@ def _tree(text: str) -> tuple[str, list[ast.expr], dict[str, ast.expr]]:
     return node.func.id, node.args, {str(k.arg): k.value for k in node.keywords}
 
 
-def _call(text: str, names: Mapping[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
-    """Return the name and the literal arguments of a call expression."""
+def _call(
+    text: str, names: Mapping[str, Any], extra: Mapping[str, Any]
+) -> tuple[str, list[Any], dict[str, Any]]:
+    """Return the name of a call expression and its arguments: literals, words or attacks."""
     name, positional, named = _tree(text)
     try:
-        values = [_literal(argument, names) for argument in positional]
-        return name, values, {key: _literal(node, names) for key, node in named.items()}
+        values = [_literal(argument, names, extra) for argument in positional]
+        return name, values, {key: _literal(node, names, extra) for key, node in named.items()}
+    except UsageError:
+        raise
     except (ValueError, TypeError, RecursionError, MemoryError):
         raise _wrong(text) from None
 
 
-def _literal(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    """Return the value of a literal or a known word; a list becomes a tuple, to be hashed."""
+def _literal(node: ast.expr, names: Mapping[str, Any], extra: Mapping[str, Any]) -> Any:
+    """Return the value of a literal, a known word or an attack; a list becomes a tuple."""
     if isinstance(node, ast.Name) and node.id in names:
         return names[node.id]
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _TABLE:
+        attack, settings = parse_expression(ast.unparse(node), names, extra)
+        if settings:
+            raise UsageError(f"{attack.who}: its strength is given outside of it, by eps")
+        return attack
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_literal(node.operand, names)
+        return -_literal(node.operand, names, extra)
     if isinstance(node, ast.Tuple | ast.List):
-        return tuple(_literal(element, names) for element in node.elts)
+        return tuple(_literal(element, names, extra) for element in node.elts)
     return ast.literal_eval(node)

@@ -68,9 +68,9 @@ class LayerNoise:
         Rows of u (rows, length, channels) beyond the samples repeat the last one. What is added
         in place is checked and booked by `book`.
         """
-        if self.lengths is not None or self.budget.clip != "none":
-            return self._some(number, u[: len(self.sample_id) - start], start)
         p, (rows, L, channels) = self.perturbation, u.shape
+        if self.lengths is not None or self.budget.clip != "none" or not p.whole:
+            return self._some(number, u[: len(self.sample_id) - start], start)
         if start == 0:
             site = replace(self.sites[number], length=L)
             p.check_input(u[:0], None, site)

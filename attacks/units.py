@@ -70,6 +70,10 @@ class Unit:
         """Return strengths from `first` to `last`, both included, in equal steps of loudness."""
         return tuple(float(eps) for eps in np.geomspace(first, last, count))
 
+    def share(self, eps: float, share: float) -> float:
+        """Return the strength of a share, 0 to 1, of what a strength adds."""
+        return share * eps
+
     def grows(self, first: float, last: float) -> bool:
         """Return whether strength grows from `first`, which is not nothing, to `last`."""
         return last > first > 0.0
@@ -157,6 +161,10 @@ class _Decibels(Unit):
     def ladder(self, first: float, last: float, count: int) -> tuple[float, ...]:
         """Return equally spaced ratios."""
         return tuple(float(eps) for eps in np.linspace(first, last, count))
+
+    def share(self, eps: float, share: float) -> float:
+        """Return the ratio that is as much higher."""
+        return eps - 20.0 * math.log10(share) if share else math.inf
 
     def grows(self, first: float, last: float) -> bool:
         """Return whether the ratio falls."""

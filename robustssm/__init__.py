@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from robustssm import attacks
     from robustssm.api.models import load, wrap
     from robustssm.api.runs import open_run, perturb, sweep
-    from robustssm.api.systems import converge, gain, peak_gain, transfer
+    from robustssm.api.systems import converge, gain, influence, peak_gain, transfer
     from robustssm.errors import RejectedInputError, UsageError
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "attacks",
     "converge",
     "gain",
+    "influence",
     "load",
     "open_run",
     "peak_gain",
@@ -43,7 +44,9 @@ _HOMES = {
     **dict.fromkeys(("UsageError", "RejectedInputError"), "robustssm.errors"),
     **dict.fromkeys(("load", "wrap"), "robustssm.api.models"),
     **dict.fromkeys(("sweep", "open_run", "perturb"), "robustssm.api.runs"),
-    **dict.fromkeys(("transfer", "converge", "gain", "peak_gain"), "robustssm.api.systems"),
+    **dict.fromkeys(
+        ("transfer", "converge", "gain", "influence", "peak_gain"), "robustssm.api.systems"
+    ),
 }
 
 leave_current_directory()

@@ -37,6 +37,8 @@ class Target:
         Strength of the perturbation and range of the perturbed values.
     site : Site
         The input: standard deviation per channel, (channels,), sampling rate.
+    around : tuple of Tensor
+        Steps before and after x that the victim sees as well, each (batch, steps, channels).
     """
 
     victim: Victim
@@ -46,6 +48,7 @@ class Target:
     seed: int
     budget: Budget
     site: Site = field(default_factory=Site)
+    around: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(
@@ -67,15 +70,28 @@ class Target:
     def select(self, rows: Tensor) -> "Target":
         """Return some of the samples; rows: indices or a mask, (batch,)."""
         ids = np.asarray(self.sample_id)[rows.cpu().numpy()]
-        return replace(self, x=self.x[rows], labels=self.labels[rows], sample_id=ids)
+        around = tuple(steps[rows] for steps in self.around)
+        return replace(self, x=self.x[rows], labels=self.labels[rows], sample_id=ids, around=around)
+
+    def part(self, steps: slice) -> "Target":
+        """Return some steps of the samples as samples; the victim sees the others as they are."""
+        around = self.x[:, : steps.start], self.x[:, steps.stop :]
+        return replace(self, x=self.x[:, steps], around=around)
+
+    def embedded(self, x: Tensor) -> Tensor:
+        """Return perturbed samples x as the victim sees them, in their own dtype."""
+        x = x.to(self.x.dtype)
+        return torch.cat([self.around[0], x, self.around[1]], dim=1) if self.around else x
 
     def margins(self, x: Tensor) -> Tensor:
         """Return the margins (batch,) of perturbed samples x, in their own dtype."""
-        return self.victim.margins(x.to(self.x.dtype), self.labels)
+        return self.victim.margins(self.embedded(x), self.labels)
 
     def slopes(self, x: Tensor, loss: str = "margin") -> tuple[Tensor, Tensor, Tensor]:
         """Return margins (batch,), losses (batch,) and the losses' gradients at perturbed x."""
-        return self.victim.slopes(x.to(self.x.dtype), self.labels, loss)
+        margins, losses, slopes = self.victim.slopes(self.embedded(x), self.labels, loss)
+        first = self.around[0].shape[1] if self.around else 0
+        return margins, losses, slopes[:, first : first + x.shape[1]]
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robustssm.attacks.augmentation import Augmentation
+from robustssm.attacks.adversarial import objective_of
 from robustssm.checkpoints import Card, Checkpoint
 from robustssm.checkpoints.native import load_checkpoint, read_card, save_checkpoint
 from robustssm.errors import UsageError, require, require_one_of
@@ -112,7 +112,7 @@ def _tuned(
         config,
         path,
         command=case.command,
-        augment=Augmentation(augment, case.task) if augment else None,
+        objective=objective_of(config, case.task),
         start=network,
     )
     return f"{config.epochs} epochs at rate {config.lr:g}, dynamics {config.ssm_lr:g}"

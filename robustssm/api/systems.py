@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from robustssm.evaluations.suprema.certified import Bracket, PoleSums, StateSpac
 from robustssm.evaluations.trained_layers.change_errors import change_errors
 from robustssm.evaluations.trained_layers.gain import GainResult, model_gain
 from robustssm.hippo.initializations import NAMES
+from robustssm.tasks import load_task, recorded_task
 from robustssm.typing import Array
 
 # Relative defect of conj F(s) = F(conj s) that rounding of residues may leave.
@@ -129,6 +131,32 @@ def gain(
     found = gains(refs_of(models), length=length, layers=several(layers), rtol=rtol, noise=noise)
     about = f"gain of {', '.join(model.label for model in found.models)}"
     return Result(about, found.table(per), found, lambda: figures.draw_all(found, Path()))
+
+
+@checked
+def influence(models: Any, *, data: str | None = None, limit: int | None = 64) -> Result:
+    """Measure where in time inputs count: |d answers / d x_t| of test samples, over its mean.
+
+    `frame` has one row per model and step: median and quartiles over samples.
+
+    Parameters
+    ----------
+    models : str, path, Model, list or dict
+        As of `sweep`.
+    data : str, optional
+        Name of a task; the first model's own by default.
+    limit : int, optional
+        Number of samples, the first ones; None for all.
+    """
+    from robustssm.evaluations.searches.influence import profiles
+    from robustssm.figures import influence as figures
+
+    refs = refs_of(models)
+    task = load_task(data) if data else recorded_task(refs[0].load().card.task, str(refs[0]))
+    frame = profiles(refs, task, limit)
+    about = f"influence of {', '.join(map(str, refs))} on {task.spec}"
+    draw = partial(figures.draw_profiles, frame, task.spec, Path("influence"))
+    return Result(about, frame, frame, draw)
 
 
 def gains(

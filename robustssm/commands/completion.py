@@ -30,7 +30,7 @@ def noises(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> l
     from robustssm.attacks.adversaries.table import ADVERSARIES
     from robustssm.attacks.perturbations.table import FAMILIES
 
-    return _proposed(["fourier", "resonance", *FAMILIES, *ADVERSARIES], incomplete)
+    return _proposed(["fourier", "resonance", *FAMILIES, *ADVERSARIES, "Window"], incomplete)
 
 
 def initializations(

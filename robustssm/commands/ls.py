@@ -80,7 +80,7 @@ def ls_noises(style: str) -> None:
     """
     from dataclasses import MISSING, fields
 
-    from robustssm.attacks import Attack
+    from robustssm.attacks import Attack, Window
     from robustssm.attacks.adversaries.table import ADVERSARIES
     from robustssm.attacks.perturbations.table import FAMILIES
 
@@ -90,6 +90,7 @@ def ls_noises(style: str) -> None:
         classes |= working
         for line in problems:
             terminal.note(line)
+    classes["Window"] = Window
     for name, cls in classes.items():
         shown = [
             f.name if f.default is MISSING else f"{f.name}={f.default!r}"

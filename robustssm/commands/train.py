@@ -64,6 +64,29 @@ _SETTINGS = (
         help="Of the dense maps; SSM layers compute in float32.",
     ),
     click.option("--clip", default=0.0, help="Largest norm of the gradient; 0: any."),
+    click.option(
+        "--adversary",
+        default="",
+        show_default=False,
+        help="Adversary that attacks the training inputs, as in 'BandPGD(1, 64, steps=10)'; unit= "
+        "and a range may be written into it.",
+    ),
+    click.option("--eps", default=0.0, help="Strength of the adversary."),
+    choice(
+        "--scheme",
+        of=("pgd", "trades"),
+        help="pgd: the loss of attacked samples; trades: the clean loss, and beta times KL(clean "
+        "|| attacked).",
+    ),
+    click.option("--beta", default=6.0, help="Of trades: weight of the divergence."),
+    click.option(
+        "--eps-warmup", default=0.0, help="Share of the run in which eps rises from 0 to --eps."
+    ),
+    click.option(
+        "--robust-every",
+        default=1,
+        help="Epochs from one robust validation to the next; the best one's weights are written.",
+    ),
 )
 
 
@@ -129,17 +152,18 @@ def train(
     Examples:
       robustssm train --init s4d --seed 0 --epochs 2 --output s4d.safetensors
       robustssm train --augment 'BandNoise(1, 16, eps=0.3)' -o b.safetensors
+      robustssm train --init s4d --adversary 'BandPGD(1, 64)' --eps 0.1 -o d.safetensors
       robustssm train --recipe lra/listops --scale 1e-3 --init s5 -o c.safetensors
     """
     from dataclasses import fields
 
-    from robustssm.attacks.augmentation import Augmentation
+    from robustssm.attacks.adversarial import Adversarial, objective_of
     from robustssm.checkpoints.cards import CLEAN_R2
     from robustssm.execution import resolve_device
     from robustssm.networks.network import Architecture
     from robustssm.tasks import load_task
     from robustssm.training.logs import EpochLog, TensorBoardLog
-    from robustssm.training.loop import TrainingConfig
+    from robustssm.training.loop import TrainingConfig, last
     from robustssm.training.loop import train as run_training
     from robustssm.training.recipe_files import find, resolve
 
@@ -162,6 +186,9 @@ def train(
     config = TrainingConfig(
         seed=seed, device=device, **{k: v for k, v in values.items() if k in of_training}
     )
+    objective = objective_of(config, data)
+    if config.adversary:
+        terminal.note(Adversarial(config, data).cost(architecture), always=True)
     command = shlex.join(["robustssm", *sys.argv[1:]])
     with show_progress(config.epochs, "epochs", progress) as advance:
         card = run_training(
@@ -171,9 +198,15 @@ def train(
             output,
             command=command,
             report=lambda epoch, loss, accuracy: advance(),
-            augment=Augmentation(config.augment, data) if config.augment else None,
+            objective=objective,
             logs=[*logs, *boards],
         )
     assert card is not None
     clean = card.training.get(CLEAN_R2, card.clean_accuracy)
+    if found := card.training.get("best_epoch"):
+        best, final = card.training["robust_best"], card.training["robust_last"]
+        terminal.say(
+            f"{output}: best robust validation {data.kind.words} {best:.4f}, after epoch {found}; "
+            f"{final:.4f} at the end, whose weights are in {last(output)}"
+        )
     terminal.say(f"{output}: clean test {data.kind.measure} {clean:.4f} (n = {card.n_test})")

@@ -12,7 +12,9 @@ PRECISIONS = ("float32", "bfloat16")
 _LATER = (
     *("warmup_steps", "accumulate", "ema", "precision", "clip", "device"),
     *("start", "penalty"),
+    *("adversary", "eps", "scheme", "beta", "eps_warmup", "robust_every"),
 )
+SCHEMES = ("pgd", "trades")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,10 @@ class TrainingConfig:
     maps, the SSM layers always compute in float32 (complex128 kernels). clip: largest norm of the
     gradient, 0 for any. device: what computes, as torch names it; another one has other bits.
     start: content hash of the network that training starts from, empty for a new one. penalty:
-    weight of `training.penalty.crest` in the loss.
+    weight of `training.penalty.crest` in the loss. adversary: text of the adversary that attacks
+    training inputs, empty for none (`attacks.adversarial`); eps: its strength, which rises linearly
+    over the first share eps_warmup of the run; scheme: of SCHEMES; beta: weight of the divergence
+    in trades; robust_every: epochs from one robust validation to the next.
     """
 
     epochs: int = 30
@@ -45,12 +50,18 @@ class TrainingConfig:
     device: str = "cpu"
     start: str = ""
     penalty: float = 0.0
+    adversary: str = ""
+    eps: float = 0.0
+    scheme: str = "pgd"
+    beta: float = 6.0
+    eps_warmup: float = 0.0
+    robust_every: int = 1
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "lr", "ssm_lr", "accumulate"):
+        for key in ("epochs", "batch_size", "lr", "ssm_lr", "accumulate", "robust_every"):
             value = getattr(self, key)
             require(value > 0, f"training: {key}", value, "> 0")
-        for key in ("lr", "ssm_lr", "weight_decay", "warmup_steps", "clip", "penalty"):
+        for key in ("lr", "ssm_lr", "weight_decay", "warmup_steps", "clip", "penalty", "beta"):
             value = getattr(self, key)
             finite = math.isfinite(value) and value >= 0.0
             require(finite, f"training: {key}", value, "a finite number >= 0")
@@ -59,6 +70,11 @@ class TrainingConfig:
         parts, size = self.accumulate, self.batch_size
         require(parts <= size, "training: accumulate", parts, f"at most the batch size {size}")
         require_one_of("training: precision", self.precision, PRECISIONS)
+        require_one_of("training: scheme", self.scheme, SCHEMES)
+        warmup = self.eps_warmup
+        require(0.0 <= warmup <= 1.0, "training: eps_warmup", warmup, "a share, 0 to 1")
+        if self.augment and self.adversary:
+            raise UsageError("training: augment and adversary are both given; take one of them")
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card and in a saved state.

@@ -13,12 +13,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.native import save_checkpoint
@@ -32,11 +31,11 @@ from robustssm.storage.writing import locked, prepare
 from robustssm.targets import Values
 from robustssm.tasks import Task, load_task
 from robustssm.training.config import TrainingConfig
+from robustssm.training.objective import Batch, Objective
 from robustssm.training.penalty import crest
-from robustssm.training.state import Average, averaged, moving_average, restore, save_state
-from robustssm.typing import IntArray
+from robustssm.training.state import Average, Best, averaged, moving_average, restore, save_state
 
-__all__ = ["Augment", "EpochRecord", "TrainingConfig", "adamw", "parameter_groups", "train"]
+__all__ = ["EpochRecord", "TrainingConfig", "adamw", "parameter_groups", "train"]
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,7 @@ class EpochRecord:
     lr: float
     ssm_lr: float
     seconds: float
-
-
-# (network, inputs, sample ids, seed of the epoch, ends of samples or None) -> the inputs to train
-# on, while it is open.
-Augment = Callable[[Network, Tensor, IntArray, int, Tensor | None], AbstractContextManager[Tensor]]
+    robust_validation: float = math.nan
 
 
 def parameter_groups(network: Network, config: TrainingConfig) -> list[dict[str, object]]:
@@ -90,7 +85,7 @@ def train(
     command: str,
     report: Callable[[int, float, float], None] = lambda epoch, loss, accuracy: None,
     stop_after: int | None = None,
-    augment: Augment | None = None,
+    objective: Objective | None = None,
     keep: Callable[[int, Network, Card], None] = lambda epoch, network, card: None,
     logs: Sequence[Callable[[int], Callable[[EpochRecord], None]]] = (),
     start: Network | None = None,
@@ -101,12 +96,15 @@ def train(
     run). `report(epoch, training loss, validation accuracy)` is called after every epoch.
     `keep(epochs done, network, card without accuracy)` is called before the first epoch (0) and
     after each, before the state is saved: what it writes is there whenever the state is.
-    stop_after: end after so many epochs with the state saved, and return None. augment: what
-    `config.augment` names, applied to every training batch. Each of logs is called once with the
-    epochs done before, and returns what takes every epoch's record, after `report` and before the
-    state is saved. start: the network of this architecture that `config.start` names, whose weights
-    training begins with.
+    stop_after: end after so many epochs with the state saved, and return None. objective: what
+    `config.augment` or `config.adversary` names, ordinary training if neither does. Each of logs is
+    called once with the epochs done before, and returns what takes every epoch's record, after
+    `report` and before the state is saved. start: the network of this architecture that
+    `config.start` names, whose weights training begins with.
     With `config.ema` the network that is validated, kept and saved is the average.
+
+    If the objective has a robust score, the weights of its highest validation value are written to
+    `output`, those of the last epoch to `last(output)`, both with both values on the card.
 
     Samples that end early do so here as well: what is behind their end has no influence.
 
@@ -115,8 +113,10 @@ def train(
     whole run; StabilityError where the loss is not finite, OSError before the first epoch where
     `output` cannot be written.
     """
-    if bool(config.augment) != (augment is not None):
-        raise UsageError("training: an augmentation and its text go together; give both")
+    if bool(config.augment or config.adversary) != (objective is not None):
+        raise UsageError(
+            "training: an augmentation or adversary and its text go together; give both"
+        )
     if bool(config.start) != (start is not None):
         raise UsageError("training: a network to start from and its hash go together; give both")
     device = resolve_device(config.device)
@@ -134,7 +134,13 @@ def train(
     config.check_precision(device)
     optimizer = adamw(network, config)
     average = moving_average(network, config)
-    judged = averaged(network, average)
+    judged, best = averaged(network, average), Best()
+    objective = objective or Objective()
+    if config.penalty:
+        loss_of, L = objective.loss, task.length
+        objective = replace(
+            objective, loss=lambda b: loss_of(b) + config.penalty * crest(b.network, L)
+        )
     facts = {"architecture": architecture.to_dict(), "config": config.to_dict()}
     identity = json.dumps({**facts, "task": task.content_hash}, sort_keys=True)
     state_path = output.with_name(output.name + ".state")
@@ -142,7 +148,7 @@ def train(
     keep_memory()
     busy = f"training: another run is writing {output}; wait for its end, or name another file"
     with locked(lock, busy, passing=True), one_thread():
-        first = restore(state_path, identity, network, optimizer, average)
+        first = restore(state_path, identity, network, optimizer, average, best)
         takes = [log(first) for log in logs]
         card = Card(
             architecture=architecture.to_dict(),
@@ -160,7 +166,7 @@ def train(
             keep(0, judged, card)
         for epoch in range(first, config.epochs):
             began = time.perf_counter()
-            loss = _train_epoch(network, optimizer, task, config, epoch, augment, average)
+            loss = _train_epoch(network, optimizer, task, config, epoch, objective, average)
             finite = all(bool(torch.isfinite(p).all()) for p in network.parameters())
             if not (finite and math.isfinite(loss)):
                 what = "a weight is not finite" if math.isfinite(loss) else f"the loss is {loss}"
@@ -168,21 +174,33 @@ def train(
                     f"training: {what} after epoch {epoch + 1}; use a smaller --lr"
                 )
             validated = accuracy(judged, task.splits["validation"], task.kind)
+            due = (epoch + 1) % config.robust_every == 0 or epoch + 1 == config.epochs
+            robust = objective.robust(judged) if due else math.nan
+            best.take(epoch + 1, robust, task.kind.sign, judged)
             report(epoch, loss, validated)
             rest, dynamics = (float(group["lr"]) for group in optimizer.param_groups)
             seconds = time.perf_counter() - began
             steps = (epoch + 1) * batches
-            record = EpochRecord(epoch + 1, steps, loss, validated, rest, dynamics, seconds)
+            record = EpochRecord(epoch + 1, steps, loss, validated, rest, dynamics, seconds, robust)
             for take in takes:
                 take(record)
             keep(epoch + 1, judged, card)
-            save_state(state_path, identity, epoch + 1, network, optimizer, average)
+            save_state(state_path, identity, epoch + 1, network, optimizer, average, best)
             if stop_after is not None and epoch + 1 >= stop_after and epoch + 1 < config.epochs:
                 return None
-        clean = accuracy(judged, task.splits["test"], task.kind)
-        card = save_checkpoint(output, judged, card.measured(task.kind, clean))
+        card = replace(card, training=card.training | best.facts)
+        for path in (last(output), output) if best.facts else (output,):
+            if path == output and best.facts:
+                judged.load_state_dict(best.weights)
+            clean = accuracy(judged, task.splits["test"], task.kind)
+            saved = save_checkpoint(path, judged, card.measured(task.kind, clean))
         state_path.unlink(missing_ok=True)
-    return card
+    return saved
+
+
+def last(output: Path) -> Path:
+    """Return where the weights of the last epoch are written if others are better."""
+    return output.with_name(f"{output.stem}.last{output.suffix}")
 
 
 def _check_trainable(task: Task, architecture: Architecture, config: TrainingConfig) -> None:
@@ -196,10 +214,9 @@ def _check_trainable(task: Task, architecture: Architecture, config: TrainingCon
             f"training: {task.spec} has {task.classes} {task.kind.name or 'classes'}, the "
             f"architecture {architecture.d_output} {architecture.target or 'classes'}"
         )
-    if task.tokens is not None and config.augment:
+    if task.tokens is not None and (added := config.augment or config.adversary):
         raise UsageError(
-            f"training: {task.spec} has tokens, which {config.augment} cannot be added to; drop "
-            "the augmentation"
+            f"training: {task.spec} has tokens, which {added} cannot be added to; drop it"
         )
     labels = task.splits["train"].labels
     if len(labels) == 0 or (labels == labels[0]).all():
@@ -215,7 +232,7 @@ def _train_epoch(
     task: Task,
     config: TrainingConfig,
     epoch: int,
-    augment: Augment | None,
+    objective: Objective,
     average: Average | None,
 ) -> float:
     """Run one epoch; return the mean training loss."""
@@ -236,6 +253,7 @@ def _train_epoch(
         network.train()
         batches = torch.randperm(len(split)).split(config.batch_size)
         for number, batch in enumerate(batches):
+            done = (epoch + number / len(batches)) / config.epochs
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * config.factor(epoch, number, len(batches))
             optimizer.zero_grad(set_to_none=True)
@@ -246,17 +264,10 @@ def _train_epoch(
                 x, ids = inputs[index, :longest].to(device), split.sample_id[index.numpy()]
                 if task.tokens is not None:
                     x = network.embed(x)
-                perturbed = augment(network, x, ids, seed, ends) if augment else nullcontext(x)
-                with perturbed as inputs_seen:
-                    reduced = config.precision != "float32"
-                    with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-                        logits = network(inputs_seen, ends)
-                        own = labels[index].to(device)
-                        own = own[:, :longest] if task.kind.every_step else own
-                        std = getattr(network, "output_std", None)
-                        loss = task.kind.training_loss(logits, own, ends, std)
-                    if config.penalty:
-                        loss = loss + config.penalty * crest(network, inputs.shape[1])
+                own, reduced = labels[index].to(device), config.precision != "float32"
+                own = own[:, :longest] if task.kind.every_step else own
+                part = Batch(network, x, own, ids, task.kind, seed, done, ends, reduced)
+                loss = objective.loss(part)
                 (loss * (len(index) / len(batch))).backward()
                 total += float(loss.detach()) * len(index)
             if config.clip:

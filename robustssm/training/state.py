@@ -1,5 +1,8 @@
 """The state of an interrupted training: one safetensors file, from which a run goes on exactly."""
 
+import json
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors
@@ -17,6 +20,23 @@ from robustssm.storage.writing import write_atomically
 from robustssm.training.config import TrainingConfig
 
 Average = torch.optim.swa_utils.AveragedModel
+
+
+@dataclass
+class Best:
+    """The weights of the highest robust score; facts: scores and number of its epoch, for cards."""
+
+    facts: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def take(self, epoch: int, score: float, sign: float, network: Network) -> None:
+        """Note the score of an epoch's network; sign: 1 if more is better. NaN is none."""
+        if math.isnan(score):
+            return
+        if not self.facts or sign * score > sign * self.facts["robust_best"]:
+            self.facts = {"best_epoch": epoch, "robust_best": score}
+            self.weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        self.facts["robust_last"] = score
 
 
 def averaged(network: Network, average: Average | None) -> Network:
@@ -47,6 +67,7 @@ def save_state(
     network: Network,
     optimizer: torch.optim.Optimizer,
     average: nn.Module | None = None,
+    best: Best | None = None,
 ) -> None:
     """Write all that the rest of a run depends on; epoch: how many are done."""
     tensors = {f"model.{k}": v.contiguous() for k, v in network.state_dict().items()}
@@ -55,6 +76,9 @@ def save_state(
     if average is not None:
         tensors |= {f"average.{k}": v.contiguous() for k, v in average.state_dict().items()}
     metadata = {"identity": identity, "epoch": str(epoch)}
+    if best is not None and best.facts:
+        tensors |= {f"best.{k}": v.contiguous() for k, v in best.weights.items()}
+        metadata["best"] = json.dumps(best.facts)
     write_atomically(path, save_tensors(tensors, metadata=metadata))
 
 
@@ -64,8 +88,9 @@ def restore(
     network: Network,
     optimizer: torch.optim.Optimizer,
     average: nn.Module | None = None,
+    best: Best | None = None,
 ) -> int:
-    """Load a saved state into all three and return the epoch to go on with, 0 if there is none.
+    """Load a saved state into all that are given; return the epoch to go on with, 0 without one.
 
     Raises UsageError if the file is damaged or belongs to another run.
     """
@@ -87,6 +112,8 @@ def restore(
         network.load_state_dict(_under("model.", tensors))
         if average is not None:
             average.load_state_dict(_under("average.", tensors))
+        if best is not None and "best" in metadata:
+            best.facts, best.weights = json.loads(metadata["best"]), _under("best.", tensors)
         slots: dict[int, dict[str, Tensor]] = {}
         for key, value in _under("optimizer.", tensors).items():
             number, slot = key.split(".")

@@ -15,6 +15,7 @@ from robustssm.errors import UsageError
 from robustssm.networks.network import build_network
 from robustssm.tasks import load_task
 from robustssm.training.loop import TrainingConfig, train
+from robustssm.training.objective import Objective
 from tests.conftest import small_architecture
 
 TASK = load_task("digits:side=8")
@@ -26,7 +27,7 @@ def test_the_input_is_that_of_the_perturbation_and_new_every_epoch() -> None:
     augmentation = Augmentation("Fourier(3, eps=0.5)", TASK)
     given = []
     for seed in (5, 6):
-        with augmentation(network, x, IDS, seed) as perturbed:
+        with augmentation.applied(network, x, IDS, seed) as perturbed:
             given.append(perturbed)
     expected = Fourier(3).perturb(x, None, IDS, 5, budget=Budget(0.5, "std"), site=input_site(TASK))
     assert torch.equal(given[0], expected) and not torch.equal(given[1], expected)
@@ -39,7 +40,7 @@ def test_at_layers_the_gradient_is_that_of_a_constant() -> None:
     augmentation = Augmentation("Resonance(30.0, eps=0.5)", TASK)
 
     def loss() -> torch.Tensor:
-        with augmentation(network, x, IDS, 0) as given:
+        with augmentation.applied(network, x, IDS, 0) as given:
             return network(given).square().sum()
 
     value = loss()
@@ -68,7 +69,7 @@ def test_training_with_augmentation_is_on_the_card_and_can_be_repeated(tmp_path:
             config,
             tmp_path / f"{name}.safetensors",
             command="test",
-            augment=Augmentation(augment, TASK) if augment else None,
+            objective=Objective(Augmentation(augment, TASK).loss) if augment else None,
         )
         assert card is not None and card.training["augment"] == augment
         hashes.add(load_checkpoint(tmp_path / f"{name}.safetensors").content_hash)
@@ -76,7 +77,7 @@ def test_training_with_augmentation_is_on_the_card_and_can_be_repeated(tmp_path:
     with pytest.raises(UsageError, match="go together"):
         train(
             small_architecture("s4d"), "digits:side=8", config, tmp_path / "d", command="",
-            augment=Augmentation(text, TASK),
+            objective=Objective(Augmentation(text, TASK).loss),
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustssm.attacks.augmentation import Augmentation
+from robustssm.attacks.adversarial import objective_of
 from robustssm.checkpoints import load_checkpoint
 from robustssm.errors import StabilityError, UsageError
 from robustssm.networks.network import Architecture, build_network
@@ -166,9 +166,9 @@ def test_what_is_behind_the_end_of_a_sample_teaches_nothing(
     found = []
     for number, ends in enumerate(("fill=0", "fill=7", "fill=0:silence=5", "fill=7:silence=5")):
         path, task = tmp_path / f"{number}.safetensors", f"ending:{ends}"
-        made = Augmentation(augment, registry.load_task(task)) if augment else None
         config = TrainingConfig(epochs=2, augment=augment)
-        train(shape, task, config, path, command="c", augment=made)
+        objective = objective_of(config, registry.load_task(task))
+        train(shape, task, config, path, command="c", objective=objective)
         found.append(load_checkpoint(path).network.state_dict())
     first = found[0]
     assert all(torch.equal(first[name], one[name]) for one in found for name in first)

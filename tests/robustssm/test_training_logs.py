@@ -21,7 +21,7 @@ TASK = "digits:side=8"
 
 
 def record(epoch: int, accuracy: float = 0.5) -> EpochRecord:
-    return EpochRecord(epoch, 10 * epoch, 1.0 / epoch, accuracy, 0.01, 0.001, 2.5)
+    return EpochRecord(epoch, 10 * epoch, 1.0 / epoch, accuracy, 0.01, 0.001, 2.5, 0.25)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

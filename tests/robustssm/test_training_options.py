@@ -2,9 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from robustssm.networks.network import Architecture, build_network
 from robustssm.tasks import load_task
 from robustssm.training import loop
 from robustssm.training.loop import EpochRecord, TrainingConfig, train
+from robustssm.training.objective import Batch, Objective
 
 SMALL = Architecture("s4d", n=4, d_model=4, layers=1, dropout=0.0)
 TASK = "digits:side=8"
@@ -271,16 +269,20 @@ def test_augmentation_is_the_same_for_a_sample_whatever_part_it_is_in(tmp_path: 
     made = Augmentation(text, load_task(TASK))
     inputs: dict[int, dict[int, torch.Tensor]] = {}
 
-    @contextmanager
-    def watched(parts: int, network: Any, x: Any, ids: Any, *rest: Any) -> Iterator[torch.Tensor]:
-        with made(network, x, ids, *rest) as found:
-            own = inputs.setdefault(parts, {})
-            own |= {int(i): row.clone() for i, row in zip(ids, found, strict=True)}
-            yield found
+    class Watched:
+        def __init__(self, parts: int) -> None:
+            self.parts = parts
+
+        def loss(self, batch: Batch) -> torch.Tensor:
+            ids = batch.sample_id
+            with made.applied(batch.network, batch.x, ids, batch.seed) as found:
+                own = inputs.setdefault(self.parts, {})
+                own |= {int(i): row.clone() for i, row in zip(ids, found, strict=True)}
+                return batch.loss(batch.answers(found))
 
     for parts in (1, 3):
         config = TrainingConfig(epochs=1, augment=text, accumulate=parts)
         train(SMALL, TASK, config, tmp_path / f"{parts}.safetensors", command="c",
-              augment=partial(watched, parts))  # fmt: skip
+              objective=Objective(Watched(parts).loss))  # fmt: skip
     assert inputs[1].keys() == inputs[3].keys()
     assert all(torch.equal(inputs[1][i], inputs[3][i]) for i in inputs[1])
