@@ -1,6 +1,12 @@
 """What is done to an input: spectral perturbations with a budget."""
 
-from robustssm.attacks.adversaries import BandPGD, Guided, RandomSearch, Universal
+from robustssm.attacks.adversaries import (
+    BandPGD,
+    Guided,
+    RandomSearch,
+    SpectralAutoAttack,
+    Universal,
+)
 from robustssm.attacks.base import Attack, Perturbation, Site, Transform
 from robustssm.attacks.budget import Budget, check_eps
 from robustssm.attacks.delivered import Delivered, fingerprint
@@ -58,6 +64,7 @@ __all__ = [
     "Resample",
     "Resonance",
     "Site",
+    "SpectralAutoAttack",
     "StepSize",
     "TimeShift",
     "Transform",

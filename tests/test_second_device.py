@@ -40,6 +40,7 @@ ADVERSARIES = [
     "RandomSearch(2, 9, queries=12, modes=3)",
     "Universal(2, 9, steps=3)",
     "Guided(2, 9)",
+    "SpectralAutoAttack(2, 9, 'custom', ('apgd-ce', 'apgd-t', 'fab-t', 'square'), 3, 3, 12)",
 ]
 LAYERS = [case for case in CASES if "layers" in case.perturbation.sites and "hz" not in case.text]
 

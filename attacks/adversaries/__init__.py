@@ -1,5 +1,6 @@
 """Adversaries: perturbations that look for the worst within a band and a budget."""
 
+from robustssm.attacks.adversaries.auto_attack import SpectralAutoAttack
 from robustssm.attacks.adversaries.band_pgd import BandPGD
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.adversaries.guided import Guided
@@ -14,6 +15,7 @@ __all__ = [
     "Found",
     "Guided",
     "RandomSearch",
+    "SpectralAutoAttack",
     "Target",
     "Universal",
     "Victim",

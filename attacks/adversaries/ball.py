@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustssm import philox
-from robustssm.attacks.adversaries.base import Target
+from robustssm.attacks.adversaries.base import Found, Target
 from robustssm.attacks.budget import Budget
 from robustssm.errors import require
 from robustssm.networks.inference import padded
@@ -183,6 +183,36 @@ class BandBall:
         total = norm(delta).square()
         inside = norm(self.band.analyse(delta)).square()
         return torch.where(total > 0.0, inside / torch.where(total > 0.0, total, 1.0), 1.0)
+
+
+@dataclass
+class Best:
+    """The lowest margin met so far for each sample, and where; changed in place.
+
+    trouble: (2, batch), how many gradients were zero, and how many not finite.
+    """
+
+    c: Tensor
+    margin: Tensor
+    trouble: Tensor
+
+    def book(self, rows: Tensor, c: Tensor, margins: Tensor, trouble: Tensor | None = None) -> None:
+        """Keep what is better for the samples `rows`; NaN is never better."""
+        better = margins < self.margin[rows]
+        self.margin[rows[better]] = margins[better]
+        self.c[rows[better]] = c[better]
+        if trouble is not None:
+            self.trouble[:, rows] += trouble
+
+    def found(self, space: BandBall) -> Found:
+        """Return the points, their margins, and flags of gradients and energy."""
+        after = space.point(self.c)
+        flags: dict[str, object] = {
+            "zero_gradients": self.trouble[0],
+            "nonfinite": self.trouble[1],
+            "in_band_share": space.share(after),
+        }
+        return Found(after, self.margin, flags)
 
 
 class BandBox(BandBall):

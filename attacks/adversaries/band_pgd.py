@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from robustssm.attacks.adversaries.ball import BandBall, norm
+from robustssm.attacks.adversaries.ball import BandBall, Best, norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.adversaries.victim import cleaned
 from robustssm.attacks.base import family
@@ -65,7 +65,7 @@ class BandPGD(Adversary):
         c = space.zero()
         margins, _, slope = target.slopes(target.x, self.loss)
         g, trouble = cleaned(space.descent(slope, c))
-        best = _Best(c, torch.where(torch.isnan(margins), torch.inf, margins), trouble)
+        best = Best(c, torch.where(torch.isnan(margins), torch.inf, margins), trouble)
         for restart in range(self.restarts):
             rows = torch.arange(len(target), device=c.device)
             if self.drop:
@@ -79,16 +79,10 @@ class BandPGD(Adversary):
                 )
                 start = torch.where((norm(linear) > 0.0)[:, None, None], linear, start)
             self._descend(samples, part, start, best, rows)
-        after = space.point(best.c)
-        flags: dict[str, object] = {
-            "zero_gradients": best.trouble[0],
-            "nonfinite": best.trouble[1],
-            "in_band_share": space.share(after),
-        }
-        return Found(after, best.margin, flags)
+        return best.found(space)
 
     def _descend(
-        self, target: Target, space: BandBall, start: Tensor, best: "_Best", rows: Tensor
+        self, target: Target, space: BandBall, start: Tensor, best: Best, rows: Tensor
     ) -> None:
         """Run one start for the samples `rows`, and book what it finds in `best`."""
         at = checkpoints(self.steps)
@@ -112,23 +106,6 @@ class BandPGD(Adversary):
                     return
                 rows, target = rows[alive], target.select(alive)
                 space, walk = space.select(alive), walk.select(alive)
-
-
-@dataclass
-class _Best:
-    """The lowest margin met so far for each sample, and where; changed in place."""
-
-    c: Tensor
-    margin: Tensor
-    trouble: Tensor
-
-    def book(self, rows: Tensor, c: Tensor, margins: Tensor, trouble: Tensor | None = None) -> None:
-        """Keep what is better for the samples `rows`; NaN is never better."""
-        better = margins < self.margin[rows]
-        self.margin[rows[better]] = margins[better]
-        self.c[rows[better]] = c[better]
-        if trouble is not None:
-            self.trouble[:, rows] += trouble
 
 
 @dataclass(frozen=True)

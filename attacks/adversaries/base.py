@@ -39,6 +39,10 @@ class Target:
         The input: standard deviation per channel, (channels,), sampling rate.
     around : tuple of Tensor
         Steps before and after x that the victim sees as well, each (batch, steps, channels).
+    aims : Tensor, optional
+        Classes that the losses are targeted at, (batch,).
+    passes : int
+        Passes of which margins, losses and gradients are the means: of a network that is random.
     """
 
     victim: Victim
@@ -49,6 +53,8 @@ class Target:
     budget: Budget
     site: Site = field(default_factory=Site)
     around: tuple[Tensor, ...] = ()
+    aims: Tensor | None = None
+    passes: int = 1
 
     @classmethod
     def of(
@@ -71,7 +77,9 @@ class Target:
         """Return some of the samples; rows: indices or a mask, (batch,)."""
         ids = np.asarray(self.sample_id)[rows.cpu().numpy()]
         around = tuple(steps[rows] for steps in self.around)
-        return replace(self, x=self.x[rows], labels=self.labels[rows], sample_id=ids, around=around)
+        aims = None if self.aims is None else self.aims[rows]
+        chosen = {"x": self.x[rows], "labels": self.labels[rows], "sample_id": ids}
+        return replace(self, **chosen, around=around, aims=aims)
 
     def part(self, steps: slice) -> "Target":
         """Return some steps of the samples as samples; the victim sees the others as they are."""
@@ -83,13 +91,21 @@ class Target:
         x = x.to(self.x.dtype)
         return torch.cat([self.around[0], x, self.around[1]], dim=1) if self.around else x
 
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the answers (batch, ...) to perturbed samples x."""
+        return self.victim.logits(self.embedded(x))
+
     def margins(self, x: Tensor) -> Tensor:
         """Return the margins (batch,) of perturbed samples x, in their own dtype."""
-        return self.victim.margins(self.embedded(x), self.labels)
+        whole = self.embedded(x)
+        every = [self.victim.margins(whole, self.labels) for _ in range(self.passes)]
+        return torch.stack(every).mean(0)
 
     def slopes(self, x: Tensor, loss: str = "margin") -> tuple[Tensor, Tensor, Tensor]:
         """Return margins (batch,), losses (batch,) and the losses' gradients at perturbed x."""
-        margins, losses, slopes = self.victim.slopes(self.embedded(x), self.labels, loss)
+        given = (self.embedded(x), self.labels, loss, self.aims)
+        every = [self.victim.slopes(*given) for _ in range(self.passes)]
+        margins, losses, slopes = (torch.stack(each).mean(0) for each in zip(*every, strict=True))
         first = self.around[0].shape[1] if self.around else 0
         return margins, losses, slopes[:, first : first + x.shape[1]]
 

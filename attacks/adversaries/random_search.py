@@ -6,6 +6,8 @@ for the slope fitted to the margins that were met, along which more than half of
 (Bundled s4d, 96 samples, 0.3 std, bins 1-128, 200 queries: 13 % stay right, 30 % without a slope.)
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,8 +28,8 @@ _FIRST, _LAST, _ALONG = 1.0, 0.3, 0.6
 class RandomSearch(Adversary):
     """Queries of the margin alone, within DFT bins low..high and the budget's ball.
 
-    Passes per sample: queries + 1 forwards. Flags per sample: `nonfinite`, how many margins were
-    not finite; `in_band_share`, of the energy.
+    Passes per sample: queries + 1 forwards, fewer with drop. Flags per sample: `nonfinite`, how
+    many margins were not finite; `in_band_share`, of the energy.
 
     Parameters
     ----------
@@ -36,10 +38,13 @@ class RandomSearch(Adversary):
     modes : int
         The first queries that are single modes: bin, phases and channels are drawn per sample. The
         rest change the best point so far.
+    drop : bool
+        Leave samples alone once misclassified.
     """
 
     queries: int = 200
     modes: int = 20
+    drop: bool = False
 
     def __post_init__(self) -> None:
         require_count("RandomSearch: queries", self.queries)
@@ -49,25 +54,33 @@ class RandomSearch(Adversary):
 
     def search(self, target: Target) -> Found:
         """Return the points of the lowest margin among all queries."""
-        x, ids = target.x, np.asarray(target.sample_id)
+        x = target.x
         space = BandBall.of(target, self.low, self.high)
         clean = target.margins(x)
         zero = space.zero()
-        best, slope, lowest = zero, zero, torch.full_like(clean, torch.inf)
+        best, slope, lowest = zero.clone(), zero.clone(), torch.full_like(clean, torch.inf)
         nonfinite = (~torch.isfinite(clean)).long()
+        rows, samples, part = torch.arange(len(x), device=x.device), target, space
         for query in range(self.queries):
-            stream = f"{target.seed}|{self!r}|query {query}"
+            alive = torch.fmin(lowest, clean)[rows] >= 0.0
+            if self.drop and not bool(alive.all()):
+                rows, samples, part = rows[alive], samples.select(alive), part.select(alive)
+            if not len(rows):
+                break
+            ids, least = np.asarray(samples.sample_id), lowest[rows]
+            stream = f"{target.seed}|{replace(self, drop=False)!r}|query {query}"
             if query < self.modes:
-                origin, known, c = zero, clean, self._mode(space, stream, ids)
+                origin, known, c = zero[rows], clean[rows], self._mode(part, stream, ids)
             else:
                 progress = (query - self.modes) / (self.queries - self.modes)
-                origin, known, c = best, lowest, _change(space, best, slope, stream, ids, progress)
-            margins = target.margins(space.point(c))
-            slope = _fitted(slope, c - origin, margins - known)
-            nonfinite += ~torch.isfinite(margins)
-            better = margins < lowest
-            lowest = torch.where(better, margins, lowest)
-            best = torch.where(better[:, None, None], c, best)
+                origin, known = best[rows], least
+                c = _change(part, origin, slope[rows], stream, ids, progress)
+            margins = samples.margins(part.point(c))
+            slope[rows] = _fitted(slope[rows], c - origin, margins - known)
+            nonfinite[rows] += ~torch.isfinite(margins)
+            better = margins < least
+            lowest[rows] = torch.where(better, margins, least)
+            best[rows[better]] = c[better]
         better = lowest < clean
         after = torch.where(better[:, None, None], space.point(best), x)
         lowest = torch.where(better | torch.isnan(clean), lowest, clean)

@@ -1,5 +1,6 @@
 """The table of adversaries: a new one enters by its name here, or from a package."""
 
+from robustssm.attacks.adversaries.auto_attack import SpectralAutoAttack
 from robustssm.attacks.adversaries.band_pgd import BandPGD
 from robustssm.attacks.adversaries.base import Adversary
 from robustssm.attacks.adversaries.guided import Guided
@@ -10,6 +11,6 @@ from robustssm.plugins import Table
 
 ADVERSARIES: Table[type[Adversary]] = Table(
     "robustssm.adversaries",
-    {cls.__name__: cls for cls in (Guided, BandPGD, RandomSearch, Universal)},
+    {cls.__name__: cls for cls in (Guided, BandPGD, RandomSearch, Universal, SpectralAutoAttack)},
     lambda name, value: misfit(name, value, Adversary),
 )

@@ -95,8 +95,13 @@ class Victim:
         parts = zip(x.split(size), labels.split(size), strict=True)
         return torch.cat([self.kind.margins(self.logits(a), own) for a, own in parts])
 
-    def slopes(self, x: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Return margins (batch,), losses (batch,) by name and their gradients in x, float64."""
+    def slopes(
+        self, x: Tensor, labels: Tensor, loss: str, aims: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return margins (batch,), losses (batch,) by name and their gradients in x, float64.
+
+        aims: classes (batch,) that the loss is targeted at.
+        """
         self.check_mode()
         self.forwards += len(x)
         self.backwards += len(x)
@@ -104,9 +109,10 @@ class Victim:
 
         def by_logits(logits: Tensor, part: slice) -> Tensor:
             own = labels[part]
+            aimed = () if aims is None else (aims[part],)
             margins[part] = self.kind.margins(logits, own)
             with torch.enable_grad():
-                value = self.kind.loss(loss)(logits.requires_grad_(), own)
+                value = self.kind.loss(loss)(logits.requires_grad_(), own, *aimed)
                 losses[part] = value.detach()
                 return torch.autograd.grad(value.sum(), logits)[0]
 

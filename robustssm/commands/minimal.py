@@ -65,6 +65,13 @@ _OPTIONS = ("models", "task", "seed", "limit", "jobs", "style", "progress")
     type=click.Choice(UNITS),
     help="Unit of the strengths. Default: the attack's own.",
 )
+@click.option(
+    "--ladder",
+    "reference",
+    metavar="MODEL",
+    help="Also compare models at the strengths where this one of them keeps 0.9, 0.75, 0.5, 0.25 "
+    "and 0.1 of its clean accuracy, and by the area under the curve.",
+)
 @output(suffix=".csv", help="CSV file, one row per sample.")
 @nothing_kept()
 def minimal(
@@ -75,18 +82,21 @@ def minimal(
     bisections: int,
     broken: float | None,
     unit: str | None,
+    reference: str | None,
     output: Path | None,
     **options: Any,
 ) -> None:
     """Find the smallest strength that breaks each sample.
 
     Every rung is tried, since stronger perturbations need not do more harm; samples that are right
-    again at a larger strength are counted as not monotone.
+    again at a larger strength are counted as not monotone. The median is the strength at half of
+    the clean accuracy.
 
     \b
     Examples:
       robustssm search minimal 'Fourier(8)' --model s4d,s4ptd --limit 100
       robustssm search minimal 'BandPGD(1, 64, steps=10)' -m s4d -L 32 -o eps.csv
+      robustssm search minimal 'BandPGD(0, 128)' -m s4d,s4 -L 32 --ladder s4d
     """
     import pandas as pd
 
@@ -94,6 +104,7 @@ def minimal(
     from robustssm.attacks.base import Perturbation
     from robustssm.attacks.expressions import parse_expression
     from robustssm.evaluations.searches import minimal_strength as searches
+    from robustssm.evaluations.searches.ladder import ladder
     from robustssm.evaluations.sweep.noises import Noise
     from robustssm.evaluations.table_files import write_csv
     from robustssm.storage.writing import prepare
@@ -114,6 +125,10 @@ def minimal(
     ]
     if output is not None:  # tried before any work
         prepare(output)
+    labels = [str(model.ref) for model in plan.models]
+    named = [label for label in labels if reference in (label, label.partition("/")[0])]
+    if reference is not None and not named:
+        raise UsageError(f"minimal: --ladder {reference} is none of {', '.join(labels)}")
     pieces = [(study, search, inject) for study in studies]
     frames = asked.each(searches.smallest_strengths, pieces, "checkpoints")
     if output is not None:
@@ -122,8 +137,27 @@ def minimal(
     rows = [
         searches.strengths_summary(frame, frame.attrs["passes"], search.unit) for frame in frames
     ]
+    columns = _STRENGTHS
+    if named:
+        strengths, kept = ladder(frames, named[0], search.unit)
+        rows = [row | more for row, more in zip(rows, kept, strict=True)]
+        columns += tuple(_rung(share, eps) for share, eps in strengths.items())
+        columns += (_between("area over log eps", "area"),)
     title = f"{attacker!r}: smallest eps in {search.unit}"
-    terminal.show(asked.style, terminal.Table(title, rows, _STRENGTHS, upright=True))
+    terminal.show(asked.style, terminal.Table(title, rows, columns, upright=True))
+
+
+def _rung(share: float, eps: float) -> terminal.Column:
+    return _between(f"right at {eps:.3g} ({share:g} of reference)", f"kept_{share:g}")
+
+
+def _between(heading: str, name: str) -> terminal.Column:
+    """Return the column of a number in [0, 1] with its interval."""
+
+    def cell(row: Any) -> str:
+        return f"{row[name]:.3f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+
+    return heading, cell, ""
 
 
 @click.command()
@@ -131,8 +165,14 @@ def minimal(
 @click.option("--modes", default="1-64", metavar="MODES", help="Range of DFT bins, as in 1-64.")
 @click.option("--eps", default=0.1, metavar="EPS", help="Strength.")
 @choice("--eps-unit", "unit", of=UNITS, help="Unit of eps.")
+@click.option(
+    "--auto-attack",
+    "thorough",
+    is_flag=True,
+    help="SpectralAutoAttack in place of BandPGD: hundreds of times the passes.",
+)
 @nothing_kept()
-def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
+def diagnose(modes: str, eps: float, unit: str, thorough: bool, **options: Any) -> None:
     """Look for signs of masked gradients.
 
     Where gradients mislead, gradient attacks overestimate robustness:
@@ -144,7 +184,7 @@ def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
       robustssm search diagnose --model s4d,s4ptd --limit 64
     """
     from robustssm.attacks import Budget
-    from robustssm.attacks.adversaries import BandPGD
+    from robustssm.attacks.adversaries import BandPGD, SpectralAutoAttack
     from robustssm.attacks.frequencies import parse_modes
     from robustssm.evaluations.searches.gradient_diagnostics import masked_gradients
     from robustssm.evaluations.searches.minimal_strength import Study
@@ -160,8 +200,9 @@ def diagnose(modes: str, eps: float, unit: str, **options: Any) -> None:
     low, high = listed[0], listed[-1]
     if len(listed) != high - low + 1:
         raise UsageError(f"diagnose: modes {modes} is no range, expected as in {low}-{high}")
+    attack = SpectralAutoAttack if thorough else BandPGD
     pieces = [
-        (Study(model.ref, plan.task, asked.limit, asked.seed), low, high, budget)
+        (Study(model.ref, plan.task, asked.limit, asked.seed), attack(low, high), budget)
         for model in plan.models
     ]
     results = asked.each(masked_gradients, pieces, "checkpoints")

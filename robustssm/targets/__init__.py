@@ -39,6 +39,7 @@ class Errors(Kind):
 
     def __init__(self, name: str, every_step: bool, threshold: float = 0.0) -> None:
         self.name, self.every_step, self.threshold = name, every_step, threshold
+        self.judges = threshold > 0.0
 
     def facts(self, classes: int, chance: float) -> dict[str, Any]:
         """Return the name of the kind as well."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 # Answers, targets, and valid steps where there are some.
 Answered = tuple["Tensor", Array, "Array | None"]
-Loss = Callable[["Tensor", "Tensor"], "Tensor"]
+Loss = Callable[..., "Tensor"]
 Derived = tuple[str, Callable[[Any], Any]]
 # What an adversary makes small, by name.
 LOSSES = ("margin", "ce", "dlr")
@@ -40,7 +40,8 @@ class Kind:
     constant answer, whose interval of a score and which test of two models is over samples; rows:
     columns of a cell, by the letter of their numpy kind; grade: the one that grades a sample as its
     margin does; outcome: the one whose mean is the score; sign: 1 where more is better, else -1;
-    limits: of a score; best: the best outcome; every_step: whether every step has an answer;
+    limits: of a score; best: the best outcome; judges: whether a margin of 0 or less means that a
+    sample is broken; every_step: whether every step has an answer;
     extra: what begins the names of columns that a cell may have besides.
     """
 
@@ -54,6 +55,7 @@ class Kind:
         **{"label": "i", "prediction": "i", "margin": "f", "loss": "f", "correct": "b"}
     }
     more: tuple[str, ...] = ()
+    judges = True
     extra: tuple[str, ...] = ()
     derived: Mapping[str, Derived] = {}
     shown = ""
@@ -96,7 +98,10 @@ class Kind:
         return margin(answers, targets)
 
     def loss(self, name: str) -> Loss:
-        """Return what an adversary makes small, by a name of LOSSES: as `margins`."""
+        """Return what an adversary makes small, by a name of LOSSES: as `margins`.
+
+        Of classes `margin` and `dlr` also take the classes (batch,) that are to win: targeted.
+        """
         return {"margin": margin, "ce": log_odds, "dlr": difference_of_logits_ratio}[name]
 
     def training_loss(
@@ -144,7 +149,7 @@ class Kind:
         return float(np.bincount(targets).max() / len(targets))
 
 
-def margin(logits: "Tensor", labels: "Tensor") -> "Tensor":
+def margin(logits: "Tensor", labels: "Tensor", aims: "Tensor | None" = None) -> "Tensor":
     """Return the label's logit minus the largest other one, (batch,); negative if misclassified.
 
     In float64.
@@ -155,22 +160,32 @@ def margin(logits: "Tensor", labels: "Tensor") -> "Tensor":
         (batch, classes).
     labels : Tensor
         Right answers, (batch,).
+    aims : Tensor, optional
+        Classes (batch,) whose logits are subtracted in place of the largest.
     """
     logits = logits.double()
     own = logits.gather(1, labels[:, None])[:, 0]
+    if aims is not None:
+        return own - logits.gather(1, aims[:, None])[:, 0]
     return own - logits.scatter(1, labels[:, None], -float("inf")).amax(1)
 
 
-def difference_of_logits_ratio(logits: "Tensor", labels: "Tensor") -> "Tensor":
+def difference_of_logits_ratio(
+    logits: "Tensor", labels: "Tensor", aims: "Tensor | None" = None
+) -> "Tensor":
     """Return the margin over the distance of the largest logit from the third, (batch,), float64.
 
-    At most 1, unchanged by scaling and shifting the logits; needs three classes. Reference: Croce
-    and Hein (arXiv 2003.01690), equation (6), with the sign of what an adversary makes small.
+    With `aims`, from the mean of the third and the fourth. At most 1 without, unchanged by scaling
+    and shifting the logits; needs three classes, four with aims. Reference: Croce and Hein (arXiv
+    2003.01690), equations (6) and (7), with the sign of what an adversary makes small.
     """
-    if logits.shape[1] < 3:
-        raise UsageError(f"loss: dlr needs 3 classes, got {logits.shape[1]}; use margin or ce")
-    top = logits.double().topk(3, dim=1).values
-    return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+    needed = 3 if aims is None else 4
+    if logits.shape[1] < needed:
+        raise UsageError(
+            f"loss: dlr needs {needed} classes, got {logits.shape[1]}; use margin or ce"
+        )
+    top = logits.double().topk(needed, dim=1).values
+    return margin(logits, labels, aims) / (top[:, 0] - top[:, 2:].mean(1) + 1e-12)
 
 
 def log_odds(logits: "Tensor", labels: "Tensor") -> "Tensor":

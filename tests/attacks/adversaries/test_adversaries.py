@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustssm.attacks.adversaries.auto_attack import SpectralAutoAttack
 from robustssm.attacks.adversaries.ball import Band
 from robustssm.attacks.adversaries.band_pgd import BandPGD, checkpoints
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
@@ -38,6 +39,9 @@ CASES: list[Adversary] = [
     BandPGD(LOW, HIGH, steps=6, loss="dlr", drop=True),
     RandomSearch(LOW, HIGH, queries=20, modes=8),
     Universal(LOW, HIGH, steps=5),
+    SpectralAutoAttack(
+        LOW, HIGH, "custom", ("apgd-ce", "apgd-t", "fab-t", "square"), 4, targets=3, queries=20
+    ),
 ]
 
 
@@ -75,7 +79,7 @@ def test_budget_band_and_margin(a: Adversary, unit: str, eps: float, victim: Vic
 
 @pytest.mark.parametrize("a", CASES, ids=repr)
 def test_contract(a: Adversary, victim: Victim) -> None:
-    table = {cls.__name__: cls for cls in (BandPGD, RandomSearch, Universal)}
+    table = {cls.__name__: cls for cls in (BandPGD, RandomSearch, SpectralAutoAttack, Universal)}
     assert eval(repr(a), dict(table)) == a
     nothing = a.attack(target(victim, Budget(0.0)))
     assert nothing.x is X
