@@ -21,7 +21,8 @@ noise_options = with_options(
         multiple=True,
         help="fourier: one DFT mode of the input; resonance: the PTD paper's test; any "
         "perturbation or adversary, as in 'BandNoise(1, 16)', 'BandPGD(1, 64)' or, over --modes, "
-        "'Gabor(mode, 0.5, 0.1)' (`robustssm ls noises`). May be given several times.",
+        "'Gabor(mode, 0.5, 0.1)'; in a part of time, 'Window(0.75, 1, Fourier(3))' (`robustssm ls "
+        "noises`). May be given several times.",
         shell_complete=completion.noises,
     ),
     click.option(

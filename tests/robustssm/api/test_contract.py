@@ -18,7 +18,18 @@ from robustssm.attacks.perturbations.table import FAMILIES
 from robustssm.tasks import load_task
 
 NAMES = {
-    *("load", "wrap", "attacks", "perturb", "sweep", "open_run", "transfer", "converge", "gain"),
+    *(
+        "load",
+        "wrap",
+        "attacks",
+        "perturb",
+        "sweep",
+        "open_run",
+        "transfer",
+        "converge",
+        "gain",
+        "influence",
+    ),
     *("peak_gain", "UsageError", "RejectedInputError", "__version__"),
 }
 HEAVY = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "click")
