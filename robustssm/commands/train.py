@@ -152,7 +152,7 @@ def train(
     Examples:
       robustssm train --init s4d --seed 0 --epochs 2 --output s4d.safetensors
       robustssm train --augment 'BandNoise(1, 16, eps=0.3)' -o b.safetensors
-      robustssm train --init s5 --adversary 'BandPGD(1, 9)' --eps 1 -o d.safetensors
+      robustssm train --init s5 --adversary 'Guided(1,9)' --eps 1 -o d.safetensors
       robustssm train --recipe lra/listops --scale 1e-3 --init s5 -o c.safetensors
     """
     from dataclasses import fields
