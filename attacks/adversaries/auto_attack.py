@@ -151,13 +151,13 @@ class SpectralAutoAttack(Adversary):
         def apgd(loss: str) -> BandPGD:
             return BandPGD(low, high, self.steps, loss=loss, start="random", drop=drop)
 
-        modes = min(_MODES, self.queries)
+        modes, change = min(_MODES, self.queries), "windows" if target.budget.norm.box else "slope"
         attacks: dict[str, Adversary] = {
             "apgd-ce": apgd("ce"),
             "apgd-dlr": apgd("dlr" if classes > 2 else "margin"),
             "apgd-t": apgd("dlr" if classes > 3 else "margin"),
             "fab-t": Boundary(low, high, self.steps),
-            "square": RandomSearch(low, high, self.queries, modes, drop),
+            "square": RandomSearch(low, high, self.queries, modes, drop, change),
         }
         for name in names:
             aims = target.labels.new_empty((len(target), 0))

@@ -16,12 +16,17 @@ from robustssm import philox
 from robustssm.attacks.adversaries.ball import BandBall, norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.base import family
-from robustssm.errors import require, require_count
+from robustssm.errors import require, require_count, require_one_of
 from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
 # Size of a change over the ball's radius, first and last; the part of it along the fitted slope.
 _FIRST, _LAST, _ALONG = 1.0, 0.3, 0.6
+_CHANGES = ("slope", "windows")
+# Of Square: the first window's share of the steps, and the queries after which it is halved.
+_SHARE, _HALVED = 0.8, (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+# Windows that the first point is made of.
+_STRIPES = 16
 
 
 @family
@@ -40,13 +45,19 @@ class RandomSearch(Adversary):
         rest change the best point so far.
     drop : bool
         Leave samples alone once misclassified.
+    change : str
+        How the best point is changed: along a fitted `slope`, or, as Square does in linf, in
+        `windows` of steps that shrink, where the signal becomes the largest that is allowed, of one
+        sign per channel. Then the first query is made of such windows, and no single modes.
     """
 
     queries: int = 200
     modes: int = 20
     drop: bool = False
+    change: str = "slope"
 
     def __post_init__(self) -> None:
+        require_one_of("RandomSearch: change", self.change, _CHANGES)
         require_count("RandomSearch: queries", self.queries)
         require_count("RandomSearch: modes", self.modes)
         expected = f"at most queries, {self.queries}"
@@ -69,14 +80,18 @@ class RandomSearch(Adversary):
                 break
             ids, least = np.asarray(samples.sample_id), lowest[rows]
             stream = f"{target.seed}|{replace(self, drop=False)!r}|query {query}"
-            if query < self.modes:
+            if self.change == "windows":
+                origin, known = best[rows], least
+                c = _windows(part, origin, stream, ids, query)
+            elif query < self.modes:
                 origin, known, c = zero[rows], clean[rows], self._mode(part, stream, ids)
             else:
                 progress = (query - self.modes) / (self.queries - self.modes)
                 origin, known = best[rows], least
                 c = _change(part, origin, slope[rows], stream, ids, progress)
             margins = samples.margins(part.point(c))
-            slope[rows] = _fitted(slope[rows], c - origin, margins - known)
+            if self.change == "slope":
+                slope[rows] = _fitted(slope[rows], c - origin, margins - known)
             nonfinite[rows] += ~torch.isfinite(margins)
             better = margins < least
             lowest[rows] = torch.where(better, margins, least)
@@ -104,6 +119,22 @@ def _change(
     """Return the next point to try, on the surface; progress runs from 0 to 1."""
     change = (1.0 - _ALONG) * space.random(stream, ids) - _ALONG * space.surface(slope)
     return space.surface(best + _FIRST * (_LAST / _FIRST) ** progress * space.surface(change))
+
+
+def _windows(space: BandBall, best: Tensor, stream: str, ids: IntArray, query: int) -> Tensor:
+    """Return the best point with one window of steps set, or for query 0 with all of them."""
+    L, channels, device = space.x.shape[1], space.x.shape[2], space.x.device
+    count = min(L, _STRIPES) if query == 0 else 1
+    draws = philox.uniform_tensor(stream, ids, 1 + count * channels, device)
+    signs = torch.where(draws[:, 1:] < 0.5, -1.0, 1.0).double().view(-1, count, channels)
+    steps = torch.arange(L, device=device)
+    if query == 0:
+        return space.surface(space.band.analyse(signs[:, steps * count // L]))
+    width = max(1, round(_SHARE * 0.5 ** sum(query > at for at in _HALVED) * L))
+    start = (draws[:, :1] * (L - width + 1)).long()
+    inside = (steps >= start) & (steps < start + width)
+    now = space.band.synthesise(best) / space.ball.radius[:, None, None]
+    return space.surface(space.band.analyse(torch.where(inside[:, :, None], signs, now)))
 
 
 def _fitted(slope: Tensor, change: Tensor, difference: Tensor) -> Tensor:
