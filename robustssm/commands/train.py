@@ -126,6 +126,12 @@ _SETTINGS = (
     "warm-up keeps its share of the run. Layers, state size, batch size and rates stay, and so "
     "does what is given.",
 )
+@click.option(
+    "--start",
+    metavar="MODEL",
+    shell_complete=completion.models,
+    help="Network of the same shape whose weights training begins with, as in s4d/0.",
+)
 @path_option("--log", dir_okay=False, help="Log with one line per epoch (.csv or .jsonl).")
 @path_option("--tensorboard", file_okay=False, help="Folder of event files.")
 @shared("device", "progress")
@@ -140,6 +146,7 @@ def train(
     output: Path,
     recipe: str,
     scale: float,
+    start: str | None,
     log: Path | None,
     tensorboard: Path | None,
     device: str,
@@ -159,6 +166,7 @@ def train(
 
     from robustssm.attacks.adversarial import Adversarial, objective_of
     from robustssm.checkpoints.cards import CLEAN_R2
+    from robustssm.checkpoints.model_names import resolve as models
     from robustssm.execution import resolve_device
     from robustssm.networks.network import Architecture
     from robustssm.tasks import load_task
@@ -183,8 +191,20 @@ def train(
     of_training = {field.name for field in fields(TrainingConfig)}
     shape = {key: value for key, value in values.items() if key not in of_training}
     architecture = Architecture.for_task(init, data, **shape)
+    named = models(start) if start else []
+    if len(named) > 1:
+        raise UsageError(f"train: --start names {len(named)} models; name one, as in s4d/0")
+    begun = named[0].load() if named else None
+    if begun is not None and begun.own.architecture != architecture:
+        raise UsageError(
+            f"train: {start} has another shape than the options give; expected "
+            f"{begun.own.architecture}"
+        )
     config = TrainingConfig(
-        seed=seed, device=device, **{k: v for k, v in values.items() if k in of_training}
+        seed=seed,
+        device=device,
+        start=begun.content_hash if begun else "",
+        **{k: v for k, v in values.items() if k in of_training},
     )
     objective = objective_of(config, data)
     if config.adversary:
@@ -199,6 +219,7 @@ def train(
             command=command,
             report=lambda epoch, loss, accuracy: advance(),
             objective=objective,
+            start=begun.own if begun else None,
             logs=[*logs, *boards],
         )
     assert card is not None
