@@ -3,8 +3,8 @@
 Reference: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of
 Diverse Parameter-free Attacks (arXiv 2003.01690), sections 4 and 5, with its steps, targets and
 queries; here on the Fourier coordinates of a band. In place of Square (Andriushchenko et al., arXiv
-1912.00049), whose squares are of pixels, stands `RandomSearch`, for as many queries; by itself it
-breaks less than Square in linf (docs/results.md).
+1912.00049), whose squares are of pixels, stands `RandomSearch`, for as many queries, in linf on
+windows of steps.
 """
 
 from collections.abc import Iterator
@@ -52,7 +52,8 @@ class SpectralAutoAttack(Adversary):
 
     Flags: `broken_by`, for each sample the part that broke it, `clean` if none had to, or an empty
     text; `passes`, forwards and backwards of each part; `signs`, whose `warnings()` say why
-    robustness may be overestimated; `in_band_share` per sample.
+    robustness may be overestimated; `in_band_share` per sample. A sweep keeps outcomes alone:
+    `robustssm search diagnose --auto-attack` prints the signs.
 
     Parameters
     ----------

@@ -25,6 +25,13 @@ _STRENGTHS: tuple[terminal.Column, ...] = (
     ("never broken", "not_found", ""),
     ("passes per sample", "passes_per_sample", ".4g"),
 )
+_RUNGS: tuple[terminal.Column, ...] = (
+    ("share", "share", ""),
+    ("eps", "eps", ""),
+    ("model", "model", ""),
+    ("right", "", ".3f"),
+    ("95% interval", lambda row: f"[{row['_low']:.2f}, {row['_high']:.2f}]", ""),
+)
 _SIGNS: tuple[terminal.Column, ...] = (
     ("model", "model", ""),
     ("samples", "samples", ""),
@@ -137,27 +144,21 @@ def minimal(
     rows = [
         searches.strengths_summary(frame, frame.attrs["passes"], search.unit) for frame in frames
     ]
-    columns = _STRENGTHS
+    told = []
     if named:
         strengths, kept = ladder(frames, named[0], search.unit)
         rows = [row | more for row, more in zip(rows, kept, strict=True)]
-        columns += tuple(_rung(share, eps) for share, eps in strengths.items())
-        columns += (_between("area over log eps", "area"),)
+        rungs = {f"kept_{s:g}": (f"{s:g}", f"{eps:.4g}") for s, eps in strengths.items()}
+        told = [
+            {"model": row["model"], "share": share, "eps": eps}
+            | {end: row[f"{name}{end}"] for end in ("", "_low", "_high")}
+            for name, (share, eps) in {**rungs, "area": ("area over log eps", "")}.items()
+            for row in rows
+        ]
     title = f"{attacker!r}: smallest eps in {search.unit}"
-    terminal.show(asked.style, terminal.Table(title, rows, columns, upright=True))
-
-
-def _rung(share: float, eps: float) -> terminal.Column:
-    return _between(f"right at {eps:.3g} ({share:g} of reference)", f"kept_{share:g}")
-
-
-def _between(heading: str, name: str) -> terminal.Column:
-    """Return the column of a number in [0, 1] with its interval."""
-
-    def cell(row: Any) -> str:
-        return f"{row[name]:.3f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
-
-    return heading, cell, ""
+    first = terminal.Table(title, rows, _STRENGTHS, upright=True)
+    again = [terminal.Table(f"right where {named[0]} keeps a share", told, _RUNGS)] if told else []
+    terminal.show(asked.style, first, *again)
 
 
 @click.command()

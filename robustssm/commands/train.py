@@ -196,10 +196,9 @@ def train(
         raise UsageError(f"train: --start names {len(named)} models; name one, as in s4d/0")
     begun = named[0].load() if named else None
     if begun is not None and begun.own.architecture != architecture:
-        raise UsageError(
-            f"train: {start} has another shape than the options give; expected "
-            f"{begun.own.architecture}"
-        )
+        mine, own = architecture.to_dict(), begun.own.architecture.to_dict()
+        unlike = ", ".join(f"{key}={own[key]}" for key in own if own[key] != mine.get(key))
+        raise UsageError(f"train: {start} has {unlike}; give the options of its shape")
     config = TrainingConfig(
         seed=seed,
         device=device,
@@ -208,6 +207,8 @@ def train(
     )
     objective = objective_of(config, data)
     if config.adversary:
+        if "eps" not in given and not config.eps:
+            raise UsageError("train: the adversary has no strength; give --eps, as in --eps 0.1")
         terminal.note(Adversarial(config, data).cost(architecture), always=True)
     command = shlex.join(["robustssm", *sys.argv[1:]])
     with show_progress(config.epochs, "epochs", progress) as advance:

@@ -255,9 +255,14 @@ TOKENS = Tokens("tokens", every_step=True)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (CLASSES, VALUES, STEPS, TOKENS)}
 
 
+def kind_named(name: str) -> Kind:
+    """Return one of KINDS."""
+    return KINDS[name]
+
+
 def of_manifest(content: Mapping[str, Any]) -> Kind:
     """Return the kind of target of a run; its manifest does not name classes."""
-    return KINDS[content.get("target", "")]
+    return kind_named(content.get("target", ""))
 
 
 def of_table(columns: Collection[Any]) -> Kind:

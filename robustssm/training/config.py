@@ -8,11 +8,13 @@ import torch
 from robustssm.errors import UsageError, require, require_one_of
 
 PRECISIONS = ("float32", "bfloat16")
+# Fields that say how the adversary is used.
+_OF_ADVERSARY = ("eps", "scheme", "beta", "eps_warmup", "robust_every")
 # Fields that were added after the first checkpoints; they are named only if they are not off.
 _LATER = (
     *("warmup_steps", "accumulate", "ema", "precision", "clip", "device"),
-    *("start", "penalty"),
-    *("adversary", "eps", "scheme", "beta", "eps_warmup", "robust_every"),
+    *("start", "penalty", "adversary"),
+    *_OF_ADVERSARY,
 )
 SCHEMES = ("pgd", "trades")
 
@@ -73,6 +75,10 @@ class TrainingConfig:
         require_one_of("training: scheme", self.scheme, SCHEMES)
         warmup = self.eps_warmup
         require(0.0 <= warmup <= 1.0, "training: eps_warmup", warmup, "a share, 0 to 1")
+        if not self.adversary:
+            for key in _OF_ADVERSARY:
+                if getattr(self, key) != getattr(TrainingConfig, key):
+                    raise UsageError(f"training: {key} belongs to an adversary, and none is given")
         if self.augment and self.adversary:
             raise UsageError("training: augment and adversary are both given; take one of them")
 

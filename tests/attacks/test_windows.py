@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustssm.attacks import BandPGD, Fourier, Window, perturbed_logits
+from robustssm.attacks import BandPGD, Fourier, SpectralAutoAttack, Window, perturbed_logits
 from robustssm.attacks.adversaries import Target, Victim
 from robustssm.attacks.adversaries.ball import Band
 from robustssm.attacks.base import Attack, Perturbation, Site
@@ -112,6 +112,24 @@ class Linear(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         own = (x * self.w).sum((1, 2))
         return torch.stack([own, torch.zeros_like(own)], dim=1)
+
+
+def test_the_ensemble_breaks_in_a_window_what_can_be_broken_there() -> None:
+    torch.manual_seed(0)
+    w, x = torch.randn(L, 1, dtype=torch.float64), torch.randn(24, L, 1, dtype=torch.float64)
+    labels = ((x * w).sum((1, 2)) < 0.0).long()
+    parts = ("apgd-ce", "apgd-t", "fab-t", "square")
+    ensemble = SpectralAutoAttack(1, 3, "custom", parts, steps=20, queries=40)
+    target = Target(
+        Victim(Linear(w)),  # type: ignore[arg-type]
+        x, labels, np.arange(24), 0, Budget(2.5, "l2"),
+    )  # fmt: skip
+    found = Window(0.25, 0.75, ensemble).attack(target)  # type: ignore[attr-defined]
+    least = (x * w).sum((1, 2)).abs() - 2.5 * Band(1, 3, 32).analyse(w[None, 16:48]).norm()
+    assert torch.equal(found.success, least <= 0.0) and 4 < int(found.success.sum()) < 20
+    assert torch.equal(found.margin, target.margins(found.x))
+    inside = torch.nonzero((found.x != x).any(0).flatten()).flatten().tolist()
+    assert inside == [*range(16, 48)]
 
 
 def test_windowed_search_on_a_linear_model_is_the_closed_form() -> None:

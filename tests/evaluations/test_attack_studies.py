@@ -93,6 +93,11 @@ def test_diagnose(checkpoints: dict[str, Path]) -> None:
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout)["rows"]
     assert row["samples"] == 12 and row["zero"] == row["nonfinite"] == row["unrepeatable"] == 0
+    two = ",".join(f"{name}={checkpoints['s4d']}" for name in ("m", "again"))
+    beside = call("search", "diagnose", "--model", two, "--modes", "1-8", "--limit", "12",
+                  "-j", "2", "--format", "json")  # fmt: skip
+    assert beside.exit_code == 0, beside.output
+    assert json.loads(beside.stdout)["rows"] == [row, row | {"model": "again"}]
 
 
 @pytest.mark.parametrize(

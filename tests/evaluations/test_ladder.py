@@ -72,5 +72,9 @@ def test_the_command(checkpoints: dict[str, Path]) -> None:
     first, second = json.loads(result.stdout)["rows"]
     assert first["eps_0.5"] == second["eps_0.5"]
     assert first["kept_0.5"] <= 0.5 * first["right"] / first["n"] < first["kept_0.75"] + 1e-12
+    shown = CliRunner().invoke(main, [*asked, "--ladder", "s4d"]).stdout
+    rungs = shown[shown.index("right where") :]
+    assert rungs.count("s4ptd-rank1") == 5 + 1 and "area over log eps" in rungs
+    assert max(map(len, rungs.splitlines())) <= 80
     refused = CliRunner().invoke(main, [*asked, "--ladder", "s6"])
     assert refused.exit_code == 2 and "--ladder s6 is none of" in refused.stderr

@@ -1,5 +1,7 @@
 """Losses of tokens, by two routes; marks, training; how many samples are worked on at a time."""
 
+import copy
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from robustssm.errors import RejectedInputError, UsageError
 from robustssm.networks.inference import at_a_time
-from robustssm.targets import CLASSES, KINDS, TOKENS, UNJUDGED, VALUES, Tokens, of_table
+from robustssm.targets import CLASSES, KINDS, TOKENS, UNJUDGED, VALUES, Tokens, Values, of_table
 
 
 def drawn(seed: int, batch: int, length: int, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,6 +85,15 @@ def test_a_table_tells_its_kind() -> None:
         for columns in (kind.columns, (kind.clean, kind.score, "n"), (kind.mean,), kind.wins):
             assert of_table(columns) is kind
     assert KINDS["tokens"] is TOKENS
+
+
+def test_a_kind_is_itself_in_another_process() -> None:
+    for kind in KINDS.values():
+        assert pickle.loads(pickle.dumps(kind)) is kind and copy.deepcopy(kind) is kind
+    broken = Values("values", False, threshold=3.0)
+    again = pickle.loads(pickle.dumps(broken))
+    assert (again.name, again.every_step, again.threshold) == ("values", False, 3.0)
+    assert again is not VALUES
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ CASES: list[Adversary] = [
     BandPGD(LOW, HIGH, steps=5, loss="margin", start="random"),
     BandPGD(LOW, HIGH, steps=6, loss="dlr", drop=True),
     RandomSearch(LOW, HIGH, queries=20, modes=8),
+    RandomSearch(LOW, HIGH, queries=20, drop=True, change="windows"),
     Universal(LOW, HIGH, steps=5),
     SpectralAutoAttack(
         LOW, HIGH, "custom", ("apgd-ce", "apgd-t", "fab-t", "square"), 4, targets=3, queries=20
@@ -113,6 +114,16 @@ def test_strengths_are_in_order(victim: Victim) -> None:
     # Means over 80 samples, not each: all but the modes are searches.
     assert pgd.margin.mean() < search.margin.mean() < best_mode.mean()
     assert pgd.margin.mean() < universal.margin.mean() < victim.margins(X, LABELS).mean()
+
+
+def test_in_a_box_windows_go_farther_than_a_slope(victim: Victim) -> None:
+    """Corners of the box are far from where the slope of a ball leads."""
+    samples = target(victim, Budget(0.05, "linf"))
+    slope, windows = (
+        RandomSearch(0, 32, queries=150, change=change).attack(samples).margin.mean()
+        for change in ("slope", "windows")
+    )
+    assert windows < slope < victim.margins(X, LABELS).mean()
 
 
 def test_dropping_broken_samples_changes_no_success(victim: Victim) -> None:
