@@ -10,13 +10,16 @@ from robustssm.figures.looks import model_looks
 from robustssm.figures.style import footnote, key, new_figure, save, style
 from robustssm.plain_text import figure_label
 
+# Markers on a line, which has a point per step.
+_MARKS = 12
+
 
 def draw(frame: pd.DataFrame, axes: Axes) -> dict[str, Artist]:
     """Draw the frame of `searches.influence.profiles`, a line per model; return the key."""
     looks = model_looks(frame)
     named: dict[str, Artist] = {}
     for model, part in frame.groupby("model", sort=False):
-        line = looks[str(model)]
+        line = {**looks[str(model)], "markevery": max(1, len(part) // _MARKS)}
         (named[figure_label(str(model))],) = axes.plot(part["t"], part["median"], **line)
         axes.fill_between(
             part["t"], part["low"], part["high"], color=line["color"], alpha=0.15, linewidth=0.0
