@@ -148,17 +148,17 @@ def minimal(
     if named:
         strengths, kept = ladder(frames, named[0], search.unit)
         rows = [row | more for row, more in zip(rows, kept, strict=True)]
-        rungs = {f"kept_{s:g}": (f"{s:g}", f"{eps:.4g}") for s, eps in strengths.items()}
+        places = {f"kept_{s:g}": (f"{s:g}", f"{eps:.4g}") for s, eps in strengths.items()}
         told = [
             {"model": row["model"], "share": share, "eps": eps}
             | {end: row[f"{name}{end}"] for end in ("", "_low", "_high")}
-            for name, (share, eps) in {**rungs, "area": ("area over log eps", "")}.items()
+            for name, (share, eps) in {**places, "area": ("area over log eps", "")}.items()
             for row in rows
         ]
     title = f"{attacker!r}: smallest eps in {search.unit}"
-    first = terminal.Table(title, rows, _STRENGTHS, upright=True)
+    table = terminal.Table(title, rows, _STRENGTHS, upright=True)
     again = [terminal.Table(f"right where {named[0]} keeps a share", told, _RUNGS)] if told else []
-    terminal.show(asked.style, first, *again)
+    terminal.show(asked.style, table, *again)
 
 
 @click.command()
