@@ -4,6 +4,7 @@ Whoever works on answers asks the kind of the task, whoever works on tables that
 (`of_table`).
 """
 
+import copyreg
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -258,6 +259,16 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (CLASSES, VALUES, STEPS, T
 def kind_named(name: str) -> Kind:
     """Return one of KINDS."""
     return KINDS[name]
+
+
+def _reduced(kind: Kind) -> Any:
+    """Return how a kind is pickled: one of KINDS as itself, since these are told by identity."""
+    known = KINDS[kind.name] is kind
+    return (kind_named, (kind.name,)) if known else object.__reduce_ex__(kind, 2)
+
+
+for _kind in KINDS.values():
+    copyreg.pickle(type(_kind), _reduced)
 
 
 def of_manifest(content: Mapping[str, Any]) -> Kind:

@@ -61,13 +61,6 @@ class Kind:
     shown = ""
     sign, limits, best, every_step = 1.0, (0.0, 1.0), 1.0, False
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle a kind that has a name of its own as that one: kinds are compared by identity."""
-        from robustssm.targets import KINDS, kind_named
-
-        known = KINDS.get(self.name) is self
-        return (kind_named, (self.name,)) if known else super().__reduce_ex__(protocol)
-
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of a cell, in order."""
