@@ -2,16 +2,18 @@
 
     python benchmarks/auto_attack.py --model s4,s4d --samples 256 --output docs/data/autoattack.csv
 
-A row per model, norm, strength and attack; what is in the file is not run again. Parts are run as
-the ensembles run them, on what the parts before have left: left is how many samples are right after
-each, ids which; forwards, backwards and seconds are per sample of the set. alone: how many are
-right after the part by itself. The authors' package (pip install
+A row per data, model, norm, strength and attack; what is in the file is not run again. Parts are
+run as the ensembles run them, on what the parts before have left: left is how many samples are
+right after each, ids which; forwards, backwards and seconds are per sample of the set. alone: how
+many are right after the part by itself. The authors' package (pip install
 git+https://github.com/fra31/auto-attack) runs with --authors, on images with values in [0, 1] in
-which ten times the strength fits on both sides of the signals, so that its clipping does not bind.
+which ten times the strength fits on both sides of the signals, so that its clipping does not bind;
+signals that are no images are folded into rows.
 """
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,13 @@ from robustssm.attacks.adversaries import (
     Target,
     Victim,
 )
+from robustssm.checkpoints.bundled import trained_on
 from robustssm.checkpoints.model_names import resolve
 from robustssm.execution import one_thread
-from robustssm.tasks import load_task
+from robustssm.tasks import Task, load_task
 
 PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
-KEY = ["model", "norm", "eps", "samples"]
+KEY = ["data", "model", "norm", "eps", "samples"]
 COLUMNS = ",".join([*KEY, "attack", "left", "alone", "forwards", "backwards", "seconds", "ids"])
 ROOM = 10.0
 # Attacks a target: which samples are broken, forwards, backwards.
@@ -121,7 +124,14 @@ def ensemble(target: Target, parts: dict[str, Part], alone: bool) -> Iterator[di
         }
 
 
+def folded(task: Task) -> tuple[int, int]:
+    """Return rows and columns of a task's images, or of signals as near to squares as they fold."""
+    rows = max(k for k in range(1, int(task.length**0.5) + 1) if task.length % k == 0)
+    return task.image or (rows, task.length // rows)
+
+
 @click.command(help=(__doc__ or "").replace("\n\n    python", "\n\n\b\n    python"))
+@click.option("--data", default="digits:side=16", show_default=True, help="Task of the samples.")
 @click.option("--model", default="s4,s4d,s4ptd,s5", show_default=True, help="Names of models.")
 @click.option("--samples", default=256, show_default=True, help="Samples of the test split.")
 @click.option("--strengths", default="l2=0.6,linf=0.05", show_default=True)
@@ -129,11 +139,16 @@ def ensemble(target: Target, parts: dict[str, Part], alone: bool) -> Iterator[di
 @click.option("--small", is_flag=True, help="Few steps.")
 @output
 def main(
-    model: str, samples: int, strengths: str, authors: bool, small: bool, output: Path | None
+    data: str,
+    model: str,
+    samples: int,
+    strengths: str,
+    authors: bool,
+    small: bool,
+    output: Path | None,
 ) -> None:
     """Run what is not in the file yet."""
-    task = load_task("digits:side=16")
-    assert task.image is not None
+    task = load_task(data)
     click.echo(COLUMNS)
     if output and not output.exists():
         output.write_text(f"# python benchmarks/auto_attack.py, one thread\n{COLUMNS}\n")
@@ -141,14 +156,15 @@ def main(
     done = set(known[[*KEY, "attack"]].itertuples(index=False, name=None))
     peer = {"BandPGD": ours(BandPGD(0, task.length // 2, drop=True))}
     if authors:
-        parts = {f"authors' {part}": theirs(part, task.image) for part in PARTS}
+        parts = {f"authors' {part}": theirs(part, folded(task)) for part in PARTS}
     else:
         settings: dict[str, Any] = {"steps": 2, "queries": 5, "targets": 2} if small else {}
         band = 0, task.length // 2
         parts = {p: ours(SpectralAutoAttack(*band, "custom", (p,), **settings)) for p in PARTS}
-    for ref in resolve(model):
+    for named in resolve(model):
+        ref = replace(named, path=trained_on(named.path, data))
         for norm, _, number in (one.partition("=") for one in strengths.split(",")):
-            key = str(ref), norm, float(number), samples
+            key = data, str(ref), norm, float(number), samples
             with one_thread(), Victim(ref.load().network) as victim:
                 target = Target.of(victim, task, Budget(float(number), norm), 0, samples)
                 for group in [parts] if authors else [parts, peer]:

@@ -91,10 +91,13 @@ def model_looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def seed_dots(axes: Axes, x: Iterable[float], by_seed: Iterable[str], colour: Any) -> None:
     """Draw single training seeds as dots above x, where there are several.
 
-    by_seed: the seeds' values at each x, as text parted by spaces.
+    by_seed: the seeds' values at each x, as text parted by spaces. Many are small and pale, under
+    mean and interval.
     """
     values = [np.array(str(text).split(), dtype=np.float64) for text in by_seed]
     points = [(at, y) for at, own in zip(x, values, strict=True) if len(own) > 1 for y in own]
     if points:
-        look: Look = {"s": 11.0, "facecolors": colour, "edgecolors": "white", "linewidths": 0.6}
-        axes.scatter(*zip(*points, strict=True), zorder=5.0, **look)
+        look: Look = {"s": 11.0, "edgecolors": "white", "linewidths": 0.6, "zorder": 5.0}
+        if max(map(len, values)) > 5:
+            look = {"s": 4.0, "edgecolors": "none", "alpha": 0.45, "zorder": 1.5}
+        axes.scatter(*zip(*points, strict=True), facecolors=colour, **look)

@@ -1,5 +1,7 @@
 """The study of docs/protocol.md: falls by task and model, and how well they are predicted."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -7,8 +9,8 @@ from robustssm.evaluations.paper.fig3_accuracy import mean_accuracies
 from robustssm.evaluations.paper.reproduction import Tables
 from robustssm.evaluations.statistics.intervals import in_words, student
 from robustssm.evaluations.study import design
-from robustssm.evaluations.study.prediction import PREDICTORS, falls, predicted, scores
-from robustssm.evaluations.study.questions import joined
+from robustssm.evaluations.study.prediction import PREDICTORS, calibration, predicted, scores
+from robustssm.evaluations.study.questions import joined, measured
 from robustssm.figures.looks import look
 from robustssm.figures.paper.saving import Drawings, Drawn, mean_with_bars
 from robustssm.figures.style import Look, legend, new_figure
@@ -23,18 +25,23 @@ _MARKS: dict[str, Look] = {
 }
 
 
-def at_spike(tables: Tables) -> pd.DataFrame:
-    """Return accuracies, clean and at the spike, eps 1, by task and model, over seeds."""
-    noisy = falls(joined(tables, "-accuracies"))
-    noisy = noisy[(noisy["variant"] == "") & (noisy["place"] == "layers")]
-    noisy = noisy[(noisy["at"] == 1.0) & (noisy["eps"] == design.HIGH)]
-    both = pd.concat(
-        [
-            noisy.assign(condition="clean", accuracy=noisy["clean"]),
-            noisy.assign(condition="spike, eps 1"),
-        ]
-    )
-    return mean_accuracies(both, ["task", "init", "condition"])
+def by_condition(tables: Tables) -> pd.DataFrame:
+    """Return accuracies by condition, task and model, over seeds.
+
+    Conditions: clean, at the spike (layers, eps 1), at the worst low mode of the input (eps 0.3).
+    """
+    m, known = measured(tables), joined(tables, "-accuracies")
+    samples = known[known["variant"] == ""].groupby("task")["n"].first()
+    falls = {"clean": {}, "spike, eps 1": m.spike, "worst low mode, eps 0.3": m.low}
+    rows = [
+        [design.label(task), init, condition, samples[task], value]
+        for condition, by_task in falls.items()
+        for task, clean in m.clean.items()
+        for init, values in zip(m.models, clean - by_task.get(task, 0.0), strict=True)
+        for value in values
+    ]
+    by = ["task", "init", "condition"]
+    return mean_accuracies(pd.DataFrame(rows, columns=[*by, "n", "accuracy"]), by)
 
 
 def correlations(tables: Tables) -> pd.DataFrame:
@@ -47,47 +54,50 @@ def correlations(tables: Tables) -> pd.DataFrame:
             values = part[name].dropna()
             if len(values):
                 low, high = np.clip(student(values), -1.0, 1.0)
-                about = {"task": task, "place": place, "prediction": name, "seeds": len(values)}
-                ends = {"ci_low": low, "ci_high": high, "by_seed": in_words(values)}
-                rows.append(about | {"accuracy": values.mean()} | ends)
-    return pd.DataFrame(rows)
+                about = [design.label(task), place, name, len(values)]
+                rows.append([*about, values.mean(), low, high, in_words(values)])
+    columns = ["task", "place", "prediction", "seeds", "accuracy", "ci_low", "ci_high", "by_seed"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def drawn(tables: Tables) -> Drawings:
-    """Yield accuracies by task, and rank correlations of predictions by task."""
-    frame = at_spike(tables)
+    """Yield accuracies and rank correlations of predictions by task; errors of falls as data."""
+    frame = by_condition(tables)
     tasks = list(dict.fromkeys(frame["task"]))
-    names = [design.label(task) for task in tasks]
-    figure, axes = new_figure(height=3.4, columns=2)
-    for panel, (condition, rows) in zip(axes, frame.groupby("condition"), strict=True):
+    names = [re.sub("(?<=[a-z])(?=[A-Z])", "\n", task) for task in tasks]
+    figure, axes = new_figure(height=7.0, rows=3, sharex=True)
+    for panel, (condition, rows) in zip(axes, frame.groupby("condition", sort=False), strict=True):
         models = list(dict.fromkeys(rows["init"]))
         for number, init in enumerate(models):
             part = rows[rows["init"] == init]
-            shift = (number - (len(models) - 1) / 2) * 0.1
+            shift = (number - (len(models) - 1) / 2) * 0.12
             place = part["task"].map(tasks.index) + shift
             style = look(str(init)) | {"linestyle": ""}
             mean_with_bars(panel, part.assign(place=place), "place", style, label=str(init))
-        panel.set_xticks(np.arange(len(tasks)), names, rotation=40, ha="right")
         ends = (-0.5, len(tasks) - 0.5)
         panel.set(title=str(condition), ylabel="accuracy", ylim=(0.0, 1.0), xlim=ends)
+    axes[-1].set_xticks(np.arange(len(tasks)), names)
     legend(figure, axes)
-    yield Drawn("study-spike", figure, frame, _about(frame, "Tasks by length."))
+    yield Drawn("study-accuracy", figure, frame, _about(frame, "Tasks by length."))
     frame = correlations(tables)
     places = list(dict.fromkeys(frame["place"]))
-    figure, axes = new_figure(height=3.4, columns=len(places))
+    figure, axes = new_figure(height=5.0, rows=len(places), sharex=True)
     for panel, where in zip(axes, places, strict=True):
         rows = frame[frame["place"] == where]
         for number, (name, part) in enumerate(rows.groupby("prediction", sort=False)):
             place = part["task"].map(tasks.index) + (number - 2) * 0.12
             style = {"linestyle": ""} | _MARKS[str(name)]
             mean_with_bars(panel, part.assign(place=place), "place", style, label=str(name))
-        panel.set_xticks(np.arange(len(tasks)), names, rotation=40, ha="right")
         panel.axhline(0.0, color="0.5", linewidth=0.9, linestyle=":")
         panel.set(title=f"noise at {where}", ylabel="rank correlation")
         panel.set(xlim=(-0.5, len(tasks) - 0.5), ylim=(-1.0, 1.0))
+    axes[-1].set_xticks(np.arange(len(tasks)), names)
     legend(figure, axes)
     text = "Over frequencies, mean over models; low and others are guesses without weights."
     yield Drawn("study-prediction", figure, frame, _about(frame, text))
+    table = predicted(joined(tables, "-accuracies"), joined(tables, "-weights"))
+    errors = calibration(table)
+    yield Drawn("study-calibration", None, errors.assign(task=errors["task"].map(design.label)))
 
 
 def _about(frame: pd.DataFrame, extra: str) -> str:

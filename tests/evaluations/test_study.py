@@ -194,7 +194,8 @@ def test_the_whole_runs_and_draws_and_runs_nothing_twice(
     assert "of 4 networks" in told["rank correlation over frequencies, digits-8: noise at input"]
     assert any("20 studies" in found for found in rows["found"])
     assert {path.stem for path in saving.draw_all("study", tables, tmp_path)} >= {
-        "study-spike",
+        "study-accuracy",
+        "study-calibration",
         "study-prediction",
     }
     accuracies = tables["digits-8-accuracies"]
