@@ -52,8 +52,9 @@ class SpectralAutoAttack(Adversary):
 
     Flags: `broken_by`, for each sample the part that broke it, `clean` if none had to, or an empty
     text; `passes`, forwards and backwards of each part; `signs`, whose `warnings()` say why
-    robustness may be overestimated; `in_band_share` per sample. A sweep keeps outcomes alone:
-    `robustssm search diagnose --auto-attack` prints the signs.
+    robustness may be overestimated, and `suspect`, which samples they are of; `in_band_share` per
+    sample. A sweep of classes keeps `suspect`; `robustssm search diagnose --auto-attack` prints
+    the signs.
 
     Parameters
     ----------
@@ -133,11 +134,12 @@ class SpectralAutoAttack(Adversary):
             searched = torch.tensor([by == "square" for by in broken_by], device=x.device)
             white = torch.where(searched, torch.inf, margin)
             free = BandPGD(self.low, self.high, self.steps, start="random", drop=True)
-            signs = Signs.of(target, white, margin, free)
+            signs, suspect = Signs.of(target, white, margin, free)
         flags: dict[str, object] = {
             "broken_by": broken_by,
             "passes": passes,
             "signs": signs,
+            "suspect": suspect,
             "in_band_share": BandBall.of(target, self.low, self.high).share(x),
         }
         return Found(x, margin, flags)

@@ -51,8 +51,10 @@ class Signs:
     black_lower: int
 
     @classmethod
-    def of(cls, target: Target, white: Tensor, black: Tensor, free: Adversary) -> "Signs":
-        """Return the signs of a target.
+    def of(
+        cls, target: Target, white: Tensor, black: Tensor, free: Adversary
+    ) -> tuple["Signs", Tensor]:
+        """Return the signs of a target, and which of its samples have one, (batch,).
 
         white, black: margins (batch,) under the attack with gradients and the one without; free:
         makes its way at a strength far beyond the data, without a clip range, on the samples that
@@ -71,29 +73,32 @@ class Signs:
         limit = _UNLIMITED[unit]
         # Balls are nested: a sample that is broken within one is broken within a larger one.
         left = ~((white <= 0.0) | (black <= 0.0))
-        right = int(left.sum())
-        if right and victim.kind.judges:
+        if bool(left.any()) and victim.kind.judges:
             part = replace(target.select(left), budget=Budget(limit, unit))
-            right = int((~free.attack(part).success).sum())
+            left[left.clone()] = ~free.attack(part).success
         classes = not target.labels.is_floating_point() and target.labels.ndim == 1
-        return cls(
+        unrepeatable = (first != again).flatten(1).any(1)
+        black_only = (black <= 0.0) & (white > 0.0)
+        small = ~finite | (sizes < _TINY)
+        signs = cls(
             samples=len(x),
             zero=int((finite & (largest == 0.0)).sum()),
             tiny=int((finite & (largest > 0.0) & (sizes < _TINY)).sum()),
             nonfinite=int((~finite).sum()),
-            unrepeatable=int((first != again).flatten(1).any(1).sum()),
+            unrepeatable=int(unrepeatable.sum()),
             draws=draws,
             white=float((white > 0.0).double().mean()),
             black=float((black > 0.0).double().mean()),
-            black_only=int(((black <= 0.0) & (white > 0.0)).sum()),
+            black_only=int(black_only.sum()),
             limit=limit,
             unit=unit,
-            unlimited=right / len(x),
+            unlimited=int(left.sum()) / len(x),
             chance=int(torch.bincount(target.labels).max()) / len(x) if classes else torch.nan,
             was_training=victim.was_training,
             clean=float((margins >= 0.0).double().mean()),
             black_lower=int((black < white).sum()),
         )
+        return signs, small | unrepeatable | black_only | left | draws
 
     def warnings(self) -> list[str]:
         """Return a line for each sign of masked or broken gradients; none if there is none."""

@@ -63,7 +63,7 @@ def summarise(run: RunDirectory, cells: Mapping[str, CellDigest]) -> pd.DataFram
     table[of.clean] = clean.reindex(names).to_numpy()
     if of is not CLASSES:
         table["degradation"] = table[of.score] / table[of.clean]
-        table = table.join(pd.DataFrame([cell.means for cell in found]))
+    table = table.join(pd.DataFrame([cell.means for cell in found]))
     table["delivered_rms"] = [cell.delivered_rms for cell in found]
     table["mode_unit"] = plan["mode_unit"].to_numpy()
     table["clip"] = plan["clip"].to_numpy()

@@ -84,12 +84,19 @@ class Tables:
         return {name: table.to_dict("records") for name, table in tables.items()}
 
     def verdicts(self) -> list[str]:
-        """Return one line per pair of models: at how many conditions they differ, corrected.
+        """Return a line per pair of models: at how many conditions they differ, corrected.
 
-        With several pairs of training seeds, or seeds of the noise, a condition counts if all of
-        them agree.
+        Lines on rows whose adversaries had signs of misleading gradients come first. With several
+        pairs of training seeds, or seeds of the noise, a condition counts if all of them agree.
         """
-        lines = []
+        known = "suspect" in self.summary
+        suspect = self.summary.query("suspect > 0") if known else self.summary[:0]
+        lines = [
+            f"{row.model}/{row.train_seed}, {row.noise} at eps {row.eps:g} {row.eps_unit}: signs "
+            f"at {row.suspect:.1%} of the samples that robustness may be overestimated; robustssm "
+            "search diagnose --auto-attack says which"
+            for row in suspect.itertuples()
+        ]
         for row in verdicts(self.tests, ALPHA).itertuples():
             a, b = row.model_a, row.model_b
             where = f"in every pair of {row.of} " if row.pairs > 1 else ""

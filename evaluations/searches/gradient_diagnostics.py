@@ -21,7 +21,7 @@ def diagnose(target: Target, white: Adversary, black: Adversary) -> Signs:
     known = found.flags.get("signs")
     if isinstance(known, Signs):
         return known
-    return Signs.of(target, found.margin, black.attack(target).margin, white)
+    return Signs.of(target, found.margin, black.attack(target).margin, white)[0]
 
 
 def masked_gradients(

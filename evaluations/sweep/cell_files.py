@@ -42,7 +42,7 @@ class CellDigest:
     n: samples; right: how many are classified as labelled; samples: hash of the sample ids in
     their order; bits: which samples are right, packed eight to a byte; half: which samples are in
     the first half of a cross-fit, packed, one object for all cells of the same samples; kind: of
-    target. Of errors: bits are these as float64, means those of the kind; none is right.
+    target; means: of the kind. Of errors: bits are these as float64; none is right.
     """
 
     n: int
@@ -81,7 +81,8 @@ def cell_bytes(cell_id: str, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Return the file of a cell: its columns, its id, its counts, and the seal of all of it."""
     table = pa.table(dict(columns)).replace_schema_metadata({CELL: cell_id.encode()})
     few = [name for name in _FEW if name in columns]
-    if of_table(columns) is not CLASSES:  # counts say nothing of errors
+    # Counts say nothing of errors, nor of further columns.
+    if of_table(columns) is not CLASSES or {*columns} > {*CLASSES.columns}:
         return sealed_bytes(table, use_dictionary=few)
     n, right, rms, share, samples, bits = _counts(
         *(columns[name] for name in ("correct", *_NEEDED))
@@ -167,11 +168,10 @@ def digest(data: bytes, cell_id: str, split: dict[bytes, bytes]) -> CellDigest:
         kind = of_table(whole.column_names)
         columns = {name: whole.column(name).to_numpy() for name in (kind.outcome, *_NEEDED)}
         counts = _counts(*columns.values())
-        if kind is not CLASSES:
-            own = [n for n in whole.column_names if n in kind.rows or n.startswith(kind.extra)]
-            means = kind.means({name: whole.column(name).to_numpy() for name in own})
-            if not np.isfinite([*columns[kind.outcome], *means.values()]).all():
-                raise ValueError("its errors are not always finite")
+        own = [n for n in whole.column_names if n in kind.rows or n.startswith(kind.extra)]
+        means = kind.means({name: whole.column(name).to_numpy() for name in own})
+        if not np.isfinite(np.append(columns[kind.outcome], [*means.values()])).all():
+            raise ValueError("its errors are not always finite")
     samples = counts[4]
     if samples not in split:
         ids = table(data, cell_id, ["sample_id"]).column(0).to_numpy()

@@ -122,6 +122,9 @@ def _attacked(
     columns = _columns(task, logits(network, found.x), part, delivered)
     columns["forwards"] = np.full(len(x), found.forwards / len(x))
     columns["backwards"] = np.full(len(x), found.backwards / len(x))
+    suspect = found.flags.get("suspect")
+    if isinstance(suspect, Tensor) and task.kind.judges:
+        columns["suspect"] = suspect.double().cpu().numpy()
     return columns
 
 

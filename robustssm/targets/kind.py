@@ -42,7 +42,8 @@ class Kind:
     margin does; outcome: the one whose mean is the score; sign: 1 where more is better, else -1;
     limits: of a score; best: the best outcome; judges: whether a margin of 0 or less means that a
     sample is broken; every_step: whether every step has an answer;
-    extra: what begins the names of columns that a cell may have besides.
+    extra: what begins the names of columns that a cell may have besides, `suspect`: of an
+    adversary, 1 where its signs say that the sample's robustness may be overestimated.
     """
 
     name, words, digits, meaning = "", "accuracy", ".3f", "share of right answers"
@@ -56,7 +57,7 @@ class Kind:
     }
     more: tuple[str, ...] = ()
     judges = True
-    extra: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ("suspect",)
     derived: Mapping[str, Derived] = {}
     shown = ""
     sign, limits, best, every_step = 1.0, (0.0, 1.0), 1.0, False
@@ -138,7 +139,7 @@ class Kind:
 
     def means(self, columns: Mapping[str, Array]) -> dict[str, float]:
         """Return what a summary has of the columns of a cell: `more` but its first, and `extra`."""
-        return {}
+        return {n: float(v.mean()) for n, v in columns.items() if n.startswith(self.extra)}
 
     def level(self, margins: FloatArray) -> FloatArray:
         """Return the score of margins (..., samples), (...)."""

@@ -20,6 +20,7 @@ from tests.source_tree import ROOT
 # The smallest setting of each benchmark, and words that its table has then.
 CASES = {
     "auto_attack": ("--small --samples 2 --model s4d", "BandPGD"),
+    "auto_attack-folded": ("--small --samples 2 --model s4d --data mnist1d", "mnist1d,s4d/0"),
     "check_errors": ("--trials 1 --jobs 1", "two kinds"),
     "gpu": ("--device cpu --small --part transfer", "torch.linalg.solve, batched"),
     "noise": ("--rounds 1 --samples 2 --strengths 2", "Resonance"),
