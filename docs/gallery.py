@@ -3,12 +3,13 @@
     python docs/gallery.py [WORK]
 
 Commands run in the folder WORK (default: build/gallery), and gallery/PATH is the figure WORK/PATH.
-A second run takes up what sweeps and studies have finished there. About 40 minutes on two cores,
-most of it training.
+A second run takes up what sweeps and studies have finished there; the study's tables are those of
+docs/data/study. About 40 minutes on two cores, most of it training.
 """
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def shrink(source: Path, target: Path) -> None:
 def main(work: Path) -> None:
     """Run every command of the page in `work`, then write the images that it shows."""
     page = (HERE / "gallery.md").read_text()
-    work.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(HERE / "data" / "study", work / "paper" / "study", dirs_exist_ok=True)
     for command in re.findall(r"^    (robustssm .*)$", page, re.MULTILINE):
         subprocess.run(shlex.split(command), cwd=work, check=True, stdout=subprocess.DEVNULL)
     for image in re.findall(r"\]\(gallery/(\S+)\)", page):

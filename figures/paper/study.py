@@ -75,7 +75,7 @@ def drawn(tables: Tables) -> Drawings:
             style = look(str(init)) | {"linestyle": ""}
             mean_with_bars(panel, part.assign(place=place), "place", style, label=str(init))
         ends = (-0.5, len(tasks) - 0.5)
-        panel.set(title=str(condition), ylabel="accuracy", ylim=(0.0, 1.0), xlim=ends)
+        panel.set(title=str(condition), ylabel="accuracy", ylim=(0.0, 1.03), xlim=ends)
     axes[-1].set_xticks(np.arange(len(tasks)), names)
     legend(figure, axes)
     yield Drawn("study-accuracy", figure, frame, _about(frame, "Tasks by length."))
