@@ -4,11 +4,11 @@
 
 A row per data, model, norm, strength and attack; what is in the file is not run again. Parts are
 run as the ensembles run them, on what the parts before have left: left is how many samples are
-right after each, ids which; forwards, backwards and seconds are per sample of the set. alone: how
-many are right after the part by itself. The authors' package (pip install
-git+https://github.com/fra31/auto-attack) runs with --authors, on images with values in [0, 1] in
-which ten times the strength fits on both sides of the signals, so that its clipping does not bind;
-signals that are no images are folded into rows.
+right after each, ids which, in the row of the last; forwards, backwards and seconds are per sample
+of the set. alone: how many are right after the part by itself. The authors' package (pip install
+'.[reference]') runs with --authors, on images with values in [0, 1] in which ten times the strength
+fits on both sides of the signals, so that its clipping does not bind; signals that are no images
+are folded into rows. --summary prints what the file says of each strength, or costs.
 """
 
 import time
@@ -105,6 +105,7 @@ def ensemble(target: Target, parts: dict[str, Part], alone: bool) -> Iterator[di
     """Yield what each part leaves and takes, and what it leaves alone."""
     right = left = target.margins(target.x) > 0.0
     for name, part in parts.items():
+        last = name == [*parts][-1]
         before, begun = left, time.perf_counter()
         none = left[before], 0, 0
         broken, forwards, backwards = part(target.select(before)) if before.any() else none
@@ -119,7 +120,7 @@ def ensemble(target: Target, parts: dict[str, Part], alone: bool) -> Iterator[di
             "attack": name,
             "left": int(left.sum()),
             "alone": by_itself if alone else None,
-            "ids": " ".join(map(str, target.sample_id[left.numpy()])),
+            "ids": " ".join(map(str, target.sample_id[left.numpy()])) if last else "",
             **{key: value / len(target) for key, value in spent.items()},
         }
 
@@ -130,6 +131,30 @@ def folded(task: Task) -> tuple[int, int]:
     return task.image or (rows, task.length // rows)
 
 
+def strengths_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what the ensembles leave at each strength, and which samples one alone breaks."""
+    ends = [PARTS[-1], f"authors' {PARTS[-1]}"]
+    values = ["left", "alone", "ids"]
+    wide = rows.pivot_table(values, KEY, "attack", aggfunc="first", sort=False)
+    wide = wide.dropna(subset=[("left", end) for end in ends])
+    found = wide["left"][["BandPGD", *ends]].set_axis(["pgd", "ours", "authors"], axis=1)
+    found["best_part"] = wide["alone"][[*PARTS]].min(axis=1)
+    pairs = wide["ids"][ends].to_numpy()
+    ids = [[set(one.split()) for one in pair] for pair in pairs]
+    found["only_ours"] = [" ".join(sorted(b - a, key=int)) for a, b in ids]
+    found["only_authors"] = [" ".join(sorted(a - b, key=int)) for a, b in ids]
+    return found.reset_index()
+
+
+def costs_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what a sample costs each attack, means over models and strengths."""
+    spent = ["forwards", "backwards", "seconds"]
+    return rows.groupby(["data", "norm", "attack"], sort=False)[spent].mean().reset_index()
+
+
+SUMMARIES = {"strengths": strengths_of, "costs": costs_of}
+
+
 @click.command(help=(__doc__ or "").replace("\n\n    python", "\n\n\b\n    python"))
 @click.option("--data", default="digits:side=16", show_default=True, help="Task of the samples.")
 @click.option("--model", default="s4,s4d,s4ptd,s5", show_default=True, help="Names of models.")
@@ -137,6 +162,7 @@ def folded(task: Task) -> tuple[int, int]:
 @click.option("--strengths", default="l2=0.6,linf=0.05", show_default=True)
 @click.option("--authors", is_flag=True, help="Run the authors' package, and nothing else.")
 @click.option("--small", is_flag=True, help="Few steps.")
+@click.option("--summary", type=click.Choice([*SUMMARIES]), help="Print this of the file alone.")
 @output
 def main(
     data: str,
@@ -145,9 +171,14 @@ def main(
     strengths: str,
     authors: bool,
     small: bool,
+    summary: str | None,
     output: Path | None,
 ) -> None:
     """Run what is not in the file yet."""
+    if summary and output:
+        rows = pd.read_csv(output, comment="#", dtype={"ids": str}).fillna({"ids": ""})
+        found = SUMMARIES[summary](rows)
+        return click.echo(found.to_csv(index=False, float_format="%.4g"), nl=False)
     task = load_task(data)
     click.echo(COLUMNS)
     if output and not output.exists():
