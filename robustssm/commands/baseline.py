@@ -176,10 +176,8 @@ def _show(found: "list[Check]", baseline: "Baseline", path: str, style: str) -> 
     columns = [(one, key, form.replace(".3f", found[0].kind.digits)) for one, key, form in _COLUMNS]
     shown = [terminal.Table(one.headline() + partial, _telling(one), columns) for one in found]
     terminal.show(style, *shown, content=content, rows=pd.concat(tables))
-    if style == "json":
-        return
-    for line in dict.fromkeys(line for one in found for line in one.notes()):
-        terminal.note(line)
+    if style != "json":
+        terminal.note(*dict.fromkeys(line for one in found for line in one.notes()))
 
 
 def _record(check: "Check") -> dict[str, Any]:

@@ -68,8 +68,7 @@ def benchmark(
     run, execution = RunDirectory(output or default_output(bench.plan)), asked.execution(device)
     run.check(bench.plan)
     note_inputs(bench.plan)
-    for family, why in bench.left_out.items():
-        terminal.note(f"{family}: left out: {why}")
+    terminal.note(*(f"{family}: left out: {why}" for family, why in bench.left_out.items()))
     say_cost(bench.plan, run, execution, asked.style if dry_run else None)
     if dry_run:
         return

@@ -131,8 +131,7 @@ def _show(comparison: "Comparison", runs: list[str], style: str, full: bool) -> 
         parts.append("--full adds accuracies, whole curves, modes, and how numbers are computed.")
     terminal.show(style, *parts, content=content, rows=_tidy(comparison))
     if style == "csv":
-        for line in lines:
-            terminal.note(line)
+        terminal.note(*lines)
 
 
 def _tidy(comparison: "Comparison") -> "DataFrame":

@@ -65,8 +65,7 @@ def converge(
         folder = output or Path("runs") / f"converge-{label}"
         drawing.draw_all(result, folder)
         terminal.note(f"figures and their data: {folder}")
-    for name, reason in result.unavailable.items():
-        terminal.note(f"{name}: {reason}")
+    terminal.note(*(f"{name}: {reason}" for name, reason in result.unavailable.items()))
     table = terminal.Table(f"Convergence to HiPPO, readout {readout}", result.fits, _COLUMNS)
     content = {
         "readout": readout,

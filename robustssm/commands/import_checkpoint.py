@@ -74,8 +74,7 @@ def import_checkpoint(
         card = card.measured(data.kind, accuracy(loaded.network, split, data.kind))
         card = replace(card, task=data.spec, task_hash=data.content_hash, n_test=len(split))
     save_checkpoint(output, loaded.network, card)
-    for note in filter(None, (*loaded.notes, card.against_stored(card.clean_accuracy))):
-        terminal.note(note)
+    terminal.note(*filter(None, (*loaded.notes, card.against_stored(card.clean_accuracy))))
     clean = "" if card.clean_accuracy is None else f", clean accuracy {card.clean_accuracy:.4f}"
     source = card.training["source"]
     terminal.say(f"{output}: {source}, content {loaded.content_hash[:12]}{clean}")

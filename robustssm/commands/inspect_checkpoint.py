@@ -68,8 +68,7 @@ def inspect_checkpoint(**options: Any) -> None:
     for layer in layers:
         for reason in layer["refused"]:
             terminal.note(f"layer {layer['layer']}: {reason}")
-    for note in examined.notes:
-        terminal.note(note)
+    terminal.note(*examined.notes)
 
 
 def _shown(value: Any) -> str:

@@ -88,8 +88,7 @@ def ls_noises(style: str) -> None:
     classes: dict[str, type[Attack]] = {}
     for working, problems in (FAMILIES.working(), ADVERSARIES.working()):
         classes |= working
-        for line in problems:
-            terminal.note(line)
+        terminal.note(*problems)
     classes["Window"] = Window
     for name, cls in classes.items():
         shown = [

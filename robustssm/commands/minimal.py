@@ -213,5 +213,4 @@ def diagnose(modes: str, eps: float, unit: str, thorough: bool, **options: Any) 
     lines = lines or ["no sign of masked gradients"]
     terminal.show(asked.style, terminal.Table(title, rows, _SIGNS, upright=True), *lines)
     if asked.style in ("csv", "json"):
-        for line in lines:
-            terminal.note(line)
+        terminal.note(*lines)

@@ -63,8 +63,7 @@ def perturb(
     if gallery is not None:
         from robustssm.figures.perturbations import draw_all
 
-        for path in draw_all(str(asked.task), gallery, seed=asked.seed):
-            terminal.note(str(path))
+        terminal.note(*map(str, draw_all(str(asked.task), gallery, seed=asked.seed)))
     elif maps is not None:
         _draw_maps(str(perturbation), str(asked.task), sample, asked.seed, maps)
     else:
@@ -81,8 +80,7 @@ def _draw_maps(text: str, task_spec: str, sample: int, seed: int, folder: Path) 
     spectra = short_time_spectra(task, perturbation, budget, sample=sample, seed=seed)
     identity = task.splits["test"].sample_id[sample]
     about = f"{task.spec}, test sample {identity}, {text}, seed {seed}"
-    for path in draw_time_frequency(spectra, folder, about):
-        terminal.note(str(path))
+    terminal.note(*map(str, draw_time_frequency(spectra, folder, about)))
 
 
 def _apply(

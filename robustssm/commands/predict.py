@@ -67,7 +67,6 @@ def predict(source: Path, output: Path, precision: str, as_data: bool, **options
     held = {**arrays, "labels": named} if as_data else {"output": result}
     with new_file(output) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **held)
-    for note in checkpoint.notes:
-        terminal.note(note)
+    terminal.note(*checkpoint.notes)
     shapes = ", ".join(f"{name} {value.shape} {value.dtype}" for name, value in held.items())
     terminal.say(f"{output}: {shapes}")

@@ -208,5 +208,4 @@ def note_inputs(plan: "Plan") -> None:
             "embeddings' standard deviations over the training tokens"
         )
     for model in plan.models:
-        for note in model.notes:
-            terminal.note(f"{model.ref}: {note}")
+        terminal.note(*(f"{model.ref}: {note}" for note in model.notes))

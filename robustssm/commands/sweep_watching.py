@@ -162,8 +162,7 @@ def say_cost(plan: Plan, run: RunDirectory, execution: Execution, style: str | N
         terminal.show(style, terminal.Table(title, [record], upright=True))
     size = f"{estimated.disk / 2**20:.3g} MiB"
     terminal.note(f"about {duration(seconds)} with {execution.jobs} at a time, {size}")
-    for error in estimated.errors:
-        terminal.note(f"would fail: {error}")
+    terminal.note(*(f"would fail: {error}" for error in estimated.errors))
 
 
 def note_detectable(plan: Plan) -> None:

@@ -95,8 +95,7 @@ def _list(style: str) -> None:
     from robustssm.tasks.registry import spelling
 
     makers, problems = TASKS.working()
-    for line in problems:
-        terminal.note(line)
+    terminal.note(*problems)
     about = {name: sys.modules[maker.__module__].__doc__ for name, maker in makers.items()}
     rows = [{"task": spelling(name), "what": first_line(about[name])} for name in makers]
     words = "{task}\n    {what}.".format_map

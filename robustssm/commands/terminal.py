@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _results: list[TextIO] = []
 
 
-def note(message: str, always: bool = False) -> None:
-    """Print a line on stderr, with --quiet only if `always`; control characters are spelt out."""
-    if always or not asked("quiet"):
+def note(*messages: str, always: bool = False) -> None:
+    """Print lines on stderr, with --quiet only if `always`; control characters are spelt out."""
+    for message in messages if always or not asked("quiet") else ():
         click.echo(visible(message, keep="\n"), err=True)
 
 

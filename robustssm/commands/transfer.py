@@ -89,8 +89,7 @@ def transfer(
             advance()
             terminal.note(f"figures and their data: {folder}")
     if asked.style != "json":
-        for name, reason in result.unavailable.items():
-            terminal.note(f"{name}: {reason}")
+        terminal.note(*(f"{name}: {reason}" for name, reason in result.unavailable.items()))
     table = result.table()
     title = f"n = {n}, readout {readout}; omega in rad per unit time"
     aside = ("h2 error", "max real", "relative norm")
