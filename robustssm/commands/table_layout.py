@@ -32,16 +32,21 @@ def print_table(
     title, headings = visible(title), [visible(one) for one in headings]
     rows = [[visible(cell) for cell in row] for row in rows]
     whole = list(range(len(headings)))
-    names: Sequence[str] = headings
-    kept, light = whole, False
-    found = None if prose else _fitted(headings, rows, console.width)
-    if found is not None:
-        names, kept, light = found
-    elif not prose and not upright:
-        kept = _varying(headings, rows)
-    if prose or found is not None:
-        console.print(_table(title, names, rows, kept, light, prose, console.width))
+    fitted = (headings, whole, False) if prose else _fitted(headings, rows, console.width)
+    if fitted is not None:
+        names, kept, light = fitted
+        lines = None if light else box.HEAVY_HEAD
+        wide = min(len(title) + 2, WIDTH, console.width)
+        table = Table(title=Text(title), title_justify="left", box=lines, min_width=wide)
+        for k in kept:
+            side: JustifyMethod = "left" if prose or k == 0 else "right"
+            table.add_column(Text(names[k]), justify=side, no_wrap=k == 0 or not prose)
+        for row in rows:
+            # As text: a name in brackets is no markup.
+            table.add_row(*(Text(row[k]) for k in kept))
+        console.print(table)
     else:
+        kept = whole if upright else _varying(headings, rows)
         console.print(Text(title))
         for line in _blocks(headings, rows, kept, upright):
             console.print(Text(line), soft_wrap=True)
@@ -76,28 +81,6 @@ def _fitted(
         if sum(needed) + (2 * len(kept) if light else 3 * len(kept) + 1) <= width:
             return names, kept, light
     return None
-
-
-def _table(
-    title: str,
-    names: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    kept: Sequence[int],
-    light: bool,
-    prose: bool,
-    width: int,
-) -> Table:
-    """Return columns of a table for rich; light: without lines."""
-    lines = None if light else box.HEAVY_HEAD
-    wide = min(len(title) + 2, WIDTH, width)
-    table = Table(title=Text(title), title_justify="left", box=lines, min_width=wide)
-    for k in kept:
-        side: JustifyMethod = "left" if prose or k == 0 else "right"
-        table.add_column(Text(names[k]), justify=side, no_wrap=k == 0 or not prose)
-    for row in rows:
-        # As text: a name in brackets is no markup.
-        table.add_row(*(Text(row[k]) for k in kept))
-    return table
 
 
 def _blocks(

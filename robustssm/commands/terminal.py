@@ -151,6 +151,7 @@ def show(
             frame = pd.DataFrame(list(frame), dtype=object)
         _write(frame.to_csv(index=False), nl=False)
         return
+    from robustssm.commands.table_layout import print_table
     from robustssm.evaluations.reports.markdown import markdown_table
 
     for part in parts:
@@ -160,7 +161,8 @@ def show(
             for row in part.records():
                 say(part.words(row))
         elif style == "table":
-            _print_table(part)
+            one = part.upright and len(part.rows) == 1
+            print_table(_console(), part.title, *part.texts(), prose=part.prose, upright=one)
         else:
             say(markdown_table(*part.texts()))
 
@@ -195,13 +197,3 @@ def _console() -> "Console":
 
     console = Console(file=_results[-1] if _results else None)
     return console if console.is_terminal else Console(file=console.file, width=200)
-
-
-def _print_table(table: Table) -> None:
-    """Print a table; a terminal's width is kept, elsewhere lines are long."""
-    from robustssm.commands.table_layout import print_table
-
-    console = _console()
-    headings, rows = table.texts()
-    one = table.upright and len(table.rows) == 1
-    print_table(console, table.title, headings, rows, prose=table.prose, upright=one)
