@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +12,8 @@ from robustssm.errors import UsageError, require_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from robustssm.evaluations.results.inspection import Inspection
 
 
 def html_table(caption: str, frame: pd.DataFrame) -> str:
@@ -31,6 +34,20 @@ def drawn(draw: Callable[[], object], name: str | None) -> "Figure":
     if name is not None:
         require_one_of("figure:", name, figures)
     return figures[name or next(iter(figures))]
+
+
+def write_report(state: "Inspection", output: Path, html: bool = False) -> str:
+    """Write a report of a run, as HTML if its name or `html` says so; return its size in words."""
+    from robustssm.evaluations.exports import formats
+    from robustssm.evaluations.reports.html_page import write_page
+    from robustssm.evaluations.sweep.run_directory import check_outside
+
+    check_outside(output, state.run.path)
+    if html or output.suffix.lower() in (".html", ".htm"):
+        from robustssm.figures.looks import model_looks
+
+        return f"{write_page(state, output, model_looks)} bytes"
+    return f"{formats.write_report(state, output)} lines"
 
 
 @dataclass(frozen=True, repr=False)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from robustssm.api.models import MEMORY, array_of, refs_of, samples
-from robustssm.api.results import drawn, html_table
+from robustssm.api.results import drawn, html_table, write_report
 from robustssm.arguments import checked, several, wrong
 from robustssm.attacks import Attack, Perturbation, Site
 from robustssm.attacks.base import input_site
@@ -29,7 +29,7 @@ from robustssm.evaluations.sweep.noises import DEFAULT_EPS, Noise
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import make_plan
 from robustssm.evaluations.sweep.run import Execution, Swept, run_sweep
-from robustssm.evaluations.sweep.run_directory import ARRAYS, DATA, RunDirectory, check_outside
+from robustssm.evaluations.sweep.run_directory import ARRAYS, DATA, RunDirectory
 from robustssm.execution import resolve_device
 from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Task
@@ -111,17 +111,8 @@ class Run:
 
     def report(self, path: "str | PathLike[str]") -> Path:
         """Write a self-contained report, `page.html` or Markdown, and return its path."""
-        from robustssm.evaluations.exports.formats import write_report
-        from robustssm.evaluations.reports.html_page import write_page
-        from robustssm.figures.looks import model_looks
-
-        output = Path(path)
-        check_outside(output, self.path)
-        if output.suffix.lower() in (".html", ".htm"):
-            write_page(self.state, output, model_looks)
-        else:
-            write_report(self.state, output)
-        return output
+        write_report(self.state, Path(path))
+        return Path(path)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {count}" for name, count in self.state.counts.items())

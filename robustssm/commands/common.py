@@ -78,15 +78,11 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return add
 
 
+_models = partial(click.option, "-m", "--model", "models", multiple=True, metavar="MODEL[,MODEL]")
 # Options of several commands, spelt alike in all of them.
 _SHARED: dict[str, Callable[[Any], Any]] = {
     "models": with_options(
-        click.option(
-            "-m",
-            "--model",
-            "models",
-            multiple=True,
-            metavar="MODEL[,MODEL]",
+        _models(
             shell_complete=completion.models,
             help="Models: s4d, s4d/2 (training seed 2), 's4d/*' (all seeds), a file, "
             "module.py:function@weights; name= before any of these names it.",
@@ -97,12 +93,7 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
     "names": click.argument(
         "names", nargs=-1, metavar="[MODEL]...", shell_complete=completion.models
     ),
-    "models of runs": click.option(
-        "-m",
-        "--model",
-        "models",
-        multiple=True,
-        metavar="MODEL[,MODEL]",
+    "models of runs": _models(
         help="Models of the runs: s4d (all its training seeds), s4d/2. Default: all.",
     ),
     "task": click.option(
@@ -204,12 +195,12 @@ class SharedOptions:
 
         return make_plan(self.refs(), noise, task=self.task, seed=self.seed, limit=self.limit)
 
-    def execution(self, device: str) -> "Execution":
-        """Return how a sweep is computed that tries again what failed before."""
+    def execution(self, device: str, retry_failed: bool = True, **how: Any) -> "Execution":
+        """Return how a sweep is computed; how: further fields of `Execution`."""
         from robustssm.evaluations.sweep.run import Execution
 
-        jobs, by_itself = self.jobs or cores(), self.jobs is None
-        return Execution(jobs=jobs, alone_first=by_itself, device=device, retry_failed=True)
+        how |= {"device": device, "retry_failed": retry_failed}
+        return Execution(jobs=self.jobs or cores(), alone_first=self.jobs is None, **how)
 
     def steps(self, total: int, what: str) -> AbstractContextManager[Advance]:
         """Return `progress` of `total` pieces of work."""

@@ -27,7 +27,7 @@ from robustssm.storage.writing import read_toml
 _CHECKPOINTS = "checkpoints"
 # Options that would be read too late, or mean nothing in a file.
 _NOT_IN_FILES = ("config", "help", "allow-code")
-# Where a context keeps what a file names as code.
+# Where a context keeps a line for each model in a file that is code, and would be run.
 _CODE = "robustssm.code"
 
 
@@ -74,15 +74,10 @@ def configure(ctx: click.Context, parameter: click.Parameter, path: Path | None)
     if problems:
         raise UsageError("\n  ".join(problems))
     ctx.default_map = {**(ctx.default_map or {}), **values}
-    ctx.meta[_CODE] = code_in(path, values)
-
-
-def code_in(path: Path, values: dict[str, Any]) -> list[str]:
-    """Return a line for each model in the values of a file that is code, and would be run."""
     from robustssm.checkpoints.model_names import is_code, split_names
 
     named = values.get("models", ())
-    return [
+    ctx.meta[_CODE] = [
         f"config {path}: the model {part!r} is Python code, which a file may name but not "
         "start; look at it, and give --allow-code"
         for part in split_names([named] if isinstance(named, str) else named)

@@ -98,20 +98,12 @@ def report(run: Path, output: Path | None, html: bool) -> None:
     Exit codes: 0 written; 2 usage, or no run directory; 4 the run is damaged: the report says what
     is left.
     """
-    from robustssm.evaluations.exports.formats import write_report
+    from robustssm.api.results import write_report
     from robustssm.evaluations.results.inspection import inspect
-    from robustssm.evaluations.sweep.run_directory import check_outside
 
     state = inspect(run)
     output = output or run / ("report.html" if html else "report.md")
-    check_outside(output, run)
-    if html or output.suffix.lower() in (".html", ".htm"):
-        from robustssm.evaluations.reports.html_page import write_page
-        from robustssm.figures.looks import model_looks
-
-        terminal.note(f"{output}: {write_page(state, output, model_looks)} bytes written")
-    else:
-        terminal.note(f"{output}: {write_report(state, output)} lines written")
+    terminal.note(f"{output}: {write_report(state, output, html)} written")
     if state.damaged:
         raise CommandError(f"run {run}: damaged: {damage(state)}; {cure(state)}", 4)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustssm.commands import terminal
-from robustssm.commands.common import cores, output, shared
+from robustssm.commands.common import SharedOptions, output, shared
 from robustssm.commands.noise_options import noise_options, read_noises
 from robustssm.commands.parameter_types import BatchSize
 from robustssm.commands.sections import SectionedCommand
@@ -115,20 +115,13 @@ def sweep(
         say_cost,
     )
     from robustssm.evaluations.sweep.plan import default_output
-    from robustssm.evaluations.sweep.run import DEFAULT_BATCH, Execution
+    from robustssm.evaluations.sweep.run import DEFAULT_BATCH
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.targets import CLASSES
 
     plan = sweep_plan(device=device, **options)
-    execution = Execution(
-        jobs=jobs or cores(),
-        alone_first=jobs is None,
-        cluster=cluster,
-        batch_size=batch_size or DEFAULT_BATCH,
-        device=device,
-        retry_failed=retry_failed,
-        fail_fast=fail_fast,
-    )
+    how = {"batch_size": batch_size or DEFAULT_BATCH, "cluster": cluster, "fail_fast": fail_fast}
+    execution = SharedOptions(jobs=jobs).execution(device, retry_failed, **how)
     run = RunDirectory(output or default_output(plan))
     if dry_run:
         run.check(plan, overwrite)
