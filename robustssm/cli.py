@@ -53,6 +53,7 @@ class Commands(SectionedGroup):
                 leaf.callback = room_for_libraries()(terminal.results_alone()(leaf.callback))
                 leaf.results_alone = True  # type: ignore[attr-defined]
                 leaf.params += loudness()
+                read_strictly(leaf)
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -181,8 +182,6 @@ for title, commands in {
     ),
     "This installation": (ls, doctor),
 }.items():
-    for command in commands:
-        read_strictly(command)
     main.add_section(title, commands)
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from robustssm.commands import completion
-from robustssm.commands.config import with_config
+from robustssm.commands import completion, config
 from robustssm.commands.loudness import wide
 from robustssm.commands.parameter_types import SuffixedPath
 from robustssm.commands.progress import Advance, progress
@@ -146,7 +145,7 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         metavar="RUN",
         help="Take finished cells from this run, where weights, data, noise and seed are the same.",
     ),
-    "config": with_config,
+    "config": with_options(*config.OPTIONS),
 }
 
 

@@ -92,16 +92,9 @@ def allow_code(ctx: click.Context, parameter: click.Parameter, allowed: bool) ->
         raise UsageError("\n  ".join(found))
 
 
-def with_config(command: Any) -> Any:
-    """Add the option that names a configuration file to a command, and that which allows code."""
-    command = click.option(
-        "--allow-code",
-        is_flag=True,
-        expose_value=False,
-        callback=allow_code,
-        help="Run the Python code of models that the TOML file names (module.py:function).",
-    )(command)
-    return click.option(
+# The option that names a configuration file, and that which allows code in it.
+OPTIONS = (
+    click.option(
         "-C",
         "--config",
         type=click.Path(path_type=Path),
@@ -109,7 +102,15 @@ def with_config(command: Any) -> Any:
         expose_value=False,
         callback=configure,
         help="TOML file of options by their long names; the command line overrides it.",
-    )(command)
+    ),
+    click.option(
+        "--allow-code",
+        is_flag=True,
+        expose_value=False,
+        callback=allow_code,
+        help="Run the Python code of models that the TOML file names (module.py:function).",
+    ),
+)
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:

@@ -87,14 +87,12 @@ class SuffixedPath(click.Path):
 
 
 def read_strictly(command: click.Command) -> None:
-    """Let a command, and those in a group, take numbers in ASCII digits, in tens, below 2^63 only.
+    """Let a command take numbers in ASCII digits, in tens, below 2^63 only.
 
     click reads them by `int` and `float`, which take 1_0 and the digits of every script.
     """
     for parameter in command.params:
         parameter.type = _strict(parameter.type)
-    for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        read_strictly(inner)
 
 
 def _strict(kind: Any) -> Any:

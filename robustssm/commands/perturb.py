@@ -125,8 +125,11 @@ def _apply(
     delivered = Delivered(len(x))
     delivered.add(x, after, perturbation, site, lengths)
     mark = fingerprint(after, part.sample_id)
+    sizes = {"l2": delivered.l2, "linf": delivered.largest, "rms": delivered.rms}
+    sizes["snr_db"] = delivered.snr_db
     if output is not None:
-        ends: dict[str, Any] = {} if part.lengths is None else {"lengths": part.lengths}
+        held: dict[str, Any] = {} if part.lengths is None else {"lengths": part.lengths}
+        held |= {f"delivered_{name}": size for name, size in sizes.items()}
         about = {
             "perturbation": repr(perturbation), "budget": repr(budget), "seed": asked.seed,
             "task": task.spec, "task_hash": task.content_hash, "split": split_name,
@@ -138,11 +141,7 @@ def _apply(
                 input=after.numpy(),
                 label=part.labels,
                 sample_id=part.sample_id,
-                **ends,
-                delivered_l2=delivered.l2,
-                delivered_linf=delivered.largest,
-                delivered_rms=delivered.rms,
-                delivered_snr_db=delivered.snr_db,
+                **held,
                 in_band_share=delivered.share,
                 about=np.array(json.dumps(about)),
             )
@@ -153,10 +152,7 @@ def _apply(
         "unit": budget.unit,
         "clip": budget.range,
         "n": len(x),
-        "mean_l2": float(delivered.l2.mean()),
-        "mean_linf": float(delivered.largest.mean()),
-        "mean_rms": float(delivered.rms.mean()),
-        "mean_snr_db": float(delivered.snr_db.mean()),
+        **{f"mean_{name}": float(size.mean()) for name, size in sizes.items()},
         "least_in_band_share": float(delivered.share.min()),
         "fingerprint": mark,
     }
