@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -46,6 +47,18 @@ def sealed() -> Iterator[None]:
         os.environ |= {} if before is None else {"PYTHONSAFEPATH": before}
 
 
+@contextmanager
+def handling(handler: Any, *numbers: int) -> Iterator[None]:
+    """Let a function, or SIG_IGN, handle signals in the body; only the main thread can."""
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in numbers if here}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
 # Set where a signal asked for the end: an exception raised in a destructor or a weak reference's
 # callback goes nowhere, so `stop_if_asked` has to look.
 _asked = threading.Event()
@@ -54,24 +67,18 @@ _asked = threading.Event()
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM, as job schedulers send it, end the body with KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def stop(number: int, frame: object) -> None:
         _asked.set()
         raise KeyboardInterrupt
 
+    ends = (signal.SIGINT, signal.SIGTERM)
+    heard = [one for one in ends if signal.getsignal(one) != signal.SIG_IGN]  # as under nohup
     _asked.clear()
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            before[number] = signal.signal(number, stop)
     try:
-        yield
+        with handling(stop, *heard):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         _asked.clear()
 
 

@@ -20,7 +20,7 @@ from robustssm.evaluations.sweep.backends import IN_FLIGHT, Chunk
 from robustssm.evaluations.sweep.plan import Cell
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.sweep.worker import CellEnd, WorkOptions, failure, keep, run_chunk_apart
-from robustssm.execution import sealed, versions
+from robustssm.execution import handling, sealed, versions
 from robustssm.plain_text import is_count
 
 if TYPE_CHECKING:
@@ -80,19 +80,6 @@ def reach(address: str) -> None:
 
 
 @contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Start processes that ignore SIGINT: they inherit it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
 def _kept_up(cluster: "LocalCluster", count: int) -> Iterator[None]:
     """Start workers anew that Dask gave up, as it does with those that die while they start."""
     done = threading.Event()
@@ -128,8 +115,9 @@ def _client(address: str, stack: ExitStack) -> "Client":
         }
         stack.enter_context(dask.config.set(settings))
         stack.enter_context(sealed())
-        # Ctrl-C in a terminal reaches workers, too: they ignore it, and are ended from here.
-        with _ignoring_interrupts():
+        # Ctrl-C in a terminal reaches workers, too: they inherit that it is ignored, and
+        # are ended from here.
+        with handling(signal.SIG_IGN, signal.SIGINT):
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=count,

@@ -122,8 +122,7 @@ def measured_in(
                 errors = run_sweep(plan, run, asked.execution(device), reuse=others, **told).errors
         except KeyboardInterrupt:
             kept = f"what is finished is kept in {run.path}, the same command goes on"
-            nothing = "nothing is kept"
-            terminal.note(f"interrupted; {kept if output else nothing}")
+            terminal.note(f"interrupted; {kept if output else 'nothing is kept'}")
             sys.exit(130)
         check_errors(name, errors)
         yield run

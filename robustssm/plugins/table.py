@@ -44,8 +44,7 @@ class Table(Mapping[str, T], Generic[T]):
     def _load(self, name: str) -> T:
         value: Any = self._built_in.get(name)
         if value is not None:
-            made: T = EntryPoint(name, value, "").load() if isinstance(value, str) else value
-            return made
+            return EntryPoint(name, value, "").load() if isinstance(value, str) else value
         first, *others = self._added[name]
         who = f"plug-in {name} of {_origin(first)}"
         if others:
@@ -58,8 +57,7 @@ class Table(Mapping[str, T], Generic[T]):
             raise UsageError(f"{who} cannot be loaded ({said}); update or uninstall it") from error
         if expected:
             raise UsageError(f"{who} is {value!r:.80}, expected {expected}; update or uninstall it")
-        loaded: T = value
-        return loaded
+        return value
 
     def __contains__(self, name: object) -> bool:
         return name in self._built_in or name in self._added
