@@ -98,8 +98,6 @@ def check(
     alpha: float,
     unjudged: float,
     output: Path | None,
-    reuse: tuple[Path, ...],
-    device: str,
     **options: Any,
 ) -> None:
     """Fail if a robustness curve falls below a baseline.
@@ -131,9 +129,9 @@ def check(
     from robustssm.execution import resolve_device
 
     asked, held = common.SharedOptions(**options), read_baseline(path)
-    refs, kind = asked.refs(), resolve_device(device).type
+    refs, kind = asked.refs(), resolve_device(asked.device).type
     plan = plan_check(held, refs, against, kind, asked.task)
-    with measured_in(output, "check", plan, asked, device, reuse) as run:
+    with measured_in(output, "check", plan, asked) as run:
         found = checks(held, plan, run, against, margin, alpha, unjudged)
     _show(found, held, str(path), asked.style)
     _fail(found)

@@ -29,8 +29,6 @@ def benchmark(
     suite: str,
     output: Path | None,
     dry_run: bool,
-    reuse: tuple[Path, ...],
-    device: str,
     **options: Any,
 ) -> None:
     """Measure a model under a frozen suite; write its card.
@@ -63,16 +61,16 @@ def benchmark(
     asked, frozen = common.SharedOptions(**options), read_suite(suite)
     over = common.SharedOptions(models=(reference,)).one_ref("reference") if reference else None
     model = asked.one_ref("benchmark")
-    limit, kind = min(asked.limit or frozen.limit, frozen.limit), resolve_device(device).type
+    limit, kind = min(asked.limit or frozen.limit, frozen.limit), resolve_device(asked.device).type
     bench = plan_suite(frozen, model, over, asked.task, limit=limit, device=kind)
-    run, execution = RunDirectory(output or default_output(bench.plan)), asked.execution(device)
+    run, execution = RunDirectory(output or default_output(bench.plan)), asked.execution()
     run.check(bench.plan)
     note_inputs(bench.plan)
     terminal.note(*(f"{family}: left out: {why}" for family, why in bench.left_out.items()))
     say_cost(bench.plan, run, execution, asked.style if dry_run else None)
     if dry_run:
         return
-    others = [RunDirectory(path) for path in reuse]
+    others = [RunDirectory(path) for path in asked.reuse]
     swept, _ = measure_watched(
         "benchmark", bench.plan, run, execution, asked.progress, reuse=others
     )
@@ -141,9 +139,9 @@ def verify(
     from robustssm.execution import versions
     from robustssm.storage.json_files import read_written
 
-    asked = common.SharedOptions(**options)
     over = common.SharedOptions(models=(reference,)).one_ref("reference") if reference else None
     content = read_written(path, "card", "benchmark", verification.FORMS)
+    asked = common.SharedOptions(**options, device=content["device"])
     bench = verification.plan_card(content, asked.one_ref("verify"), over, asked.task)
     if found := verification.contradiction(content, bench):
         raise RejectedInputError(f"card {path}: {found}")
@@ -152,7 +150,7 @@ def verify(
             terminal.note(f"card {path}: made with {name} {there}, here it is {here}")
     places = verification.drawn(bench, content["digest"] if seed is None else str(seed), fraction)
     plan = replace(bench.plan, cells=tuple(cell for _, _, cell in places))
-    with measured_in(None, "verify", plan, asked, content["device"]) as run:
+    with measured_in(None, "verify", plan, asked) as run:
         found = verification.altered(content, run, places, allow)
     if found:
         raise common.CommandError(f"card {path}: {found}", 5)

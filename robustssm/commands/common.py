@@ -159,8 +159,9 @@ class SharedOptions:
     """The values of the options that `shared` adds, and what commands do with them.
 
     names, models, settings: as `checkpoints.model_names.resolve` reads them; task: None for
-    that of the models; seed: of the noise; limit: use the first samples only; jobs: number of
-    processes, None for one per core; style, progress: how results and progress are shown.
+    that of the models; seed: of the noise; limit: use the first samples only; device: as torch
+    names it; jobs: number of processes, None for one per core; reuse: runs whose cells are taken;
+    style, progress: how results and progress are shown.
     """
 
     names: tuple[str, ...] = ()
@@ -169,7 +170,9 @@ class SharedOptions:
     task: str | None = None
     seed: int = 0
     limit: int | None = None
+    device: str = "cpu"
     jobs: int | None = None
+    reuse: tuple[Path, ...] = ()
     style: str = "table"
     progress: str = "auto"
 
@@ -194,11 +197,11 @@ class SharedOptions:
 
         return make_plan(self.refs(), noise, task=self.task, seed=self.seed, limit=self.limit)
 
-    def execution(self, device: str, retry_failed: bool = True, **how: Any) -> "Execution":
+    def execution(self, retry_failed: bool = True, **how: Any) -> "Execution":
         """Return how a sweep is computed; how: further fields of `Execution`."""
         from robustssm.evaluations.sweep.run import Execution
 
-        how |= {"device": device, "retry_failed": retry_failed}
+        how |= {"device": self.device, "retry_failed": retry_failed}
         return Execution(jobs=self.jobs or cores(), alone_first=self.jobs is None, **how)
 
     def steps(self, total: int, what: str) -> AbstractContextManager[Advance]:

@@ -107,7 +107,7 @@ def repair(
         plan = judged.plan_repair(refs, data, asked.limit, asked.seed)
         # Other options are another sweep, which has a folder of its own.
         cells = hashlib.sha256("".join(plan.unique).encode()).hexdigest()[:8]
-        with measured_in(case.folder / f"run-{cells}", f"repair {ref}", plan, asked, "cpu") as run:
+        with measured_in(case.folder / f"run-{cells}", f"repair {ref}", plan, asked) as run:
             frame = judged.table(run, plan, refs)
         gains = [judged.largest_gain(one.load(), data.length) for one in refs.values()]
         frame[["gain", "spike_gain"]] = gains

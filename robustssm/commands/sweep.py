@@ -121,7 +121,7 @@ def sweep(
 
     plan = sweep_plan(device=device, **options)
     how = {"batch_size": batch_size or DEFAULT_BATCH, "cluster": cluster, "fail_fast": fail_fast}
-    execution = SharedOptions(jobs=jobs).execution(device, retry_failed, **how)
+    execution = SharedOptions(device=device, jobs=jobs).execution(retry_failed, **how)
     run = RunDirectory(output or default_output(plan))
     if dry_run:
         run.check(plan, overwrite)

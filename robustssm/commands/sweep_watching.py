@@ -3,7 +3,7 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,12 +102,7 @@ def measure_watched(
 
 @contextmanager
 def measured_in(
-    output: Path | None,
-    name: str,
-    plan: Plan,
-    asked: common.SharedOptions,
-    device: str,
-    reuse: Sequence[Path] = (),
+    output: Path | None, name: str, plan: Plan, asked: common.SharedOptions
 ) -> Iterator[RunDirectory]:
     """Yield a directory, a temporary one if none is named, with the cells of a plan computed.
 
@@ -115,11 +110,11 @@ def measured_in(
     """
     with ExitStack() as stack:
         run = RunDirectory(output or Path(stack.enter_context(TemporaryDirectory())))
-        others = [RunDirectory(other) for other in reuse]
+        others = [RunDirectory(other) for other in asked.reuse]
         try:
             with watched(name, asked.progress, chatty=False) as watcher:
                 told: dict[str, Any] = {"argv": sys.argv[1:], "watcher": watcher}
-                errors = run_sweep(plan, run, asked.execution(device), reuse=others, **told).errors
+                errors = run_sweep(plan, run, asked.execution(), reuse=others, **told).errors
         except KeyboardInterrupt:
             kept = f"what is finished is kept in {run.path}, the same command goes on"
             terminal.note(f"interrupted; {kept if output else 'nothing is kept'}")
