@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -175,6 +175,12 @@ class SharedOptions:
     reuse: tuple[Path, ...] = ()
     style: str = "table"
     progress: str = "auto"
+
+    @classmethod
+    def taken(cls, options: dict[str, Any]) -> "SharedOptions":
+        """Return those of a command's options that are shared, and leave the others there."""
+        names = [one.name for one in fields(cls) if one.name in options]
+        return cls(**{name: options.pop(name) for name in names})
 
     def refs(self, default: str = "") -> "list[ModelRef]":
         """Return the models; those of `default` if none is named."""

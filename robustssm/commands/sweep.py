@@ -74,17 +74,12 @@ if TYPE_CHECKING:
 def sweep(
     batch_size: int | None,
     cluster: str | None,
-    device: str,
     output: Path | None,
-    reuse: tuple[Path, ...],
     retry_failed: bool,
     fail_fast: bool,
     overwrite: bool,
     figures: bool,
     dry_run: bool,
-    jobs: int | None,
-    style: str,
-    progress: str,
     **options: Any,
 ) -> None:
     """Measure robustness curves of trained checkpoints.
@@ -119,13 +114,14 @@ def sweep(
     from robustssm.evaluations.sweep.run_directory import RunDirectory
     from robustssm.targets import CLASSES
 
-    plan = sweep_plan(device=device, **options)
+    asked = SharedOptions.taken(options)
+    plan = sweep_plan(asked, **options)
     how = {"batch_size": batch_size or DEFAULT_BATCH, "cluster": cluster, "fail_fast": fail_fast}
-    execution = SharedOptions(device=device, jobs=jobs).execution(retry_failed, **how)
+    execution = asked.execution(retry_failed, **how)
     run = RunDirectory(output or default_output(plan))
     if dry_run:
         run.check(plan, overwrite)
-        say_cost(plan, run, execution, style)
+        say_cost(plan, run, execution, asked.style)
         note_detectable(plan)
         return
     note_inputs(plan)
@@ -138,15 +134,15 @@ def sweep(
         plan,
         run,
         execution,
-        progress,
+        asked.progress,
         figures=figures,
-        reuse=[RunDirectory(path) for path in reuse],
+        reuse=[RunDirectory(path) for path in asked.reuse],
         overwrite=overwrite,
         options=click.get_current_context().params,
     )
     reused = len(swept.before.done)
     terminal.note(f"{swept.computed} cells computed, {reused} reused; {run.path}")
-    show_sweep(tables, run.path, style, partial=plan.limit is not None)
+    show_sweep(tables, run.path, asked.style, partial=plan.limit is not None)
     rows = tables.summary.to_dict("records") if plan.limit is None else []
     of = plan.task.kind
     below = (row["model"] for row in rows if of.sign * (row[of.clean] - plan.task.chance) <= 0.0)
@@ -164,30 +160,21 @@ def sweep(
     check_errors("sweep", swept.errors, cure)
 
 
-def sweep_plan(
-    models: tuple[str, ...],
-    settings: tuple[str, ...],
-    task: str | None,
-    seed: int,
-    limit: int | None,
-    device: str,
-    noise_seeds: int = 1,
-    **noise: Any,
-) -> "Plan":
+def sweep_plan(asked: SharedOptions, noise_seeds: int = 1, **noise: Any) -> "Plan":
     """Return the plan that options of `sweep` describe; an error has one line per problem."""
     from robustssm.evaluations.sweep.planning import find_models, make_plan
     from robustssm.evaluations.sweep.problems import Problems
     from robustssm.execution import resolve_device
 
     problems = Problems()
-    place = problems.attempt(resolve_device, device)
+    place = problems.attempt(resolve_device, asked.device)
     return make_plan(
-        find_models(models, settings, problems),
+        find_models(asked.models, asked.settings, problems),
         read_noises(**noise),
-        task=task,
-        seed=seed,
+        task=asked.task,
+        seed=asked.seed,
         noise_seeds=noise_seeds,
-        limit=limit,
+        limit=asked.limit,
         device="cpu" if place is None else place.type,
         problems=problems,
     )

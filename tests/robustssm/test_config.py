@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from robustssm.checkpoints.bundled import zoo_path
 from robustssm.cli import Commands
-from robustssm.commands.common import shared
+from robustssm.commands.common import SharedOptions, shared
 from robustssm.commands.config import read_configuration
 from robustssm.commands.noise_options import noise_options
 from robustssm.commands.parameter_types import Numbers
@@ -42,7 +42,7 @@ mine = "trained/mine.safetensors"
 @click.option("--folder", type=click.Path(path_type=Path))
 def small(keep: bool, rate: float, folder: Path | None, **options: Any) -> None:
     """Print the plan of a sweep."""
-    plan = sweep_plan(device="cpu", **options)
+    plan = sweep_plan(SharedOptions.taken(options), **options)
     print(json.dumps({"id": plan.id, "frame": plan.frame().to_dict("records"), "keep": keep,
                       "rate": rate, "folder": str(folder)}))  # fmt: skip
 
