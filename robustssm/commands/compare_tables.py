@@ -33,10 +33,6 @@ _LABELS = {
 }
 
 
-# Of a digest: what a difference at one strength is called.
-_DIGEST = {"acc_worst_crossfit": "worst mode"}
-
-
 def digest(comparison: "Comparison") -> Iterator[terminal.Table]:
     """Yield a few lines for each noise and model: better or worse than the reference, and where.
 
@@ -48,20 +44,19 @@ def digest(comparison: "Comparison") -> Iterator[terminal.Table]:
             yield next(tables(comparison, grid))
             continue
         for model, group in differences.groupby("model", sort=False):
-            whole = group[group["train_seed"] == "all"]
-            rows = (
-                whole if len(whole) else group[group["train_seed"] == group["train_seed"].iloc[0]]
-            )
+            seeds = group["train_seed"]
+            rows = group[seeds == ("all" if (seeds == "all").any() else seeds.iloc[0])]
             title = f"{model} minus {comparison.reference}, {grid.title}, n = {grid.n}"
             yield _digest(comparison.compared.kind, title, rows.to_dict("records"))
 
 
 def _digest(of: "Kind", title: str, rows: list[dict[str, Any]]) -> terminal.Table:
     """Return the lines on one model and noise; rows: its differences from the reference."""
-    names = {row["quantity"] for row in rows}
-    at = next((name for name in _DIGEST if name in names), "acc_mean_over_modes")
+    worst = any(row["quantity"] == "acc_worst_crossfit" for row in rows)
+    at, name = "acc_mean_over_modes", of.words
+    if worst:
+        at, name = "acc_worst_crossfit", "worst mode"
     found = [(f"clean {of.words}", row) for row in rows if row["quantity"] == "acc_clean"]
-    name = _DIGEST.get(at, of.words)
     found += [
         (f"{name} at eps {row['eps']:g} {row['eps_unit']}", row)
         for row in rows
