@@ -6,6 +6,7 @@ Reference: google/flax, flax/serialization.py (_MsgpackExtType, _ndarray_from_by
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -27,9 +28,9 @@ class _Packed:
     data: bytes
 
 
-def read_msgpack(path: Path, data: bytes, limits: Limits) -> Contents:
+def read_msgpack(path: Path, file: BinaryIO, size: int, limits: Limits) -> Contents:
     """Return a flax file's variables; ContentsError if damaged, UsageError without msgpack."""
-    value = _unpack(data, _Packed)
+    value = _unpack(file.read(size), _Packed)
     if not isinstance(value, dict):
         raise ContentsError(
             f"holds {shown(value)}, expected the tables params and, if any, batch_stats"
@@ -65,7 +66,8 @@ def _refused(code: int, data: bytes) -> object:
 def _unpacked(node: _Packed, limits: Limits) -> Tensor:
     value = _unpack(node.data, _refused)
     if node.code == _COMPLEX:
-        if isinstance(value, list) and len(value) == 2 and all(map(_number, value)):
+        pair = isinstance(value, list) and len(value) == 2
+        if pair and all(isinstance(part, int | float) for part in value):
             return torch.tensor(complex(*value), dtype=torch.complex128)
     elif node.code in (_ARRAY, _SCALAR) and isinstance(value, list) and len(value) == 3:
         shape, name, data = value
@@ -74,10 +76,6 @@ def _unpacked(node: _Packed, limits: Limits) -> Tensor:
     raise ContentsError(
         f"an array is packed in an unknown way (extension {node.code}); save it by flax"
     )
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float)
 
 
 def _chunked(node: Mapping[object, object], limits: Limits) -> Tensor:

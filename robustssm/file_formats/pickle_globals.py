@@ -33,6 +33,8 @@ _NAMES = re.compile(
 )
 _PY2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 _PY2_NAMES = {"builtins.long": "builtins.int", "builtins.unicode": "builtins.str"}
+# What to do about a file that holds more than is needed.
+ALONE = "save the state_dict alone, as in torch.save(model.state_dict(), path)"
 _NUMPY_SCALAR = re.compile(r"[<|=]?(f2|f4|f8|i1|i2|i4|i8|u1|u2|u4|u8|b1)")
 
 
@@ -71,7 +73,8 @@ class Globals:
     def __init__(self, limits: Limits, spend: Callable[[int], None], characters: int) -> None:
         self._spend, self._characters = spend, characters
         self._known: dict[str, Global] = {}
-        paths = [f"pathlib{part}.{kind}Path" for part in ("", "._local") for kind in _PATHS]
+        kinds = ("PosixPath", "WindowsPath")
+        paths = [f"pathlib{part}.{kind}" for part in ("", "._local") for kind in kinds]
         self._builds: dict[str, Callable[..., object]] = {
             **dict.fromkeys(paths, self._path),
             **dict.fromkeys(("builtins.list", "builtins.set", "collections.deque"), self._list),
@@ -98,8 +101,8 @@ class Globals:
             dtype = STORAGE_TYPES.get(name) if module in ("torch", "torch.storage") else None
             if build is None and dtype is None and not _NAMES.fullmatch(full):
                 raise ContentsError(
-                    f"holds {shown(full)}, which would run code when loaded; nothing was "
-                    "run; save the state_dict alone, as in torch.save(model.state_dict(), path)"
+                    f"holds {shown(full)}, which would run code when loaded; nothing was run; "
+                    f"{ALONE}"
                 )
             self._known[full] = Global(full, build, dtype)
         return self._known[full]
@@ -133,9 +136,6 @@ class Globals:
         if self._characters < 0:
             raise _odd("byte string")
         return text.encode("latin1")
-
-
-_PATHS = ("Posix", "Windows")
 
 
 def checked_key(key: object) -> object:

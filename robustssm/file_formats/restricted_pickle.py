@@ -14,12 +14,11 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from robustssm.file_formats.contents import ContentsError, Limits, shown
-from robustssm.file_formats.pickle_globals import Global, Globals, Made, checked_key
+from robustssm.file_formats.contents import ContentsError, Limits, require, shown
+from robustssm.file_formats.pickle_globals import ALONE, Global, Globals, Made, checked_key
 from robustssm.file_formats.storages import StorageView, TensorView, storage_view
 
 _DAMAGED = "its pickle is damaged, cut short or not of torch.save; fetch or save the file again"
-_ALONE = "save the state_dict alone, as in torch.save(model.state_dict(), path)"
 # No call that is needed has more.
 _ARGUMENTS = 64
 # Opcodes that are done as Python does: none of them calls a value, or hashes one.
@@ -66,7 +65,7 @@ class Machine(pickle._Unpickler):
         self._left -= count
         if self._left < 0:
             most = f"its pickle takes more than {self._limits.operations} operations"
-            raise ContentsError(f"{most}; {_ALONE}")
+            raise ContentsError(f"{most}; {ALONE}")
 
     def find_class(self, module: str, name: str) -> Global:
         """Return what stands for a global."""
@@ -76,25 +75,20 @@ class Machine(pickle._Unpickler):
         """Return the storage of a persistent id, the same each time."""
         storage = storage_view(pid)
         known = self.storages.setdefault(storage.key, storage)
-        if (known.dtype, known.numel) != (storage.dtype, storage.numel):
-            raise ContentsError("one storage has two types or sizes; the file is damaged")
+        same = (known.dtype, known.numel) == (storage.dtype, storage.numel)
+        require(same, "one storage has two types or sizes; the file is damaged")
         return known
 
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(arguments, tuple) or len(arguments) > _ARGUMENTS:
-            raise ContentsError(_DAMAGED)
-        if not isinstance(function, Global):
-            raise ContentsError(_DAMAGED)
+        few = isinstance(arguments, tuple) and len(arguments) <= _ARGUMENTS
+        require(few and isinstance(function, Global), _DAMAGED)
         if function.build is None:
-            raise ContentsError(
-                f"makes a {shown(function.name)}, which is not plain data; {_ALONE}"
-            )
+            raise ContentsError(f"makes a {shown(function.name)}, which is not plain data; {ALONE}")
         self.stack.append(function.build(*arguments))
 
     def _new_with_names(self) -> None:
-        if self.stack.pop() != {}:
-            raise ContentsError(_DAMAGED)
+        require(self.stack.pop() == {}, _DAMAGED)
         self._reduce()
 
     def _build(self) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.flat_names import Flat, is_name
-from robustssm.file_formats.pickle_globals import Global, Made
+from robustssm.file_formats.pickle_globals import ALONE, Global, Made
 from robustssm.file_formats.plain_values import Plain
 from robustssm.file_formats.storages import TensorView
 
@@ -37,7 +37,7 @@ def contents(
         kind = value.name if isinstance(value, Made) else value
         raise ContentsError(f"holds {shown(kind)}, expected a state_dict")
     states = _states(value)
-    flat = Flat(".", _view, limits, _ONLY_TENSORS)
+    flat = Flat(".", _view, limits, f"expected tensors only; {ALONE}")
     if states:
         rest = {key: one for key, one in value.items() if key not in states}
         for place, table in states.items():
@@ -88,11 +88,6 @@ def _states(value: Mapping[object, object]) -> dict[str, Mapping[object, object]
 
 def _averaged(key: object) -> bool:
     return isinstance(key, str) and AVERAGED.search(key) is not None
-
-
-_ONLY_TENSORS = (
-    "expected tensors only; save the state_dict alone, as in torch.save(model.state_dict(), path)"
-)
 
 
 def _view(value: object) -> TensorView | None:

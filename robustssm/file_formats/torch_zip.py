@@ -43,19 +43,19 @@ class _Archive:
         guarded = Guarded(file, max(limits.directory_bytes, _CHUNK))
         try:
             self._zip = zipfile.ZipFile(guarded)
+        except (ContentsError, OSError):
+            raise
         except Exception as error:
-            raise (
-                error if isinstance(error, ContentsError | OSError) else ContentsError(_DAMAGED)
-            ) from error
+            raise ContentsError(_DAMAGED) from error
         entries = self._zip.infolist()
         self._entries = {one.filename: one for one in entries}
         twice = len(self._entries) < len(entries)
         require(not twice, "two entries of the zip file have one name; fetch it again")
         for one in entries:
-            if one.flag_bits & _ENCRYPTED:
-                raise ContentsError("the zip file is encrypted; save it without a password")
-            if one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ContentsError("the zip file is compressed; save it by torch.save")
+            encrypted = bool(one.flag_bits & _ENCRYPTED)
+            require(not encrypted, "the zip file is encrypted; save it without a password")
+            usual = one.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            require(usual, "the zip file is compressed; save it by torch.save")
             if one.file_size > _RATIO * one.compress_size + _SLACK:
                 raise ContentsError(
                     f"entry {shown(one.filename)} unpacks to {one.file_size} bytes from "

@@ -1,17 +1,18 @@
-"""Folders: models of Hugging Face, accelerate and torch.distributed, orbax and flax checkpoints."""
+"""Checkpoints at a path: one file, or a folder of Hugging Face, accelerate, torch, orbax, flax."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
+from robustssm.errors import RejectedInputError
 from robustssm.file_formats.contents import Contents, ContentsError, Limits, require, shown
 from robustssm.file_formats.distributed import METADATA as DISTRIBUTED
 from robustssm.file_formats.distributed import read_distributed
 from robustssm.file_formats.orbax import METADATA, read_orbax
 from robustssm.file_formats.plain_values import read_json
+from robustssm.file_formats.recognise import read_file
 
 CONFIG = "config.json"
 INDEX = ".index.json"
@@ -23,10 +24,50 @@ _SECOND = re.compile(r"(pytorch_)?model_\d+\.(safetensors|bin)|pytorch_model_fsd
 _STEP = re.compile(r"checkpoint_\d+")
 _FILES = 100_000
 
-ReadFile = Callable[[Path, Limits], Contents]
+
+def read_contents(path: Path, limits: Limits = Limits()) -> Contents:  # noqa: B008
+    """Return what a checkpoint holds, as plain data; nothing in it is executed.
+
+    Reads torch files (zip and older), Lightning's among them; safetensors; .npz; flax checkpoints
+    of msgpack; folders of orbax, of Hugging Face and accelerate, of torch.distributed.checkpoint,
+    and with one flax checkpoint. Tensors are in memory, contiguous, of the file's dtypes. Raises
+    RejectedInputError if the path cannot be read, is damaged, larger than the limits, or would run
+    code; UsageError if a package that the format needs is not installed.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder.
+    limits : Limits
+        How much is read.
+    """
+    try:
+        if path.suffix == ".distcp" or path.name == DISTRIBUTED:
+            path = path.parent
+        return _read(path, limits)
+    except ContentsError as error:
+        problem = " ".join(str(error).split())
+        raise RejectedInputError(f"checkpoint {path}: {problem}") from error
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+        raise RejectedInputError(
+            f"checkpoint {path}: cannot be read ({problem}); give the path of a file that you may "
+            "read"
+        ) from error
+    except MemoryError as error:
+        raise RejectedInputError(
+            f"checkpoint {path}: takes more memory than there is; read it on a larger machine"
+        ) from error
 
 
-def read_folder(folder: Path, limits: Limits, read_file: ReadFile, inner: bool = False) -> Contents:
+def _read(path: Path, limits: Limits, inner: bool = False) -> Contents:
+    """Return what a path holds; inner: it lies in a folder that is read."""
+    if path.is_dir():
+        return _read_folder(path, limits, inner)
+    return (_read_index if path.name.endswith(INDEX) else read_file)(path, limits)
+
+
+def _read_folder(folder: Path, limits: Limits, inner: bool) -> Contents:
     """Return what a folder holds; raises ContentsError if it is unknown or ambiguous."""
     if (folder / METADATA).is_file():
         return read_orbax(folder, _size(folder, limits), limits)
@@ -35,13 +76,10 @@ def read_folder(folder: Path, limits: Limits, read_file: ReadFile, inner: bool =
     names = sorted(one.name for one in folder.iterdir())
     places = [name for one in _WEIGHTS for name in (one, f"{one}{INDEX}") if name in names]
     if places or CONFIG in names:
-        return _read_model(folder, places, limits, read_file)
+        return _read_model(folder, places, limits)
     steps = [name for name in names if _STEP.fullmatch(name)]
     if len(steps) == 1 and not inner:
-        path = folder / steps[0]
-        if path.is_dir():
-            return read_folder(path, limits, read_file, inner=True)
-        return read_file(path, limits)
+        return _read(folder / steps[0], limits, inner=True)
     problem = f"holds {shown(', '.join(steps))}, expected one; give the path of the one"
     require(not steps, problem)
     parts = [name for name in names if (folder / name / METADATA).is_file()]
@@ -53,20 +91,14 @@ def read_folder(folder: Path, limits: Limits, read_file: ReadFile, inner: bool =
     )
 
 
-def _read_model(folder: Path, places: list[str], limits: Limits, read_file: ReadFile) -> Contents:
+def _read_model(folder: Path, places: list[str], limits: Limits) -> Contents:
     """Return a model's tensors, from the first of the places; options are its config.json."""
     problem = f"a folder with {CONFIG}, but no {' or '.join(_HUB)}; fetch the weights too"
     require(bool(places), problem)
     several = sorted(one.name for one in folder.iterdir() if _SECOND.fullmatch(one.name))
     problem = f"holds models in {places[0]}, {shown(', '.join(several))}; give the path of one"
     require(not several, problem)
-    path = folder / places[0]
-    if path.is_dir():
-        model = read_folder(path, limits, read_file, inner=True)
-    else:
-        model = (
-            read_index(path, limits, read_file) if INDEX in path.name else read_file(path, limits)
-        )
+    model = _read(folder / places[0], limits, inner=True)
     notes = [f"read from {places[0]}; {one} beside it is not read" for one in places[1:]]
     model = replace(model, path=folder, notes=(*model.notes, *notes))
     if not (folder / CONFIG).is_file():
@@ -74,7 +106,7 @@ def _read_model(folder: Path, places: list[str], limits: Limits, read_file: Read
     return replace(model, container="huggingface", options=read_json(folder / CONFIG, limits))
 
 
-def read_index(index: Path, limits: Limits, read_file: ReadFile) -> Contents:
+def _read_index(index: Path, limits: Limits) -> Contents:
     """Return the tensors of all shards, each in the shard that the index says."""
     places = read_json(index, limits).get("weight_map")
     if not isinstance(places, dict) or not places:
