@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from robustssm.checkpoints.imported import Part
 from robustssm.checkpoints.weights import Weights
 from robustssm.file_formats import Contents
 
-# A mixer's options, or fields of a blueprint, and tensors.
-Part = tuple[dict[str, object], dict[str, Tensor]]
 DATA = "inputs are taken as the original's data loader gave them"
 
 

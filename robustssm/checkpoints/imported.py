@@ -11,6 +11,8 @@ from robustssm.checkpoints.weights import Weights
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.foreign import Blueprint, SequenceModel
 
+# Options of a mixer, or fields of a blueprint, and the tensors that belong to them.
+Part = tuple[dict[str, object], dict[str, Tensor]]
 # What is to be known of a network that compares two documents.
 PAIRS = (
     "a sample is two documents of equal length, one behind the other; padding counts as steps, and "
@@ -92,9 +94,7 @@ def sequence_network(
     return network.eval().requires_grad_(False)
 
 
-def lone_layer(
-    mixer: Mapping[str, object], tensors: Mapping[str, Tensor]
-) -> tuple[dict[str, object], dict[str, Tensor]]:
+def lone_layer(mixer: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Part:
     """Return the fields and tensors of a network of one layer and nothing else."""
     d = tensors["ssm.D"].shape[1]
     fields: dict[str, object] = {

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 import torch
 
-from robustssm.checkpoints.flax_classifier import DATA, Part, classifier, dense, opened
-from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
+from robustssm.checkpoints.flax_classifier import DATA, classifier, dense, opened
+from robustssm.checkpoints.imported import Imported, Part, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.file_formats import Contents

@@ -6,7 +6,6 @@ from typing import Any
 
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
-from robustssm.errors import UsageError
 
 # What transformers calls the networks that are known here, and what they are.
 SOURCES = {"mamba": "Mamba", "mamba2": "Mamba-2", "falcon_mamba": "FalconMamba"}
@@ -53,9 +52,7 @@ class Said:
         odd += [*([] if silu else ["hidden_act"]), *sorted(cfg.keys() - _CFG)]
         if odd:
             shown = ", ".join(f"{key:.40} is {self._options.get(key)!r:.40}" for key in odd)
-            raise UsageError(
-                f"{given.who}: {shown} in config.json, which is not supported; {given.own_code}"
-            )
+            raise given.unsupported(f"{shown} in config.json, which is not supported")
 
     def get(self, *names: str, kind: type, default: Any = None) -> Any:
         """Return what stands under the first of the names that is there; it has that type."""

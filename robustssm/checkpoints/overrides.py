@@ -54,6 +54,10 @@ class Overrides:
     def __contains__(self, name: str) -> bool:
         return name in self._given
 
+    def unsupported(self, problem: str) -> UsageError:
+        """Return the error of a network that is not supported, with the way out for it."""
+        return UsageError(f"{self.who}: {problem}; {self.own_code}")
+
     def flag(self, name: str, default: bool | None = None, *, known: bool | None = None) -> bool:
         """Return a truth value, `true` or `false`."""
         words = ("true|false", "true or false")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from robustssm.checkpoints.flax_classifier import DATA, classifier, dense, opened
-from robustssm.checkpoints.imported import PAIRS, Imported, lone_layer, sequence_network
+from robustssm.checkpoints.imported import PAIRS, Imported, Part, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.weights import Weights
 from robustssm.errors import UsageError
@@ -81,7 +81,7 @@ def _formula(given: Overrides) -> str:
     )
 
 
-def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, Tensor]]:
+def _layer(w: Weights, given: Overrides) -> Part:
     """Return a mixer's options and tensors."""
     conj_sym, clip = given.flag("conj_sym"), given.flag("clip_eigs")
     discretization = given.choice("discretization", ("zoh", "bilinear"))
@@ -161,9 +161,7 @@ def _encoder(w: Weights, given: Overrides) -> dict[str, Tensor]:
     return encoder
 
 
-def _classifier(
-    w: Weights, statistics: Weights, given: Overrides
-) -> tuple[dict[str, object], dict[str, Tensor]]:
+def _classifier(w: Weights, statistics: Weights, given: Overrides) -> Part:
     """Return the fields and tensors of BatchClassificationModel or RetrievalModel."""
     encoder = _encoder(w, given)
     first = w.scope("encoder/layers_0/")

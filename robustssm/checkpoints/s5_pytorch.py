@@ -9,9 +9,7 @@ Reference: i404788/s5-pytorch, s5/s5_model.py (classes S5, S5Block).
 
 from collections.abc import Mapping
 
-from torch import Tensor
-
-from robustssm.checkpoints.imported import Imported, lone_layer, sequence_network
+from robustssm.checkpoints.imported import Imported, Part, lone_layer, sequence_network
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.s5 import mimo_tensors
 from robustssm.checkpoints.weights import Weights
@@ -49,7 +47,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     return Imported(network, notes, "s5", formula)
 
 
-def _layer(w: Weights, given: Overrides) -> tuple[dict[str, object], dict[str, Tensor]]:
+def _layer(w: Weights, given: Overrides) -> Part:
     """Return a mixer's options and tensors."""
     scale = given.number("step_scale", 1.0)
     allow_unstable = given.flag("allow_unstable", False)

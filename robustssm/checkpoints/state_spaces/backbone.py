@@ -16,7 +16,6 @@ from robustssm.checkpoints.state_spaces.ends import named, read_decoder, read_en
 from robustssm.checkpoints.state_spaces.layers import Layer, LayerReader
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.weights import Weights
-from robustssm.errors import UsageError
 
 _RESIDUALS = {
     **dict.fromkeys(("R", "residual"), "add"),
@@ -79,10 +78,7 @@ class BackboneReader:
         self._w.require(stated == d, f"layers have {d} features, d_model says {stated}")
         outputs = [layer.output for layer in parts.layers]
         if any(one.d != d for one in parts.layers) or any(out != outputs[0] for out in outputs):
-            raise UsageError(
-                f"{self._overrides.who}: blocks differ in width or activation; "
-                f"{self._overrides.own_code}"
-            )
+            raise self._overrides.unsupported("blocks differ in width or activation")
         for i, layer in enumerate(parts.layers):
             parts.tensors |= {f"blocks.{i}.{key}": v for key, v in layer.tensors.items()}
         parts.fields = {

@@ -8,18 +8,15 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from robustssm.checkpoints.imported import Part
 from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.options import Config, Options
 from robustssm.checkpoints.weights import Weights
-from robustssm.errors import UsageError
 from robustssm.targets import CLASSES, STEPS, VALUES
 
 _POOLINGS = {"pool": "mean", "last": "last", "first": "first", "sum": "sum"}
 # Data sets of one label, or value, per sequence: there the original's l_output is 0.
 _OF_SEQUENCES = ("mnist", "cifar", "sc", "imdb", "listops", "pathfinder", "bidmc")
-
-# Fields of a blueprint and tensors.
-Part = tuple[dict[str, object], dict[str, Tensor]]
 
 
 def named(value: object) -> tuple[object, dict[str, object]]:
@@ -143,8 +140,5 @@ def _pooled(options: Options, config: Config) -> bool:
 def table(value: object, name: str, overrides: Overrides) -> dict[str, object]:
     """Return a hyper-parameter that is a table; UsageError if it is none."""
     if not isinstance(value, Mapping):
-        raise UsageError(
-            f"{overrides.who}: hyper-parameter {name} is {value!r}, expected a table; "
-            f"{overrides.own_code}"
-        )
+        raise overrides.unsupported(f"hyper-parameter {name} is {value!r}, expected a table")
     return {str(key): one for key, one in value.items()}

@@ -19,7 +19,6 @@ from torch.nn import functional
 from robustssm.checkpoints.state_spaces.options import Options
 from robustssm.checkpoints.state_spaces.versions import Layout
 from robustssm.checkpoints.weights import Weights
-from robustssm.errors import UsageError
 from robustssm.layers.parameters import real_pair, with_conjugates
 
 
@@ -140,9 +139,8 @@ class KernelReader:
         C = w.complex("C", self._kernels, d, n)
         dt = self._steps(n)
         if dt.shape[1] != 1:
-            raise UsageError(
-                f"{self._options.overrides.who}: dt_tie is false in a DPLR kernel, expected one "
-                f"step per feature; {self._options.overrides.own_code}"
+            raise self._options.overrides.unsupported(
+                "dt_tie is false in a DPLR kernel, expected one step per feature"
             )
         dt = dt[:, 0]
         check_stable(w, self._options, self._poles(Lambda, P, Q).real)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from robustssm.checkpoints.overrides import Overrides
-from robustssm.errors import UsageError
 
 T = TypeVar("T")
 # Hyper-parameters of a file, None if it has none.
@@ -85,9 +84,9 @@ class Options:
         value = self.get(name, default)
         if self.config is None:
             self._assume(name, "none" if default is None else default)
-        self.require(not isinstance(value, bool), name, value, "a number")
-        self.require(value is None or isinstance(value, int | float), name, value, "a number")
-        assert value is None or isinstance(value, int | float)
+        fits = isinstance(value, int | float | None) and not isinstance(value, bool)
+        self.require(fits, name, value, "a number")
+        assert isinstance(value, int | float | None)
         if name not in self.overrides:
             # Asked all the same, so that the name is known.
             self.overrides.number(name, 1.0)
@@ -103,15 +102,13 @@ class Options:
         """Raise UsageError if the file has options that are not in the list `names`."""
         unknown = sorted(set(self.config or {}) - set(names.split()))
         if unknown:
-            raise UsageError(
-                f"{self.overrides.who}: the {self._part} has unknown options "
-                f"{', '.join(unknown)}; {self.overrides.own_code}"
+            raise self.overrides.unsupported(
+                f"the {self._part} has unknown options {', '.join(unknown)}"
             )
 
     def require(self, holds: bool, name: str, value: object, expected: str) -> None:
         """Raise UsageError, that an option has no counterpart here, unless a condition holds."""
         if not holds:
-            raise UsageError(
-                f"{self.overrides.who}: {self._part} option {name} is {value!r}, expected "
-                f"{expected}; {self.overrides.own_code}"
+            raise self.overrides.unsupported(
+                f"{self._part} option {name} is {value!r}, expected {expected}"
             )
