@@ -22,11 +22,15 @@ def opened(contents: Contents) -> tuple[Weights, Weights, Weights]:
     return everything, everything.scope(root), everything.scope("batch_stats/encoder/")
 
 
-def dense(w: Weights, name: str, inputs: int = 0, outputs: int = 0) -> dict[str, Tensor]:
-    """Return a flax Dense, kernel (in, out), as weight (out, in) and bias; 0 for any size."""
+def dense(w: Weights, name: str, here: str, inputs: int = 0, outputs: int = 0) -> dict[str, Tensor]:
+    """Return a flax Dense, kernel (in, out), by its names here: weight (out, in) and bias.
+
+    Sizes of 0 are those in the file.
+    """
     shape = (inputs or w.size(f"{name}/kernel"), outputs or w.size(f"{name}/kernel", 1))
     kernel = w.take(f"{name}/kernel", shape)
-    return {"weight": kernel.T.contiguous(), "bias": w.take(f"{name}/bias", shape[1:])}
+    bias = w.take(f"{name}/bias", shape[1:])
+    return {f"{here}.weight": kernel.T.contiguous(), f"{here}.bias": bias}
 
 
 def classifier(
@@ -38,11 +42,11 @@ def classifier(
 ) -> Part:
     """Return the fields and tensors of a classifier, all but pooling and where its norms stand.
 
-    encoder: its weight and bias; norm: what a layer calls it, and the statistics of batch norm,
+    encoder: as of `dense`; norm: what a layer calls it, and the statistics of batch norm,
     None for layer norm; gates: Dense of a layer by their names in `Output`; layer: reads `seq`.
     """
-    d, d_input = encoder["weight"].shape
-    tensors = {f"encoder.{key}": value for key, value in encoder.items()}
+    d, d_input = encoder["encoder.weight"].shape
+    tensors = dict(encoder)
     found = {name.split("/")[1] for name in w.names() if name.startswith("encoder/layers_")}
     layers = sorted(found, key=lambda name: (len(name), name))
     stated = ", ".join(layers) or "none"
@@ -64,20 +68,17 @@ def classifier(
         for here, (scope, there) in parts.items():
             tensors[f"{block}.norm.norm.{here}"] = scope.take(f"{called}/{there}", (d,))
         for here, there in gates.items():
-            made = dense(inner, there, d, d)
-            tensors |= {f"{block}.output.{here}.{key}": value for key, value in made.items()}
+            tensors |= dense(inner, there, f"{block}.output.{here}", d, d)
     fields: dict[str, object] = {"d_input": d_input, "d_model": d, "mixers": tuple(mixers)}
     last = "decoder"
     if "decoder/layer2/kernel" in w:
-        hidden = dense(w, "decoder/layer1", 4 * d)
-        tensors |= {f"head.0.{key}": value for key, value in hidden.items()}
-        d, last = len(hidden["bias"]), "decoder/layer2"
+        tensors |= dense(w, "decoder/layer1", "head.0", 4 * d)
+        d, last = len(tensors["head.0.bias"]), "decoder/layer2"
         fields |= {"pair": "compared", "head_width": d, "head_activation": "gelu-tanh"}
-    decoder = dense(w, last, d)
-    tensors |= {f"decoder.{key}": value for key, value in decoder.items()}
+    tensors |= dense(w, last, "decoder", d)
+    norm_kind, eps = ("layer", 1e-6) if statistics is None else ("batch", 1e-5)
     fields |= {
-        **{"d_output": len(decoder["bias"]), "norm": "layer" if statistics is None else "batch"},
-        **{"norm_eps": 1e-6 if statistics is None else 1e-5, "residual": "add"},
-        **{"activation": "gelu-tanh", "log_softmax": True},
+        **{"d_output": len(tensors["decoder.bias"]), "norm": norm_kind, "norm_eps": eps},
+        **{"residual": "add", "activation": "gelu-tanh", "log_softmax": True},
     }
     return fields, tensors

@@ -43,7 +43,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         given.missing()
         fields, tensors = classifier(
             w,
-            dense(w, "encoder/encoder"),
+            dense(w, "encoder/encoder", "encoder"),
             ("normalization", statistics if batch else None),
             {"value": "out1", "gate": "out2"},
             _layer,

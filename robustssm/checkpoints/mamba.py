@@ -55,7 +55,8 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     norm = "layer" if "norm_f.bias" in body else "rms"
     rms = said.get("rms_norm", kind=bool, default=True) if said.original else norm == "rms"
     w.require(rms == (norm == "rms"), f"config.json says rms_norm = {rms}, its norms are {norm}")
-    tensors = {"embedding.weight": table, **_norm(body, "norm_f", "final_norm.norm", d)}
+    tensors = {"embedding.weight": table}
+    tensors |= body.affine("norm_f", "final_norm.norm", d, bare=True)
     mixers: list[dict[str, Any]] = []
     while f"layers.{len(mixers)}.mixer.A_log" in body:
         block, here = body.scope(f"layers.{len(mixers)}."), f"blocks.{len(mixers)}."
@@ -64,7 +65,7 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
         if kind == "falcon_mamba":
             options["rms_eps"] = float(said.get("mixer_rms_eps", kind=float, default=1e-6))
         tensors |= {f"{here}{key}": value for key, value in taken(own, d, options).items()}
-        tensors |= _norm(block, "norm", f"{here}norm.norm", d)
+        tensors |= block.affine("norm", f"{here}norm.norm", d, bare=True)
         mixers.append(options)
     inner, heads = options["inner"], options.get("heads", 1)
     sizes = {"d": d, "layers": len(mixers), "expand": inner / d, "head_dim": inner // heads}
@@ -181,13 +182,6 @@ def taken(w: Weights, d: int, options: Mapping[str, Any]) -> dict[str, Tensor]:
     return {f"ssm.{key}": value for key, value in named.items()}
 
 
-def _norm(w: Weights, name: str, here: str, d: int) -> dict[str, Tensor]:
-    """Return a norm's weight (d,), and its bias if it has one."""
-    if f"{name}.bias" in w:
-        return w.affine(name, here, d)
-    return {f"{here}.weight": w.take(f"{name}.weight", (d,))}
-
-
 def _kind(first: Weights, said: Said, given: Overrides, transformers: bool) -> str:
     """Return which network it is, by the tensors of the first mixer and what is said."""
     if "dt_bias" in first:
@@ -206,9 +200,7 @@ def _head(body: Weights, w: Weights, said: Said, given: Overrides, named: str) -
     """Return the decoder: a classifier's or a language model's head, or the embeddings again."""
     d = body.shape(named)[1]
     if _SCORE in w:
-        weight = w.take(_SCORE, (w.size(_SCORE), d))
-        bias = {"decoder.bias": w.take("score.bias", weight.shape[:1])} if "score.bias" in w else {}
-        return {"decoder.weight": weight, **bias}
+        return w.affine("score", "decoder", w.size(_SCORE), d, bare=True)
     flags = {key: said.get(key, kind=bool) for key in (_TIED, "tie_embeddings")}
     told = {key: value for key, value in flags.items() if value is not None}
     embeddings = body.take(named)

@@ -36,11 +36,12 @@ ORIGINAL = {
 _CLIP = -1e-4
 # Steps of the cosine that S5-PTD as released adds to its inputs.
 _COSINE = 1024
-_OUTPUTS = {
-    "gelu": "none",
-    "half_glu1": "half-glu1",
-    "half_glu2": "half-glu2",
-    "full_glu": "full-glu",
+# What the original's activations are called here, and the names of their maps there.
+_OUTPUTS: dict[str, tuple[str, dict[str, str]]] = {
+    "gelu": ("none", {}),
+    "half_glu1": ("half-glu1", {"gate": "out2"}),
+    "half_glu2": ("half-glu2", {"gate": "out2"}),
+    "full_glu": ("full-glu", {"value": "out1", "gate": "out2"}),
 }
 
 
@@ -147,8 +148,8 @@ def _check_frame(w: Weights, given: Overrides) -> None:
 
 def _encoder(w: Weights, given: Overrides) -> dict[str, Tensor]:
     """Return the encoder; of 1024 inputs, which S5-PTD may have made of one, as the user says."""
-    encoder = dense(w, "encoder/encoder")
-    if encoder["weight"].shape[1] != _COSINE:
+    encoder = dense(w, "encoder/encoder", "encoder")
+    if encoder["encoder.weight"].shape[1] != _COSINE:
         return encoder
     if "d_input" not in given:
         raise UsageError(
@@ -157,7 +158,7 @@ def _encoder(w: Weights, given: Overrides) -> dict[str, Tensor]:
             f"sees the same input), or --set d_input={_COSINE} for data of so many channels"
         )
     if given.choice("d_input", ("1", str(_COSINE))) == "1":
-        encoder["weight"] = encoder["weight"].sum(1, keepdim=True)
+        encoder["encoder.weight"] = encoder["encoder.weight"].sum(1, keepdim=True)
     return encoder
 
 
@@ -174,17 +175,13 @@ def _classifier(w: Weights, statistics: Weights, given: Overrides) -> Part:
     given.flag("batchnorm", known=batch)
     pooled = "pool" if "decoder/layer2/kernel" in w else None
     prenorm, mode = given.flag("prenorm"), given.choice("mode", ("pool", "last"), known=pooled)
-    gates = {"gelu": {}, "full_glu": {"value": "out1", "gate": "out2"}}
+    output, gates = _OUTPUTS[activation]
     fields, tensors = classifier(
         w,
         encoder,
         ("norm", statistics if batch else None),
-        gates.get(activation, {"gate": "out2"}),
+        gates,
         lambda layer: _layer(layer, given),
     )
-    fields |= {
-        "prenorm": prenorm,
-        "output": _OUTPUTS[activation],
-        "pooling": mode.replace("pool", "mean"),
-    }
+    fields |= {"prenorm": prenorm, "output": output, "pooling": mode.replace("pool", "mean")}
     return fields, tensors

@@ -75,10 +75,15 @@ class Weights:
         """Return a complex tensor of this shape that is stored as (..., 2) real numbers."""
         return torch.view_as_complex(self.take(name, (*shape, 2)))
 
-    def affine(self, name: str, here: str, *shape: int) -> dict[str, Tensor]:
-        """Return the weight, of this shape, and the bias of a map or norm, by their names here."""
-        weight = self.take(f"{name}.weight", shape)
-        return {f"{here}.weight": weight, f"{here}.bias": self.take(f"{name}.bias", shape[:1])}
+    def affine(self, name: str, here: str, *shape: int, bare: bool = False) -> dict[str, Tensor]:
+        """Return the weight, of this shape, and the bias of a map or norm, by their names here.
+
+        bare: it may have no bias.
+        """
+        tensors = {f"{here}.weight": self.take(f"{name}.weight", shape)}
+        if not bare or f"{name}.bias" in self:
+            tensors[f"{here}.bias"] = self.take(f"{name}.bias", shape[:1])
+        return tensors
 
     def ignore(self, dead: Callable[[str], bool]) -> None:
         """Leave out the tensors under the prefix for which `dead(name)` holds."""
