@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from robustssm.checkpoints.imported import Imported
-from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.assemble import assembled
 from robustssm.checkpoints.state_spaces.kernels import Kernel, check_stable, pairs
 from robustssm.checkpoints.state_spaces.layers import Layer, cap, feedthrough, finished
@@ -55,8 +54,7 @@ def recognises(contents: Contents) -> bool:
 
 def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     """Return the network of an original DSS checkpoint; raises as `state_spaces.build` does."""
-    given = Overrides(overrides, SOURCE, contents.path)
-    return assembled(contents, given, SOURCE, read_layer, NAMES)
+    return assembled(contents, overrides, SOURCE, read_layer, NAMES)
 
 
 def read_layer(w: Weights, options: Options) -> Layer:

@@ -9,7 +9,6 @@ project's own layers.
 from collections.abc import Mapping
 
 from robustssm.checkpoints.imported import Imported
-from robustssm.checkpoints.overrides import Overrides
 from robustssm.checkpoints.state_spaces.assemble import assembled
 from robustssm.checkpoints.state_spaces.layers import NAMES, read_layer
 from robustssm.checkpoints.state_spaces.versions import is_kernel
@@ -30,5 +29,4 @@ def build(contents: Contents, overrides: Mapping[str, str]) -> Imported:
     RejectedInputError if tensors are missing, left over, mis-shaped, not finite or unstable;
     UsageError if an option is needed, unknown, contradicts the file or is not supported.
     """
-    given = Overrides(overrides, SOURCE, contents.path)
-    return assembled(contents, given, SOURCE, read_layer, NAMES)
+    return assembled(contents, overrides, SOURCE, read_layer, NAMES)

@@ -18,7 +18,7 @@ from robustssm.file_formats import Contents
 
 def assembled(
     contents: Contents,
-    overrides: Overrides,
+    overrides: Mapping[str, str],
     source: str,
     layer: LayerReader,
     names: Sequence[str],
@@ -27,39 +27,35 @@ def assembled(
 
     layer: reads the tensors of one layer; names: what `_name_` of a layer may be.
     """
+    given = Overrides(overrides, source, contents.path)
     w = Weights(contents.tensors, contents.path)
     config = contents.options or None
     if EXAMPLE.fits(w):
-        parts = read_script(w, overrides, layer)
+        parts = read_script(w, given, layer)
     elif JACOBIAN.fits(w):
-        linear = Options({"activation": None}, overrides)
+        linear = Options({"activation": None}, given)
         parts = JACOBIAN.read(w, lambda one: read_layer(one, linear))
     elif any(name.startswith(("model.layers.", "layers.")) for name in w.names()):
-        parts = backbone.BackboneReader(w, config, overrides, layer, names).read()
+        parts = backbone.BackboneReader(w, config, given, layer, names).read()
     else:
-        one = layer(w, Options(None, overrides))
+        one = layer(w, Options(None, given))
         fields, tensors = lone_layer(one.mixer, one.tensors)
         parts = backbone.Parts({**fields, "mask_padding": True, **one.output}, tensors, [one])
     version = parts.layers[0].version
     origin = source if source.endswith(version) else f"{source} {version}"
     if parts.script not in ("", "example.py"):
         origin = parts.script
-    network = sequence_network(origin, parts.fields, parts.tensors, overrides, w)
+    network = sequence_network(origin, parts.fields, parts.tensors, given, w)
     families = {one.family for one in parts.layers}
     family = families.pop() if len(families) == 1 else "s4"
-    notes = _notes(contents, config, overrides, parts)
+    notes = _notes(contents, given, parts)
     target = read_target(config, network.blueprint.pooling)
     if target:
-        notes = (*notes, f"answers with {target}, no logits: its loss says so")
-    return Imported(network, notes, family, parts.layers[0].formula, target)
+        notes.append(f"answers with {target}, no logits: its loss says so")
+    return Imported(network, tuple(notes), family, parts.layers[0].formula, target)
 
 
-def _notes(
-    contents: Contents,
-    config: Mapping[str, object] | None,
-    overrides: Overrides,
-    parts: backbone.Parts,
-) -> tuple[str, ...]:
+def _notes(contents: Contents, overrides: Overrides, parts: backbone.Parts) -> list[str]:
     notes = []
     script, tensors = parts.script, contents.tensors
     if overrides.assumed:
@@ -85,7 +81,7 @@ def _notes(
         notes.append("inputs are taken as the original's data loader gave them, normalised")
     if parts.fields.get("pair"):
         notes.append(PAIRS)
-    dataset, train = ((config or {}).get(key) for key in ("dataset", "train"))
+    dataset, train = (contents.options.get(key) for key in ("dataset", "train"))
     if isinstance(dataset, Mapping):
         changes = [key for key in ("permute", "grayscale", "tokenize") if dataset.get(key)]
         if changes:
@@ -100,7 +96,7 @@ def _notes(
             f"layers {', '.join(map(str, growing))} have poles with positive real part; their "
             "kernels run backwards from the input's end, as in the original"
         )
-    return tuple(notes)
+    return notes
 
 
 def _spelt(option: tuple[str, object]) -> str:

@@ -50,14 +50,12 @@ def read_encoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Pa
     if name in (None, "id"):
         return {"encoder": "none", "d_input": d}, {}
     shape = w.shape("encoder.0.weight")
-    fields: dict[str, object]
     if name == "embedding":
         tokens = w.size("encoder.0.weight")
-        fields = {"encoder": "embedding", "d_input": d, "tokens": tokens}
-        return fields, {"embedding.weight": w.take("encoder.0.weight", (tokens, d))}
+        tensors = {"embedding.weight": w.take("encoder.0.weight", (tokens, d))}
+        return {"encoder": "embedding", "d_input": d, "tokens": tokens}, tensors
     inputs = shape[-1] if len(shape) == 2 else 0
-    fields = {"encoder": "linear", "d_input": inputs}
-    return fields, w.affine("encoder.0", "encoder", d, inputs)
+    return {"encoder": "linear", "d_input": inputs}, w.affine("encoder.0", "encoder", d, inputs)
 
 
 def read_decoder(w: Weights, config: Config, overrides: Overrides, d: int) -> Part:

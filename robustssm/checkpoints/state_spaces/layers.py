@@ -78,12 +78,11 @@ LayerReader = Callable[[Weights, Options], Layer]
 def read_layer(w: Weights, options: Options) -> Layer:
     """Return an S4 or S4D layer of any version; errors as the parts of it raise."""
     layout = layout_of(w)
-    w.require(
-        layout is not None,
-        f"{w.prefix or 'the file'} holds no S4 or S4D kernel that is known "
-        f"({', '.join(w.names()[:4])}, ...); expected the tensors of v2, v3 or v4",
-    )
-    assert layout is not None
+    if layout is None:
+        raise w.rejected(
+            f"{w.prefix or 'the file'} holds no S4 or S4D kernel that is known "
+            f"({', '.join(w.names()[:4])}, ...); expected the tensors of v2, v3 or v4"
+        )
     options.only(f"{_WITHOUT_EFFECT} {_READ}")
     for name, harmless in _REFUSED.items():
         options.refuse(name, *harmless)
