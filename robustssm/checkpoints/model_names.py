@@ -163,11 +163,20 @@ def anchored(text: str, folder: Path) -> str:
 
 
 def _named(name: str) -> list[ModelRef]:
-    """Return the models of one name."""
+    """Return the models of one name; a file without a label is called by its stem."""
     called, place = _parts(name)
     if not place:
         return _bundled(name)
-    return [_placed(*label_and_seed(called, name), place)]
+    label, train_seed = label_and_seed(called, name)
+    path, function, weights = Path(place), "", ""
+    if is_code(place):
+        file, _, made = place.partition(".py:")
+        path, (function, _, weights) = Path(f"{file}.py"), made.partition("@")
+        if not function.isidentifier():
+            raise UsageError(f"model: {place!r} names no function, expected module.py:function")
+    label = label or re.sub("[,=:@]", "_", path.stem)
+    held = Path(weights).expanduser() if weights else None
+    return [ModelRef(label, path.expanduser(), train_seed, function=function, weights=held)]
 
 
 def label_and_seed(called: str, name: str) -> tuple[str, int | None]:
@@ -179,19 +188,6 @@ def label_and_seed(called: str, name: str) -> tuple[str, int | None]:
     if slash and not is_count(seed):
         raise UsageError(f"model: {name!r} has training seed {seed!r}, expected as in mine/3=file")
     return label, int(seed) if slash else None
-
-
-def _placed(label: str, train_seed: int | None, place: str) -> ModelRef:
-    """Return the model at a place; without a label it is called by its stem, spelt as names are."""
-    path, function, weights = Path(place), "", ""
-    if is_code(place):
-        file, _, made = place.partition(".py:")
-        path, (function, _, weights) = Path(f"{file}.py"), made.partition("@")
-        if not function.isidentifier():
-            raise UsageError(f"model: {place!r} names no function, expected module.py:function")
-    label = label or re.sub("[,=:@]", "_", path.stem)
-    held = Path(weights).expanduser() if weights else None
-    return ModelRef(label, path.expanduser(), train_seed, function=function, weights=held)
 
 
 def _bundled(item: str) -> list[ModelRef]:

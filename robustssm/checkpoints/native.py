@@ -7,9 +7,8 @@ is another one.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import safetensors
@@ -176,17 +175,15 @@ def _built(architecture: dict[str, object], shapes: Shapes) -> Classifier:
     kind = architecture.get("kind")
     if kind is None:
         return build_network(own_architecture(architecture, shapes))
-    if kind == SEQUENCE_MODEL:
-        blueprint = Blueprint.from_dict(architecture)
-        check_blocks(len(blueprint.mixers), shapes)
-        make: Callable[[], Classifier] = partial(SequenceModel, blueprint)
-    else:
+    if kind != SEQUENCE_MODEL:
         raise ContentsError(f"its architecture is of kind {shown(repr(kind))}")
+    blueprint = Blueprint.from_dict(architecture)
+    check_blocks(len(blueprint.mixers), shapes)
     with torch.device("meta"):  # shapes without numbers
-        expected = make().state_dict()
+        expected = SequenceModel(blueprint).state_dict()
     check_shapes({name: tuple(value.shape) for name, value in expected.items()}, shapes)
     with torch.random.fork_rng(devices=[]):
-        return make()
+        return SequenceModel(blueprint)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
