@@ -68,11 +68,8 @@ class _Store:
                 stride = tuple(min(math.prod(size[i + 1 :]), 1 << 62) for i in range(len(size)))
                 storage = StorageView(name, dtype, math.prod(size))
                 view = tensor_view(limits, storage, 0, size, stride, False, None)
-                put(
-                    self.tree,
-                    list(map(str, (top.get("planner_data") or {}).get(name, [name]))),
-                    view,
-                )
+                path = (top.get("planner_data") or {}).get(name, [name])
+                put(self.tree, list(map(str, path)), view)
 
     def read(self, storage: StorageView) -> bytearray:
         """Return a tensor's bytes, every entry from one piece."""

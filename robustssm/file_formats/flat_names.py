@@ -42,17 +42,14 @@ class Flat(Generic[T]):
             name = f"{prefix}{key}"
             tensor = self.leaf(value)
             if tensor is not None:
-                self._add(name, tensor)
+                require(name not in self.tensors, f"two tensors are named {shown(name)}")
+                self.tensors[name] = tensor
+                problem = f"holds more than {limits.tensors} tensors"
+                require(len(self.tensors) <= limits.tensors, problem)
             elif isinstance(value, dict):
                 self.take(value, f"{name}{self.joined}", depth + 1)
             elif value is not None:
                 raise ContentsError(f"holds {shown(value)} under {shown(name)}, {self.otherwise}")
-
-    def _add(self, name: str, tensor: T) -> None:
-        require(name not in self.tensors, f"two tensors are named {shown(name)}")
-        self.tensors[name] = tensor
-        most = self.limits.tensors
-        require(len(self.tensors) <= most, f"holds more than {most} tensors")
 
 
 def put(tree: dict[object, object], path: list[str], leaf: object) -> None:
