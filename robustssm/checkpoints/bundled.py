@@ -12,9 +12,9 @@ FOLDER = Path(__file__).parent / "zoo"
 SEEDS = (0, 1, 2)
 
 
-def zoo_path(name: str, seed: int, folder: Path = FOLDER) -> Path:
+def zoo_path(name: str, seed: int) -> Path:
     """Return the file of a bundled checkpoint."""
-    return folder / f"{name}-{seed}.safetensors"
+    return FOLDER / f"{name}-{seed}.safetensors"
 
 
 def trained_on(path: Path, task: str) -> Path:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robustssm.checkpoints import Checkpoint
-from robustssm.checkpoints.bundled import BUNDLED, SEEDS, zoo_path
+from robustssm.checkpoints.bundled import BUNDLED, FOLDER, SEEDS, zoo_path
 from robustssm.errors import UsageError, nearest
 from robustssm.plain_text import is_count, one_line
 
@@ -205,7 +205,7 @@ def _bundled(item: str) -> list[ModelRef]:
 
 def _with_settings(models: list[ModelRef], settings: Sequence[str]) -> list[ModelRef]:
     """Return the models with their settings: those for all of them, then those for each."""
-    foreign = [m for m in models if m.path.parent != zoo_path("", 0).parent]
+    foreign = [m for m in models if m.path.parent != FOLDER]
     of_model: dict[str, dict[str, str]] = {str(model): {} for model in foreign}
     for setting in settings:
         key, equals, value = setting.partition("=")
