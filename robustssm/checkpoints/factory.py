@@ -197,11 +197,12 @@ def _made(path: Path, function: str, who: str) -> nn.Module:
     try:
         with _beside(str(path.resolve().parent)):
             spec.loader.exec_module(code)
-            make: Callable[[], object] | None = getattr(code, function, None)
-            if not callable(make):
-                raise RejectedInputError(f"{who}: the file has no function {function!r}")
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+        make: Callable[[], object] | None = getattr(code, function, None)
+        if not callable(make):
+            raise RejectedInputError(f"{who}: the file has no function {function!r}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            with _beside(str(path.resolve().parent)):
                 module = make()
     except (Exception, SystemExit) as error:
         if isinstance(error, RejectedInputError):
