@@ -66,8 +66,7 @@ def _refused(code: int, data: bytes) -> object:
 def _unpacked(node: _Packed, limits: Limits) -> Tensor:
     value = _unpack(node.data, _refused)
     if node.code == _COMPLEX:
-        pair = isinstance(value, list) and len(value) == 2
-        if pair and all(isinstance(part, int | float) for part in value):
+        if isinstance(value, list) and len(value) == 2 and all(map(_number, value)):
             return torch.tensor(complex(*value), dtype=torch.complex128)
     elif node.code in (_ARRAY, _SCALAR) and isinstance(value, list) and len(value) == 3:
         shape, name, data = value
@@ -76,6 +75,10 @@ def _unpacked(node: _Packed, limits: Limits) -> Tensor:
     raise ContentsError(
         f"an array is packed in an unknown way (extension {node.code}); save it by flax"
     )
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _chunked(node: Mapping[object, object], limits: Limits) -> Tensor:
