@@ -17,17 +17,9 @@ from scipy.signal import lfilter
 
 from robustssm.errors import require
 from robustssm.targets import STEPS, VALUES
-from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import (
-    check,
-    check_memory,
-    check_sizes,
-    normals,
-    numbered,
-    on_grid,
-    splits_of,
-)
-from robustssm.typing import IntArray
+from robustssm.tasks.base import Task, spec_of
+from robustssm.tasks.generated import check, check_memory, check_sizes, normals, on_grid, splits_of
+from robustssm.typing import Array, IntArray
 
 _CHUNK = 1 << 20
 # Steps before the first one that is seen, in units of the slowest decay.
@@ -77,7 +69,7 @@ def _task(who: str, maker: Callable[..., Task], given: dict[str, Any]) -> Task:
     # Of the process alone: samples of the same number have the same noise at every strength.
     stream, steps = f"ar|{length}|{seed}", before + length + 1
 
-    def make(split: str, index: IntArray) -> Split:
+    def make(split: str, index: IntArray) -> tuple[Array, ...]:
         inputs = np.empty((len(index), length, 1), dtype=np.float32)
         targets = np.empty((len(index), length if who == "denoise" else 1))
         size = max(1, _CHUNK // steps)
@@ -88,8 +80,7 @@ def _task(who: str, maker: Callable[..., Task], given: dict[str, Any]) -> Task:
             seen = z[:, :-1] + noise * normals(f"{stream}|seen", split, index[part], length)
             inputs[part, :, 0] = on_grid(seen)
             targets[part] = z[:, :-1] if who == "denoise" else z[:, -1:]
-        whole = targets[..., None] if who == "denoise" else targets
-        return numbered(split, index, inputs, whole)
+        return inputs, targets[..., None] if who == "denoise" else targets
 
     splits = splits_of(make, *sizes)
     kind = STEPS if who == "denoise" else VALUES

@@ -15,9 +15,9 @@ import numpy as np
 from robustssm.errors import UsageError
 from robustssm.philox import uniform
 from robustssm.targets import VALUES
-from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import check, check_memory, check_sizes, numbered, on_grid, splits_of
-from robustssm.typing import IntArray
+from robustssm.tasks.base import Task, spec_of
+from robustssm.tasks.generated import check, check_memory, check_sizes, on_grid, splits_of
+from robustssm.typing import Array, IntArray
 
 _WHO = "cardio"
 # Steps per second, and those that are simulated, of which the others are left out: at other
@@ -56,7 +56,7 @@ def cardio(
     # PPG without artefacts and without a drift of its rate, which is not the target then.
     plain = {"frequency_modulation": 0.0, "powerline_amplitude": 0.0, "burst_amplitude": 0.0}
 
-    def make(split: str, index: IntArray) -> Split:
+    def make(split: str, index: IntArray) -> tuple[Array, ...]:
         inputs = np.empty((len(index), length, 2), dtype=np.float32)
         draws = uniform(f"cardio|{seed}|{split}", index, 4)
         targets = low + (high - low) * draws[:, :1]
@@ -69,7 +69,7 @@ def cardio(
             ppg = ppg_simulate(**asked, motion_amplitude=noise, random_state=own[1], **plain)
             kept = slice(int(phase * 60.0 / beats * _SIMULATED), None, _SIMULATED // _RATE)
             row[:] = on_grid(np.stack([ecg, ppg], axis=1)[kept][:length])
-        return numbered(split, index, inputs, targets)
+        return inputs, targets
 
     splits = splits_of(make, train, validation, test)
     spec = spec_of(_WHO, given, cardio)

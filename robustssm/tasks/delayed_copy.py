@@ -17,8 +17,8 @@ import numpy as np
 from robustssm.errors import UsageError, require_one_of
 from robustssm.philox import uniform
 from robustssm.tasks import generated
-from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.typing import IntArray
+from robustssm.tasks.base import Task, spec_of
+from robustssm.typing import Array, IntArray
 
 FORMS = ("one-hot", "tokens")
 # Sequences that there have to be for splits of them: 2^FEWEST.
@@ -57,15 +57,15 @@ def delayed_copy(
     stream = f"delayed-copy|{symbols}|{delay}|{length}|{seed}"
     step, size = length - 1 - delay, max(1, _CHUNK // length)
 
-    def make(split: str, index: IntArray) -> Split:
+    def make(split: str, index: IntArray) -> tuple[Array, ...]:
         labels = index % symbols
         tokens = np.empty((len(index), length), dtype=np.int64)
         for start in range(0, len(index), size):
             part = slice(start, start + size)
             tokens[part] = _sequences(stream, split, index[part], symbols, step, length)
         if form == "tokens":
-            return generated.numbered(split, index, tokens, labels)
-        return generated.numbered(split, index, np.eye(symbols, dtype=np.float32)[tokens], labels)
+            return tokens, labels
+        return np.eye(symbols, dtype=np.float32)[tokens], labels
 
     splits = generated.splits_of(make, train, validation, test)
     tokens = symbols if form == "tokens" else None

@@ -14,17 +14,9 @@ import numpy as np
 
 from robustssm.errors import require_one_of
 from robustssm.philox import uniform
-from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.tasks.generated import (
-    check,
-    check_memory,
-    check_sizes,
-    normals,
-    numbered,
-    on_grid,
-    splits_of,
-)
-from robustssm.typing import IntArray
+from robustssm.tasks.base import Task, spec_of
+from robustssm.tasks.generated import check, check_memory, check_sizes, normals, on_grid, splits_of
+from robustssm.typing import Array, IntArray
 
 PHASES = ("random", "known")
 _WHO = "frequency-discrimination"
@@ -61,7 +53,7 @@ def frequency_discrimination(
     angle = 2.0 * np.pi * np.arange(length) / length
     cosine, sine = np.cos(angle), np.sin(angle)
 
-    def make(split: str, index: IntArray) -> Split:
+    def make(split: str, index: IntArray) -> tuple[Array, ...]:
         labels = index % classes
         inputs = np.empty((len(index), length, 1), dtype=np.float32)
         size = max(1, _CHUNK // length)
@@ -75,7 +67,7 @@ def frequency_discrimination(
                 x = np.cos(phi) * cosine[turn] - np.sin(phi) * sine[turn]
             x = amplitude * x + noise * normals(stream, split, index[part], length)
             inputs[part, :, 0] = on_grid(x)
-        return numbered(split, index, inputs, labels)
+        return inputs, labels
 
     splits = splits_of(make, train, validation, test)
     return Task(spec_of(_WHO, given, frequency_discrimination), classes, splits)

@@ -9,7 +9,7 @@ from robustssm.errors import require
 from robustssm.philox import uniform
 from robustssm.tasks.base import SPLITS, Split
 from robustssm.tasks.reading import check_room
-from robustssm.typing import FloatArray, IntArray
+from robustssm.typing import Array, FloatArray, IntArray
 
 # Sample i of a split is number FIRST[split] + i, whatever the sizes of the splits.
 LARGEST = 1_000_000_000
@@ -38,23 +38,15 @@ def check_memory(who: str, size: int, *counts: int) -> None:
 
 
 def splits_of(
-    make: Callable[[str, IntArray], Split], train: int, validation: int, test: int
+    make: Callable[[str, IntArray], tuple[Array, ...]], train: int, validation: int, test: int
 ) -> dict[str, Split]:
-    """Return the splits; make(split, index (N,)) returns the samples of these indices, numbered."""
-    sizes = {"train": train, "validation": validation, "test": test}
-    return {name: make(name, np.arange(sizes[name])) for name in SPLITS}
-
-
-def numbered(
-    split: str,
-    index: IntArray,
-    inputs: npt.NDArray[np.float32] | IntArray,
-    labels: IntArray | FloatArray,
-    lengths: IntArray | None = None,
-) -> Split:
-    """Return samples of a split under their numbers."""
-    labels = labels if labels.dtype.kind == "f" else labels.astype(np.int64)
-    return Split(inputs, labels, FIRST[split] + index, lengths)
+    """Return the splits; make(split, index (N,)) returns inputs, labels and, if any, lengths."""
+    splits = {}
+    for name, size in zip(SPLITS, (train, validation, test), strict=True):
+        index = np.arange(size)
+        inputs, labels, *lengths = make(name, index)
+        splits[name] = Split(inputs, labels, FIRST[name] + index, *lengths)
+    return splits
 
 
 def below(draw: FloatArray, bound: int | IntArray) -> IntArray:

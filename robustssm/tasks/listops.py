@@ -28,8 +28,8 @@ import numpy.typing as npt
 from robustssm.errors import UsageError
 from robustssm.philox import uniform
 from robustssm.tasks import generated
-from robustssm.tasks.base import Split, Task, spec_of
-from robustssm.typing import FloatArray, IntArray
+from robustssm.tasks.base import Task, spec_of
+from robustssm.typing import Array, FloatArray, IntArray
 
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 _OPERATOR_SHARE = 0.25
@@ -97,9 +97,8 @@ def listops(
     generated.check_memory(_WHO, 8 * max_length, train, validation, test)
     limits = Limits(max_depth, max_args, min_length, max_length)
 
-    def make(split: str, index: IntArray) -> Split:
-        tokens, lengths, labels = sample_trees(limits, f"{_WHO}|{limits}|{seed}", split, index)
-        return generated.numbered(split, index, tokens, labels, lengths)
+    def make(split: str, index: IntArray) -> tuple[Array, ...]:
+        return sample_trees(limits, f"{_WHO}|{limits}|{seed}", split, index)
 
     splits = generated.splits_of(make, train, validation, test)
     return Task(spec_of(_WHO, given, listops), 10, splits, tokens=len(VOCABULARY))
@@ -108,7 +107,7 @@ def listops(
 def sample_trees(
     limits: Limits, stream: str, split: str, index: IntArray
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Return tokens (N, max_length), lengths (N,) and values (N,) of samples `index` of a split.
+    """Return tokens (N, max_length), values (N,) and lengths (N,) of samples `index` of a split.
 
     Each takes the first attempt whose tree keeps the limits and may be of this split. Raises
     UsageError if no attempt does.
@@ -134,7 +133,7 @@ def sample_trees(
             chosen = chosen[np.unique(row[chosen], return_index=True)[1]]
             _write(levels, chosen, row, tokens, lengths, values)
             missing, attempt = missing[lengths[missing] == 0], attempt + count
-    return tokens, lengths, values
+    return tokens, values, lengths
 
 
 def _candidates(
