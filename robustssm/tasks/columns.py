@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from robustssm.tasks.pictures import stacked
 from robustssm.tasks.reading import CLASSES, TOKENS, Array, Source, byte_tokens, ragged
 from robustssm.typing import IntArray
 
 _LARGEST = float(np.finfo(np.float32).max)
+_TEXTS = (pa.string(), pa.large_string())
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,6 @@ def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Colum
 
     gray: images without their colours. Raises RejectedInputError.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     def wrong(problem: str) -> Exception:
         return source.rejected(f"column {name!r} {problem}")
@@ -54,13 +55,10 @@ def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Colum
         raise wrong("has no rows")
     if values.null_count:
         raise wrong(f"lacks {values.null_count} of {len(values)} values")
-    text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-    if text:
+    if values.type in _TEXTS:
         values = pc.cast(values, pa.large_binary())
-        sizes = pc.binary_length(values).to_numpy(zero_copy_only=False)
         joined = b"".join(values.to_pylist())
-        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        return Column(np.frombuffer(joined, np.uint8), starts, text=True)
+        return Column(np.frombuffer(joined, np.uint8), _starts(pc.binary_length(values)), text=True)
     contents = _encoded(values)
     if contents is not None:
         if contents.null_count:
@@ -71,8 +69,7 @@ def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Colum
         return Column(levels.reshape(-1, channels), starts, image=(rows, columns))
     if not _is_list(values.type):
         raise wrong(f"is of {values.type}, expected lists of numbers, texts or images")
-    sizes = pc.list_value_length(values).to_numpy(zero_copy_only=False)
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    starts = _starts(pc.list_value_length(values))
     flat = values.flatten()
     if flat.null_count:
         raise wrong("has steps without a value")
@@ -101,17 +98,19 @@ def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Colum
 
 def _encoded(values: Any) -> Any:
     """Return the bytes of encoded images, also in structs as of `datasets`; None for others."""
-    import pyarrow as pa
-
     if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
         values = values.field("bytes")
     binary = pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)
     return values if binary else None
 
 
-def _is_list(kind: Any) -> bool:
-    import pyarrow as pa
+def _starts(sizes: Any) -> IntArray:
+    """Return where sequences of these sizes begin and the last one ends, (N + 1,)."""
+    ends = np.cumsum(sizes.to_numpy(zero_copy_only=False))
+    return np.concatenate([[0], ends]).astype(np.int64)
 
+
+def _is_list(kind: Any) -> bool:
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
@@ -142,8 +141,6 @@ def padded(values: Column, index: IntArray, length: int) -> tuple[Array, IntArra
 
 def names_of(source: Source, name: str, chunked: Any) -> tuple[IntArray, list[str]]:
     """Return labels (N,) from 0, and the names of the classes; raises RejectedInputError."""
-    import pyarrow as pa
-
     if chunked.null_count:
         raise source.rejected(f"column {name!r} lacks {chunked.null_count} labels")
     if pa.types.is_integer(chunked.type):
@@ -151,7 +148,7 @@ def names_of(source: Source, name: str, chunked: Any) -> tuple[IntArray, list[st
         if not len(labels) or labels.min() < 0 or labels.max() >= CLASSES:
             raise source.rejected(f"column {name!r}: expected labels 0, 1, ... below {CLASSES}")
         return labels, [str(number) for number in range(int(labels.max()) + 1)]
-    if not (pa.types.is_string(chunked.type) or pa.types.is_large_string(chunked.type)):
+    if chunked.type not in _TEXTS:
         raise source.rejected(f"column {name!r} is of {chunked.type}, expected integers or names")
     names, labels = np.unique(np.array(chunked.to_pylist(), dtype=object), return_inverse=True)
     return labels.astype(np.int64), [str(one) for one in names]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from robustssm.errors import RobustssmError, UsageError
 from robustssm.file_formats.contents import shown
@@ -132,8 +133,6 @@ def _parts(
 
 def _read(source: Source, columns: list[str]) -> tuple[Any, IntArray]:
     """Return these columns of a Parquet file, or of the files in a folder, and each row's split."""
-    import pyarrow as pa
-
     folder, room = source.path, memory() // 4
     tables, words = [], []
     files = [folder]
@@ -165,8 +164,6 @@ def _read(source: Source, columns: list[str]) -> tuple[Any, IntArray]:
 
 
 def _table(path: Path, columns: list[str], room: int) -> Any:
-    import pyarrow as pa
-
     if path.suffix == ".arrow":
         with opened(path) as file:
             if size_of(file) > room:
@@ -194,8 +191,6 @@ def _fetched(source: Source, columns: list[str]) -> tuple[Any, Array]:
         raise UsageError(
             f"{_WHO}: name= needs the package datasets: pip install 'robustssm[hub]'"
         ) from None
-    import pyarrow as pa
-
     try:
         dataset = datasets.load_dataset(str(source.path))
     except (OSError, ValueError, RuntimeError) as error:
