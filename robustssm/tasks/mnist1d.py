@@ -13,7 +13,7 @@ import numpy as np
 from robustssm.errors import UsageError
 from robustssm.tasks.base import Split, Task, spec_of
 from robustssm.tasks.generated import check, on_grid
-from robustssm.tasks.reading import held_out
+from robustssm.tasks.reading import published_splits
 
 _WHO = "mnist1d"
 
@@ -44,10 +44,6 @@ def mnist1d(samples: int = 5000, seed: int = 42) -> Task:
     inputs = on_grid(np.concatenate([made["x"], made["x_test"]]))[:, :, None]
     labels = np.concatenate([made["y"], made["y_test"]]).astype(np.int64)
     whole, count = Split(inputs, labels, np.arange(len(labels))), len(made["y"])
-    train, validation = held_out(count)
-    splits = {
-        "train": whole.rows(train),
-        "validation": whole.rows(validation),
-        "test": whole.rows(np.arange(count, len(labels))),
-    }
+    places = published_splits(count, len(labels) - count, None)
+    splits = {name: whole.rows(file * count + index) for name, file, index in places}
     return Task(spec_of(_WHO, {"samples": samples, "seed": seed}, mnist1d), 10, splits)

@@ -1,6 +1,7 @@
 """What tasks from files share: bounded reads, refusals in one line, padding, and fixed splits."""
 
 import importlib.util
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,9 +78,7 @@ def room() -> int:
 
 def check_room(who: str, shape: Sequence[int], itemsize: int, advice: str) -> None:
     """Raise UsageError if an array of this shape takes over half of the machine's memory."""
-    needed = itemsize
-    for size in shape:
-        needed *= int(size)
+    needed = itemsize * math.prod(map(int, shape))
     if needed > room():
         most = f"half of this machine's {memory() / 2**30:.1f} GiB"
         if room() < memory() // 2:

@@ -66,7 +66,16 @@ def table_arrays(source: Source) -> dict[str, Array]:
 def frame_of(source: Source) -> pd.DataFrame:
     """Return the table in a file, .csv or Parquet; raises RejectedInputError."""
     try:
-        return _frame(source)
+        if source.path.suffix.lower() == ".csv":
+            empty = csv.ConvertOptions(strings_can_be_null=True)
+            table = csv.read_csv(io.BytesIO(source.content()), convert_options=empty)
+        else:
+            with opened_parquet(source.path, None, memory() // 4) as file:
+                table = file.read()
+        twice = [name for name in table.column_names if table.column_names.count(name) > 1]
+        if twice:
+            raise source.rejected(f"has two columns {shown(twice[0])}")
+        return table.to_pandas().dropna(axis=1, how="all")
     except RejectedInputError:
         raise
     except FileNotFoundError:
@@ -74,19 +83,6 @@ def frame_of(source: Source) -> pd.DataFrame:
     except _DAMAGED as error:
         said = getattr(error, "strerror", None) or error
         raise source.rejected(f"cannot be read as a table ({shown(str(said))})") from None
-
-
-def _frame(source: Source) -> pd.DataFrame:
-    if source.path.suffix.lower() == ".csv":
-        empty = csv.ConvertOptions(strings_can_be_null=True)
-        table = csv.read_csv(io.BytesIO(source.content()), convert_options=empty)
-    else:
-        with opened_parquet(source.path, None, memory() // 4) as file:
-            table = file.read()
-    twice = [name for name in table.column_names if table.column_names.count(name) > 1]
-    if twice:
-        raise source.rejected(f"has two columns {shown(twice[0])}")
-    return table.to_pandas().dropna(axis=1, how="all")
 
 
 def _long(source: Source, frame: pd.DataFrame, constant: list[str]) -> tuple[Array, Array]:
