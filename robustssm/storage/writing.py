@@ -59,12 +59,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         _moved(partial, path)
 
 
-def _name_beside(path: Path) -> Path:
-    """Return a name in the folder of `path` that nobody can foresee."""
-    kept = os.fsdecode(os.fsencode(path.name)[:_KEPT])
-    return path.with_name(f".{kept}.{secrets.token_hex(8)}.part")
-
-
 def _moved(partial: Path, path: Path) -> None:
     """Give a whole file its final name, once it is on the disk, and its entry with it."""
     _sync(partial)
@@ -105,9 +99,15 @@ def new_file(path: Path) -> Iterator[Path]:
             yield Path(folder) / path.name
             path.write_bytes((Path(folder) / path.name).read_bytes())
         return
-    with _storage(path), _beside(path) as (path, partial):
-        yield partial
-        _moved(partial, path)
+    try:
+        with _beside(path) as (whole, partial):
+            yield partial
+            _moved(partial, whole)
+    except OSError as error:
+        raise StorageError(
+            f"output {path}: cannot be written ({error.strerror or error}); make room or choose "
+            "another place"
+        ) from None
 
 
 @contextmanager
@@ -120,7 +120,8 @@ def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
     try:
         whole = path.resolve()
         prepare(path)
-        partial = _name_beside(whole)
+        kept = os.fsdecode(os.fsencode(whole.name)[:_KEPT])
+        partial = whole.with_name(f".{kept}.{secrets.token_hex(8)}.part")
         os.close(os.open(partial, _NEW, 0o666))
         try:
             yield whole, partial
@@ -129,17 +130,6 @@ def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
                 partial.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-
-
-@contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"output {path}: cannot be written ({error.strerror or error}); make room or choose "
-            "another place"
-        ) from None
 
 
 @contextmanager
