@@ -218,10 +218,9 @@ def train(
             config,
             output,
             command=command,
-            report=lambda epoch, loss, accuracy: advance(),
             objective=objective,
             start=begun.own if begun else None,
-            logs=[*logs, *boards],
+            logs=[lambda done: lambda record: advance(), *logs, *boards],
         )
     assert card is not None
     clean = card.training.get(CLEAN_R2, card.clean_accuracy)

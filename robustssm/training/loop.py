@@ -83,7 +83,6 @@ def train(
     output: Path,
     *,
     command: str,
-    report: Callable[[int, float, float], None] = lambda epoch, loss, accuracy: None,
     stop_after: int | None = None,
     objective: Objective | None = None,
     keep: Callable[[int, Network, Card], None] = lambda epoch, network, card: None,
@@ -93,14 +92,13 @@ def train(
     """Train a network and write its checkpoint to `output`; return its card.
 
     Continues from `output` + ".state" if that exists (UsageError if it belongs to another
-    run). `report(epoch, training loss, validation accuracy)` is called after every epoch.
-    `keep(epochs done, network, card without accuracy)` is called before the first epoch (0) and
-    after each, before the state is saved: what it writes is there whenever the state is.
+    run). `keep(epochs done, network, card without accuracy)` is called before the first epoch
+    (0) and after each, before the state is saved: what it writes is there whenever the state is.
     stop_after: end after so many epochs with the state saved, and return None. objective: what
     `config.augment` or `config.adversary` names, ordinary training if neither does. Each of logs is
-    called once with the epochs done before, and returns what takes every epoch's record, after
-    `report` and before the state is saved. start: the network of this architecture that
-    `config.start` names, whose weights training begins with.
+    called once with the epochs done before, and returns what takes every epoch's record, before the
+    state is saved. start: the network of this architecture that `config.start` names, whose weights
+    training begins with.
     With `config.ema` the network that is validated, kept and saved is the average.
 
     If the objective has a robust score, the weights of its highest validation value are written to
@@ -177,7 +175,6 @@ def train(
             due = (epoch + 1) % config.robust_every == 0 or epoch + 1 == config.epochs
             robust = objective.robust(judged) if due else math.nan
             best.take(epoch + 1, robust, task.kind.sign, judged)
-            report(epoch, loss, validated)
             rest, dynamics = (float(group["lr"]) for group in optimizer.param_groups)
             seconds = time.perf_counter() - began
             steps = (epoch + 1) * batches

@@ -14,7 +14,7 @@ from robustssm.networks.network import Architecture
 from robustssm.storage.writing import locked, new_file, write_atomically
 from robustssm.tasks import load_task
 from robustssm.training.config import TrainingConfig
-from robustssm.training.loop import train
+from robustssm.training.loop import EpochRecord, train
 
 
 def _write(path: Path) -> None:
@@ -171,14 +171,14 @@ def test_two_trainings_into_one_file(tmp_path: Path) -> None:
     architecture = Architecture.for_task("s4d", load_task(task), n=4, d_model=4, layers=1)
     refused: list[str] = []
 
-    def second(epoch: int, loss: float, accuracy: float) -> None:
+    def second(record: EpochRecord) -> None:
         before = sorted(path.name for path in tmp_path.iterdir())
         with pytest.raises(UsageError, match=r"another run is writing .*m\.safetensors") as caught:
             train(architecture, task, config, output, command="second")
         refused.append(str(caught.value))
         assert sorted(path.name for path in tmp_path.iterdir()) == before
 
-    card = train(architecture, task, config, output, command="first", report=second)
+    card = train(architecture, task, config, output, command="first", logs=[lambda done: second])
     assert card is not None and len(refused) == 1 and "\n" not in refused[0]
     assert read_card(output).command == "first"
     assert [path.name for path in tmp_path.iterdir()] == [output.name]

@@ -13,7 +13,7 @@ from robustssm.errors import StabilityError, UsageError
 from robustssm.networks.network import Architecture, build_network
 from robustssm.storage.writing import write_atomically
 from robustssm.tasks import Split, Task, registry
-from robustssm.training.loop import TrainingConfig, adamw, parameter_groups, train
+from robustssm.training.loop import EpochRecord, TrainingConfig, adamw, parameter_groups, train
 from robustssm.training.state import restore, save_state
 from tests.conftest import STORED, small_architecture
 
@@ -24,9 +24,9 @@ TASK = "digits:side=8"
 def test_interrupted_training_ends_in_the_same_bytes(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=3)
     straight, broken = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    losses: list[float] = []
-    train(SMALL, TASK, config, straight, command="c", report=lambda e, loss, a: losses.append(loss))
-    assert losses[-1] < losses[0]
+    records: list[EpochRecord] = []
+    train(SMALL, TASK, config, straight, command="c", logs=[lambda done: records.append])
+    assert records[-1].loss < records[0].loss
     assert train(SMALL, TASK, config, broken, command="c", stop_after=1) is None
     assert not broken.exists()
     assert train(SMALL, TASK, config, broken, command="c", stop_after=2) is None
@@ -125,12 +125,12 @@ def test_a_diverged_training_leaves_no_checkpoint(tmp_path: Path) -> None:
 
 def test_the_output_is_tried_before_the_first_epoch(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    reports: list[int] = []
+    records: list[EpochRecord] = []
     for output in (tmp_path, tmp_path / "file" / "a.safetensors", Path()):
         with pytest.raises(OSError) as caught:
             train(SMALL, TASK, TrainingConfig(epochs=1), output, command="c",
-                  report=lambda epoch, loss, accuracy: reports.append(epoch))  # fmt: skip
-        assert not reports and caught.value.filename in map(str, (output, output.parent))
+                  logs=[lambda done: records.append])  # fmt: skip
+        assert not records and caught.value.filename in map(str, (output, output.parent))
 
 
 def test_files_are_named_by_their_final_names(tmp_path: Path) -> None:
