@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robustssm.errors import UsageError, require_one_of
-from robustssm.targets.kind import LOSSES, Answered, Array, Derived, Kind, Loss, margin
-from robustssm.typing import FloatArray
+from robustssm.targets.kind import LOSSES, Answered, Derived, Kind, Loss, margin
+from robustssm.typing import Array, FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor

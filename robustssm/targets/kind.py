@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from robustssm.errors import RejectedInputError, UsageError
-from robustssm.typing import FloatArray
+from robustssm.typing import Array, FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = npt.NDArray[Any]
 # Answers, targets, and valid steps where there are some.
 Answered = tuple["Tensor", Array, "Array | None"]
 Loss = Callable[..., "Tensor"]

@@ -10,12 +10,8 @@ from robustssm.errors import UsageError, require, require_one_of
 PRECISIONS = ("float32", "bfloat16")
 # Fields that say how the adversary is used.
 _OF_ADVERSARY = ("eps", "scheme", "beta", "eps_warmup", "robust_every")
-# Fields that were added after the first checkpoints; they are named only if they are not off.
-_LATER = (
-    *("warmup_steps", "accumulate", "ema", "precision", "clip", "device"),
-    *("start", "penalty", "adversary"),
-    *_OF_ADVERSARY,
-)
+# Fields of the first checkpoints; those that were added are named only if they are not off.
+_FIRST = ("epochs", "batch_size", "lr", "ssm_lr", "weight_decay", "seed", "augment")
 SCHEMES = ("pgd", "trades")
 
 
@@ -90,7 +86,7 @@ class TrainingConfig:
         return {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name not in _LATER or getattr(self, field.name) != field.default
+            if field.name in _FIRST or getattr(self, field.name) != field.default
         }
 
     def factor(self, epoch: int, number: int, batches: int) -> float:
