@@ -21,7 +21,6 @@ from robustssm.tasks.base import Task, spec_of
 from robustssm.tasks.generated import check, check_memory, check_sizes, normals, on_grid, splits_of
 from robustssm.typing import Array, IntArray
 
-_CHUNK = 1 << 20
 # Steps before the first one that is seen, in units of the slowest decay.
 _DECAYS = 40.0
 
@@ -70,18 +69,11 @@ def _task(who: str, maker: Callable[..., Task], given: dict[str, Any]) -> Task:
     stream, steps = f"ar|{length}|{seed}", before + length + 1
 
     def make(split: str, index: IntArray) -> tuple[Array, ...]:
-        inputs = np.empty((len(index), length, 1), dtype=np.float32)
-        targets = np.empty((len(index), length if who == "denoise" else 1))
-        size = max(1, _CHUNK // steps)
-        for start in range(0, len(index), size):
-            part = slice(start, start + size)
-            driven = normals(f"{stream}|driven", split, index[part], steps)
-            z = lfilter([1.0], [1.0, -a1, -a2], driven)[:, before:]
-            seen = z[:, :-1] + noise * normals(f"{stream}|seen", split, index[part], length)
-            inputs[part, :, 0] = on_grid(seen)
-            targets[part] = z[:, :-1] if who == "denoise" else z[:, -1:]
-        return inputs, targets[..., None] if who == "denoise" else targets
+        z = lfilter([1.0], [1.0, -a1, -a2], normals(f"{stream}|driven", split, index, steps))
+        z = z[:, before:]
+        seen = z[:, :-1] + noise * normals(f"{stream}|seen", split, index, length)
+        return on_grid(seen)[..., None], z[:, :-1, None] if who == "denoise" else z[:, -1:]
 
-    splits = splits_of(make, *sizes)
+    splits = splits_of(make, steps, *sizes)
     kind = STEPS if who == "denoise" else VALUES
     return Task(spec_of(who, given, maker), 1, splits, kind=kind)

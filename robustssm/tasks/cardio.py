@@ -71,6 +71,6 @@ def cardio(
             row[:] = on_grid(np.stack([ecg, ppg], axis=1)[kept][:length])
         return inputs, targets
 
-    splits = splits_of(make, train, validation, test)
+    splits = splits_of(make, length, train, validation, test)
     spec = spec_of(_WHO, given, cardio)
     return Task(spec, 1, splits, rate=float(_RATE), names=("HR",), kind=VALUES)

@@ -23,7 +23,6 @@ from robustssm.typing import Array, IntArray
 FORMS = ("one-hot", "tokens")
 # Sequences that there have to be for splits of them: 2^FEWEST.
 _FEWEST = 24
-_CHUNK = 1 << 21
 
 
 def delayed_copy(
@@ -55,19 +54,15 @@ def delayed_copy(
             f"splits apart, expected {symbols}^length of 2^{_FEWEST} or more"
         )
     stream = f"delayed-copy|{symbols}|{delay}|{length}|{seed}"
-    step, size = length - 1 - delay, max(1, _CHUNK // length)
 
     def make(split: str, index: IntArray) -> tuple[Array, ...]:
         labels = index % symbols
-        tokens = np.empty((len(index), length), dtype=np.int64)
-        for start in range(0, len(index), size):
-            part = slice(start, start + size)
-            tokens[part] = _sequences(stream, split, index[part], symbols, step, length)
+        tokens = _sequences(stream, split, index, symbols, length - 1 - delay, length)
         if form == "tokens":
             return tokens, labels
         return np.eye(symbols, dtype=np.float32)[tokens], labels
 
-    splits = generated.splits_of(make, train, validation, test)
+    splits = generated.splits_of(make, length, train, validation, test)
     tokens = symbols if form == "tokens" else None
     return Task(spec_of(who, given, delayed_copy), symbols, splits, tokens=tokens)
 

@@ -20,7 +20,6 @@ from robustssm.typing import Array, IntArray
 
 PHASES = ("random", "known")
 _WHO = "frequency-discrimination"
-_CHUNK = 1 << 20
 
 
 def frequency_discrimination(
@@ -55,21 +54,16 @@ def frequency_discrimination(
 
     def make(split: str, index: IntArray) -> tuple[Array, ...]:
         labels = index % classes
-        inputs = np.empty((len(index), length, 1), dtype=np.float32)
-        size = max(1, _CHUNK // length)
-        for start in range(0, len(index), size):
-            part = slice(start, start + size)
-            turn = (bins[labels[part], None] * np.arange(length)) % length
-            if phase == "known":
-                x = cosine[turn]
-            else:
-                phi = 2.0 * np.pi * uniform(f"{stream}|phase|{split}", index[part], 1)
-                x = np.cos(phi) * cosine[turn] - np.sin(phi) * sine[turn]
-            x = amplitude * x + noise * normals(stream, split, index[part], length)
-            inputs[part, :, 0] = on_grid(x)
-        return inputs, labels
+        turn = (bins[labels, None] * np.arange(length)) % length
+        if phase == "known":
+            x = cosine[turn]
+        else:
+            phi = 2.0 * np.pi * uniform(f"{stream}|phase|{split}", index, 1)
+            x = np.cos(phi) * cosine[turn] - np.sin(phi) * sine[turn]
+        x = amplitude * x + noise * normals(stream, split, index, length)
+        return on_grid(x)[..., None], labels
 
-    splits = splits_of(make, train, validation, test)
+    splits = splits_of(make, length, train, validation, test)
     return Task(spec_of(_WHO, given, frequency_discrimination), classes, splits)
 
 

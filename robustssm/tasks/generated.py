@@ -17,6 +17,8 @@ FIRST = {name: k * LARGEST for k, name in enumerate(SPLITS)}
 # Values of random sequences are multiples of this: coarse enough that the last bits of log and
 # cos, in which machines differ, decide no value but with probability 2^-36.
 GRID = 2.0**-16
+# Values that are worked on at a time.
+_CHUNK = 1 << 20
 _QUARTERS = {"train": (0, 1), "validation": (2, 2), "test": (3, 3)}
 
 
@@ -38,13 +40,22 @@ def check_memory(who: str, size: int, *counts: int) -> None:
 
 
 def splits_of(
-    make: Callable[[str, IntArray], tuple[Array, ...]], train: int, validation: int, test: int
+    make: Callable[[str, IntArray], tuple[Array, ...]], width: int, *sizes: int
 ) -> dict[str, Split]:
-    """Return the splits; make(split, index (N,)) returns inputs, labels and, if any, lengths."""
-    splits = {}
-    for name, size in zip(SPLITS, (train, validation, test), strict=True):
-        index = np.arange(size)
-        inputs, labels, *lengths = make(name, index)
+    """Return the splits of these sizes, made by parts; width: values that a sample takes meanwhile.
+
+    make(split, index (N,)) returns inputs, labels and, if any, lengths of these samples.
+    """
+    splits, rows = {}, max(1, _CHUNK // width)
+    for name, size in zip(SPLITS, sizes, strict=True):
+        index, arrays = np.arange(size), list[Array]()
+        for start in range(0, size, rows):
+            part = slice(start, start + rows)
+            made = make(name, index[part])
+            arrays = arrays or [np.empty((size, *one.shape[1:]), one.dtype) for one in made]
+            for whole, one in zip(arrays, made, strict=True):
+                whole[part] = one
+        inputs, labels, *lengths = arrays
         splits[name] = Split(inputs, labels, FIRST[name] + index, *lengths)
     return splits
 

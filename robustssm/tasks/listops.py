@@ -33,8 +33,8 @@ from robustssm.typing import Array, FloatArray, IntArray
 
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 _OPERATOR_SHARE = 0.25
-# Samples at a time, candidates at a time, and attempts before the limits are given up.
-_SAMPLES, _CANDIDATES, _ATTEMPTS = 1 << 12, 1 << 12, 1 << 14
+# Nodes that a sample is counted as, candidates at a time, and attempts before limits are given up.
+_NODES, _CANDIDATES, _ATTEMPTS = 1 << 8, 1 << 12, 1 << 14
 # Bits of a node's identity: its sample's above, then attempt, and place in the level.
 _ATTEMPT_BITS, _PLACE_BITS = 14, 18
 # Levels whose nodes are hashed, and the numbers that they are multiplied by.
@@ -100,7 +100,7 @@ def listops(
     def make(split: str, index: IntArray) -> tuple[Array, ...]:
         return sample_trees(limits, f"{_WHO}|{limits}|{seed}", split, index)
 
-    splits = generated.splits_of(make, train, validation, test)
+    splits = generated.splits_of(make, _NODES, train, validation, test)
     return Task(spec_of(_WHO, given, listops), 10, splits, tokens=len(VOCABULARY))
 
 
@@ -114,25 +114,23 @@ def sample_trees(
     """
     tokens = np.zeros((len(index), limits.max_length), dtype=np.int64)
     lengths, values = np.zeros((2, len(index)), dtype=np.int64)
-    for start in range(0, len(index), _SAMPLES):
-        missing = np.arange(start, min(start + _SAMPLES, len(index)))
-        attempt = 0
-        while len(missing):
-            count = min(max(1, _CANDIDATES // len(missing)), _ATTEMPTS - attempt)
-            if count == 0:
-                raise UsageError(
-                    f"listops: none of {_ATTEMPTS} trees of depth {limits.max_depth} with up to "
-                    f"{limits.max_args} arguments was longer than {limits.min_length} and shorter "
-                    f"than {limits.max_length} tokens; widen the limits"
-                )
-            row = np.repeat(missing, count)
-            tried = np.tile(np.arange(attempt, attempt + count), len(missing))
-            identity = (index[row] << _ATTEMPT_BITS) + tried << _PLACE_BITS
-            levels, fits = _candidates(limits, stream, split, identity)
-            chosen = np.flatnonzero(fits)
-            chosen = chosen[np.unique(row[chosen], return_index=True)[1]]
-            _write(levels, chosen, row, tokens, lengths, values)
-            missing, attempt = missing[lengths[missing] == 0], attempt + count
+    missing, attempt = np.arange(len(index)), 0
+    while len(missing):
+        count = min(max(1, _CANDIDATES // len(missing)), _ATTEMPTS - attempt)
+        if count == 0:
+            raise UsageError(
+                f"listops: none of {_ATTEMPTS} trees of depth {limits.max_depth} with up to "
+                f"{limits.max_args} arguments was longer than {limits.min_length} and shorter "
+                f"than {limits.max_length} tokens; widen the limits"
+            )
+        row = np.repeat(missing, count)
+        tried = np.tile(np.arange(attempt, attempt + count), len(missing))
+        identity = (index[row] << _ATTEMPT_BITS) + tried << _PLACE_BITS
+        levels, fits = _candidates(limits, stream, split, identity)
+        chosen = np.flatnonzero(fits)
+        chosen = chosen[np.unique(row[chosen], return_index=True)[1]]
+        _write(levels, chosen, row, tokens, lengths, values)
+        missing, attempt = missing[lengths[missing] == 0], attempt + count
     return tokens, values, lengths
 
 
