@@ -22,6 +22,7 @@ from robustssm.file_formats.contents import ContentsError, Limits
 from robustssm.file_formats.pickle_globals import Made
 from robustssm.file_formats.restricted_pickle import Machine
 from robustssm.tasks.base import Split, Task, spec_of
+from robustssm.tasks.pictures import Bytes
 from robustssm.tasks.reading import Source, check_flag, check_limit, check_room, published_splits
 from robustssm.typing import IntArray
 
@@ -44,8 +45,6 @@ _FILE_BYTES = 128 << 20
 _DIMENSIONS = 64
 # Weights of red, green and blue in grey, times 2^16: ITU-R 601-2, as Pillow and torchvision have.
 _GREY = (19595, 38470, 7471)
-
-Bytes = npt.NDArray[np.uint8]
 
 
 def cifar10(folder: Path, gray: int = 0, limit: int = 0, partial: int = 0) -> Task:

@@ -16,7 +16,6 @@ from robustssm.tasks.generated import check
 from robustssm.tasks.reading import packaged
 from robustssm.typing import FloatArray, IntArray
 
-DEFAULT_SIDE = 16
 _SHARES = {"test": 0.3, "validation": 0.1}
 
 
@@ -41,7 +40,7 @@ def _bundled() -> FloatArray:
     return np.loadtxt(folder / "datasets" / "data" / "digits.csv.gz", delimiter=",")
 
 
-def digits(side: int = DEFAULT_SIDE) -> Task:
+def digits(side: int = 16) -> Task:
     """Return the task; sequences have length side^2, one channel. side: 8 to 64."""
     check("digits", "side", side, 8, 64)
     bundled = _bundled()

@@ -115,12 +115,8 @@ def _parts(
     sizes = lengths_of(values)
     longest = int(sizes.max())
     length = min(longest, max_length) if max_length else longest
-    check_room(
-        _WHO,
-        (len(sizes), length, values.channels),
-        8 if values.tokens else 4,
-        "give limit= or max_length=",
-    )
+    shape, itemsize = (len(sizes), length, values.channels), 8 if values.tokens else 4
+    check_room(_WHO, shape, itemsize, "give limit= or max_length=")
     parts, start = [], 0
     for index in chosen:
         own = np.arange(start, start + len(index))

@@ -49,8 +49,8 @@ def _task(who: str, name: str, folder: Path, limit: int, partial: int) -> Task:
     splits = {}
     for split, file, index in published_splits(counts[0], counts[1], kept):
         pixels, labels = files[file]
-        ids = file * _COUNTS["train"] + index
-        splits[split] = Split(_sequences(pixels[index]), labels[index], ids)
+        inputs = pixels[index].reshape(len(index), -1, 1).astype(np.float32) / np.float32(255.0)
+        splits[split] = Split(inputs, labels[index], file * _COUNTS["train"] + index)
     given = {"folder": folder, "limit": limit, "partial": partial}
     return Task(spec_of(who, given, mnist), 10, splits, image=(_SIDE, _SIDE))
 
@@ -104,7 +104,3 @@ def read_idx(source: Source, size: tuple[int, ...], most: int) -> npt.NDArray[np
         more = "more than" if len(content) > expected else f"{len(content)} of"
         raise source.rejected(f"holds {more} the {expected} bytes of its header; fetch it again")
     return np.frombuffer(content, np.uint8).reshape(sizes)
-
-
-def _sequences(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return pixels.reshape(len(pixels), -1, 1).astype(np.float32) / np.float32(255.0)

@@ -22,7 +22,6 @@ from robustssm.tasks.reading import Source, check_limit, check_room, shuffled
 from robustssm.typing import IntArray
 
 _WHO = "lra-pathfinder"
-_SIDES = (32, 64, 128, 256)
 LEVELS = ("curv_contour_length_14", "curv_contour_length_9", "curv_baseline")
 _LEFT_OUT = {(32, "curv_baseline", "imgs/0/sample_172.png")}
 _IMAGE_BYTES = 1 << 20
@@ -36,7 +35,7 @@ def lra_pathfinder(folder: Path, side: int = 32, level: str = LEVELS[0], limit: 
     benchmark takes curv_contour_length_14, the hardest; limit: the first samples of each split, 0
     for all, and no other image is opened. Raises RejectedInputError.
     """
-    require(side in _SIDES, f"{_WHO}: side", side, "32, 64, 128 or 256")
+    require(side in (32, 64, 128, 256), f"{_WHO}: side", side, "32, 64, 128 or 256")
     require_one_of(f"{_WHO}: level", level, LEVELS)
     kept = check_limit(_WHO, limit)
     place = Source(_WHO, folder).folder(f"pathfinder{side}").at(level)

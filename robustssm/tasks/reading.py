@@ -28,9 +28,6 @@ CLASSES = TOKENS = 1 << 20
 ALIASES = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
 # Samples that are padded at a time.
 _CHUNK = 1024
-# The share of training samples that is held out if no validation split is published.
-VALIDATION = 0.1
-_SEED = 42
 
 
 def check_flag(who: str, name: str, value: int) -> bool:
@@ -174,7 +171,7 @@ def shuffled(count: int) -> IntArray:
     there have seen no sample of a validation or test split here.
     Reference: state-spaces/s4, src/dataloaders/lra.py and base.py.
     """
-    generator = torch.Generator().manual_seed(_SEED)
+    generator = torch.Generator().manual_seed(42)
     order: IntArray = torch.randperm(count, generator=generator).numpy()
     return order
 
@@ -187,7 +184,7 @@ def packaged(*names: str) -> Iterator[Path]:
             yield Path(found.origin).parent
 
 
-def held_out(count: int, share: float = VALIDATION) -> tuple[IntArray, IntArray]:
+def held_out(count: int, share: float = 0.1) -> tuple[IntArray, IntArray]:
     """Return the samples kept for training and those for validation, each ascending."""
     order = shuffled(count)
     train = int(count * (1.0 - share))

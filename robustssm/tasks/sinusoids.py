@@ -59,13 +59,8 @@ class Signals:
 
     def scaled(self, s: FloatArray, A: FloatArray) -> FloatArray:
         """Return the targets (m, 2): s and A mapped to [-1, 1] over the training ranges."""
-        return np.stack(
-            [
-                2.0 * s / self.s_max - 1.0,
-                (2.0 * A - self.low - self.high) / (self.high - self.low),
-            ],
-            axis=1,
-        )
+        amplitude = (2.0 * A - self.low - self.high) / (self.high - self.low)
+        return np.stack([2.0 * s / self.s_max - 1.0, amplitude], axis=1)
 
     def unscaled(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return s and A (m,) of targets or predictions (m, 2): the inverse of `scaled`."""
