@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from robustssm.errors import UsageError
 from robustssm.targets import CLASSES, Kind
-from robustssm.typing import FloatArray, IntArray
+from robustssm.typing import Array, FloatArray, IntArray
 
 SPLITS = ("train", "validation", "test")
 
@@ -34,8 +32,8 @@ class Split:
         Valid steps of each sample; None if all are.
     """
 
-    inputs: npt.NDArray[Any]
-    labels: npt.NDArray[Any]
+    inputs: Array
+    labels: Array
     sample_id: IntArray
     lengths: IntArray | None = None
 
@@ -148,7 +146,7 @@ class Task:
         # The mean of equal numbers may be off by an ulp, which is no deviation.
         return np.where((steps == steps[:1]).all(0), 0.0, steps.std(0, dtype=np.float64))
 
-    def _steps(self) -> npt.NDArray[Any]:
+    def _steps(self) -> Array:
         """Return all valid steps of the training inputs, (steps, channels)."""
         split = self.splits["train"]
         if split.lengths is None:

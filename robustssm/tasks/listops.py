@@ -23,13 +23,12 @@ All comparisons are of whole numbers or of draws with constants: the same everyw
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from robustssm.errors import UsageError
 from robustssm.philox import uniform
 from robustssm.tasks import generated
 from robustssm.tasks.base import Task, spec_of
-from robustssm.typing import Array, FloatArray, IntArray
+from robustssm.typing import Array, BoolArray, FloatArray, IntArray
 
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 _OPERATOR_SHARE = 0.25
@@ -67,7 +66,7 @@ class _Level:
     kids: IntArray
     code: IntArray
 
-    def of(self, wanted: npt.NDArray[np.bool_]) -> "_Level":
+    def of(self, wanted: BoolArray) -> "_Level":
         """Return the nodes of the candidates that are wanted, (candidates,)."""
         mine = wanted[self.owner]
         return _Level(self.owner[mine], self.kids[mine], self.code[mine])
@@ -136,7 +135,7 @@ def sample_trees(
 
 def _candidates(
     limits: Limits, stream: str, split: str, identity: IntArray
-) -> tuple[list[_Level], npt.NDArray[np.bool_]]:
+) -> tuple[list[_Level], BoolArray]:
     """Return the levels of one tree for each identity (candidates,), and which trees will do.
 
     A tree is left unfinished where it is too long, or where its upper levels, of which the hash

@@ -22,7 +22,6 @@ github.com/AnnanYu/HOPE-SSM, noisycifar_S4D.py.
 import inspect
 
 import numpy as np
-import numpy.typing as npt
 
 from robustssm.errors import UsageError, require
 from robustssm.philox import uniform
@@ -89,7 +88,7 @@ def _published_pad(inner: Task, pad: int) -> int:
 
 def _padded(split: Split, mean: FloatArray, std: FloatArray, pad: int, seed: int) -> Split:
     count, length, channels = split.inputs.shape
-    inputs: npt.NDArray[np.float32] = np.empty((count, length + pad, channels), dtype=np.float32)
+    inputs = np.empty((count, length + pad, channels), dtype=np.float32)
     # In float64 by parts: data that are float32 and noise of 53 bits are rounded once.
     size = max(1, (1 << 20) // max(1, (length + pad) * channels))
     for start in range(0, count, size):

@@ -204,12 +204,9 @@ def _header(source: Source) -> tuple[dict[str, str], list[str]]:
         if name.lower() == "@data":
             left = lines[number + 1 :]
             return header, [one for one in left if one and not one.startswith(_COMMENTS)]
-        value = rest[0] if rest else ""
         key = name[1:].lower()
-        header[key] = value.strip() if key == "classlabel" else value.strip().lower()
-        if key == "classlabel":
-            first, _, labels = header[key].partition(" ")
-            header[key] = f"{first.lower()} {labels}"
+        first, space, others = "".join(rest).partition(" ")
+        header[key] = first.lower() + space + (others if key == "classlabel" else others.lower())
     raise source.rejected("its header has no @data; fetch it again")
 
 
