@@ -26,7 +26,7 @@ class Settings:
     """How remedies are applied.
 
     ratio: of `damp_resonances`; epochs: of fine-tuning; eps: amplitude of the sinusoid that it
-    adds at the highest spike, at layers; penalty: weight of `training.penalty.crest`.
+    adds at the highest spike, at layers; penalty: weight of `training.objective.crest`.
     """
 
     ratio: float = 2.0

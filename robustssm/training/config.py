@@ -27,7 +27,7 @@ class TrainingConfig:
     maps, the SSM layers always compute in float32 (complex128 kernels). clip: largest norm of the
     gradient, 0 for any. device: what computes, as torch names it; another one has other bits.
     start: content hash of the network that training starts from, empty for a new one. penalty:
-    weight of `training.penalty.crest` in the loss. adversary: text of the adversary that attacks
+    weight of `training.objective.crest` in the loss. adversary: text of the adversary that attacks
     training inputs, empty for none (`attacks.adversarial`); eps: its strength, which rises linearly
     over the first share eps_warmup of the run; scheme: of SCHEMES; beta: weight of the divergence
     in trades; robust_every: epochs from one robust validation to the next.

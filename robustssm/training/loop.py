@@ -31,8 +31,7 @@ from robustssm.storage.writing import locked, prepare
 from robustssm.targets import Values
 from robustssm.tasks import Task, load_task
 from robustssm.training.config import TrainingConfig
-from robustssm.training.objective import Batch, Objective
-from robustssm.training.penalty import crest
+from robustssm.training.objective import Batch, Objective, crest
 from robustssm.training.state import Average, Best, averaged, moving_average, restore, save_state
 
 __all__ = ["EpochRecord", "TrainingConfig", "adamw", "parameter_groups", "train"]

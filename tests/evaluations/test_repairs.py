@@ -28,7 +28,7 @@ from robustssm.networks.inference import logits
 from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.tasks import load_task
 from robustssm.training.loop import TrainingConfig, train
-from robustssm.training.penalty import crest
+from robustssm.training.objective import crest
 from tests.robustssm.checkpoints.networks import network_tensors
 
 N, L = 8, 64
