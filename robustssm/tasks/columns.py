@@ -40,7 +40,7 @@ class Column:
 
 
 def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Column:
-    """Return the sequences of a column of lists, texts or encoded images.
+    """Return the sequences of a column of lists, texts or encoded images, one or more.
 
     gray: images without their colours. Raises RejectedInputError.
     """
@@ -49,10 +49,8 @@ def column(source: Source, name: str, chunked: Any, gray: bool = False) -> Colum
         return source.rejected(f"column {name!r} {problem}")
 
     values = chunked.combine_chunks()
-    if isinstance(values, pa.ChunkedArray):  # of no chunk, or of too many characters for one
-        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0)
-    if not len(values):
-        raise wrong("has no rows")
+    if isinstance(values, pa.ChunkedArray):  # of too many characters for one chunk
+        values = pa.concat_arrays(values.chunks)
     if values.null_count:
         raise wrong(f"lacks {values.null_count} of {len(values)} values")
     if values.type in _TEXTS:
@@ -145,7 +143,7 @@ def names_of(source: Source, name: str, chunked: Any) -> tuple[IntArray, list[st
         raise source.rejected(f"column {name!r} lacks {chunked.null_count} labels")
     if pa.types.is_integer(chunked.type):
         labels = chunked.to_numpy().astype(np.int64)
-        if not len(labels) or labels.min() < 0 or labels.max() >= CLASSES:
+        if labels.min() < 0 or labels.max() >= CLASSES:
             raise source.rejected(f"column {name!r}: expected labels 0, 1, ... below {CLASSES}")
         return labels, [str(number) for number in range(int(labels.max()) + 1)]
     if chunked.type not in _TEXTS:

@@ -21,12 +21,9 @@ _SHARES = {"test": 0.3, "validation": 0.1}
 
 def interpolation(source: int, target: int) -> FloatArray:
     """Return W (target, source): linear interpolation at pixel centres, edges repeated."""
-    position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    left = np.minimum(position.astype(int), source - 2)
-    W = np.zeros((target, source))
-    W[np.arange(target), left] = 1.0 - (position - left)
-    W[np.arange(target), left + 1] = position - left
-    return W
+    position = (np.arange(target) + 0.5) * source / target - 0.5
+    units = np.eye(source)
+    return np.stack([np.interp(position, np.arange(source), unit) for unit in units], axis=1)
 
 
 def _bundled() -> FloatArray:
