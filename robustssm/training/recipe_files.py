@@ -147,15 +147,13 @@ def read(path: Path, name: str) -> Recipe:
 
 def _settings(table: dict[str, Any], where: str) -> Settings:
     """Return a table's settings, each of the type that its key has."""
-    values: dict[str, Any] = {}
+    kinds: dict[str, type] = {**KEYS, **_ABOUT}
     for key, value in table.items():
-        if key in _ABOUT:
-            _check(f"{where}.{key}", value, _ABOUT[key])
-        elif key in KEYS:
-            _check(f"{where}.{key}", value, KEYS[key])
-            values[key] = float(value) if KEYS[key] is float else value
-        else:
-            raise UsageError(f"{where}.{key} is unknown, {nearest(key, [*KEYS, *_ABOUT])}")
+        if key not in kinds:
+            raise UsageError(f"{where}.{key} is unknown, {nearest(key, kinds)}")
+        _check(f"{where}.{key}", value, kinds[key])
+    values: dict[str, Any] = {key: table[key] for key in table if key in KEYS}
+    values |= {key: float(values[key]) for key in values if KEYS[key] is float}
     if {"warmup_steps", "warmup_epochs"} <= set(values):
         raise UsageError(f"{where}: has warmup_steps and warmup_epochs; leave one of them out")
     epochs = values.get("warmup_epochs", 0.0)
