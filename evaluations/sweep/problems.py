@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
-from robustssm.errors import RejectedInputError, RobustssmError, UsageError
+from robustssm.errors import RejectedInputError, UsageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,14 +21,11 @@ class Problems:
         """Return what `make` returns; None, and the problems kept, if it raises some."""
         try:
             return make(*args, **options)
-        except SeveralProblemsError as error:
-            found = error.problems
         except UsageError as error:
-            found = Problems(usage=[str(error)])
+            self.add(str(error))
         except RejectedInputError as error:
-            found = Problems(rejected=[str(error)])
-        self.usage += [p for p in found.usage if p not in self.usage]
-        self.rejected += [p for p in found.rejected if p not in self.rejected]
+            if str(error) not in self.rejected:
+                self.rejected.append(str(error))
         return None
 
     def add(self, problem: str) -> None:
@@ -36,36 +33,8 @@ class Problems:
         if problem not in self.usage:
             self.usage.append(problem)
 
-    @property
-    def all(self) -> list[str]:
-        """Every problem, mistakes of usage first."""
-        return [*self.usage, *self.rejected]
-
-    @property
-    def exit_code(self) -> int:
-        """0 if there is none, 2 for a mistake of usage, 4 if inputs are rejected and no more."""
-        return 2 if self.usage else 4 if self.rejected else 0
-
     def raise_all(self) -> None:
         """Raise UsageError, or RejectedInputError if no usage is wrong, of one line per problem."""
-        if not self.all:
-            return
-        if len(self.all) == 1:
-            raise (UsageError if self.usage else RejectedInputError)(self.all[0])
-        raise (WrongUsageError if self.usage else WrongInputError)(self)
-
-
-class SeveralProblemsError(RobustssmError):
-    """Several problems at once, one per line of the message."""
-
-    def __init__(self, problems: Problems) -> None:
-        super().__init__("\n  ".join(problems.all))
-        self.problems = problems
-
-
-class WrongUsageError(SeveralProblemsError, UsageError):
-    """Several problems, mistakes of usage among them."""
-
-
-class WrongInputError(SeveralProblemsError, RejectedInputError):
-    """Several inputs that are rejected."""
+        if self.usage or self.rejected:
+            kind = UsageError if self.usage else RejectedInputError
+            raise kind("\n  ".join([*self.usage, *self.rejected]))
