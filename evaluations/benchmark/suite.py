@@ -81,8 +81,7 @@ def plan_suite(
             try:
                 acting = conditions(noise, data, None, family)
                 for role, one in zip((MODEL, REFERENCE), models, strict=False):
-                    parts = one.card.architecture, one.layers, one.groups
-                    check_sites(f"the {role}", *parts, data, acting)
+                    check_sites(f"the {role}", one, data, acting)
             except UsageError as error:
                 left_out[family] = str(error)
             else:

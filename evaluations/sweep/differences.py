@@ -50,7 +50,7 @@ def _models(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
         for frame in (old, new)
     )
     lines = []
-    for name in [*before, *(name for name in after if name not in before)]:
+    for name in dict.fromkeys([*before, *after]):
         was, now = before.get(name), after.get(name)
         if was == now:
             continue

@@ -93,27 +93,18 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """Hash of everything that fixes the cell's rows, 16 hexadecimal digits."""
-        content = [
-            SCHEMA,
-            self.model.content_hash,
-            self.task_hash,
-            "test",
-            self.limit,
-            *(
-                [repr(self.condition.attack), repr(self.condition.budget), self.inject]
-                if self.condition
-                else [None]
-            ),
-            self.seed if self.condition else None,
-            *filter(None, [origin(self.condition.attack) if self.condition else ""]),
-            *([] if self.device == "cpu" else [self.device]),
-            *(["dense draws"] if self.inject == "layers" and self._dense else []),
-        ]
+        content = [SCHEMA, self.model.content_hash, self.task_hash, "test", self.limit]
+        dense = False
+        if self.condition is None:
+            content += [None, None]
+        else:
+            attack = self.condition.attack
+            content += [repr(attack), repr(self.condition.budget), self.inject, self.seed]
+            content += filter(None, [origin(attack)])
+            dense = self.inject == "layers" and getattr(attack, "dense", False)
+        content += [self.device] if self.device != "cpu" else []
+        content += ["dense draws"] if dense else []
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-    @property
-    def _dense(self) -> bool:
-        return self.condition is not None and getattr(self.condition.attack, "dense", False)
 
     @property
     def inject(self) -> str:
@@ -192,6 +183,8 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """Return what the manifest of a run directory says of the plan."""
+        attacks = [cell.condition.attack for cell in self.cells if cell.condition]
+        kinds, plugins = dict.fromkeys(map(type, attacks)), {*map(origin, attacks)} - {""}
         return {
             "schema": SCHEMA,
             "plan": self.id,
@@ -209,18 +202,10 @@ class Plan:
                 {"name": str(m.ref), "content_hash": m.content_hash, "architecture": m.card.shape}
                 for m in self.models
             ],
-            "attacks": {kind.__name__: first_line(kind.__doc__) for kind in self._kinds()},
-            **self._plugins(),
+            "attacks": {kind.__name__: first_line(kind.__doc__) for kind in kinds},
+            **({"plugins": sorted(plugins)} if plugins else {}),
             "cells": len(self.unique),
         }
-
-    def _plugins(self) -> dict[str, Any]:
-        attacks = {origin(cell.condition.attack) for cell in self.cells if cell.condition}
-        return {"plugins": sorted(attacks - {""})} if attacks - {""} else {}
-
-    def _kinds(self) -> list[type]:
-        kinds = (type(cell.condition.attack) for cell in self.cells if cell.condition)
-        return list(dict.fromkeys(kinds))
 
     def frame(self) -> pd.DataFrame:
         """Return the plan as it is stored: one row per cell."""
@@ -236,6 +221,6 @@ def default_output(plan: Plan) -> Path:
         The sweep; of more than four noises the first three are named, and the rest counted.
     """
     names = [name.partition("(")[0].lower() for name in plan.noises]
-    more = [f"and-{len(names) - 3}-more"] if len(names) > 4 else []
-    noise = "-".join([*names[:3], *more] if more else names)
-    return Path("runs") / f"{plan.task.spec.partition(':')[0]}-{noise}-{plan.id}"
+    if len(names) > 4:
+        names[3:] = [f"and-{len(names) - 3}-more"]
+    return Path("runs") / "-".join([plan.task.spec.partition(":")[0], *names, plan.id])

@@ -1,6 +1,6 @@
 """Planning a sweep: models, data and noises are read and checked before anything is computed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from robustssm.attacks import ModelChange
@@ -92,8 +92,7 @@ def make_plan(
             key, name = (k, model.state_size), str(model.ref)
             if key not in planned:
                 planned[key] = problems.attempt(conditions, noise, data, key[1], name) or ()
-            parts = model.card.architecture, model.layers, model.groups
-            problems.attempt(check_sites, name, *parts, data, planned[key])
+            problems.attempt(check_sites, name, model, data, planned[key])
     problems.raise_all()
     assert data is not None
     # Different labels of one checkpoint share its cells; each cell is planned once per label.
@@ -249,31 +248,24 @@ def _fits(classes: object, task: Task) -> bool:
     return classes == task.classes
 
 
-def check_sites(
-    model: str,
-    architecture: Mapping[str, object],
-    layers: int,
-    groups: Sequence[str],
-    task: Task,
-    conditions: Sequence[Condition],
-) -> None:
+def check_sites(name: str, model: Model, task: Task, conditions: Sequence[Condition]) -> None:
     """Raise UsageError if a model, or the data, lacks what a condition acts on, as SSM `layers`."""
+    architecture = model.card.architecture
+    own = "kind" not in architecture and not architecture.get("bidirectional")
+    lengths = any(split.lengths is not None for split in task.splits.values())
     for condition in conditions:
-        if condition.inject == "layers" and not layers:
+        if condition.inject == "layers" and not model.layers:
             raise UsageError(
-                f"{condition.noise}: acts at the inputs of SSM layers, and {model} has none with "
+                f"{condition.noise}: acts at the inputs of SSM layers, and {name} has none with "
                 "a step size; give --inject input, or another noise"
             )
-        own = "kind" not in architecture and not architecture.get("bidirectional")
-        change = condition.attack if isinstance(condition.attack, ModelChange) else None
-        if change is not None:
-            change.check_groups(model, groups)
-        if change is not None and not (own or change.foreign):
-            raise UsageError(
-                f"{condition.noise}: changes causal layers of this project's own networks, and "
-                f"{model} has none"
-            )
-        lengths = any(split.lengths is not None for split in task.splits.values())
+        if isinstance(condition.attack, ModelChange):
+            condition.attack.check_groups(name, model.groups)
+            if not (own or condition.attack.foreign):
+                raise UsageError(
+                    f"{condition.noise}: changes causal layers of this project's own networks, and "
+                    f"{name} has none"
+                )
         if lengths and isinstance(condition.attack, Adversary):
             raise UsageError(
                 f"{condition.noise}: attacks samples of one length, and those of {task.spec} have "

@@ -190,10 +190,7 @@ def _ends(
     notify: Callable[[str], None],
     alone: bool,
 ) -> Iterator[CellEnd]:
-    """Yield the end of every cell, stored, from the backend that the execution names.
-
-    alone: whether to begin in this process.
-    """
+    """Yield the end of every cell, stored, from the backend named; alone: begin in this process."""
     # Workers that are kept from an earlier sweep may be in another directory.
     options = WorkOptions(
         execution.batch_size, execution.device, run.path.resolve(), fail_fast=execution.fail_fast

@@ -238,9 +238,7 @@ def drawn_figures(folder: Path) -> list[Path]:
 
 def check_outside(path: Path, run: Path) -> None:
     """Raise UsageError if `path` is one of a run directory's own files or in its folders."""
-    own = ("manifest.json", "plan.parquet", "summary.csv", "tests.csv", "cells", "errors")
-    inside = path.resolve()
-    if inside == run.resolve() or any(
-        (run.resolve() / name) in (inside, *inside.parents) for name in (*own, "figures")
-    ):
+    own = ("manifest.json", "plan.parquet", "summary.csv", "tests.csv", *_FOLDERS)
+    inside, folder = path.resolve(), run.resolve()
+    if inside == folder or any(folder / name in (inside, *inside.parents) for name in own):
         raise UsageError(f"output {path}: belongs to the run itself; choose another place")
