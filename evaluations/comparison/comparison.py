@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -9,15 +10,10 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison import rows
 from robustssm.evaluations.comparison.comparable import Comparable
-from robustssm.evaluations.comparison.curve_quantities import (
-    CROSSFIT,
-    WORST,
-    CurveQuantities,
-)
+from robustssm.evaluations.comparison.curve_quantities import CROSSFIT, WORST, CurveQuantities
 from robustssm.evaluations.comparison.seed_rows import with_means_over_seeds
 from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
 from robustssm.evaluations.comparison.variance_components import components
-from robustssm.evaluations.results.paired_tests import match_seeds
 from robustssm.evaluations.statistics.bootstrap import RESAMPLES, paired_bootstrap
 from robustssm.evaluations.statistics.cross_fit import halves, worst_condition, worst_difference
 from robustssm.evaluations.statistics.max_statistic import sign_flip
@@ -63,11 +59,9 @@ def compare(
     tables: list[pd.DataFrame] = []
     modes: list[pd.DataFrame] = []
     for grid in grids:
-        known = reference in {model for model, _ in grid.members}
-        pairs = tuple(seed_pairs(grid.members, reference)) if known else ()
-        quantities = CurveQuantities(
-            grid, of.sign * compared.chance, reference if known else "", pairs
-        )
+        pairs = tuple(chain(*grid.pairs(reference).values()))
+        known = reference if reference in grid.places else ""
+        quantities = CurveQuantities(grid, of.sign * compared.chance, known, pairs)
         found, by_mode = _of_grid(quantities, resamples)
         tables.append(found)
         modes += by_mode
@@ -83,20 +77,6 @@ def compare(
         tuple(grids),
         resamples,
     )
-
-
-def seed_pairs(members: Sequence[tuple[str, int]], reference: str) -> list[tuple[int, int]]:
-    """Return places of (model, reference) that are compared, seeds by `match_seeds`."""
-    places: dict[str, dict[int, int]] = {}
-    for k, (model, seed) in enumerate(members):
-        places.setdefault(model, {})[seed] = k
-    base = places.get(reference, {})
-    return [
-        (of_model[a], base[b])
-        for model, of_model in places.items()
-        if model != reference
-        for a, b in match_seeds(of_model, base)
-    ]
 
 
 def _of_grid(

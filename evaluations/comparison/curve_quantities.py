@@ -57,8 +57,7 @@ class CurveQuantities:
 
         The reference's same seed if it has every seed of the model, else the mean over its seeds.
         """
-        members = self.grid.members
-        places = {seed: k for k, (name, seed) in enumerate(members) if name == self.reference}
+        members, places = self.grid.members, self.grid.places[self.reference]
         weights = np.zeros((len(members), len(members)))
         for k, (model, seed) in enumerate(members):
             if self.same_seeds(model):
@@ -69,8 +68,7 @@ class CurveQuantities:
 
     def same_seeds(self, model: str) -> bool:
         """Return whether the reference has every training seed of the model."""
-        members = self.grid.members
-        return all((self.reference, seed) in members for name, seed in members if name == model)
+        return self.grid.places[model].keys() <= self.grid.places[self.reference].keys()
 
     def rows(self) -> Right:
         """Return the outcomes that `of` is of: (members * (1 + conditions), samples)."""

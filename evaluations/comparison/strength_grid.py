@@ -1,6 +1,7 @@
 """The outcomes of a noise as one array over models, modes, strengths and samples."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,11 @@ import pandas as pd
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import Comparable
+from robustssm.evaluations.results.paired_tests import match_seeds
 from robustssm.evaluations.statistics.strength_curves import log_strength
-from robustssm.evaluations.sweep.condition_names import CONDITION
+from robustssm.evaluations.sweep.condition_names import NOISE
 from robustssm.targets import CLASSES, Kind
 from robustssm.typing import FloatArray, IntArray, Right
-
-# What names a noise: the columns of CONDITION that its modes and strengths share.
-NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,23 @@ class StrengthGrid:
         clip = "" if self.clip in ("", "none") else f", clip {self.clip}"
         return f"{self.noise} at {self.inject}{clip}"
 
+    @cached_property
+    def places(self) -> dict[str, dict[int, int]]:
+        """The place of each member, by model, then by training seed."""
+        found: dict[str, dict[int, int]] = {}
+        for place, (model, seed) in enumerate(self.members):
+            found.setdefault(model, {})[seed] = place
+        return found
+
+    def pairs(self, reference: str) -> dict[str, list[tuple[int, int]]]:
+        """Return by model the places of (model, reference) to compare, seeds by `match_seeds`."""
+        base = self.places.get(reference, {})
+        return {
+            model: [(own[a], base[b]) for a, b in match_seeds(own, base)]
+            for model, own in self.places.items()
+            if model != reference
+        }
+
     def about(self) -> dict[str, Any]:
         """Return the columns that every table of the grid has."""
         names = {name: getattr(self, name) for name in NOISE}
@@ -78,11 +94,10 @@ def strength_grids(compared: Comparable) -> list[StrengthGrid]:
     Models without any result of a noise are not members of its grid. Raises UsageError if no
     noise has a mode that all its models have at all strengths.
     """
-    tables = []
-    for place, member in enumerate(compared.members):
-        table = member.conditions.copy()
-        table["member"], table["row"] = place, np.arange(len(table))
-        tables.append(table)
+    tables = [
+        member.conditions.assign(member=place, row=np.arange(len(member.conditions)))
+        for place, member in enumerate(compared.members)
+    ]
     whole = pd.concat(tables, ignore_index=True)
     if whole.empty:
         raise UsageError(

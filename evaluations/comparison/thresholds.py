@@ -11,7 +11,7 @@ import pandas as pd
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison import curve_quantities
 from robustssm.evaluations.comparison.comparison import Comparison
-from robustssm.evaluations.comparison.strength_grid import NOISE
+from robustssm.evaluations.sweep.condition_names import NOISE
 
 # What each name means: a quantity of models, or of differences to the reference.
 MODEL_NAMES = {

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from robustssm.evaluations.comparison.strength_grid import NOISE, StrengthGrid
-from robustssm.evaluations.results.paired_tests import match_seeds
+from robustssm.evaluations.comparison.strength_grid import StrengthGrid
 from robustssm.evaluations.statistics.replicates import spread
+from robustssm.evaluations.sweep.condition_names import NOISE
 from robustssm.typing import FloatArray
 
 COLUMNS = (
@@ -25,18 +25,13 @@ def components(grid: StrengthGrid, reference: str) -> pd.DataFrame:
     """
     if grid.draws.shape[-1] < 2:
         return pd.DataFrame(columns=[*COLUMNS])
-    places: dict[str, dict[int, int]] = {}
-    for k, (model, seed) in enumerate(grid.members):
-        places.setdefault(model, {})[seed] = k
     draws, shares = grid.draws.mean(1), grid.correct.mean(1)
-    base = places.get(reference, {})
-    rows = []
-    for model, own in places.items():
+    pairs, rows = grid.pairs(reference), []
+    for model, own in grid.places.items():
         members = list(own.values())
         rows += _rows(model, "", grid.eps, draws[members], shares[members])
-        matched = match_seeds(own, base) if model != reference else []
-        if matched:
-            a, b = [own[seed] for seed, _ in matched], [base[seed] for _, seed in matched]
+        if pairs.get(model):
+            a, b = np.transpose(pairs[model])
             differences = draws[a] - draws[b], shares[a] - shares[b]
             rows += _rows(model, reference, grid.eps, *differences)
     return pd.DataFrame(rows).assign(**grid.about())[[*COLUMNS]]

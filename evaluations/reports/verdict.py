@@ -19,14 +19,13 @@ from robustssm.evaluations.reports.report_rows import (
 from robustssm.evaluations.results.paired_tests import verdicts
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.results.tables import ALPHA, Tables
-from robustssm.evaluations.sweep.condition_names import CONDITION
+from robustssm.evaluations.sweep.condition_names import NOISE
 from robustssm.targets import of_table
 
 # Rows of each table: half a page at most, however many models.
 MOST_ROWS = 6
 # Conditions without a result that are named.
 _NAMED = 3
-_NOISE = [name for name in CONDITION if name not in ("mode", "eps")]
 _ACCURACIES = ("model", "seeds", "n", "modes", "clean", "mean over modes", "worst, cross-fitted",
                "95% interval", "interval of")  # fmt: skip
 _PAIRS = ("a", "b", "conditions", "a better", "b better", "opposite signs")
@@ -43,7 +42,7 @@ def verdict(plan: pd.DataFrame, tables: Tables) -> list[Part]:
     if noisy.empty:
         return ["No perturbed condition has results yet."]
     planned = perturbed(plan) if len(plan) else noisy
-    keys = [name for name in _NOISE if name in planned and name in noisy]
+    keys = [name for name in NOISE if name in planned and name in noisy]
     without: list[dict[str, Any]] = []
     for values, group in planned.groupby(keys, sort=False, dropna=False):
         noise = dict(zip(keys, values, strict=True))

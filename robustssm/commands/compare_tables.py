@@ -113,7 +113,7 @@ def tables(
 
 
 def _of(table: "DataFrame", grid: "StrengthGrid") -> "DataFrame":
-    from robustssm.evaluations.comparison.strength_grid import NOISE
+    from robustssm.evaluations.sweep.condition_names import NOISE
 
     if table.empty:
         return table

@@ -15,9 +15,9 @@ from robustssm.cli import Commands
 from robustssm.commands.compare import compare as command
 from robustssm.errors import UsageError
 from robustssm.evaluations.comparison.comparable import gather
-from robustssm.evaluations.comparison.comparison import Comparison, compare, seed_pairs
+from robustssm.evaluations.comparison.comparison import Comparison, compare
 from robustssm.evaluations.comparison.notes import notes
-from robustssm.evaluations.comparison.strength_grid import strength_grids
+from robustssm.evaluations.comparison.strength_grid import StrengthGrid, strength_grids
 from robustssm.evaluations.comparison.thresholds import parse_threshold
 from robustssm.evaluations.results.tables import finish
 from robustssm.evaluations.sweep.run_directory import RunDirectory
@@ -103,9 +103,12 @@ def test_seeds_are_the_replicates(tmp_path: Path) -> None:
 
 
 def test_pairs_share_seeds_where_they_can() -> None:
-    members = [("a", 0), ("a", 1), ("b", 1), ("b", 2), ("c", 5), ("c", 7)]
-    assert seed_pairs(members, "a") == [(2, 1), (4, 0), (5, 1)]
-    assert seed_pairs(members, "x") == []
+    members = (("a", 0), ("a", 1), ("b", 1), ("b", 2), ("c", 5), ("c", 7))
+    nothing, ids = np.empty(0), np.empty(0, np.int64)
+    grid = StrengthGrid("fourier", "input", "bin", "std", "none", members, nothing, nothing,
+                        ids, nothing, nothing, nothing)  # fmt: skip
+    assert grid.pairs("a") == {"b": [(2, 1)], "c": [(4, 0), (5, 1)]}
+    assert grid.pairs("x") == {"a": [], "b": [], "c": []}
 
 
 def test_one_model_with_several_seeds(tmp_path: Path) -> None:
