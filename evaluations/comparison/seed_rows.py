@@ -10,20 +10,17 @@ from robustssm.evaluations.comparison.curve_quantities import (
     RELATIVE_MCE,
     WORST,
 )
-from robustssm.evaluations.statistics.intervals import student
-from robustssm.evaluations.statistics.replicates import crossed_interval, from_words
+from robustssm.evaluations.statistics.replicates import interval_over_seeds
 from robustssm.evaluations.statistics.seed_comparison import sign_flip_p, smallest_p
-from robustssm.evaluations.sweep.condition_names import CONDITION
+from robustssm.evaluations.sweep.condition_names import NOISE
 
-_OF = [*(name for name in CONDITION if name != "mode"), "model", "reference", "quantity"]
+_OF = [*NOISE, "eps", "model", "reference", "quantity"]
 # Means of a ratio or a strength are taken of its logarithm.
 _GEOMETRIC = (EPS50, EPS50_RATIO)
 _NONE = {"ci_low": np.nan, "ci_high": np.nan, "interval": ""}
 
 
-def with_means_over_seeds(
-    rows: pd.DataFrame, limits: tuple[float, float] = (0.0, 1.0)
-) -> pd.DataFrame:
+def with_means_over_seeds(rows: pd.DataFrame, limits: tuple[float, float]) -> pd.DataFrame:
     """Return the rows, and one of train_seed `all` for what has several training seeds.
 
     It is the mean over seeds with Student's interval; differences have the exact sign-flip p of
@@ -69,14 +66,9 @@ def _mean(group: pd.DataFrame, limits: tuple[float, float]) -> dict[str, object]
         # Means of ratios are not centred where two models are equal: their signs mean nothing.
         least = smallest_p(len(used))
         row |= {"p": sign_flip_p(used), "p_test": f"sign flips of seeds, at least {least:g}"}
-    share = quantity.startswith(("acc_", "auc_")) and not row["reference"]
-    kind = "seeds (Student)"
-    if (group["by_noise_seed"] != "").all():
-        low, high = crossed_interval(from_words(group["by_noise_seed"]))
-        kind = "seeds of training and noise (Student)"
-    else:
-        low, high = student(used)
-    if share:
+    draws = group["by_noise_seed"] if (group["by_noise_seed"] != "").all() else None
+    low, high, kind = interval_over_seeds(used, draws)
+    if quantity.startswith(("acc_", "auc_")) and not row["reference"]:
         low, high = np.clip((low, high), *limits)
     if np.isnan(low):
         return of(values[0], "the same in every seed")

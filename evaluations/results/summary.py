@@ -1,6 +1,6 @@
 """Curves with intervals: from cells to one tidy row a (model, seed, mode, eps)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ from robustssm.evaluations.statistics.intervals import (
     seed_interval,
     wilson,
 )
-from robustssm.evaluations.statistics.replicates import crossed_interval, from_words
+from robustssm.evaluations.statistics.replicates import interval_over_seeds
 from robustssm.evaluations.sweep.cell_files import CellDigest
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.targets import CLASSES, Kind, of_table
-from robustssm.typing import FloatArray, IntArray
+from robustssm.typing import IntArray
 
 _LABELS = ("model", "train_seed", "task", "noise", "inject", "mode", "eps", "eps_unit")
 _CROSSFIT = ("ci_low", "ci_high", "lowest_seed", "highest_seed")
@@ -142,7 +142,9 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
             row["interval"] = f"samples ({of.interval})"
         else:
             draws = columns["by_noise_seed"][places] if "by_noise_seed" in columns else None
-            row["ci_low"], row["ci_high"], row["interval"] = _interval(of, accuracy, draws)
+            low, high, kind = interval_over_seeds(accuracy, draws)
+            row["ci_low"], row["ci_high"] = np.clip((low, high), *of.limits)
+            row["interval"] = "" if np.isnan(low) else kind
         if "noise_seeds" in columns:
             row["noise_seeds"] = int(columns["noise_seeds"][places].min())
         rows.append(row)
@@ -165,6 +167,8 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
     UsageError if cells of several modes hold different samples.
     """
     noisy, of = perturbed(summary), of_table(summary)
+    if noisy.empty:
+        return pd.DataFrame()
     keys = ["model", *(name for name in CONDITION if name in noisy and name != "mode")]
     rows = []
     for values, group in noisy.groupby(keys, sort=False, dropna=False):
@@ -198,21 +202,6 @@ def overview(summary: pd.DataFrame, cells: Mapping[str, CellDigest] | None = Non
 def _wide(group: pd.DataFrame, column: str) -> pd.DataFrame:
     once = group.drop_duplicates(["mode", "train_seed"])
     return once.pivot(index="mode", columns="train_seed", values=column)  # noqa: PD010 (quicker)
-
-
-def _interval(
-    of: Kind, accuracy: FloatArray, draws: Iterable[str] | None
-) -> tuple[float, float, str]:
-    """Return the interval of a mean over training seeds, and what it is over.
-
-    draws: the accuracies of each draw of the noise, a text per training seed, if it had several.
-    """
-    if draws is not None:
-        ends = np.clip(crossed_interval(from_words(draws)), *of.limits)
-        low, high, kind = float(ends[0]), float(ends[1]), "seeds of training and noise (Student)"
-    else:
-        (low, high), kind = seed_interval(accuracy, of.limits), "seeds (Student)"
-    return low, high, "" if np.isnan(low) else kind
 
 
 def _cross_fitted(group: pd.DataFrame, cells: Mapping[str, CellDigest]) -> dict[str, Any]:

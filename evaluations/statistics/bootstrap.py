@@ -55,14 +55,6 @@ def paired_bootstrap(
     rows, n = correct.shape
     block = max(1, _CHUNK // n)
 
-    def means(counts: FloatArray) -> FloatArray:
-        """Return the accuracies (resamples, rows); a block of rows is held in float64."""
-        parts = [
-            counts @ correct[start : start + block].T.astype(np.float64)
-            for start in range(0, rows, block)
-        ]
-        return np.concatenate(parts, axis=-1) / counts.sum(-1, keepdims=True)
-
     total = correct.sum(1)
 
     def statistic(drawn: Any, axis: int = -1) -> FloatArray:
@@ -72,9 +64,15 @@ def paired_bootstrap(
             lacking = n * (n - 1) // 2 - batch.sum(1)
             accuracy = (total - correct.T[lacking]) / (n - 1)
         else:
-            offset = n * np.arange(len(batch))[:, None]
-            counts = np.bincount((batch + offset).ravel(), minlength=n * len(batch))
-            accuracy = means(counts.reshape(len(batch), n).astype(np.float64))
+            places = batch + n * np.arange(len(batch))[:, None]
+            times = np.bincount(places.ravel(), minlength=n * len(batch)).reshape(len(batch), n)
+            counts = times.astype(np.float64)
+            # A block of rows is held in float64.
+            parts = [
+                counts @ correct[start : start + block].T.astype(np.float64)
+                for start in range(0, rows, block)
+            ]
+            accuracy = np.concatenate(parts, axis=-1) / counts.sum(-1, keepdims=True)
         values = quantities(accuracy)
         return np.moveaxis(values, -1, 0).reshape(-1, *drawn.shape[:-1])
 
@@ -95,7 +93,8 @@ def paired_bootstrap(
         bca = stats.bootstrap(
             (np.arange(n),), statistic, method="BCa", bootstrap_result=result, **options
         ).confidence_interval
-    low, high = _quantiles(drawn, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+        ends = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
+        low, high = np.nanquantile(drawn, ends, axis=-1, method="inverted_cdf")
     usable = np.isfinite(drawn).all(-1) & np.isfinite(bca.low) & np.isfinite(bca.high)
     constant = (drawn == drawn[:, :1]).all(-1)
     usable &= ~constant
@@ -108,11 +107,3 @@ def paired_bootstrap(
         np.isnan(drawn).mean(-1),
         constant,
     )
-
-
-def _quantiles(drawn: FloatArray, shares: tuple[float, float]) -> FloatArray:
-    """Return quantiles along the last axis, shape (2, ...); values drawn, NaN left out."""
-    ordered = np.sort(drawn, axis=-1)  # NaN last
-    count = (~np.isnan(ordered)).sum(-1)
-    place = [np.clip(np.ceil(share * count).astype(np.int64) - 1, 0, None) for share in shares]
-    return np.stack([np.take_along_axis(ordered, k[..., None], -1)[..., 0] for k in place])

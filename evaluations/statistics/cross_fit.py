@@ -77,13 +77,12 @@ def worst_condition(
         )
     means = correct.mean(1)
     naive_at = int(means.argmin())
-    chosen, right, sizes = [], [], []
+    chosen, found = [], []
     for choose in (first, ~first):
         place = int(correct[:, choose].mean(1).argmin())
         chosen.append(place)
-        right.append(float(correct[place, ~choose].sum()))
-        sizes.append(int((~choose).sum()))
-    accuracy = float(np.mean(np.asarray(right) / np.asarray(sizes)))
+        found.append(float(correct[place, ~choose].sum()) / int((~choose).sum()))
+    accuracy = float(np.mean(found))
     tail = (1 - CONFIDENCE) / 2
     if shares:
         least, n, above = float(correct[naive_at].sum()), len(first), 1 - tail / len(correct)

@@ -1,7 +1,6 @@
 """Intervals of single quantities: a share of samples, a mean over training seeds."""
 
 from collections.abc import Iterable
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -63,14 +62,8 @@ def student(values: Iterable[float]) -> tuple[float, float]:
     array: FloatArray = np.asarray(list(values), dtype=np.float64)
     if len(array) < 2 or constant(array):
         return float("nan"), float("nan")
-    half = _quantile(len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
-    return float(array.mean() - half), float(array.mean() + half)
-
-
-@cache
-def _quantile(freedom: int) -> float:
-    """Return Student's quantile at the upper end of an interval."""
-    return float(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2))
+    low, high = mean_interval(array)
+    return float(low), float(high)
 
 
 def in_words(values: Iterable[float]) -> str:

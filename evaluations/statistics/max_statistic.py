@@ -1,5 +1,7 @@
 """Do two models differ at any mode? A permutation test that keeps the dependence of the modes."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from robustssm.typing import FloatArray, Right
@@ -42,16 +44,13 @@ def max_t(
     # Equal statistics of different counts may differ in the last digits.
     lower = statistic * (1 - 1e-12)
     reached = np.ones(tests)
-    rng = np.random.Generator(np.random.Philox(SEED))
-    size, block = max(1, _CHUNK // max(n, tests, 1)), max(1, _CHUNK // max(n, 1))
-    for start in range(0, resamples, size):
-        largest = np.zeros(min(size, resamples - start))
-        if n:
-            signs = 1.0 - 2.0 * rng.integers(0, 2, (len(largest), n))
-            for first in range(0, tests, block):
-                some = slice(first, first + block)
-                flipped = signs @ difference[some].T.astype(np.float64) * scale[some]
-                np.maximum(largest, np.abs(flipped).max(1), out=largest)
+    block = max(1, _CHUNK // max(n, 1))
+    for signs in _signs(n, tests, resamples):
+        largest = np.zeros(len(signs))
+        for first in range(0, tests, block):
+            some = slice(first, first + block)
+            flipped = signs @ difference[some].T.astype(np.float64) * scale[some]
+            np.maximum(largest, np.abs(flipped).max(1), out=largest)
         largest.sort()
         reached += len(largest) - np.searchsorted(largest, lower, side="left")
     return reached / (resamples + 1)
@@ -66,11 +65,16 @@ def sign_flip(difference: FloatArray, resamples: int = RESAMPLES) -> FloatArray:
     """
     # Sums of the same numbers in another order differ by some ulps of the largest sum.
     lower = np.abs(difference.sum(1)) - 1e-12 * np.abs(difference).sum(1)
-    reached = np.ones(len(difference))
-    rng = np.random.Generator(np.random.Philox(SEED))
-    n = difference.shape[1]
-    size = max(1, _CHUNK // max(n, len(difference), 1))
-    for start in range(0, resamples, size):
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (min(size, resamples - start), n))
+    tests, n = difference.shape
+    reached = np.ones(tests)
+    for signs in _signs(n, tests, resamples):
         reached += (np.abs(signs @ difference.T) >= lower).sum(0)
     return reached / (resamples + 1)
+
+
+def _signs(n: int, tests: int, resamples: int) -> Iterator[FloatArray]:
+    """Yield the signs of n samples, (some, n), as many in all as there are resamples."""
+    rng = np.random.Generator(np.random.Philox(SEED))
+    size = max(1, _CHUNK // max(n, tests, 1))
+    for start in range(0, resamples, size):
+        yield 1.0 - 2.0 * rng.integers(0, 2, (min(size, resamples - start), n))

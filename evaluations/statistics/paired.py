@@ -97,8 +97,7 @@ def benjamini_hochberg(p: FloatArray) -> FloatArray:
     Reference: Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995), equation (1).
     """
     _check(p)
-    adjusted: FloatArray = stats.false_discovery_control(p)
-    return adjusted
+    return stats.false_discovery_control(p)
 
 
 def _check(p: FloatArray) -> None:

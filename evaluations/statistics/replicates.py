@@ -32,16 +32,26 @@ def crossed_interval(values: FloatArray) -> tuple[float, float]:
     Reference: Banerjee, Sankhya 22 (1960), p. 357.
     """
     rows, columns = values.shape
-    if np.isnan(values).any():
-        return float("nan"), float("nan")
     if columns < 2 or rows < 2:
         return student(values.mean(1))
-    if constant(values):
+    if np.isnan(values).any() or constant(values):
         return float("nan"), float("nan")
     parts = np.array([values.mean(1).var(ddof=1) / rows, values.mean(0).var(ddof=1) / columns])
     quantiles = special.stdtrit(np.array([rows, columns]) - 1, 0.5 + CONFIDENCE / 2)
     half = np.sqrt((parts * quantiles**2).sum())
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def interval_over_seeds(
+    values: FloatArray, draws: Iterable[str] | None
+) -> tuple[float, float, str]:
+    """Return (low, high) of a mean over training seeds, NaN if there is none, and what it is over.
+
+    draws: the values of each draw of the noise, a text per training seed, if it had several.
+    """
+    if draws is None:
+        return *student(values), "seeds (Student)"
+    return *crossed_interval(from_words(draws)), "seeds of training and noise (Student)"
 
 
 def spread(values: FloatArray, axis: int) -> tuple[float, float, float]:

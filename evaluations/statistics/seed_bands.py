@@ -181,8 +181,7 @@ def fall_p(before: Array, after: Array) -> FloatArray:
         half = sign_flip(fall) / 2
         return np.where(fall.sum(-1) > 0.0, half, 1.0 - half)
     lost, gained = (before & ~after).sum(-1), (after & ~before).sum(-1)
-    p: FloatArray = special.bdtrc(lost - 1, lost + gained, 0.5)
-    return p
+    return special.bdtrc(lost - 1, lost + gained, 0.5)
 
 
 def adjusted(p: FloatArray, share: float = 1.0) -> FloatArray:
