@@ -51,8 +51,7 @@ def document(state: Inspection) -> dict[str, Any]:
         "tests": tables.tests.to_dict("records"),
         "overview": tables.overview.to_dict("records"),
     }
-    strict: dict[str, Any] = finite(content)
-    return strict
+    return finite(content)
 
 
 def write_document(state: Inspection, output: Path) -> int:

@@ -39,7 +39,7 @@ def curve_figures(
     curves: pd.DataFrame,
     chance: float | None,
     looks: Looks,
-    spikes: Mapping[float, float] | None = None,
+    spikes: Mapping[float, float],
 ) -> list[dict[str, Any]]:
     """Return a figure per noise: its label, and data and layout for `Plotly.newPlot`; no NaN.
 
@@ -70,10 +70,9 @@ def curve_figures(
             panels = [(f"mode {part['mode'].iloc[0]:g}" if mode_unit else "", part)]
         if x == "mode" and mode_unit == "spike":
             order = sorted(part["mode"].unique(), reverse=True)
-            at = spikes or {}
-            names = [f"{at[k]:.4g} ({k:g})" if k in at else f"spike {k:g}" for k in order]
+            names = [f"{spikes[k]:.4g} ({k:g})" if k in spikes else f"spike {k:g}" for k in order]
             axis = {"type": "category", "categoryarray": names, "title": axis["title"]}
-            axis["title"] = "omega of the spike (its number)" if at else axis["title"]
+            axis["title"] = "omega of the spike (its number)" if spikes else axis["title"]
             kind = pd.CategoricalDtype(names, ordered=True)
             named = dict(zip(order, names, strict=True))
             panels = [(t, p.assign(mode=p["mode"].map(named).astype(kind))) for t, p in panels]
@@ -131,16 +130,18 @@ def _traces(
     of = of_table(rows)
     rows = rows.sort_values(x, kind="stable")
     name = escape(str(rows["model"].iloc[0]), quote=False)
+
+    def hover(text: str) -> dict[str, Any]:
+        return {"hovertemplate": f"<b>{name}</b><br>{text}<extra></extra>"}
+
     words = [
         f"95% interval {interval(row.ci_low, row.ci_high, of.digits)}<br>n = {row.n}, "
         f"seeds: {row.seeds}{row.interval and f', interval over {row.interval}'}"
         for row in rows.itertuples()
     ]
     line: dict[str, Any] = {"x": _values(rows[x]), "y": _values(rows[of.score]), "text": words}
-    hover = (
-        f"<b>{name}</b><br>{x} %{{x}}<br>{of.words} %{{y:{of.digits}}}<br>%{{text}}<extra></extra>"
-    )
-    line |= {"mode": "lines+markers", "hovertemplate": hover}
+    line |= hover(f"{x} %{{x}}<br>{of.words} %{{y:{of.digits}}}<br>%{{text}}")
+    line["mode"] = "lines+markers"
     line |= {"line": {"color": colour, "dash": dash, "width": WIDTH}}
     line |= {"marker": {"color": colour, "symbol": symbol, "size": 5}}
     traces = [line]
@@ -158,27 +159,24 @@ def _traces(
         traces.insert(0, ribbon | {"line": {"width": 0}, "hoverinfo": "skip"})
     clean = rows[of.clean].dropna()
     if len(clean):
-        level: dict[str, Any] = {
+        level = hover(f"clean {of.words} {share(clean.iloc[0], of.digits)}") | {
             "x": [line["x"][0], line["x"][-1]],
             "y": _values(clean.iloc[[0, 0]]),
+            "mode": "lines",
+            "line": {"color": colour, "dash": dash, "width": 0.8},
         }
-        level |= {"mode": "lines", "line": {"color": colour, "dash": dash, "width": 0.8}}
-        hover = (
-            f"<b>{name}</b><br>clean {of.words} {share(clean.iloc[0], of.digits)}<extra></extra>"
-        )
-        traces.insert(-1, level | {"hovertemplate": hover})
+        traces.insert(-1, level)
     seeds = rows.assign(**{of.score: rows["by_seed"].map(str.split)})[rows["seeds"] > 1]
     if len(seeds):
         seeds = seeds.explode(of.score)
-        dots: dict[str, Any] = {
+        edge = {"color": "#ffffff", "width": 0.8}
+        dots = hover(f"one training seed: %{{y:{of.digits}}}") | {
             "x": _values(seeds[x]),
             "y": _values(seeds[of.score]),
             "mode": "markers",
+            "marker": {"color": colour, "size": 6, "line": edge},
         }
-        edge = {"color": "#ffffff", "width": 0.8}
-        dots |= {"marker": {"color": colour, "size": 6, "line": edge}}
-        hover = f"<b>{name}</b><br>one training seed: %{{y:{of.digits}}}<extra></extra>"
-        traces.append(dots | {"hovertemplate": hover})
+        traces.append(dots)
     return [{"name": name, **trace} for trace in traces]
 
 

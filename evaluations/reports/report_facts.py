@@ -10,7 +10,7 @@ from robustssm.evaluations.reports.report_rows import DASH, condition, noise_nam
 from robustssm.evaluations.results.inspection import Inspection, model_names
 from robustssm.evaluations.results.summary import perturbed
 from robustssm.evaluations.results.tables import Tables
-from robustssm.evaluations.sweep.condition_names import CONDITION
+from robustssm.evaluations.sweep.condition_names import CONDITION, NOISE
 from robustssm.targets import CLASSES, Kind, of_manifest
 
 # Failed cells that are listed one by one; errors/ has all of them.
@@ -35,8 +35,7 @@ _WORDS = {"fourier": "a single Fourier mode", "resonance": "a sinusoid in every 
 def _names(state: Inspection, plan: pd.DataFrame) -> str:
     """Return the models of a run in words, without training seeds; how many where many."""
     named = [name.rpartition("/")[0] or name for name in model_names(state.manifest)]
-    found = list(dict.fromkeys(map(str, plan["model"]))) if len(plan) else named
-    unique = list(dict.fromkeys(found))
+    unique = list(dict.fromkeys(map(str, plan["model"]) if len(plan) else named))
     return f"{len(unique)} models" if len(unique) > _SPELT else ", ".join(unique) or "models"
 
 
@@ -96,12 +95,11 @@ def counts(state: Inspection) -> str:
 
 def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table:
     """Return one row per checkpoint: training seed, clean accuracy, architecture, task, hash."""
-    task = str(state.manifest.get("task") or DASH)
+    task, listed = str(state.manifest.get("task") or DASH), state.manifest.get("models", [])
     if len(plan):
         columns = ["model", "train_seed", "checkpoint"]
         models = plan[columns].drop_duplicates().itertuples(index=False, name=None)
     else:
-        listed = [m for m in state.manifest.get("models") or [] if isinstance(m, dict)]
         models = ((m.get("name"), DASH, m.get("content_hash", DASH)) for m in listed)
     of = of_manifest(state.manifest)
     clean = summary[summary["noise"] == "clean"] if len(summary) else summary
@@ -110,9 +108,7 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
         f"(n = {row['n']})"
         for row in clean.to_dict("records")
     }
-    recorded = {
-        m.get("content_hash"): m.get("architecture") for m in state.manifest.get("models") or []
-    }
+    recorded = {m.get("content_hash"): m.get("architecture") for m in listed}
     rows = [
         (
             *(str(model), str(seed), accuracy.get((str(model), str(seed)), DASH)),
@@ -132,8 +128,7 @@ def cards(state: Inspection, plan: pd.DataFrame, summary: pd.DataFrame) -> Table
 def facts(state: Inspection, plan: pd.DataFrame) -> Table:
     """Return what is on record of the run: data, samples, seeds, device, versions."""
     content, of = state.manifest, of_manifest(state.manifest)
-    versions = content.get("versions")
-    named = sorted(versions.items()) if isinstance(versions, dict) else []
+    versions = sorted(content.get("versions", {}).items())
     whole = "the whole test split" if content else ""
     chance = content.get("chance")
     found: dict[str, Any] = {
@@ -150,7 +145,7 @@ def facts(state: Inspection, plan: pd.DataFrame) -> Table:
         "device": content.get("device"),
         "plan": content.get("plan"),
         "schema of the cells": content.get("schema"),
-        **{f"version of {name}": value for name, value in named},
+        **{f"version of {name}": value for name, value in versions},
     }
     rows = [(name, str(value)) for name, value in found.items() if value not in (None, "")]
     return Table("On record", ("what", "value"), rows)
@@ -161,18 +156,16 @@ def noises(state: Inspection, plan: pd.DataFrame) -> Table:
     columns = ("noise", "what it is", "at", "modes", "eps", "clip")
     if plan.empty:
         return Table("", columns, ())
-    keys = [name for name in CONDITION if name in plan and name not in ("mode", "eps")]
     known: dict[str, str] = state.manifest.get("attacks") or {}
     rows = []
-    for values, group in perturbed(plan).groupby(keys, sort=False):
-        row = dict(zip(keys, map(str, values), strict=True))
+    for values, group in perturbed(plan).groupby(NOISE, sort=False):
+        row = dict(zip(NOISE, map(str, values), strict=True))
         unit = row["mode_unit"]
         name = str(group["perturbation"].iloc[0]).partition("(")[0]
         words = known.get(name, name)
         modes = f"{numbers(group['mode'])} ({unit})" if unit else DASH
         strengths = f"{numbers(group['eps'])} {row['eps_unit']}"
-        clip = row.get("clip", DASH)
-        rows.append((row["noise"], words, row["inject"], modes, strengths, clip))
+        rows.append((row["noise"], words, row["inject"], modes, strengths, row["clip"]))
     return Table("The noises", columns, rows)
 
 
@@ -220,11 +213,11 @@ def _missing(state: Inspection) -> list[str]:
         return []
     plan = state.run.plan()
     gone = plan[plan["cell"].isin(state.missing)]
-    group = [name for name in CONDITION if name in plan and name not in ("mode", "mode_unit")]
+    group = [name for name in CONDITION if name not in ("mode", "mode_unit")]
     lines = []
     for (model, seed, *values), own in gone.groupby(["model", "train_seed", *group], sort=True):
         row = dict(zip(group, values, strict=True))
-        what = noise_name(row["noise"], row.get("clip", ""))
+        what = noise_name(row["noise"], row["clip"])
         if what != "clean":
             what += f", eps {row['eps']:g} {row['eps_unit']}"
         modes = f", modes {numbers(own['mode'])}" if own["mode_unit"].iloc[0] else ""

@@ -13,7 +13,7 @@ from robustssm.errors import RobustssmError, UsageError
 from robustssm.evaluations.results.cell_reader import digest_cells
 from robustssm.evaluations.results.inspection import Inspection
 from robustssm.evaluations.results.paired_tests import paired_tests, verdicts
-from robustssm.evaluations.results.summary import overview, perturbed, summarise
+from robustssm.evaluations.results.summary import overview, summarise
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.evaluations.sweep.run_directory import RunDirectory
 from robustssm.evaluations.table_files import write_csv
@@ -147,33 +147,17 @@ def read_tables(state: Inspection) -> Tables:
         summary.csv is taken as it stands.
     """
     summary = read_csv(state.run.path / "summary.csv", _SUMMARY)
-    stale = _cells(summary) != state.done
-    tests = pd.DataFrame()
-    if not stale:
-        tests = read_csv(state.run.path / "tests.csv", _TESTS)
+    # A row names one cell per seed of the noise.
+    stale = {cell for row in summary.get("cell", ()) for cell in row.split()} != state.done
+    tests = pd.DataFrame() if stale else read_csv(state.run.path / "tests.csv", _TESTS)
     # The cells have digests, the table has none: it is taken where nothing says what they are.
-    if state.planned:
-        found = digest_cells(state.run, state.done)
-        summary = summarise(state.run, found) if found else pd.DataFrame()
-    return Tables(summary, tests, _overview(state, summary), stale)
-
-
-def _overview(state: Inspection, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the overview; without intervals of worst modes where cells cannot be read for it."""
-    noisy = perturbed(summary)
-    if noisy.empty:
-        return pd.DataFrame()
-    if not state.planned or noisy["mode_unit"].eq("").all():
-        return overview(noisy)
+    cells = digest_cells(state.run, state.done) if state.planned else {}
+    summary = summarise(state.run, cells) if state.planned else summary
     try:
-        return overview(noisy, digest_cells(state.run, state.done & _cells(noisy)))
+        found = overview(summary, cells)
     except RobustssmError:  # damaged in a way that only --verify looks for
-        return overview(noisy)
-
-
-def _cells(summary: pd.DataFrame) -> set[str]:
-    """Return the cells that a summary is of; a row names one per seed of the noise."""
-    return {cell for row in summary.get("cell", ()) for cell in row.split()}
+        found = overview(summary)  # without intervals of worst modes
+    return Tables(summary, tests, found, stale)
 
 
 def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
@@ -193,7 +177,7 @@ def tidy(run: RunDirectory, summary: pd.DataFrame) -> pd.DataFrame:
         return summary
     keys = ["cell", "model", "train_seed"]
     plan = run.plan()
-    added = [name for name in _FROM_PLAN if name in plan and name not in summary]
+    added = [name for name in _FROM_PLAN if name not in summary]
     first = summary["cell"].str.partition(" ")[0]
     known = plan[[*keys, *added]]
     found = summary.assign(cell=first).merge(known, on=keys, how="left", validate="one_to_one")
@@ -232,5 +216,4 @@ def finish(run: RunDirectory) -> Tables:
     tests = paired_tests(run, cells)
     write_csv(run.path / "summary.csv", summary)
     write_csv(run.path / "tests.csv", tests)
-    shown = pd.DataFrame() if perturbed(summary).empty else overview(summary, cells)
-    return Tables(summary, tests, shown)
+    return Tables(summary, tests, overview(summary, cells))

@@ -347,7 +347,7 @@ def test_an_accuracy_that_is_not_a_number_is_a_gap(
     assert "NaN" not in html.partition('id="curve-data"')[2].partition("</script>")[0]
     document(run)
     curves = over_seeds(perturbed(summary)).assign(accuracy=np.nan, ci_low=np.nan)
-    traces = curve_figures(curves, None, model_looks)[0]["data"]
+    traces = curve_figures(curves, None, model_looks, {})[0]["data"]
     assert [trace["y"] for trace in traces if "text" in trace] == [[None, None]] * 6
     assert not any(trace.get("fill") for trace in traces)
 
