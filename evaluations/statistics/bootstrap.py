@@ -53,9 +53,7 @@ def paired_bootstrap(
     Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), sections 13.3, 14.3.
     """
     rows, n = correct.shape
-    block = max(1, _CHUNK // n)
-
-    total = correct.sum(1)
+    block, total = max(1, _CHUNK // n), correct.sum(1)
 
     def statistic(drawn: Any, axis: int = -1) -> FloatArray:
         batch = drawn.reshape(-1, drawn.shape[-1])
@@ -77,22 +75,20 @@ def paired_bootstrap(
         return np.moveaxis(values, -1, 0).reshape(-1, *drawn.shape[:-1])
 
     value = quantities(correct.mean(1))
-    options: dict[str, Any] = {
-        "n_resamples": resamples,
-        "batch": max(1, _CHUNK // max(n, rows)),
-        "vectorized": True,
-        "confidence_level": CONFIDENCE,
-        "random_state": np.random.Generator(np.random.Philox(SEED)),
-    }
     # What warns is a quantity that is infinite or constant: its BCa interval is replaced.
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = stats.bootstrap((np.arange(n),), statistic, method="percentile", **options)
-        drawn = result.bootstrap_distribution
-        options["n_resamples"] = 0
-        bca = stats.bootstrap(
-            (np.arange(n),), statistic, method="BCa", bootstrap_result=result, **options
-        ).confidence_interval
+        result = stats.bootstrap(
+            (np.arange(n),),
+            statistic,
+            n_resamples=resamples,
+            batch=max(1, _CHUNK // max(n, rows)),
+            vectorized=True,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            random_state=np.random.Generator(np.random.Philox(SEED)),
+        )
+        drawn, bca = result.bootstrap_distribution, result.confidence_interval
         ends = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
         low, high = np.nanquantile(drawn, ends, axis=-1, method="inverted_cdf")
     usable = np.isfinite(drawn).all(-1) & np.isfinite(bca.low) & np.isfinite(bca.high)
