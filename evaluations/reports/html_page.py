@@ -31,14 +31,13 @@ def write_page(state: Inspection, output: Path, looks: Looks) -> int:
     return len(content)
 
 
-def page(state: Inspection, looks: Looks, folder: Path | None = None) -> str:
+def page(state: Inspection, looks: Looks, folder: Path) -> str:
     """Return the report of a run as one HTML page; looks: of the models, those of the figures.
 
-    folder: where the page will lie, for its links to the run's figures; None: in the run. Every
-    text of the run (names of models, errors, commands) is escaped; a policy in the page
-    forbids all network access. The date is that of SOURCE_DATE_EPOCH (UTC), today's if it is not
-    set; the same run and date give the same bytes. Raises UsageError if the libraries of the extra
-    `html` are missing.
+    folder: where the page will lie, for its links to the run's figures. Every text of the run
+    (names of models, errors, commands) is escaped; a policy in the page forbids all network access.
+    The date is that of SOURCE_DATE_EPOCH (UTC), today's if it is not set; the same run and date
+    give the same bytes. Raises UsageError if the libraries of the extra `html` are missing.
     """
     try:
         from jinja2 import Environment, StrictUndefined
@@ -53,9 +52,8 @@ def page(state: Inspection, looks: Looks, folder: Path | None = None) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    base = (folder or state.run.path).resolve()
     environment.filters["picture"] = _picture
-    environment.filters["links"] = partial(links, base=base)
+    environment.filters["links"] = partial(links, base=folder.resolve())
     return environment.from_string(_part("html")).render(
         report=assemble(state),
         version=__version__,

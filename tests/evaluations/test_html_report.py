@@ -97,7 +97,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def page(state: Inspection) -> str:
-    return html_page.page(state, model_looks)
+    return html_page.page(state, model_looks, state.run.path)
 
 
 def document(run: RunDirectory) -> Document:

@@ -63,7 +63,8 @@ def both(run: RunDirectory) -> list[str]:
     from robustssm.evaluations.reports import html_page
     from robustssm.figures.looks import model_looks
 
-    return [*found, str(markupsafe.Markup(html_page.page(state, model_looks)).unescape())]
+    html = html_page.page(state, model_looks, state.run.path)
+    return [*found, str(markupsafe.Markup(html).unescape())]
 
 
 @pytest.fixture(autouse=True)
