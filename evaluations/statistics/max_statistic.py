@@ -77,4 +77,5 @@ def _signs(n: int, tests: int, resamples: int) -> Iterator[FloatArray]:
     rng = np.random.Generator(np.random.Philox(SEED))
     size = max(1, _CHUNK // max(n, tests, 1))
     for start in range(0, resamples, size):
-        yield 1.0 - 2.0 * rng.integers(0, 2, (min(size, resamples - start), n))
+        flipped = rng.integers(0, 2, (min(size, resamples - start), n))
+        yield 1.0 - 2.0 * flipped.astype(np.float64)
