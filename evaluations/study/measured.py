@@ -49,15 +49,10 @@ def recipes(context: Context, task: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "init", "rate", "accuracy"])
 
 
-def chosen_rate(table: pd.DataFrame) -> float:
-    """Return the rate of the higher accuracy over models, the smaller one if they are equal."""
-    means = table.groupby("rate")["accuracy"].mean()
-    return float(means.sort_index().idxmax())
-
-
 def networks(context: Context, task: str) -> dict[Training, str]:
     """Return the task's trainings, and what each changes: nothing, or a variant of Q7."""
-    rate = chosen_rate(context.tables[f"{design.label(task)}-recipes"])
+    tried = context.tables[f"{design.label(task)}-recipes"].groupby("rate")["accuracy"].mean()
+    rate = float(tried.idxmax())  # the smaller one if they are equal: groups are sorted
     seeds = context.settings["seeds"]
     asked = dict.fromkeys(design.trainings(context.settings, task, rate, seeds), "")
     return asked | (design.variants(context.settings, rate) if task == design.VARIED else {})
@@ -77,7 +72,9 @@ def accuracies(context: Context, task: str) -> pd.DataFrame:
     data, rows = load_task(task), []
     for n in sorted({one.n for one in asked}):
         here = [one for one in asked if one.n == n]
-        refs = {ModelRef(_label(one, asked[one]), found[one], one.seed): one for one in here}
+        refs = {
+            ModelRef(f"{one.init} {asked[one]}".strip(), found[one], one.seed): one for one in here
+        }
         planned = design.conditions(data, n)
         plan = plan_conditions([*refs], planned, task=task, limit=design.LIMIT)
         run = swept(plan, context.folder / f"n-{n}", context.jobs)
@@ -92,10 +89,6 @@ def accuracies(context: Context, task: str) -> pd.DataFrame:
             row |= {"n": len(correct), "correct": int(np.count_nonzero(correct))}
             rows.append(_about(one, asked[one]) | row)
     return pd.DataFrame(rows)
-
-
-def _label(one: Training, variant: str) -> str:
-    return f"{one.init} {variant}".strip()
 
 
 def weights(context: Context, task: str) -> pd.DataFrame:

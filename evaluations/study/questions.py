@@ -122,27 +122,21 @@ def measured(tables: Tables) -> Measured:
 
 def claims(m: Measured) -> list[Claim]:
     """Return the claims about means over seeds, in the order of the questions."""
-
-    def between(values: FloatArray, one: str, other: str) -> FloatArray:
-        return values[m.models.index(one)] - values[m.models.index(other)]
-
-    def pairs(*asked: tuple[str, str]) -> list[tuple[str, str]]:
-        return [pair for pair in asked if set(pair) <= set(m.models)]
-
     made = []
     ptd = (("s4d", "s4ptd"), ("s4d", "s4ptd-rank1"))
-    for task, values in m.spike.items():
-        for one, other in pairs(*ptd, ("s5", "s5ptd")):
-            text = f"fall at the spike, eps 1, {one} less {other}"
-            made.append(Claim("Q1", task, text, between(values, one, other)))
-    for task, values in m.low.items():
-        for other, one in pairs(*ptd):
-            text = f"fall at the worst low mode, eps 0.3, {one} less {other}"
-            made.append(Claim("Q3", task, text, between(values, one, other)))
-    for task, values in m.clean.items():
-        for one, other in pairs(*ptd):
-            text = f"clean accuracy, {one} less {other}"
-            made.append(Claim("Q6", task, text, between(values, one, other), MARGIN))
+    turned = tuple((other, one) for one, other in ptd)
+    asked = (
+        ("Q1", "fall at the spike, eps 1", m.spike, (*ptd, ("s5", "s5ptd")), np.nan),
+        ("Q3", "fall at the worst low mode, eps 0.3", m.low, turned, np.nan),
+        ("Q6", "clean accuracy", m.clean, ptd, MARGIN),
+    )
+    for question, what, by_task, pairs, margin in asked:
+        for task, values in by_task.items():
+            of = dict(zip(m.models, values, strict=True))
+            for one, other in pairs:
+                if one in of and other in of:
+                    text = f"{what}, {one} less {other}"
+                    made.append(Claim(question, task, text, of[one] - of[other], margin))
     basis = m.variants.get("")
     for name, values in m.variants.items():
         if name and basis is not None:

@@ -74,26 +74,23 @@ def judged(
     rows = []
     if differ:
         p = max_t(values, np.zeros_like(values), resamples)
-        rows += [_row(c.question, c.task, c.estimand, c.values, q, SHOWN)
-                 for c, q in zip(differ, p, strict=True)]  # fmt: skip
+        rows += [_row(claim, q, SHOWN) for claim, q in zip(differ, p, strict=True)]
     second = [_outside(claim) for claim in alike] + [p for _, p in found]
     adjusted = holm(np.array(second)) if second else np.empty(0)
-    rows += [_row(c.question, c.task, c.estimand, c.values, q, ALIKE)
-             for c, q in zip(alike, adjusted, strict=False)]  # fmt: skip
+    rows += [_row(claim, q, ALIKE) for claim, q in zip(alike, adjusted, strict=False)]
     for ranking, (means, _), q in zip(orders, found, adjusted[len(alike) :], strict=True):
-        row = _row(ranking.question, "", ranking.estimand, means, q, SHOWN)
+        row = _row(Claim(ranking.question, "", ranking.estimand, means), q, SHOWN)
         rows.append([*row[:4], *np.clip(row[4:6], -1.0, 1.0), *row[6:]])
     columns = ["question", "task", "estimand", "estimate", "low", "high", "seeds", "by_seed", "p"]
     table = pd.DataFrame(rows, columns=[*columns, "verdict"])
     return table.sort_values("question", kind="stable", ignore_index=True)
 
 
-def _row(
-    question: str, task: str, estimand: str, values: FloatArray, p: float, verdict: str
-) -> list[Any]:
+def _row(claim: Claim, p: float, verdict: str) -> list[Any]:
+    values = claim.values
     text = " ".join(f"{value:.6g}" for value in values)
-    about = [question, task, estimand, float(values.mean()), *student(values), len(values), text]
-    return [*about, float(p), verdict if p <= LEVEL else UNDECIDED]
+    about = [claim.question, claim.task, claim.estimand, float(values.mean()), *student(values)]
+    return [*about, len(values), text, float(p), verdict if p <= LEVEL else UNDECIDED]
 
 
 def _outside(claim: Claim) -> float:
