@@ -56,10 +56,10 @@ def check(network: Network) -> None:
             )
 
 
-def normalisation(part: nn.Module) -> nn.LayerNorm | nn.BatchNorm1d | None:
-    """Return the torch module inside a Normalisation, None for an identity."""
-    inner = part.norm if isinstance(part, Normalisation) else None
-    return inner if isinstance(inner, nn.LayerNorm | nn.BatchNorm1d) else None
+def normalisation(part: nn.Module) -> nn.LayerNorm | nn.BatchNorm1d:
+    """Return the torch module inside a Normalisation."""
+    assert isinstance(part, Normalisation) and isinstance(part.norm, nn.LayerNorm | nn.BatchNorm1d)
+    return part.norm
 
 
 def batch_scale(norm: nn.BatchNorm1d) -> Tensor:
@@ -78,7 +78,6 @@ def _norm_component(block: int, part: nn.Module) -> Component:
     if isinstance(norm, nn.LayerNorm):
         constant = float(norm.weight.abs().max()) / math.sqrt(norm.eps)
         return Component(block, "norm", constant, "max |gamma| / sqrt(eps), of no practical use")
-    assert norm is not None
     return Component(block, "norm", float(batch_scale(norm).abs().max()), "affine in evaluation")
 
 
@@ -90,7 +89,6 @@ def _input_bound(network: Network, number: int) -> Tensor | None:
     source = network.blocks[number if a.prenorm else number - 1]
     assert isinstance(source, Block)
     norm = normalisation(source.norm)
-    assert norm is not None
     # Of d centred numbers with mean square at most 1 none exceeds sqrt(d - 1).
     return norm.weight.abs() * math.sqrt(a.d_model - 1) + norm.bias.abs()
 

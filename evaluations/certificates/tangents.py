@@ -100,7 +100,6 @@ class Tangent:
         value: Tensor = part(stream.value[None])[0]
         if isinstance(norm, nn.BatchNorm1d):
             return stream.then(value, torch.diag(batch_scale(norm))[None])
-        assert isinstance(norm, nn.LayerNorm)
         d = stream.value.shape[1]
         centred = stream.value - stream.value.mean(1, keepdim=True)
         deviation = torch.sqrt((centred**2).mean(1) + norm.eps)[:, None, None]
@@ -220,9 +219,8 @@ def _walk(setting: Setting, x: Tensor, relative: list[Tensor], slope: float) -> 
     following = iter(relative)
 
     def normalise(part: nn.Module, stream: Stream) -> Stream:
-        gradient, norm = next(following), normalisation(part)
-        assert norm is not None
-        omega = torch.linalg.vector_norm(gradient * norm.weight, dim=2).amax(0)
+        gradient = next(following) * normalisation(part).weight
+        omega = torch.linalg.vector_norm(gradient, dim=2).amax(0)
         return result.norm(part, stream, omega)
 
     result.bases.append(setting.encoded)

@@ -86,25 +86,17 @@ class Interval(NamedTuple):
 class Systems(ABC):
     """Systems with values of p outputs and q inputs, two rows each: in omega, then in 1 / omega.
 
-    Row r is system r in omega, row `count` + r the same in sigma = 1 / omega.
+    Row r is system r in omega, row `count` + r the same in sigma = 1 / omega. size: complex
+    numbers that one interval takes.
     """
 
     count: int
     inputs: int
+    size: int
 
     @abstractmethod
     def expand(self, row: IntArray, low: FloatArray, high: FloatArray, terms: int) -> Expansion:
         """Return the expansions of rows (g,) on [low, high]; an infinite tail if it is too long."""
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Complex numbers that one interval takes."""
-
-    @property
-    def terms(self) -> int:
-        """Terms of an expansion."""
-        return TERMS if self.inputs == 1 else MATRIX_TERMS
 
     def interval(self, row: IntArray, low: FloatArray, high: FloatArray) -> Interval:
         """Return the intervals' centres and half-lengths, which hold both ends."""
@@ -136,8 +128,9 @@ class Systems(ABC):
         of B_0 + x B_1 is largest at an end.
         """
         result, rounding = np.empty(len(row)), np.empty(len(row))
+        terms = TERMS if self.inputs == 1 else MATRIX_TERMS
         for part in blocks(len(row), self.size):
-            P, tail, rounding[part] = self.expand(row[part], low[part], high[part], self.terms)
+            P, tail, rounding[part] = self.expand(row[part], low[part], high[part], terms)
             rest = tail + rounding[part]
             if self.inputs == 1:
                 result[part] = polynomial_bound(P[..., 0], rest)
@@ -152,11 +145,7 @@ class Sums(Systems):
     def __init__(self, first: Systems, second: Systems) -> None:
         self._families = first, second
         self.count, self.inputs = first.count, first.inputs
-
-    @property
-    def size(self) -> int:
-        """Complex numbers that one interval takes."""
-        return sum(family.size for family in self._families)
+        self.size = first.size + second.size
 
     def expand(self, row: IntArray, low: FloatArray, high: FloatArray, terms: int) -> Expansion:
         """Return the sums of both expansions; a sum is rounded by u of itself."""

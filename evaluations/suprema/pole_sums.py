@@ -54,7 +54,9 @@ class PoleSums(Systems):
 
     def __init__(self, poles: ComplexArray, left: Array, right: Array, D: FloatArray) -> None:
         self.poles, self.left, self.right, self.D = poles, left, right, D
-        self.count, self.inputs = len(poles), D.shape[2]
+        p, self.inputs = D.shape[1:]
+        self.count, m = poles.shape
+        self.size = m * max(p, 4) if self.inputs == 1 else MATRIX_TERMS * p * (self.inputs + m)
         self.moduli = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=2)
         # One input: residues (c, m, p), summed as they are.
         self.residues = left.swapaxes(1, 2) * right if self.inputs == 1 else None
@@ -63,13 +65,6 @@ class PoleSums(Systems):
         """Return 2^exponent (c,) F(sign s), sign +-1."""
         left, D = (ldexp(X, exponent[:, None, None]) for X in (self.left, self.D))
         return PoleSums(sign * self.poles, sign * left, self.right, D)
-
-    @property
-    def size(self) -> int:
-        """Complex numbers that one interval takes."""
-        p, q = self.D.shape[1:]
-        m = self.poles.shape[1]
-        return m * max(p, 4) if q == 1 else MATRIX_TERMS * p * (q + m)
 
     def expand(self, row: IntArray, low: FloatArray, high: FloatArray, terms: int) -> Expansion:
         """Return the expansions from the poles.

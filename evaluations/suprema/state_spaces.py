@@ -24,6 +24,7 @@ class StateSpaces(Systems):
     def __init__(self, A: FloatArray, B: FloatArray, C: FloatArray, D: FloatArray) -> None:
         self.A, self.B, self.C, self.D = A, B, C, D
         self.count, self.inputs = len(A), D.shape[2]
+        self.size = 8 * A.shape[1] ** 2
 
     @cached_property
     def poles(self) -> ComplexArray:
@@ -40,11 +41,6 @@ class StateSpaces(Systems):
         """Return 2^exponent (c,) F(sign s), sign +-1."""
         C, D = (ldexp(X, exponent[:, None, None]) for X in (self.C, self.D))
         return StateSpaces(sign * self.A, sign * self.B, C, D)
-
-    @property
-    def size(self) -> int:
-        """Complex numbers that one interval takes."""
-        return 8 * self.A.shape[1] ** 2
 
     def expand(self, row: IntArray, low: FloatArray, high: FloatArray, terms: int) -> Expansion:
         """Return the expansions C y(x), y_j = (-Z)^j X B, X the computed inverse of K = d(c).
