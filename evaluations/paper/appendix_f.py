@@ -90,12 +90,11 @@ def findings(tables: reproduction.Tables) -> reproduction.Findings:
         )
 
 
-_ERRORS = ("sizes", "inputs")
 REPRODUCTION = reproduction.Reproduction(
     name="appendix-f",
     shows="outputs of the diagonal and the DPLR system for modes, e^-t and an impulse",
     steps=(
-        reproduction.Step("errors", errors, uses=_ERRORS, version=2),
+        reproduction.Step("errors", errors, uses=("sizes", "inputs"), version=2),
         reproduction.Step("rates", rates, uses=(), needs=("errors",)),
         reproduction.Step("outputs", outputs, uses=("inputs", "output_size", "end", "times")),
     ),

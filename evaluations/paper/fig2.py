@@ -10,15 +10,14 @@ the spike of every channel lies at that s; A in [0.5, 2]; all rates, sizes and s
 from collections.abc import Iterable
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
 from robustssm.evaluations.paper import reproduction, sinusoids
 from robustssm.evaluations.paper.reproduction import Claim, agrees, finding, interval_agrees
+from robustssm.evaluations.paper.trainings import in_processes
 from robustssm.evaluations.statistics.intervals import student
 from robustssm.evaluations.table_files import read_parquet, write_parquet
-from robustssm.execution import sealed
 from robustssm.hippo.spectrum import spikes
 
 DIAG = "s4d"
@@ -67,10 +66,7 @@ def predictions(context: reproduction.Context) -> pd.DataFrame:
     """
     settings, folder = context.settings, context.folder
     cells = [(model, seed) for model in settings["models"] for seed in settings["seeds"]]
-    with sealed():
-        joblib.Parallel(n_jobs=min(context.jobs, len(cells)) or 1)(
-            joblib.delayed(_trained)(*cell, dict(settings), folder) for cell in cells
-        )
+    in_processes(_trained, [(*cell, dict(settings), folder) for cell in cells], context.jobs)
     frame = pd.concat([read_parquet(_path(folder, *cell)) for cell in cells], ignore_index=True)
     first = ["model", "seed", "s", "amplitude"]
     return frame[[*first, *(name for name in frame.columns if name not in first)]]

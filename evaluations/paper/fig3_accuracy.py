@@ -6,7 +6,6 @@ the top spike of S4D-LegS, at the input of every SSM layer. Cells are those of a
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from robustssm.checkpoints.model_names import ModelRef
 from robustssm.errors import StabilityError
 from robustssm.evaluations.paper.reproduction import Context
 from robustssm.evaluations.paper.trainings import Training, snapshots
-from robustssm.evaluations.statistics.intervals import in_words, seed_interval, student
+from robustssm.evaluations.statistics.intervals import in_words, seed_interval
 from robustssm.evaluations.sweep.conditions import Condition
 from robustssm.evaluations.sweep.plan import Plan
 from robustssm.evaluations.sweep.planning import plan_conditions
@@ -94,36 +93,17 @@ def accuracies(trainings: Sequence[Training], context: Context, every_epoch: boo
     return pd.DataFrame(rows)
 
 
-class OverSeeds(NamedTuple):
-    """A mean over training seeds and Student's 95% interval; NaN of one seed, or of equal ones."""
-
-    seeds: int
-    mean: float
-    low: float
-    high: float
-
-
 def mean_accuracies(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return means over training seeds with intervals in [0, 1], and n (samples), by group.
 
     Columns `by`, seeds, n, accuracy, ci_low, ci_high, and by_seed, the single seeds as text.
     """
-    keys = [*by, "n"]
-    groups = frame.groupby(keys, sort=False, dropna=False)["accuracy"]
     rows = [
-        (*key, len(seeds), seeds.mean(), *seed_interval(seeds), in_words(seeds))
-        for key, seeds in groups
+        (*key, len(seeds), n, seeds.mean(), *seed_interval(seeds), in_words(seeds))
+        for (*key, n), seeds in frame.groupby([*by, "n"], sort=False, dropna=False)["accuracy"]
     ]
-    columns = [*keys, "seeds", "accuracy", "ci_low", "ci_high", "by_seed"]
-    found = pd.DataFrame(rows, columns=columns)
-    return found[[*by, "seeds", "n", "accuracy", "ci_low", "ci_high", "by_seed"]]
-
-
-def paired_gap(frame: pd.DataFrame, better: str, worse: str) -> OverSeeds:
-    """Return `better` minus `worse`, paired by seed; frame: one row per network and seed."""
-    wide = frame.pivot_table(index="seed", columns="init", values="accuracy")
-    gaps = (wide[better] - wide[worse]).dropna().to_numpy(np.float64)
-    return OverSeeds(len(gaps), float(gaps.mean()), *student(gaps))
+    columns = [*by, "seeds", "n", "accuracy", "ci_low", "ci_high", "by_seed"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def interval(mean: float, low: float, high: float) -> str:

@@ -137,12 +137,11 @@ _COMMON = {
     "d_model": 32,
     "layers": 3,
 }
-_QUALITY = ("seeds", "n", "taus", "sizes", "optimized")
 REPRODUCTION = reproduction.Reproduction(
     name="fig3c",
     shows="accuracy and kappa(V) against the size of the perturbation",
     steps=(
-        reproduction.Step("quality", quality, uses=_QUALITY),
+        reproduction.Step("quality", quality, uses=("seeds", "n", "taus", "sizes", "optimized")),
         reproduction.Step("accuracies", accuracies, needs=("quality",)),
     ),
     quick={

@@ -74,14 +74,8 @@ def fit(init: str, seed: int, settings: Mapping[str, Any]) -> tuple[Network, flo
     network = build_network(architecture(init, settings), seed)
     for layer in network.ssm_layers():
         layer.log_dt.requires_grad_(False)
-    config = TrainingConfig(
-        epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
-        lr=settings["lr"],
-        ssm_lr=settings["ssm_lr"],
-        weight_decay=settings["weight_decay"],
-        seed=seed,
-    )
+    options = ("epochs", "batch_size", "lr", "ssm_lr", "weight_decay")
+    config = TrainingConfig(**{name: settings[name] for name in options}, seed=seed)
     inputs = torch.from_numpy(task.splits["train"].inputs)
     targets = torch.from_numpy(task.splits["train"].labels).float()
     optimizer = torch.optim.AdamW(parameter_groups(network, config))

@@ -6,7 +6,7 @@ One that was killed goes on after its last whole epoch and ends in the same byte
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,15 @@ def seed_by_seed(settings: Any, task: str) -> list[Training]:
     return asked_for(settings, runs, task)
 
 
+def in_processes(
+    work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int
+) -> list[Any]:
+    """Return what `work` makes of each tuple of arguments, in up to `jobs` processes."""
+    with sealed():
+        parallel = joblib.Parallel(n_jobs=min(jobs, len(calls)) or 1)
+        return list(parallel(joblib.delayed(work)(*call) for call in calls))
+
+
 def snapshots(
     trainings: Sequence[Training], shared: Path, jobs: int = 1
 ) -> dict[Training, list[Path]]:
@@ -89,21 +98,15 @@ def snapshots(
     on them. Raises what `robustssm.training.loop.train` raises.
     """
     todo = [one for one in dict.fromkeys(trainings) if not _done(one, shared).exists()]
-    with sealed():
-        joblib.Parallel(n_jobs=min(jobs, len(todo)) or 1)(
-            joblib.delayed(_train)(one, shared) for one in todo
-        )
+    in_processes(_train, [(one, shared) for one in todo], jobs)
     return {one: one.paths(shared) for one in trainings}
 
 
 def trained(trainings: Sequence[Training], shared: Path, jobs: int = 1) -> dict[Training, Path]:
     """Return the checkpoint of each training's end, without those of its epochs; else as above."""
     paths = {one: one.folder(shared) / "end.safetensors" for one in trainings}
-    todo = [one for one, path in paths.items() if not path.exists()]
-    with sealed():
-        joblib.Parallel(n_jobs=min(jobs, len(todo)) or 1)(
-            joblib.delayed(_run)(one, paths[one]) for one in todo
-        )
+    todo = [(one, path) for one, path in paths.items() if not path.exists()]
+    in_processes(_run, todo, jobs)
     return paths
 
 

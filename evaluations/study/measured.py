@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -14,7 +13,7 @@ from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.model_names import ModelRef
 from robustssm.evaluations.paper.fig3_accuracy import swept
 from robustssm.evaluations.paper.reproduction import Context
-from robustssm.evaluations.paper.trainings import Training, trained
+from robustssm.evaluations.paper.trainings import Training, in_processes, trained
 from robustssm.evaluations.searches.mode_ranking import GRADIENTS, expected_drop
 from robustssm.evaluations.study import design
 from robustssm.evaluations.sweep.condition_names import CLEAN
@@ -22,7 +21,7 @@ from robustssm.evaluations.sweep.planning import plan_conditions
 from robustssm.evaluations.trained_layers.gain import model_gain
 from robustssm.evaluations.trained_layers.linear_systems import LayerSystem, fold
 from robustssm.evaluations.trained_layers.reading import layer_system
-from robustssm.execution import one_thread, sealed
+from robustssm.execution import one_thread
 from robustssm.networks.classifier import Classifier
 from robustssm.networks.inference import accuracy
 from robustssm.networks.network import Network, own_network
@@ -100,10 +99,7 @@ def weights(context: Context, task: str) -> pd.DataFrame:
     """
     asked = networks(context, task)
     found = trained([*asked], context.shared, context.jobs)
-    with sealed():
-        parts = joblib.Parallel(n_jobs=context.jobs)(
-            joblib.delayed(_of_network)(one, found[one], task) for one in asked
-        )
+    parts = in_processes(_of_network, [(one, found[one], task) for one in asked], context.jobs)
     frames = [
         part.assign(**_about(one, asked[one])) for one, part in zip(asked, parts, strict=True)
     ]
