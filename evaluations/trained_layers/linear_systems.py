@@ -83,11 +83,6 @@ class LayerSystem(LinearSystem, ABC):
     kernel: Callable[[int], FloatArray]
 
     @cached_property
-    def mapped(self) -> ComplexArray:
-        """The poles mu (c, m) in s = i tan(theta / 2)."""
-        return cayley(self.poles, self.step, self.discretization)[0]
-
-    @cached_property
     def discrete(self) -> ComplexArray:
         """The discrete poles a (c, m), |a| < 1."""
         z = self.poles * self.step
@@ -136,15 +131,10 @@ class LayerSystem(LinearSystem, ABC):
 class Diagonal(LayerSystem):
     """SISO pole sums, one per channel."""
 
-    @property
-    def weight(self) -> ComplexArray:
-        """The weights w, (c, m)."""
-        return self.B[:, :, 0] * self.C[:, 0]
-
     def family(self, lag: int = 0) -> certified.PoleSums:
         """Return the pole sums: with a = (1 + mu) / (1 - mu), rho a^-lag."""
         mu, one_plus = cayley(self.poles, self.step, self.discretization)
-        scaled, sign = self.weight / one_plus, 1.0 - 2.0 * lag
+        scaled, sign = self.B[:, :, 0] * self.C[:, 0] / one_plus, 1.0 - 2.0 * lag
         D = self.D + sign * scaled.sum(axis=1).real[:, None, None]
         one = np.ones((*mu.shape, 1))
         return certified.PoleSums(mu, (scaled * (1.0 + sign * mu))[:, None], one, D)
@@ -152,12 +142,12 @@ class Diagonal(LayerSystem):
     def response(self, theta: FloatArray) -> ComplexArray:
         """Return H(e^{i theta}), (c, g)."""
         sums = self.family()
-        # The residues rho (c, m), and H(-1) (c,), the value at infinite s.
-        rho, direct = sums.left[:, 0], sums.D[:, 0, 0]
+        # The residues rho and poles mu (c, m), and H(-1) (c,), the value at infinite s.
+        rho, mu, direct = sums.left[:, 0], sums.poles, sums.D[:, 0, 0]
 
         def response(part: FloatArray) -> ComplexArray:
             s = 1j * np.tan(0.5 * part)
-            value = (rho[:, None] / (s[..., None] - self.mapped[:, None])).sum(axis=2)
+            value = (rho[:, None] / (s[..., None] - mu[:, None])).sum(axis=2)
             return value + direct[:, None]
 
         return in_blocks(response, theta, rho.size)

@@ -123,9 +123,9 @@ def state_space(system: Diagonal | Dense | Mimo) -> list[tuple[ComplexArray, ...
         a = system.discrete[0]
         return [(np.diag(a), system.B[0], system.C[0] * a)]
     ones = np.ones((system.poles.shape[1], 1), dtype=np.complex128)
+    weights = system.B[:, :, 0] * system.C[:, 0]
     return [
-        (np.diag(a), ones, (w * a)[None])
-        for a, w in zip(system.discrete, system.weight, strict=True)
+        (np.diag(a), ones, (w * a)[None]) for a, w in zip(system.discrete, weights, strict=True)
     ]
 
 
