@@ -50,24 +50,18 @@ def known_answers(setting: Setting) -> Finding:
     )
 
 
-def _partings(count: int) -> list[list[IntArray]]:
-    """Return ways to take samples: one by one, in sevens, backwards, shuffled in blocks of 16."""
+def _dependent(make: Callable[[IntArray], Tensor], count: int) -> int:
+    """Return how many samples differ between all at once and some other way to take them.
+
+    One by one, in sevens, backwards, shuffled in blocks of 16.
+    """
     order = np.random.Generator(np.random.Philox(0)).permutation(count)
     everything = np.arange(count)
-    return [
-        [everything[k : k + 1] for k in range(count)],
-        [everything[k : k + 7] for k in range(0, count, 7)],
-        [everything[::-1]],
-        [order[k : k + 16] for k in range(0, count, 16)],
-    ]
-
-
-def _dependent(make: Callable[[IntArray], Tensor], count: int) -> int:
-    """Return how many samples differ between all at once and some other way to take them."""
-    together = make(np.arange(count))
+    together = make(everything)
     differs = torch.zeros(count, dtype=torch.bool)
-    for parts in _partings(count):
-        for rows in parts:
+    for way, size in ((everything, 1), (everything, 7), (everything[::-1], count), (order, 16)):
+        for start in range(0, count, size):
+            rows = way[start : start + size]
             index = torch.from_numpy(rows.copy())
             differs[index] |= (make(rows) != together[index]).flatten(1).any(1)
     return int(differs.sum())

@@ -22,7 +22,6 @@ from robustssm.evaluations.suprema.certified import Bracket
 from robustssm.evaluations.suprema.expansions import TERMS
 from robustssm.evaluations.suprema.pole_sums import PoleSums
 from robustssm.evaluations.suprema.subdivision import (
-    Enclosure,
     U,
     blocks,
     middle,
@@ -210,16 +209,14 @@ def certified_error(
     if isinstance(system, Damped):
         return damped_error(readout, system.tau, rtol, near)
     poles, residues = paired(system)
-    difference = DiagonalDifference(readout, poles, residues[:, None])
-    return _search(difference, system.n, poles, rtol, near)
+    return _search(DiagonalDifference(readout, poles, residues[:, None]), rtol, near)
 
 
 def damped_error(
     readout: HippoReadout, tau: float, rtol: float = 1e-9, near: FloatArray | None = None
 ) -> Bracket:
     """Return the bracket of sup |G_t - G| in the rank-one family, 0 < tau <= 1, C not zero."""
-    none = np.zeros(0, dtype=np.complex128)
-    return _search(DampedDifference(readout, tau), readout.n, none, rtol, near)
+    return _search(DampedDifference(readout, tau), rtol, near)
 
 
 def diagonalization_error(
@@ -235,12 +232,11 @@ def diagonalization_error(
     whose error is the 2-norm of the states' difference. Negative omega counts if the spectrum
     or the residues are not closed under conjugation.
     """
-    n = len(poles)
     if C is not None and not np.any(C):
         return Bracket(0.0, 0.0, 0.0)
-    readout = HippoReadout(n, C)
+    readout = HippoReadout(len(poles), C)
     residues = (V * B).T if C is None else ((C @ V) * B)[:, None]
-    upper = _search(DiagonalDifference(readout, poles, residues), n, poles, rtol)
+    upper = _search(DiagonalDifference(readout, poles, residues), rtol)
     order, mirrored = np.lexsort((poles.imag, poles.real)), np.conj(poles)
     other = np.lexsort((mirrored.imag, mirrored.real))
     conjugate = np.conj(residues)[other]
@@ -250,31 +246,29 @@ def diagonalization_error(
     ):
         return upper
     # x is real: at -omega the difference is the conjugate of that of the conjugate system.
-    lower = _search(DiagonalDifference(readout, mirrored, np.conj(residues)), n, mirrored, rtol)
+    lower = _search(DiagonalDifference(readout, mirrored, np.conj(residues)), rtol)
     omega = upper.omega if upper.low >= lower.low else -lower.omega
     return Bracket(max(upper.low, lower.low), max(upper.high, lower.high), omega)
 
 
 def _search(
-    difference: DampedDifference | DiagonalDifference,
-    n: int,
-    poles: ComplexArray,
-    rtol: float,
-    near: FloatArray | None = None,
+    difference: DampedDifference | DiagonalDifference, rtol: float, near: FloatArray | None = None
 ) -> Bracket:
     """Return the bracket over [0, end], end so far out that the rest is below a value found."""
+    n = difference.hippo.n
+    far = 4.0 * n * n
+    if isinstance(difference, DiagonalDifference):
+        far = max(far, 2.0 * float(np.abs(difference.poles).max(initial=0.0)))
     probe = np.concatenate([spikes(n, min(n // 2, 8)), np.geomspace(0.1, n * n, 64)])
     value, rounding = difference.values(np.zeros(len(probe), dtype=np.int64), probe)
-    far = max(4.0 * n * n, 2.0 * float(np.abs(poles).max(initial=0.0)))
     # Further out than this no reader looks, nor is the difference above its rounding.
     known, limit = float((value - rounding).max()), difference.at_infinity() * (1.0 + 1e-9)
     end = max(far, limit / max(known, 1e-30 * limit))
     count = int(np.ceil(np.log(end / 0.5) / np.log(GROWTH)))
     edges = np.concatenate([[0.0], np.geomspace(0.5, end, count + 1)])
     zeros = np.zeros(count + 1, dtype=np.int64)
-    enclosure: Enclosure = difference
     points = np.zeros(0) if near is None else near
     none = np.zeros(len(points), dtype=np.int64)
     probes = (none, none, points)
-    best, bound, _, at = supremum(enclosure, zeros, zeros, edges[:-1], edges[1:], rtol, probes)
+    best, bound, _, at = supremum(difference, zeros, zeros, edges[:-1], edges[1:], rtol, probes)
     return Bracket(float(best[0]), max(float(bound[0]), limit / end), float(at[0]))

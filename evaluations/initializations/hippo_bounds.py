@@ -102,12 +102,6 @@ class HippoReadout:
             return np.moveaxis(legs.state(self.n, s), 0, -1)
         return reference(self.C, s)[..., None]
 
-    def norm(self, weights: FloatArray) -> FloatArray:
-        """Return the bound that moduli of the entries C_i x_i, (g, n), give."""
-        if self.C is None:
-            return np.linalg.norm(weights, axis=1)
-        return np.sum(weights, axis=1)
-
     def envelope(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """Return sup |C x(i omega)| over [low, high] or more, from moduli of the entries."""
         outwards = 1.0 + U * (self.support + 40.0)
@@ -139,7 +133,8 @@ class HippoReadout:
             excess = np.exp(np.maximum(2.0 * R - 1.0, 0.0) * (8.0 / 9.0) * S)
             distance = np.hypot(centre, i + 1.0)
             away = np.where(R > 0.5, 0.75 * distance, distance - 0.5)
-            result[part] = self.norm(self.weights[:last] * excess / away)
+            moduli = self.weights[:last] * excess / away
+            result[part] = np.linalg.norm(moduli, axis=1) if self.C is None else moduli.sum(axis=1)
         return result * (1.0 + U * (last + 200.0))
 
     def expand(self, c: FloatArray, h: FloatArray) -> Expansion:

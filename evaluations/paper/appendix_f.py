@@ -30,10 +30,8 @@ def hippo_output(signal: Input, t: FloatArray) -> FloatArray:
     e^-t for the impulse, and e^-t sin(w t) / w for e^-t cos(w t), with the limit t e^-t at w = 0.
     """
     if signal.kind == "impulse":
-        decay: FloatArray = np.exp(-t)
-        return decay
-    result: FloatArray = np.exp(-t) * t * np.sinc(signal.value * t / np.pi)
-    return result
+        return np.exp(-t)
+    return np.exp(-t) * t * np.sinc(signal.value * t / np.pi)
 
 
 def output(system: Response, signal: Input, t: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ import pandas as pd
 from robustssm.checkpoints.bundled import SEEDS
 from robustssm.evaluations.paper import fig3_accuracy as accuracy
 from robustssm.evaluations.paper import reproduction
-from robustssm.evaluations.paper.trainings import seed_by_seed
+from robustssm.evaluations.paper.trainings import asked_for
 from robustssm.evaluations.statistics.intervals import student
 from robustssm.hippo.initializations import NAMES
 from robustssm.training.zoo import recipe
@@ -41,8 +41,10 @@ def zoo_training(init: str, epochs: int | None = None) -> dict[str, float]:
 
 def accuracies(context: reproduction.Context) -> pd.DataFrame:
     """Return `fig3_accuracy.accuracies` of every network, seed and epoch; epoch 0 is untrained."""
-    trainings = seed_by_seed(context.settings, context.settings["task"])
-    return accuracy.accuracies(trainings, context, every_epoch=True)
+    settings = context.settings
+    each = settings["trainings"].items()
+    runs = [(init, seed, of) for seed in settings["seeds"] for init, of in each]
+    return accuracy.accuracies(asked_for(settings, runs), context, every_epoch=True)
 
 
 def last(frame: pd.DataFrame) -> pd.DataFrame:

@@ -72,8 +72,7 @@ def accuracies(context: reproduction.Context) -> pd.DataFrame:
     settings = context.settings
     stable = context.tables["quality"].query("status == @TRAINED")
     who = zip(stable["init"], stable["seed"].tolist(), strict=True)
-    runs = [(init, seed, settings) for init, seed in who]
-    trainings = asked_for(settings, runs, settings["task"])
+    trainings = asked_for(settings, [(init, seed, settings) for init, seed in who])
     return accuracy.accuracies(trainings, context, every_epoch=False)
 
 

@@ -62,22 +62,13 @@ class Training:
         return [folder / f"epoch-{epoch:03d}.safetensors" for epoch in range(self.epochs + 1)]
 
 
-def asked_for(
-    settings: Any, runs: Iterable[tuple[str, int, Mapping[str, Any]]], task: str
-) -> list[Training]:
+def asked_for(settings: Any, runs: Iterable[tuple[str, int, Mapping[str, Any]]]) -> list[Training]:
     """Return the trainings of a reproduction; runs: init, seed, and epochs and ssm_lr of each."""
-    shape = {key: settings[key] for key in ("n", "d_model", "layers")}
+    common = {key: settings[key] for key in ("task", "n", "d_model", "layers")}
     return [
-        Training(init, seed, int(of["epochs"]), task=task, ssm_lr=float(of["ssm_lr"]), **shape)
+        Training(init, seed, int(of["epochs"]), ssm_lr=float(of["ssm_lr"]), **common)
         for init, seed, of in runs
     ]
-
-
-def seed_by_seed(settings: Any, task: str) -> list[Training]:
-    """Return the trainings of the setting `trainings` (epochs and ssm_lr by init) for all seeds."""
-    seeds, trainings = settings["seeds"], settings["trainings"]
-    runs = [(init, seed, of) for seed in seeds for init, of in trainings.items()]
-    return asked_for(settings, runs, task)
 
 
 def in_processes(
