@@ -56,9 +56,6 @@ class Start:
     """Where a block starts: a residual adds what is known here."""
 
 
-Stage = Gate | Norm | Layer | Sum | Start
-
-
 @dataclass
 class Bounds:
     """At every SSM layer: root (what the sources' forms bring) and output; the stages' forms."""
@@ -81,7 +78,7 @@ class Tangent:
     setting: Setting
     slope: float
     bases: list[Base] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[Gate | Norm | Layer | Sum | Start] = field(default_factory=list)
 
     def layer(self, layer: SSMLayer, operator: TimeOperator, stream: Stream) -> Tensor:
         """Add an SSM layer on the stream and a base after it; return its output (L, d)."""

@@ -30,12 +30,7 @@ def parse_grid(text: str, n: int) -> FloatArray:
     return np.unique(np.concatenate([np.geomspace(low, high, int(count)), inside]))
 
 
-def evaluate(
-    system: Response,
-    omega: FloatArray,
-    device: str = "auto",
-    dtype: torch.dtype = torch.complex128,
-) -> np.ndarray:
+def evaluate(system: Response, omega: FloatArray, device: str, dtype: torch.dtype) -> np.ndarray:
     """Return G_a(i omega), the shape of omega: closed forms by `transfer_grid`.
 
     Sums over poles take neither device nor dtype: complex128 on the CPU.

@@ -35,8 +35,7 @@ class Settings:
     penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("ratio", "epochs", "eps", "penalty"):
-            value = getattr(self, name)
+        for name, value in vars(self).items():
             require(value > 0, f"repair: {name}", value, "> 0")
 
 

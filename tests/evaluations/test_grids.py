@@ -22,7 +22,7 @@ def test_two_routes(name: str) -> None:
     omega = parse_grid("1e-2,1e4,300", 16)
     expected = system.transfer(omega)
     # n roundings of terms that add up to sum |C_i x_i|; at spikes 0.64 n^2 eps more.
-    found = evaluate(system, omega, "cpu")
+    found = evaluate(system, omega, "cpu", torch.complex128)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 * abs(expected).max())
 
 
