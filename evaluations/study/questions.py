@@ -98,18 +98,15 @@ def measured(tables: Tables) -> Measured:
     low = [
         weak["at"].isin(design.low_modes(int(highest[t]))) & (weak["task"] == t) for t in highest
     ]
-    gain, finite_gain, kappa = (
-        by_task(known, name, "first") for name in ("gain", "finite_gain", "kappa")
-    )
     return Measured(
         models,
         clean=by_task(plain, "clean", "first"),
         spike=by_task(layers[layers["at"] == 1.0], "fall", "first"),
         low=by_task(weak[np.logical_or.reduce(low)], "fall", "max"),
         layers=by_task(layers, "fall", "mean"),
-        gain=gain,
-        finite_gain=finite_gain,
-        kappa=kappa,
+        gain=by_task(known, "gain", "first"),
+        finite_gain=by_task(known, "finite_gain", "first"),
+        kappa=by_task(known, "kappa", "first"),
         variants={
             str(name): part.pivot_table(index="init", columns="seed", values="fall")
             .loc[list(design.VARIED_MODELS)]
