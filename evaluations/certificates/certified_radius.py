@@ -99,8 +99,7 @@ def _global(network: Network, x: Tensor, labels: Tensor) -> FloatArray:
     # The label's own row is 0 / 0.
     of_label = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
     radii = (margins / (apart * constant)).masked_fill(of_label, math.inf).amin(1)
-    result: FloatArray = radii.clamp(min=0.0).numpy()
-    return result
+    return radii.clamp(min=0.0).numpy()
 
 
 @torch.no_grad()

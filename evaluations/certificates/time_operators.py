@@ -130,8 +130,7 @@ def time_operator(layer: SSMLayer, L: int) -> TimeOperator:
     def responses(at: int) -> Tensor:
         impulses = torch.zeros(layer.d, L, layer.d, dtype=torch.float64)
         impulses[channels, at, channels] = 1.0
-        result: Tensor = layer(impulses).permute(1, 2, 0)
-        return result
+        return layer(impulses).permute(1, 2, 0)
 
     kernel = torch.cat([responses(L - 1)[:early], responses(0)]).contiguous()
     diagonal = kernel.diagonal(dim1=1, dim2=2)

@@ -42,8 +42,7 @@ def spectral_norm(n: int) -> float:
         w = b * v
         below = -b * (np.cumsum(w) - w) - diagonal * v
         w = b * below
-        result: FloatArray = -b * (np.cumsum(w[::-1])[::-1] - w) - diagonal * below
-        return result
+        return -b * (np.cumsum(w[::-1])[::-1] - w) - diagonal * below
 
     operator = LinearOperator((n, n), matvec=product, dtype=np.float64)
     top = eigsh(operator, k=1, which="LM", v0=b, tol=0.0, return_eigenvectors=False)

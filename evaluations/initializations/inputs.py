@@ -43,8 +43,7 @@ class Input:
             case "exp":
                 return 1.0 / square
             case "box":
-                result: FloatArray = np.sinc(omega / (2.0 * np.pi)) ** 2
-                return result
+                return np.sinc(omega / (2.0 * np.pi)) ** 2
             case "decay":
                 return square**-self.value
         w = self.value
@@ -58,8 +57,7 @@ class Input:
             case "exp":
                 return 1.0 / (1.0 + s)
             case "box":
-                result: ComplexArray = -np.expm1(-s) / s
-                return result
+                return -np.expm1(-s) / s
             case "decay":
                 return (1.0 + s) ** -self.value
         return (s + 1.0) / ((s + 1.0) ** 2 + self.value**2)

@@ -111,8 +111,7 @@ class Damped(Response):
         w = np.maximum(np.abs(omega), legs.FLOOR)
         phi = w / np.hypot(w, self.n) * np.exp(1j * legs.phase(self.n, w))
         phi = np.where(omega < 0, np.conj(phi), phi)
-        error: ComplexArray = -self.tau * phi * self.transfer(omega)
-        return error
+        return -self.tau * phi * self.transfer(omega)
 
 
 def is_hippo(system: Response) -> bool:

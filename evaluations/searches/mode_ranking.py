@@ -147,8 +147,7 @@ def stratified(labels: Tensor, sample_id: IntArray, seed: int) -> IntArray:
     _, first, size = np.unique(label[rows], return_index=True, return_counts=True)
     within = np.arange(len(rows)) - np.repeat(first, size)
     position = (within + draw[rows]) / np.repeat(size, size)
-    result: IntArray = rows[np.lexsort((np.asarray(sample_id)[rows], position))]
-    return result
+    return rows[np.lexsort((np.asarray(sample_id)[rows], position))]
 
 
 def expected_drop(target: Target, modes: IntArray) -> FloatArray:
@@ -169,8 +168,7 @@ def expected_drop(target: Target, modes: IntArray) -> FloatArray:
     bins = torch.as_tensor(modes, device=x.device)
     finite = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
     spectrum = torch.fft.rfft(finite, dim=1)[:, bins].abs() * scale
-    drop: FloatArray = spectrum.square().sum(2).sqrt().mean(0).cpu().numpy()
-    return drop
+    return spectrum.square().sum(2).sqrt().mean(0).cpu().numpy()
 
 
 class _Screen:
@@ -238,8 +236,7 @@ def soft_count(margins: FloatArray) -> FloatArray:
     the count of broken samples, which it follows more closely than the mean margin does.
     """
     width = SOFTNESS * max(float(np.median(np.abs(margins))), np.finfo(float).tiny)
-    result: FloatArray = (0.5 - 0.5 * np.tanh(margins / (2.0 * width))).mean(1)
-    return result
+    return (0.5 - 0.5 * np.tanh(margins / (2.0 * width))).mean(1)
 
 
 @dataclass(frozen=True)

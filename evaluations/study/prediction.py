@@ -79,5 +79,4 @@ def _isotonic(x: pd.Series, y: pd.Series, new: pd.Series) -> FloatArray:
     """Return the rising function that fits (x, y) best in squares, at new places."""
     order = np.argsort(x.to_numpy(), kind="stable")
     fitted = isotonic_regression(y.to_numpy()[order]).x
-    result: FloatArray = np.interp(new, x.to_numpy()[order], fitted)
-    return result
+    return np.interp(new, x.to_numpy()[order], fitted)

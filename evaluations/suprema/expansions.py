@@ -37,8 +37,7 @@ UNDERFLOW = 1e-150
 def ldexp(X: Array, exponent: IntArray) -> Array:
     """Return X 2^exponent, exactly unless it underflows."""
     if np.iscomplexobj(X):
-        result: Array = np.ldexp(X.real, exponent) + 1j * np.ldexp(X.imag, exponent)
-        return result
+        return np.ldexp(X.real, exponent) + 1j * np.ldexp(X.imag, exponent)
     return np.asarray(np.ldexp(X, exponent))
 
 

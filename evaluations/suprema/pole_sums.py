@@ -105,11 +105,9 @@ class PoleSums(Systems):
 
     def _sum(self, system: IntArray, weight: ComplexArray) -> ComplexArray:
         """Return sum_k left[system, :, k] weight[:, k] right[system, k], shape (g, p, q)."""
-        result: ComplexArray
         p, q = self.D.shape[1:]
         if self.residues is not None and p == 1:
-            result = np.sum(self.residues[system, :, 0] * weight, axis=1)[:, None, None]
-            return result
+            return np.sum(self.residues[system, :, 0] * weight, axis=1)[:, None, None]
         result = np.empty((len(system), p, q), dtype=np.complex128)
         for r in np.unique(system):
             rows = system == r

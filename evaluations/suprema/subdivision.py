@@ -177,8 +177,7 @@ def gram_bound(P: ComplexArray) -> FloatArray:
     bound = np.maximum(top[0], top[1]) + np.maximum(top[2], 0.0) + rest
     moduli = np.sum(np.linalg.norm(P, axis=(2, 3)), axis=1) ** 2
     rounding = MARGIN * U * (4 * p * terms + 30 * q + 24) * moduli
-    result: FloatArray = (np.maximum(bound, 0.0) + rounding) * (1.0 + 8.0 * U)
-    return result
+    return (np.maximum(bound, 0.0) + rounding) * (1.0 + 8.0 * U)
 
 
 def blocks(count: int, size: int) -> Iterator[slice]:

@@ -36,7 +36,6 @@ def input_response(network: Network, L: int, modes: FloatArray | None = None) ->
     W = network.input_weight.detach().double().cpu().numpy()
     H = system.response(theta)
     if H.ndim == 3:
-        response: FloatArray = np.linalg.norm(np.moveaxis(H, 2, 0) @ W, axis=(1, 2))
-        return response
+        return np.linalg.norm(np.moveaxis(H, 2, 0) @ W, axis=(1, 2))
     squares = (np.linalg.norm(W, axis=1)[:, None] * np.abs(H)) ** 2
     return np.sqrt(squares.sum(0))

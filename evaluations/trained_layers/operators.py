@@ -88,8 +88,7 @@ def _through_states(system: Mimo, L: int) -> tuple[tuple[int, ...], Operator, Op
     def through(left: ComplexArray, right: ComplexArray, D: FloatArray) -> Operator:
         def apply(u: FloatArray) -> FloatArray:
             states = np.fft.ifft(np.fft.fft(u @ right.T, n=2 * L, axis=1) * spectrum, axis=1)
-            result: FloatArray = 2.0 * (states[:, :L] @ left.T).real + u @ D.T
-            return result
+            return 2.0 * (states[:, :L] @ left.T).real + u @ D.T
 
         return apply
 
@@ -99,10 +98,8 @@ def _through_states(system: Mimo, L: int) -> tuple[tuple[int, ...], Operator, Op
     return (1, L, len(D)), apply, lambda y: transposed(y[:, ::-1])[:, ::-1]
 
 
-def finite_gain(
-    system: LayerSystem, L: int, theta: FloatArray, rtol: float = 1e-6
-) -> tuple[FloatArray, np.ndarray]:
-    """Return sigma_max of the causal L-sample operator, (c,), and whether it converged to rtol.
+def finite_gain(system: LayerSystem, L: int, theta: FloatArray) -> tuple[FloatArray, np.ndarray]:
+    """Return sigma_max of the causal L-sample operator, (c,), and whether it converged to 1e-6.
 
     theta (c,): frequencies to start from, rad per sample (the peak's). Where it did not converge
     the value is a lower bound like any other Rayleigh quotient.
@@ -120,7 +117,7 @@ def finite_gain(
     def gram(v: FloatArray) -> FloatArray:
         return adjoint(apply(v.reshape(shape))).reshape(v.shape)
 
-    square, converged = largest_eigenvalue(gram, start, rtol)
+    square, converged = largest_eigenvalue(gram, start, 1e-6)
     return np.sqrt(np.maximum(square, 0.0)), converged
 
 
@@ -201,5 +198,4 @@ def hankel_singular_values(system: LayerSystem) -> FloatArray:
     for gramian in gramians(system):
         values, vectors = np.linalg.eigh(0.5 * (gramian + gramian.conj().swapaxes(1, 2)))
         roots.append(vectors * np.sqrt(np.maximum(values, 0.0))[:, None])
-    result: FloatArray = np.linalg.svd(roots[1].conj().swapaxes(1, 2) @ roots[0], compute_uv=False)
-    return result
+    return np.linalg.svd(roots[1].conj().swapaxes(1, 2) @ roots[0], compute_uv=False)
