@@ -17,28 +17,24 @@ from robustssm.evaluations.certificates.curvature import spectral_norms
 TINY = 1e-300
 
 
-@dataclass(frozen=True)
 class Remainder:
-    """Bounds of rho: entry (L, d), step (L,) l2 over channels, total () l2 over all."""
+    """Bounds of rho: entry (L, d), step (L,) l2 over channels, total () l2 over all.
 
-    entry: Tensor
-    step: Tensor
-    total: Tensor
+    Each is the one given or what the others imply, if that is less.
+    """
 
-    @staticmethod
-    def of(entry: Tensor, step: Tensor | None = None, total: Tensor | None = None) -> "Remainder":
-        """Return the bounds, each also implied by the finer ones if that is less."""
+    def __init__(
+        self, entry: Tensor, step: Tensor | None = None, total: Tensor | None = None
+    ) -> None:
         norm = torch.linalg.vector_norm(entry, dim=1)
         step = norm if step is None else norm.minimum(step)
         whole = torch.linalg.vector_norm(step)
-        total = whole if total is None else whole.minimum(total)
-        step = step.minimum(total)
-        return Remainder(entry.minimum(step[:, None]), step, total)
+        self.total = whole if total is None else whole.minimum(total)
+        self.step = step.minimum(self.total)
+        self.entry = entry.minimum(self.step[:, None])
 
     def __add__(self, other: "Remainder") -> "Remainder":
-        return Remainder.of(
-            self.entry + other.entry, self.step + other.step, self.total + other.total
-        )
+        return Remainder(self.entry + other.entry, self.step + other.step, self.total + other.total)
 
     def scaled(self, norm: Tensor) -> Tensor:
         """Return a bound of the l2 norm once step t is multiplied by a map of norm (L,) or (1,)."""
@@ -65,18 +61,12 @@ def fill(weights: Tensor, caps: Tensor, budget: Tensor) -> Tensor:
     return (heavy * (budget - before).clamp(min=0.0).minimum(caps)).sum()
 
 
-@dataclass(frozen=True)
 class Base:
     """A Jacobian J (L, d, m), its Gram matrices (L, d, d) of each step, and its spectral norm."""
 
-    J: Tensor
-    gram: Tensor
-    norm: Tensor
-
-    @staticmethod
-    def of(J: Tensor) -> "Base":
-        """Return the base of a Jacobian."""
-        return Base(J, J @ J.mT, root(J.flatten(0, 1).T @ J.flatten(0, 1)))
+    def __init__(self, J: Tensor) -> None:
+        self.J, self.gram = J, J @ J.mT
+        self.norm = root(J.flatten(0, 1).T @ J.flatten(0, 1))
 
     def spread(self, matrix: Tensor) -> Tensor:
         """Return the norms of the rows of matrix (L, k, d) times J, (L, k)."""
@@ -111,25 +101,21 @@ class Source:
     rest: Remainder | None = None
 
 
-@dataclass(frozen=True)
 class StepMap:
-    """A linear map at each step: matrix (L, d_out, d_in), or (1, ...) for the same at all."""
+    """A linear map at each step: matrix (L, d_out, d_in), or (1, ...) for the same at all.
 
-    matrix: Tensor
-    magnitude: Tensor
-    rows: Tensor
-    norm: Tensor
+    rows (L, d_out): the norms of its rows; norm (L,): upper bounds of its own.
+    """
 
-    @staticmethod
-    def of(matrix: Tensor) -> "StepMap":
-        """Return the map with the norms of its rows (L, d_out) and upper bounds of its own (L,)."""
-        rows = torch.linalg.vector_norm(matrix, dim=2)
-        return StepMap(matrix, matrix.abs(), rows, spectral_norms(matrix))
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix, self.magnitude = matrix, matrix.abs()
+        self.rows = torch.linalg.vector_norm(matrix, dim=2)
+        self.norm = spectral_norms(matrix)
 
     def __call__(self, bound: Remainder) -> Remainder:
         """Return the bounds of the image."""
         entry = (self.magnitude @ bound.entry[..., None])[..., 0]
-        return Remainder.of(
+        return Remainder(
             entry.minimum(self.rows * bound.step[:, None]),
             self.norm * bound.step,
             bound.scaled(self.norm),

@@ -72,7 +72,7 @@ class Gate:
         w_z = r * self.spread + rho.entry
         bend = 0.5 * curvature.gelu_bend(self.z, w_z)
         steepest = (bend * w_z).max()
-        e = Remainder.of(bend * w_z**2, total=steepest * (r * self.spread_total + rho.total))
+        e = Remainder(bend * w_z**2, total=steepest * (r * self.spread_total + rho.total))
         D = bend * self.omega_a
         remainder = rho.weighted(D)
 
@@ -83,7 +83,7 @@ class Gate:
         slope, curve = curvature.logistic_slope(g, w_g), 0.5 * b * curvature.logistic_bend(g, w_g)
         per_g = slope * w_b + curve * w_g
         gate_norm = self.inner.norm.max() * r * self.spread_total + at_bg.total
-        e_y = Remainder.of(per_g * w_g, total=per_g.max() * gate_norm)
+        e_y = Remainder(per_g * w_g, total=per_g.max() * gate_norm)
         # |b g| <= (t b^2 + g^2 / t) / 2, with t the ratio of what the two can reach.
         # Any t holds; the limits keep rounding small where one of them cannot move.
         ratio = ((w_g + TINY) / (w_b + TINY)).clamp(1.0 / MAX_RATIO, MAX_RATIO)
@@ -94,8 +94,8 @@ class Gate:
         W = self.inner.matrix
         S = torch.diag_embed(D) + (W * D_bg[..., None]).mT @ W
         forms.append(Form(self.base, S, remainder + remainder_bg))
-        rest = Remainder.of(bend * w_z * rho.entry, total=steepest * rho.total)
-        rest_y = Remainder.of(per_g * at_bg.entry[:, d:], total=per_g.max() * at_bg.total)
+        rest = Remainder(bend * w_z * rho.entry, total=steepest * rho.total)
+        rest_y = Remainder(per_g * at_bg.entry[:, d:], total=per_g.max() * at_bg.total)
         G = W[:, d:] * per_g[..., None]
         S_a = torch.diag_embed((bend * w_z) ** 2)
         return [
@@ -131,13 +131,13 @@ class Norm:
         largest = self.gamma.max()
         step = largest * bend * h**2
         total = largest * (bend * h).max() * (r * self.spread_total + rho.total)
-        e = Remainder.of(self.gamma * (bend * h**2)[:, None], step, total)
+        e = Remainder(self.gamma * (bend * h**2)[:, None], step, total)
         D = (self.omega * bend)[:, None]
         S = D[..., None] * (self.centred.mT @ self.centred)
         forms.append(Form(self.base, S, rho.weighted(D)))
         slope = largest * bend * h
         S_e = (slope**2)[:, None, None] * (self.centred.mT @ self.centred)
-        rest = Remainder.of(
+        rest = Remainder(
             (slope * rho.step)[:, None].expand_as(rho.entry),
             slope * rho.step,
             slope.max() * rho.total,
@@ -169,7 +169,7 @@ class Layer:
         entry = op.magnitudes(at_input.entry).minimum(op.reach * at_input.total)
         step = op.steps(at_input.step).minimum(op.step_reach * at_input.total)
         share, step_share = op.shares()
-        return Remainder.of(entry.minimum(share * scaled), step.minimum(step_share * scaled), total)
+        return Remainder(entry.minimum(share * scaled), step.minimum(step_share * scaled), total)
 
     def joint(self, sources: Sequence[Source], bases: Sequence[Base]) -> Tensor:
         """Return the norm of what the sources' forms bring, weighted, per unit of |c|.

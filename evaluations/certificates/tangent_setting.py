@@ -33,9 +33,9 @@ def setting(network: Network, L: int, modes: Sequence[int]) -> Setting:
     operators = tuple(time_operator(layer, L) for layer in twin.ssm_layers())
     weight = twin.input_weight / twin.std
     J = (basis[:, None, None, :] * weight[None, :, :, None]).flatten(2)
-    encoded = Base.of(J)
+    encoded = Base(J)
     prenorm = network.architecture.prenorm
-    first = None if prenorm else Base.of(through(twin.ssm_layers()[0], J))
+    first = None if prenorm else Base(through(twin.ssm_layers()[0], J))
     return Setting(twin, operators, basis, encoded, first)
 
 

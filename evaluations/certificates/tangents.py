@@ -84,9 +84,9 @@ class Tangent:
         """Add an SSM layer on the stream and a base after it; return its output (L, d)."""
         first = self.setting.first if stream.base == 0 else None
         if first is None:
-            first = Base.of(through(layer, stream.route @ self.bases[stream.base].J))
+            first = Base(through(layer, stream.route @ self.bases[stream.base].J))
         self.bases.append(first)
-        maps = tuple(map(StepMap.of, stream.maps))
+        maps = tuple(map(StepMap, stream.maps))
         weighted = tuple(spectral_norms(operator.gains[:, None] * each) for each in stream.maps)
         self.stages.append(Layer(operator, maps, weighted))
         return layer(stream.value[None])[0]
@@ -111,7 +111,7 @@ class Tangent:
             length=torch.linalg.vector_norm(centred, dim=1),
             spread=spectral_radii(route @ base.gram @ route.mT).sqrt(),
             spread_total=spectral_norms(route).max() * base.norm,
-            before=tuple(map(StepMap.of, stream.maps)),
+            before=tuple(map(StepMap, stream.maps)),
             centred=route,
             gamma=norm.weight.abs(),
             eps=norm.eps,
@@ -135,8 +135,8 @@ class Tangent:
             z=z,
             spread=J.gram.diagonal(dim1=1, dim2=2).sqrt(),
             spread_total=J.norm,
-            linear=StepMap.of(W[None]),
-            inner=StepMap.of(inner),
+            linear=StepMap(W[None]),
+            inner=StepMap(inner),
             bg=bg,
             spread_inner=J.spread(inner),
             omega_a=omega_a,
@@ -150,16 +150,16 @@ class Tangent:
     def residual(self, stream: Stream, gated: Stream) -> Stream:
         """Add the sum of a block's input and output, and a base at it."""
         J = [part.route @ self.bases[part.base].J for part in (stream, gated)]
-        self.bases.append(Base.of(J[0] + J[1]))
+        self.bases.append(Base(J[0] + J[1]))
         eye = torch.eye(gated.value.shape[1], dtype=torch.float64)[None]
-        self.stages.append(Sum(tuple(map(StepMap.of, (*stream.maps, *gated.maps)))))
+        self.stages.append(Sum(tuple(map(StepMap, (*stream.maps, *gated.maps)))))
         return Stream(stream.value + gated.value, len(self.bases) - 1, eye, (eye,))
 
     def remainders(self, r: float, guess: Sequence[Tensor] = ()) -> Bounds:
         """Return the bounds for norms up to r; guess: roots of an earlier call to use, unproved."""
         d = self.setting.network.architecture.d_model
         zero = torch.zeros(len(self.setting.basis), d, dtype=torch.float64)
-        sources = [Source(Remainder.of(zero))]
+        sources = [Source(Remainder(zero))]
         result, skip, guessed = Bounds(r), list[Source](), iter(guess)
         for stage in self.stages:
             if isinstance(stage, Start):

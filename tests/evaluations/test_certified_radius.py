@@ -487,7 +487,7 @@ def test_mistakes_are_named() -> None:
 
 def test_arithmetic_of_bounds() -> None:
     entry = torch.tensor([[3.0, 4.0], [0.0, 12.0]]).double()
-    bound = Remainder.of(entry, total=torch.tensor(5.0).double())
+    bound = Remainder(entry, total=torch.tensor(5.0).double())
     assert bound.step.tolist() == [5.0, 5.0] and float(bound.entry[1, 1]) == 5.0
     # t + (2 t)^2 = 1.
     exact = (-1 + math.sqrt(17)) / 8
