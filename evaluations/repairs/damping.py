@@ -35,7 +35,6 @@ class Damped:
     ratio of gain and cap that is left at a pole's frequency, 1 or less where all are capped.
     """
 
-    layer: int
     poles: int
     most: float
     above: float
@@ -52,13 +51,10 @@ def damp_resonances(network: Classifier, L: int, ratio: float) -> list[Damped]:
     """
     n = network.state_size
     spike = float(spikes(n, 1)[0]) if n else np.inf
-    return [
-        _damp(number, layer, L, BAND * spike, ratio)
-        for number, layer in enumerate(network.ssm_layers())
-    ]
+    return [_damp(layer, L, BAND * spike, ratio) for layer in network.ssm_layers()]
 
 
-def _damp(number: int, layer: SSMLayer, L: int, band: float, ratio: float) -> Damped:
+def _damp(layer: SSMLayer, L: int, band: float, ratio: float) -> Damped:
     layer.damp(torch.ones(1))  # refuses a layer without stored poles before it is looked at
     systems = [layer_system(one, L) for one in layer.one_way()]
     passed = [
@@ -84,7 +80,7 @@ def _damp(number: int, layer: SSMLayer, L: int, band: float, ratio: float) -> Da
         high &= ~over | (left < excess * (1.0 - _SLACK))
         excess = left
     highest = float(np.where(factors > 1.0, excess, 0.0).max())
-    return Damped(number, int((factors > 1.0).sum()), float(factors.max()), highest)
+    return Damped(int((factors > 1.0).sum()), float(factors.max()), highest)
 
 
 def _excess(layer: SSMLayer, L: int, cap: FloatArray, stored: int) -> FloatArray:
