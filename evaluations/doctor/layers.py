@@ -19,6 +19,8 @@ from robustssm.philox import normal_tensor
 # Steps of the inputs; samples of them.
 _LENGTH = 256
 _SAMPLES = 2
+_WHY = "no layer has a state_space() that returns (A, B, C, D, dt)"
+_UNREAD = Finding("what is known of the layers' systems", "", None, None, _WHY, NOT_AVAILABLE)
 
 
 def _layers(setting: Setting) -> dict[str, Sequence[SSMLayer]]:
@@ -85,7 +87,7 @@ def kernels(setting: Setting, subject: Subject) -> Finding:
     L, broken = subject.task.length, 0
     layers = [layer for layer in subject.copy().ssm_layers() if layer.readable]
     if not layers:
-        return _unread(subject)
+        return _UNREAD
     for one in (way for layer in layers for way in layer.one_way()):
         for values in (one.impulse(L), one(noise(1, L, one.d).float())):
             broken += int((~torch.isfinite(values)).sum())
@@ -98,16 +100,11 @@ def kernels(setting: Setting, subject: Subject) -> Finding:
     )
 
 
-def _unread(subject: Subject) -> Finding:
-    why = "no layer has a state_space() that returns (A, B, C, D, dt)"
-    return Finding("what is known of the layers' systems", "", None, None, why, NOT_AVAILABLE)
-
-
 def poles(setting: Setting, subject: Subject) -> Finding:
     """Look for poles on the right, and say what share of them is aliased."""
     layers = [layer for layer in subject.network.ssm_layers() if layer.readable]
     if not layers:
-        return _unread(subject)
+        return _UNREAD
     systems = [layer_system(layer, subject.task.length) for layer in layers]
     largest = max(float(system.poles.real.max()) for system in systems)
     aliased = ", ".join(f"{system.aliased.mean():.2%}" for system in systems)
