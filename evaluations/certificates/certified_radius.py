@@ -33,7 +33,7 @@ from robustssm.errors import ShapeError, UsageError, require
 from robustssm.evaluations.certificates.enclosures import TINY
 from robustssm.evaluations.certificates.lipschitz import double_copy, features_constant
 from robustssm.evaluations.certificates.remainders import largest_radius
-from robustssm.evaluations.certificates.tangent_setting import setting
+from robustssm.evaluations.certificates.tangent_setting import Setting
 from robustssm.evaluations.certificates.tangents import Bounds, Tangent, tangent
 from robustssm.networks.network import Network
 from robustssm.typing import FloatArray
@@ -78,7 +78,7 @@ def certified_radii(
     if bound == "global":
         fourier_basis(x.shape[1], modes)
         return _global(network, x.double(), labels)
-    fixed = setting(network, x.shape[1], modes)
+    fixed = Setting(network, x.shape[1], modes)
     radii = np.zeros(len(x))
     for row, (sample, label) in enumerate(zip(x.double(), labels.tolist(), strict=True)):
         at = tangent(fixed, sample, label)

@@ -1,7 +1,6 @@
 """What the tangents at all samples share, and the forward pass that they start from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,34 +8,28 @@ from torch import Tensor
 from robustssm.attacks.bands import fourier_basis
 from robustssm.evaluations.certificates.enclosures import Base
 from robustssm.evaluations.certificates.lipschitz import check, double_copy
-from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
+from robustssm.evaluations.certificates.time_operators import time_operator
 from robustssm.networks.network import Block, Network
 
 
-@dataclass(frozen=True)
 class Setting:
-    """What does not depend on the sample: float64 network, operators, first Jacobian."""
+    """What does not depend on the sample: float64 network, operators, first Jacobian.
 
-    network: Network
-    operators: tuple[TimeOperator, ...]
-    basis: Tensor
-    encoded: Base
-    first: Base | None
+    For L steps and bins `modes`; UsageError for what has no certificate.
+    """
 
-
-@torch.no_grad()
-def setting(network: Network, L: int, modes: Sequence[int]) -> Setting:
-    """Return the setting for L steps and bins `modes`; UsageError for what has no certificate."""
-    check(network)
-    basis = fourier_basis(L, modes)
-    twin = double_copy(network)
-    operators = tuple(time_operator(layer, L) for layer in twin.ssm_layers())
-    weight = twin.input_weight / twin.std
-    J = (basis[:, None, None, :] * weight[None, :, :, None]).flatten(2)
-    encoded = Base(J)
-    prenorm = network.architecture.prenorm
-    first = None if prenorm else Base(through(twin.ssm_layers()[0], J))
-    return Setting(twin, operators, basis, encoded, first)
+    @torch.no_grad()
+    def __init__(self, network: Network, L: int, modes: Sequence[int]) -> None:
+        check(network)
+        self.basis = fourier_basis(L, modes)
+        self.network = double_copy(network)
+        layers = self.network.ssm_layers()
+        self.operators = tuple(time_operator(layer, L) for layer in layers)
+        weight = self.network.input_weight / self.network.std
+        J = (self.basis[:, None, None, :] * weight[None, :, :, None]).flatten(2)
+        self.encoded = Base(J)
+        prenorm = network.architecture.prenorm
+        self.first = None if prenorm else Base(through(layers[0], J))
 
 
 def through(layer: torch.nn.Module, J: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from robustssm.evaluations.certificates.lipschitz import (
     lipschitz_table,
 )
 from robustssm.evaluations.certificates.remainders import largest_radius
-from robustssm.evaluations.certificates.tangent_setting import setting, trace
+from robustssm.evaluations.certificates.tangent_setting import Setting, trace
 from robustssm.evaluations.certificates.tangents import Tangent, tangent
 from robustssm.evaluations.certificates.time_operators import TimeOperator, time_operator
 from robustssm.networks.network import Architecture, Block, Network, build_network
@@ -98,7 +98,7 @@ def sample(network: Network, seed: int = 0, count: int = 1) -> tuple[Tensor, Ten
 def at_sample(name: str, options: dict[str, object], seed: int = 0) -> tuple[Tangent, Tensor, int]:
     network = make(name, options, seed)
     x, label = sample(network, seed)
-    result = tangent(setting(network, L, MODES), x[0], int(label[0]))
+    result = tangent(Setting(network, L, MODES), x[0], int(label[0]))
     assert result is not None
     return result, x[0], int(label[0])
 
@@ -280,7 +280,7 @@ def test_a_flat_network_has_a_radius() -> None:
         block.output.bias[D:] = -200.0
         block.output.weight *= 0.1
     x, labels = sample(network)
-    at = tangent(setting(network, L, MODES), x[0], int(labels[0]))
+    at = tangent(Setting(network, L, MODES), x[0], int(labels[0]))
     assert at is not None and at.slope < 1e-60
     assert certified_radii(network, x, labels, MODES)[0] > 0.1
 
