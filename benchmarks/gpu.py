@@ -71,7 +71,7 @@ def timed(ours: Work, peer: Work, *read: Tensor, times: float = 1.0) -> Row:
     ratio = times * np.divide(found["peer"], found["ours"])
     row = {"ours_ms": 1e3 * np.median(found["ours"]), "ratio": np.median(ratio)}
     row |= {"least": ratio.min(), "most": ratio.max(), "floor_ms": 1e3 * max(moved, done)}
-    mib = torch.cuda.max_memory_allocated(device) / 2**20 if gpu else np.nan
+    mib = peak_mib(str(device)) if gpu else np.nan
     return row | {"traffic_ms": 1e3 * counted.traffic / rate["bytes"], "mib": mib}
 
 

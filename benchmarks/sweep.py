@@ -24,26 +24,25 @@ against one thread by processor time, the rest by wall time. Medians, and minima
 
 import math
 import resource
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
-from timing import output, own_process, save
+from timing import Work, output, own_process, save
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from robustssm.checkpoints import load_checkpoint
 from robustssm.checkpoints.bundled import zoo_path
-from robustssm.checkpoints.cards import Card
 from robustssm.checkpoints.model_names import resolve
-from robustssm.checkpoints.native import save_checkpoint
+from robustssm.checkpoints.native import save_checkpoint, unknown_checkpoint
 from robustssm.commands.terminal import Table, note, show, written
 from robustssm.evaluations.sweep.noises import Noise
 from robustssm.evaluations.sweep.plan import Plan
@@ -56,6 +55,7 @@ from robustssm.layers.kept import forget
 from robustssm.networks.inference import logits
 from robustssm.networks.network import Architecture, Network, build_network
 from robustssm.tasks import load_task
+from robustssm.typing import FloatArray
 
 EPS, BATCH = 0.3, 64
 # What a plain loop does about kernels.
@@ -65,25 +65,8 @@ BARE, SWEEP, MANY = "bare", "sweep", "several processes"
 INNER = " at layers"
 INSIDE = ("resonance", "MultiTone((5, 23, 71))", "ColouredNoise(1)", "LowPass(30)")
 STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """What a piece of work takes: on the clock, and of a processor."""
-
-    wall: float
-    processor: float
-
-    @classmethod
-    def of(cls, work: Callable[[], object]) -> "Seconds":
-        """Do the work."""
-        start = time.perf_counter(), time.process_time()
-        work()
-        return cls(time.perf_counter() - start[0], time.process_time() - start[1])
-
-    def each(self, count: int) -> "Seconds":
-        """Return milliseconds of one of `count` pieces."""
-        return Seconds(1e3 * self.wall / count, 1e3 * self.processor / count)
+# What times are pairs of: on the clock, and of a processor.
+WALL, PROCESSOR = 0, 1
 
 
 @dataclass(frozen=True)
@@ -104,21 +87,10 @@ SETTINGS = {
 }
 
 
-def wide_checkpoint(task_name: str, path: Path) -> Path:
+def wide_checkpoint(path: Path) -> Path:
     """Write an untrained network of four layers of 128 channels."""
-    architecture, task = Architecture("s4d", d_model=128, layers=4), load_task(task_name)
-    card = Card(
-        architecture=asdict(architecture),
-        init_diagnostics={},
-        task=task.spec,
-        task_hash=task.content_hash,
-        train_seed=0,
-        training={},
-        clean_accuracy=0.0,
-        n_test=len(task.splits["test"]),
-        command="benchmarks/sweep.py",
-    )
-    save_checkpoint(path, build_network(architecture), card)
+    network = build_network(Architecture("s4d", d_model=128, layers=4))
+    save_checkpoint(path, network, unknown_checkpoint(network, {}, ()).card)
     return path
 
 
@@ -130,6 +102,13 @@ def reference_kernel(layer: S4D, L: int) -> Tensor:
     exponentials = torch.exp(z[..., None] * torch.arange(L))
     weights = C * B * (torch.exp(z) - 1) / A
     return 2 * torch.einsum("hn,hnl->hl", weights, exponentials).real[None]
+
+
+def seconds(work: Work) -> FloatArray:
+    """Do some work; return its seconds on the clock, and of a processor."""
+    start = np.array([time.perf_counter(), time.process_time()])
+    work()
+    return np.array([time.perf_counter(), time.process_time()]) - start
 
 
 @cache
@@ -151,7 +130,7 @@ def prepare(network: Network, kernels: str) -> None:
 
 def plain_loop(
     path: Path, setting: Setting, modes: int, kernels: str, threads: int
-) -> tuple[Seconds, float]:
+) -> tuple[FloatArray, float]:
     """Return what a loop over modes 1 to `modes` takes, and new pages of memory per sample."""
     torch.set_num_threads(threads)
     network = loaded(path)
@@ -175,26 +154,27 @@ def plain_loop(
                     correct += int((network(noisy).argmax(1) == labels).sum())
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    seconds = Seconds.of(loop)
+    taken = seconds(loop)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-    return seconds, faults / (modes * len(split))
+    return taken, faults / (modes * len(split))
 
 
-def swept(plan: Plan, jobs: int) -> Seconds:
+def swept(plan: Plan, jobs: int) -> FloatArray:
     """Return what a sweep into an empty directory takes."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / "run")
-        seconds = Seconds.of(partial(run_sweep, plan, run, Execution(jobs=jobs)))
+        taken = seconds(partial(run_sweep, plan, run, Execution(jobs=jobs)))
         assert run.state(plan.unique).to_compute(True) == []
-    return seconds
+    return taken
 
 
 def measure(
     path: Path, setting: Setting, modes: int, jobs: int, repetitions: int
-) -> dict[str, list[Seconds]]:
+) -> dict[str, list[FloatArray]]:
     """Return milliseconds per sample and cell of all that is compared, in turn."""
     noise = Noise("fourier", modes=f"1-{modes}", eps=(EPS,))
-    plan = make_plan(resolve(f"model={path}"), noise, limit=setting.limit)
+    refs = resolve(f"model={path}")
+    plan = make_plan(refs, noise, task=setting.task, limit=setting.limit)
     split = plan.task.splits["test"].first(setting.limit)
     network, x = load_checkpoint(path).network, torch.from_numpy(split.inputs)
     some, faults = min(setting.some, modes), 0.0
@@ -205,21 +185,21 @@ def measure(
             for _ in range(some):
                 logits(network, x)
 
-    def plain(process: Executor, count: int, kernels: str, threads: int) -> Seconds:
+    def plain(process: Executor, count: int, kernels: str, threads: int) -> FloatArray:
         nonlocal faults
         work = process.submit(plain_loop, path, setting, count, kernels, threads)
-        seconds, faults = work.result()
-        return seconds
+        taken, faults = work.result()
+        return taken
 
-    ways: dict[str, tuple[Callable[[], Seconds], int]] = {
-        BARE: (partial(Seconds.of, bare), some),
+    ways: dict[str, tuple[Callable[[], FloatArray], int]] = {
+        BARE: (partial(seconds, bare), some),
         SWEEP: (partial(swept, plan, 1), len(plan.cells)),
     }
     if jobs > 1:
         ways[MANY] = (partial(swept, plan, jobs), len(plan.cells))
     for name in INSIDE:
         inner = Noise(name, eps=STRENGTHS, inject="layers")
-        within = make_plan(resolve(f"model={path}"), inner, limit=setting.limit)
+        within = make_plan(refs, inner, task=setting.task, limit=setting.limit)
         ways[name + INNER] = (partial(swept, within, 1), len(within.cells))
     with own_process() as one, own_process() as free:
         for process, threads, mark in ((one, 1, ""), (free, torch.get_num_threads(), OWN)):
@@ -227,41 +207,40 @@ def measure(
                 count = some if kernels == KERNELS[0] else few
                 work = partial(plain, process, count, kernels, threads)
                 ways[f"plain, {kernels}{mark}"] = (work, count)
-        times: dict[str, list[Seconds]] = {name: [] for name in ways}
+        times: dict[str, list[FloatArray]] = {name: [] for name in ways}
         for number in range(-1, repetitions):  # the first time is not counted
             for name, (way, count) in ways.items():
-                seconds = way().each(count * len(split))
+                each = 1e3 * way() / (count * len(split))
                 if number >= 0:
-                    times[name].append(seconds)
+                    times[name].append(each)
         plain(one, 1, KERNELS[0], 1)
     note(f"the plain loop gets {faults:.0f} new pages of memory per sample")
     return times
 
 
-def print_times(title: str, times: dict[str, list[Seconds]]) -> list[dict[str, str | float]]:
+def print_times(title: str, times: dict[str, list[FloatArray]]) -> list[dict[str, str | float]]:
     """Print the times, and the ratios that the times are taken for; return these."""
     rows = []
     for name, taken in times.items():
-        clocks = [[one.wall for one in taken], [one.processor for one in taken]]
-        cells = [f"{f(values):.4f}" for values in clocks for f in (statistics.median, min)]
+        cells = [f"{f(v):.4f}" for v in np.transpose(taken) for f in (np.median, np.min)]
         # What workers compute is none of this process's processor time.
         rows.append([name, *cells[:2], *(("-", "-") if name == MANY else cells[2:])])
     columns = ["milliseconds", "median", "least", "of a processor", "least of a processor"]
     show("table", written(title, columns, rows))
-    pairs = [("sweep over bare: overhead", SWEEP, BARE, "processor")]
-    pairs += [(f"{name} over bare", name, BARE, "processor") for name in times if INNER in name]
+    pairs = [("sweep over bare: overhead", SWEEP, BARE, PROCESSOR)]
+    pairs += [(f"{name} over bare", name, BARE, PROCESSOR) for name in times if INNER in name]
     for kernels in KERNELS:
         plain = f"plain, {kernels}"
-        pairs += [(f"one thread, {kernels}: times faster", plain, SWEEP, "processor")]
-        pairs += [(f"own threads, {kernels}: {MANY} faster", plain + OWN, MANY, "wall")]
-    pairs += [(f"{MANY}: times one", SWEEP, MANY, "wall")]
+        pairs += [(f"one thread, {kernels}: times faster", plain, SWEEP, PROCESSOR)]
+        pairs += [(f"own threads, {kernels}: {MANY} faster", plain + OWN, MANY, WALL)]
+    pairs += [(f"{MANY}: times one", SWEEP, MANY, WALL)]
     ratios: list[dict[str, str | float]] = []
     for label, top, bottom, clock in pairs:
         if top not in times or bottom not in times:
             continue
-        above, below = ([getattr(one, clock) for one in times[name]] for name in (top, bottom))
-        ratio = statistics.median(a / b for a, b in zip(above, below, strict=True))
-        ratios.append({"what": label, "median": ratio, "of_minima": min(above) / min(below)})
+        above, below = (np.array(times[name])[:, clock] for name in (top, bottom))
+        ratio = {"median": np.median(above / below), "of_minima": above.min() / below.min()}
+        ratios.append({"what": label, **ratio})
     numbers = ("median", "median", ".2f"), ("of minima", "of_minima", ".2f")
     show("table", Table("ratios", ratios, [("", "what", ""), *numbers]))
     return ratios
@@ -289,7 +268,7 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             wide = name == "wide"
             path = Path(folder) / "wide.safetensors"
-            path = wide_checkpoint(chosen.task, path) if wide else zoo_path(chosen.init, 0)
+            path = wide_checkpoint(path) if wide else zoo_path(chosen.init, 0)
             times = measure(path, chosen, modes, jobs, repetitions)
             rows += [{"network": name, **row} for row in print_times(chosen.title, times)]
     call = f"python benchmarks/sweep.py {setting} {repetitions}"

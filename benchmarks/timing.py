@@ -66,8 +66,10 @@ def own_process() -> Executor:
     return ProcessPoolExecutor(1, get_context("spawn"))
 
 
-def peak_mib() -> float:
-    """Return the largest resident memory of this process so far, MiB."""
+def peak_mib(device: str = "cpu") -> float:
+    """Return the largest memory of this process so far, MiB: resident, or allocated on a GPU."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 

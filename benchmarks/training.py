@@ -71,14 +71,8 @@ def straightforward(network: Network, x: Tensor) -> Tensor:
 def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measured:
     """Train a network for some steps; `plain`: as one writes it down."""
     channels, layers, L, samples = CASES[case]
-    where = torch.device(device)
-
-    def peak() -> float:
-        cuda = where.type == "cuda"
-        return torch.cuda.max_memory_allocated(where) / 2**20 if cuda else peak_mib()
-
     network = build_network(Architecture(init, d_model=channels, layers=layers, dropout=0.0))
-    network = network.to(where).train()
+    network = network.to(device).train()
     forward: Callable[[Tensor], Tensor]
     config = TrainingConfig(lr=1e-3)
     if plain:
@@ -89,9 +83,9 @@ def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measu
         forward, optimizer = network, adamw(network, config)
     clock = time.process_time if device == "cpu" else time.perf_counter
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(samples, L, 1, generator=generator).to(where)
-    labels = torch.randint(10, (samples,), generator=generator).to(where)
-    before, times, last = peak(), [], 0.0
+    x = torch.rand(samples, L, 1, generator=generator).to(device)
+    labels = torch.randint(10, (samples,), generator=generator).to(device)
+    before, times, last = peak_mib(device), [], 0.0
     with one_thread():
         for _ in range(steps):
             start = clock()
@@ -101,7 +95,7 @@ def measure(init: str, case: str, plain: bool, device: str, steps: int) -> Measu
             optimizer.step()
             last = float(loss.detach())
             times.append(clock() - start)
-    return Measured(times[1:], peak() - before, last)
+    return Measured(times[1:], peak_mib(device) - before, last)
 
 
 @click.command(help=__doc__)
