@@ -65,35 +65,27 @@ def short_time_spectra(
     budget: Budget,
     *,
     sample: int = 0,
-    channel: int = 0,
     seed: int = 0,
-    width: int = 0,
 ) -> ShortTimeSpectra:
-    """Return the spectra of a test sample (its place in the split) and channel.
+    """Return the spectra of the first channel of a test sample (its place in the split).
 
-    width: of the window in samples, 0 for an eighth of the sequence. Raises UsageError if the
-    task has tokens, the perturbation does not act at the input, or there is no such sample,
-    channel or width.
+    The window is an eighth of the sequence. Raises UsageError if the task has tokens, the
+    perturbation does not act at the input, or there is no such sample.
     """
     who, length = "time-frequency", task.length
     task.values(who)
     if "input" not in perturbation.sites:
         raise UsageError(f"{who}: {perturbation.who} does not act at the input; name one that does")
-    for name, value, count in (
-        ("sample", sample, len(task.splits["test"])),
-        ("channel", channel, task.channels),
-        ("width", width, length + 1),
-    ):
-        require(0 <= value < count, f"{who}: {name}", value, f"0 to {count - 1}")
-    width = width or max(1, length // 8)
+    count, width = len(task.splits["test"]), max(1, length // 8)
+    require(0 <= sample < count, f"{who}: sample", sample, f"0 to {count - 1}")
     part = task.splits["test"].rows(slice(sample, sample + 1))
     x = torch.from_numpy(part.inputs)
     lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
     site = replace(input_site(task), length=length)
     perturbation.check_length(length, site)
     after = perturbation.perturb(x, lengths, part.sample_id, seed, budget=budget, site=site)
-    clean = perturbation.extended(x)[0, :, channel].double().numpy().copy()
-    perturbed = after[0, :, channel].double().numpy().copy()
+    clean = perturbation.extended(x)[0, :, 0].double().numpy().copy()
+    perturbed = after[0, :, 0].double().numpy().copy()
     if part.lengths is not None:
         clean[part.lengths[0] :] = perturbed[part.lengths[0] :] = 0.0
     signals = {"clean": clean, "perturbed": perturbed, "added": perturbed - clean}
