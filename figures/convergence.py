@@ -14,8 +14,6 @@ from robustssm.evaluations.initializations.convergence import STRONG, Rates
 from robustssm.figures import style
 from robustssm.figures.looks import looks
 
-COLUMNS = 3
-PANEL_HEIGHT = 2.1
 TITLES = {
     STRONG: "strong: sup over ω",
     "impulse": "impulse",
@@ -63,9 +61,8 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
 def draw_all(result: Rates, folder: Path) -> list[Path]:
     """Write `convergence` to `folder` as pdf, png and csv; return the three paths."""
     frame = data(result)
-    panels = frame["quantity"].nunique()
     with style.style():
-        figure, axes = style.panels(panels, COLUMNS, PANEL_HEIGHT, 0.9)
+        figure, axes = style.panels(frame["quantity"].nunique(), 3, 2.1, 0.9)
         draw(frame, axes)
         style.footnote(
             figure,

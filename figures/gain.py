@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
@@ -69,8 +67,7 @@ def response_data(model: ModelGain) -> pd.DataFrame:
     frame = pd.concat(parts, ignore_index=True)
     mimo = any(isinstance(getattr(s, "ahead", s), Mimo) for s in model.systems.values())
     bilinear = next(iter(model.systems.values())).discretization == "bilinear"
-    frame = frame.assign(spike=model.spike, mimo=mimo, bilinear=bilinear)
-    return frame.assign(model=model.label).reset_index(drop=True)
+    return frame.assign(spike=model.spike, mimo=mimo, bilinear=bilinear, model=model.label)
 
 
 def _grid(system: LayerSystem, lowest: float, peaks: FloatArray) -> FloatArray:
@@ -148,8 +145,8 @@ def peaks_data(result: GainResult) -> pd.DataFrame:
         spread = (GOLDEN * part["channel"]) % 1.0
         facts = summarise(result.channels.loc[part.index])
         part = part.assign(offset=(seed + spread) / (seed.max() + 1) - 0.5)
-        part = part.assign(**{f"{q}": facts[f"ratio_{q}"] for q in ("q25", "median", "q75")})
-        parts.append(part.assign(at_spike=facts["near_spike"]))
+        quartiles = {q: facts[f"ratio_{q}"] for q in ("q25", "median", "q75")}
+        parts.append(part.assign(**quartiles, at_spike=facts["near_spike"]))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -198,7 +195,9 @@ def draw_all(
                 f"responses of the layers of {model.label}, n = {model.n}; dashed: HiPPO's spike, "
                 f"ω = {model.spike:.5g}"
             )
-            _head(figure, title, *axes[0].get_legend_handles_labels())
+            footnote(figure, title)
+            handles, labels = axes[0].get_legend_handles_labels()
+            key(figure, dict(zip(labels, handles, strict=True)), 3)
             stem = f"response-{model.label.replace('/', '-')}"
             paths += save(figure, frame, Path(folder) / stem, "robustssm gain")
         report()
@@ -208,20 +207,17 @@ def draw_all(
         figure, (panel,) = new_figure(height=1.2 + ROW * max(rows, 4))
         draw_peaks(frame, panel)
         mark = MARK | {"markersize": 2.8, "markeredgecolor": "0.2"}
-        handles = [Line2D([], [], markerfacecolor=face, **mark) for face in ("0.5", "none")] + [
-            Line2D([], [], color="k", marker="|", linewidth=1.4)
-        ]
+        named = {
+            "ω dt < π at the spike": Line2D([], [], markerfacecolor="0.5", **mark),
+            "ω dt > π at the spike": Line2D([], [], markerfacecolor="none", **mark),
+            "quartiles, median": Line2D([], [], color="k", marker="|", linewidth=1.4),
+        }
         title = (
             f"certified peaks, {len(result.models)} checkpoints, {len(frame)} systems; at spike: "
             f"share within {NEAR:.0%}"
         )
-        labels = ["ω dt < π at the spike", "ω dt > π at the spike", "quartiles, median"]
-        _head(figure, title, handles, labels)
+        footnote(figure, title)
+        key(figure, named, 3)
         paths += save(figure, frame, Path(folder) / "peaks", "robustssm gain")
     report()
     return paths
-
-
-def _head(figure: Figure, title: str, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-    footnote(figure, title)
-    key(figure, dict(zip(labels, handles, strict=True)), 3)

@@ -14,17 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.initializations.pseudospectrum import PseudospectrumResult
-from robustssm.figures.style import (
-    NOTE,
-    PAGE,
-    Look,
-    fitting,
-    footnote,
-    key,
-    panels,
-    save,
-    style,
-)
+from robustssm.figures.style import NOTE, PAGE, Look, footnote, key, panels, save, style
 from robustssm.typing import FloatArray
 
 # Decades below the largest log10 sigma_min that have shades, and the most levels of these and of
@@ -134,7 +124,6 @@ def draw_all(result: PseudospectrumResult, folder: Path) -> list[Path]:
     columns = -(-count // -(-count // PANELS_A_ROW))
     left, right, bottom, top = result.window
     # Panels of equal aspect, neither flat nor taller than the page is wide.
-    columns = fitting(columns)
     height = float(np.clip((PAGE - 1.6) / PANELS_A_ROW * (top - bottom) / (right - left), 1.6, 4.5))
     with style():
         figure, axes = panels(count, columns, height + 0.6, 1.7)

@@ -256,9 +256,7 @@ def draw_all(
     """
     frame = data(summary)
     files = []
-    for noise, name in figure_names(
-        [str(noise) for noise in dict.fromkeys(frame["noise"])]
-    ).items():
+    for noise, name in figure_names(frame["noise"]).items():
         part = frame[frame["noise"] == noise]
         note = caption(part, noise, str(summary["task"].iloc[0]), partial)
         with style():

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from robustssm.errors import UsageError
 from robustssm.evaluations.table_files import write_csv
@@ -16,8 +15,6 @@ from robustssm.figures.style import Look, footnote, label_powers, legend, panels
 STEM = "ptd-trade-off"
 # Panels beside one another.
 COLUMNS = 3
-# Inches of the title and the legend, and of a row of panels.
-MARGIN, HEIGHT = 1.3, 2.6
 # One marker per method; fills from white to black tell them apart in grey. Methods that are
 # initialisations as well have their colours.
 LOOKS: dict[str, Look] = {
@@ -69,14 +66,6 @@ def draw(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         label_powers(panel.xaxis, panel.yaxis)
     for panel in axes[::COLUMNS]:
         panel.set_ylabel(r"$\sup_\omega \|x_E(i\omega) - x(i\omega)\|_2$")
-    figure = axes[0].get_figure(root=True)
-    assert isinstance(figure, Figure)
-    footnote(
-        figure,
-        "conditioning bought with error of the worst unit readout, certified to 1e-6 relative; "
-        "line: Pareto front; hollow at the upper margin: A + E unstable, no error",
-    )
-    legend(figure, axes)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:
@@ -86,33 +75,28 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
         base = str(method).split("-")[0]
         look: Look = {"markersize": 5.0, "linestyle": ""} | LOOKS[base]
         fill = "white" if base != method else look["color"]
+        filled = look | {"markerfacecolor": fill, "zorder": 3, "label": LABELS[str(method)]}
         stable = of_method[of_method["stable"]]
-        axes.loglog(
-            stable["kappa"],
-            stable["worst_error"],
-            label=LABELS[str(method)],
-            markerfacecolor=fill,
-            zorder=3,
-            **look,
-        )
+        axes.loglog(stable["kappa"], stable["worst_error"], **filled)
         unstable = of_method[~of_method["stable"]]
         if len(unstable):
-            axes.plot(
-                unstable["kappa"],
-                np.full(len(unstable), 0.97),
-                transform=axes.get_xaxis_transform(),
-                markerfacecolor="none",
-                label=f"_{method} unstable",
-                **look,
-            )
+            hollow = look | {"markerfacecolor": "none", "label": f"_{method} unstable"}
+            margin = np.full(len(unstable), 0.97)
+            axes.plot(unstable["kappa"], margin, transform=axes.get_xaxis_transform(), **hollow)
 
 
 def draw_all(rows: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the figure as pdf, png and csv, and every column as study.csv; return the paths."""
     frame = data(rows)
     with style():
-        figure, axes = panels(frame["n"].nunique(), COLUMNS, HEIGHT, MARGIN)
+        figure, axes = panels(frame["n"].nunique(), COLUMNS, 2.6, 1.3)
         draw(frame, axes)
+        footnote(
+            figure,
+            "conditioning bought with error of the worst unit readout, certified to 1e-6 relative; "
+            "line: Pareto front; hollow at the upper margin: A + E unstable, no error",
+        )
+        legend(figure, axes)
         paths = save(figure, frame, Path(folder) / STEM, "robustssm theory ptd --study")
     table = Path(folder) / "study.csv"
     write_csv(table, rows)

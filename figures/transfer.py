@@ -21,7 +21,6 @@ BUCKETS = 2000
 LOWEST = 1e-2
 # Decades of error that are shown below the largest one.
 DECADES = 7
-HEIGHT = 3.6
 
 
 def data(result: TransferResult, figure: str = "transfer") -> pd.DataFrame:
@@ -54,19 +53,18 @@ def extremes(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     return frame.loc[rows].copy()
 
 
-def draw(frame: pd.DataFrame, axes: Axes, figure: str = "transfer") -> None:
+def draw(frame: pd.DataFrame, axes: Axes) -> None:
     """Draw the frame of `data` against omega; of `error` with its certified sup marked."""
-    require_one_of("transfer: figure", figure, FIGURES)
-    column = "magnitude" if figure == "transfer" else "error"
-    errors = column == "error"
-    for system, label, rows, chosen in _systems(frame):
-        line = chosen | {"marker": ""}
+    errors = "error" in frame
+    systems = frame.groupby("system", sort=False)
+    for chosen, (system, rows) in zip(looks(frame["system"].unique()), systems, strict=True):
+        label, line = str(rows["label"].iloc[0]), chosen | {"marker": ""}
         if system != HIPPO:
             line |= {"linewidth": 0.8 if system == "s4d" else 1.2}
         sup, at = rows["sup_error"].iloc[0], rows["sup_omega"].iloc[0]
         # A label's end in brackets, which names the like of it, stands in the figure of G.
         name = f"{label.partition(' (=')[0]}: {sup:.3g} at ω = {at:.4g}" if errors else label
-        axes.loglog(rows["omega"], rows[column], label=name, **line)
+        axes.loglog(rows["omega"], rows["error" if errors else "magnitude"], label=name, **line)
         if errors:
             mark = {"color": chosen["color"], "marker": chosen["marker"], "zorder": 5}
             axes.loglog([max(at, LOWEST)], [sup], linestyle="", markersize=5, clip_on=False, **mark)
@@ -95,15 +93,6 @@ def draw(frame: pd.DataFrame, axes: Axes, figure: str = "transfer") -> None:
         )
 
 
-def _systems(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, style.Look]]:
-    return [
-        (str(system), str(rows["label"].iloc[0]), rows, chosen)
-        for chosen, (system, rows) in zip(
-            looks(frame["system"].unique()), frame.groupby("system", sort=False), strict=True
-        )
-    ]
-
-
 def draw_all(result: TransferResult, folder: Path) -> list[Path]:
     """Write the two figures to `folder` as pdf, png and csv; return the paths.
 
@@ -115,8 +104,8 @@ def draw_all(result: TransferResult, folder: Path) -> list[Path]:
         if frame.empty:
             continue
         with style.style():
-            canvas, axes = style.new_figure(height=HEIGHT)
-            draw(frame, axes[0], figure)
+            canvas, axes = style.new_figure(height=3.6)
+            draw(frame, axes[0])
             style.legend(canvas, axes)
             paths += style.save(canvas, frame, Path(folder) / figure, "robustssm transfer")
     return paths

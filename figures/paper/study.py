@@ -1,9 +1,12 @@
 """The study of docs/protocol.md: falls by task and model, and how well they are predicted."""
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from robustssm.evaluations.paper.fig3_accuracy import mean_accuracies
 from robustssm.evaluations.paper.reproduction import Tables
@@ -65,32 +68,21 @@ def drawn(tables: Tables) -> Drawings:
     frame = by_condition(tables)
     tasks = list(dict.fromkeys(frame["task"]))
     names = [re.sub("(?<=[a-z])(?=[A-Z])", "\n", task) for task in tasks]
+    looks = {init: look(init) for init in frame["init"].unique()}
     figure, axes = new_figure(height=7.0, rows=3, sharex=True)
     for panel, (condition, rows) in zip(axes, frame.groupby("condition", sort=False), strict=True):
-        models = list(dict.fromkeys(rows["init"]))
-        for number, init in enumerate(models):
-            part = rows[rows["init"] == init]
-            shift = (number - (len(models) - 1) / 2) * 0.12
-            place = part["task"].map(tasks.index) + shift
-            style = look(str(init)) | {"linestyle": ""}
-            mean_with_bars(panel, part.assign(place=place), "place", style, label=str(init))
-        ends = (-0.5, len(tasks) - 0.5)
-        panel.set(title=str(condition), ylabel="accuracy", ylim=(0.0, 1.03), xlim=ends)
+        _by_task(panel, rows.groupby("init", sort=False), tasks, looks)
+        panel.set(title=str(condition), ylabel="accuracy", ylim=(0.0, 1.03))
     axes[-1].set_xticks(np.arange(len(tasks)), names)
     legend(figure, axes)
     yield Drawn("study-accuracy", figure, frame, _about(frame, "Tasks by length."))
     frame = correlations(tables)
-    places = list(dict.fromkeys(frame["place"]))
+    places = frame.groupby("place", sort=False)
     figure, axes = new_figure(height=5.0, rows=len(places), sharex=True)
-    for panel, where in zip(axes, places, strict=True):
-        rows = frame[frame["place"] == where]
-        for number, (name, part) in enumerate(rows.groupby("prediction", sort=False)):
-            place = part["task"].map(tasks.index) + (number - 2) * 0.12
-            style = {"linestyle": ""} | _MARKS[str(name)]
-            mean_with_bars(panel, part.assign(place=place), "place", style, label=str(name))
+    for panel, (where, rows) in zip(axes, places, strict=True):
+        _by_task(panel, rows.groupby("prediction", sort=False), tasks, _MARKS)
         panel.axhline(0.0, color="0.5", linewidth=0.9, linestyle=":")
-        panel.set(title=f"noise at {where}", ylabel="rank correlation")
-        panel.set(xlim=(-0.5, len(tasks) - 0.5), ylim=(-1.0, 1.0))
+        panel.set(title=f"noise at {where}", ylabel="rank correlation", ylim=(-1.0, 1.0))
     axes[-1].set_xticks(np.arange(len(tasks)), names)
     legend(figure, axes)
     text = "Over frequencies, mean over models; low and others are guesses without weights."
@@ -98,6 +90,17 @@ def drawn(tables: Tables) -> Drawings:
     table = predicted(joined(tables, "-accuracies"), joined(tables, "-weights"))
     errors = calibration(table)
     yield Drawn("study-calibration", None, errors.assign(task=errors["task"].map(design.label)))
+
+
+def _by_task(
+    panel: Axes, groups: Iterable[Any], tasks: list[str], looks: Mapping[str, Look]
+) -> None:
+    """Draw the means of each group of rows over the tasks, one beside the other."""
+    for number, (name, rows) in enumerate(groups):
+        place = rows["task"].map(tasks.index) + (number - (len(looks) - 1) / 2) * 0.12
+        style = looks[name] | {"linestyle": ""}
+        mean_with_bars(panel, rows.assign(place=place), "place", style, label=name)
+    panel.set_xlim(-0.5, len(tasks) - 0.5)
 
 
 def _about(frame: pd.DataFrame, extra: str) -> str:

@@ -55,7 +55,7 @@ def test_drawing_shows_the_frame(result: TransferResult, figure: str) -> None:
     before = frame.copy()
     with style.style():
         _, axes = style.new_figure()
-        draw(frame, axes[0], figure)
+        draw(frame, axes[0])
     pd.testing.assert_frame_equal(frame, before)
     lines = {line.get_label(): line for line in axes[0].get_lines()}
     column = {"transfer": "magnitude", "error": "error"}[figure]
