@@ -59,12 +59,20 @@ def parse_expression(
     names: values of further words in the expression; extra: further fields, for the attack that has
     them. Raises UsageError.
     """
-    name, positional, named = _call(text, {**_CONSTANTS, **names}, extra)
+    name, positional, named = _tree(text)
+    words = {**_CONSTANTS, **names}
+    try:
+        values = [_literal(node, words, extra) for node in positional]
+        given = {key: _literal(node, words, extra) for key, node in named.items()}
+    except UsageError:
+        raise
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        raise _wrong(text) from None
     require_one_of("perturbation:", name, _TABLE)
     fields = _fields(name)
-    settings = {key: named.pop(key) for key in _BUDGET if key in named and key not in fields}
+    settings = {key: given.pop(key) for key in _BUDGET if key in given and key not in fields}
     own = {key: value for key, value in extra.items() if key in fields}
-    return _TABLE[name](*positional, **named, **own), settings
+    return _TABLE[name](*values, **given, **own), settings
 
 
 def make_budget(
@@ -150,20 +158,6 @@ def _tree(text: str) -> tuple[str, list[ast.expr], dict[str, ast.expr]]:
     if None in names or len(set(names)) < len(names):
         raise _wrong(text)
     return node.func.id, node.args, {str(k.arg): k.value for k in node.keywords}
-
-
-def _call(
-    text: str, names: Mapping[str, Any], extra: Mapping[str, Any]
-) -> tuple[str, list[Any], dict[str, Any]]:
-    """Return the name of a call expression and its arguments: literals, words or attacks."""
-    name, positional, named = _tree(text)
-    try:
-        values = [_literal(argument, names, extra) for argument in positional]
-        return name, values, {key: _literal(node, names, extra) for key, node in named.items()}
-    except UsageError:
-        raise
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        raise _wrong(text) from None
 
 
 def _literal(node: ast.expr, names: Mapping[str, Any], extra: Mapping[str, Any]) -> Any:

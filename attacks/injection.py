@@ -53,6 +53,7 @@ class LayerNoise:
     rate: float | None = None
     lengths: Tensor | None = None
     delivered: Delivered | None = None
+    _layers: dict[int, _Layer] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def sites(self) -> list[Site]:
@@ -77,7 +78,8 @@ class LayerNoise:
             self._layers[number] = _Layer(site, L * channels)
         at, first = self._layers[number], start % (_AHEAD * rows)
         if first == 0:
-            at.ids = self._repeated(start, _AHEAD * rows)
+            places = np.arange(start, start + _AHEAD * rows)
+            at.ids = self.sample_id[places.clip(max=len(self.sample_id) - 1)]
             like = u[:1].expand(_AHEAD * rows, -1, -1)
             at.sums = kept(p, like, at.ids, self.seed, at.site, p.sums) if p.free else None
             if at.sums is not None and not self.budget.norm.relative:
@@ -91,11 +93,6 @@ class LayerNoise:
         direction.add_to(u, sizes[-1])
         at.added.append((*sizes, signal))
         return u
-
-    @cached_property
-    def _layers(self) -> dict[int, "_Layer"]:
-        """What is under way at each layer."""
-        return {}
 
     @torch.no_grad()
     def _sizes(
@@ -130,10 +127,6 @@ class LayerNoise:
             measured = torch.stack([size.square() * power, signal.square(), inside * power, most])
             if self.delivered is not None:
                 self.delivered.book(real, measured[:, : len(real)], at.values)
-
-    def _repeated(self, start: int, count: int) -> IntArray:
-        """Return the ids of `count` samples from a first one on, the last one repeated."""
-        return self.sample_id[np.arange(start, start + count).clip(max=len(self.sample_id) - 1)]
 
     def _some(self, number: int, u: Tensor, start: int) -> Tensor:
         """Return the input u (samples, length, channels) of a layer perturbed."""

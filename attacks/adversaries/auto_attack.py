@@ -20,7 +20,7 @@ from robustssm.attacks.adversaries.fab import Boundary
 from robustssm.attacks.adversaries.random_search import RandomSearch
 from robustssm.attacks.adversaries.signs import Signs
 from robustssm.attacks.base import family
-from robustssm.errors import UsageError, require_count, require_one_of
+from robustssm.errors import UsageError, require_one_of
 from robustssm.targets import Errors, Kind
 
 PARTS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square")
@@ -76,8 +76,7 @@ class SpectralAutoAttack(Adversary):
 
     def __post_init__(self) -> None:
         self.check_word("version", _VERSIONS)
-        for name in ("steps", "targets", "queries"):
-            require_count(f"{self.who}: {name}", getattr(self, name))
+        self.check_counts("steps", "targets", "queries")
         for name in self.parts:
             require_one_of(f"{self.who}: part", name, PARTS)
         named = [f.name for f in fields(self)[3:] if getattr(self, f.name) != f.default]

@@ -16,7 +16,6 @@ from robustssm.attacks.adversaries.ball import BandBall, Best, norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.adversaries.victim import cleaned
 from robustssm.attacks.base import family
-from robustssm.errors import require_count, require_one_of
 from robustssm.targets import LOSSES
 
 # Constants of the paper: momentum, the share of steps that must succeed, checkpoint distances.
@@ -54,10 +53,9 @@ class BandPGD(Adversary):
     drop: bool = False
 
     def __post_init__(self) -> None:
-        require_one_of("BandPGD: loss", self.loss, LOSSES)
-        require_one_of("BandPGD: start", self.start, _STARTS)
-        for name in ("steps", "restarts"):
-            require_count(f"BandPGD: {name}", getattr(self, name))
+        self.check_word("loss", LOSSES)
+        self.check_word("start", _STARTS)
+        self.check_counts("steps", "restarts")
 
     def search(self, target: Target) -> Found:
         """Return the points of the lowest margin on the way of all starts."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustssm.attacks.adversaries.victim import Victim
 from robustssm.attacks.base import Attack, Site, family, input_site
 from robustssm.attacks.budget import Budget
-from robustssm.errors import UsageError, require
+from robustssm.errors import UsageError, require, require_count
 from robustssm.networks.inference import input_std
 from robustssm.tasks import Task
 from robustssm.typing import IntArray
@@ -156,6 +156,11 @@ class Adversary(Attack):
 
     low: int
     high: int
+
+    def check_counts(self, *names: str) -> None:
+        """Raise UsageError unless fields are whole numbers of 1 or more."""
+        for name in names:
+            require_count(f"{self.who}: {name}", getattr(self, name))
 
     def check_length(self, L: int, site: Site) -> None:
         """Raise UsageError for a band that does not exist at length L."""

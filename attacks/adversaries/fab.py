@@ -47,12 +47,8 @@ class Boundary(Adversary):
             alive = best.margin[rows] > 0.0
             if not bool(alive.any()):
                 break
-            rows, target, space, c = (
-                rows[alive],
-                target.select(alive),
-                space.select(alive),
-                c[alive],
-            )
+            rows, target = rows[alive], target.select(alive)
+            space, c = space.select(alive), c[alive]
             _, value, slope = target.slopes(space.point(c), "margin")
             h, trouble = cleaned(space.descent(slope, c))
             way = space.steepest(h)

@@ -16,7 +16,6 @@ from robustssm import philox
 from robustssm.attacks.adversaries.ball import BandBall, norm
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.base import family
-from robustssm.errors import require, require_count, require_one_of
 from robustssm.networks.inference import padded
 from robustssm.typing import IntArray
 
@@ -57,11 +56,9 @@ class RandomSearch(Adversary):
     change: str = "slope"
 
     def __post_init__(self) -> None:
-        require_one_of("RandomSearch: change", self.change, _CHANGES)
-        require_count("RandomSearch: queries", self.queries)
-        require_count("RandomSearch: modes", self.modes)
-        expected = f"at most queries, {self.queries}"
-        require(self.modes <= self.queries, "RandomSearch: modes", self.modes, expected)
+        self.check_word("change", _CHANGES)
+        self.check_counts("queries", "modes")
+        self.check(self.modes <= self.queries, "modes", f"at most queries, {self.queries}")
 
     def search(self, target: Target) -> Found:
         """Return the points of the lowest margin among all queries."""

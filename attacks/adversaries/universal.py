@@ -16,7 +16,7 @@ from torch import Tensor
 from robustssm.attacks.adversaries.ball import Ball, BandBall
 from robustssm.attacks.adversaries.base import Adversary, Found, Target
 from robustssm.attacks.base import family
-from robustssm.errors import ShapeError, require, require_count, require_one_of
+from robustssm.errors import ShapeError
 from robustssm.targets import LOSSES
 
 # Samples whose gradients are held at a time.
@@ -54,10 +54,10 @@ class Universal(Adversary):
     floor: float = 0.5
 
     def __post_init__(self) -> None:
-        require_one_of("Universal: loss", self.loss, LOSSES)
-        require_count("Universal: steps", self.steps)
+        self.check_word("loss", LOSSES)
+        self.check_counts("steps")
         positive = math.isfinite(self.floor) and self.floor >= 0.0
-        require(positive, "Universal: floor", self.floor, "a number >= 0")
+        self.check(positive, "floor", "a number >= 0")
 
     def search(self, target: Target) -> Found:
         """Return the waveform on every sample: the same bits in whatever order they come."""

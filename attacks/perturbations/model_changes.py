@@ -7,7 +7,7 @@ and other code may discretise the same system otherwise.
 
 import math
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import ClassVar, final
 
 import torch
@@ -50,9 +50,7 @@ class ModelChange(Perturbation):
         Raises UsageError, with the network as it was, if it cannot be changed.
         """
         self.check_budget(budget, "model")
-        with ExitStack() as stack:
-            if not budget.nothing:
-                stack.enter_context(self.changing(network, budget.eps, seed))
+        with nullcontext() if budget.nothing else self.changing(network, budget.eps, seed):
             yield network
 
     @contextmanager

@@ -27,7 +27,7 @@ class GaussianNoise(Channelled):
     def coloured(
         self, weights: Tensor, first: int, x: Tensor, sample_id: IntArray, seed: int, site: Site
     ) -> Tensor:
-        """Return noise (batch, valid, channels or 1) with amplitude weights[k] at bin first + k.
+        """Return noise (batch, valid, channels) with amplitude weights[k] at bin first + k.
 
         Two draws per bin. The real bins 0 and valid/2 have all of their power in one of the two.
         """
@@ -40,7 +40,8 @@ class GaussianNoise(Channelled):
         both = torch.stack([torch.sqrt(1.0 + real) * weights, (1.0 - real) * weights], dim=1)
         band = torch.view_as_complex(draws.unflatten(2, (count, 2)) * both.to(x.dtype))
         behind = valid // 2 + 1 - first - count
-        return signal(torch.nn.functional.pad(band, (first, behind)), valid)
+        noise = signal(torch.nn.functional.pad(band, (first, behind)), valid)
+        return self.spread(noise, x, sample_id, seed, site)
 
 
 @family
@@ -91,8 +92,7 @@ class BandNoise(GaussianNoise, Banded):
         """Return the noise, of equal mean power in every bin."""
         first, count = self._bins(x.shape[1], site)
         weights = torch.ones(count, dtype=torch.float64, device=x.device)
-        noise = self.coloured(weights, first, x, sample_id, seed, site)
-        return self.spread(noise, x, sample_id, seed, site)
+        return self.coloured(weights, first, x, sample_id, seed, site)
 
 
 @family
@@ -134,6 +134,4 @@ class ColouredNoise(GaussianNoise):
         k = torch.arange(1, x.shape[1] // 2 + 1, dtype=torch.float64, device=x.device)
         strongest = 1.0 if self.alpha >= 0.0 else float(len(k))
         weights = (k / strongest) ** (-self.alpha / 2.0)
-        return self.spread(
-            self.coloured(weights, 1, x, sample_id, seed, site), x, sample_id, seed, site
-        )
+        return self.coloured(weights, 1, x, sample_id, seed, site)
