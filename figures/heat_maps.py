@@ -64,12 +64,11 @@ def differences(frame: pd.DataFrame, tests: pd.DataFrame, reference: str) -> pd.
     return found.assign(told_apart=found["told_apart"].eq(True))
 
 
-def draw(
-    frame: pd.DataFrame, axes: list[Axes], column: str, limits: tuple[float, float], colours: str
-) -> QuadMesh:
+def draw(frame: pd.DataFrame, axes: list[Axes], column: str, low: float, high: float) -> QuadMesh:
     """Draw `column` over mode x eps, one panel per model; cells without a result stay white.
 
-    Where the frame has `told_apart`, cells whose models are not told apart are pale.
+    low, high: ends of the scale. Where the frame has `told_apart`, cells whose models are not
+    distinguishable are pale.
     """
     modes, strengths = (np.sort(frame[name].unique()) for name in ("mode", "eps"))
     if frame["eps_unit"].iloc[0] == "snr-db":
@@ -79,7 +78,7 @@ def draw(
         values = grid.reindex(index=strengths, columns=modes).to_numpy(dtype=np.float64)
         mesh = panel.pcolormesh(
             np.arange(len(modes) + 1), np.arange(len(strengths) + 1),
-            np.ma.masked_invalid(values), cmap=colours, vmin=limits[0], vmax=limits[1],
+            np.ma.masked_invalid(values), cmap=COLOURS[column], vmin=low, vmax=high,
             rasterized=True,
         )  # fmt: skip
         if "told_apart" in part:
@@ -172,7 +171,7 @@ def _page(
     with style():
         height = 1.35 + count * (0.22 + ROW * rows)
         figure, axes = new_figure(height=height, rows=count, sharex=True)
-        mesh = draw(drawn, axes, column, (min(marks), max(marks)), COLOURS[column])
+        mesh = draw(drawn, axes, column, min(marks), max(marks))
         figure.supylabel(figure_label(f"eps ({frame['eps_unit'].iloc[0]})"))
         axes[-1].set_xlabel(MODE_LABEL[frame["mode_unit"].iloc[0]])
         where: Look = {"location": "top", "aspect": 40, "shrink": 0.8, "pad": 0.07}

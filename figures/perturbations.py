@@ -44,18 +44,16 @@ LAYER_DT = 0.004
 STEPS = 96
 
 
-def data(
-    task: Task, examples: Sequence[str] = EXAMPLES, sample: int = 0, seed: int = 0
-) -> pd.DataFrame:
-    """Return one row per step of a test sample under each example, and the clean one.
+def data(task: Task, seed: int = 0) -> pd.DataFrame:
+    """Return one row per step of the first test sample under each example, and the clean one.
 
     Columns: example, step, clean, perturbed (NaN if the clean sample has ended), and per DFT
     bin 0..L/2 in the same rows, bin, clean_power, delta_power: |DFT|^2 / L of channel 0.
     """
-    part = task.splits["test"].rows(slice(sample, sample + 1))
+    part = task.splits["test"].rows(slice(1))
     x = torch.from_numpy(part.inputs)
     frames = []
-    for text in examples:
+    for text in EXAMPLES:
         perturbation, budget = parse_perturbation(text)
         site = replace(input_site(task), length=task.length)
         try:
@@ -105,10 +103,10 @@ def draw(part: pd.DataFrame, axes: Sequence[Axes], image: tuple[int, int] | None
         panel.tick_params(length=2, pad=1)
 
 
-def draw_all(task_spec: str, folder: Path, *, sample: int = 0, seed: int = 0) -> list[Path]:
+def draw_all(task_spec: str, folder: Path, seed: int = 0) -> list[Path]:
     """Draw the gallery into `folder` (PDF, PNG, CSV), two families a row; return the files."""
     task = load_task(task_spec)
-    frame = data(task, sample=sample, seed=seed)
+    frame = data(task, seed)
     examples = list(dict.fromkeys(frame["example"]))
     rows = -(-len(examples) // 2)
     with style():
@@ -124,7 +122,7 @@ def draw_all(task_spec: str, folder: Path, *, sample: int = 0, seed: int = 0) ->
                 panels[2].set_xlabel("cycles per step", fontsize=NOTE)
         for panel in chain.from_iterable(places[len(examples) :]):
             panel.set_visible(False)
-        identity = task.splits["test"].sample_id[sample]
+        identity = task.splits["test"].sample_id[0]
         figure.supxlabel(
             f"{task.spec}, sample {identity}, seed {seed}. Left: perturbed (solid) and clean "
             "(dashed) values; middle: all of it as an image, -0.5 to 1.5;\nright: |DFT|^2 / L of "

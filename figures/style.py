@@ -127,27 +127,24 @@ def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figur
     return new_figure(height=extra + height * rows, columns=columns, rows=rows, count=count)
 
 
-def legend(figure: Figure, axes: Iterable[Axes], columns: int = 6, **options: Any) -> None:
-    """Set one legend of all the axes, which names every label once, in columns that fit.
-
-    options: of `Figure.legend`; it stands outside the axes.
-    """
+def legend(figure: Figure, axes: Iterable[Axes], columns: int = 6) -> None:
+    """Set one legend of all the axes outside them, which names every label once."""
     named: dict[str, Artist] = {}
     for panel in axes:
         handles, labels = panel.get_legend_handles_labels()
         named |= dict(zip(map(str, labels), handles, strict=True))
-    key(figure, named, columns, **options)
+    key(figure, named, columns)
 
 
-def key(figure: Figure, named: Mapping[str, Artist], columns: int = 6, **options: Any) -> None:
+def key(figure: Figure, named: Mapping[str, Artist], columns: int = 6) -> None:
     """Set a legend of these artists by their labels outside the axes, in columns that fit."""
     longest = max((text_width(figure, label, NOTE) for label in named), default=0.0)
     # A handle of three ems, its distance from the text, and a column's from the next.
     column = (longest + 6.5 * NOTE * figure.dpi / 72.0) or 1.0
     columns = max(1, min(columns, int(figure.bbox.width / column)))
     grow(figure, math.ceil(len(named) / columns) - 2)
-    options = {"loc": "outside upper center"} | options
-    figure.legend(list(named.values()), list(named), ncols=columns, **options)
+    where = "outside upper center"
+    figure.legend(list(named.values()), list(named), ncols=columns, loc=where)
 
 
 def power_of_ten(value: float, _position: object = None) -> str:

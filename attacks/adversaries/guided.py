@@ -49,10 +49,6 @@ class _Waves(NamedTuple):
         size = ball.size(wave).clamp_min(1e-6)
         return self.share * (ball.radius / size)[:, None] * ball.scale
 
-    def delta(self, ball: Ball, L: int) -> Tensor:
-        """Return the perturbation, (batch, L, channels)."""
-        return self.unit(L) * self.amplitude(ball, L)[:, None]
-
     def unit(self, L: int) -> Tensor:
         """Return cos(2 pi f (t - (L - 1) / 2) + phase), (batch, L, channels)."""
         t = torch.arange(L, dtype=torch.float64, device=self.bins.device) - 0.5 * (L - 1)
@@ -116,7 +112,8 @@ class Guided(Adversary):
         L = x.shape[1]
 
         def perturbed(waves: _Waves) -> Tensor:
-            return target.budget.clipped(x, waves.delta(ball, L), target.site.scale, "Guided")
+            delta = waves.unit(L) * waves.amplitude(ball, L)[:, None]
+            return target.budget.clipped(x, delta, target.site.scale, "Guided")
 
         value, _, slope = target.slopes(target.x)
         slope, trouble = cleaned(slope)

@@ -54,7 +54,7 @@ def test_cells_that_are_not_distinguishable_are_pale_and_all_texts_say_so(
 ) -> None:
     found = heat_maps.differences(frame(), paired(frame(), "a", "b", 1.0), "a")
     panel = Figure().subplots()
-    heat_maps.draw(found, [panel], "difference", (-1.0, 1.0), "PuOr")
+    heat_maps.draw(found, [panel], "difference", -1.0, 1.0)
     # Rows are eps 0.5 and 1, columns modes 1 to 3, of which the last is told apart.
     expected = [[heat_maps.PALE, heat_maps.PALE, 1.0]] * 2
     assert np.array_equal(np.asarray(panel.collections[0].get_alpha()), expected)
@@ -95,7 +95,7 @@ def test_modes_without_round_ones_have_even_labels() -> None:
 def test_panels_share_a_scale_and_hold_the_values() -> None:
     table = frame()
     axes = list(Figure().subplots(1, 2))
-    heat_maps.draw(table, axes, "accuracy", (0.0, 1.0), "viridis")
+    heat_maps.draw(table, axes, "accuracy", 0.0, 1.0)
     for panel, (_, part) in zip(axes, table.groupby("model", sort=False), strict=True):
         mesh = panel.collections[0]
         assert mesh.get_clim() == (0.0, 1.0)
