@@ -10,7 +10,6 @@ from matplotlib.collections import QuadMesh
 from matplotlib.ticker import MaxNLocator
 
 from robustssm.evaluations.results.cell_reader import MODE_LABEL
-from robustssm.evaluations.results.summary import over_seeds, perturbed
 from robustssm.evaluations.sweep.condition_names import CONDITION
 from robustssm.figures.style import NOTE, Look, fitting, footnote, new_figure, save, style
 from robustssm.plain_text import figure_label
@@ -33,12 +32,6 @@ def drawable(frame: pd.DataFrame) -> bool:
     return len(set(frame["mode"])) > 1 and len(set(frame["eps"])) > 1
 
 
-def data(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model, mode and eps: the mean accuracy over training seeds."""
-    noisy = perturbed(summary)
-    return over_seeds(noisy) if len(noisy) else noisy
-
-
 def differences(frame: pd.DataFrame, tests: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Return one row per model, mode and eps: `difference` of its accuracy from the reference's.
 
@@ -51,7 +44,7 @@ def differences(frame: pd.DataFrame, tests: pd.DataFrame, reference: str) -> pd.
     found = frame[frame["model"] != reference].join(base, on=keys)
     found["difference"] = found[of.score] - found.pop("base")
     found["reference"] = reference
-    if tests.empty or found.empty:
+    if tests.empty:
         return found.assign(told_apart=False)
     sign = np.sign(tests["difference"]).where(tests["p_holm"] < ALPHA, 0.0)
     pairs = tests.assign(sign=sign, model=tests["model_a"].where(

@@ -27,7 +27,7 @@ def draw_tables(
     reference: str | None = None,
     spikes: Mapping[float, float] | None = None,
 ) -> list[Path]:
-    """Draw the figures of a run from its tables into a folder; return the files.
+    """Draw the figures of a run with perturbed cells from its tables; return the files.
 
     Heat maps need two modes and two strengths, differences two models besides, worst cases two
     modes; what does not apply is left out. chance, length: accuracy of guessing, and steps of a
@@ -50,9 +50,7 @@ def draw_tables(
     if "robustness" in kinds:
         given: dict[str, Any] = {"length": length, "partial": partial, "spikes": spikes}
         files += robustness.draw_all(summary, folder, chance=chance, **given)
-    frame, worst = heat_maps.data(summary), worst_case.data(tables.overview)
-    if frame.empty:
-        return files
+    frame, worst = robustness.data(summary), worst_case.data(tables.overview)
     names = robustness.figure_names(frame["noise"])
     for noise, name in list(names.items())[:MOST_NOISES]:
         tail = name.removeprefix("robustness")
@@ -66,9 +64,8 @@ def draw_tables(
             files += heat_maps.draw_maps(own, stem, chance=chance, **facts)
         if "differences" in kinds and maps and len(set(own["model"])) > 1:
             found = heat_maps.differences(own, tables.tests, base)
-            if len(found):
-                files += heat_maps.draw_differences(found, folder / f"difference{tail}", **facts)
-        one = worst[worst["noise"] == noise] if len(worst) else worst
+            files += heat_maps.draw_differences(found, folder / f"difference{tail}", **facts)
+        one = worst[worst["noise"] == noise]
         if "worst-case" in kinds and len(one):
             stem = folder / f"worst-case{tail}"
             files += worst_case.draw_worst(one, stem, chance=chance, **facts)

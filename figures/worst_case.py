@@ -19,7 +19,7 @@ from robustssm.targets import of_table
 
 def data(overview: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `evaluations.results.summary.overview` that chose among several modes."""
-    return overview[overview["modes"] > 1] if len(overview) else overview
+    return overview[overview["modes"] > 1]
 
 
 def draw(frame: pd.DataFrame, axes: Axes, chance: float) -> None:

@@ -85,6 +85,6 @@ def test_lines_of_captions_fit_the_page() -> None:
 
 def test_frames_are_what_is_drawn() -> None:
     table = summary(2, 3, 2)
-    frame = heat_maps.data(table)
+    frame = robustness.data(table)
     assert len(frame) == 12 and heat_maps.drawable(frame)
     assert len(worst_case.data(overview(table))) == 4
