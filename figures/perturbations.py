@@ -1,7 +1,6 @@
 """One sample under every family of perturbations: the signal, the image, and the spectrum."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def data(task: Task, seed: int = 0) -> pd.DataFrame:
     frames = []
     for text in EXAMPLES:
         perturbation, budget = parse_perturbation(text)
-        site = replace(input_site(task), length=task.length)
+        site = input_site(task)
         try:
             perturbation.check_length(task.length, site)
         except UsageError:  # a frequency beyond Nyquist: no example of shorter sequences

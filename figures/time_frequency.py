@@ -6,7 +6,7 @@ noise of variance s^2 has expectation s^2 everywhere.
 Reference: Cohen, Time-Frequency Analysis (1995), chapter 7; scipy.signal.ShortTimeFFT.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,29 +60,23 @@ def short_time_power(x: FloatArray, width: int) -> tuple[FloatArray, FloatArray,
 
 
 def short_time_spectra(
-    task: Task,
-    perturbation: Perturbation,
-    budget: Budget,
-    *,
-    sample: int = 0,
-    seed: int = 0,
+    task: Task, perturbation: Perturbation, budget: Budget, *, sample: int = 0, seed: int = 0
 ) -> ShortTimeSpectra:
     """Return the spectra of the first channel of a test sample (its place in the split).
 
     The window is an eighth of the sequence. Raises UsageError if the task has tokens, the
     perturbation does not act at the input, or there is no such sample.
     """
-    who, length = "time-frequency", task.length
+    who = "time-frequency"
     task.values(who)
     if "input" not in perturbation.sites:
         raise UsageError(f"{who}: {perturbation.who} does not act at the input; name one that does")
-    count, width = len(task.splits["test"]), max(1, length // 8)
+    count, width = len(task.splits["test"]), max(1, task.length // 8)
     require(0 <= sample < count, f"{who}: sample", sample, f"0 to {count - 1}")
     part = task.splits["test"].rows(slice(sample, sample + 1))
     x = torch.from_numpy(part.inputs)
     lengths = None if part.lengths is None else torch.from_numpy(part.lengths)
-    site = replace(input_site(task), length=length)
-    perturbation.check_length(length, site)
+    site = input_site(task)
     after = perturbation.perturb(x, lengths, part.sample_id, seed, budget=budget, site=site)
     clean = perturbation.extended(x)[0, :, 0].double().numpy().copy()
     perturbed = after[0, :, 0].double().numpy().copy()
