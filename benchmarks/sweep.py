@@ -114,9 +114,7 @@ def seconds(work: Work) -> FloatArray:
 @cache
 def loaded(path: Path) -> Network:
     """Return the network of a checkpoint, which keeps its kernels from one loop to the next."""
-    network = load_checkpoint(path).network.eval()
-    assert isinstance(network, Network)
-    return network
+    return load_checkpoint(path).own
 
 
 def prepare(network: Network, kernels: str) -> None:

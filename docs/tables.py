@@ -35,6 +35,7 @@ import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -89,11 +90,8 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     )
 
 
-class Record:
+class Record(SimpleNamespace):
     """A row of a CSV file: its columns are attributes."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        vars(self).update(values)
 
     def __format__(self, form: str) -> str:
         value, low, high = (getattr(self, name) for name in ("value", "low", "high"))
@@ -120,7 +118,8 @@ class Data(dict[str, dict[str, Record]]):
         leading = (list(frame.columns[:k]) for k in range(1, len(frame.columns) + 1))
         key = next(columns for columns in leading if not frame.duplicated(columns).any())
         keys = (" ".join(map("{}".format, row)) for row in frame[key].itertuples(index=False))
-        self[name] = dict(zip(keys, map(Record, frame.to_dict("records")), strict=True))
+        rows = (Record(**values) for values in frame.to_dict("records"))
+        self[name] = dict(zip(keys, rows, strict=True))
         return self[name]
 
 
