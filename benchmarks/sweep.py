@@ -24,6 +24,7 @@ against one thread by processor time, the rest by wall time. Medians, and minima
 
 import math
 import resource
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -220,7 +221,7 @@ def print_times(title: str, times: dict[str, list[FloatArray]]) -> list[dict[str
     """Print the times, and the ratios that the times are taken for; return these."""
     rows = []
     for name, taken in times.items():
-        cells = [f"{f(v):.4f}" for v in np.transpose(taken) for f in (np.median, np.min)]
+        cells = [f"{f(v):.4f}" for v in np.transpose(taken) for f in (statistics.median, min)]
         # What workers compute is none of this process's processor time.
         rows.append([name, *cells[:2], *(("-", "-") if name == MANY else cells[2:])])
     columns = ["milliseconds", "median", "least", "of a processor", "least of a processor"]
@@ -237,8 +238,8 @@ def print_times(title: str, times: dict[str, list[FloatArray]]) -> list[dict[str
         if top not in times or bottom not in times:
             continue
         above, below = (np.array(times[name])[:, clock] for name in (top, bottom))
-        ratio = {"median": np.median(above / below), "of_minima": above.min() / below.min()}
-        ratios.append({"what": label, **ratio})
+        ratio = statistics.median(above / below)
+        ratios.append({"what": label, "median": ratio, "of_minima": min(above) / min(below)})
     numbers = ("median", "median", ".2f"), ("of minima", "of_minima", ".2f")
     show("table", Table("ratios", ratios, [("", "what", ""), *numbers]))
     return ratios

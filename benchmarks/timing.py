@@ -68,7 +68,7 @@ def own_process() -> Executor:
 
 def peak_mib(device: str = "cpu") -> float:
     """Return the largest memory of this process so far, MiB: resident, or allocated on a GPU."""
-    if device != "cpu":
+    if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
