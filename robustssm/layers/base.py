@@ -250,8 +250,9 @@ class KernelLayer(SSMLayer):
     def states(self, L: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return Abar (d, m) or (d, m, m), Bbar and C of y_t = Re C x_t for length L."""
 
-    def check_single(self, what: str) -> None:
-        """Raise UsageError if there is more than one kernel per feature."""
+    def check_single(self, what: str, L: int) -> None:
+        """Raise UsageError as `check_causal`, or if there is more than one kernel per feature."""
+        self.check_causal(what, L)
         count = self.channels
         require(count == 1, f"{what}: the number of channels", count, "1; take kernels")
 
@@ -261,8 +262,7 @@ class KernelLayer(SSMLayer):
 
     def impulse(self, L: int) -> Tensor:
         """Return the kernel (d, L), float64, zero behind l_max; UsageError if there are several."""
-        self.check_causal("impulse response", 0)
-        self.check_single("impulse response")
+        self.check_single("impulse response", 0)
         k = self.kernels(L)[0]
         return nn.functional.pad(k, (0, L - k.shape[1]))
 

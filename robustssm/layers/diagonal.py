@@ -156,9 +156,8 @@ class GeneralDiagonal(KernelLayer):
 
     def system(self, L: int) -> LinearSystem:
         """Return the SISO systems, weights as C and ones as B."""
-        name = f"layer {type(self).__name__}"
-        self.check_causal(name, L)
-        self.check_single(name)
+        name = f"layer {self.kind}"
+        self.check_single(name, L)
         whole = self._oscillates()
         spectrum, weights = self._spectrum(whole), 0.5 * self.modes(L)[1][0]
         if bool((spectrum.poles.real >= 0.0).any()):

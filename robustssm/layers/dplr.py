@@ -136,9 +136,8 @@ class GeneralDPLR(KernelLayer):
 
     def system(self, L: int) -> LinearSystem:
         """Return the continuous systems; UsageError unless A = diag(Lambda) - P P^*."""
-        name = f"layer {type(self).__name__}"
-        self.check_causal(name, L)
-        self.check_single(name)
+        name = f"layer {self.kind}"
+        self.check_single(name, L)
         _, P, Q, B, C = (value.detach() for value in self.full())
         # An importer computes Q in float64, from P or beside it.
         if len(P) != 1 or not torch.allclose(Q, P.conj(), rtol=1e-12, atol=0.0):

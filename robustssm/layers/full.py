@@ -70,17 +70,13 @@ class FullMatrix(SSMLayer):
         """Return dt per channel, (d,), float64."""
         return torch.from_numpy(self._step).expand(self.d)
 
-    def _responses(self, L: int) -> FloatArray:
-        """Return C Abar^l Bbar for l < L, (L, c, q, q)."""
+    def impulse(self, L: int) -> Tensor:
+        """Return the kernels C Abar^l Bbar, (d, L), or (d, d, L) from each input to each output."""
         A, x, C, _ = self._matrices
         out = np.empty((L, len(C), C.shape[1], x.shape[2]))
         for step in range(L):
             out[step], x = C @ x, A @ x
-        return out
-
-    def impulse(self, L: int) -> Tensor:
-        """Return the kernels (d, L), or (d, d, L) from each input to each output."""
-        k = torch.from_numpy(self._responses(L)).movedim(0, -1)
+        k = torch.from_numpy(out).movedim(0, -1)
         return k[0] if self._shared else k[:, 0, 0]
 
     def recurrence(self, u: Tensor) -> Tensor:

@@ -48,8 +48,7 @@ class GeneralMIMO(SSMLayer):
         super().__init__(d, bidirectional=bidirectional)
         require_one_of("MIMO layer: discretization", discretization, self.rules)
         self.discretization, self.factor = discretization, factor
-        directions = 2 if bidirectional else 1
-        self._hold(dt=(n,), A=(n, 2), B=(n, d, 2), C=(directions * d, n, 2), D=(1, d))
+        self._hold(dt=(n,), A=(n, 2), B=(n, d, 2), C=((1 + bidirectional) * d, n, 2), D=(1, d))
 
     @property
     def order(self) -> int:
@@ -126,7 +125,7 @@ class GeneralMIMO(SSMLayer):
 
     def system(self, L: int) -> LinearSystem:
         """Return the one system, every stored pole with its conjugate."""
-        name = f"layer {type(self).__name__}"
+        name = f"layer {self.kind}"
         self.check_causal(name, L)
         A, step = self.eigenvalues(), array(self.steps())
         if bool((A.real >= 0.0).any()):

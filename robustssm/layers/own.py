@@ -12,6 +12,7 @@ of each channel, (d,). docs/own-modules.md has the whole contract.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -96,20 +97,21 @@ class OwnLayer(SSMLayer):
                 f"layer {self.kind}: says its step sizes alone, so that its poles are not known; "
                 "give it a method state_space() that returns (A, B, C, D, dt)"
             )
-        return _linear(f"layer {self.kind}: its state_space()", self._asked("state_space"))
+        returned = self._asked("state_space()", self.part.state_space)
+        return _linear(f"layer {self.kind}: its state_space()", returned)
 
-    def _asked(self, method: str) -> Any:
+    def _asked(self, what: str, method: Callable[..., Any], *given: Tensor) -> Any:
         try:
-            return getattr(self.part, method)()
+            return method(*given)
         except Exception as error:
             said = " ".join(f"{type(error).__name__}: {error}".split())
-            raise RejectedInputError(f"layer {self.kind}: its {method}() raised {said}") from error
+            raise RejectedInputError(f"layer {self.kind}: its {what} raised {said}") from error
 
     def step_size(self) -> Tensor:
         """Return dt per channel: what the layer itself says first."""
         if not isinstance(self.part, Steps):
             return self.linear.step_size()
-        steps = self._asked("step_size")
+        steps = self._asked("step_size()", self.part.step_size)
         return steps if isinstance(steps, Tensor) else torch.as_tensor(steps, dtype=torch.float64)
 
     def forward(self, u: Tensor) -> Tensor:
@@ -117,11 +119,7 @@ class OwnLayer(SSMLayer):
         part = copy.deepcopy(self.part).eval()
         kinds = [p.dtype for p in part.parameters() if p.is_floating_point()]
         x = u.to(kinds[0] if kinds else torch.float32)
-        try:
-            y = part(x.transpose(1, 2) if self.layout == "bhl" else x)
-        except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            raise RejectedInputError(f"layer {self.kind}: its forward raised {said}") from error
+        y = self._asked("forward", part, x.transpose(1, 2) if self.layout == "bhl" else x)
         y = y[0] if isinstance(y, tuple) else y
         y = y.transpose(1, 2) if isinstance(y, Tensor) and self.layout == "bhl" else y
         if not isinstance(y, Tensor) or y.shape != u.shape:

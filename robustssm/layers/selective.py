@@ -146,12 +146,8 @@ class Mamba1(Selective):
         held = _HELD if A.device.type == "cpu" else _HELD_ELSEWHERE
         samples = max(1, held // (4 * A.numel()))
         if len(s.u) > samples:
-            return torch.cat(
-                [
-                    self.scan(Selection(*part))
-                    for part in zip(*(v.split(samples) for v in s), strict=True)
-                ]
-            )
+            parts = zip(*(v.split(samples) for v in s), strict=True)
+            return torch.cat([self.scan(Selection(*part)) for part in parts])
         h = s.u.new_zeros(len(s.u), *A.shape)
         # Time first: what one step needs lies together.
         rows = [v.transpose(0, 1) for v in (s.dt, s.dt * s.u, s.B[:, :, 0], s.C[:, :, 0])]

@@ -243,7 +243,8 @@ class SequenceModel(BlockClassifier):
             y = torch.cat([a, b] if self.blueprint.pair == "joined" else [a, b, a - b, a * b], -1)
             for linear in self.head:
                 y = ACTIVATIONS[self.blueprint.head_activation](linear(y))
-        y = self._decoded(y)
+        if isinstance(self.decoder, nn.Linear):
+            y = decoded(self.decoder.weight, self.decoder.bias, y)
         return functional.log_softmax(y, dim=-1) if self.blueprint.log_softmax else y
 
     def _pooled(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -260,9 +261,3 @@ class SequenceModel(BlockClassifier):
         ends = None if lengths is None else lengths - b.pool_from
         pooling = "none" if self.every_step else b.pooling
         return pooled(self.final_norm(x)[:, b.pool_from :], ends, pooling)
-
-    def _decoded(self, x: Tensor) -> Tensor:
-        if x.ndim == 3 or not self.blueprint.decoder:
-            return self.decoder(x)
-        assert isinstance(self.decoder, nn.Linear)
-        return decoded(self.decoder.weight, self.decoder.bias, x)

@@ -6,6 +6,7 @@ its released script): no residual, no D, GELU, GLU, LayerNorm after the block.
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,12 +86,8 @@ class Architecture:
         """Return the architecture whose input and output are those of a task."""
         tokens = task.tokens or 0
         channels = fields.get("d_model", cls.d_model) if tokens else task.channels
-        ends: dict[str, Any] = {
-            "d_input": channels,
-            "d_output": task.classes,
-            "target": task.kind.name,
-        }
-        return cls(init, **ends, tokens=tokens, **fields)
+        ends: dict[str, Any] = {"d_input": channels, "d_output": task.classes, "tokens": tokens}
+        return cls(init, **ends, target=task.kind.name, **fields)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as they stand on a checkpoint's card and in its content hash.
@@ -130,17 +127,10 @@ class Block(nn.Module):
         self.prenorm, self.residual = a.prenorm, a.residual
         self.norm = Normalisation(a.norm, a.d_model)
         init = initialization(a.init, a.n)
-        options: dict[str, object] = {
-            "dt_min": a.dt_min,
-            "dt_max": a.dt_max,
-            "feedthrough": a.feedthrough,
-        }
-        if a.discretization != "default":
-            options["discretization"] = a.discretization
-        directions = [
-            LAYERS[init.name.family](init, a.d_model, **options)
-            for _ in range(2 if a.bidirectional else 1)
-        ]
+        rule = "" if a.discretization == "default" else a.discretization
+        options = {"dt_min": a.dt_min, "dt_max": a.dt_max, "feedthrough": a.feedthrough}
+        make = partial(LAYERS[init.name.family], init, a.d_model, discretization=rule, **options)
+        directions = [make() for _ in range(1 + a.bidirectional)]
         self.bidirectional = a.bidirectional
         # In what order dropout draws: the steps of a channel first, or the channels of a step.
         self.by_channel = isinstance(directions[0], KernelLayer)
