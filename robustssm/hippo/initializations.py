@@ -241,29 +241,17 @@ def initialization(text: str, n: int) -> Initialization:
 
     full = normal(n) if name.base == "s4" else diagonalization(name, n)
     kept = full.eigenvalues.imag >= 0.0
-    real = full.eigenvalues[kept].imag == 0.0
     V, V_inv = full.V[:, kept], full.V_inv[kept]
     B, P, eigenvalues = full.B[kept], None, full.eigenvalues[kept]
+    weight = np.where(eigenvalues.imag == 0.0, 1.0, 2.0)
     if "alpha" in dict(name.parameters):
         eigenvalues = eigenvalues.real + float(name["alpha"]) * 1j * eigenvalues.imag
     if name.family == "dss":
         B = np.ones(int(kept.sum()), dtype=np.complex128)
+    measured = ("kappa", "relative_norm", "max_real", "backward_error")
+    quality = {key: getattr(full, key) for key in measured}
     if name.base == "s4":
         B = V_inv @ legs.input_vector(n)
         P = V_inv @ legs.low_rank(n)
-    return Initialization(
-        name,
-        n,
-        eigenvalues,
-        np.where(real, 1.0, 2.0),
-        B,
-        V,
-        V_inv,
-        P,
-        {
-            "kappa": full.kappa,
-            "relative_norm": 0.0 if name.base == "s4" else full.relative_norm,
-            "max_real": -1.0 if name.base == "s4" else full.max_real,
-            "backward_error": full.backward_error,
-        },
-    )
+        quality |= {"relative_norm": 0.0, "max_real": -1.0}
+    return Initialization(name, n, eigenvalues, weight, B, V, V_inv, P, quality)

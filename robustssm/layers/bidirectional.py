@@ -22,6 +22,7 @@ class Bidirectional(SSMLayer):
     """
 
     rules = ()
+    recurrence = SSMLayer.both_ways
 
     def __init__(self, ahead: SSMLayer, behind: SSMLayer) -> None:
         super().__init__(ahead.d, bidirectional=True)
@@ -56,10 +57,6 @@ class Bidirectional(SSMLayer):
             key: np.concatenate([v, getattr(two, key)], v.ndim - 2) for key, v in arrays.items()
         }
         return replace(one, **both)
-
-    def recurrence(self, u: Tensor) -> Tensor:
-        """Return the same output as `forward`, step by step, both ways."""
-        return self.both_ways(u)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return both directions' outputs for u (batch, length, channels), added."""

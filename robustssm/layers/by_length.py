@@ -46,16 +46,12 @@ class Hope(_ByLength):
     """
 
     discretization = "bilinear"
+    order = 0  # Markov parameters have no state
     H: Tensor
 
     def __init__(self, d: int, *, n: int) -> None:
         super().__init__(d)
         self._hold(dt=(2 * d,), H=(2 * d, n, 2), D=(1, d))
-
-    @property
-    def order(self) -> int:
-        """0: Markov parameters have no state."""
-        return 0
 
     def step_size(self) -> Tensor:
         """Return the geometric mean of both steps per feature, (d,), float64."""

@@ -28,7 +28,6 @@ from robustssm.layers.base import KernelLayer, array, complex128
 from robustssm.layers.parameters import Trained, discrete_diagonal, doubled, random_readout
 from robustssm.layers.systems import LinearSystem, Spectrum
 
-DISCRETIZATIONS = ("zoh", "bilinear", "impulse", "dss")
 # Added to |x|^2 in the reciprocals of DSS.
 _EPSILON = 1e-7
 
@@ -56,7 +55,7 @@ class GeneralDiagonal(KernelLayer):
     """
 
     stored_poles = "A"
-    rules: tuple[str, ...] = DISCRETIZATIONS
+    rules: tuple[str, ...] = ("zoh", "bilinear", "impulse", "dss")
     divisor: Tensor
     factor = 2
     # Whether the modes have their conjugates with them though factor is 2.
@@ -77,7 +76,7 @@ class GeneralDiagonal(KernelLayer):
         steps: str = "channel",
     ) -> None:
         super().__init__(d, channels=channels, bidirectional=bidirectional, l_max=l_max)
-        require_one_of("diagonal layer: discretization", discretization, DISCRETIZATIONS)
+        require_one_of("diagonal layer: discretization", discretization, self.rules)
         require_one_of("diagonal layer: steps", steps, ("channel", "state"))
         self.discretization, self.factor = discretization, factor
         self._hold(

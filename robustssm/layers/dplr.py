@@ -83,7 +83,7 @@ class GeneralDPLR(KernelLayer):
         Lambda, P, Q, B, C = (with_conjugates(complex128(letter)) for letter in letters)
         return Lambda, P, Q, B, C
 
-    def discrete(self) -> tuple[Tensor, Tensor, Tensor]:
+    def states(self, L: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return Abar (d, 2 n, 2 n), Bbar (d, 2 n) and C of the bilinear transform."""
         Lambda, P, Q, B, C = self.full()
         half = 0.5 * self.steps()[:, None, None]
@@ -99,7 +99,7 @@ class GeneralDPLR(KernelLayer):
         """Return the kernels of an input of length L, (directions channels, d, K), float64."""
         K = self.kernel_length(L)
         Lambda, P, Q, B, C = self.full()
-        power = torch.linalg.matrix_power(self.discrete()[0], K)
+        power = torch.linalg.matrix_power(self.states(K)[0], K)
         C = C - (C.movedim(0, 1) @ power).movedim(1, 0)
         # Rows (channels + rank) against columns (1 + rank): the Cauchy sums of Woodbury's identity.
         products = torch.stack([row * column for row in (*C, *Q) for column in (B, *P)], dim=1)
@@ -123,10 +123,6 @@ class GeneralDPLR(KernelLayer):
         middle = identity + (q * QP).movedim((0, 1), (-2, -1))
         solved = torch.linalg.solve(middle, QB.movedim(0, -1)[..., None])[..., 0]
         return dt * (CB - q * torch.einsum("crdf,dfr->cdf", CP, solved))
-
-    def states(self, L: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return Abar, Bbar and C."""
-        return self.discrete()
 
     def spectrum(self) -> Spectrum:
         """Return the diagonal and the low-rank term, every conjugate among the modes."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from robustssm.errors import UsageError
 from robustssm.layers.base import KernelLayer
-from robustssm.layers.diagonal import DISCRETIZATIONS, GeneralDiagonal
+from robustssm.layers.diagonal import GeneralDiagonal
 from robustssm.layers.dplr import GeneralDPLR
 from robustssm.networks.foreign import Blueprint, SequenceModel, mixer
 
@@ -22,7 +22,7 @@ SIZES = st.fixed_dictionaries(
     }
 )
 KINDS: list[tuple[str, dict[str, object]]] = [
-    ("diagonal", {"discretization": one}) for one in DISCRETIZATIONS
+    ("diagonal", {"discretization": one}) for one in GeneralDiagonal.rules
 ]
 KINDS += [("dplr", {"rank": 1}), ("dplr", {"rank": 2})]
 
