@@ -37,25 +37,21 @@ def scaled_random(n: int, seed: int, relative_norm: float) -> FloatArray:
     return E * (relative_norm * np.linalg.norm(legs.matrices(n)[0], 2) / np.linalg.norm(E, 2))
 
 
-def random_perturbation(n: int, seed: int = 0) -> FloatArray:
-    """Return a real Gaussian E, scaled to |E|/|A| = 0.035 and halved until A + E is stable.
-
-    The control of the optimised E: the largest size on that ladder with max Re lambda <= -1/4.
-    """
-    A, _ = legs.matrices(n)
-    E = scaled_random(n, seed, RANDOM_RELATIVE_NORM)
-    while np.linalg.eigvals(A + E).real.max() > diagonalize.MAX_REAL:
-        E *= 0.5
-    return E
-
-
 def _random(
     n: int, seed: int = 0, size: float | None = None, stable: bool = True
 ) -> Diagonalization:
-    if size is None:
-        return perturb(random_perturbation(n, seed), "random", {"seed": seed}, stable=stable)
-    E = scaled_random(n, seed, size / float(np.linalg.norm(legs.matrices(n)[0], 2)))
-    return perturb(E, "random", {"seed": seed, "size": size}, stable=stable)
+    """The control of the optimised E; without a size |E|/|A| is 0.035, halved until it is stable.
+
+    That is the largest size on this ladder with max Re lambda <= -1/4.
+    """
+    A, _ = legs.matrices(n)
+    if size is not None:
+        E = scaled_random(n, seed, size / float(np.linalg.norm(A, 2)))
+        return perturb(E, "random", {"seed": seed, "size": size}, stable=stable)
+    E = scaled_random(n, seed, RANDOM_RELATIVE_NORM)
+    while np.linalg.eigvals(A + E).real.max() > diagonalize.MAX_REAL:
+        E *= 0.5
+    return perturb(E, "random", {"seed": seed}, stable=stable)
 
 
 def _corner(n: int, size: float = 1.0, stable: bool = True) -> Diagonalization:

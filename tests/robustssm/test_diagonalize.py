@@ -7,7 +7,7 @@ from robustssm.errors import StabilityError, UsageError
 from robustssm.hippo import legs
 from robustssm.hippo.diagonalize import clipped, perturb, rank_one
 from robustssm.hippo.matrix_files import shipped, shipped_orders
-from robustssm.hippo.ptd_methods import make, random_perturbation, scaled_random
+from robustssm.hippo.ptd_methods import make, scaled_random
 
 METHODS = ("normal", "rank1", "random", "optimized")
 
@@ -56,7 +56,7 @@ def test_names_are_checked() -> None:
 
 def test_random_perturbation_is_the_largest_stable_on_its_ladder() -> None:
     A, _ = legs.matrices(16)
-    E = random_perturbation(16)
+    E = make("random", 16).E
     assert np.linalg.eigvals(A + E).real.max() <= -0.25
     norm = np.linalg.norm(E, 2) / np.linalg.norm(A, 2)
     rung = np.log2(0.035 / norm)
@@ -79,7 +79,7 @@ def test_random_of_a_given_size() -> None:
     E = scaled_random(16, 3, 0.1)
     # One scaling of a norm.
     assert np.linalg.norm(E, 2) == pytest.approx(0.1 * np.linalg.norm(A, 2), rel=1e-14)
-    ladder = random_perturbation(16, 3)
+    ladder = make("random", 16, seed=3).E
     np.testing.assert_allclose(E / E[0, 0], ladder / ladder[0, 0], rtol=1e-12)
 
 
