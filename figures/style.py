@@ -143,8 +143,7 @@ def key(figure: Figure, named: Mapping[str, Artist], columns: int = 6) -> None:
     column = (longest + 6.5 * NOTE * figure.dpi / 72.0) or 1.0
     columns = max(1, min(columns, int(figure.bbox.width / column)))
     grow(figure, math.ceil(len(named) / columns) - 2)
-    where = "outside upper center"
-    figure.legend(list(named.values()), list(named), ncols=columns, loc=where)
+    figure.legend(list(named.values()), list(named), ncols=columns, loc="outside upper center")
 
 
 def power_of_ten(value: float, _position: object = None) -> str:
