@@ -143,7 +143,7 @@ def strengths_of(rows: pd.DataFrame) -> pd.DataFrame:
     ids = [[set(one.split()) for one in pair] for pair in pairs]
     found["only_ours"] = [" ".join(sorted(b - a, key=int)) for a, b in ids]
     found["only_authors"] = [" ".join(sorted(a - b, key=int)) for a, b in ids]
-    return found.reset_index()
+    return rows[KEY].drop_duplicates().merge(found.reset_index(), on=KEY)
 
 
 def costs_of(rows: pd.DataFrame) -> pd.DataFrame:

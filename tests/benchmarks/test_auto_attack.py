@@ -96,3 +96,14 @@ def test_what_one_ensemble_alone_breaks_is_listed(
 def test_stored_summaries_are_those_of_the_stored_rows(kind: str, module: ModuleType) -> None:
     stored = (DATA / f"autoattack-{kind}.csv").read_text().partition("\n")[2]
     assert stored == summary(module, kind, DATA / "autoattack.csv")
+
+
+def test_stored_ensembles_break_what_all_others_break() -> None:
+    found = pd.read_csv(DATA / "autoattack-strengths.csv", comment="#", dtype={"only_ours": str})
+    assert (found["ours"] <= found[["pgd", "authors", "best_part"]].min(axis=1)).all()
+    assert found["only_authors"].isna().all()
+    assert (found["only_ours"].dropna().str.split().str.len() == 1).all()
+    half = found[found["data"] == "mnist1d"]
+    assert half.groupby("model")["norm"].value_counts().eq(3).all()
+    # Strengths at which networks differ: not all right, not all broken.
+    assert (half["ours"] / half["samples"]).between(0.1, 0.9).all()
