@@ -175,7 +175,11 @@ def main(
     output: Path | None,
 ) -> None:
     """Run what is not in the file yet."""
-    if summary and output:
+    if summary:
+        if not (output and output.exists()):
+            raise click.UsageError(
+                f"--summary: no rows in {output}, expected --output FILE with some"
+            )
         rows = pd.read_csv(output, comment="#", dtype={"ids": str}).fillna({"ids": ""})
         found = SUMMARIES[summary](rows)
         return click.echo(found.to_csv(index=False, float_format="%.4g"), nl=False)

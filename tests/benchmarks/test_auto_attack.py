@@ -43,6 +43,7 @@ def test_signals_as_images_are_the_same_signals(
         assert images.shape[2] * images.shape[3] == task.length
         # Two roundings of numbers below 20 in single precision.
         torch.testing.assert_close(model.signals(images), target.x, rtol=0, atol=1e-5)
+        # One rounding of numbers below 1, ten times over.
         room = module.ROOM * 0.3 / model.width
         assert images.min() >= room - 1e-6 and images.max() <= 1 - room + 1e-6
         model.network = torch.nn.Identity()
@@ -53,7 +54,7 @@ def test_signals_as_images_are_the_same_signals(
 def test_the_authors_parts_break_the_same_samples(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("autoattack", reason="pip install 'robustssm[reference]'")
+    pytest.importorskip("autoattack", reason="pip install '.[reference]'")
     monkeypatch.setattr(module, "PARTS", ("apgd-ce", "apgd-t"))  # square takes minutes
     path = tmp_path / "rows.csv"
     common = ["--data", "mnist1d", "--model", "s4ptd/0", "--samples", "32"]
@@ -90,6 +91,13 @@ def test_what_one_ensemble_alone_breaks_is_listed(
     costs = summary(module, "costs", path).splitlines()
     assert costs[0] == "data,norm,attack,forwards,backwards,seconds"
     assert "digits,l2,square,30,2,0.5" in costs and "digits,l2,authors' square,20,2,0.5" in costs
+
+
+@pytest.mark.parametrize("options", [[], ["--output", "absent.csv"]])
+def test_a_summary_of_no_rows_is_refused(options: list[str], module: ModuleType) -> None:
+    result = CliRunner().invoke(module.main, ["--summary", "costs", *options])
+    assert result.exit_code == 2 and "expected --output FILE" in result.output
+    assert isinstance(result.exception, SystemExit)
 
 
 @pytest.mark.parametrize("kind", ["strengths", "costs"])
